@@ -1,0 +1,1 @@
+"""The daemon: fetch, read, plan, act, report."""

@@ -1,0 +1,200 @@
+"""A run: one task being carried out. What the planner orders, and what an engine reports.
+
+An engine is handed a :class:`RunSpec` and answers with :class:`Run`. Neither refers to the
+manifest it came from, so a run can be understood, adopted and ended by a daemon that has
+forgotten everything else.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.types import (
+    JSON,
+    BuildContext,
+    How,
+    Intent,
+    Kind,
+    Mounted,
+    ObjectRef,
+    Resources,
+    SecretKey,
+    TaskKey,
+    TaskKind,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """Everything an engine needs to carry a task out once its needs are complete.
+
+    ``name`` carries the key and the how, so creating the same name twice is adoption.
+    ``build`` is set for a build alone; every other task has ``image``, what a build left or
+    what the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
+    ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).
+    ``timeout`` is of one attempt, in seconds. ``lineage`` goes into ``completed.json`` as is.
+    """
+
+    name: str
+    task: TaskKind
+    key: TaskKey
+    how: How
+    intent: Intent
+    namespace: str
+    object: ObjectRef | None  # None for a build, which several objects may share
+    build: BuildContext | None = None
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    params: Mapping[str, JSON] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, SecretKey] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    timeout: float = 3600.0
+    retries: int = 0
+    profile: str | None = None
+    queue: str | None = None
+    priority: str | None = None
+    service_account: str | None = None
+    output: str | None = None
+    output_kind: Kind = Kind.MODEL
+    base: Mounted | None = None
+    dataset: Mounted | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    lineage: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class RunPhase(enum.StrEnum):
+    """Pending until the command has started; a run that ended is Succeeded or Failed."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class FailureClass(enum.StrEnum):
+    """Whose fault a failure is: it decides whether it is remembered or retried.
+
+    COMMAND: the user's command (or build) failed, timed out or is not there; remembered.
+    INFRASTRUCTURE: anything else; retried by the daemon with backoff.
+    """
+
+    COMMAND = "Command"
+    INFRASTRUCTURE = "Infrastructure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a completed task left: an image reference (build) or an artifact directory."""
+
+    image: str | None = None
+    url: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    gpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as an engine sees it now.
+
+    ``reason`` is one sentence a person can act on: why it waits, or why it failed.
+    ``attempts`` counts started commands over all runs of this key; times are UTC.
+    ``log`` is where the newest attempt's output is, as a URL.
+    ``deleting`` is set while the run is being ended: it is still live then.
+    """
+
+    name: str
+    task: TaskKind
+    key: TaskKey
+    how: How
+    intent: Intent
+    object: ObjectRef | None
+    phase: RunPhase
+    attempts: int = 0
+    created: datetime | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    reason: str = ""
+    failure: FailureClass | None = None
+    log: str | None = None
+    result: Result | None = None
+    deleting: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether a process or pod of it may still be there, or may yet start."""
+        return self.deleting or self.phase in (RunPhase.PENDING, RunPhase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine can do at all; what exceeds it is Waiting with a reason.
+
+    ``gpus``: None where the engine sets no bound (a cluster may grow nodes).
+    ``containers``: whether it can run an image that is named rather than built.
+    """
+
+    containers: bool
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A task whose result is looked for outside the daemon's memory."""
+
+    task: TaskKind
+    key: TaskKey
+    url: str | None  # of the artifact directory; None for a build
+
+
+class Engine(Protocol):
+    """Where runs are carried out. All methods may be called again after any failure."""
+
+    @property
+    def capacity(self) -> Capacity:
+        """What this engine can do; valid once started."""
+        ...
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        """Take up what an earlier daemon left, then call ``changed`` whenever a run changes."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop watching. Runs go on; a later daemon adopts them."""
+        ...
+
+    def runs(self) -> Mapping[str, Run]:
+        """Every run of this instance by name, from memory; never blocks."""
+        ...
+
+    async def create(self, spec: RunSpec) -> None:
+        """Create the run, or adopt the one of that name. Raises :class:`EngineError`."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """End the run if it is live and forget it. Unknown names are ignored.
+
+        Returns when the request is recorded; the run stays in :meth:`runs`, ``deleting``,
+        until nothing of it is left running. Raises :class:`EngineError`.
+        """
+        ...
+
+    async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
+        """Look for results that no record names: the only look outside the daemon's memory."""
+        ...
+
+
+class EngineError(Exception):
+    """An engine could not do what was asked; the message is fit for a status file.
+
+    ``permanent``: asking again cannot help (the manifest must change).
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent

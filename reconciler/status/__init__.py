@@ -1,0 +1,1 @@
+"""Status: what the daemon knows, as the files it commits."""

@@ -1,0 +1,195 @@
+"""The words every layer shares. Nothing here knows of YAML, Git, Jobs or files.
+
+A value is checked once, where it enters the program, and carried in one of these types from
+then on: whoever holds a :data:`TaskKey` or an :class:`ObjectRef` need not check it again.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType, TypeAlias
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+
+#: The content hash of a task over its inputs: 40 lower-case hex digits.
+TaskKey = NewType("TaskKey", str)
+#: The hash of how a task is run (resources, timeout, …): 40 lower-case hex digits.
+How = NewType("How", str)
+#: A task's key with the trees of followed sources left out. Two runs that differ only in where
+#: a followed branch stood have the same intent: 40 lower-case hex digits.
+Intent = NewType("Intent", str)
+#: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
+Commit = NewType("Commit", str)
+TreeId = NewType("TreeId", str)
+
+#: Where this project's annotations and labels live.
+GROUP = "substratus.ai"
+API_VERSION = f"{GROUP}/v1"
+
+
+class Kind(enum.StrEnum):
+    """What a manifest declares."""
+
+    MODEL = "Model"
+    DATASET = "Dataset"
+
+    @property
+    def plural(self) -> str:
+        """The folder name of this kind, in buckets and on the status branch."""
+        return f"{self.value.lower()}s"
+
+
+class TaskKind(enum.StrEnum):
+    """One unit of work. The order is the order in which an object needs them."""
+
+    BUILD = "build"
+    LOAD = "load"
+    TRAIN = "train"
+
+    @property
+    def letter(self) -> str:
+        """As it stands in a run's name."""
+        return self.value[0]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """An object's identity within one cluster."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file. Lines and columns count from 1; 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong that a user can put right: where, which field, and what was expected.
+
+    ``field`` is the path within the document (``spec.training.params``), empty where the
+    document as a whole is meant. ``object`` is the object it concerns, where that is known.
+    """
+
+    location: Location
+    field: str
+    message: str
+    object: ObjectRef | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.location}: {self.field}" if self.field else str(self.location)
+        return f"{where}: {self.message}"
+
+    def to_json(self) -> dict[str, JSON]:
+        """As ``validate`` and ``plan`` print it with ``--format json``."""
+        return {
+            "file": self.location.file,
+            "line": self.location.line,
+            "column": self.location.column,
+            "field": self.field,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """GPUs of one type. An empty type means any."""
+
+    type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a run asks of a machine: cores, and bytes of memory, disk and shared memory.
+
+    None means that nothing was asked for. ``nodes`` above 1 starts that many ranks.
+    """
+
+    cpu: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+    shm: int | None = None
+    gpu: Gpu | None = None
+    nodes: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs over all nodes."""
+        return self.gpu.count * self.nodes if self.gpu else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One value of a Secret (on the local engine: the file ``<name>/<key>``)."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A Git source as its manifest asks for it; ``url`` is resolved and absolute.
+
+    An empty ``url`` is this repository at the head being synced (``.`` in the manifest).
+    At most one of branch, tag and commit is set; none means the remote's HEAD.
+    """
+
+    url: str
+    path: str = ""
+    branch: str | None = None
+    tag: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSource:
+    """Where a Git source stands: the commit, and the tree id of its path in that commit."""
+
+    commit: Commit
+    tree: TreeId
+
+
+@dataclass(frozen=True, slots=True)
+class UnresolvedSource:
+    """A source that cannot be read now, with the reason as one sentence without secrets."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """What a build run builds: a folder of a Git commit."""
+
+    url: str
+    commit: Commit
+    tree: TreeId
+    path: str = ""
+    dockerfile: str = "Dockerfile"
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    submodules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """An artifact that a run reads: its key and the URL of its directory."""
+
+    key: TaskKey
+    url: str
