@@ -1,0 +1,194 @@
+"""One attempt: the ranks of a command, from their start until nothing of them is left."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.engines.local.claim import StillRunningError
+from reconciler.engines.local.control import Control, Stop
+from reconciler.engines.local.launch import Command, Launched, launch
+from reconciler.engines.local.output import Output
+from reconciler.engines.local.process import Identity, kill, members
+
+#: Seconds that what a successful command left in the background is given to end by itself:
+#: enough for a tee to write its last lines.
+_LINGER = 1.0
+_KILL_PATIENCE = 30.0
+_READ = 1 << 16
+
+
+class End(enum.Enum):
+    """How an attempt ended."""
+
+    SUCCEEDED = enum.auto()
+    FAILED = enum.auto()
+    TIMED_OUT = enum.auto()
+    STOPPED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over. ``rank`` and ``code`` are of the first rank that failed."""
+
+    end: End
+    rank: int = 0
+    code: int = 0
+    stop: Stop | None = None
+
+
+@dataclass(slots=True)
+class _Rank:
+    number: int
+    process: Launched
+    code: int | None = None
+    partial: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """Runs commands side by side as one.
+
+    ``known`` is called with the processes before any of them becomes its command. ``inherit``
+    are descriptors that they keep open. ``timeout`` and ``grace`` are in seconds.
+    """
+
+    token: str
+    commands: Sequence[Command]
+    output: Output
+    control: Control
+    timeout: float
+    grace: float
+    inherit: Sequence[int]
+    known: Callable[[Sequence[Identity]], None]
+    _ranks: list[_Rank] = field(default_factory=list)
+
+    def run(self) -> Ended:
+        """Carry the attempt out; when this returns or raises, none of its processes is left.
+
+        Raises CommandError, LaunchError, StillRunningError and OSError.
+        """
+        selector = selectors.DefaultSelector()
+        try:
+            for number, command in enumerate(self.commands):
+                self._ranks.append(_Rank(number, launch(command, self.inherit)))
+            for rank in self._ranks:
+                selector.register(rank.process.output, selectors.EVENT_READ, rank)
+            for handle in self.control.handles:
+                selector.register(handle, selectors.EVENT_READ)
+            self.known([rank.process.identity for rank in self._ranks])
+            for rank in self._ranks:
+                rank.process.go()
+            for rank in self._ranks:
+                rank.process.confirm()
+            ended = self._watch(selector)
+            if ended.end is End.SUCCEEDED:
+                self._linger(selector)
+        finally:
+            try:
+                self._kill_all()
+                self._drain()
+            finally:
+                selector.close()
+                for rank in self._ranks:
+                    os.close(rank.process.output)
+        return ended
+
+    def _watch(self, selector: selectors.BaseSelector) -> Ended:
+        deadline = time.monotonic() + self.timeout
+        ended: Ended | None = None
+        while True:
+            self._reap()
+            stop = self.control.stop()
+            if ended is None:
+                ended = self._over(deadline, stop)
+                if ended is not None and ended.end is not End.SUCCEEDED:
+                    self._terminate()
+                    deadline = time.monotonic() + self.grace
+            alive = any(rank.code is None for rank in self._ranks)
+            if ended is not None and (not alive or time.monotonic() >= deadline):
+                return ended
+            self._read(selector, min(1.0, max(0.0, deadline - time.monotonic())))
+
+    def _over(self, deadline: float, stop: Stop | None) -> Ended | None:
+        failed = next((rank for rank in self._ranks if rank.code), None)
+        if failed is not None and failed.code is not None:
+            return Ended(End.FAILED, rank=failed.number, code=failed.code)
+        if all(rank.code == 0 for rank in self._ranks):
+            return Ended(End.SUCCEEDED)
+        if stop is not None:
+            return Ended(End.STOPPED, stop=stop)
+        if time.monotonic() >= deadline:
+            return Ended(End.TIMED_OUT)
+        return None
+
+    def _terminate(self) -> None:
+        for rank in self._ranks:
+            # Its id is still its own: it is our child and has not been reaped.
+            if rank.code is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(rank.process.identity.pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        """Take the exit codes of ranks, and bury the orphans that came to us."""
+        by_pid = {rank.process.identity.pid: rank for rank in self._ranks}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in by_pid:
+                by_pid[pid].code = os.waitstatus_to_exitcode(status)
+
+    def _read(self, selector: selectors.BaseSelector, timeout: float) -> int:
+        """Copy what was printed, waiting for it at most that long; the count of open pipes."""
+        for key, _ in selector.select(timeout):
+            if isinstance(key.data, _Rank) and self._copy(key.data) == 0:
+                selector.unregister(key.fd)
+        return sum(isinstance(key.data, _Rank) for key in selector.get_map().values())
+
+    def _copy(self, rank: _Rank) -> int | None:
+        """Copy one piece of a rank's output: its length, 0 at the end, None if there is none."""
+        try:
+            data = os.read(rank.process.output, _READ)
+        except BlockingIOError:
+            return None
+        if len(self._ranks) == 1:
+            self.output.write(data)
+            return len(data)
+        # Of several ranks whole lines are written, each with its rank before it.
+        rank.partial += data
+        cut = len(rank.partial) if not data or len(rank.partial) > _READ else 0
+        cut = cut or rank.partial.rfind(b"\n") + 1
+        for line in bytes(rank.partial[:cut]).splitlines():
+            self.output.write(b"[rank %d] %s\n" % (rank.number, line))
+        del rank.partial[:cut]
+        return len(data)
+
+    def _linger(self, selector: selectors.BaseSelector) -> None:
+        deadline = time.monotonic() + _LINGER
+        while (left := deadline - time.monotonic()) > 0 and self._read(selector, left):
+            self._reap()
+            self.control.stop()
+
+    def _kill_all(self) -> None:
+        leaders = [rank.process.identity for rank in self._ranks]
+        if not kill(lambda: members(self.token, leaders, own=True), self._reap, _KILL_PATIENCE):
+            raise StillRunningError(
+                "processes of the command cannot be killed (they wait for a device)"
+            )
+        self._reap()
+
+    def _drain(self) -> None:
+        # All writers are dead, so a pipe holds at most what fits into it, and then its end.
+        for rank in self._ranks:
+            while self._copy(rank):
+                pass

@@ -1,0 +1,115 @@
+"""Files that are whole or absent, also after a loss of power, and trees made read-only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+
+from reconciler.types import JSON
+
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable."""
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that does not exist yet, durably once its directory is synced."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write_new(temporary, data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def encode(value: JSON) -> bytes:
+    """JSON as it is written here: indented, for whoever has to look at it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def read_json(path: Path, limit: int = 16 << 20) -> JSON:
+    """The JSON document in a file of at most ``limit`` bytes.
+
+    Raises OSError, and ValueError for anything that is not JSON or longer than that.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} is larger than {limit} bytes")
+    value: JSON = json.loads(data)
+    return value
+
+
+def sync_tree(root: Path) -> None:
+    """Make every file and directory of a tree durable, contents before their directories."""
+    for folder, _, files in os.walk(root, topdown=False):
+        here = Path(folder)
+        for name in files:
+            path = here / name
+            if stat.S_ISREG(path.lstat().st_mode):
+                sync_file(path)
+        sync_directory(here)
+
+
+def make_read_only(root: Path, *, directories_only: bool = False) -> None:
+    """Take away every write bit of a tree. Symbolic links are not followed."""
+    for folder, _, files in os.walk(root, topdown=False):
+        here = Path(folder)
+        if not directories_only:
+            for name in files:
+                _change(here / name, remove=_WRITE)
+        _change(here, remove=_WRITE)
+
+
+def make_writable(root: Path) -> None:
+    """Give the owner the write bit of a tree back."""
+    _change(root, add=stat.S_IWUSR | stat.S_IXUSR | stat.S_IRUSR)
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        for name in folders:
+            _change(here / name, add=stat.S_IWUSR | stat.S_IXUSR | stat.S_IRUSR)
+        for name in files:
+            _change(here / name, add=stat.S_IWUSR)
+
+
+def _change(path: Path, *, add: int = 0, remove: int = 0) -> None:
+    mode = path.lstat().st_mode
+    wanted = (stat.S_IMODE(mode) | add) & ~remove
+    if not stat.S_ISLNK(mode) and wanted != stat.S_IMODE(mode):
+        path.chmod(wanted)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a tree of this engine's own, read-only directories too; absent is fine."""
+    if not path.is_symlink() and path.is_dir():
+        make_writable(path)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

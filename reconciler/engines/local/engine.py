@@ -1,0 +1,355 @@
+"""The engine as the daemon holds it: it keeps records, grants, and starts supervisors.
+
+One worker does everything that changes a run's course, a step at a time and in a thread, as a
+step writes files durably. Whatever it does can be done again by the worker of a later daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import structlog
+
+from reconciler.engines.local import state as states
+from reconciler.engines.local.build import image_result
+from reconciler.engines.local.control import poke
+from reconciler.engines.local.durable import remove_tree
+from reconciler.engines.local.gpus import find_gpus
+from reconciler.engines.local.grants import Denied, Holding, Machine, decide
+from reconciler.engines.local.layout import Layout, LayoutError, path_of
+from reconciler.engines.local.locks import FileLock, held
+from reconciler.engines.local.marker import read_marker
+from reconciler.engines.local.order import Terms, job_for
+from reconciler.engines.local.record import Record
+from reconciler.engines.local.shelf import Shelf
+from reconciler.engines.local.spawn import Supervisors
+from reconciler.engines.local.spec import SpecError
+from reconciler.engines.local.state import State
+from reconciler.run import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
+from reconciler.types import BuildContext, TaskKey, TaskKind
+
+#: Writes the tree of a build context into an empty directory; blocks, and may raise anything.
+Export = Callable[[BuildContext, Path], None]
+
+_log = structlog.get_logger(__name__)
+_NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
+_MAX_SPAWN_DELAY = 60.0
+#: Seconds that a daemon which is just ending is given to let go of the root.
+_LOCK_PATIENCE = 5.0
+
+
+class LocalEngine:
+    """Runs as processes of this machine.
+
+    ``root`` holds everything that is kept. ``secrets`` is the folder with ``<name>/<key>``.
+    ``gpus`` is how many there are; None looks. ``grace`` seconds pass between TERM and KILL,
+    ``retry_delay`` before the second attempt (doubled for each later one, up to 60), ``poll``
+    between looks for supervisors that were killed; all else is noticed when it happens.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        slots: int,
+        export: Export,
+        secrets: Path | None = None,
+        gpus: int | None = None,
+        grace: float = 10.0,
+        retry_delay: float = 1.0,
+        poll: float = 1.0,
+    ) -> None:
+        self._layout = Layout(root.resolve())
+        self._shelf = Shelf(self._layout)
+        self._terms = Terms(
+            self._layout, secrets.resolve() if secrets else None, grace, retry_delay
+        )
+        self._slots = max(1, slots)
+        self._export = export
+        self._gpus = gpus
+        self._poll = poll
+        self._machine = Machine(self._slots, ())
+        self._records: dict[str, Record] = {}
+        self._runs: dict[str, Run] = {}
+        self._supervisors = Supervisors()
+        self._exports: dict[str, asyncio.Task[None]] = {}
+        self._export_turn = asyncio.Semaphore(self._slots)
+        self._changed: Callable[[], None] = lambda: None
+        self._wake = asyncio.Event()
+        self._lock: FileLock | None = None
+        self._notify = -1
+        self._worker: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def capacity(self) -> Capacity:
+        """No containers, and the GPUs of this machine; valid once started."""
+        return Capacity(containers=False, gpus=len(self._machine.gpus))
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        """Take up what an earlier daemon left, then call ``changed`` whenever a run changes.
+
+        Raises EngineError where the root cannot be used, or another daemon uses it.
+        """
+        try:
+            await asyncio.to_thread(self._open)
+        except LayoutError as error:
+            raise EngineError(str(error), permanent=True) from error
+        except OSError as error:
+            raise EngineError(f"{self._layout.root} cannot be used: {error}") from error
+        _log.info(
+            "the local engine has started; memory, disk and shm of a run are not enforced",
+            root=str(self._layout.root),
+            slots=self._slots,
+            gpus=len(self._machine.gpus),
+            runs=len(self._records),
+        )
+        self._changed = changed
+        self._stopping = False
+        asyncio.get_running_loop().add_reader(self._notify, self._notified)
+        self._publish()
+        self._wake.set()
+        self._worker = asyncio.create_task(self._work(), name="local engine")
+
+    async def stop(self) -> None:
+        """Stop watching. Runs go on; a later daemon adopts them."""
+        if self._worker is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        worker, self._worker = self._worker, None
+        exports = list(self._exports.values())
+        for task in exports:
+            task.cancel()
+        try:
+            # Not cancelled: a step that is under way ends before the root is let go.
+            await worker
+        finally:
+            await asyncio.gather(*exports, return_exceptions=True)
+            self._exports.clear()
+            asyncio.get_running_loop().remove_reader(self._notify)
+            os.close(self._notify)
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def runs(self) -> Mapping[str, Run]:
+        """Every run by name, as of now; never blocks."""
+        return dict(self._runs)
+
+    async def create(self, spec: RunSpec) -> None:
+        """Create the run, or adopt the one of that name. Raises EngineError."""
+        self._must_work()
+        if not _NAME.fullmatch(spec.name):
+            raise EngineError(f'"{spec.name[:80]}" cannot be the name of a run', permanent=True)
+        record = self._records.get(spec.name)
+        if record is None:
+            job = job_for(spec, self._terms)
+            try:
+                record = await asyncio.to_thread(self._shelf.add, spec, job)
+            except (OSError, ValueError, SpecError) as error:
+                raise EngineError(f"the run cannot be written: {error}") from error
+            record = self._records.setdefault(spec.name, record)
+        if record.deleting:
+            raise EngineError(f"an earlier run {spec.name} is still being ended")
+        self._publish()
+        self._wake.set()
+
+    async def delete(self, name: str) -> None:
+        """End the run if it is live and forget it. Raises EngineError."""
+        self._must_work()
+        record = self._records.get(name)
+        if record is None:
+            return
+        if not record.deleting:
+            try:
+                await asyncio.to_thread(self._shelf.cancel, record)
+            except OSError as error:
+                if self._records.get(name) is not record:
+                    return
+                raise EngineError(f"the run cannot be cancelled: {error}") from error
+            record.deleting = True
+        poke(record.directory.control)
+        self._publish()
+        self._wake.set()
+
+    async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
+        """Images and artifacts that are complete on disk."""
+        return await asyncio.to_thread(self._recover, list(wanted))
+
+    def _recover(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
+        found = {}
+        for task in wanted:
+            result = None
+            if task.task is TaskKind.BUILD:
+                result = image_result(self._layout.image(task.key))
+            elif task.url and (path := path_of(task.url)) is not None:
+                marker = read_marker(path, task.key)
+                result = marker.result(task.url) if marker else None
+            if result is not None:
+                found[task.key] = result
+        return found
+
+    def _open(self) -> None:
+        layout = self._layout
+        layout.prepare()
+        lock = FileLock.take(layout.daemon_lock, patience=_LOCK_PATIENCE)
+        if lock is None:
+            raise LayoutError(f"another daemon uses {layout.root}; give each its own local.root")
+        try:
+            if self._gpus is None:
+                self._machine = Machine(self._slots, find_gpus())
+            else:
+                self._machine = Machine(self._slots, tuple(map(str, range(self._gpus))))
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(layout.notify, 0o600)
+            self._records = self._shelf.load()
+            # Opened for writing too: it then never reports an end of file.
+            self._notify = os.open(layout.notify, os.O_RDWR | os.O_NONBLOCK)
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+
+    def _must_work(self) -> None:
+        if self._worker is None:
+            raise EngineError("the local engine has not been started")
+        if self._worker.done():
+            raise EngineError("the local engine has stopped working; see the daemon's log")
+
+    def _notified(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._notify, 4096):
+                pass
+        self._wake.set()
+
+    def _publish(self) -> None:
+        """Show what the records say; tell the daemon if that is news."""
+        runs = {name: record.view() for name, record in self._records.items()}
+        if runs != self._runs:
+            self._runs = runs
+            self._changed()
+
+    async def _work(self) -> None:
+        """Take a step whenever something may have changed, until stopped."""
+        while not self._stopping:
+            self._wake.clear()
+            records = [r for r in self._records.values() if r.deleting or not r.ended]
+            for record in await asyncio.to_thread(self._step, records):
+                self._records.pop(record.spec.name, None)
+            for record in records:
+                self._start_export(record)
+            self._publish()
+            live = len(self._supervisors) or any(not r.ended for r in self._records.values())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._poll if live else None)
+
+    def _step(self, records: Iterable[Record]) -> list[Record]:
+        """Bring these runs forward, in a thread; returns those that were removed."""
+        self._supervisors.reap()
+        removed = []
+        for record in records:
+            with self._carefully(record):
+                if record.holding:
+                    self._supervise(record)
+                if record.deleting and not record.holding and not held(record.directory.lock):
+                    self._shelf.remove(record)
+                    removed.append(record)
+        waiting = [r for r in records if r.grant is None and not (r.ended or r.deleting)]
+        ready = sorted(
+            (r for r in waiting if not self._needs_export(r)),
+            key=lambda record: (record.created, record.spec.name),
+        )
+        by_name = {record.spec.name: record for record in ready}
+        holding = [
+            Holding(r.spec.key, self._machine.slots_for(r.spec.resources), r.grant or ())
+            for r in records
+            if r.holding
+        ]
+        for decision in decide(self._machine, holding, [record.spec for record in ready]):
+            record = by_name[decision.name]
+            if isinstance(decision, Denied):
+                record.waiting = decision.reason
+            else:
+                with self._carefully(record):
+                    self._shelf.grant(record, decision.gpus)
+                    self._supervise(record)
+        return removed
+
+    @contextlib.contextmanager
+    def _carefully(self, record: Record) -> Iterator[None]:
+        """Let one run's trouble (a full disk, say) not keep the others; the next step tries on."""
+        try:
+            yield
+        except OSError as error:
+            _log.warning("a run cannot proceed", run=record.spec.name, error=str(error))
+
+    def _supervise(self, record: Record) -> None:
+        """See that a run that has its grant has a supervisor, until it has ended."""
+        record.refresh()
+        name, run = record.spec.name, record.directory
+        if record.ended or self._supervisors.running(name) or held(run.lock):
+            return
+        # It may have ended between the look at its state and that at its lock.
+        if record.refresh() and record.ended:
+            return
+        now = time.monotonic()
+        if now < record.spawn_at:
+            return
+        if record.spawns:
+            _log.warning("a run has lost its supervisor", run=name, log=str(run.supervisor_log))
+            record.spawn_at = now + min(_MAX_SPAWN_DELAY, 2.0**record.spawns)
+        record.spawns += 1
+        self._supervisors.start(run)
+
+    def _needs_export(self, record: Record) -> bool:
+        if record.spec.build is None or record.directory.source.exists():
+            return False
+        return image_result(self._layout.image(record.spec.key)) is None
+
+    def _start_export(self, record: Record) -> None:
+        name = record.spec.name
+        if name in self._exports or record.grant is not None or record.ended or record.deleting:
+            return
+        if record.spec.build is None or not self._needs_export(record):
+            return
+        record.waiting = "fetching the source"
+        task = asyncio.create_task(self._fetch(record, record.spec.build), name=f"export {name}")
+        self._exports[name] = task
+        task.add_done_callback(lambda task: self._fetched(name, task))
+
+    def _fetched(self, name: str, task: asyncio.Task[None]) -> None:
+        self._exports.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("a source cannot be kept", run=name, error=str(error))
+        else:
+            self._wake.set()
+
+    async def _fetch(self, record: Record, context: BuildContext) -> None:
+        """Export a build's source and hand it to the run, or end the run with the reason."""
+        async with self._export_turn:
+            await asyncio.to_thread(self._fetch_now, record, context)
+
+    def _fetch_now(self, record: Record, context: BuildContext) -> None:
+        folder = None
+        try:
+            folder = Path(self._shelf.new_export())
+            self._export(context, folder)
+            # Under the run's own directory it is the run's; if that was removed it is nobody's.
+            folder.rename(record.directory.source)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
+            run = record.directory
+            if not self._stopping and run.path.exists() and not run.source.exists():
+                said = f"the source could not be fetched: {error}"
+                state = (record.state or State()).failed(said, FailureClass.INFRASTRUCTURE)
+                states.write(record.directory.state, state)
+                record.refresh()
+        finally:
+            if folder is not None:
+                remove_tree(folder)

@@ -1,0 +1,183 @@
+"""Where things are under the engine's root. The table is in the package's docstring."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+VERSION = "1"
+
+
+class LayoutError(Exception):
+    """The root cannot be used by this version of the program."""
+
+
+def path_of(url: str) -> Path | None:
+    """The absolute path that a file URL of this machine names; None for any other URL."""
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        return None
+    path = Path(unquote(parts.path))
+    return path if path.is_absolute() else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def spec(self) -> Path:
+        """What was ordered."""
+        return self.path / "spec.json"
+
+    @property
+    def job(self) -> Path:
+        """What the supervisor carries out."""
+        return self.path / "job.json"
+
+    @property
+    def params(self) -> Path:
+        """The command's PARAMS_FILE."""
+        return self.path / "params.json"
+
+    @property
+    def source(self) -> Path:
+        """A build's exported context, until the supervisor takes it."""
+        return self.path / "source"
+
+    @property
+    def grant(self) -> Path:
+        """Present once the run may start."""
+        return self.path / "grant.json"
+
+    @property
+    def cancel(self) -> Path:
+        """Present once the run is to end."""
+        return self.path / "cancel"
+
+    @property
+    def state(self) -> Path:
+        """How far the run has come."""
+        return self.path / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor while it lives."""
+        return self.path / "lock"
+
+    @property
+    def control(self) -> Path:
+        """A FIFO that wakes the supervisor."""
+        return self.path / "control"
+
+    @property
+    def logs(self) -> Path:
+        """A build's logs."""
+        return self.path / "logs"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """The supervisor's own standard error."""
+        return self.path / "supervisor.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A build's directory: the tree, and beside it the record that completes it."""
+
+    path: Path
+
+    @property
+    def tree(self) -> Path:
+        """The source tree: the working directory of commands."""
+        return self.path / "tree"
+
+    @property
+    def record(self) -> Path:
+        """Written last."""
+        return self.path / "image.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths under one root, which is absolute."""
+
+    root: Path
+
+    def run(self, name: str) -> RunDirectory:
+        """The directory of a run."""
+        return RunDirectory(self.runs / name)
+
+    def image(self, key: str) -> Image:
+        """The directory of a build key's image."""
+        return Image(self.root / "images" / key)
+
+    def scratch(self, run: str) -> Path:
+        """A run's scratch directory.
+
+        Short, because sockets are made below it and their paths are bound to about 100 bytes.
+        """
+        return self.root / "scratch" / hashlib.sha256(run.encode()).hexdigest()[:10]
+
+    @property
+    def runs(self) -> Path:
+        """All runs."""
+        return self.root / "runs"
+
+    @property
+    def envs(self) -> Path:
+        """Virtual environments."""
+        return self.root / "envs"
+
+    @property
+    def locks(self) -> Path:
+        """Locks of keys and environments."""
+        return self.root / "locks"
+
+    @property
+    def exports(self) -> Path:
+        """Build contexts that are being written."""
+        return self.root / "exports"
+
+    @property
+    def trash(self) -> Path:
+        """What is about to be removed."""
+        return self.root / "trash"
+
+    @property
+    def notify(self) -> Path:
+        """The FIFO that wakes the daemon."""
+        return self.root / "notify"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """Held by the daemon."""
+        return self.root / "daemon.lock"
+
+    def prepare(self) -> None:
+        """Make what is missing. Raises LayoutError for the root of another version."""
+        version = self.root / "version"
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            found = version.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            found = ""
+        # An empty file is one whose writing was interrupted: nothing was made under it yet.
+        if not found:
+            version.write_text(f"{VERSION}\n", encoding="utf-8")
+        elif found != VERSION:
+            raise LayoutError(
+                f'{self.root} was written by another version of this program: expected "{VERSION}"'
+                f' in {version}, found "{found[:20]}"; use another local.root'
+            )
+        for folder in ("runs", "images", "envs", "locks", "scratch", "exports", "trash"):
+            (self.root / folder).mkdir(exist_ok=True)

@@ -1,0 +1,177 @@
+"""The completion marker: what makes a directory an artifact.
+
+``completed.json`` is written last, after the command succeeded and every file is durable. It
+lists the artifact's files with their sizes; where the list does not match, there is no marker.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.engines.local.durable import encode, read_json, replace
+from reconciler.engines.local.state import numbers, write_time
+from reconciler.run import Result
+from reconciler.types import JSON
+
+MARKER = "completed.json"
+LOGS = "logs"
+METRICS = "metrics.json"
+_RESERVED_PREFIX = ".reconciler"
+_VERSION = 1
+_METRICS_LIMIT = 64 << 10
+_MARKER_LIMIT = 256 << 20
+_ATTEMPT_LOG = re.compile(r"attempt-(\d{1,9})\.log")
+
+
+class ArtifactError(Exception):
+    """What a command left cannot be an artifact; the message says why."""
+
+
+class MetricsError(Exception):
+    """The command's ``metrics.json`` is not a flat object of numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A valid marker's content, but for the files."""
+
+    key: str
+    content: Mapping[str, JSON]
+
+    def result(self, url: str) -> Result:
+        """The artifact at ``url`` as a run's result."""
+        seconds = self.content.get("gpuSeconds")
+        return Result(
+            url=url,
+            metrics=numbers(self.content.get("metrics")),
+            gpu_seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+        )
+
+
+def list_files(directory: Path) -> list[tuple[str, int]]:
+    """The artifact's files by path, with their sizes in bytes, without the reserved ones.
+
+    A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for a
+    link to anywhere else: the artifact would change or break with what it points to.
+    """
+    root = directory.resolve()
+    found: list[tuple[str, int]] = []
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        if here == root:
+            folders[:] = [f for f in folders if f != LOGS and not _reserved(f)]
+            files = [f for f in files if not _reserved(f)]  # noqa: PLW2901
+        for name in files + folders:
+            path = here / name
+            relative = path.relative_to(root).as_posix()
+            if path.is_symlink():
+                _check_link(path, root, relative)
+            if path.is_file():
+                found.append((relative, path.stat().st_size))
+    return sorted(found)
+
+
+def _reserved(name: str) -> bool:
+    return name == MARKER or name.startswith(_RESERVED_PREFIX)
+
+
+def _check_link(path: Path, root: Path, relative: str) -> None:
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(
+            f'the symbolic link "{relative}" in the artifact leads nowhere; remove it'
+        ) from error
+    if not target.is_relative_to(root):
+        raise ArtifactError(
+            f'the symbolic link "{relative}" leads out of the artifact; copy the file instead'
+        )
+
+
+def read_metrics(directory: Path) -> dict[str, float]:
+    """What the command measured; empty without a ``metrics.json``. Raises MetricsError."""
+    path = directory / METRICS
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MetricsError(f"{METRICS} is not a file")
+        value = read_json(path, _METRICS_LIMIT)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise MetricsError(f"{METRICS} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise MetricsError(f'{METRICS} is not an object such as {{"accuracy": 0.97}}')
+    for name, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise MetricsError(f'{METRICS}: expected a number at "{name[:80]}"')
+        if not math.isfinite(number) or abs(number) > 1e308:
+            raise MetricsError(f'{METRICS}: "{name[:80]}" is not a finite number')
+    return numbers(value)
+
+
+def write_marker(
+    directory: Path,
+    *,
+    key: str,
+    lineage: Mapping[str, JSON],
+    metrics: Mapping[str, float],
+    started: datetime,
+    finished: datetime,
+    gpu_seconds: float,
+    attempt: int,
+) -> Marker:
+    """Complete an artifact whose files are durable. Raises ArtifactError.
+
+    The times are of the attempt that succeeded; ``gpu_seconds`` are of the whole run, failed
+    attempts too, as that is what the artifact cost.
+    """
+    files: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
+    content: dict[str, JSON] = {
+        **lineage,
+        "version": _VERSION,
+        "key": key,
+        "metrics": dict(metrics),
+        "started": write_time(started),
+        "finished": write_time(finished),
+        "durationSeconds": round((finished - started).total_seconds(), 3),
+        "gpuSeconds": round(gpu_seconds, 3),
+        "attempt": attempt,
+    }
+    replace(directory / MARKER, encode(content | {"files": files}))
+    return Marker(key, content)
+
+
+def read_marker(directory: Path, key: str) -> Marker | None:
+    """The marker of the complete artifact of ``key`` in a directory; None without a valid one."""
+    try:
+        content = read_json(directory / MARKER, _MARKER_LIMIT)
+        if not isinstance(content, dict) or content.get("key") != key:
+            return None
+        files = content.pop("files", None)
+        if not isinstance(files, list) or content.get("version") != _VERSION:
+            return None
+        found: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
+    except (OSError, ValueError, RecursionError, ArtifactError):
+        return None
+    return Marker(key, content) if files == found else None
+
+
+def last_attempt(logs: Path) -> int:
+    """The highest number of an attempt that has a log; 0 without any."""
+    try:
+        names = [path.name for path in logs.iterdir()]
+    except FileNotFoundError:
+        return 0
+    return max((int(m[1]) for name in names if (m := _ATTEMPT_LOG.fullmatch(name))), default=0)
+
+
+def log_of(logs: Path, attempt: int) -> Path:
+    """The log file of an attempt."""
+    return logs / f"attempt-{attempt}.log"
