@@ -1,0 +1,159 @@
+"""The example sources do what the manifests ask of them, and resume where they were stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reconciler.manifests.schema import DatasetManifest, ModelManifest
+from tests.examples.conftest import SOURCES, Scripts
+from tests.examples.manifests import manifests
+
+
+def train_params(name: str) -> dict[str, object]:
+    manifest = manifests()[name]
+    assert isinstance(manifest, ModelManifest)
+    assert manifest.spec.training is not None
+    return manifest.spec.training.params
+
+
+def metrics(directory: Path) -> dict[str, float]:
+    found = json.loads((directory / "metrics.json").read_text())
+    assert all(type(value) in (int, float) for value in found.values())
+    return dict(found)
+
+
+def test_datasets_are_split_as_the_status_says(datasets: Mapping[str, Path]) -> None:
+    for directory in datasets.values():
+        assert metrics(directory) == {"train": 1347, "test": 450}
+        assert {file.name for file in directory.iterdir()} == {
+            "train.npz",
+            "test.npz",
+            "dataset.json",
+            "metrics.json",
+        }
+
+
+def test_the_chain_from_data_to_finetunes_reaches_the_accuracy_that_it_shows(
+    scripts: Scripts, datasets: Mapping[str, Path]
+) -> None:
+    digits, tilted = datasets["digits"], datasets["digits-tilted"]
+    base = scripts.folder / "base"
+    train = "digits-mlp/train.sh"
+    scripts.run(train, train_params("digits-base"), model_dir=base, data_dir=digits)
+    assert metrics(base)["accuracy"] > 0.95
+
+    for name in ["tilted-gentle", "tilted-head", "tilted-full"]:
+        tuned = scripts.folder / name
+        params = train_params(name)
+        scripts.run(train, params, model_dir=tuned, data_dir=tilted, base_model_dir=base)
+        found = metrics(tuned)
+        assert found["accuracy_before"] > 0.6, "did not start from the weights of the base"
+        assert found["accuracy"] > found["accuracy_before"] + 0.05
+
+
+def test_loaded_weights_are_what_the_training_starts_from(
+    scripts: Scripts, datasets: Mapping[str, Path]
+) -> None:
+    tilted = datasets["digits-tilted"]
+    loaded, tuned = scripts.folder / "loaded", scripts.folder / "tuned"
+    scripts.run("digits-mlp/load.sh", manifests()["tilted-cold"].spec.load.params, model_dir=loaded)
+    output = scripts.run(
+        "digits-mlp/train.sh",
+        train_params("tilted-cold"),
+        model_dir=tuned,
+        data_dir=tilted,
+        base_model_dir=loaded,
+    )
+    assert "base: 48 hidden units" in output
+    assert metrics(tuned)["accuracy"] > 0.8
+
+
+def test_the_sweep_shows_that_more_hidden_units_help(
+    scripts: Scripts, datasets: Mapping[str, Path]
+) -> None:
+    digits = datasets["digits"]
+    accuracy = {}
+    for name in ["sweep-hidden-8", "sweep-hidden-32"]:
+        model = scripts.folder / name
+        scripts.run("digits-mlp/train.sh", train_params(name), model_dir=model, data_dir=digits)
+        accuracy[name] = metrics(model)["accuracy"]
+    assert accuracy["sweep-hidden-32"] > accuracy["sweep-hidden-8"] > 0.7
+
+
+def test_a_killed_training_goes_on_and_ends_at_the_same_weights(
+    scripts: Scripts, datasets: Mapping[str, Path]
+) -> None:
+    digits = datasets["digits"]
+    straight, broken = scripts.folder / "straight", scripts.folder / "broken"
+    params: dict[str, object] = {"epochs": 60, "hidden": 8}
+    train = "digits-mlp/train.sh"
+    scripts.run(train, params, model_dir=straight, data_dir=digits)
+
+    with scripts.start(train, params, model_dir=broken, data_dir=digits) as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if line.startswith("epoch"):
+                break
+        first.kill()  # train.sh has become the training, so this is the training itself
+    output = scripts.run(train, params, attempt=2, model_dir=broken, data_dir=digits)
+
+    resumed = re.search(r"attempt 2 goes on after epoch (\d+)", output)
+    assert resumed is not None
+    assert int(resumed[1]) >= 1
+    assert len(re.findall(r"^epoch", output, re.MULTILINE)) == 60 - int(resumed[1])
+    assert (broken / "weights.npz").read_bytes() == (straight / "weights.npz").read_bytes()
+    assert metrics(broken) == metrics(straight)
+
+
+@pytest.mark.parametrize("script", ["digits-data/load.sh", "digits-mlp/train.sh"])
+def test_a_param_that_the_script_does_not_know_is_an_error(scripts: Scripts, script: str) -> None:
+    folder = scripts.folder / "out"
+    with scripts.start(script, {"epoch": 3}, data_dir=folder, model_dir=folder) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "'epoch'" in output
+    assert not list(folder.iterdir())
+
+
+def test_every_source_has_what_both_engines_need() -> None:
+    contents = set()
+    for source in SOURCES.iterdir():
+        dockerfile = (source / "Dockerfile").read_text()
+        assert "requirements.txt" in dockerfile
+        assert "WORKDIR" in dockerfile
+        contents.add((source / "requirements.txt").read_bytes())
+    assert len(contents) == 1, "one environment should serve all sources"
+
+
+def test_scripts_are_executable_in_git() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--stage", "--", "*.sh"],
+        cwd=SOURCES,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a Git checkout")
+    modes = {line.split("\t")[1]: line.split()[0] for line in listed.stdout.splitlines()}
+    assert set(modes.values()) == {"100755"}
+    assert len(modes) == 3
+
+
+def test_the_manifests_say_only_what_the_schema_knows() -> None:
+    found = manifests()
+    datasets = {name for name, m in found.items() if isinstance(m, DatasetManifest)}
+    models = {name: m.spec for name, m in found.items() if isinstance(m, ModelManifest)}
+    assert datasets == {"digits", "digits-tilted"}
+    for spec in models.values():
+        if spec.source.model is not None:
+            assert spec.source.model.name in models
+        if spec.training is not None and spec.training.dataset is not None:
+            assert spec.training.dataset.name in datasets
+    assert [name for name, spec in models.items() if spec.suspend] == ["from-image"]
