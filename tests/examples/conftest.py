@@ -85,7 +85,7 @@ def interpreter() -> Path:
         made = Path(mkdtemp(dir=kept.parent))
         _uv("venv", "--relocatable", "--allow-existing", "--python", sys.executable, made)
         file = SOURCES / "digits-mlp" / "requirements.txt"
-        _uv("pip", "install", "--python", made / "bin" / "python", "--requirements", file)
+        _uv("pip", "install", "--compile-bytecode", "--python", made / "bin" / "python", "-r", file)
         try:
             made.rename(kept)
         except OSError:  # a test process beside this one was faster

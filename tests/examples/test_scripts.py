@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from tests.examples.conftest import SOURCES, Scripts
-from tests.examples.manifests import manifests
+from tests.examples.manifests import EXAMPLES, manifests
 
 
 def train_params(name: str) -> dict[str, object]:
@@ -157,3 +157,10 @@ def test_the_manifests_say_only_what_the_schema_knows() -> None:
         if spec.training is not None and spec.training.dataset is not None:
             assert spec.training.dataset.name in datasets
     assert [name for name, spec in models.items() if spec.suspend] == ["from-image"]
+
+
+def test_the_readme_names_every_manifest() -> None:
+    readme = (EXAMPLES / "README.md").read_text()
+    for folder in ["datasets", "models"]:
+        for file in (EXAMPLES / folder).iterdir():
+            assert f"`{folder}/{file.name}`" in readme
