@@ -1,24 +1,27 @@
-"""The example manifests, as the published classes read them."""
+"""The example manifests, read as the product reads them."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from reconciler.manifests.collect import Collection, collect
+from reconciler.manifests.read import read_file
+from reconciler.manifests.schema import ManifestDocument
 
-from reconciler.manifests.schema import DatasetManifest, ModelManifest
-
-EXAMPLES = Path(__file__).parents[2] / "examples-repo"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples-repo"
 
 
-def manifests() -> dict[str, DatasetManifest | ModelManifest]:
-    """Every object of the example repository by name."""
-    found: dict[str, DatasetManifest | ModelManifest] = {}
-    for file in sorted([*EXAMPLES.glob("datasets/*.yaml"), *EXAMPLES.glob("models/*.yaml")]):
-        for document in YAML(typ="safe").load_all(file):
-            for item in document["items"] if document["kind"] == "List" else [document]:
-                kind = DatasetManifest if item["kind"] == "Dataset" else ModelManifest
-                manifest = kind.model_validate(item)
-                assert manifest.metadata.name not in found
-                found[manifest.metadata.name] = manifest
+@cache
+def collection() -> Collection:
+    """Every YAML file of the repository that is not hidden, with its configuration among them."""
+    files = [file for file in EXAMPLES.rglob("*.yaml") if file.is_file()]
+    return collect([read_file(str(f.relative_to(EXAMPLES)), f.read_bytes()) for f in files])
+
+
+def manifests() -> dict[str, ManifestDocument]:
+    """Every object by its name, which no two of them share."""
+    objects = collection().objects
+    found = {ref.name: manifest.document for ref, manifest in objects.items()}
+    assert len(found) == len(objects)
     return found

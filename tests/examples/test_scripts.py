@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifests.schema import DatasetManifest, ModelManifest
+from reconciler.config import load_setup
+from reconciler.manifests.schema import ModelManifest
 from tests.examples.conftest import SOURCES, Scripts
-from tests.examples.manifests import EXAMPLES, manifests
+from tests.examples.manifests import EXAMPLES, collection, manifests
 
 
 def train_params(name: str) -> dict[str, object]:
@@ -146,17 +147,30 @@ def test_scripts_are_executable_in_git() -> None:
     assert len(modes) == 3
 
 
-def test_the_manifests_say_only_what_the_schema_knows() -> None:
-    found = manifests()
-    datasets = {name for name, m in found.items() if isinstance(m, DatasetManifest)}
-    models = {name: m.spec for name, m in found.items() if isinstance(m, ModelManifest)}
-    assert datasets == {"digits", "digits-tilted"}
-    for spec in models.values():
-        if spec.source.model is not None:
-            assert spec.source.model.name in models
-        if spec.training is not None and spec.training.dataset is not None:
-            assert spec.training.dataset.name in datasets
-    assert [name for name, spec in models.items() if spec.suspend] == ["from-image"]
+def test_the_manifests_are_valid_as_they_stand() -> None:
+    found = collection()
+    assert found.problems == ()
+    assert found.others == 1, "reconciler.yaml is the only other document"
+    suspended = [name for name, document in manifests().items() if document.spec.suspend]
+    assert suspended == ["from-image"]
+
+
+def test_a_sweep_differs_in_the_swept_param_alone() -> None:
+    items = {n: m for n, m in manifests().items() if n.startswith("sweep-")}
+    specs = []
+    for name, manifest in items.items():
+        assert train_params(name)["hidden"] == int(name.rpartition("-")[2])
+        spec = manifest.spec.model_dump()
+        del spec["training"]["params"]["hidden"]
+        specs.append(spec)
+    assert len(specs) == 4
+    assert all(spec == specs[0] for spec in specs)
+
+
+def test_the_configuration_is_valid_and_is_for_this_folder() -> None:
+    setup = load_setup(EXAMPLES / "reconciler.yaml", {})
+    assert setup.repository_url == EXAMPLES.as_uri()
+    assert setup.root == EXAMPLES / "state", "ignored by Git under this name"
 
 
 def test_the_readme_names_every_manifest() -> None:
