@@ -135,7 +135,7 @@ class GitSection(Section):
             given = [f for f in (*refs, "update") if getattr(self, f) is not None]
             if given:
                 raise ValueError(
-                    f"url: . is this repository at the head being synced; remove {' and '.join(given)}"
+                    f"url: . is this repository at the synced head; remove {' and '.join(given)}"
                 )
             if not self.path:
                 raise ValueError("url: . needs a path: the folder of this repository to build")

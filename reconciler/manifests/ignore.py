@@ -1,0 +1,30 @@
+"""Which files are read: YAML and JSON, less what ``.reconcilerignore`` names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pathspec import GitIgnoreSpec
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def is_manifest_path(path: str) -> bool:
+    """Whether a file may hold manifests, by its name."""
+    return path.endswith(SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Patterns in gitignore syntax, relative to the folder that the file is in."""
+
+    spec: GitIgnoreSpec = field(repr=False)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Ignore:
+        """Read a ``.reconcilerignore``; a line that is no pattern ignores nothing."""
+        return cls(GitIgnoreSpec.from_lines(data.decode("utf-8", "replace").splitlines()))
+
+    def matches(self, path: str) -> bool:
+        """Whether the file at this path, relative to the folder, is left out."""
+        return self.spec.match_file(path)

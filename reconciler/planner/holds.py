@@ -1,0 +1,101 @@
+"""Holds: a sync too large to be taken at its word waits for a person.
+
+A hold's id is a hash of exactly the actions it holds, and those are a function of the manifests
+and of what is recorded in Git alone: the plan of a pull request shows the id that the daemon
+will use, and a crash between two creations does not change it. Once a set has been accepted its
+tasks are recorded, so it is not held again while it is being worked off.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from reconciler.planner.desire import Desired, Task
+from reconciler.planner.plan import Hold, HoldKind, Settings
+from reconciler.planner.record import Record, TaskPhase
+from reconciler.types import ObjectRef, TaskKey
+
+RELEASE_FILE = ".reconciler/release"
+
+
+def read_release(data: bytes | None) -> frozenset[str]:
+    """The ids in a release file: the first word of each line; ``#`` begins a comment."""
+    if data is None:
+        return frozenset()
+    lines = (
+        line.partition("#")[0].split() for line in data.decode("utf-8", "replace").splitlines()
+    )
+    return frozenset(words[0] for words in lines if words)
+
+
+def hold_id(actions: Iterable[str]) -> str:
+    """12 hex digits over the sorted actions."""
+    return hashlib.sha256("\n".join(sorted(actions)).encode()).hexdigest()[:12]
+
+
+def guard(
+    desired: Mapping[ObjectRef, Desired],
+    records: Mapping[ObjectRef, Record],
+    wanted: frozenset[TaskKey],
+    settings: Settings,
+) -> Hold | None:
+    """The recomputation of existing artifacts, where it is more than ``guard`` lets pass."""
+    again: dict[tuple[str, TaskKey], Task] = {}
+    objects: set[ObjectRef] = set()
+    for ref, item in desired.items():
+        record = records.get(ref)
+        if record is None or record.artifact is None or item.manifest.document.spec.suspend:
+            continue
+        accepted = {task.key for task in record.tasks if task.phase is not TaskPhase.HELD}
+        for task in item.tasks:
+            if task.key is None or task.key not in wanted or task.key in accepted:
+                continue
+            again[ref.namespace, task.key] = task
+            objects.add(ref)
+    gpus = sum(task.resources.gpus for task in again.values())
+    if len(again) <= settings.guard_tasks and gpus <= settings.guard_gpus:
+        return None
+    return Hold(
+        id=hold_id(f"create {namespace} {key}" for namespace, key in again),
+        kind=HoldKind.GUARD,
+        objects=frozenset(objects),
+        tasks=len(again),
+        gpus=gpus,
+        reason=f"would recompute {len(again)} tasks with {gpus} GPUs, of {len(objects)} objects "
+        f"that have an artifact (guard: {settings.guard_tasks} tasks, {settings.guard_gpus} GPUs)",
+    )
+
+
+def prune(
+    gone: frozenset[ObjectRef], known: int, documents: int, settings: Settings
+) -> Hold | None:
+    """The removal of objects, where it is more than ``prune`` lets pass.
+
+    ``known`` counts the recorded objects, ``documents`` the manifests at head.
+    """
+    if not gone:
+        return None
+    if documents == 0:
+        reason = f"the tree holds no manifests at all; {len(gone)} objects would go"
+    elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
+        reason = (
+            f"{len(gone)} of {known} objects would go at once "
+            f"(prune: maxShare {settings.prune_share:g}, floor {settings.prune_floor})"
+        )
+    else:
+        return None
+    return Hold(
+        id=hold_id(f"delete {ref}" for ref in gone),
+        kind=HoldKind.PRUNE,
+        objects=gone,
+        tasks=0,
+        gpus=0,
+        reason=reason,
+    )
+
+
+def allowed(value: str, globs: Iterable[str]) -> bool:
+    """Whether a value matches one of an allow-list's globs."""
+    return any(fnmatch.fnmatchcase(value, glob) for glob in globs)

@@ -1,0 +1,139 @@
+"""The ledger: which keys are complete, and which failed under which how.
+
+It is rebuilt at start from the records in Git, then from the runs the engine still has, and
+learns from every run that ends. Learning the same thing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from reconciler.planner.record import HistoryEntry, Record, TaskPhase
+from reconciler.run import FailureClass, Result, Run, RunPhase
+from reconciler.types import How, TaskKey, TaskKind
+
+#: Retries of failures that are not the command's, and the delays between them, in seconds.
+RETRY_LIMIT = 10
+RETRY_FIRST = 10.0
+RETRY_LONGEST = 600.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A complete task: what it left, and the image identity it was made with."""
+
+    key: TaskKey
+    task: TaskKind
+    result: Result
+    image_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed task under one how. ``count`` is of failures that were not the command's."""
+
+    key: TaskKey
+    how: How
+    kind: FailureClass
+    reason: str
+    at: datetime
+    count: int = 0
+
+    @property
+    def remembered(self) -> bool:
+        """Whether it stays failed until its key or how changes."""
+        return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
+        delay = min(RETRY_FIRST * 2.0 ** (max(self.count, 1) - 1), RETRY_LONGEST)
+        return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Key → result, and (key, how) → failure."""
+
+    completed: dict[TaskKey, Completed] = field(default_factory=dict)
+    failures: dict[tuple[TaskKey, How], Failure] = field(default_factory=dict)
+
+    def learn_record(self, record: Record) -> None:
+        """Take over what a status file says."""
+        for entry in record.history:
+            self._learn_entry(entry)
+        for task in record.tasks:
+            if task.phase is TaskPhase.FAILED or task.failures:
+                if task.key is None or task.how is None:
+                    continue
+                self.failures[task.key, task.how] = Failure(
+                    key=task.key,
+                    how=task.how,
+                    kind=task.failure or FailureClass.COMMAND,
+                    reason=task.message,
+                    at=task.finished or _LONG_AGO,
+                    count=task.failures,
+                )
+
+    def _learn_entry(self, entry: HistoryEntry) -> None:
+        if entry.phase is TaskPhase.SUCCEEDED:
+            result = Result(
+                image=entry.image,
+                url=entry.artifact,
+                metrics=entry.metrics,
+                gpu_seconds=entry.gpu_seconds,
+            )
+            self.complete(entry.key, entry.task, result, image_key=entry.image_key)
+        elif entry.how is not None:
+            self.failures.setdefault(
+                (entry.key, entry.how),
+                Failure(
+                    key=entry.key,
+                    how=entry.how,
+                    kind=FailureClass.COMMAND,
+                    reason=entry.message,
+                    at=entry.finished or _LONG_AGO,
+                ),
+            )
+
+    def complete(
+        self, key: TaskKey, task: TaskKind, result: Result, *, image_key: str | None = None
+    ) -> None:
+        """A key is complete; the first word on it stands, so that URLs never move."""
+        known = self.completed.get(key)
+        if known is None:
+            self.completed[key] = Completed(key=key, task=task, result=result, image_key=image_key)
+        elif known.image_key is None and image_key is not None:
+            self.completed[key] = replace(known, image_key=image_key)
+
+    def learn_run(self, run: Run) -> None:
+        """Take over how a run ended; a live run says nothing yet."""
+        if run.phase is RunPhase.SUCCEEDED and run.result is not None:
+            self.complete(run.key, run.task, run.result)
+            self.failures.pop((run.key, run.how), None)
+        elif run.phase is RunPhase.FAILED and not run.deleting:
+            self._learn_failure(run)
+
+    def _learn_failure(self, run: Run) -> None:
+        kind = run.failure or FailureClass.INFRASTRUCTURE
+        # Status files keep whole seconds: the same failure must look the same after a restart.
+        at = (run.finished or _LONG_AGO).replace(microsecond=0)
+        known = self.failures.get((run.key, run.how))
+        if known is not None and known.at >= at:
+            return
+        count = known.count if known else 0
+        if kind is FailureClass.INFRASTRUCTURE:
+            count += 1
+        self.failures[run.key, run.how] = Failure(
+            key=run.key, how=run.how, kind=kind, reason=run.reason, at=at, count=count
+        )
+
+    def result(self, key: TaskKey | None) -> Completed | None:
+        """What the key left, if it is complete."""
+        return self.completed.get(key) if key is not None else None
+
+    def failure(self, key: TaskKey, how: How) -> Failure | None:
+        """How the key failed under this how, if it did and is not complete."""
+        return self.failures.get((key, how))

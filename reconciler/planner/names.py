@@ -1,0 +1,51 @@
+"""The names and paths that outlive every refactoring: of runs and of artifact directories."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from reconciler.types import How, ObjectRef, TaskKey, TaskKind
+
+#: The longest name a run can have, and still be a valid Service name with room for a suffix.
+LONGEST = 54
+_SHARED_BUILD = "build"
+
+
+def run_name(
+    *, instance: str, namespace: str, ref: ObjectRef | None, task: TaskKind, key: TaskKey, how: How
+) -> str:
+    """``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex of how>``.
+
+    ``ref`` is None for a build, which several objects share. The namespace is hashed in so that
+    an engine with one flat list of names can hold equal builds of two namespaces.
+    """
+    name = _SHARED_BUILD if ref is None else ref.name[:24].rstrip("-")
+    digest = hashlib.sha256(f"{instance}/{namespace}/{key}".encode()).hexdigest()
+    return f"r-{name}-{task.letter}-{digest[:12]}-{how[:6]}"
+
+
+def artifact_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -> str:
+    """The artifact directory of a key, ending in ``/``."""
+    root = bucket.rstrip("/")
+    return (
+        f"{root}/clusters/{cluster}/namespaces/{ref.namespace}/{ref.kind.plural}/{ref.name}/{key}/"
+    )
+
+
+def status_path(ref: ObjectRef) -> str:
+    """An object's file on the status branch."""
+    return f"{ref.namespace}/{ref.kind.plural}/{ref.name}.yaml"
+
+
+def removed_path(ref: ObjectRef) -> str:
+    """Where an object's file goes when its manifest is gone."""
+    return f"removed/{status_path(ref)}"
+
+
+_LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")
+
+
+def label_value(text: str) -> str:
+    """The text as a Kubernetes label value: at most 63 characters of the allowed ones."""
+    return _LABEL_UNSAFE.sub("-", text)[:63].strip("-_.")

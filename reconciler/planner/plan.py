@@ -1,0 +1,150 @@
+"""What the planner is told, and what it answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.planner.desire import Desired, Task
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.record import Record, TaskPhase
+from reconciler.run import Capacity, Run, RunSpec
+from reconciler.types import Commit, Kind, ObjectRef, TaskKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The part of the configuration that decides anything. A limit of 0 is none."""
+
+    cluster: str = "local"
+    instance: str = "default"
+    buckets: Mapping[Kind, str] = field(default_factory=dict)
+    allow_images: tuple[str, ...] = ("*",)
+    guard_tasks: int = 100
+    guard_gpus: int = 32
+    limit_runs: int = 0
+    limit_gpus: int = 0
+    prune: bool = True
+    prune_share: float = 0.5
+    prune_floor: int = 10
+    history_jobs: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything a plan is a function of.
+
+    ``invalid`` are the objects whose manifest at head is wrong, with the first error; those among
+    them that are in ``desired`` stand there in their last good form. ``documents`` counts the
+    manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
+    nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
+    """
+
+    settings: Settings
+    head: Commit
+    desired: Mapping[ObjectRef, Desired]
+    invalid: Mapping[ObjectRef, str]
+    documents: int
+    unreadable: bool = False
+    records: Mapping[ObjectRef, Record]
+    ledger: Ledger
+    runs: Mapping[str, Run]
+    capacity: Capacity
+    released: frozenset[str]
+    now: datetime
+    recorded: Container[str] = frozenset()
+
+
+class ActionKind(enum.StrEnum):
+    """What is done about a task; as ``plan --format json`` prints it."""
+
+    CREATE = "create"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    KEEP = "keep"
+    WAIT = "wait"
+    HOLD = "hold"
+    REFUSE = "refuse"
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is a change in the sense of ``plan``'s exit code."""
+        return self not in (ActionKind.KEEP, ActionKind.WAIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is done about one task of one object, and how the task stands.
+
+    ``needs`` are the keys still missing. ``spec`` is set where the run is to be created now.
+    ``run`` is the live run that is kept. ``retry_at`` is when a delay is over.
+    """
+
+    ref: ObjectRef
+    task: Task
+    action: ActionKind
+    phase: TaskPhase
+    reason: str
+    needs: tuple[TaskKey, ...] = ()
+    run: Run | None = None
+    spec: RunSpec | None = None
+    hold: str | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A run to be ended or forgotten.
+
+    CANCEL: it was superseded. DELETE: its object is gone. KEEP stands for neither: the run has
+    ended, its outcome is known, and only the Job is cleared away.
+    """
+
+    run: Run
+    action: ActionKind
+    reason: str
+
+
+class HoldKind(enum.StrEnum):
+    """Why a sync is held."""
+
+    GUARD = "guard"
+    PRUNE = "prune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A set of actions that waits for a line with this id in ``.reconciler/release``."""
+
+    id: str
+    kind: HoldKind
+    objects: frozenset[ObjectRef]
+    tasks: int
+    gpus: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer: a decision per task, runs to end, objects that go, and what is held.
+
+    ``removed`` are recorded objects without a manifest that go now; ``kept`` those that stay,
+    with the reason. ``released`` are holds that a person let pass: what they allow is recorded
+    before it is done, so that a crash in the middle does not ask again.
+    ``retry_at`` is the earliest moment at which time alone changes the plan.
+    """
+
+    situation: Situation
+    decisions: tuple[Decision, ...]
+    endings: tuple[Ending, ...]
+    removed: frozenset[ObjectRef]
+    kept: Mapping[ObjectRef, str]
+    holds: tuple[Hold, ...]
+    released: tuple[Hold, ...] = ()
+    retry_at: datetime | None = None
+
+    def creates(self) -> tuple[RunSpec, ...]:
+        """The runs to create now."""
+        return tuple(decision.spec for decision in self.decisions if decision.spec is not None)

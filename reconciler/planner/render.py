@@ -1,0 +1,157 @@
+"""A task that can start, as the run that an engine is asked for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.manifests.schema import CommandSection, LoadSection, TrainingSection
+from reconciler.planner.desire import Desired, Task
+from reconciler.planner.names import artifact_url, label_value, run_name
+from reconciler.planner.plan import Settings
+from reconciler.run import RunSpec
+from reconciler.types import (
+    GROUP,
+    JSON,
+    BuildContext,
+    Commit,
+    Mounted,
+    ObjectRef,
+    SecretKey,
+    TaskKey,
+    TaskKind,
+)
+
+
+def render_run(
+    desired: Desired,
+    task: Task,
+    *,
+    settings: Settings,
+    head: Commit,
+    image: str | None,
+    mounts: Mapping[TaskKey, str],
+) -> RunSpec:
+    """The run of a task whose needs are complete.
+
+    ``image`` is the reference it runs in (None for a build); ``mounts`` the URL of every
+    artifact it reads. The task's key, how and intent are known by then.
+    """
+    assert task.key is not None
+    assert task.intent is not None
+    ref = desired.ref
+    shared = task.kind is TaskKind.BUILD
+    section = task.section
+    command = section.command if isinstance(section, LoadSection | TrainingSection) else []
+    with_command = isinstance(section, CommandSection)
+    return RunSpec(
+        name=run_name(
+            instance=settings.instance,
+            namespace=ref.namespace,
+            ref=None if shared else ref,
+            task=task.kind,
+            key=task.key,
+            how=task.how,
+        ),
+        task=task.kind,
+        key=task.key,
+        how=task.how,
+        intent=task.intent,
+        namespace=ref.namespace,
+        object=None if shared else ref,
+        build=_context(desired) if shared else None,
+        image=image,
+        command=tuple(command),
+        params=dict(section.params) if with_command else {},
+        env=dict(section.env) if with_command else {},
+        secret_env={
+            name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()
+        }
+        if with_command
+        else {},
+        resources=task.resources,
+        timeout=section.timeout,
+        retries=section.retries,
+        profile=section.profile,
+        queue=section.queue,
+        priority=section.priority,
+        service_account=section.service_account,
+        output=None
+        if shared
+        else artifact_url(
+            bucket=settings.buckets[ref.kind], cluster=settings.cluster, ref=ref, key=task.key
+        ),
+        output_kind=ref.kind,
+        base=_mounted(task.base, mounts),
+        dataset=_mounted(task.dataset, mounts),
+        labels=_labels(ref, task, settings),
+        annotations={
+            f"{GROUP}/object": str(ref),
+            f"{GROUP}/commit": head,
+            f"{GROUP}/path": desired.manifest.file,
+        },
+        lineage=_lineage(desired, task, settings=settings, head=head, image=image, mounts=mounts),
+    )
+
+
+def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, str]) -> Mounted | None:
+    return Mounted(key, mounts[key]) if key is not None else None
+
+
+def _context(desired: Desired) -> BuildContext:
+    source = desired.source
+    assert source is not None  # a build has a Git source
+    return BuildContext(
+        url=source.request.url,
+        commit=source.resolved.commit,
+        tree=source.resolved.tree,
+        path=source.git.path,
+        dockerfile=source.git.dockerfile,
+        build_args=dict(source.git.build_args),
+        submodules=source.git.submodules,
+    )
+
+
+def _labels(ref: ObjectRef, task: Task, settings: Settings) -> dict[str, str]:
+    labels = {
+        "app.kubernetes.io/managed-by": "reconciler",
+        f"{GROUP}/instance": label_value(settings.instance),
+        f"{GROUP}/task": task.kind.value,
+        f"{GROUP}/key": task.key or "",
+    }
+    if task.kind is not TaskKind.BUILD:
+        labels[f"{GROUP}/kind"] = ref.kind.value
+        labels[f"{GROUP}/name"] = ref.name
+    return labels
+
+
+def _lineage(
+    desired: Desired,
+    task: Task,
+    *,
+    settings: Settings,
+    head: Commit,
+    image: str | None,
+    mounts: Mapping[TaskKey, str],
+) -> dict[str, JSON]:
+    ref = desired.ref
+    lineage: dict[str, JSON] = {
+        "object": {
+            "cluster": settings.cluster,
+            "kind": ref.kind.value,
+            "namespace": ref.namespace,
+            "name": ref.name,
+        },
+        "task": task.kind.value,
+        "commit": head,
+        "image": image,
+    }
+    if desired.source is not None:
+        lineage["source"] = {
+            "url": desired.source.request.url or ".",
+            "commit": desired.source.resolved.commit,
+            "tree": desired.source.resolved.tree,
+        }
+    for name, key in (("base", task.base), ("dataset", task.dataset)):
+        if key is not None:
+            lineage[name] = {"key": key, "url": mounts[key]}
+    return lineage

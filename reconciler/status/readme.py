@@ -1,0 +1,78 @@
+"""The README.md of the status branch: what a forge shows when somebody opens it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from reconciler.planner.names import status_path
+from reconciler.planner.record import Phase, Record
+from reconciler.status.sync import Sync
+
+#: How many objects the page lists; those that need somebody come first.
+LISTED = 200
+#: In the order in which a reader wants to see them.
+_ORDER = (
+    Phase.INVALID,
+    Phase.FAILED,
+    Phase.HELD,
+    Phase.WAITING,
+    Phase.BUILDING,
+    Phase.LOADING,
+    Phase.TRAINING,
+    Phase.PENDING,
+    Phase.SUSPENDED,
+    Phase.READY,
+)
+_SHOWN_METRICS = 3
+_SHOWN_REASON = 120
+
+
+def readme(sync: Sync, records: Iterable[Record]) -> bytes:
+    """Counts by phase, errors, and a table of objects."""
+    ordered = sorted(records, key=lambda r: (_ORDER.index(r.phase), r.ref))
+    counts = Counter(record.phase for record in ordered)
+    told = ", ".join(f"{counts[phase]} {phase}" for phase in _ORDER if counts[phase])
+    lines = [
+        f"# Status of cluster {_escape(sync.cluster)}",
+        "",
+        f"{len(ordered)} objects: {told}." if ordered else "No objects.",
+        "",
+        f"Manifests: `{sync.path or '/'}` at commit `{sync.head[:12]}`.",
+        "Written by the reconciler; do not edit.",
+        "",
+    ]
+    if sync.errors:
+        lines += ["## Errors", ""]
+        lines += [f"- {_escape(str(problem))}" for problem in sync.errors[:LISTED]]
+        lines += [""]
+    if ordered:
+        lines += ["## Objects", "", "| object | phase | metrics | reason |", "|---|---|---|---|"]
+        lines += [_row(record) for record in ordered[:LISTED]]
+        if len(ordered) > LISTED:
+            lines += ["", f"and {len(ordered) - LISTED} more."]
+    return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _row(record: Record) -> str:
+    ref = record.ref
+    metrics = record.artifact.metrics if record.artifact else {}
+    shown = ", ".join(
+        f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN_METRICS]
+    )
+    reason = "" if record.phase is Phase.READY else _cut(record.reason)
+    return (
+        f"| [{ref.kind} {ref.namespace}/{ref.name}]({status_path(ref)}) | {record.phase} "
+        f"| {_escape(shown)} | {_escape(reason)} |"
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_REASON else f"{text[: _SHOWN_REASON - 1]}…"
+
+
+def _escape(text: str) -> str:
+    """Text as text: nothing in it is Markdown, HTML or a cell border."""
+    for char in "\\`*_[]<>|#":
+        text = text.replace(char, f"\\{char}")
+    return " ".join(text.split())

@@ -1,0 +1,108 @@
+"""Failure is remembered if it is the command's, and retried if it is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from reconciler.planner.ledger import RETRY_LIMIT, Ledger
+from reconciler.planner.record import Phase
+from reconciler.run import FailureClass
+from reconciler.types import TaskKind
+from tests.planner.world import World, finetune, model, scratch
+
+
+def failing(world: World, name: str) -> None:
+    """End builds well and trainings badly."""
+    if world.runs[name].task is TaskKind.BUILD:
+        world.succeed(name)
+    else:
+        world.fail(name)
+
+
+def test_a_failed_command_stays_failed_over_syncs_and_restarts() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.settle(failing)
+    assert world.phases() == {"a": Phase.FAILED, "b": Phase.WAITING}
+    assert "exited with 1" in world.records[model("a")].reason
+    world.made()
+    world.ledger, world.runs = Ledger(), {}
+    for record in world.records.values():
+        world.ledger.learn_record(record)
+    world.settle()
+    assert world.made() == []
+    assert world.phase("a") is Phase.FAILED
+
+
+def test_a_failed_run_is_tried_again_for_a_changed_param_how_or_retry() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle(failing)
+    changes = [
+        scratch("a").replace("epochs: 3", "epochs: 5"),
+        scratch("a", ", timeout: 1h"),
+        scratch("a").replace("{name: a}", "{name: a, annotations: {substratus.ai/retry: '1'}}"),
+        scratch("a").replace("{name: a}", "{name: a, annotations: {substratus.ai/retry: '2'}}"),
+    ]
+    for change in changes:
+        world.made()
+        world.files["a.yaml"] = change
+        world.settle(failing)
+        assert world.made() == [("a", "train")], change
+
+
+def test_going_back_to_a_key_that_failed_does_not_run_it_again() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle(failing)
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.settle()
+    world.made()
+    world.files["a.yaml"] = scratch("a")
+    world.settle()
+    assert world.made() == []
+    assert world.phase("a") is Phase.FAILED
+    assert world.records[model("a")].artifact is not None
+
+
+def test_a_failure_that_is_not_the_commands_is_retried_with_growing_delays() -> None:
+    world = World({"a.yaml": scratch("a")})
+    delays = []
+    for _ in range(RETRY_LIMIT):
+        world.sync()
+        world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+        plan = world.sync()
+        assert plan.retry_at is not None
+        assert world.phase("a") is Phase.WAITING
+        delays.append((plan.retry_at - world.now).total_seconds())
+        world.now = plan.retry_at
+        world.sync()  # clears the failed run away
+    world.sync()
+    assert delays[0] < delays[1] < delays[2]
+    assert max(delays) <= 600 * 1.25
+    world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+    world.now += timedelta(days=1)
+    world.settle()
+    assert world.phase("a") is Phase.FAILED
+
+
+def test_a_restart_does_not_count_a_failure_twice() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.now += timedelta(microseconds=123456)
+    world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+    world.sync()
+    world.ledger = Ledger()
+    for record in world.records.values():
+        world.ledger.learn_record(record)
+    world.sync()
+    (task, _) = world.records[model("a")].tasks
+    assert task.failures == 1
+
+
+def test_success_after_a_failure_that_was_not_the_commands() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+    plan = world.sync()
+    assert plan.retry_at is not None
+    world.now = plan.retry_at
+    world.settle()
+    assert world.phase("a") is Phase.READY

@@ -1,0 +1,107 @@
+"""A sync that would recompute or remove too much is held, under an id of exactly its actions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.planner.holds import read_release
+from reconciler.planner.plan import HoldKind
+from reconciler.planner.record import Phase
+from reconciler.types import TaskKind
+from tests.planner.world import World, finetune, model, scratch
+
+
+def trained(count: int = 4, **settings: object) -> World:
+    """A base and Models off it, all Ready."""
+    world = World({"base.yaml": scratch("base")})
+    world.settings = replace(world.settings, **settings)  # type: ignore[arg-type]
+    for number in range(count):
+        world.files[f"m{number}.yaml"] = finetune(f"m{number}", "base")
+    world.settle()
+    world.made()
+    return world
+
+
+def test_what_is_new_is_never_held() -> None:
+    world = trained(guard_tasks=0)
+    world.files["new.yaml"] = finetune("new", "base")
+    world.settle()
+    assert world.phase("new") is Phase.READY
+
+
+def test_recomputing_more_than_the_guard_is_held_until_it_is_released() -> None:
+    world = trained(guard_tasks=4)
+    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    plan = world.settle()
+    assert world.made() == []
+    (hold,) = plan.holds
+    assert (hold.kind, hold.tasks) == (HoldKind.GUARD, 5)
+    assert set(world.phases().values()) == {Phase.HELD}
+    assert hold.id in world.records[model("base")].reason
+    assert world.records[model("base")].artifact is not None
+
+    world.released = frozenset({hold.id})
+    plan = world.settle()
+    assert not plan.holds
+    assert len(world.made()) == 5
+    assert set(world.phases().values()) == {Phase.READY}
+
+
+def test_a_released_sync_is_not_held_again_while_it_is_worked_off() -> None:
+    world = trained(guard_tasks=4)
+    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    (hold,) = world.sync().holds
+    world.released = frozenset({hold.id})
+    world.sync()
+    world.released = frozenset()
+    world.succeed(world.run_of("base", TaskKind.TRAIN))
+    assert not world.sync().holds
+    world.settle()
+    assert set(world.phases().values()) == {Phase.READY}
+
+
+def test_another_set_of_actions_has_another_id() -> None:
+    world = trained(guard_tasks=2)
+    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    (first,) = world.sync().holds
+    assert world.sync().holds[0].id == first.id
+    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 7")
+    (second,) = world.sync().holds
+    assert first.id != second.id
+
+
+def test_gpus_are_guarded_as_well() -> None:
+    gpus = ", resources: {gpu: {count: 2}, nodes: 4}"
+    world = World({"a.yaml": scratch("a", gpus)})
+    world.settings = replace(world.settings, guard_gpus=7)
+    world.settle()
+    world.files["a.yaml"] = scratch("a", gpus).replace("epochs: 3", "epochs: 5")
+    (hold,) = world.sync().holds
+    assert hold.gpus == 8
+
+
+def test_removing_too_large_a_share_is_held() -> None:
+    world = trained(11, prune_floor=10, prune_share=0.5)
+    for number in range(11):
+        del world.files[f"m{number}.yaml"]
+    plan = world.settle()
+    (hold,) = plan.holds
+    assert hold.kind is HoldKind.PRUNE
+    assert not plan.removed
+    assert world.phase("m0") is Phase.HELD
+    world.released = frozenset({hold.id})
+    assert len(world.sync().removed) == 11
+
+
+def test_a_tree_without_any_manifest_removes_nothing() -> None:
+    world = trained(1)
+    world.files.clear()
+    plan = world.sync()
+    assert not plan.removed
+    assert plan.holds[0].kind is HoldKind.PRUNE
+
+
+def test_a_release_file_has_one_id_a_line() -> None:
+    data = b"# why\n123456789abc  # reviewed\n\n fedcba987654\n"
+    assert read_release(data) == {"123456789abc", "fedcba987654"}
+    assert read_release(None) == frozenset()

@@ -1,0 +1,317 @@
+"""What runs, in which order, and what does not run again."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.planner.plan import ActionKind
+from reconciler.planner.record import Phase
+from reconciler.types import TaskKind
+from tests.planner.world import World, actions, finetune, model, scratch
+
+LOADED = """\
+kind: Model
+metadata: {name: a}
+spec:
+  source: {git: {url: ., path: src}}
+"""
+FINETUNED_OWN = LOADED + "  training: {}\n"
+GIVEN = LOADED + "  load: {from: {url: s3://team/weights, revision: a}}\n  training: {}\n"
+IMAGE = """\
+kind: Model
+metadata: {name: a}
+spec:
+  source: {image: {ref: "registry/a@sha256:%s"}}
+""" % ("0" * 64)
+DATASET = """\
+kind: Dataset
+metadata: {name: d}
+spec: {source: {git: {url: ., path: data}}}
+"""
+BUCKET_DATASET = """\
+kind: Dataset
+metadata: {name: d}
+spec: {source: {bucket: {url: "s3://data/d", revision: "1"}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifest", "tasks"),
+    [
+        (LOADED, ["build", "load"]),
+        (FINETUNED_OWN, ["build", "load", "train"]),
+        (scratch("a"), ["build", "train"]),
+        (GIVEN, ["build", "train"]),
+        (IMAGE, ["load"]),
+        (IMAGE + "  training: {}\n", ["load", "train"]),
+        (IMAGE + "  training: {mode: Scratch}\n", ["train"]),
+        (DATASET, ["build", "load"]),
+        (BUCKET_DATASET, []),
+    ],
+)
+def test_the_shape_of_a_manifest_decides_what_runs(manifest: str, tasks: list[str]) -> None:
+    world = World({"a.yaml": manifest})
+    world.settle()
+    assert sorted(task for _, task in world.made()) == sorted(tasks)
+    assert set(world.phases().values()) == {Phase.READY}
+
+
+@pytest.mark.parametrize(
+    ("training", "load", "tasks"),
+    [
+        ("", "", ["load"]),
+        ("  training: {}\n", "", ["train"]),
+        ("  training: {mode: Scratch}\n", "", ["train"]),
+        ("", "  load: {command: []}\n", []),
+    ],
+)
+def test_a_model_from_a_model_needs_no_build(training: str, load: str, tasks: list[str]) -> None:
+    world = World({"base.yaml": scratch("base")})
+    world.settle()
+    world.made()
+    world.files["b.yaml"] = (
+        "kind: Model\nmetadata: {name: b}\nspec:\n  source: {model: {name: base}}\n"
+        + load
+        + training
+    )
+    world.settle()
+    assert world.made() == [("b", task) for task in tasks]
+    assert world.phase("b") is Phase.READY
+
+
+def test_a_promoted_model_has_its_bases_artifact() -> None:
+    promoted = (
+        "kind: Model\nmetadata: {name: b}\nspec:\n"
+        "  source: {model: {name: base}}\n  load: {command: []}\n"
+    )
+    world = World({"base.yaml": scratch("base"), "b.yaml": promoted})
+    world.settle()
+    assert world.records[model("b")].artifact == world.records[model("base")].artifact
+    assert world.records[model("b")].image == world.records[model("base")].image
+
+
+def test_a_plan_applied_to_its_own_result_is_empty() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    plan = world.settle()
+    assert {d.action for d in plan.decisions} == {ActionKind.KEEP}
+    assert not plan.endings
+    before = dict(world.records)
+    world.sync()
+    assert world.records == before
+
+
+def test_a_reference_that_is_not_ready_makes_the_object_wait() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.sync()
+    assert world.phase("b") is Phase.WAITING
+    assert "Model default/a" in world.records[model("b")].reason
+    assert world.made() == [("build", "build")]
+
+
+def test_a_changed_param_retrains_that_model_and_what_depends_on_it() -> None:
+    world = World(
+        {
+            "a.yaml": scratch("a"),
+            "b.yaml": finetune("b", "a"),
+            "c.yaml": finetune("c", "b"),
+            "d.yaml": finetune("d", "a"),
+        }
+    )
+    world.settle()
+    world.made()
+    world.files["b.yaml"] = finetune("b", "a").replace("epochs: 3", "epochs: 5")
+    world.settle()
+    assert world.made() == [("b", "train"), ("c", "train")]
+
+
+def test_a_revert_runs_nothing_and_is_ready_at_the_old_key() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.settle()
+    before = {ref: record.artifact for ref, record in world.records.items()}
+    keys = world.keys()
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.settle()
+    world.made()
+    world.files["a.yaml"] = scratch("a")
+    world.settle()
+    assert world.made() == []
+    assert world.keys() == keys
+    assert {ref: record.artifact for ref, record in world.records.items()} == before
+    assert set(world.phases().values()) == {Phase.READY}
+
+
+def test_the_last_artifact_stays_while_a_newer_one_is_made() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    artifact = world.records[model("a")].artifact
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.sync()
+    world.start(world.run_of("a", TaskKind.TRAIN))
+    world.sync()
+    record = world.records[model("a")]
+    assert record.phase is Phase.TRAINING
+    assert record.artifact == artifact
+
+
+def test_a_build_is_shared_by_all_objects_of_a_namespace_that_need_it() -> None:
+    shared = scratch("a"), scratch("b").replace("src/b", "src/a")
+    world = World({"a.yaml": shared[0], "b.yaml": shared[1]})
+    world.settle()
+    assert world.made() == [("a", "train"), ("b", "train"), ("build", "build")]
+    images = {record.image for record in world.records.values()}
+    assert len(images) == 1
+
+
+def test_changing_only_the_how_recomputes_nothing() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    world.made()
+    world.files["a.yaml"] = scratch("a", ", timeout: 1h, resources: {cpu: 2}")
+    world.settle()
+    assert world.made() == []
+
+
+def test_a_changed_how_replaces_a_run_that_has_not_started_and_no_other() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": scratch("b")})
+    world.sync()
+    for name in world.live():
+        world.succeed(name)
+    world.sync()
+    started = world.run_of("a", TaskKind.TRAIN)
+    waiting = world.run_of("b", TaskKind.TRAIN)
+    world.start(started)
+    for name in "ab":
+        world.files[f"{name}.yaml"] = scratch(name, ", timeout: 1h")
+    world.sync()
+    world.sync()
+    assert world.run_of("a", TaskKind.TRAIN) == started
+    assert world.run_of("b", TaskKind.TRAIN) != waiting
+
+
+def test_a_run_superseded_by_its_manifest_is_cancelled() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    old = world.run_of("a", TaskKind.TRAIN)
+    world.start(old)
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    plan = world.sync()
+    assert [(e.run.name, e.action) for e in plan.endings] == [(old, ActionKind.CANCEL)]
+    assert not plan.creates(), "its successor waits until it is gone"
+    world.sync()
+    assert world.run_of("a", TaskKind.TRAIN) != old
+
+
+FOLLOWING = """\
+kind: Model
+metadata: {name: a}
+spec:
+  source: {git: {url: https://example.com/s.git, update: Follow}}
+  training: {mode: Scratch}
+"""
+
+
+def test_a_run_superseded_by_a_followed_source_finishes_first() -> None:
+    world = World({"a.yaml": FOLLOWING, "b.yaml": finetune("b", "a")})
+    world.settle()
+    place = "https://example.com/s.git//"
+    world.trees[place] = "second"
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    old = world.run_of("a", TaskKind.TRAIN)
+    world.start(old)
+    for newer in ("third", "fourth"):
+        world.trees[place] = newer
+        world.sync()
+        for name in world.live():
+            if name != old:
+                world.succeed(name)
+        plan = world.sync()
+        assert old in world.live()
+        assert actions(plan)["a", "train"] is ActionKind.WAIT
+    world.succeed(old)
+    world.settle()
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
+    assert world.records[model("a")].desired == world.keys()["a", TaskKind.TRAIN]
+
+
+def test_a_pinned_source_stays_where_it_was_and_says_that_it_moved() -> None:
+    pinned = FOLLOWING.replace("update: Follow", "update: Pin")
+    world = World({"a.yaml": pinned})
+    world.settle()
+    world.made()
+    world.trees["https://example.com/s.git//"] = "second"
+    world.settle()
+    assert world.made() == []
+    assert "UpdateAvailable" in {c.type for c in world.records[model("a")].conditions}
+    world.files["a.yaml"] = pinned.replace(
+        "{name: a}", "{name: a, annotations: {substratus.ai/update: now}}"
+    )
+    world.settle()
+    assert world.made() == [("a", "train"), ("build", "build")]
+    assert "UpdateAvailable" not in {c.type for c in world.records[model("a")].conditions}
+
+
+def test_a_source_that_cannot_be_read_makes_its_object_wait_and_no_other() -> None:
+    world = World({"a.yaml": FOLLOWING, "b.yaml": scratch("b")})
+    world.trees["https://example.com/s.git//"] = "unreachable"
+    world.settle()
+    assert world.phases() == {"a": Phase.WAITING, "b": Phase.READY}
+    assert "connection refused" in world.records[model("a")].reason
+
+
+def test_a_suspended_object_starts_nothing_and_what_runs_goes_on() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    running = world.run_of("a", TaskKind.TRAIN)
+    world.start(running)
+    world.files["a.yaml"] = scratch("a") + "  suspend: true\n"
+    world.sync()
+    assert running in world.live()
+    world.succeed(running)
+    world.settle()
+    assert world.phase("a") is Phase.READY
+    world.made()
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5") + "  suspend: true\n"
+    world.settle()
+    assert world.made() == []
+    assert world.phase("a") is Phase.SUSPENDED
+
+
+def test_rerun_asks_for_the_same_inputs_once_more() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    world.made()
+    world.files["a.yaml"] = scratch("a", ', rerun: "again"')
+    world.settle()
+    assert world.made() == [("a", "train")]
+
+
+def test_a_renamed_object_keeps_its_artifact_with_formerly() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    world.made()
+    renamed = scratch("b").replace("src/b", "src/a")
+    world.files["a.yaml"] = renamed.replace(
+        "{name: b}", "{name: b, annotations: {substratus.ai/formerly: a}}"
+    )
+    world.settle()
+    assert world.made() == []
+    assert world.phases() == {"b": Phase.READY}
+
+
+def test_a_pinned_reference_stays_at_that_artifact() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    key = world.records[model("a")].desired
+    world.files["b.yaml"] = finetune("b", "a").replace("{name: a}}", f'{{name: a, key: "{key}"}}}}')
+    world.settle()
+    world.made()
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.settle()
+    assert world.made() == [("a", "train")]
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}

@@ -1,0 +1,105 @@
+"""What is removed when a manifest goes, and what never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.planner.plan import ActionKind
+from reconciler.planner.record import Phase
+from reconciler.run import Run, RunPhase
+from reconciler.types import How, Intent, TaskKey, TaskKind
+from tests.planner.world import World, finetune, model, scratch
+
+OTHER = scratch("other")
+
+
+def test_a_removed_manifest_cancels_and_removes_its_runs() -> None:
+    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
+    world.settle()
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.sync()
+    live = world.run_of("a", TaskKind.TRAIN)
+    del world.files["a.yaml"]
+    plan = world.sync()
+    assert plan.removed == {model("a")}
+    assert live in {e.run.name for e in plan.endings if e.action is ActionKind.DELETE}
+    assert world.phases() == {"other": Phase.READY}
+    assert all(run.object != model("a") for run in world.runs.values())
+
+
+def test_a_manifest_that_does_not_parse_removes_nothing_at_all() -> None:
+    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
+    world.settle()
+    world.files = {"other.yaml": OTHER, "broken.yaml": "kind: [Model"}
+    plan = world.sync()
+    assert not plan.removed
+    assert "cannot be read" in plan.kept[model("a")]
+
+
+def test_an_invalid_manifest_is_invalid_and_its_artifact_stays() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a"), "other.yaml": OTHER})
+    world.settle()
+    artifact = world.records[model("a")].artifact
+    world.files["a.yaml"] = scratch("a").replace("mode: Scratch", "mode: Scrtach")
+    plan = world.sync()
+    assert not plan.endings
+    assert world.phase("a") is Phase.INVALID
+    assert "a.yaml:5" in world.records[model("a")].reason
+    assert world.records[model("a")].artifact == artifact
+    assert world.phase("other") is Phase.READY
+
+
+def test_an_annotation_protects_an_object() -> None:
+    protected = scratch("a").replace(
+        "{name: a}", '{name: a, annotations: {substratus.ai/prune: "false"}}'
+    )
+    world = World({"a.yaml": protected, "other.yaml": OTHER})
+    world.settle()
+    del world.files["a.yaml"]
+    plan = world.sync()
+    assert not plan.removed
+    assert "protects" in plan.kept[model("a")]
+
+
+def test_prune_can_be_disabled() -> None:
+    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
+    world.settings = replace(world.settings, prune=False)
+    world.settle()
+    del world.files["a.yaml"]
+    assert not world.sync().removed
+
+
+def test_runs_of_an_object_nobody_remembers_are_removed() -> None:
+    world = World({"other.yaml": OTHER})
+    world.settle()
+    world.runs["r-ghost-t-0123456789ab-012345"] = Run(
+        name="r-ghost-t-0123456789ab-012345",
+        task=TaskKind.TRAIN,
+        key=TaskKey("0" * 40),
+        how=How("0" * 40),
+        intent=Intent("0" * 40),
+        object=model("ghost"),
+        phase=RunPhase.RUNNING,
+    )
+    plan = world.sync()
+    assert [e.action for e in plan.endings] == [ActionKind.DELETE]
+
+
+def test_only_the_last_finished_runs_of_an_object_are_kept() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settings = replace(world.settings, history_jobs=2)
+    for epochs in range(5):
+        world.files["a.yaml"] = scratch("a").replace("epochs: 3", f"epochs: {epochs}")
+        world.settle()
+    trainings = [run for run in world.runs.values() if run.task is TaskKind.TRAIN]
+    assert len(trainings) == 2
+
+
+def test_a_build_that_nothing_needs_any_more_is_cancelled() -> None:
+    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
+    world.sync()
+    first = set(world.live())
+    world.trees[".//src/a"] = "changed"
+    plan = world.sync()
+    assert [e.action for e in plan.endings] == [ActionKind.CANCEL]
+    assert {e.run.name for e in plan.endings} < first

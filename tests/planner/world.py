@@ -1,0 +1,242 @@
+"""A world for the planner: manifests in memory, and runs that end when a test says so.
+
+Nothing of the planner is replaced; what stands in here is the outside, which the planner only
+knows as values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from reconciler.manifests.collect import collect
+from reconciler.manifests.read import read_file
+from reconciler.planner.decide import decide
+from reconciler.planner.desire import Desired, desire
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.outcome import outcome
+from reconciler.planner.plan import ActionKind, Plan, Settings, Situation
+from reconciler.planner.record import Phase, Record
+from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
+from reconciler.types import (
+    Commit,
+    GitSource,
+    Kind,
+    ObjectRef,
+    ResolvedSource,
+    TaskKey,
+    TaskKind,
+    TreeId,
+    UnresolvedSource,
+)
+
+BUCKET = "file:///buckets"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def model(name: str) -> ObjectRef:
+    return ObjectRef(Kind.MODEL, "default", name)
+
+
+def dataset(name: str) -> ObjectRef:
+    return ObjectRef(Kind.DATASET, "default", name)
+
+
+@dataclass
+class World:
+    """What is in Git, what the sources' trees are, and what runs."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    trees: dict[str, str] = field(default_factory=dict)
+    settings: Settings = field(
+        default_factory=lambda: Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
+    )
+    capacity: Capacity = field(default_factory=lambda: Capacity(containers=True))
+    records: dict[ObjectRef, Record] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    runs: dict[str, Run] = field(default_factory=dict)
+    specs: dict[str, RunSpec] = field(default_factory=dict)
+    created: list[RunSpec] = field(default_factory=list)
+    released: frozenset[str] = frozenset()
+    now: datetime = START
+    head: Commit = Commit("a" * 40)
+
+    def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
+        """A source's tree is named by a test; by default it is made of its place."""
+        place = f"{request.url or '.'}//{request.path}"
+        name = self.trees.get(place, place)
+        if name == "unreachable":
+            return UnresolvedSource(f"{place} cannot be read: connection refused")
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+        return ResolvedSource(Commit(digest), TreeId(digest))
+
+    def desired(self) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
+        contents = [read_file(path, text.encode()) for path, text in self.files.items()]
+        found = collect(contents)
+        requests = {}
+        for ref, manifest in found.objects.items():
+            git = manifest.document.spec.source.git
+            if git is not None:
+                url = "" if git.url == "." else git.url
+                requests[ref] = GitSource(url=url, path=git.path, branch=git.branch)
+        sources = {request: self.tree_of(request) for request in requests.values()}
+        desired = desire(
+            cluster=self.settings.cluster,
+            objects=found.objects,
+            sources=sources,
+            requests=requests,
+            records=self.records,
+            ledger=self.ledger,
+        )
+        invalid: dict[ObjectRef, str] = {}
+        for problem in found.problems:
+            if problem.object is not None:
+                invalid.setdefault(problem.object, str(problem))
+        unreadable = any(problem.object is None for problem in found.problems)
+        return desired, invalid, len(found.objects) + len(found.problems), unreadable
+
+    def plan(self) -> Plan:
+        for run in self.runs.values():
+            self.ledger.learn_run(run)
+        desired, invalid, documents, unreadable = self.desired()
+        return decide(
+            Situation(
+                settings=self.settings,
+                head=self.head,
+                desired=desired,
+                invalid=invalid,
+                documents=documents,
+                unreadable=unreadable,
+                records=self.records,
+                ledger=self.ledger,
+                runs=self.runs,
+                capacity=self.capacity,
+                released=self.released,
+                now=self.now,
+                recorded=frozenset(self.runs),
+            )
+        )
+
+    def sync(self) -> Plan:
+        """Plan, and do what it says; runs that are ended are gone at once."""
+        plan = self.plan()
+        for ending in plan.endings:
+            del self.runs[ending.run.name]
+        for spec in plan.creates():
+            assert spec.name not in self.runs, "a run is created twice"
+            live = [run for run in self.runs.values() if run.live and run.key == spec.key]
+            assert not live, "two runs of one key"
+            self.created.append(spec)
+            self.specs[spec.name] = spec
+            self.runs[spec.name] = Run(
+                name=spec.name,
+                task=spec.task,
+                key=spec.key,
+                how=spec.how,
+                intent=spec.intent,
+                object=spec.object,
+                phase=RunPhase.PENDING,
+                created=self.now,
+            )
+        self.records |= outcome(plan, changed={}, places={})
+        for ref in plan.removed:
+            self.records.pop(ref, None)
+        return plan
+
+    def start(self, name: str) -> None:
+        self.runs[name] = replace(self.runs[name], phase=RunPhase.RUNNING, started=self.now)
+
+    def succeed(self, name: str) -> None:
+        spec = self.specs[name]
+        result = Result(
+            image=f"registry/image@sha256:{spec.key}" if spec.build else None, url=spec.output
+        )
+        self.runs[name] = replace(
+            self.runs[name], phase=RunPhase.SUCCEEDED, finished=self.now, attempts=1, result=result
+        )
+
+    def fail(self, name: str, kind: FailureClass = FailureClass.COMMAND) -> None:
+        self.runs[name] = replace(
+            self.runs[name],
+            phase=RunPhase.FAILED,
+            finished=self.now,
+            attempts=1,
+            failure=kind,
+            reason="the command exited with 1",
+        )
+
+    def live(self) -> list[str]:
+        return [run.name for run in self.runs.values() if run.live]
+
+    def settle(self, end: Callable[[World, str], None] | None = None) -> Plan:
+        """Sync and let everything that runs end, until nothing is left to do."""
+        for _ in range(100):
+            plan = self.sync()
+            live = self.live()
+            if not live and not plan.endings and not plan.creates():
+                return plan
+            for name in live:
+                (end or World.succeed)(self, name)
+            self.now += timedelta(seconds=1)
+        raise AssertionError("the world does not settle")
+
+    # -- what a test asks --------------------------------------------------------------------
+
+    def phases(self) -> dict[str, Phase]:
+        return {ref.name: record.phase for ref, record in self.records.items()}
+
+    def phase(self, name: str) -> Phase:
+        return self.phases()[name]
+
+    def made(self) -> list[tuple[str, str]]:
+        """The tasks of the runs created since the last call, with their objects' names."""
+        made = [(s.object.name if s.object else "build", s.task.value) for s in self.created]
+        self.created.clear()
+        return sorted(made)
+
+    def keys(self) -> Mapping[tuple[str, TaskKind], TaskKey | None]:
+        desired, _, _, _ = self.desired()
+        return {(ref.name, t.kind): t.key for ref, item in desired.items() for t in item.tasks}
+
+    def run_of(self, name: str, task: TaskKind) -> str:
+        found = [
+            run.name
+            for run in self.runs.values()
+            if run.live and run.task is task and (run.object is None or run.object.name == name)
+        ]
+        assert len(found) == 1, f"{name} has {len(found)} live runs"
+        return found[0]
+
+
+def actions(plan: Plan) -> dict[tuple[str, str], ActionKind]:
+    """The action of each object's task."""
+    return {(d.ref.name, d.task.kind.value): d.action for d in plan.decisions}
+
+
+SCRATCH = """\
+kind: Model
+metadata: {name: %s}
+spec:
+  source: {git: {url: ., path: src/%s}}
+  training: {mode: Scratch, params: {epochs: 3}%s}
+"""
+
+FINETUNE = """\
+kind: Model
+metadata: {name: %s}
+spec:
+  source: {model: {name: %s}}
+  training: {params: {epochs: 3}%s}
+"""
+
+
+def scratch(name: str, more: str = "") -> str:
+    """A Model with a build and a training."""
+    return SCRATCH % (name, name, more)
+
+
+def finetune(name: str, base: str, more: str = "") -> str:
+    """A Model that is trained from a base, without a build."""
+    return FINETUNE % (name, base, more)
