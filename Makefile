@@ -1,0 +1,50 @@
+# Everything works from a fresh clone with Python 3.11 or newer, Git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+.PHONY: setup
+setup: $(STAMP) ## Install the project and its tools into .venv (about half a minute)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+.PHONY: try
+try: setup ## Run the examples on this machine: Git in, trained models and status out
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/try.sh
+
+.PHONY: test
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest $(TESTFLAGS)
+
+.PHONY: lint
+lint: setup ## Check style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: bench
+bench: setup ## Measure, each figure against a baseline of the same run
+	@$(BIN)/python -m benchmarks
+
+.PHONY: schemas
+schemas: setup ## Write the published JSON Schemas to config/
+	@for kind in model dataset config; do $(BIN)/reconciler schema $$kind > config/$$kind.schema.json; done
+
+.PHONY: clean
+clean: ## Remove what was made
+	rm -rf $(VENV) try .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

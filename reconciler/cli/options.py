@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, Setup, load_setup
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(command: F) -> F:
+    """``--config FILE``."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        default=DEFAULT_FILE,
+        show_default=True,
+        show_envvar=True,
+        help="The configuration file.",
+    )(command)
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """``--format``, of which the first is the default."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print it.",
+    )
+
+
+def load(config_file: Path) -> Setup:
+    """The configuration, with what the environment overrides. Raises ConfigError."""
+    return load_setup(config_file, os.environ)
+
+
+def load_if_there(config_file: Path) -> Setup | None:
+    """The configuration, or None where nobody named a file and there is none."""
+    context = click.get_current_context()
+    source = context.get_parameter_source("config_file")
+    if source is click.core.ParameterSource.DEFAULT and not config_file.exists():
+        return None
+    return load(config_file)

@@ -1,0 +1,154 @@
+"""``reconciler run``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import structlog
+from rich.console import Console
+from rich.live import Live
+from watchfiles import awatch
+
+from reconciler import logs
+from reconciler.cli.options import config_option, load
+from reconciler.cli.table import object_table
+from reconciler.config import ConfigError, Setup
+from reconciler.daemon.assembly import Observer, run_daemon
+from reconciler.planner.record import Phase, Record
+from reconciler.types import ObjectRef
+
+log = structlog.get_logger(__name__)
+
+Records = dict[ObjectRef, Record]
+
+
+@click.command(short_help="Run the daemon.")
+@config_option
+@click.option("--once", is_flag=True, help="Sync until nothing more can be done, then exit.")
+def run(config_file: Path, once: bool) -> None:
+    """Run the daemon: sync at every push, until it is told to stop.
+
+    SIGTERM and Ctrl-C stop it gracefully: what runs goes on, and the next start takes it up.
+    With --once it exits with 1 if an object ends Failed or Invalid.
+    """
+    setup = load(config_file)
+    if once:
+        sys.exit(_once(setup))
+    configure_logs(setup)
+    asyncio.run(_serve(config_file, setup))
+
+
+def configure_logs(setup: Setup, *, level: str | None = None) -> None:
+    """As the configuration says."""
+    logs.configure(style=setup.config.log.format, level=level or setup.config.log.level)
+
+
+def _once(setup: Setup) -> int:
+    records: Records = {}
+    console = Console()
+    with _progress(setup, console, records) as observe:
+        stopped = asyncio.run(_run_once(setup, observe))
+    console.print(object_table(records.values()))
+    if stopped:
+        click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
+        return 130
+    bad = [r for r in records.values() if r.phase in (Phase.FAILED, Phase.INVALID)]
+    return 1 if bad else 0
+
+
+@contextmanager
+def _progress(setup: Setup, console: Console, records: Records) -> Iterator[Observer]:
+    """On a terminal a live table; elsewhere the log alone tells what happens."""
+
+    def remember(newest: Mapping[ObjectRef, Record]) -> None:
+        records.clear()
+        records.update(newest)
+
+    if not console.is_terminal:
+        configure_logs(setup)
+        yield remember
+        return
+    with Live(
+        get_renderable=lambda: object_table(records.values()),
+        console=console,
+        refresh_per_second=4,
+        transient=True,
+    ):
+        # The table says what is going on; the log above it only what goes wrong.
+        configure_logs(setup, level="warning")
+        yield remember
+
+
+async def _run_once(setup: Setup, observe: Observer) -> bool:
+    stop = _stop_on_signals()
+    await run_daemon(setup, once=True, stop=stop, observe=observe)
+    return stop.is_set()
+
+
+async def _serve(config_file: Path, setup: Setup) -> None:
+    stop = _stop_on_signals()
+    while not stop.is_set():
+        changed = asyncio.Event()
+        setups: list[Setup] = [setup]
+        watcher = asyncio.create_task(_watch_config(config_file, setup, setups, changed))
+        ender = asyncio.create_task(_either(stop, changed))
+        end = asyncio.Event()
+        ender.add_done_callback(lambda _, end=end: end.set())
+        try:
+            await run_daemon(setup, once=False, stop=end)
+        finally:
+            for task in (watcher, ender):
+                task.cancel()
+            await asyncio.gather(watcher, ender, return_exceptions=True)
+        if not changed.is_set():
+            return
+        setup = setups[-1]
+        configure_logs(setup)
+        log.info("configuration changed; starting with it")
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _watch_config(
+    config_file: Path, setup: Setup, setups: list[Setup], changed: asyncio.Event
+) -> None:
+    """Wait for a configuration that differs and is right; a wrong one is reported, not taken.
+
+    The folder is watched, not the file: editors replace files, and Kubernetes swaps a link.
+    """
+    try:
+        async for _ in awatch(config_file.absolute().parent, recursive=False):
+            try:
+                newest = load(config_file)
+            except ConfigError as error:
+                log.warning(
+                    "the changed configuration is wrong; the old one stays", error=str(error)
+                )
+                continue
+            if newest != setup:
+                setups.append(newest)
+                changed.set()
+                return
+    except (OSError, RuntimeError) as error:
+        log.warning("the configuration cannot be watched for changes", error=str(error))
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

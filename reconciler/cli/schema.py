@@ -1,0 +1,28 @@
+"""``reconciler schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from reconciler.cli.options import config_option
+from reconciler.config import config_schema
+from reconciler.manifests.publish import json_schema
+from reconciler.types import Kind
+
+
+@click.command(short_help="Print the JSON Schema of manifests or configuration.")
+@click.argument("what", type=click.Choice(["model", "dataset", "config"]))
+@config_option
+def schema(what: str, config_file: object) -> None:
+    r"""Print the JSON Schema that an editor completes and checks with.
+
+    \b
+    reconciler schema model > model.schema.json
+    """
+    if what == "config":
+        document = config_schema()
+    else:
+        document = json_schema(Kind.MODEL if what == "model" else Kind.DATASET)
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

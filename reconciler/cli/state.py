@@ -1,0 +1,119 @@
+"""What the status branch says, for commands that only look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from reconciler.config import Setup
+from reconciler.daemon.assembly import status_branch
+from reconciler.git.errors import GitError
+from reconciler.git.mirror import LocalRepository, Repository
+from reconciler.git.url import is_local
+from reconciler.manifests.read import read_file
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.record import Record, TaskPhase
+from reconciler.run import Run, RunPhase
+from reconciler.status.document import load_record
+from reconciler.status.sync import SYNC_FILE
+from reconciler.types import ObjectRef, TaskKind
+
+REMOVED = "removed/"
+DEFAULT_BRANCH = "reconciler/status/local"
+
+
+@dataclass(slots=True)
+class State:
+    """The records of the objects that are there, and the ledger of all that ever were."""
+
+    records: dict[ObjectRef, Record] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    repository: Repository | None = None
+
+    def learn(self, path: str, data: bytes) -> None:
+        """Take over one file of the branch."""
+        if not path.endswith(".yaml") or path == SYNC_FILE:
+            return
+        record = load_record(path, data)
+        self.ledger.learn_record(record)
+        if not path.startswith(REMOVED):
+            self.records[record.ref] = record
+
+    def labels(self, record: Record) -> Mapping[str, str]:
+        """The labels of an object's manifest, as its recorded commit has them."""
+        manifest, repository = record.manifest, self.repository
+        if manifest is None or repository is None or not repository.has(manifest.commit):
+            return {}
+        data = repository.read_file(manifest.commit, manifest.path)
+        content = read_file(manifest.path, data or b"", default_namespace=record.ref.namespace)
+        for found in content.manifests:
+            if found.ref == record.ref:
+                return found.document.metadata.labels
+        return {}
+
+    def runs(self) -> dict[str, Run]:
+        """The runs that were live when the branch was last written."""
+        runs = {}
+        for record in self.records.values():
+            for task in record.tasks:
+                started = task.phase is TaskPhase.RUNNING
+                if not (started or task.phase is TaskPhase.PENDING):
+                    continue
+                if not (task.job and task.key and task.how and task.intent):
+                    continue
+                runs[task.job] = Run(
+                    name=task.job,
+                    task=task.task,
+                    key=task.key,
+                    how=task.how,
+                    intent=task.intent,
+                    object=None if task.task is TaskKind.BUILD else record.ref,
+                    phase=RunPhase.RUNNING if started else RunPhase.PENDING,
+                    attempts=task.attempts,
+                    started=task.started,
+                )
+        return runs
+
+
+def read_state(repository: LocalRepository, branch: str) -> State:
+    """The state in a repository on this disk; empty where there is no such branch."""
+    state = State(repository=repository)
+    tip = repository.status_branch(branch)
+    if tip is not None:
+        for path, data in repository.read_all(tip):
+            state.learn(path, data)
+    return state
+
+
+class StateReader:
+    """Reads the state again and again: from the remote, or from the repository in a folder."""
+
+    def __init__(self, setup: Setup | None, folder: Path) -> None:
+        self._setup = setup
+        self._folder = folder
+
+    def read(self) -> State:
+        """The newest state. Raises GitError and StatusFormatError."""
+        setup = self._setup
+        if setup is None:
+            return read_state(LocalRepository.open(self._folder), DEFAULT_BRANCH)
+        url = setup.repository_url
+        if is_local(url):
+            repository = LocalRepository.open(Path(unquote(urlsplit(url).path)))
+            return read_state(repository, setup.status_branch)
+        branch = status_branch(setup, setup.root / "git" / "reader.git")
+        if branch.fetch() is None:
+            raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
+        state = State(repository=self._clone())
+        for path, data in branch.read_all(""):
+            state.learn(path, data)
+        return state
+
+    def _clone(self) -> Repository | None:
+        """The clone the command is called in, where there is one: labels are read from it."""
+        try:
+            return LocalRepository.open(self._folder)
+        except GitError:
+            return None

@@ -1,0 +1,78 @@
+"""Objects as a table, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.planner.record import Phase, Record, TaskRecord
+
+_STYLE = {
+    Phase.INVALID: "bold red",
+    Phase.HELD: "bold yellow",
+    Phase.BUILDING: "cyan",
+    Phase.LOADING: "cyan",
+    Phase.TRAINING: "cyan",
+    Phase.FAILED: "bold red",
+    Phase.READY: "green",
+    Phase.SUSPENDED: "dim",
+    Phase.WAITING: "yellow",
+    Phase.PENDING: "dim",
+}
+_SHOWN_METRICS = 3
+
+
+def object_table(records: Iterable[Record], *, now: datetime | None = None) -> Table:
+    """One row per object: phase, how long its runs took, metrics, and what to know."""
+    now = now or datetime.now(UTC)
+    ordered = sorted(records, key=lambda record: record.ref)
+    namespaces = {record.ref.namespace for record in ordered}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("KIND", "NAME", "PHASE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("TIME", justify="right", no_wrap=True)
+    table.add_column("METRICS", no_wrap=True)
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1)
+    for record in ordered:
+        ref = record.ref
+        name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"
+        reason = "" if record.phase is Phase.READY else record.reason
+        table.add_row(
+            ref.kind.value,
+            name,
+            Text(record.phase.value, style=_STYLE[record.phase]),
+            duration(record, now),
+            shown_metrics(record),
+            Text(reason, style="dim"),
+        )
+    return table
+
+
+def shown_metrics(record: Record) -> str:
+    """The first metrics of the artifact; accuracy, where there is one, before all others."""
+    metrics = dict(record.artifact.metrics) if record.artifact else {}
+    ordered = sorted(metrics.items(), key=lambda item: item[0] != "accuracy")
+    return ", ".join(f"{name} {value:.4g}" for name, value in ordered[:_SHOWN_METRICS])
+
+
+def duration(record: Record, now: datetime) -> str:
+    """How long the object's tasks have run, as ``12s``, ``3m04s`` or ``2h10m``."""
+    seconds = sum(_seconds(task, now) for task in record.tasks)
+    if not any(task.started for task in record.tasks):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f}m{seconds % 60:02.0f}s"
+    return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}m"
+
+
+def _seconds(task: TaskRecord, now: datetime) -> float:
+    if task.started is None:
+        return 0.0
+    end = task.finished or (now if task.phase.value == "Running" else task.started)
+    return max(0.0, (end - task.started).total_seconds())

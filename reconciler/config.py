@@ -1,0 +1,362 @@
+"""The daemon's configuration: one YAML file, each key of which an environment variable can set.
+
+Unknown keys are errors, with line and column as in manifests. Relative paths, and a relative
+``repository.url``, are relative to the folder of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel, Field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section
+from reconciler.manifests.yaml import read_documents, validate
+from reconciler.planner.plan import Settings
+from reconciler.types import JSON, Kind, Location, Problem
+
+ENVIRONMENT_PREFIX = "RECONCILER_"
+CONFIG_VARIABLE = "RECONCILER_CONFIG"
+DEFAULT_FILE = "reconciler.yaml"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; every problem has its place."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class CredentialsSection(Section):
+    """How a remote is read. Files may rotate; they are read at each use."""
+
+    username: str | None = None
+    password_file: FilePath | None = None
+    ssh_key_file: FilePath | None = None
+    known_hosts_file: FilePath | None = None
+
+
+class SourceCredentials(CredentialsSection):
+    """Read-only credentials for every source whose URL has this prefix."""
+
+    prefix: Annotated[str, Field(min_length=1)]
+
+
+class RepositorySection(Section):
+    """The manifest repository. ``path`` alone decides which manifests are this daemon's."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2048)]
+    branch: Annotated[str, Field(min_length=1, max_length=255)] = "main"
+    path: RepositoryPath = ""
+    interval: Seconds = 30.0
+    credentials: CredentialsSection = Field(default_factory=CredentialsSection)
+
+
+class AuthorSection(Section):
+    """Who the status commits say they are by."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler"
+    email: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler@localhost"
+
+
+class StatusSection(Section):
+    """Where status files go, and how often changes are pushed at most."""
+
+    branch: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler/status/{cluster}"
+    interval: Seconds = 5.0
+    author: AuthorSection = Field(default_factory=AuthorSection)
+
+
+class LocalSection(Section):
+    """The local engine. ``slots`` are CPU cores; by default all of this machine's."""
+
+    root: FilePath = "./state"
+    runtime: Literal["process"] = "process"
+    slots: Annotated[int, Field(ge=1, le=4096)] | None = None
+    secrets: FilePath = "./secrets"
+
+
+class KubernetesSection(Section):
+    """Names that are in every run's name, whichever engine carries it out."""
+
+    namespace: Name = "default"
+    instance: Name = "default"
+
+
+class BucketSection(Section):
+    """A bucket, or a folder of one, as a URL."""
+
+    url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
+
+
+class BucketsSection(Section):
+    """Where artifacts go. On the local engine: a folder under its root unless given."""
+
+    default: BucketSection | None = None
+    datasets: BucketSection | None = None
+
+
+class SourcesSection(Section):
+    """Which Git sources may be read, how often they are looked up, and with what."""
+
+    allow: list[str] = Field(default_factory=lambda: ["https://*", "ssh://*"])
+    interval: Seconds = 300.0
+    credentials: list[SourceCredentials] = Field(default_factory=list)
+
+
+class AllowSection(Section):
+    """Globs over image references that manifests may name."""
+
+    images: list[str] = Field(default_factory=lambda: ["*"])
+
+
+class GuardSection(Section):
+    """How much may be recomputed at once without a release."""
+
+    tasks: Annotated[int, Field(ge=0)] = 100
+    gpus: Annotated[int, Field(ge=0)] = 32
+
+
+class LimitsSection(Section):
+    """How much may run at once; 0 is no limit."""
+
+    runs: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, Field(ge=0)] = 0
+
+
+class PruneSection(Section):
+    """What happens to objects whose manifest is gone. The share binds above ``floor`` objects."""
+
+    enabled: bool = True
+    max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.5
+    floor: Annotated[int, Field(ge=0)] = 10
+
+
+class HistorySection(Section):
+    """How many finished runs of an object are kept."""
+
+    jobs: Annotated[int, Field(ge=0)] = 3
+
+
+class TlsSection(Section):
+    """A private certificate authority, for every Git remote."""
+
+    ca_file: FilePath | None = None
+
+
+class ServerSection(Section):
+    """Where metrics and health are served. Port 0 takes a free one; an empty address none."""
+
+    address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$")] = "127.0.0.1:8080"
+
+
+class LogSection(Section):
+    """auto: for people on a terminal, JSON otherwise."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """The whole file."""
+
+    cluster: Name = "local"
+    repository: RepositorySection
+    status: StatusSection = Field(default_factory=StatusSection)
+    engine: Literal["local"] = "local"
+    local: LocalSection = Field(default_factory=LocalSection)
+    kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
+    buckets: BucketsSection = Field(default_factory=BucketsSection)
+    sources: SourcesSection = Field(default_factory=SourcesSection)
+    allow: AllowSection = Field(default_factory=AllowSection)
+    guard: GuardSection = Field(default_factory=GuardSection)
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    prune: PruneSection = Field(default_factory=PruneSection)
+    history: HistorySection = Field(default_factory=HistorySection)
+    tls: TlsSection = Field(default_factory=TlsSection)
+    server: ServerSection = Field(default_factory=ServerSection)
+    log: LogSection = Field(default_factory=LogSection)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration in its place: ``folder`` is what relative paths are relative to."""
+
+    config: Config
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """A configured path as an absolute one."""
+        return (self.folder / Path(name).expanduser()).resolve()
+
+    @property
+    def repository_url(self) -> str:
+        """The manifest repository's URL, absolute."""
+        url = self.config.repository.url
+        return url if _REMOTE.match(url) else self.path(url).as_uri()
+
+    @property
+    def root(self) -> Path:
+        """Where this machine's state is kept: mirrors, and everything of the local engine."""
+        return self.path(self.config.local.root)
+
+    @property
+    def status_branch(self) -> str:
+        """The branch that status is committed to."""
+        return self.config.status.branch.replace("{cluster}", self.config.cluster)
+
+    @property
+    def buckets(self) -> dict[Kind, str]:
+        """The bucket of each kind's artifacts."""
+        asked = self.config.buckets
+        default = (
+            asked.default.url if asked.default else (self.root / "buckets" / "default").as_uri()
+        )
+        return {
+            Kind.MODEL: default,
+            Kind.DATASET: asked.datasets.url if asked.datasets else default,
+        }
+
+    @property
+    def sources_allow(self) -> tuple[str, ...]:
+        """The globs that a source's URL must match; local ones are fine on one's own machine."""
+        return (*self.config.sources.allow, "file://*")
+
+    @property
+    def settings(self) -> Settings:
+        """What the planner is told."""
+        config = self.config
+        return Settings(
+            cluster=config.cluster,
+            instance=config.kubernetes.instance,
+            buckets=self.buckets,
+            allow_images=tuple(config.allow.images),
+            guard_tasks=config.guard.tasks,
+            guard_gpus=config.guard.gpus,
+            limit_runs=config.limits.runs,
+            limit_gpus=config.limits.gpus,
+            prune=config.prune.enabled,
+            prune_share=config.prune.max_share,
+            prune_floor=config.prune.floor,
+            history_jobs=config.history.jobs,
+        )
+
+
+def load_setup(file: Path, environment: Mapping[str, str]) -> Setup:
+    """Read the file, set what the environment overrides, and check the whole.
+
+    A file that is not there is an empty one, if the environment says where the repository is.
+    Raises ConfigError.
+    """
+    overrides = _overrides(environment)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        if ("repository", "url") not in overrides:
+            message = "there is no such file; `reconciler init DIR` makes a repository that has one"
+            raise ConfigError([Problem(Location(str(file)), "", message)]) from None
+        data = b"{}"
+    except OSError as error:
+        raise ConfigError([Problem(Location(str(file)), "", str(error.strerror))]) from error
+    documents, problems = read_documents(data, str(file))
+    if problems:
+        raise ConfigError(problems)
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        message = f"expected one mapping, found {len(documents)} documents"
+        raise ConfigError([Problem(Location(str(file)), "", message)])
+    value = documents[0].value
+    for path, (_, override) in overrides.items():
+        _set(value, path, override)
+    checked = validate(documents[0], Config)
+    if isinstance(checked, list):
+        raise ConfigError([_placed(problem, overrides) for problem in checked])
+    return Setup(config=checked, folder=file.resolve().parent)
+
+
+def config_schema() -> dict[str, JSON]:
+    """The JSON Schema of the file."""
+    schema: dict[str, JSON] = Config.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+_REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
+
+_Path = tuple[str, ...]
+
+
+def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
+    """The values that variables set, by the path of the key: (variable, value read as YAML).
+
+    A variable whose first part is no key is not meant for us (Kubernetes sets
+    ``<SERVICE>_PORT`` for each service of a namespace); a wrong part after that is an error.
+    """
+    found: dict[_Path, tuple[str, JSON]] = {}
+    problems = []
+    for name, text in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        parts = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
+        if _alias(Config, parts[0]) is None:
+            continue
+        path = _resolve(parts)
+        if isinstance(path, str):
+            problems.append(Problem(Location(f"${name}"), ".".join(parts).lower(), path))
+            continue
+        try:
+            found[path] = (name, YAML(typ="safe").load(text))
+        except YAMLError:
+            problems.append(Problem(Location(f"${name}"), ".".join(path), "is not valid YAML"))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _resolve(parts: list[str]) -> _Path | str:
+    section: type[BaseModel] | None = Config
+    path: list[str] = []
+    for part in parts:
+        alias = _alias(section, part) if section is not None else None
+        if section is None or alias is None:
+            return f"there is no key {part.lower()} in {'.'.join(path) or 'the configuration'}"
+        path.append(alias[0])
+        section = alias[1]
+    return tuple(path)
+
+
+def _alias(section: type[BaseModel], part: str) -> tuple[str, type[BaseModel] | None] | None:
+    """The key whose upper-case form this is, and the section it holds, if it holds one."""
+    for name, field in section.model_fields.items():
+        alias = field.alias or name
+        if alias.upper() == part:
+            types = [field.annotation, *get_args(field.annotation)]
+            inner = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
+            return alias, inner[0] if inner and get_origin(field.annotation) is not list else None
+    return None
+
+
+def _set(value: dict[str, JSON], path: _Path, override: JSON) -> None:
+    for part in path[:-1]:
+        inner = value.get(part)
+        if not isinstance(inner, dict):
+            inner = value[part] = {}
+        value = inner
+    value[path[-1]] = override
+
+
+def _placed(problem: Problem, overrides: Mapping[_Path, tuple[str, JSON]]) -> Problem:
+    """A problem with a value that a variable set is that variable's."""
+    parts = tuple(problem.field.split("."))
+    for path, (name, _) in overrides.items():
+        if parts[: len(path)] == path:
+            return Problem(Location(f"${name}"), problem.field, problem.message)
+    return problem

@@ -1,0 +1,166 @@
+"""Puts a daemon together from its configuration, and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from watchfiles import awatch
+
+from reconciler.config import CredentialsSection, Setup
+from reconciler.daemon.daemon import Daemon
+from reconciler.daemon.reporter import Reporter
+from reconciler.engines.local import LocalEngine
+from reconciler.git.branch import StatusBranch
+from reconciler.git.credentials import Credential, CredentialTable
+from reconciler.git.mirror import Mirror
+from reconciler.git.sources import Sources
+from reconciler.git.url import is_local, matches
+from reconciler.metrics import Metrics
+from reconciler.planner.record import Record
+from reconciler.server import serve
+from reconciler.types import BuildContext, ObjectRef
+
+log = structlog.get_logger(__name__)
+
+Observer = Callable[[Mapping[ObjectRef, Record]], None]
+
+
+def credential_table(setup: Setup) -> CredentialTable:
+    """Which credentials go with which URL."""
+
+    def path(name: str | None) -> Path | None:
+        return setup.path(name) if name is not None else None
+
+    def credential(prefix: str, section: CredentialsSection) -> Credential:
+        return Credential(
+            prefix=prefix,
+            username=section.username,
+            password_file=path(section.password_file),
+            ssh_key_file=path(section.ssh_key_file),
+            known_hosts_file=path(section.known_hosts_file),
+        )
+
+    config = setup.config
+    own = credential(setup.repository_url, config.repository.credentials)
+    sources = [credential(section.prefix, section) for section in config.sources.credentials]
+    return CredentialTable([own, *sources], ca_file=path(config.tls.ca_file))
+
+
+def status_branch(setup: Setup, folder: Path) -> StatusBranch:
+    """The status branch of this configuration, kept in a bare repository at ``folder``."""
+    author = setup.config.status.author
+    return StatusBranch(
+        folder,
+        setup.repository_url,
+        branch=setup.status_branch,
+        credentials=credential_table(setup),
+        author_name=author.name,
+        author_email=author.email,
+    )
+
+
+def source_reader(setup: Setup) -> Sources:
+    """Looks sources up, and fetches what is built."""
+    return Sources(
+        setup.root / "git" / "sources",
+        credentials=credential_table(setup),
+        interval=setup.config.sources.interval,
+        allowed=lambda url: matches(url, setup.sources_allow),
+    )
+
+
+def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
+    """A daemon, ready to run."""
+    git = setup.root / "git"
+    mirror = Mirror.open(
+        git / "manifests.git",
+        setup.repository_url,
+        branch=setup.config.repository.branch,
+        credentials=credential_table(setup),
+    )
+    sources = source_reader(setup)
+
+    def export(context: BuildContext, destination: Path) -> None:
+        if context.url:
+            sources.export(context, destination)
+        else:
+            mirror.export_tree(context.tree, destination)
+
+    local = setup.config.local
+    engine = LocalEngine(
+        setup.root,
+        slots=local.slots or os.cpu_count() or 1,
+        export=export,
+        secrets=setup.path(local.secrets),
+    )
+    reporter = Reporter(
+        status_branch(setup, git / "status.git"),
+        cluster=setup.config.cluster,
+        instance=setup.config.kubernetes.instance,
+        path=setup.config.repository.path,
+    )
+    return Daemon(
+        setup,
+        mirror=mirror,
+        sources=sources,
+        engine=engine,
+        reporter=reporter,
+        metrics=metrics,
+        observe=observe,
+    )
+
+
+async def run_daemon(
+    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer = lambda _: None
+) -> None:
+    """Run a daemon until ``stop`` is set; with ``once``, until nothing more can be done.
+
+    Its runs go on, and the last status is pushed, however it ends.
+    """
+    metrics = Metrics()
+    daemon = assemble(setup, metrics=metrics, observe=observe)
+    address = "" if once else setup.config.server.address
+    async with serve(address, registry=metrics.registry, ready=daemon.synced.is_set) as bound:
+        if bound:
+            log.info("listening", address=bound)
+        async with watching(setup, daemon, once=once):
+            work = asyncio.create_task(daemon.run(once=once))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not work.done():
+                work.cancel()
+            try:
+                await work
+            except asyncio.CancelledError:
+                log.info("stopped; runs go on and are taken up by the next start")
+
+
+@asynccontextmanager
+async def watching(setup: Setup, daemon: Daemon, *, once: bool) -> AsyncIterator[None]:
+    """Wake the daemon when a repository on this disk changes; elsewhere the poll must do."""
+    url = setup.repository_url
+    if once or not is_local(url):
+        yield
+        return
+    watcher = asyncio.create_task(_watch_repository(Path(unquote(urlsplit(url).path)), daemon))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _watch_repository(repository: Path, daemon: Daemon) -> None:
+    folder = repository / ".git" if (repository / ".git").is_dir() else repository
+    try:
+        async for _ in awatch(folder / "refs" / "heads", folder / "packed-refs"):
+            daemon.wake.now(fetch=True)
+    except (OSError, RuntimeError) as error:
+        log.warning("the repository cannot be watched; it is polled", error=str(error))

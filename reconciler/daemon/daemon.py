@@ -1,0 +1,363 @@
+"""The daemon in one file: fetch, read, plan, act, report.
+
+Everything it knows can be worked out again from Git and from the engine, so it may be killed at
+any instruction. The loop below is woken by anything that may change the plan, and only then
+runs; what it does is a function of what it finds, never of what woke it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from reconciler.config import Setup
+from reconciler.daemon.planning import (
+    Requests,
+    Resolutions,
+    effective,
+    make_plan,
+    own_sources,
+    source_requests,
+)
+from reconciler.daemon.reading import Head, Reader
+from reconciler.daemon.reporter import Reporter
+from reconciler.git.errors import GitError
+from reconciler.git.mirror import Mirror
+from reconciler.git.sources import Sources
+from reconciler.metrics import Metrics
+from reconciler.planner.outcome import outcome, wanted_results
+from reconciler.planner.plan import ActionKind, Ending, Plan
+from reconciler.planner.record import Record
+from reconciler.run import Engine, EngineError, FailureClass, Run, RunPhase, RunSpec
+from reconciler.status.sync import Sync
+from reconciler.types import GitSource, ObjectRef
+
+log = structlog.get_logger(__name__)
+
+#: Engine events come in bursts; this is how long a burst is waited for, in seconds.
+SETTLE = 0.05
+FETCH_RETRY_FIRST = 1.0
+FETCH_RETRY_LONGEST = 60.0
+
+
+@dataclass(slots=True)
+class Wake:
+    """What the loop sleeps on. ``fetch`` asks for a look at the remote as well."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    fetch: bool = True
+
+    def now(self, *, fetch: bool = False) -> None:
+        """Wake the loop."""
+        self.fetch = self.fetch or fetch
+        self.event.set()
+
+
+class Daemon:
+    """One manifest repository, one engine, one status branch."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        mirror: Mirror,
+        sources: Sources,
+        engine: Engine,
+        reporter: Reporter,
+        metrics: Metrics,
+        observe: Callable[[Mapping[ObjectRef, Record]], None] = lambda _: None,
+    ) -> None:
+        self._setup = setup
+        self._mirror = mirror
+        self._sources = sources
+        self._engine = engine
+        self._reporter = reporter
+        self._metrics = metrics
+        self._observe = observe
+        self._reader = Reader(
+            mirror,
+            path=setup.config.repository.path,
+            namespace=setup.config.kubernetes.namespace,
+        )
+        self._head: Head | None = None
+        self._recovered = False
+        self._fetch_failures = 0
+        self.wake = Wake()
+        self.synced = asyncio.Event()
+
+    async def run(self, *, once: bool = False) -> None:
+        """Sync until cancelled; with ``once``, until nothing more can be done.
+
+        Raises GitError, StatusFormatError or WrongBranchError where it cannot begin.
+        """
+        await self._start(once=once)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [tasks.create_task(self._poll()), tasks.create_task(self._report())]
+                while True:
+                    plan = await self._sync(strict=once)
+                    if once and plan is not None and self._finished(plan):
+                        break
+                    await self._sleep(plan)
+                for helper in helpers:
+                    helper.cancel()
+        finally:
+            await self._stop()
+
+    async def _start(self, *, once: bool) -> None:
+        while True:
+            try:
+                await self._reporter.load()
+                break
+            except GitError as error:
+                if once:
+                    raise
+                await asyncio.sleep(self._fetch_failed(error))
+        self._fetch_failures = 0
+        await self._engine.start(self._changed_by_engine)
+
+    async def _stop(self) -> None:
+        """Leave runs to a later daemon, and push what is known."""
+        await self._engine.stop()
+        try:
+            await self._reporter.flush()
+        except GitError as error:
+            log.warning("the last status could not be pushed", error=str(error))
+
+    def _changed_by_engine(self) -> None:
+        self.wake.now()
+
+    # -- one sync --------------------------------------------------------------------------
+
+    async def _sync(self, *, strict: bool) -> Plan | None:
+        """Fetch if asked to, then read, plan, act and report; None while there is no head."""
+        if self.wake.fetch or self._head is None:
+            self.wake.fetch = False
+            await self._fetch(strict=strict)
+        head = self._head
+        if head is None:
+            return None
+        with self._metrics.sync_seconds.time():
+            plan = await self._plan(head)
+            if not self._recovered:
+                plan = await self._recover(head, plan)
+            await self._act(head, plan)
+        self.synced.set()
+        return plan
+
+    async def _fetch(self, *, strict: bool) -> None:
+        try:
+            with self._metrics.fetch_seconds.time():
+                commit = await asyncio.to_thread(self._mirror.fetch)
+            if self._head is None or commit != self._head.commit:
+                self._head = await asyncio.to_thread(self._reader.read, commit)
+                self._log_head(self._head)
+        except GitError as error:
+            if strict and self._head is None:
+                raise
+            delay = self._fetch_failed(error)
+            asyncio.get_running_loop().call_later(delay, lambda: self.wake.now(fetch=True))
+        else:
+            self._fetch_failures = 0
+            self._metrics.last_fetch.set_to_current_time()
+
+    def _fetch_failed(self, error: GitError) -> float:
+        """Note it, and say how many seconds to wait before the next try."""
+        self._metrics.errors.labels("fetch").inc()
+        self._fetch_failures += 1
+        delay = min(FETCH_RETRY_FIRST * 2.0 ** (self._fetch_failures - 1), FETCH_RETRY_LONGEST)
+        delay *= 1 + random.random() / 4  # noqa: S311 -- a jitter, not a secret
+        log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
+        return delay
+
+    def _log_head(self, head: Head) -> None:
+        found = head.collection
+        bound = log.bind(commit=head.commit[:12])
+        bound.info("new head", manifests=len(found.objects), others=found.others)
+        for problem in found.problems:
+            bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
+
+    async def _plan(self, head: Head) -> Plan:
+        reporter = self._reporter
+        runs = self._engine.runs()
+        for run in runs.values():
+            reporter.ledger.learn_run(run)
+        objects = effective(head, self._reader, reporter.records)
+        requests = source_requests(
+            objects,
+            repository_url=self._setup.repository_url,
+            allow=self._setup.sources_allow,
+        )
+        resolutions = await self._resolve(requests, head)
+        with self._metrics.plan_seconds.time():
+            return make_plan(
+                head=head,
+                objects=objects,
+                requests=requests,
+                resolutions=resolutions,
+                records=reporter.records,
+                ledger=reporter.ledger,
+                runs=runs,
+                capacity=self._engine.capacity,
+                settings=self._setup.settings,
+                now=datetime.now(UTC),
+                recorded=reporter.recorded(runs),
+            )
+
+    async def _resolve(self, requests: Requests, head: Head) -> Resolutions:
+        found = dict(await asyncio.to_thread(own_sources, requests, self._mirror, head))
+        remote = {r for r in requests.values() if isinstance(r, GitSource) and r.url}
+        if remote:
+            found |= await asyncio.to_thread(self._sources.resolve, remote)
+        return found
+
+    async def _recover(self, head: Head, plan: Plan) -> Plan:
+        """Without a memory in Git, and only then, results are looked for where they would be."""
+        self._recovered = True
+        if self._reporter.found_memory:
+            return plan
+        wanted = wanted_results(plan.situation)
+        found = await self._engine.recover(wanted)
+        if not found:
+            return plan
+        tasks = {item.key: item.task for item in wanted}
+        for key, result in found.items():
+            self._reporter.ledger.complete(key, tasks[key], result)
+        log.info("results found that no record names", count=len(found))
+        return await self._plan(head)
+
+    # -- acting ----------------------------------------------------------------------------
+
+    async def _act(self, head: Head, plan: Plan) -> None:
+        if plan.released:
+            self._record(head, plan)
+            await self._reporter.flush()
+        for ending in plan.endings:
+            await self._end(ending)
+        for spec in plan.creates():
+            await self._create(spec)
+        self._record(head, plan)
+
+    async def _end(self, ending: Ending) -> None:
+        bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
+        try:
+            await self._engine.delete(ending.run.name)
+        except EngineError as error:
+            self._metrics.errors.labels("engine").inc()
+            bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
+            return
+        if ending.action is not ActionKind.KEEP:
+            bound.info("run ended", run=ending.run.name, why=ending.reason)
+
+    async def _create(self, spec: RunSpec) -> None:
+        bound = log.bind(object=str(spec.object or ""), task=spec.task.value, key=spec.key[:12])
+        try:
+            await self._engine.create(spec)
+        except EngineError as error:
+            self._metrics.errors.labels("engine").inc()
+            bound.warning("a run could not be created", run=spec.name, error=str(error))
+            self._reporter.ledger.learn_run(_refused(spec, error))
+            self.wake.now()
+            return
+        self._metrics.created.labels(spec.task.value).inc()
+        bound.info("run created", run=spec.name)
+
+    def _record(self, head: Head, plan: Plan) -> None:
+        reporter = self._reporter
+        before = {ref: record.phase for ref, record in reporter.records.items()}
+        unknown = {
+            item.manifest.file
+            for ref, item in plan.situation.desired.items()
+            if ref not in reporter.records
+        }
+        changed = self._mirror.last_changed(head.commit, unknown) if unknown else {}
+        places = {
+            problem.object: problem.location
+            for problem in reversed(head.collection.problems)
+            if problem.object is not None
+        }
+        records = outcome(plan, changed=changed, places=places)
+        config = self._setup.config
+        reporter.update(
+            records,
+            removed=plan.removed,
+            sync=Sync(
+                cluster=config.cluster,
+                instance=config.kubernetes.instance,
+                path=config.repository.path,
+                head=head.commit,
+                observed=datetime.now(UTC).replace(microsecond=0),
+                errors=head.collection.problems,
+            ),
+        )
+        for ref, record in records.items():
+            if before.get(ref) != record.phase:
+                log.info("phase", object=str(ref), phase=record.phase.value, reason=record.reason)
+        for ref in plan.removed & before.keys():
+            log.info("removed", object=str(ref))
+        self._metrics.report(plan, reporter.records, len(head.collection.problems))
+        self._observe(reporter.records)
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    def _finished(self, plan: Plan) -> bool:
+        """Whether neither a run that ends nor time that passes can change anything."""
+        live = any(run.live for run in self._engine.runs().values())
+        moving = plan.endings or plan.creates() or plan.retry_at is not None
+        return not live and not moving and not self.wake.event.is_set()
+
+    async def _sleep(self, plan: Plan | None) -> None:
+        timeout = None
+        if plan is not None and plan.retry_at is not None:
+            timeout = max(0.0, (plan.retry_at - datetime.now(UTC)).total_seconds())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.wake.event.wait()
+                await asyncio.sleep(SETTLE)
+        self.wake.event.clear()
+
+    async def _poll(self) -> None:
+        interval = self._setup.config.repository.interval
+        while True:
+            await asyncio.sleep(interval * (0.9 + random.random() / 5))  # noqa: S311 -- a jitter
+            self.wake.now(fetch=True)
+
+    async def _report(self) -> None:
+        """Push changes, at most once an interval; a failed push is tried again for ever."""
+        interval = self._setup.config.status.interval
+        failures = 0
+        while True:
+            await asyncio.sleep(min(interval * 2.0**failures, max(interval, 60.0)))
+            if not self._reporter.dirty:
+                continue
+            try:
+                with self._metrics.push_seconds.time():
+                    await self._reporter.flush()
+                failures = 0
+                self.wake.now()  # what is recorded can be cleared away
+            except GitError as error:
+                failures += 1
+                self._metrics.errors.labels("push").inc()
+                log.warning("status cannot be pushed", error=str(error), failures=failures)
+
+
+def _refused(spec: RunSpec, error: EngineError) -> Run:
+    """A creation that an engine refused, as the failure it is: of the manifest, or of the day."""
+    return Run(
+        name=spec.name,
+        task=spec.task,
+        key=spec.key,
+        how=spec.how,
+        intent=spec.intent,
+        object=spec.object,
+        phase=RunPhase.FAILED,
+        finished=datetime.now(UTC),
+        reason=str(error),
+        failure=FailureClass.COMMAND if error.permanent else FailureClass.INFRASTRUCTURE,
+    )

@@ -1,0 +1,104 @@
+"""A commit of the manifest repository, read: only what changed since the last one is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.git.mirror import Repository
+from reconciler.manifests.collect import Collection, collect
+from reconciler.manifests.ignore import Ignore, is_manifest_path
+from reconciler.manifests.read import FileContent, Manifest, read_file
+from reconciler.planner.holds import RELEASE_FILE, read_release
+from reconciler.planner.record import Record
+from reconciler.types import Commit, ObjectRef
+
+IGNORE_FILE = ".reconcilerignore"
+#: A file larger than this is an error; the reader asks for one byte more, to see that it is.
+LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a commit says. ``invalid`` are objects with an error, each with its first."""
+
+    commit: Commit
+    collection: Collection
+    invalid: Mapping[ObjectRef, str]
+    documents: int
+    unreadable: bool
+    released: frozenset[str]
+    files: Mapping[str, str] = field(repr=False)
+
+
+class Reader:
+    """Reads commits of one repository; keeps parsed files by path and blob id."""
+
+    def __init__(self, repository: Repository, *, path: str, namespace: str) -> None:
+        self._repository = repository
+        self._path = path
+        self._namespace = namespace
+        self._parsed: dict[tuple[str, str], FileContent] = {}
+        self._last: tuple[Commit, Mapping[str, str]] | None = None
+        self._good: dict[tuple[Commit, str, ObjectRef], Manifest | None] = {}
+
+    def read(self, commit: Commit) -> Head:
+        """Read a commit. Raises GitError if the repository cannot be read."""
+        files = self._repository.list_manifests(commit, self._path, self._last)
+        self._last = (commit, files)
+        ignore = self._ignore(files)
+        parsed: dict[tuple[str, str], FileContent] = {}
+        for path, blob in files.items():
+            if is_manifest_path(path) and not ignore.matches(self._inside(path)):
+                parsed[path, blob] = self._parsed.get((path, blob)) or self._parse(path, blob)
+        self._parsed = parsed
+        collection = collect(parsed.values())
+        invalid: dict[ObjectRef, str] = {}
+        for problem in collection.problems:
+            if problem.object is not None:
+                invalid.setdefault(problem.object, str(problem))
+        return Head(
+            commit=commit,
+            collection=collection,
+            invalid=invalid,
+            documents=len(collection.objects) + len(collection.problems),
+            unreadable=any(problem.object is None for problem in collection.problems),
+            released=read_release(self._repository.read_file(commit, RELEASE_FILE)),
+            files=files,
+        )
+
+    def last_good(self, record: Record) -> Manifest | None:
+        """The form an object's manifest had when it was last valid, where that can be read."""
+        manifest = record.manifest
+        if manifest is None or not manifest.digest:
+            return None
+        slot = (manifest.commit, manifest.path, record.ref)
+        if slot not in self._good:
+            self._good[slot] = self._find(record)
+        return self._good[slot]
+
+    def _find(self, record: Record) -> Manifest | None:
+        manifest = record.manifest
+        assert manifest is not None
+        if not self._repository.has(manifest.commit):
+            return None
+        data = self._repository.read_file(manifest.commit, manifest.path)
+        if data is None:
+            return None
+        content = read_file(manifest.path, data, default_namespace=self._namespace)
+        found = [m for m in content.manifests if m.ref == record.ref]
+        return found[0] if found else None
+
+    def _ignore(self, files: Mapping[str, str]) -> Ignore:
+        for path, blob in files.items():
+            if self._inside(path) == IGNORE_FILE:
+                return Ignore.parse(self._repository.read_blob(blob, LARGEST_FILE + 1))
+        return Ignore.parse(b"")
+
+    def _inside(self, path: str) -> str:
+        """A path relative to the configured folder, as ``.reconcilerignore`` speaks of it."""
+        return path.removeprefix(f"{self._path}/") if self._path else path
+
+    def _parse(self, path: str, blob: str) -> FileContent:
+        data = self._repository.read_blob(blob, LARGEST_FILE + 1)
+        return read_file(path, data, default_namespace=self._namespace)

@@ -1,0 +1,173 @@
+"""What is known goes back to Git: records as status files, in batches, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import structlog
+
+from reconciler.git.branch import StatusBranch
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.names import removed_path, status_path
+from reconciler.planner.record import Record, TaskPhase
+from reconciler.run import FailureClass, Run
+from reconciler.status.document import dump_record, load_record
+from reconciler.status.readme import readme
+from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
+from reconciler.types import ObjectRef
+
+log = structlog.get_logger(__name__)
+_REMOVED = "removed/"
+
+
+class WrongBranchError(Exception):
+    """The status branch belongs to another daemon."""
+
+
+class Reporter:
+    """The records, in memory and on the status branch.
+
+    :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
+    push. In between everything is only in memory, and can be worked out again after a crash.
+    """
+
+    def __init__(self, branch: StatusBranch, *, cluster: str, instance: str, path: str) -> None:
+        self._branch = branch
+        self._identity = {"cluster": cluster, "instance": instance, "path": path}
+        self._pending: dict[str, bytes | None] = {}
+        self._sync: Sync | None = None
+        self._sync_pushed: Sync | None = None
+        self._pushed: set[tuple[str, str]] = set()
+        self._pushing = asyncio.Lock()
+        self.records: dict[ObjectRef, Record] = {}
+        self.ledger = Ledger()
+        self.found_memory = False
+
+    async def load(self) -> None:
+        """Read the branch. Raises GitError, StatusFormatError, and WrongBranchError."""
+        await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
+        self._branch.fetch()
+        data = self._branch.read(SYNC_FILE)
+        if data is not None:
+            self._sync = self._sync_pushed = load_sync(data)
+            self._check_identity(self._sync)
+            self.found_memory = True
+        for path, text in self._branch.read_all(""):
+            if not path.endswith(".yaml") or path == SYNC_FILE:
+                continue
+            record = load_record(path, text)
+            self.ledger.learn_record(record)
+            self._remember_pushed(record)
+            if not path.startswith(_REMOVED):
+                self.records[record.ref] = record
+
+    def _check_identity(self, sync: Sync) -> None:
+        for name, mine in self._identity.items():
+            theirs = getattr(sync, name)
+            if theirs != mine:
+                raise WrongBranchError(
+                    f"the status branch belongs to a daemon with {name} {theirs!r}, this one has "
+                    f"{mine!r}: give each its own cluster name, or delete the branch if it is gone"
+                )
+
+    def update(
+        self,
+        records: Mapping[ObjectRef, Record],
+        *,
+        removed: Collection[ObjectRef],
+        sync: Sync,
+    ) -> None:
+        """Take over the newest records; objects that went move to ``removed/``."""
+        for ref, record in records.items():
+            known = self.records.get(ref)
+            newest = self._returned(record) if known is None else record
+            if newest != known:
+                self.records[ref] = newest
+                self._pending[status_path(ref)] = dump_record(newest)
+        for ref in removed:
+            known = self.records.pop(ref, None)
+            if known is not None:
+                self._pending[status_path(ref)] = None
+                self._pending[removed_path(ref)] = dump_record(known)
+        known_sync = self._sync
+        if known_sync is None or known_sync.head != sync.head:
+            self._sync = sync
+        elif known_sync.errors != sync.errors:
+            # No commit of its own; it goes out with the next one.
+            self._sync = replace(known_sync, errors=sync.errors)
+
+    def _returned(self, record: Record) -> Record:
+        """An object that comes back finds its history, which was kept."""
+        path = removed_path(record.ref)
+        data = self._pending.get(path) or self._branch.read(path)
+        if data is None:
+            return record
+        self._pending[path] = None
+        old = load_record(path, data)
+        known = {(entry.key, entry.how, entry.phase) for entry in old.history}
+        new = [e for e in record.history if (e.key, e.how, e.phase) not in known]
+        return replace(
+            record, history=(*old.history, *new), artifact=record.artifact or old.artifact
+        )
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a push would change anything."""
+        head = self._sync.head if self._sync else None
+        pushed = self._sync_pushed.head if self._sync_pushed else None
+        return bool(self._pending) or head != pushed
+
+    async def flush(self) -> None:
+        """Push what changed. Raises GitError; nothing is lost then, the next flush has it all."""
+        async with self._pushing:
+            if not self.dirty or self._sync is None:
+                return
+            changes, sync = dict(self._pending), self._sync
+            records = list(self.records.values())
+            message = self._message(changes, sync)
+            changes[SYNC_FILE] = dump_sync(sync)
+            changes[README_FILE] = readme(sync, records)
+            commit = await asyncio.to_thread(self._branch.push, changes, message)
+            self._sync_pushed = sync
+            for path, text in changes.items():
+                if self._pending.get(path, b"") is text or self._pending.get(path) == text:
+                    self._pending.pop(path, None)
+            for record in records:
+                self._remember_pushed(record)
+        log.info("status pushed", commit=commit and commit[:12], files=len(changes))
+
+    def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
+        count = len(changes)
+        if count == 1:
+            path = next(iter(changes)).removesuffix(".yaml")
+            subject = f"{path} at {sync.head[:12]}"
+        else:
+            subject = (
+                f"{count} objects at {sync.head[:12]}" if count else f"Synced {sync.head[:12]}"
+            )
+        return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n"
+
+    def _remember_pushed(self, record: Record) -> None:
+        for entry in record.history:
+            how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
+            self._pushed.add((entry.key, how))
+
+    def recorded(self, runs: Mapping[str, Run]) -> frozenset[str]:
+        """The ended runs whose outcome is in Git, so that they can be cleared away.
+
+        A failure that was not the command's leaves nothing behind that must be remembered.
+        """
+        return frozenset(
+            run.name
+            for run in runs.values()
+            if not run.live
+            and (
+                (run.key, "") in self._pushed
+                or (run.key, run.how) in self._pushed
+                or run.failure is FailureClass.INFRASTRUCTURE
+            )
+        )
