@@ -148,12 +148,11 @@ class Attempt:
             if pid in by_pid:
                 by_pid[pid].code = os.waitstatus_to_exitcode(status)
 
-    def _read(self, selector: selectors.BaseSelector, timeout: float) -> int:
-        """Copy what was printed, waiting for it at most that long; the count of open pipes."""
+    def _read(self, selector: selectors.BaseSelector, timeout: float) -> None:
+        """Copy what was printed, waiting for something to happen at most that long."""
         for key, _ in selector.select(timeout):
             if isinstance(key.data, _Rank) and self._copy(key.data) == 0:
                 selector.unregister(key.fd)
-        return sum(isinstance(key.data, _Rank) for key in selector.get_map().values())
 
     def _copy(self, rank: _Rank) -> int | None:
         """Copy one piece of a rank's output: its length, 0 at the end, None if there is none."""
@@ -174,8 +173,12 @@ class Attempt:
         return len(data)
 
     def _linger(self, selector: selectors.BaseSelector) -> None:
+        """Wait for the end of the output, which what was left in the background may hold open."""
         deadline = time.monotonic() + _LINGER
-        while (left := deadline - time.monotonic()) > 0 and self._read(selector, left):
+        while (left := deadline - time.monotonic()) > 0:
+            if not any(isinstance(key.data, _Rank) for key in selector.get_map().values()):
+                return
+            self._read(selector, left)
             self._reap()
             self.control.stop()
 

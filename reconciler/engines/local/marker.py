@@ -111,9 +111,16 @@ def read_metrics(directory: Path) -> dict[str, float]:
     for name, number in value.items():
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise MetricsError(f'{METRICS}: expected a number at "{name[:80]}"')
-        if not math.isfinite(number) or abs(number) > 1e308:
+        if not _finite(number):
             raise MetricsError(f'{METRICS}: "{name[:80]}" is not a finite number')
     return numbers(value)
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer larger than any float
+        return False
 
 
 def write_marker(

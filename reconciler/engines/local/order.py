@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import rfc8785
+
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
 from reconciler.manifests.contract import env_name
@@ -98,9 +100,10 @@ def _params(spec: RunSpec) -> dict[str, str]:
 
 
 def _scalar(value: JSON) -> str | None:
-    """A scalar as a variable: text as it is, the rest as JSON writes it; None for no scalar."""
+    """A scalar as a variable: text as it is, the rest as canonical JSON; None for no scalar.
+
+    Canonical as in keys: params that are equal there (3 and 3.0) are equal to the command too.
+    """
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, (int, float)) else None
+    return rfc8785.dumps(value).decode() if isinstance(value, (int, float)) else None

@@ -114,6 +114,9 @@ class _Production:
                     place=self.output,
                     secret=secrets.values(),
                 )
+            except BaseException:
+                (self.output / MARKER).unlink(missing_ok=True)
+                raise
             finally:
                 elapsed = (states.now() - started).total_seconds()
                 self.gpu_seconds += elapsed * job.gpus * job.nodes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 from dataclasses import dataclass
 
+import rfc8785
 import structlog
 
 from reconciler.engines.local.durable import (
@@ -60,8 +60,7 @@ class Shelf:
         try:
             write_new(new / run.spec.name, encode(encode_spec(spec, now())))
             write_new(new / run.job.name, encode_job(job))
-            params = json.dumps(dict(spec.params), ensure_ascii=False, allow_nan=False).encode()
-            write_new(new / run.params.name, params, mode=0o444)
+            write_new(new / run.params.name, rfc8785.dumps(dict(spec.params)), mode=0o444)
             sync_directory(new)
             # A directory cannot be renamed to where there is one already.
             try:

@@ -1,0 +1,174 @@
+"""A local engine on a temporary root, with real sources, buckets and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local.layout import path_of
+from reconciler.run import Run, RunPhase, RunSpec
+from reconciler.types import (
+    BuildContext,
+    Commit,
+    How,
+    Intent,
+    Kind,
+    ObjectRef,
+    TaskKey,
+    TaskKind,
+    TreeId,
+)
+
+DEADLINE = 60.0
+
+
+def key_of(text: str) -> TaskKey:
+    """A key, different for each text."""
+    return TaskKey(hashlib.sha1(text.encode()).hexdigest())
+
+
+def export(context: BuildContext, folder: Path) -> None:
+    """Write a build context: here, copy the folder that its URL names."""
+    source = path_of(context.url)
+    assert source is not None
+    shutil.copytree(source, folder, dirs_exist_ok=True, symlinks=True)
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Wait for a condition, by a generous deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"in vain: {what or condition}"
+        await asyncio.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and is no zombie, which init may be slow to bury."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def script(body: str) -> str:
+    return f"#!/bin/sh\nset -eu\n{body}\n"
+
+
+class Bench:
+    """Everything a test needs of one engine's root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.secrets = folder / "secrets"
+        self.bucket = folder / "bucket"
+        self._numbers = itertools.count()
+
+    @asynccontextmanager
+    async def engine(self, **options: Any) -> AsyncIterator[LocalEngine]:
+        """A started engine on this root."""
+        settings: dict[str, Any] = {
+            "slots": 4,
+            "gpus": 0,
+            "export": export,
+            "secrets": self.secrets,
+            "retry_delay": 0.01,
+            "grace": 0.3,
+            "poll": 0.1,
+        }
+        engine = LocalEngine(self.root, **(settings | options))
+        await engine.start(lambda: None)
+        try:
+            yield engine
+        finally:
+            await engine.stop()
+
+    def source(self, files: Mapping[str, str]) -> Path:
+        """A source folder. Files with a first line #! are executable."""
+        folder = self.folder / f"source-{next(self._numbers)}"
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755 if text.startswith("#!") else 0o644)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def build_spec(self, source: Path, **fields: Any) -> RunSpec:
+        key = fields.pop("key", key_of(f"build {source}"))
+        context = BuildContext(
+            url=source.as_uri(), commit=Commit("c" * 40), tree=TreeId(key_of(str(source)))
+        )
+        values: dict[str, Any] = {
+            "name": f"r-build-b-{key[:12]}-000000",
+            "task": TaskKind.BUILD,
+            "key": key,
+            "how": How("0" * 40),
+            "intent": Intent(key),
+            "namespace": "default",
+            "object": None,
+            "build": context,
+        }
+        return RunSpec(**(values | fields))
+
+    async def image(self, engine: LocalEngine, files: Mapping[str, str]) -> str:
+        """Build a source and return its image."""
+        spec = self.build_spec(self.source(files))
+        await engine.create(spec)
+        run = await self.ended(engine, spec.name)
+        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        assert run.result is not None
+        assert run.result.image is not None
+        return run.result.image
+
+    def spec(self, image: str, text: str = "train", **fields: Any) -> RunSpec:
+        """A training named ``text`` that runs run.sh of the image."""
+        key = fields.pop("key", key_of(text))
+        how = fields.pop("how", How("0" * 40))
+        values: dict[str, Any] = {
+            "name": f"r-{text}-t-{key[:12]}-{how[:6]}",
+            "task": TaskKind.TRAIN,
+            "key": key,
+            "how": how,
+            "intent": Intent(key),
+            "namespace": "default",
+            "object": ObjectRef(Kind.MODEL, "default", text),
+            "image": image,
+            "command": ("run.sh",),
+            "output": f"{(self.bucket / text / key).as_uri()}/",
+        }
+        return RunSpec(**(values | fields))
+
+    def artifact(self, spec: RunSpec) -> Path:
+        path = path_of(spec.output or "")
+        assert path is not None
+        return path
+
+    def log(self, spec: RunSpec, attempt: int = 1) -> str:
+        return (self.artifact(spec) / "logs" / f"attempt-{attempt}.log").read_text()
+
+    def marker(self, spec: RunSpec) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.artifact(spec) / "completed.json").read_text())
+        return content
+
+    async def ended(self, engine: LocalEngine, name: str) -> Run:
+        await until(lambda: name not in engine.runs() or not engine.runs()[name].live, name)
+        return engine.runs()[name]
+
+    async def carry_out(self, engine: LocalEngine, body: str, **fields: Any) -> tuple[RunSpec, Run]:
+        """Run a shell script to its end."""
+        image = await self.image(engine, {"run.sh": script(body)})
+        spec = self.spec(image, **fields)
+        await engine.create(spec)
+        return spec, await self.ended(engine, spec.name)

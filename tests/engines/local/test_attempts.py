@@ -1,0 +1,242 @@
+"""Attempts: numbers, retries, timeouts, what is left behind, and what is said of a failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.run import FailureClass, RunPhase
+from reconciler.types import How, Mounted
+from tests.engines.local.bench import Bench, key_of, running, script, until
+
+COMMAND = FailureClass.COMMAND
+
+
+async def test_a_second_attempt_finds_the_first_ones_files(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        spec, run = await bench.carry_out(
+            engine,
+            'echo "attempt $ATTEMPT"\n'
+            'if test "$ATTEMPT" = 1; then echo half > "$MODEL_DIR/checkpoint"; exit 1; fi\n'
+            'test "$(cat "$MODEL_DIR/checkpoint")" = half',
+            retries=1,
+        )
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    assert run.attempts == 2
+    assert (bench.log(spec, 1).splitlines()[0], bench.log(spec, 2)) == ("attempt 1", "attempt 2\n")
+    assert bench.marker(spec)["attempt"] == 2
+    assert run.log == (bench.artifact(spec) / "logs" / "attempt-2.log").as_uri()
+
+
+async def test_attempts_are_counted_over_the_runs_of_a_key_and_retries_per_run(
+    bench: Bench,
+) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"run.sh": script("echo no way >&2; exit 7")})
+        first = bench.spec(image, retries=1)
+        second = bench.spec(image, retries=1, how=How("1" * 40))
+        for spec, attempts in ((first, 2), (second, 4)):
+            await engine.create(spec)
+            run = await bench.ended(engine, spec.name)
+            assert (run.phase, run.failure, run.attempts) == (RunPhase.FAILED, COMMAND, attempts)
+            assert run.reason == "run.sh ended with exit code 7: no way"
+    logs = {path.name for path in (bench.artifact(first) / "logs").iterdir()}
+    assert logs == {f"attempt-{n}.log" for n in (1, 2, 3, 4)}
+
+
+async def test_a_run_that_finds_its_marker_starts_nothing(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(
+            engine,
+            {
+                "run.sh": script(
+                    'echo x >> "$MODEL_DIR/x"; echo \'{"loss": 2}\' > "$MODEL_DIR/metrics.json"'
+                )
+            },
+        )
+        for how in ("0" * 40, "1" * 40):
+            spec = bench.spec(image, how=How(how))
+            await engine.create(spec)
+            run = await bench.ended(engine, spec.name)
+            assert run.phase is RunPhase.SUCCEEDED, run.reason
+            assert run.result is not None
+            assert (run.result.url, run.result.metrics) == (spec.output, {"loss": 2.0})
+    assert (bench.artifact(spec) / "x").read_text() == "x\n"
+
+
+async def test_an_artifact_that_lost_a_file_is_made_again(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"run.sh": script('echo full > "$MODEL_DIR/w"')})
+        for how in ("0" * 40, "1" * 40):
+            spec = bench.spec(image, how=How(how))
+            await engine.create(spec)
+            run = await bench.ended(engine, spec.name)
+            assert run.phase is RunPhase.SUCCEEDED, run.reason
+            assert (bench.artifact(spec) / "w").read_text() == "full\n"
+            (bench.artifact(spec) / "w").chmod(0o644)
+            (bench.artifact(spec) / "w").write_text("cut")
+    assert run.attempts == 2
+
+
+async def test_a_timeout_ends_a_grandchild_that_ignores_term(bench: Bench) -> None:
+    pid = bench.folder / "pid"
+    async with bench.engine() as engine:
+        _, run = await bench.carry_out(
+            engine,
+            f"trap '' TERM\n(trap '' TERM; sh -c 'echo $$ > {pid}; exec sleep 1000') &\nwait",
+            timeout=0.5,
+        )
+    assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
+    assert "was ended after its timeout of 0.5 s" in run.reason
+    assert not running(int(pid.read_text()))
+
+
+async def test_a_command_may_end_itself_in_peace_when_its_time_is_over(bench: Bench) -> None:
+    async with bench.engine(grace=30) as engine:
+        spec, run = await bench.carry_out(
+            engine,
+            "trap 'echo saved > \"$MODEL_DIR/checkpoint\"; exit 0' TERM\n"
+            "while true; do sleep 0.05; done",
+            timeout=0.5,
+        )
+    assert run.phase is RunPhase.FAILED
+    assert (bench.artifact(spec) / "checkpoint").read_text() == "saved\n"
+    assert not (bench.artifact(spec) / "completed.json").exists()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+async def test_a_daemonised_process_does_not_outlive_its_command(bench: Bench, code: int) -> None:
+    pid = bench.folder / "pid"
+    daemonise = (
+        "import os, sys, time\n"
+        "if os.fork(): os.wait(); sys.exit()\n"
+        "os.setsid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.closerange(0, 256)\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(1000)\n"
+    )
+    async with bench.engine() as engine:
+        image = await bench.image(
+            engine,
+            {
+                "run.sh": script(
+                    f"env -i python3 daemonise.py\nwhile ! test -s {pid}; do sleep 0.01; done\n"
+                    f"exit {code}"
+                ),
+                "daemonise.py": daemonise,
+            },
+        )
+        spec = bench.spec(image)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+    assert run.phase is (RunPhase.FAILED if code else RunPhase.SUCCEEDED), run.reason
+    assert not running(int(pid.read_text()))
+
+
+async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        spec, _ = await bench.carry_out(engine, "(sleep 0.2; echo late) &\necho early")
+    assert bench.log(spec) == "early\nlate\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "said"),
+    [
+        ({"run.sh": "exit 0\n"}, "run.sh", "git update-index --chmod=+x run.sh"),
+        ({"other": ""}, "run.sh", "neither a file in the source nor a program on PATH"),
+        ({"run.sh": "#!/no/such/shell\n"}, "run.sh", "cannot be executed"),
+        ({"run.sh": "#! \0"}, "run.sh", "cannot be executed"),
+    ],
+)
+async def test_a_command_that_cannot_start_fails_once_and_says_why(
+    bench: Bench, files: dict[str, str], command: str, said: str
+) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(engine, files)
+        spec = bench.spec(image, command=(command,), retries=3)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+    assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
+    assert said in run.reason
+    assert run.attempts <= 1
+
+
+async def test_a_program_is_found_on_path_and_gets_its_arguments(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"data.txt": "hello\n"})
+        spec = bench.spec(image, command=("sh", "-c", 'cat data.txt "$1"', "x", "data.txt"))
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    assert bench.log(spec) == "hello\nhello\n"
+
+
+async def test_a_base_that_is_gone_is_not_the_commands_fault(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        _, run = await bench.carry_out(
+            engine, "true", base=Mounted(key_of("b"), f"{(bench.folder / 'gone').as_uri()}/")
+        )
+    assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
+    assert "gone is not a directory" in run.reason
+
+
+async def test_metrics_that_are_no_numbers_are_left_out_with_a_note(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        spec, run = await bench.carry_out(
+            engine, 'echo \'{"accuracy": "high"}\' > "$MODEL_DIR/metrics.json"'
+        )
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    assert run.result is not None
+    assert run.result.metrics == {}
+    assert 'expected a number at "accuracy"' in bench.log(spec)
+
+
+async def test_a_link_out_of_the_artifact_fails_the_command(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        spec, run = await bench.carry_out(engine, 'ln -s /etc/passwd "$MODEL_DIR/weights"')
+    assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
+    assert 'the symbolic link "weights" leads out of the artifact' in run.reason
+    assert not (bench.artifact(spec) / "completed.json").exists()
+
+
+async def test_a_marker_that_the_command_wrote_itself_is_none(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(
+            engine,
+            {"run.sh": script('cp "$PARAMS_FILE" "$MODEL_DIR/completed.json"; exit 1')},
+        )
+        spec = bench.spec(image)
+        forged = {"version": 1, "key": spec.key, "files": []}
+        spec = bench.spec(image, params=forged)
+        await engine.create(spec)
+        assert (await bench.ended(engine, spec.name)).phase is RunPhase.FAILED
+        again = bench.spec(image, params=forged, how=How("1" * 40))
+        await engine.create(again)
+        run = await bench.ended(engine, again.name)
+    assert run.phase is RunPhase.FAILED
+    assert run.attempts == 2
+
+
+async def test_a_complete_artifact_is_read_only(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        spec, run = await bench.carry_out(engine, 'mkdir "$MODEL_DIR/d"; echo > "$MODEL_DIR/d/f"')
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    artifact = bench.artifact(spec)
+    assert [p for p in (artifact, *artifact.rglob("*")) if p.stat().st_mode & 0o222] == []
+
+
+async def test_the_supervisor_waits_for_nobody_when_the_daemon_is_away(bench: Bench) -> None:
+    gate = bench.folder / "gate"
+    async with bench.engine() as engine:
+        image = await bench.image(
+            engine,
+            {"run.sh": script(f'while ! test -e {gate}; do sleep 0.02; done; test "$ATTEMPT" = 2')},
+        )
+        spec = bench.spec(image, retries=1)
+        await engine.create(spec)
+        await until(lambda: engine.runs()[spec.name].phase is RunPhase.RUNNING)
+    gate.touch()
+    await until((bench.artifact(spec) / "completed.json").exists)
+    async with bench.engine() as engine:
+        run = await bench.ended(engine, spec.name)
+    assert (run.phase, run.attempts) == (RunPhase.SUCCEEDED, 2)

@@ -1,0 +1,103 @@
+"""Who may start."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.engines.local.grants import Denied, Granted, Holding, Machine, decide
+from reconciler.run import RunSpec
+from reconciler.types import Gpu, How, Intent, Resources, TaskKind
+from tests.engines.local.bench import key_of
+
+
+def order(name: str, cpu: float | None = None, gpus: int = 0, nodes: int = 1) -> RunSpec:
+    return RunSpec(
+        name=name,
+        task=TaskKind.TRAIN,
+        key=key_of(name),
+        how=How(""),
+        intent=Intent(""),
+        namespace="default",
+        object=None,
+        resources=Resources(cpu=cpu, gpu=Gpu("", gpus) if gpus else None, nodes=nodes),
+    )
+
+
+MACHINE = Machine(4, ("0", "1"))
+
+
+def test_cores_are_rounded_up_and_each_rank_takes_them() -> None:
+    needs = [
+        (Resources(), 1),
+        (Resources(cpu=0), 1),
+        (Resources(cpu=0.5), 1),
+        (Resources(cpu=1.5), 2),
+        (Resources(cpu=1.5, nodes=2), 4),
+        (Resources(cpu=64), 4),
+        (Resources(nodes=64), 4),
+    ]
+    assert [MACHINE.slots_for(resources) for resources, _ in needs] == [n for _, n in needs]
+
+
+def test_a_big_run_is_not_starved_by_small_ones_behind_it() -> None:
+    held = [Holding(key_of("x"), 2, ())]
+    decisions = decide(MACHINE, held, [order("big", 4), order("small", 1)])
+    assert decisions == [
+        Denied("big", "waiting for 4 of 4 cpu slots"),
+        Denied("small", "waiting for 1 of 4 cpu slots"),
+    ]
+
+
+def test_a_run_that_waits_for_gpus_leaves_the_cores_to_others() -> None:
+    held = [Holding(key_of("x"), 1, ("1",))]
+    waiting = [order("two", gpus=2), order("one", gpus=1), order("none")]
+    assert decide(MACHINE, held, waiting) == [
+        Denied("two", "waiting for 2 of 2 GPUs"),
+        Denied("one", "waiting for 1 of 2 GPUs"),
+        Granted("none", ()),
+    ]
+
+
+def test_a_run_that_can_never_start_holds_nobody_up() -> None:
+    decisions = decide(MACHINE, [], [order("huge", gpus=3), order("one", gpus=1)])
+    assert decisions == [
+        Denied("huge", "waiting for 3 GPUs; this machine has 2"),
+        Granted("one", ("0",)),
+    ]
+
+
+runs = st.lists(
+    st.tuples(st.none() | st.floats(0, 9), st.integers(0, 3), st.integers(1, 3)), max_size=12
+)
+
+
+@given(runs)
+def test_no_more_is_granted_than_there_is_and_no_gpu_twice(
+    wanted: list[tuple[float | None, int, int]],
+) -> None:
+    waiting = [order(f"r{n}", cpu, gpus, nodes) for n, (cpu, gpus, nodes) in enumerate(wanted)]
+    decisions = decide(MACHINE, [], waiting)
+    assert [d.name for d in decisions] == [spec.name for spec in waiting]
+    granted = [d for d in decisions if isinstance(d, Granted)]
+    by_name = {spec.name: spec for spec in waiting}
+    assert sum(MACHINE.slots_for(by_name[d.name].resources) for d in granted) <= MACHINE.slots
+    gpus = [gpu for d in granted for gpu in d.gpus]
+    assert len(gpus) == len(set(gpus))
+    assert all(len(d.gpus) == by_name[d.name].resources.gpus for d in granted)
+
+
+@given(runs)
+def test_every_run_that_fits_the_machine_starts_in_the_end(
+    wanted: list[tuple[float | None, int, int]],
+) -> None:
+    waiting = [order(f"r{n}", cpu, gpus, nodes) for n, (cpu, gpus, nodes) in enumerate(wanted)]
+    possible = [spec for spec in waiting if spec.resources.gpus <= 2]
+    started: list[str] = []
+    while possible:
+        granted = [d.name for d in decide(MACHINE, [], possible) if isinstance(d, Granted)]
+        assert granted
+        assert granted[0] == possible[0].name
+        started += granted
+        possible = [spec for spec in possible if spec.name not in granted]
+    assert len(started) == len(set(started))

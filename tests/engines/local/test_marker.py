@@ -1,0 +1,140 @@
+"""The completion marker: its form, and that it holds only for exactly its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reconciler.engines.local.marker import (
+    ArtifactError,
+    MetricsError,
+    last_attempt,
+    list_files,
+    read_marker,
+    read_metrics,
+    write_marker,
+)
+from reconciler.run import Result
+
+GOLDEN = Path(__file__).parent / "golden"
+KEY = "0123456789" * 4
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "attempt-2.log").write_text("output\n")
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "0.bin").write_bytes(b"\0" * 10)
+    (tmp_path / "layers" / "logs").write_text("a file of this name is not reserved here")
+    (tmp_path / "weights.bin").write_bytes(b"\1" * 3)
+    (tmp_path / "link.bin").symlink_to("weights.bin")
+    (tmp_path / ".reconciler-settled").write_text("reserved")
+    write_marker(
+        tmp_path,
+        key=KEY,
+        lineage={
+            "object": {"kind": "Model", "namespace": "default", "name": "falcon"},
+            "commit": "c" * 40,
+            "image": "file:///state/images/" + "b" * 40,
+            "base": {"key": "a" * 40, "url": "file:///base/"},
+            "params": {"epochs": 3},
+        },
+        metrics={"accuracy": 0.97},
+        started=datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC),
+        finished=datetime(2026, 11, 23, 9, 1, 30, 500000, tzinfo=UTC),
+        gpu_seconds=181.0,
+        attempt=2,
+    )
+    return tmp_path
+
+
+def test_the_marker_has_the_form_it_always_had(artifact: Path) -> None:
+    golden = (GOLDEN / "completed.json").read_text()
+    assert (artifact / "completed.json").read_text() == golden
+
+
+def test_a_whole_artifact_is_a_result(artifact: Path) -> None:
+    marker = read_marker(artifact, KEY)
+    assert marker is not None
+    assert marker.result("file:///x/") == Result(
+        url="file:///x/", metrics={"accuracy": 0.97}, gpu_seconds=181.0
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: (d / "weights.bin").write_bytes(b"\1"),
+        lambda d: (d / "weights.bin").unlink(),
+        lambda d: (d / "new").touch(),
+        lambda d: (d / "layers" / "0.bin").rename(d / "layers" / "1.bin"),
+        lambda d: (d / "completed.json").write_bytes((d / "completed.json").read_bytes()[:-9]),
+        lambda d: (d / "completed.json").write_text("[" * 100_000),
+        lambda d: (d / "completed.json").unlink(),
+    ],
+)
+def test_a_marker_whose_list_does_not_match_is_none(
+    artifact: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(artifact)
+    assert read_marker(artifact, KEY) is None
+
+
+def test_reserved_names_may_change(artifact: Path) -> None:
+    (artifact / "logs" / "attempt-3.log").touch()
+    (artifact / ".reconciler-other").touch()
+    assert read_marker(artifact, KEY) is not None
+
+
+def test_the_marker_of_another_key_is_none(artifact: Path) -> None:
+    assert read_marker(artifact, "f" * 40) is None
+
+
+@pytest.mark.parametrize("target", ["../outside", "/etc/passwd", "gone", "link"])
+def test_a_link_that_leaves_the_artifact_or_leads_nowhere_is_refused(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "outside").touch()
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "link").symlink_to(target)
+    with pytest.raises(ArtifactError, match='"link"'):
+        list_files(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"a": "1"}',
+        '{"a": true}',
+        '{"a": {"b": 1}}',
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": ' + "9" * 400 + "}",
+        '{"a": 1, "b": ' + " " * 70_000 + "2}",
+        "[" * 60_000,
+    ],
+)
+def test_metrics_that_are_no_flat_object_of_numbers_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(MetricsError):
+        read_metrics(tmp_path)
+
+
+def test_metrics_are_numbers_by_name(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path) == {}
+    (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": 0.97, "steps": 300}))
+    assert read_metrics(tmp_path) == {"accuracy": 0.97, "steps": 300.0}
+
+
+def test_attempts_are_counted_by_the_highest_log(tmp_path: Path) -> None:
+    assert last_attempt(tmp_path / "none") == 0
+    for name in ("attempt-2.log", "attempt-10.log", "attempt-99.txt", "attempt-x.log", "notes"):
+        (tmp_path / name).touch()
+    assert last_attempt(tmp_path) == 10

@@ -1,0 +1,156 @@
+"""The order of a run on disk: golden, and the same when read again."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.engines.local.job import JobError, encode_job, read_job
+from reconciler.engines.local.layout import Layout
+from reconciler.engines.local.order import Terms, job_for
+from reconciler.engines.local.spec import SpecError, decode_spec, encode_spec
+from reconciler.run import RunSpec
+from reconciler.types import (
+    JSON,
+    BuildContext,
+    Commit,
+    Gpu,
+    How,
+    Intent,
+    Kind,
+    Mounted,
+    ObjectRef,
+    Resources,
+    SecretKey,
+    TaskKey,
+    TaskKind,
+    TreeId,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+CREATED = datetime(2026, 11, 23, 9, 5, 33, 120000, tzinfo=UTC)
+TRAIN = RunSpec(
+    name="r-falcon-t-0123456789ab-0a1b2c",
+    task=TaskKind.TRAIN,
+    key=TaskKey("0123456789" * 4),
+    how=How("0a1b2c3d4e" * 4),
+    intent=Intent("9876543210" * 4),
+    namespace="default",
+    object=ObjectRef(Kind.MODEL, "default", "falcon"),
+    image="file:///state/images/" + "b" * 40,
+    command=("train.sh", "--fast"),
+    params={"epochs": 3, "rate": 0.5, "layers": [1, 2], "name": "é"},
+    env={"MODE": "fast"},
+    secret_env={"HF_TOKEN": SecretKey("hf", "token")},
+    resources=Resources(cpu=1.5, memory=2**34, gpu=Gpu("nvidia-l4", 2), nodes=2),
+    timeout=86400.0,
+    retries=2,
+    profile="spot",
+    queue="team",
+    priority="high",
+    service_account="trainer",
+    output="file:///state/buckets/default/falcon/",
+    base=Mounted(TaskKey("c" * 40), "file:///state/buckets/default/base/"),
+    dataset=Mounted(TaskKey("d" * 40), "file:///state/buckets/datasets/squad/"),
+    labels={"team": "nlp"},
+    annotations={"substratus.ai/commit": "e" * 40},
+    lineage={"object": "Model default/falcon", "commit": "e" * 40},
+)
+BUILD = RunSpec(
+    name="r-build-b-bbbbbbbbbbbb-000000",
+    task=TaskKind.BUILD,
+    key=TaskKey("b" * 40),
+    how=How("0" * 40),
+    intent=Intent("b" * 40),
+    namespace="default",
+    object=None,
+    build=BuildContext(
+        url="https://example.com/falcon",
+        commit=Commit("e" * 40),
+        tree=TreeId("f" * 40),
+        path="models/falcon",
+        build_args={"CUDA": "12"},
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "spec"), [("train", TRAIN), ("build", BUILD)])
+def test_an_order_is_written_as_ever(name: str, spec: RunSpec) -> None:
+    golden = json.loads((GOLDEN / f"spec-{name}.json").read_text())
+    assert encode_spec(spec, CREATED) == golden
+    assert decode_spec(golden) == (spec, CREATED)
+
+
+@pytest.mark.parametrize(
+    "damaged", [None, [], {}, {"version": 2}, {"version": 1}, {"version": 1, "created": "x"}]
+)
+def test_what_is_no_order_is_refused(damaged: JSON) -> None:
+    with pytest.raises(SpecError):
+        decode_spec(damaged)
+
+
+texts = st.text(max_size=8)
+numbers = st.floats(0, 1e9, allow_nan=False)
+maybe = st.none() | texts
+mounts = st.none() | st.builds(Mounted, texts.map(TaskKey), texts)
+
+
+@given(
+    spec=st.builds(
+        RunSpec,
+        name=texts,
+        task=st.sampled_from(TaskKind),
+        key=texts.map(TaskKey),
+        how=texts.map(How),
+        intent=texts.map(Intent),
+        namespace=texts,
+        object=st.none() | st.builds(ObjectRef, st.sampled_from(Kind), texts, texts),
+        image=maybe,
+        command=st.lists(texts, max_size=3).map(tuple),
+        params=st.dictionaries(
+            texts, st.none() | st.booleans() | st.integers() | texts, max_size=3
+        ),
+        env=st.dictionaries(texts, texts, max_size=3),
+        secret_env=st.dictionaries(texts, st.builds(SecretKey, texts, texts), max_size=3),
+        resources=st.builds(
+            Resources,
+            cpu=st.none() | numbers,
+            memory=st.none() | st.integers(0),
+            gpu=st.none() | st.builds(Gpu, texts, st.integers(1)),
+            nodes=st.integers(1, 9),
+        ),
+        timeout=numbers,
+        retries=st.integers(0, 100),
+        output=maybe,
+        output_kind=st.sampled_from(Kind),
+        base=mounts,
+        dataset=mounts,
+    )
+)
+def test_an_order_is_read_as_it_was_written(spec: RunSpec) -> None:
+    text = json.dumps(encode_spec(spec, CREATED))
+    assert decode_spec(json.loads(text)) == (spec, CREATED)
+
+
+def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.prepare()
+    image = layout.image("b" * 40)
+    image.path.mkdir()
+    image.record.write_text("{}")
+    terms = Terms(layout, tmp_path / "secrets", grace=10.0, retry_delay=1.0)
+    train = RunSpec(
+        **{f: getattr(TRAIN, f) for f in TRAIN.__slots__} | {"image": image.path.as_uri()}
+    )
+    for spec in (train, BUILD):
+        job = job_for(spec, terms)
+        (tmp_path / "job.json").write_bytes(encode_job(job))
+        assert read_job(tmp_path / "job.json") == job
+    (tmp_path / "job.json").write_text('{"version": 2}')
+    with pytest.raises(JobError, match="version 1"):
+        read_job(tmp_path / "job.json")
