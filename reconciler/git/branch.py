@@ -1,0 +1,142 @@
+"""A branch of generated files, written by several, of whom none loses another's commits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode
+
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.errors import GitError
+from reconciler.git.mirror import Repository, open_bare
+from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
+from reconciler.types import Commit
+
+#: How often a push is tried while others keep moving the branch.
+PUSH_TRIES = 20
+
+
+class StatusBranch:
+    """An orphan branch of a remote, and its last known tip in a bare repository of our own."""
+
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        *,
+        branch: str,
+        credentials: CredentialTable,
+        author_name: str,
+        author_email: str,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._repository = open_bare(path)
+        self._files = Repository(self._repository)
+        self._transport = Transport(credentials, path.parent / "home", timeout)
+        self._url = url
+        self._ref = f"refs/heads/{branch}"
+        self._author = (author_name, author_email)
+        self._tip: Commit | None = None
+
+    def fetch(self) -> Commit | None:
+        """Fetch the branch and return its tip; None where there is none. Raises GitError."""
+        refs = self._transport.list_refs(self._repository, self._url)
+        tip = refs.commits.get(self._ref)
+        if tip is not None and not self._files.has(tip):
+            refspec = f"+{self._ref}:{self._ref}"
+            self._transport.fetch(self._repository, self._url, [refspec])
+            tip = Commit(str(self._repository.references[self._ref].target))
+        self._tip = tip
+        return tip
+
+    def read(self, path: str) -> bytes | None:
+        """A file as the known tip has it."""
+        return self._files.read_file(self._tip, path, 1 << 30) if self._tip else None
+
+    def read_all(self) -> Iterator[tuple[str, bytes]]:
+        """Every file of the known tip."""
+        if self._tip is not None:
+            yield from self._files.read_all(self._tip)
+
+    def push(
+        self,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        guard: Callable[[], bool] = lambda: True,
+    ) -> Commit | None:
+        """Commit exactly these changes (None deletes) on the tip, and push them.
+
+        If somebody else pushed in between, theirs is fetched and the same changes are made on
+        top of it. Changes that are there already make no commit, and None is returned.
+        ``guard`` is asked before each try; GitError is raised where it says no, as for any failure.
+        """
+        for number in range(PUSH_TRIES):
+            tree = self._tree(changes)
+            if self._tip is not None and str(self._commit_of(self._tip).tree.id) == str(tree):
+                return None
+            if not guard():
+                raise GitError(f"{self._ref} is another daemon's to write now")
+            commit = self._commit(tree, message)
+            try:
+                self._transport.push(self._repository, self._url, commit, self._ref)
+            except PushRejectedError:
+                time.sleep(random.random() * min(0.05 * 2.0**number, 2.0))  # noqa: S311 -- jitter
+                self.fetch()
+            else:
+                self._repository.references.create(self._ref, commit, force=True)
+                self._tip = commit
+                return commit
+        raise GitError(f"{self._ref} was moved by others {PUSH_TRIES} times in a row")
+
+    def _commit_of(self, commit: Commit) -> pygit2.Commit:
+        found = self._repository[commit]
+        assert isinstance(found, pygit2.Commit)
+        return found
+
+    def _commit(self, tree: pygit2.Oid, message: str) -> Commit:
+        author = pygit2.Signature(*self._author)
+        parents = [pygit2.Oid(hex=self._tip)] if self._tip else []
+        oid = self._repository.create_commit(None, author, author, message, tree, parents)
+        return Commit(str(oid))
+
+    def _tree(self, changes: Mapping[str, bytes | None]) -> pygit2.Oid:
+        """The tip's tree with the changes in it; only folders that change are written."""
+        root = self._commit_of(self._tip).tree if self._tip else None
+        nested: dict[str, object] = {}
+        for path, data in changes.items():
+            *folders, name = path.split("/")
+            folder = nested
+            for part in folders:
+                inner = folder.setdefault(part, {})
+                assert isinstance(inner, dict)
+                folder = inner
+            folder[name] = data
+        oid = self._folder(root, nested)
+        return oid if oid is not None else self._repository.TreeBuilder().write()
+
+    def _folder(
+        self, before: pygit2.Tree | None, changes: Mapping[str, object]
+    ) -> pygit2.Oid | None:
+        """A folder with changes; None where nothing is left in it."""
+        builder = (
+            self._repository.TreeBuilder(before) if before else self._repository.TreeBuilder()
+        )
+        for name, change in changes.items():
+            known = before[name] if before is not None and name in before else None
+            if isinstance(change, Mapping):
+                inner = known if isinstance(known, pygit2.Tree) else None
+                oid, mode = self._folder(inner, change), FileMode.TREE
+            elif isinstance(change, bytes):
+                oid, mode = self._repository.create_blob(change), FileMode.BLOB
+            else:
+                oid, mode = None, FileMode.BLOB
+            if oid is not None:
+                builder.insert(name, oid, mode)
+            elif known is not None:
+                builder.remove(name)
+        return builder.write() if len(builder) else None

@@ -1,0 +1,62 @@
+"""Which credentials go with which URL. Files are read at each use, because they rotate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.git.errors import GitError
+from reconciler.git.url import has_prefix
+
+#: What forges take as the user's name when the password is a token.
+TOKEN_USER = "x-access-token"  # noqa: S105 -- a user's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What is sent to repositories whose URL has this prefix, and to no others."""
+
+    prefix: str
+    username: str | None = None
+    password_file: Path | None = field(default=None, repr=False)
+    ssh_key_file: Path | None = field(default=None, repr=False)
+    known_hosts_file: Path | None = None
+
+    def password(self) -> str:
+        """The token or password as the file has it now. Raises GitError."""
+        assert self.password_file is not None
+        try:
+            return self.password_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise GitError(f"the password file {self.password_file} cannot be read") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialTable:
+    """Credentials by URL prefix; the longest that covers a URL is the one."""
+
+    credentials: Sequence[Credential] = ()
+    ca_file: Path | None = None
+
+    def find(self, url: str) -> Credential | None:
+        """The credential for a URL, if there is one."""
+        covering = [c for c in self.credentials if has_prefix(url, c.prefix)]
+        return max(covering, key=lambda c: len(urlsplit(c.prefix).path), default=None)
+
+    def known_hosts(self) -> str:
+        """Every known host of every credential: what a host's key is does not depend on who asks.
+
+        Raises GitError for a file that cannot be read.
+        """
+        texts = []
+        for credential in self.credentials:
+            if credential.known_hosts_file is None:
+                continue
+            try:
+                texts.append(credential.known_hosts_file.read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                file = credential.known_hosts_file
+                raise GitError(f"the known-hosts file {file} cannot be read") from error
+        return "\n".join(texts)
