@@ -16,7 +16,7 @@ from reconciler.cli.status import status
 from reconciler.cli.validate import validate
 from reconciler.config import ConfigError
 from reconciler.daemon.reporter import WrongBranchError
-from reconciler.engines.local import LayoutError
+from reconciler.engines.local.layout import LayoutError
 from reconciler.git.errors import GitError
 from reconciler.server import ListenError
 from reconciler.status.document import StatusFormatError

@@ -26,7 +26,12 @@ def init(directory: Path, config_file: object) -> None:
         raise click.BadParameter(f"{directory} is not empty")
     directory.mkdir(parents=True, exist_ok=True)
     with resources.as_file(_scaffold()) as scaffold:
-        shutil.copytree(scaffold, directory, dirs_exist_ok=True)
+        shutil.copytree(
+            scaffold,
+            directory,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     repository = pygit2.init_repository(directory, initial_head=_BRANCH)
     repository.index.add_all()
     repository.index.write()

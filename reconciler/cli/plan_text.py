@@ -51,10 +51,10 @@ def text(review: Review) -> str:
 def markdown(review: Review) -> str:
     """A comment: the summary, errors and holds in the open, the actions in a fold."""
     lines = [f"### Plan for `{review.head[:12]}`", "", _summary(review), ""]
-    for problem in review.errors:
-        lines.append(
-            f"- :x: `{problem.location}` {_escape(problem.field)} {_escape(problem.message)}"
-        )
+    lines += [
+        f"- :x: `{problem.location}` {_escape(problem.field)} {_escape(problem.message)}"
+        for problem in review.errors
+    ]
     for hold in review.holds:
         lines.append(f"- :warning: Held: {_escape(hold.reason)}. To release it, add the line")
         lines.append(f"  `{hold.id}` to `.reconciler/release`.")

@@ -16,6 +16,7 @@ from rich.live import Live
 from watchfiles import awatch
 
 from reconciler import logs
+from reconciler.cli import table
 from reconciler.cli.options import config_option, load
 from reconciler.cli.table import object_table
 from reconciler.config import ConfigError, Setup
@@ -51,7 +52,7 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
 
 def _once(setup: Setup) -> int:
     records: Records = {}
-    console = Console()
+    console = table.console()
     with _progress(setup, console, records) as observe:
         stopped = asyncio.run(_run_once(setup, observe))
     console.print(object_table(records.values()))
@@ -97,9 +98,8 @@ async def _serve(config_file: Path, setup: Setup) -> None:
         changed = asyncio.Event()
         setups: list[Setup] = [setup]
         watcher = asyncio.create_task(_watch_config(config_file, setup, setups, changed))
-        ender = asyncio.create_task(_either(stop, changed))
         end = asyncio.Event()
-        ender.add_done_callback(lambda _, end=end: end.set())
+        ender = asyncio.create_task(_either(stop, changed, then=end))
         try:
             await run_daemon(setup, once=False, stop=end)
         finally:
@@ -113,10 +113,11 @@ async def _serve(config_file: Path, setup: Setup) -> None:
         log.info("configuration changed; starting with it")
 
 
-async def _either(*events: asyncio.Event) -> None:
+async def _either(*events: asyncio.Event, then: asyncio.Event) -> None:
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        then.set()
     finally:
         for wait in waits:
             wait.cancel()
@@ -130,7 +131,7 @@ async def _watch_config(
     The folder is watched, not the file: editors replace files, and Kubernetes swaps a link.
     """
     try:
-        async for _ in awatch(config_file.absolute().parent, recursive=False):
+        async for _ in awatch(setup.folder, recursive=False):
             try:
                 newest = load(config_file)
             except ConfigError as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from reconciler.config import Setup
 from reconciler.daemon.assembly import status_branch
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import LocalRepository, Repository
-from reconciler.git.url import is_local
+from reconciler.git.url import is_local, local_path
 from reconciler.manifests.read import read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.record import Record, TaskPhase
@@ -101,13 +100,13 @@ class StateReader:
             return read_state(LocalRepository.open(self._folder), DEFAULT_BRANCH)
         url = setup.repository_url
         if is_local(url):
-            repository = LocalRepository.open(Path(unquote(urlsplit(url).path)))
+            repository = LocalRepository.open(local_path(url))
             return read_state(repository, setup.status_branch)
         branch = status_branch(setup, setup.root / "git" / "reader.git")
         if branch.fetch() is None:
             raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
         state = State(repository=self._clone())
-        for path, data in branch.read_all(""):
+        for path, data in branch.read_all():
             state.learn(path, data)
         return state
 

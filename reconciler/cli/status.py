@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 from rich import box
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -61,7 +60,7 @@ def status(
         ]
         click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
         return
-    console = Console()
+    console = table.console()
     render = _history_table if history else _status_view
     if not watch:
         console.print(render(records))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +24,8 @@ _STYLE = {
     Phase.WAITING: "yellow",
     Phase.PENDING: "dim",
 }
-_SHOWN_METRICS = 3
+#: Without a terminal there is no width to keep to.
+_PIPED_WIDTH = 160
 
 
 def object_table(records: Iterable[Record], *, now: datetime | None = None) -> Table:
@@ -35,7 +37,7 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
     for title in ("KIND", "NAME", "PHASE"):
         table.add_column(title, no_wrap=True)
     table.add_column("TIME", justify="right", no_wrap=True)
-    table.add_column("METRICS", no_wrap=True)
+    table.add_column("METRIC", no_wrap=True)
     table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1)
     for record in ordered:
         ref = record.ref
@@ -46,17 +48,23 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
             name,
             Text(record.phase.value, style=_STYLE[record.phase]),
             duration(record, now),
-            shown_metrics(record),
+            shown_metric(record),
             Text(reason, style="dim"),
         )
     return table
 
 
-def shown_metrics(record: Record) -> str:
-    """The first metrics of the artifact; accuracy, where there is one, before all others."""
-    metrics = dict(record.artifact.metrics) if record.artifact else {}
-    ordered = sorted(metrics.items(), key=lambda item: item[0] != "accuracy")
-    return ", ".join(f"{name} {value:.4g}" for name, value in ordered[:_SHOWN_METRICS])
+def shown_metric(record: Record) -> str:
+    """One metric of the artifact: accuracy, or else the first one."""
+    metrics = record.artifact.metrics if record.artifact else {}
+    name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
+    return f"{name} {metrics[name]:.4g}" if name is not None else ""
+
+
+def console() -> Console:
+    """Standard output, as wide as its terminal."""
+    found = Console()
+    return found if found.is_terminal else Console(width=_PIPED_WIDTH)
 
 
 def duration(record: Record, now: datetime) -> str:

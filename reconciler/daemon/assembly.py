@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from watchfiles import awatch
@@ -15,12 +14,12 @@ from watchfiles import awatch
 from reconciler.config import CredentialsSection, Setup
 from reconciler.daemon.daemon import Daemon
 from reconciler.daemon.reporter import Reporter
-from reconciler.engines.local import LocalEngine
+from reconciler.engines.local.engine import LocalEngine
 from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
-from reconciler.git.url import is_local, matches
+from reconciler.git.url import is_local, local_path, matches
 from reconciler.metrics import Metrics
 from reconciler.planner.record import Record
 from reconciler.server import serve
@@ -149,7 +148,7 @@ async def watching(setup: Setup, daemon: Daemon, *, once: bool) -> AsyncIterator
     if once or not is_local(url):
         yield
         return
-    watcher = asyncio.create_task(_watch_repository(Path(unquote(urlsplit(url).path)), daemon))
+    watcher = asyncio.create_task(_watch_repository(local_path(url), daemon))
     try:
         yield
     finally:

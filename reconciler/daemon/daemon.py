@@ -100,15 +100,21 @@ class Daemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._poll()), tasks.create_task(self._report())]
-                while True:
-                    plan = await self._sync(strict=once)
-                    if once and plan is not None and self._finished(plan):
-                        break
-                    await self._sleep(plan)
+                await self._loop(once=once)
                 for helper in helpers:
                     helper.cancel()
+        except* Exception as group:
+            # Only one of them can be the cause; the others were cancelled for it.
+            raise group.exceptions[0] from None
         finally:
             await self._stop()
+
+    async def _loop(self, *, once: bool) -> None:
+        while True:
+            plan = await self._sync(strict=once)
+            if once and plan is not None and self._finished(plan):
+                return
+            await self._sleep(plan)
 
     async def _start(self, *, once: bool) -> None:
         while True:

@@ -56,7 +56,7 @@ class Reporter:
             self._sync = self._sync_pushed = load_sync(data)
             self._check_identity(self._sync)
             self.found_memory = True
-        for path, text in self._branch.read_all(""):
+        for path, text in self._branch.read_all():
             if not path.endswith(".yaml") or path == SYNC_FILE:
                 continue
             record = load_record(path, text)

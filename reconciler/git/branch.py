@@ -123,9 +123,7 @@ class StatusBranch:
         self, before: pygit2.Tree | None, changes: Mapping[str, object]
     ) -> pygit2.Oid | None:
         """A folder with changes; None where nothing is left in it."""
-        builder = (
-            self._repository.TreeBuilder(before) if before else self._repository.TreeBuilder()
-        )
+        builder = self._repository.TreeBuilder(before) if before else self._repository.TreeBuilder()
         for name, change in changes.items():
             known = before[name] if before is not None and name in before else None
             if isinstance(change, Mapping):

@@ -66,9 +66,7 @@ class Transport:
     ) -> None:
         """Fetch; ``depth`` 0 is everything. Raises GitError."""
         depth = 0 if is_local(url) else depth  # libgit2's local transport cannot fetch shallowly
-        self._call(
-            repository, url, lambda r, c: r.fetch(list(refspecs), callbacks=c, depth=depth)
-        )
+        self._call(repository, url, lambda r, c: r.fetch(list(refspecs), callbacks=c, depth=depth))
 
     def push(self, repository: pygit2.Repository, url: str, commit: Commit, ref: str) -> None:
         """Push a commit to a ref, never by force. Raises PushRejectedError and GitError.
@@ -167,7 +165,7 @@ class _Callbacks(pygit2.RemoteCallbacks):
             raise GitError(f"{redact(self._url)} sends on to another host, {host_of(url)}: refused")
         if credential is None:
             raise GitError(
-                f"{redact(self._url)} wants authentication, and no credentials are configured for it"
+                f"{redact(self._url)} wants authentication, and none is configured for it"
             )
         if self._asked > 3:
             raise GitError(f"{redact(self._url)}: authentication was refused")
@@ -181,10 +179,10 @@ class _Callbacks(pygit2.RemoteCallbacks):
             return pygit2.UserPass(user or TOKEN_USER, credential.password())
         raise GitError(f"{redact(self._url)}: the configured credentials are of another kind")
 
-    def transfer_progress(self, stats: object) -> None:  # noqa: ARG002 -- libgit2's signature
+    def transfer_progress(self, stats: object) -> None:
         self._check_deadline()
 
-    def sideband_progress(self, string: str) -> None:  # noqa: ARG002 -- libgit2's signature
+    def sideband_progress(self, string: str) -> None:
         self._check_deadline()
 
     def push_update_reference(self, refname: str, message: str | None) -> None:

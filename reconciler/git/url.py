@@ -56,7 +56,9 @@ def _join(base: str, relative: str) -> str:
 def normal_url(url: str) -> str:
     """A URL in its normal form. Raises GitError for one that cannot be used, with the reason."""
     if any(ord(char) <= 32 or ord(char) == 127 for char in url) or "\\" in url:
-        raise GitError(f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes")
+        raise GitError(
+            f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes"
+        )
     if _ABSOLUTE.match(url):
         return _normal_absolute(url)
     if url.startswith("/"):

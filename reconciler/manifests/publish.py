@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import GROUP, JSON, Kind
 
-_CLASSES = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
+_CLASSES: dict[Kind, type[BaseModel]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
 
 
 def json_schema(kind: Kind) -> dict[str, JSON]:

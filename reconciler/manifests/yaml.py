@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.cyaml import CParser
+from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined] # not in its stubs
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -382,7 +382,7 @@ def validate(
         return model.model_validate(document.value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True, include_input=True)
-    problems = {}
+    problems: dict[Problem, None] = {}
     for detail in details:
         path = _real_path(detail, document.value)
         problem = Problem(
@@ -406,14 +406,18 @@ def _real_path(detail: ErrorDetails, value: JSON) -> Path:
     current: Any = value
     last = len(detail["loc"]) - 1
     for number, part in enumerate(detail["loc"]):
-        if (isinstance(current, dict) and part in current) or (
-            isinstance(current, list) and isinstance(part, int) and part < len(current)
-        ):
+        if _holds(current, part):
             current = current[part]
         elif not (number == last and detail["type"] == "missing"):
             continue
         path.append(part)
     return tuple(path)
+
+
+def _holds(value: object, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
 
 
 _EXPECTED = {

@@ -275,9 +275,11 @@ class Desire:
         section = manifest.document.spec.load
         who = self._identity(manifest)
         base = image.base
-        key = load_key(identity=who, image=image.key, section=section, base=base and base.key)
+        key = load_key(
+            identity=who, image=image.key, section=section, base=base.key if base else None
+        )
         intent = load_key(
-            identity=who, image=image.intent, section=section, base=base and base.intent
+            identity=who, image=image.intent, section=section, base=base.intent if base else None
         )
         task = Task(
             kind=TaskKind.LOAD,

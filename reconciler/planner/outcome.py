@@ -24,7 +24,7 @@ from reconciler.planner.record import (
     TaskRecord,
 )
 from reconciler.run import Run, Wanted
-from reconciler.types import JSON, Commit, Location, ObjectRef, TaskKey, TaskKind
+from reconciler.types import JSON, Commit, How, Location, ObjectRef, TaskKey, TaskKind
 
 _BUSY = {
     TaskKind.BUILD: Phase.BUILDING,
@@ -111,7 +111,7 @@ class _Outcome:
         plan: Plan,
         item: Desired,
         decisions: Sequence[Decision],
-        ended: Mapping[tuple[TaskKey, str], Run],
+        ended: Mapping[tuple[TaskKey, How], Run],
         changed: Mapping[str, Commit],
     ) -> None:
         self.situation = plan.situation
@@ -354,4 +354,4 @@ def _condition(
     for known in before.conditions:
         if known.type == kind and known.status == status:
             since = known.since
-    return Condition(type=kind, status=status, reason=reason, message=message, since=since)
+    return Condition(type=kind, status=status, reason=str(reason), message=message, since=since)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.manifests.schema import CommandSection, LoadSection, TrainingSection
+from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.desire import Desired, Task
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import Settings
@@ -42,7 +42,6 @@ def render_run(
     shared = task.kind is TaskKind.BUILD
     section = task.section
     command = section.command if isinstance(section, LoadSection | TrainingSection) else []
-    with_command = isinstance(section, CommandSection)
     return RunSpec(
         name=run_name(
             instance=settings.instance,
@@ -61,13 +60,9 @@ def render_run(
         build=_context(desired) if shared else None,
         image=image,
         command=tuple(command),
-        params=dict(section.params) if with_command else {},
-        env=dict(section.env) if with_command else {},
-        secret_env={
-            name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()
-        }
-        if with_command
-        else {},
+        params=dict(section.params) if isinstance(section, CommandSection) else {},
+        env=dict(section.env) if isinstance(section, CommandSection) else {},
+        secret_env=_secrets(section),
         resources=task.resources,
         timeout=section.timeout,
         retries=section.retries,
@@ -91,6 +86,12 @@ def render_run(
         },
         lineage=_lineage(desired, task, settings=settings, head=head, image=image, mounts=mounts),
     )
+
+
+def _secrets(section: RunSection) -> dict[str, SecretKey]:
+    if not isinstance(section, CommandSection):
+        return {}
+    return {name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()}
 
 
 def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, str]) -> Mounted | None:

@@ -125,20 +125,24 @@ def _decided(plan: Plan, decision: Decision, reasons: Mapping[ObjectRef, str | N
 
 def _ended(plan: Plan) -> list[Action]:
     """Live runs that a sync would cancel; those of objects that go are told as deletions."""
-    desired = plan.situation.desired
-    return [
-        Action(
-            action=ActionKind.CANCEL,
-            task=ending.run.task,
-            ref=ending.run.object,
-            key=ending.run.key,
-            reason=ending.reason,
-            file=desired[ending.run.object].manifest.file,
-            line=desired[ending.run.object].manifest.locate(()).line,
+    actions = []
+    for ending in plan.endings:
+        ref = ending.run.object
+        item = plan.situation.desired.get(ref) if ref is not None else None
+        if item is None or ending.action is not ActionKind.CANCEL:
+            continue
+        actions.append(
+            Action(
+                action=ActionKind.CANCEL,
+                task=ending.run.task,
+                ref=item.ref,
+                key=ending.run.key,
+                reason=ending.reason,
+                file=item.manifest.file,
+                line=item.manifest.locate(()).line,
+            )
         )
-        for ending in plan.endings
-        if ending.action is ActionKind.CANCEL and ending.run.object in desired
-    ]
+    return actions
 
 
 def _gone(plan: Plan) -> list[Action]:

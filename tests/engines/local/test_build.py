@@ -1,0 +1,257 @@
+"""Builds: the tree as it was committed, and its virtual environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from reconciler.engines.local import venv
+from reconciler.engines.local.durable import remove_tree
+from reconciler.run import FailureClass, RunPhase
+from reconciler.types import BuildContext
+from tests.engines.local.bench import Bench, script
+
+USE = {"run.sh": script('python -c "import tiny; print(tiny.WORD)"')}
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An index of one small package, which is all that installers can reach."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    info = "tiny-1.0.dist-info"
+    files = {
+        "tiny.py": "WORD = 'hello from tiny'\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in (files | {f"{info}/RECORD": record}).items():
+            wheel.writestr(name, text)
+    for tool in ("UV", "PIP"):
+        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(folder))
+        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    return folder
+
+
+async def test_an_image_is_the_source_read_only(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"run.sh": script("true"), "lib/a.txt": "a\n"})
+        [folder] = (bench.root / "images").iterdir()
+        assert image == folder.as_uri()
+        tree = folder / "tree"
+        assert {p.relative_to(tree).as_posix() for p in tree.rglob("*")} == {
+            "run.sh",
+            "lib",
+            "lib/a.txt",
+        }
+        assert [p for p in (tree, *tree.rglob("*")) if p.stat().st_mode & 0o222] == []
+        record = json.loads((folder / "image.json").read_text())
+    assert (record["env"], record["commit"]) == (None, "c" * 40)
+
+
+async def test_an_image_that_is_there_is_not_fetched_or_built_again(bench: Bench) -> None:
+    source = bench.source({"run.sh": script("true")})
+    spec = bench.build_spec(source)
+    async with bench.engine() as engine:
+        await engine.create(spec)
+        first = await bench.ended(engine, spec.name)
+        await engine.delete(spec.name)
+        remove_tree(source)
+        again = bench.build_spec(source, name="r-build-again")
+        await engine.create(again)
+        run = await bench.ended(engine, again.name)
+    assert (run.phase, run.result) == (RunPhase.SUCCEEDED, first.result)
+
+
+async def test_an_environment_is_made_once_and_shared(bench: Bench, wheels: Path) -> None:
+    files = USE | {"requirements.txt": "tiny==1.0  # pinned\n"}
+    async with bench.engine() as engine:
+        specs = [bench.build_spec(bench.source(files | {"n": str(n)})) for n in range(2)]
+        for spec in specs:
+            await engine.create(spec)
+        runs = [await bench.ended(engine, spec.name) for spec in specs]
+        assert [run.phase for run in runs] == [RunPhase.SUCCEEDED] * 2, runs
+        assert sorted(run.attempts for run in runs) == [0, 1]
+        assert len(list((bench.root / "envs").glob("*.json"))) == 1
+        for run in runs:
+            assert run.result is not None
+            spec = bench.spec(run.result.image or "", f"uses-{run.key[:6]}")
+            await engine.create(spec)
+            used = await bench.ended(engine, spec.name)
+            assert used.phase is RunPhase.SUCCEEDED, used.reason
+            assert bench.log(spec) == "hello from tiny\n"
+
+
+async def test_a_projects_dependencies_are_installed(bench: Bench, wheels: Path) -> None:
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["tiny"]\n'
+    async with bench.engine() as engine:
+        image = await bench.image(engine, USE | {"pyproject.toml": project})
+        spec = bench.spec(image)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+
+
+async def test_a_project_that_can_be_built_is_installed_and_its_tree_stays_clean(
+    bench: Bench, wheels: Path
+) -> None:
+    backend = (
+        "import pathlib, shutil\n"
+        "def build_wheel(folder, config_settings=None, metadata_directory=None):\n"
+        "    pathlib.Path('litter').touch()\n"
+        f"    wheel = pathlib.Path({str(wheels)!r}) / 'tiny-1.0-py3-none-any.whl'\n"
+        "    return pathlib.Path(shutil.copy(wheel, folder)).name\n"
+    )
+    project = (
+        '[project]\nname = "tiny"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+        'build-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    async with bench.engine() as engine:
+        image = await bench.image(engine, USE | {"pyproject.toml": project, "backend.py": backend})
+        spec = bench.spec(image)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        assert list((bench.root / "images").glob("*/tree/litter")) == []
+
+
+async def test_an_editable_install_finds_the_image_where_it_stays(
+    bench: Bench, wheels: Path
+) -> None:
+    backend = (
+        "import pathlib, zipfile\n"
+        "def build_editable(folder, config_settings=None, metadata_directory=None):\n"
+        "    name, info = 'tiny-2.0-py3-none-any.whl', 'tiny-2.0.dist-info'\n"
+        "    with zipfile.ZipFile(pathlib.Path(folder) / name, 'w') as wheel:\n"
+        "        wheel.writestr('tiny.pth', str(pathlib.Path.cwd()))\n"
+        "        wheel.writestr(f'{info}/METADATA',"
+        " 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 2.0\\n')\n"
+        "        wheel.writestr(f'{info}/WHEEL',"
+        " 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        "        wheel.writestr(f'{info}/RECORD', '')\n"
+        "    return name\n"
+    )
+    project = (
+        '[project]\nname = "tiny"\nversion = "2.0"\n[build-system]\nrequires = []\n'
+        'build-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    files = {
+        "run.sh": script('cd / && python -c "import tiny; print(tiny.WORD)"'),
+        "requirements.txt": "-e ./package\n",
+        "package/pyproject.toml": project,
+        "package/backend.py": backend,
+        "package/tiny.py": "WORD = 'editable'\n",
+    }
+    async with bench.engine() as engine:
+        image = await bench.image(engine, files)
+        spec = bench.spec(image)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        assert bench.log(spec) == "editable\n"
+
+
+async def test_requirements_that_cannot_be_had_fail_the_build_with_the_installers_words(
+    bench: Bench, wheels: Path
+) -> None:
+    async with bench.engine() as engine:
+        spec = bench.build_spec(bench.source({"requirements.txt": "huge==9\n"}), retries=1)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+        assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
+        assert "huge" in run.reason
+        assert run.attempts == 2
+        assert run.log
+        assert run.log.endswith("/logs/attempt-2.log")
+    assert list((bench.root / "envs").glob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("pyproject.toml", b"[project"), ("requirements.txt", b"\xff\xfe")]
+)
+async def test_requirements_that_cannot_be_read_are_the_users_to_mend(
+    bench: Bench, name: str, content: bytes
+) -> None:
+    source = bench.source({})
+    (source / name).write_bytes(content)
+    async with bench.engine() as engine:
+        spec = bench.build_spec(source)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+    assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
+    assert name in run.reason
+
+
+async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: Bench) -> None:
+    def broken(context: BuildContext, folder: Path) -> None:
+        raise RuntimeError(f"{context.url} cannot be reached")
+
+    async with bench.engine(export=broken) as engine:
+        spec = bench.build_spec(bench.folder / "gone")
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+        assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
+        assert "gone cannot be reached" in run.reason
+        await engine.delete(spec.name)
+    async with bench.engine() as engine:
+        assert spec.name not in engine.runs() or engine.runs()[spec.name].deleting
+
+
+def test_without_uv_pip_installs_the_same(
+    tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(venv, "_uv", lambda: None)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("tiny\n")
+    env = tmp_path / "env"
+    for argv in venv.steps(env, requirements, None):
+        subprocess.run(argv, check=True, capture_output=True)
+    code = [str(env / "bin" / "python"), "-c", "import tiny"]
+    assert subprocess.run(code, check=False, env=dict(os.environ)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("", False),
+        ("# only a comment\n\n", False),
+        ("torch==2.4\nnumpy>=1,<3 ; python_version > '3'\nscikit-learn[all]~=1.5\n", False),
+        ("tiny==1 \\\n  --hash=sha256:abc\n", False),
+        ("--index-url https://example.com/simple\ntiny\n", False),
+        ("tiny @ https://example.com/tiny-1.0-py3-none-any.whl\n", False),
+        ("-r more.txt\n", True),
+        ("--requirement=more.txt", True),
+        ("-c constraints.txt\ntiny\n", True),
+        ("-e .\n", True),
+        ("./package\n", True),
+        (".\n", True),
+        ("/opt/package\n", True),
+        ("file:///opt/package\n", True),
+        ("tiny @ file:///opt/package\n", True),
+        ("--find-links wheels\ntiny\n", True),
+        ("tiny-1.0-py3-none-any.whl\n", True),
+        ("package/\n", True),
+    ],
+)
+def test_requirements_are_shared_only_where_they_mean_the_same_anywhere(
+    tmp_path: Path, text: str, local: bool
+) -> None:
+    (tmp_path / "requirements.txt").write_text(text)
+    found = venv.requirements_of(tmp_path)
+    assert found is not None
+    assert found.local is local
+    assert (found.environment("a") != found.environment("b")) is local
+
+
+def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None:
+    assert venv.requirements_of(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    assert venv.requirements_of(tmp_path) is None
