@@ -113,7 +113,7 @@ class LocalEngine:
         self._changed = changed
         self._stopping = False
         asyncio.get_running_loop().add_reader(self._notify, self._notified)
-        self._publish()
+        self._runs = {name: record.view() for name, record in self._records.items()}
         self._wake.set()
         self._worker = asyncio.create_task(self._work(), name="local engine")
 
@@ -158,7 +158,7 @@ class LocalEngine:
             record = self._records.setdefault(spec.name, record)
         if record.deleting:
             raise EngineError(f"an earlier run {spec.name} is still being ended")
-        self._publish()
+        self._publish([record])
         self._wake.set()
 
     async def delete(self, name: str) -> None:
@@ -176,7 +176,7 @@ class LocalEngine:
                 raise EngineError(f"the run cannot be cancelled: {error}") from error
             record.deleting = True
         poke(record.directory.control)
-        self._publish()
+        self._publish([record])
         self._wake.set()
 
     async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
@@ -229,11 +229,15 @@ class LocalEngine:
                 pass
         self._wake.set()
 
-    def _publish(self) -> None:
-        """Show what the records say; tell the daemon if that is news."""
-        runs = {name: record.view() for name, record in self._records.items()}
-        if runs != self._runs:
-            self._runs = runs
+    def _publish(self, records: Iterable[Record], removed: Iterable[Record] = ()) -> None:
+        """Show what these records say; tell the daemon if that is news."""
+        news = [self._runs.pop(record.spec.name, None) for record in removed]
+        for record in records:
+            view, name = record.view(), record.spec.name
+            if name in self._records and self._runs.get(name) != view:
+                self._runs[name] = view
+                news.append(view)
+        if news:
             self._changed()
 
     async def _work(self) -> None:
@@ -241,11 +245,12 @@ class LocalEngine:
         while not self._stopping:
             self._wake.clear()
             records = [r for r in self._records.values() if r.deleting or not r.ended]
-            for record in await asyncio.to_thread(self._step, records):
+            removed = await asyncio.to_thread(self._step, records)
+            for record in removed:
                 self._records.pop(record.spec.name, None)
             for record in records:
                 self._start_export(record)
-            self._publish()
+            self._publish(records, removed)
             live = len(self._supervisors) or any(not r.ended for r in self._records.values())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll if live else None)

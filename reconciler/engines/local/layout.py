@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from reconciler.errors import ReconcilerError
+
 VERSION = "1"
 
 
-class LayoutError(Exception):
+class LayoutError(ReconcilerError):
     """The root cannot be used by this version of the program."""
 
 

@@ -56,10 +56,9 @@ def test_a_daemon_killed_at_random_points_has_every_command_run_exactly_once(
     for _ in range(ROUNDS):
         with victim(tmp_path) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"started\n", (tmp_path / "victim.log").read_text()
+            assert b"started\n" in process.stdout, (tmp_path / "victim.log").read_text()
             time.sleep(chance.uniform(0, 0.35))  # where the kill falls is left to chance
             process.kill()
-        p=tmp_path/"ran"; print("ROUND", len(p.read_text().split()) if p.exists() else 0)
     with victim(tmp_path) as process:
         code = process.wait(DEADLINE)
     assert code == 0, (tmp_path / "victim.log").read_text()
