@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.errors import UsageFault
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section
 from reconciler.manifests.yaml import read_documents, validate
 from reconciler.planner.plan import Settings
@@ -26,7 +27,7 @@ CONFIG_VARIABLE = "RECONCILER_CONFIG"
 DEFAULT_FILE = "reconciler.yaml"
 
 
-class ConfigError(Exception):
+class ConfigError(UsageFault):
     """The configuration cannot be used; every problem has its place."""
 
     def __init__(self, problems: list[Problem]) -> None:

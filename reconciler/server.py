@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from reconciler.errors import ReconcilerError
 
-class ListenError(Exception):
+
+class ListenError(ReconcilerError):
     """The address cannot be listened on."""
 
 

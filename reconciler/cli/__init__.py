@@ -1,31 +1,56 @@
-"""The command line. Exit codes: 0 fine, 1 a failure, 2 findings, 64 bad usage or configuration."""
+"""The command line. Exit codes: 0 fine, 1 a failure, 2 findings, 64 bad usage or configuration.
+
+A command's module is imported when the command is called: ``validate`` in an editor's save hook
+should not wait for an HTTP server to be imported.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from reconciler import __version__
-from reconciler.cli.init import init
-from reconciler.cli.plan import plan
-from reconciler.cli.run import run
-from reconciler.cli.schema import schema
-from reconciler.cli.status import status
-from reconciler.cli.validate import validate
-from reconciler.config import ConfigError
-from reconciler.daemon.reporter import WrongBranchError
-from reconciler.engines.local.layout import LayoutError
-from reconciler.git.errors import GitError
-from reconciler.server import ListenError
-from reconciler.status.document import StatusFormatError
+from reconciler.errors import ReconcilerError, UsageFault
 
 BAD_USAGE = 64
 INTERRUPTED = 130
 
+#: In the order in which a newcomer meets them.
+COMMANDS = {
+    "init": "Make a new manifest repository to start from.",
+    "run": "Run the daemon.",
+    "status": "Show what came of the manifests, from the status branch.",
+    "plan": "Show what a change of the manifests would do.",
+    "validate": "Check manifests; say where they are wrong.",
+    "schema": "Print the JSON Schema of manifests or configuration.",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """The commands, by name, each from the module of that name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"reconciler.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="reconciler")
 def cli() -> None:
     r"""GitOps for machine-learning models.
@@ -39,10 +64,6 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, validate, status, schema, init):
-    cli.add_command(_command)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     try:
@@ -51,15 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog_name="reconciler",
             standalone_mode=False,
         )
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()
+        code = BAD_USAGE if isinstance(error, click.UsageError) else 1
+    except UsageFault as error:
+        click.echo(str(error), err=True)
         code = BAD_USAGE
-    except ConfigError as error:
-        click.echo(f"{error}", err=True)
-        code = BAD_USAGE
-    except (GitError, StatusFormatError, WrongBranchError, ListenError, LayoutError) as error:
+    except ReconcilerError as error:
         click.echo(f"reconciler: {error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -14,7 +14,7 @@ from reconciler.cli.options import config_option
 _BRANCH = "main"
 
 
-@click.command(short_help="Make a new manifest repository to start from.")
+@click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @config_option
 def init(directory: Path, config_file: object) -> None:

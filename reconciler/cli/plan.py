@@ -13,7 +13,6 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.plan_text import markdown, text
 from reconciler.cli.state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
-from reconciler.daemon.assembly import source_reader
 from reconciler.daemon.planning import (
     Requests,
     Resolutions,
@@ -23,6 +22,7 @@ from reconciler.daemon.planning import (
     source_requests,
 )
 from reconciler.daemon.reading import Head, Reader
+from reconciler.daemon.remotes import source_reader
 from reconciler.git.mirror import LocalRepository
 from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan, Settings
@@ -31,7 +31,7 @@ from reconciler.run import Capacity
 from reconciler.types import GitSource, ResolvedSource
 
 
-@click.command(short_help="Show what a change of the manifests would do.")
+@click.command()
 @click.option("--base", required=True, metavar="REV", help="The commit before the change.")
 @click.option("--head", required=True, metavar="REV", help="The commit after it.")
 @click.option(

@@ -16,9 +16,8 @@ from rich.live import Live
 from watchfiles import awatch
 
 from reconciler import logs
-from reconciler.cli import table
 from reconciler.cli.options import config_option, load
-from reconciler.cli.table import object_table
+from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon.assembly import Observer, run_daemon
 from reconciler.planner.record import Phase, Record
@@ -29,7 +28,7 @@ log = structlog.get_logger(__name__)
 Records = dict[ObjectRef, Record]
 
 
-@click.command(short_help="Run the daemon.")
+@click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Sync until nothing more can be done, then exit.")
 def run(config_file: Path, once: bool) -> None:
@@ -52,10 +51,10 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
 
 def _once(setup: Setup) -> int:
     records: Records = {}
-    console = table.console()
-    with _progress(setup, console, records) as observe:
+    screen = console()
+    with _progress(setup, screen, records) as observe:
         stopped = asyncio.run(_run_once(setup, observe))
-    console.print(object_table(records.values()))
+    screen.print(object_table(records.values()))
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
@@ -64,20 +63,20 @@ def _once(setup: Setup) -> int:
 
 
 @contextmanager
-def _progress(setup: Setup, console: Console, records: Records) -> Iterator[Observer]:
+def _progress(setup: Setup, screen: Console, records: Records) -> Iterator[Observer]:
     """On a terminal a live table; elsewhere the log alone tells what happens."""
 
     def remember(newest: Mapping[ObjectRef, Record]) -> None:
         records.clear()
         records.update(newest)
 
-    if not console.is_terminal:
+    if not screen.is_terminal:
         configure_logs(setup)
         yield remember
         return
     with Live(
         get_renderable=lambda: object_table(records.values()),
-        console=console,
+        console=screen,
         refresh_per_second=4,
         transient=True,
     ):

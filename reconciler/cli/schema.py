@@ -12,7 +12,7 @@ from reconciler.manifests.publish import json_schema
 from reconciler.types import Kind
 
 
-@click.command(short_help="Print the JSON Schema of manifests or configuration.")
+@click.command()
 @click.argument("what", type=click.Choice(["model", "dataset", "config"]))
 @config_option
 def schema(what: str, config_file: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.config import Setup
-from reconciler.daemon.assembly import status_branch
+from reconciler.daemon.remotes import status_branch
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path

@@ -15,14 +15,14 @@ from rich.table import Table
 
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.state import State, StateReader
-from reconciler.cli.table import object_table
+from reconciler.cli.table import console, object_table
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
 from reconciler.status.document import dump_record, load_yaml
 
 WATCH_INTERVAL = 2.0
 
 
-@click.command(short_help="Show what came of the manifests, from the status branch.")
+@click.command()
 @click.argument("name", required=False)
 @click.option(
     "-l", "labels", multiple=True, metavar="LABEL=VALUE", help="Only objects so labelled."
@@ -60,12 +60,12 @@ def status(
         ]
         click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
         return
-    console = table.console()
+    screen = console()
     render = _history_table if history else _status_view
     if not watch:
-        console.print(render(records))
+        screen.print(render(records))
         return
-    with suppress(KeyboardInterrupt), Live(render(records), console=console) as live:
+    with suppress(KeyboardInterrupt), Live(render(records), console=screen) as live:
         while True:
             time.sleep(WATCH_INTERVAL)
             live.update(render(look()))

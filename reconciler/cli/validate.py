@@ -19,7 +19,7 @@ IGNORE_FILE = ".reconcilerignore"
 LARGEST_FILE = 1 << 20
 
 
-@click.command(short_help="Check manifests; say where they are wrong.")
+@click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH ...]")
 @format_option("text", "json")
 @config_option

@@ -11,15 +11,13 @@ from pathlib import Path
 import structlog
 from watchfiles import awatch
 
-from reconciler.config import CredentialsSection, Setup
+from reconciler.config import Setup
 from reconciler.daemon.daemon import Daemon
+from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.git.branch import StatusBranch
-from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
-from reconciler.git.url import is_local, local_path, matches
+from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner.record import Record
 from reconciler.server import serve
@@ -28,50 +26,6 @@ from reconciler.types import BuildContext, ObjectRef
 log = structlog.get_logger(__name__)
 
 Observer = Callable[[Mapping[ObjectRef, Record]], None]
-
-
-def credential_table(setup: Setup) -> CredentialTable:
-    """Which credentials go with which URL."""
-
-    def path(name: str | None) -> Path | None:
-        return setup.path(name) if name is not None else None
-
-    def credential(prefix: str, section: CredentialsSection) -> Credential:
-        return Credential(
-            prefix=prefix,
-            username=section.username,
-            password_file=path(section.password_file),
-            ssh_key_file=path(section.ssh_key_file),
-            known_hosts_file=path(section.known_hosts_file),
-        )
-
-    config = setup.config
-    own = credential(setup.repository_url, config.repository.credentials)
-    sources = [credential(section.prefix, section) for section in config.sources.credentials]
-    return CredentialTable([own, *sources], ca_file=path(config.tls.ca_file))
-
-
-def status_branch(setup: Setup, folder: Path) -> StatusBranch:
-    """The status branch of this configuration, kept in a bare repository at ``folder``."""
-    author = setup.config.status.author
-    return StatusBranch(
-        folder,
-        setup.repository_url,
-        branch=setup.status_branch,
-        credentials=credential_table(setup),
-        author_name=author.name,
-        author_email=author.email,
-    )
-
-
-def source_reader(setup: Setup) -> Sources:
-    """Looks sources up, and fetches what is built."""
-    return Sources(
-        setup.root / "git" / "sources",
-        credentials=credential_table(setup),
-        interval=setup.config.sources.interval,
-        allowed=lambda url: matches(url, setup.sources_allow),
-    )
 
 
 def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
@@ -160,6 +114,6 @@ async def _watch_repository(repository: Path, daemon: Daemon) -> None:
     folder = repository / ".git" if (repository / ".git").is_dir() else repository
     try:
         async for _ in awatch(folder / "refs" / "heads", folder / "packed-refs"):
-            daemon.wake.now(fetch=True)
+            daemon.wake.look()
     except (OSError, RuntimeError) as error:
         log.warning("the repository cannot be watched; it is polled", error=str(error))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -48,14 +47,23 @@ FETCH_RETRY_LONGEST = 60.0
 
 @dataclass(slots=True)
 class Wake:
-    """What the loop sleeps on. ``fetch`` asks for a look at the remote as well."""
+    """What the loop sleeps on: whether to look at the remote, and whether to plan anew.
+
+    A look that finds nothing new asks for no plan.
+    """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     fetch: bool = True
+    plan: bool = True
 
-    def now(self, *, fetch: bool = False) -> None:
-        """Wake the loop."""
-        self.fetch = self.fetch or fetch
+    def look(self) -> None:
+        """The remote may have changed."""
+        self.fetch = True
+        self.event.set()
+
+    def replan(self) -> None:
+        """Something else that a plan depends on has changed, or time has."""
+        self.plan = True
         self.event.set()
 
 
@@ -86,6 +94,7 @@ class Daemon:
             namespace=setup.config.kubernetes.namespace,
         )
         self._head: Head | None = None
+        self._newest: Plan | None = None
         self._recovered = False
         self._fetch_failures = 0
         self.wake = Wake()
@@ -103,7 +112,7 @@ class Daemon:
                 await self._loop(once=once)
                 for helper in helpers:
                     helper.cancel()
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 -- it goes on, without the group around it
             # Only one of them can be the cause; the others were cancelled for it.
             raise group.exceptions[0] from None
         finally:
@@ -137,24 +146,30 @@ class Daemon:
             log.warning("the last status could not be pushed", error=str(error))
 
     def _changed_by_engine(self) -> None:
-        self.wake.now()
+        self.wake.replan()
 
     # -- one sync --------------------------------------------------------------------------
 
     async def _sync(self, *, strict: bool) -> Plan | None:
-        """Fetch if asked to, then read, plan, act and report; None while there is no head."""
+        """Fetch if asked to, then read, plan, act and report.
+
+        Returns the newest plan: the last one where nothing has changed since, None while there
+        is no head.
+        """
         if self.wake.fetch or self._head is None:
             self.wake.fetch = False
             await self._fetch(strict=strict)
         head = self._head
-        if head is None:
-            return None
+        if head is None or not self.wake.plan:
+            return self._newest
+        self.wake.plan = False
         with self._metrics.sync_seconds.time():
             plan = await self._plan(head)
             if not self._recovered:
                 plan = await self._recover(head, plan)
             await self._act(head, plan)
         self.synced.set()
+        self._newest = plan
         return plan
 
     async def _fetch(self, *, strict: bool) -> None:
@@ -163,12 +178,13 @@ class Daemon:
                 commit = await asyncio.to_thread(self._mirror.fetch)
             if self._head is None or commit != self._head.commit:
                 self._head = await asyncio.to_thread(self._reader.read, commit)
+                self.wake.plan = True
                 self._log_head(self._head)
         except GitError as error:
             if strict and self._head is None:
                 raise
             delay = self._fetch_failed(error)
-            asyncio.get_running_loop().call_later(delay, lambda: self.wake.now(fetch=True))
+            asyncio.get_running_loop().call_later(delay, self.wake.look)
         else:
             self._fetch_failures = 0
             self._metrics.last_fetch.set_to_current_time()
@@ -269,7 +285,7 @@ class Daemon:
             self._metrics.errors.labels("engine").inc()
             bound.warning("a run could not be created", run=spec.name, error=str(error))
             self._reporter.ledger.learn_run(_refused(spec, error))
-            self.wake.now()
+            self.wake.replan()
             return
         self._metrics.created.labels(spec.task.value).inc()
         bound.info("run created", run=spec.name)
@@ -319,20 +335,24 @@ class Daemon:
         return not live and not moving and not self.wake.event.is_set()
 
     async def _sleep(self, plan: Plan | None) -> None:
-        timeout = None
+        """Until something happens, a retry is due, or a source should be looked up again."""
+        timeout = self._sources.due()
         if plan is not None and plan.retry_at is not None:
-            timeout = max(0.0, (plan.retry_at - datetime.now(UTC)).total_seconds())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            timeout = min(timeout, (plan.retry_at - datetime.now(UTC)).total_seconds())
+        try:
+            async with asyncio.timeout(max(timeout, SETTLE)):
                 await self.wake.event.wait()
-                await asyncio.sleep(SETTLE)
+        except TimeoutError:
+            self.wake.plan = True
+        else:
+            await asyncio.sleep(SETTLE)
         self.wake.event.clear()
 
     async def _poll(self) -> None:
         interval = self._setup.config.repository.interval
         while True:
             await asyncio.sleep(interval * (0.9 + random.random() / 5))  # noqa: S311 -- a jitter
-            self.wake.now(fetch=True)
+            self.wake.look()
 
     async def _report(self) -> None:
         """Push changes, at most once an interval; a failed push is tried again for ever."""
@@ -346,7 +366,7 @@ class Daemon:
                 with self._metrics.push_seconds.time():
                     await self._reporter.flush()
                 failures = 0
-                self.wake.now()  # what is recorded can be cleared away
+                self.wake.replan()  # what is recorded can be cleared away
             except GitError as error:
                 failures += 1
                 self._metrics.errors.labels("push").inc()

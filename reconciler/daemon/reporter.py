@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from reconciler.errors import ReconcilerError
 from reconciler.git.branch import StatusBranch
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 _REMOVED = "removed/"
 
 
-class WrongBranchError(Exception):
+class WrongBranchError(ReconcilerError):
     """The status branch belongs to another daemon."""
 
 
@@ -138,7 +139,8 @@ class Reporter:
                     self._pending.pop(path, None)
             for record in records:
                 self._remember_pushed(record)
-        log.info("status pushed", commit=commit and commit[:12], files=len(changes))
+        if commit is not None:
+            log.info("status pushed", commit=commit[:12], files=len(changes))
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
         count = len(changes)

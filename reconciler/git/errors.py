@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from reconciler.errors import ReconcilerError
+
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-class GitError(Exception):
+class GitError(ReconcilerError):
     """A Git operation failed. The message names the URL without its secrets, and what to do."""
 
 

@@ -244,8 +244,8 @@ class _Outcome:
                 phase=decision.phase,
                 job=run.name,
                 attempts=max(run.attempts, before.attempts),
-                started=run.started or before.started,
-                finished=run.finished,
+                started=_whole(run.started) or before.started,
+                finished=_whole(run.finished),
                 log=run.log or before.log,
             )
         if decision.spec is not None:
@@ -333,6 +333,11 @@ class _Outcome:
                     )
                 )
         return _bounded(history)
+
+
+def _whole(time: datetime | None) -> datetime | None:
+    """Whole seconds, as a status file keeps them: what is read back is what was written."""
+    return time.replace(microsecond=0) if time is not None else None
 
 
 def _params(decision: Decision) -> dict[str, JSON]:

@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.errors import ReconcilerError
 from reconciler.planner.record import (
     ArtifactRecord,
     Condition,
@@ -39,7 +40,7 @@ from reconciler.types import (
 )
 
 
-class StatusFormatError(Exception):
+class StatusFormatError(ReconcilerError):
     """A file of the status branch is not what this program wrote."""
 
     def __init__(self, path: str, why: str) -> None:

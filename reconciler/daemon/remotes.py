@@ -1,0 +1,55 @@
+"""The remotes that a configuration names, with the credentials that go with each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.config import CredentialsSection, Setup
+from reconciler.git.branch import StatusBranch
+from reconciler.git.credentials import Credential, CredentialTable
+from reconciler.git.sources import Sources
+from reconciler.git.url import matches
+
+
+def credential_table(setup: Setup) -> CredentialTable:
+    """Which credentials go with which URL."""
+
+    def path(name: str | None) -> Path | None:
+        return setup.path(name) if name is not None else None
+
+    def credential(prefix: str, section: CredentialsSection) -> Credential:
+        return Credential(
+            prefix=prefix,
+            username=section.username,
+            password_file=path(section.password_file),
+            ssh_key_file=path(section.ssh_key_file),
+            known_hosts_file=path(section.known_hosts_file),
+        )
+
+    config = setup.config
+    own = credential(setup.repository_url, config.repository.credentials)
+    sources = [credential(section.prefix, section) for section in config.sources.credentials]
+    return CredentialTable([own, *sources], ca_file=path(config.tls.ca_file))
+
+
+def status_branch(setup: Setup, folder: Path) -> StatusBranch:
+    """The status branch of this configuration, kept in a bare repository at ``folder``."""
+    author = setup.config.status.author
+    return StatusBranch(
+        folder,
+        setup.repository_url,
+        branch=setup.status_branch,
+        credentials=credential_table(setup),
+        author_name=author.name,
+        author_email=author.email,
+    )
+
+
+def source_reader(setup: Setup) -> Sources:
+    """Looks sources up, and fetches what is built."""
+    return Sources(
+        setup.root / "git" / "sources",
+        credentials=credential_table(setup),
+        interval=setup.config.sources.interval,
+        allowed=lambda url: matches(url, setup.sources_allow),
+    )
