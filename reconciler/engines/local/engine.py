@@ -327,10 +327,13 @@ class LocalEngine:
         record.waiting = "fetching the source"
         task = asyncio.create_task(self._fetch(record, record.spec.build), name=f"export {name}")
         self._exports[name] = task
-        task.add_done_callback(lambda task: self._fetched(name, task))
+        task.add_done_callback(lambda task: self._fetched(record, task))
 
-    def _fetched(self, name: str, task: asyncio.Task[None]) -> None:
+    def _fetched(self, record: Record, task: asyncio.Task[None]) -> None:
+        name = record.spec.name
         self._exports.pop(name, None)
+        if self._records.get(name) is record:
+            self._publish([record])
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("a source cannot be kept", run=name, error=str(error))
         else:

@@ -35,7 +35,8 @@ async def produce(engine: LocalEngine, bench: Bench, spec: RunSpec) -> None:
 async def main(folder: Path) -> None:
     bench = Bench(folder)
     async with bench.engine(slots=3) as engine:
-        print("started", flush=True)
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
         await until(lambda: not any(run.deleting for run in engine.runs().values()))
         build = bench.build_spec(folder / "source-0")
         if not await engine.recover([Wanted(TaskKind.BUILD, build.key, None)]):
