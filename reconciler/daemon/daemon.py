@@ -235,8 +235,7 @@ class Daemon:
     async def _resolve(self, requests: Requests, head: Head) -> Resolutions:
         found = dict(await asyncio.to_thread(own_sources, requests, self._mirror, head))
         remote = {r for r in requests.values() if isinstance(r, GitSource) and r.url}
-        if remote:
-            found |= await asyncio.to_thread(self._sources.resolve, remote)
+        found |= await asyncio.to_thread(self._sources.resolve, remote)
         return found
 
     async def _recover(self, head: Head, plan: Plan) -> Plan:

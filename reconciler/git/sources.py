@@ -79,6 +79,7 @@ class Sources:
             lambda: threading.BoundedSemaphore(per_host)
         )
         self._guard = threading.Lock()
+        self._asked: frozenset[str] = frozenset()
 
     def resolve(
         self, requests: Collection[GitSource], *, refresh: bool = False
@@ -87,6 +88,8 @@ class Sources:
         by_url: dict[str, list[GitSource]] = defaultdict(list)
         for request in requests:
             by_url[request.url].append(request)
+        with self._guard:
+            self._asked = frozenset(by_url)
         if not by_url:
             return {}
         with ThreadPoolExecutor(min(THREADS, len(by_url))) as pool:
@@ -94,9 +97,9 @@ class Sources:
             return {request: where for part in found for request, where in part.items()}
 
     def due(self) -> float:
-        """Seconds until some look-up is no longer fresh."""
+        """Seconds until a look-up that was last asked for is no longer fresh."""
         with self._guard:
-            dues = [seen.due for seen in self._seen.values()]
+            dues = [self._seen[url].due for url in self._asked]
         return max(0.0, min(dues, default=self._clock() + self._interval) - self._clock())
 
     def export(self, context: BuildContext, destination: Path) -> None:
