@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -84,7 +85,7 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
         f'flock -n 9 || echo "$ATTEMPT" >> {overlap}\n'
         # The child keeps the lock of the test but not that of the engine, and outlives a shell
         # that is killed.
-        f'python3 -c \'import subprocess; subprocess.run(["sleep", "0.4"], pass_fds=[9])\'\n'
+        f'python3 -c \'import subprocess; subprocess.run(["sleep", "1.2"], pass_fds=[9])\'\n'
         f'echo "$ATTEMPT" >> {pids}'
     )
     chance = random.Random(5)
@@ -92,12 +93,12 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
     async with bench.engine() as engine:
         image = await bench.image(engine, {"run.sh": script(body)})
         spec = bench.spec(image)
-        for _ in range(10):
+        for _ in range(8):
             await engine.create(spec)
-            await asyncio.sleep(chance.uniform(0.1, 0.6))  # where the kill falls
-            for process in psutil.process_iter(["cmdline"]):
-                if (process.info["cmdline"] or [""])[-1] == str(bench.root / "runs" / spec.name):
-                    process.send_signal(signal.SIGKILL)
+            await until(lambda: using(bench.root / "runs" / spec.name))
+            await asyncio.sleep(chance.uniform(0, 0.6))  # where the kill falls
+            for pid in using(bench.root / "runs" / spec.name):
+                os.kill(pid, signal.SIGKILL)
             run = await bench.ended(engine, spec.name)
             if run.phase is RunPhase.SUCCEEDED:
                 break

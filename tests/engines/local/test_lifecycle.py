@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local.environment import for_supervisor
 from reconciler.run import EngineError, FailureClass, RunPhase, Wanted
 from reconciler.types import How, Resources, TaskKind
 from tests.engines.local.bench import Bench, export, key_of, running, script, until
@@ -258,3 +262,48 @@ async def test_changed_is_called_for_every_phase(bench: Bench) -> None:
         RunPhase.SUCCEEDED,
     ]
     assert bench.marker(spec)["key"] == spec.key
+
+
+async def test_another_supervisor_of_a_run_does_nothing_while_it_runs_or_when_it_has_ended(
+    bench: Bench,
+) -> None:
+    gate, ran = bench.folder / "gate", bench.folder / "ran"
+    body = f"echo x >> {ran}\nwhile ! test -e {gate}; do sleep 0.02; done\nexit 1"
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"run.sh": script(body)})
+        spec = bench.spec(image)
+        await engine.create(spec)
+        await until(lambda: ran.exists() and ran.read_text())
+        assert await supervise(bench, spec.name) == 0
+        gate.touch()
+        ended = await bench.ended(engine, spec.name)
+        assert await supervise(bench, spec.name) == 0
+        assert engine.runs()[spec.name] == ended
+    assert ran.read_text() == "x\n"
+
+
+async def test_a_supervisor_does_not_start_what_has_no_grant(bench: Bench) -> None:
+    gate = bench.folder / "gate"
+    async with bench.engine(slots=1) as engine:
+        image = await bench.image(engine, gated(gate))
+        first, second = bench.spec(image, "first"), bench.spec(image, "second")
+        for spec in (first, second):
+            await engine.create(spec)
+        await until(lambda: engine.runs()[second.name].reason)
+        assert await supervise(bench, second.name) == 0
+        assert phase(engine, second.name) is RunPhase.PENDING
+        assert not bench.artifact(second).exists()
+        gate.touch()
+        assert (await bench.ended(engine, second.name)).phase is RunPhase.SUCCEEDED
+
+
+async def supervise(bench: Bench, name: str) -> int:
+    """Start one more supervisor for a run and wait for it to go."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "reconciler.engines.local.supervise",
+        str(bench.root / "runs" / name),
+        env=for_supervisor(os.environ, Path(__file__).parents[3]),
+    )
+    return await process.wait()

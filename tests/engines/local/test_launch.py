@@ -1,0 +1,49 @@
+"""A process begins only once it is known, and a supervisor starts without the daemon's weight."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.engines.local.bench import running, until
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+async def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
+    tmp_path: Path,
+) -> None:
+    mark = tmp_path / "mark"
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from reconciler.engines.local.launch import Command, launch\n"
+        f"command = Command(argv=('touch', {str(mark)!r}), cwd=Path('/'), env={{}})\n"
+        "print(launch(command, ()).identity.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+        "os._exit(0)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        pid = int(supervisor.stdout.readline())
+        assert running(pid)
+        assert not mark.exists()
+    await until(lambda: not running(pid))
+    assert not mark.exists()
+
+
+def test_a_supervisor_imports_nothing_that_is_slow_to_import() -> None:
+    code = "import sys, reconciler.engines.local.supervise; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "reconciler" in loaded
+    assert loaded & {"asyncio", "pydantic", "pygit2", "structlog", "ruamel", "aiohttp"} == set()
