@@ -93,7 +93,7 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
     async with bench.engine() as engine:
         image = await bench.image(engine, {"run.sh": script(body)})
         spec = bench.spec(image)
-        for _ in range(8):
+        for _ in range(6):
             await engine.create(spec)
             await until(lambda: using(bench.root / "runs" / spec.name))
             await asyncio.sleep(chance.uniform(0, 0.6))  # where the kill falls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.engines.local.bench import running, until
 REPOSITORY = Path(__file__).parents[3]
 
 
-async def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
+def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
     tmp_path: Path,
 ) -> None:
     mark = tmp_path / "mark"
@@ -35,7 +36,7 @@ async def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
         pid = int(supervisor.stdout.readline())
         assert running(pid)
         assert not mark.exists()
-    await until(lambda: not running(pid))
+    asyncio.run(until(lambda: not running(pid)))
     assert not mark.exists()
 
 
