@@ -99,7 +99,7 @@ class _Planning:
     def _plan(self, head: Head) -> Plan:
         state = self._state
         objects = effective(head, self._reader, state.records)
-        requests = source_requests(objects, repository_url=self._url, allow=self._allow)
+        requests = source_requests(objects.manifests, repository_url=self._url, allow=self._allow)
         return make_plan(
             head=head,
             objects=objects,

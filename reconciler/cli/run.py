@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import structlog
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 from watchfiles import awatch
 
 from reconciler import logs
 from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
-from reconciler.daemon.assembly import Observer, run_daemon
+from reconciler.daemon.assembly import run_daemon
 from reconciler.planner.record import Phase, Record
-from reconciler.types import ObjectRef
+from reconciler.types import ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
-
-Records = dict[ObjectRef, Record]
 
 
 @click.command()
@@ -49,43 +49,53 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
     logs.configure(style=setup.config.log.format, level=level or setup.config.log.level)
 
 
+@dataclass
+class _Seen:
+    """The newest of what the daemon tells."""
+
+    records: Mapping[ObjectRef, Record] = field(default_factory=dict)
+    errors: Sequence[Problem] = ()
+
+    def __call__(self, records: Mapping[ObjectRef, Record], errors: Sequence[Problem]) -> None:
+        self.records, self.errors = dict(records), errors
+
+    def table(self) -> Table:
+        return object_table(self.records.values())
+
+    @property
+    def bad(self) -> bool:
+        wrong = (Phase.FAILED, Phase.INVALID)
+        return bool(self.errors) or any(r.phase in wrong for r in self.records.values())
+
+
 def _once(setup: Setup) -> int:
-    records: Records = {}
-    screen = console()
-    with _progress(setup, screen, records) as observe:
-        stopped = asyncio.run(_run_once(setup, observe))
-    screen.print(object_table(records.values()))
+    seen, screen = _Seen(), console()
+    with _progress(setup, screen, seen):
+        stopped = asyncio.run(_run_once(setup, seen))
+    screen.print(seen.table())
+    for problem in seen.errors:
+        screen.print(f"error: {problem}", style="red", markup=False, highlight=False)
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
-    bad = [r for r in records.values() if r.phase in (Phase.FAILED, Phase.INVALID)]
-    return 1 if bad else 0
+    return 1 if seen.bad else 0
 
 
 @contextmanager
-def _progress(setup: Setup, screen: Console, records: Records) -> Iterator[Observer]:
+def _progress(setup: Setup, screen: Console, seen: _Seen) -> Iterator[None]:
     """On a terminal a live table; elsewhere the log alone tells what happens."""
-
-    def remember(newest: Mapping[ObjectRef, Record]) -> None:
-        records.clear()
-        records.update(newest)
-
     if not screen.is_terminal:
         configure_logs(setup)
-        yield remember
+        yield
         return
-    with Live(
-        get_renderable=lambda: object_table(records.values()),
-        console=screen,
-        refresh_per_second=4,
-        transient=True,
-    ):
+    live = Live(get_renderable=seen.table, console=screen, refresh_per_second=4, transient=True)
+    with live:
         # The table says what is going on; the log above it only what goes wrong.
         configure_logs(setup, level="warning")
-        yield remember
+        yield
 
 
-async def _run_once(setup: Setup, observe: Observer) -> bool:
+async def _run_once(setup: Setup, observe: _Seen) -> bool:
     stop = _stop_on_signals()
     await run_daemon(setup, once=True, stop=stop, observe=observe)
     return stop.is_set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,20 +12,17 @@ import structlog
 from watchfiles import awatch
 
 from reconciler.config import Setup
-from reconciler.daemon.daemon import Daemon
+from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.git.mirror import Mirror
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
-from reconciler.planner.record import Record
 from reconciler.server import serve
-from reconciler.types import BuildContext, ObjectRef
+from reconciler.types import BuildContext
 
 log = structlog.get_logger(__name__)
-
-Observer = Callable[[Mapping[ObjectRef, Record]], None]
 
 
 def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
@@ -70,7 +67,7 @@ def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
 
 
 async def run_daemon(
-    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer = lambda _: None
+    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer = lambda *_: None
 ) -> None:
     """Run a daemon until ``stop`` is set; with ``once``, until nothing more can be done.
 
@@ -113,7 +110,8 @@ async def watching(setup: Setup, daemon: Daemon, *, once: bool) -> AsyncIterator
 async def _watch_repository(repository: Path, daemon: Daemon) -> None:
     folder = repository / ".git" if (repository / ".git").is_dir() else repository
     try:
-        async for _ in awatch(folder / "refs" / "heads", folder / "packed-refs"):
+        # A push always writes the ref itself here; packing it later changes no commit.
+        async for _ in awatch(folder / "refs" / "heads"):
             daemon.wake.look()
     except (OSError, RuntimeError) as error:
         log.warning("the repository cannot be watched; it is polled", error=str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -35,12 +35,15 @@ from reconciler.planner.plan import ActionKind, Ending, Plan
 from reconciler.planner.record import Record
 from reconciler.run import Engine, EngineError, FailureClass, Run, RunPhase, RunSpec
 from reconciler.status.sync import Sync
-from reconciler.types import GitSource, ObjectRef
+from reconciler.types import GitSource, ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
 
 #: Engine events come in bursts; this is how long a burst is waited for, in seconds.
 SETTLE = 0.05
+#: Is told of every object's record, and of the errors at head, after each sync.
+Observer = Callable[[Mapping[ObjectRef, Record], Sequence[Problem]], None]
+
 FETCH_RETRY_FIRST = 1.0
 FETCH_RETRY_LONGEST = 60.0
 
@@ -79,7 +82,7 @@ class Daemon:
         engine: Engine,
         reporter: Reporter,
         metrics: Metrics,
-        observe: Callable[[Mapping[ObjectRef, Record]], None] = lambda _: None,
+        observe: Observer = lambda *_: None,
     ) -> None:
         self._setup = setup
         self._mirror = mirror
@@ -212,7 +215,7 @@ class Daemon:
             reporter.ledger.learn_run(run)
         objects = effective(head, self._reader, reporter.records)
         requests = source_requests(
-            objects,
+            objects.manifests,
             repository_url=self._setup.repository_url,
             allow=self._setup.sources_allow,
         )
@@ -298,11 +301,8 @@ class Daemon:
             if ref not in reporter.records
         }
         changed = self._mirror.last_changed(head.commit, unknown) if unknown else {}
-        places = {
-            problem.object: problem.location
-            for problem in reversed(head.collection.problems)
-            if problem.object is not None
-        }
+        wrong = effective(head, self._reader, reporter.records).wrong
+        places = {ref: problem.location for ref, problem in wrong.items()}
         records = outcome(plan, changed=changed, places=places)
         config = self._setup.config
         reporter.update(
@@ -323,7 +323,7 @@ class Daemon:
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
         self._metrics.report(plan, reporter.records, len(head.collection.problems))
-        self._observe(reporter.records)
+        self._observe(reporter.records, head.collection.problems)
 
     # -- waiting ---------------------------------------------------------------------------
 

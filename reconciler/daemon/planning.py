@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.daemon.reading import Head, Reader
@@ -16,23 +17,44 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Situation
 from reconciler.planner.record import Record
 from reconciler.run import Capacity, Run
-from reconciler.types import GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource, UnresolvedSource
 
 Requests = Mapping[ObjectRef, GitSource | UnresolvedSource]
 Resolutions = Mapping[GitSource, ResolvedSource | UnresolvedSource]
 
 
-def effective(
-    head: Head, reader: Reader, records: Mapping[ObjectRef, Record]
-) -> dict[ObjectRef, Manifest]:
-    """The objects at head; one whose manifest is wrong there stands in its last good form."""
-    objects = dict(head.collection.objects)
-    for ref in head.invalid:
-        record = records.get(ref)
-        good = reader.last_good(record) if record is not None else None
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects at head. One whose manifest is wrong there stands in its last good form.
+
+    ``wrong`` has the first problem of each of those, and of those that never were right.
+    """
+
+    manifests: Mapping[ObjectRef, Manifest]
+    wrong: Mapping[ObjectRef, Problem]
+
+
+def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, Record]) -> Objects:
+    """What head says, and for what it says wrongly, what was said last."""
+    manifests = dict(head.collection.objects)
+    wrong: dict[ObjectRef, Problem] = {}
+    by_file: dict[str, Problem] = {}
+    for problem in head.collection.problems:
+        if problem.object is not None:
+            wrong.setdefault(problem.object, problem)
+        else:
+            by_file.setdefault(problem.location.file, problem)
+    if by_file:
+        # Nobody can tell whose such a document is: it counts for all that came from its file.
+        for ref, record in records.items():
+            path = record.manifest.path if record.manifest else ""
+            if path in by_file and ref not in manifests:
+                wrong.setdefault(ref, by_file[path])
+    for ref in wrong.keys() & records.keys():
+        good = reader.last_good(records[ref])
         if good is not None:
-            objects[ref] = good
-    return objects
+            manifests[ref] = good
+    return Objects(manifests, wrong)
 
 
 def source_requests(
@@ -81,7 +103,7 @@ def own_sources(requests: Requests, repository: Repository, head: Head) -> Resol
 def make_plan(
     *,
     head: Head,
-    objects: Mapping[ObjectRef, Manifest],
+    objects: Objects,
     requests: Requests,
     resolutions: Resolutions,
     records: Mapping[ObjectRef, Record],
@@ -95,7 +117,7 @@ def make_plan(
     """The plan of a sync of head."""
     desired = desire(
         cluster=settings.cluster,
-        objects=objects,
+        objects=objects.manifests,
         sources=resolutions,
         requests=requests,
         records=records,
@@ -106,7 +128,7 @@ def make_plan(
             settings=settings,
             head=head.commit,
             desired=desired,
-            invalid=head.invalid,
+            invalid={ref: str(problem) for ref, problem in objects.wrong.items()},
             documents=head.documents,
             unreadable=head.unreadable,
             records=records,

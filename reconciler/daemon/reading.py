@@ -20,11 +20,14 @@ LARGEST_FILE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a commit says. ``invalid`` are objects with an error, each with its first."""
+    """What a commit says.
+
+    ``documents`` counts manifests, right or wrong; ``unreadable`` says that some are so wrong
+    that nobody can tell which object they are of.
+    """
 
     commit: Commit
     collection: Collection
-    invalid: Mapping[ObjectRef, str]
     documents: int
     unreadable: bool
     released: frozenset[str]
@@ -53,14 +56,9 @@ class Reader:
                 parsed[path, blob] = self._parsed.get((path, blob)) or self._parse(path, blob)
         self._parsed = parsed
         collection = collect(parsed.values())
-        invalid: dict[ObjectRef, str] = {}
-        for problem in collection.problems:
-            if problem.object is not None:
-                invalid.setdefault(problem.object, str(problem))
         return Head(
             commit=commit,
             collection=collection,
-            invalid=invalid,
             documents=len(collection.objects) + len(collection.problems),
             unreadable=any(problem.object is None for problem in collection.problems),
             released=read_release(self._repository.read_file(commit, RELEASE_FILE)),

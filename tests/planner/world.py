@@ -33,6 +33,7 @@ from reconciler.types import (
 )
 
 BUCKET = "file:///buckets"
+HEAD = Commit("a" * 40)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -61,7 +62,7 @@ class World:
     created: list[RunSpec] = field(default_factory=list)
     released: frozenset[str] = frozenset()
     now: datetime = START
-    head: Commit = Commit("a" * 40)
+    head: Commit = HEAD
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
         """A source's tree is named by a test; by default it is made of its place."""

@@ -1,0 +1,213 @@
+"""A whole installation in a folder: a repository to push to, a clone to work in, a daemon.
+
+The daemon is the real command in a process of its own. Every command that a run executes writes a
+line to one file outside everything the daemon knows, so a test can count what really ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+PATIENCE = 90.0
+
+#: What a source's scripts begin with: say that they ran, exactly once a start.
+_PREAMBLE = (
+    '#!/bin/sh\nset -eu\nprintf "%s\\n" "$SITE_NAME $ATTEMPT ${MODEL_DIR##*/}" >> "$SITE_LEDGER"\n'
+)
+
+
+@dataclass
+class Site:
+    """``root`` holds ``manifests.git``, the clone ``work``, and ``reconciler.yaml``."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.remote = self.root / "manifests.git"
+        self.work = self.root / "work"
+        self.ledger = self.root / "ledger"
+        self.ledger.touch()
+        git(self.root, "init", "--quiet", "--bare", "--initial-branch=main", str(self.remote))
+        git(self.root, "clone", "--quiet", str(self.remote), str(self.work), quiet=True)
+        git(self.work, "checkout", "--quiet", "-B", "main")
+        self.configure()
+
+    def configure(self, **sections: Any) -> None:
+        """Write the configuration, with these sections in it."""
+        config: dict[str, Any] = {
+            "repository": {"url": "./manifests.git", "interval": "1s"},
+            "status": {"interval": "0.2s"},
+            "local": {"slots": 4},
+            "server": {"address": ""},
+        }
+        for name, section in sections.items():
+            config[name] = {**config.get(name, {}), **section}
+        (self.root / "reconciler.yaml").write_text(json.dumps(config))
+
+    # -- working in the clone ----------------------------------------------------------------
+
+    def write(self, path: str, text: str, *, executable: bool = False) -> None:
+        file = self.work / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        if executable:
+            file.chmod(0o755)
+
+    def script(self, path: str, body: str = "") -> None:
+        """A command of a source: it says that it ran, and does what the test wants."""
+        self.write(path, _PREAMBLE + body, executable=True)
+
+    def remove(self, path: str) -> None:
+        (self.work / path).unlink()
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self.work / path).read_text()
+        assert old in text, f"{old!r} is not in {path}"
+        (self.work / path).write_text(text.replace(old, new))
+
+    def push(self, message: str = "Change") -> str:
+        """Commit everything and push it; returns the commit."""
+        git(self.work, "add", "--all")
+        git(self.work, "commit", "--quiet", "--allow-empty", "--message", message)
+        git(self.work, "push", "--quiet", "origin", "main")
+        return git(self.work, "rev-parse", "HEAD").strip()
+
+    def env(self, name: str) -> str:
+        """The ``env`` of a manifest's section, as YAML: what the preamble needs."""
+        return json.dumps({"SITE_LEDGER": str(self.ledger), "SITE_NAME": name})
+
+    def scratch(
+        self, name: str, *, params: Mapping[str, Any] | None = None, more: str = ""
+    ) -> None:
+        """A Model that is trained from Scratch by ``src/<name>/train.sh``."""
+        self.write(
+            f"{name}.yaml",
+            f"kind: Model\nmetadata: {{name: {name}}}\nspec:\n"
+            f"  source: {{git: {{url: ., path: src/{name}}}}}\n"
+            f"  training:\n    mode: Scratch\n    params: {json.dumps(dict(params or {}))}\n"
+            f"    env: {self.env(name)}\n",
+        )
+
+    def finetune(self, name: str, base: str, *, params: Mapping[str, Any] | None = None) -> None:
+        """A Model that is trained off a base, in the base's image."""
+        self.write(
+            f"{name}.yaml",
+            f"kind: Model\nmetadata: {{name: {name}}}\nspec:\n"
+            f"  source: {{model: {{name: {base}}}}}\n"
+            f"  training:\n    params: {json.dumps(dict(params or {}))}\n"
+            f"    env: {self.env(name)}\n",
+        )
+
+    # -- what happened -----------------------------------------------------------------------
+
+    def ran(self) -> Counter[str]:
+        """How often each object's command was started since the last call."""
+        lines = self.ledger.read_text().splitlines()
+        self.ledger.write_text("")
+        return Counter(line.split()[0] for line in lines)
+
+    def started(self) -> Counter[tuple[str, str]]:
+        """How often each object's command was started at each key, since the beginning."""
+        lines = [line.split() for line in self.ledger.read_text().splitlines()]
+        return Counter((name, key) for name, _, key in lines)
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """The status of every object by name, from the status branch of the remote."""
+        listed = subprocess.run(
+            ["git", "-C", str(self.remote), "ls-tree", "-r", "--name-only", BRANCH],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+        found = {}
+        for path in listed:
+            if path.endswith(".yaml") and path != "sync.yaml" and not path.startswith("removed/"):
+                document = YAML(typ="safe").load(self.show(path))
+                found[document["metadata"]["name"]] = document["status"]
+        return found
+
+    def show(self, path: str) -> str:
+        """A file of the status branch."""
+        return git(self.remote, "show", f"{BRANCH}:{path}")
+
+    def phases(self) -> dict[str, str]:
+        return {name: status["phase"] for name, status in self.statuses().items()}
+
+    # -- the daemon --------------------------------------------------------------------------
+
+    def command(self, *arguments: str) -> list[str]:
+        config = str(self.root / "reconciler.yaml")
+        return [sys.executable, "-m", "reconciler", *arguments, "--config", config]
+
+    def run_once(self) -> subprocess.CompletedProcess[str]:
+        """``run --once``; a traceback is never an answer."""
+        done = subprocess.run(
+            self.command("run", "--once"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            env=environment(),
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self) -> subprocess.Popen[str]:
+        """The daemon, in the background; its log goes to ``daemon.log``."""
+        with (self.root / "daemon.log").open("a") as log:
+            return subprocess.Popen(
+                self.command("run"), stdout=log, stderr=log, text=True, env=environment()
+            )
+
+    def log(self) -> str:
+        return (self.root / "daemon.log").read_text()
+
+
+BRANCH = "reconciler/status/local"
+
+
+def environment() -> dict[str, str]:
+    """The test's environment, without a configuration that a developer may have set."""
+    hidden = ("RECONCILER_", "PYTHONDONTWRITEBYTECODE")
+    return {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+
+
+def git(folder: Path, *arguments: str, quiet: bool = False) -> str:
+    """Run git in a folder, as a user with no configuration of his own."""
+    settings = ("user.name=Test", "user.email=test@localhost", "commit.gpgsign=no")
+    options = [option for setting in settings for option in ("-c", setting)]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *options, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert quiet or done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:
+    """Wait for something that is going to happen; fail if it does not."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
+        time.sleep(0.05)
+
+
+def stop(daemon: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
+    """End a daemon that this test started."""
+    if daemon.poll() is None:
+        daemon.send_signal(number)
+    return daemon.wait(PATIENCE)

@@ -1,0 +1,147 @@
+"""The daemon as its operators meet it: signals, a changed configuration, health, metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.e2e.site import Site, stop, until
+
+GOOD = 'echo good > "$MODEL_DIR/weights"\n'
+
+
+@contextmanager
+def running(site: Site) -> Iterator[str]:
+    """The daemon, with its HTTP server on a free port; yields the server's address."""
+    daemon = site.start()
+    try:
+        until(lambda: address(site), what="the server to listen")
+        yield address(site)
+        assert stop(daemon) == 0
+        assert "Traceback" not in site.log()
+    finally:
+        stop(daemon, signal.SIGKILL)
+
+
+def address(site: Site) -> str:
+    found = re.findall(r'"address": "([^"]+)", "event": "listening"', site.log())
+    return f"http://{found[-1]}" if found else ""
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        body: bytes = response.read()
+        return body.decode()
+
+
+def ready(url: str) -> bool:
+    try:
+        return get(f"{url}/readyz") == "ok\n"
+    except urllib.error.HTTPError:
+        return False
+
+
+def test_it_says_how_it_is(site: Site) -> None:
+    site.configure(server={"address": "127.0.0.1:0"})
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    with running(site) as url:
+        assert get(f"{url}/healthz") == "ok\n"
+        until(lambda: ready(url), what="the first sync")
+        until(
+            lambda: 'reconciler_objects{kind="Model",phase="Ready"} 1.0' in get(f"{url}/metrics"),
+            what="the model to be counted as Ready",
+        )
+        metrics = get(f"{url}/metrics")
+    assert 'reconciler_runs_created_total{task="train"} 1.0' in metrics
+    assert "reconciler_plan_duration_seconds_bucket" in metrics
+    key = site.statuses()["a"]["artifact"]["key"]
+    assert key not in metrics, "labels hold nothing unbounded"
+
+
+def test_a_push_to_a_repository_on_this_disk_is_noticed_without_a_poll(site: Site) -> None:
+    site.configure(
+        server={"address": "127.0.0.1:0"}, repository={"url": "./manifests.git", "interval": "1h"}
+    )
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    with running(site):
+        until(lambda: site.phases().get("a") == "Ready", what="the first model")
+        site.script("src/b/train.sh", GOOD)
+        site.scratch("b")
+        site.push()
+        until(lambda: site.phases().get("b") == "Ready", what="the pushed model")
+
+
+def test_a_changed_configuration_is_taken_up_and_a_wrong_one_is_not(site: Site) -> None:
+    site.configure(server={"address": "127.0.0.1:0"})
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    with running(site) as first:
+        until(lambda: ready(first), what="the first sync")
+        (site.root / "reconciler.yaml").write_text("repositroy: {}\n")
+        until(lambda: 'did you mean \\"repository\\"' in site.log(), what="the complaint")
+        assert get(f"{first}/healthz") == "ok\n"
+        site.configure(server={"address": "127.0.0.1:0"}, status={"author": {"name": "Renamed"}})
+        until(lambda: address(site) != first, what="the new server")
+        until(lambda: ready(address(site)), what="a sync with the new configuration")
+        site.scratch("a", params={"epochs": 2})
+        site.push()
+        until(lambda: "Renamed" in author(site), what="a commit by the new author")
+
+
+def author(site: Site) -> str:
+    from tests.e2e.site import BRANCH, git
+
+    return git(site.remote, "log", "-1", "--format=%an", BRANCH)
+
+
+def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    commit = site.push()
+    lines = [json.loads(line) for line in site.run_once().stderr.splitlines()]
+    heads = [line for line in lines if line["event"] == "new head"]
+    assert heads[0]["commit"] == commit[:12]
+    created = [line for line in lines if line["event"] == "run created"]
+    assert {line["task"] for line in created} == {"build", "train"}
+    assert created[-1]["object"] == "Model default/a"
+
+
+def test_an_address_in_use_is_one_clear_line(site: Site) -> None:
+    import socket
+
+    site.push()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        site.configure(server={"address": f"127.0.0.1:{taken.getsockname()[1]}"})
+        daemon = site.start()
+        try:
+            assert daemon.wait(60) == 1
+        finally:
+            stop(daemon, signal.SIGKILL)
+    assert "set server.address" in site.log().splitlines()[-1]
+
+
+def test_the_remote_gone_for_a_while_changes_nothing(site: Site) -> None:
+    site.configure(server={"address": "127.0.0.1:0"})
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    with running(site):
+        until(lambda: site.phases().get("a") == "Ready", what="the model")
+        away = site.root / "away.git"
+        site.remote.rename(away)
+        until(lambda: "cannot be fetched" in site.log(), what="a failed fetch")
+        away.rename(site.remote)
+        site.scratch("a", params={"epochs": 2})
+        site.push()
+        until(lambda: site.ran().get("a", 0) >= 1, what="the model to be trained")
+        until(lambda: site.phases().get("a") == "Ready", what="the new status")

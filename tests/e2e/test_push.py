@@ -1,0 +1,174 @@
+"""From push to status commit: what runs, and what does not run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tests.e2e.site import BRANCH, Site, git
+
+TRAIN = """\
+cat "${BASE_MODEL_DIR:-none}/weights" > "$MODEL_DIR/weights" 2>/dev/null || : > "$MODEL_DIR/weights"
+cat "$PARAMS_FILE" >> "$MODEL_DIR/weights"
+echo '{"accuracy": 0.5}' > "$MODEL_DIR/metrics.json"
+"""
+
+
+def family(site: Site) -> None:
+    """A base, two Models off it, and one off one of those."""
+    site.script("src/base/train.sh", TRAIN)
+    site.scratch("base", params={"epochs": 3})
+    site.finetune("left", "base", params={"epochs": 1})
+    site.finetune("right", "base", params={"epochs": 1})
+    site.finetune("leaf", "left", params={"epochs": 1})
+    site.push()
+
+
+def folder(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def test_a_push_becomes_artifacts_and_a_status_commit(site: Site) -> None:
+    family(site)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"base": 1, "left": 1, "right": 1, "leaf": 1}
+    status = site.statuses()["leaf"]
+    assert status["phase"] == "Ready"
+    assert status["artifact"]["metrics"] == {"accuracy": 0.5}
+    artifact = folder(status["artifact"]["url"])
+    assert (artifact / "completed.json").is_file()
+    assert (artifact / "logs" / "attempt-1.log").is_file()
+    assert status["artifact"]["url"].endswith(
+        f"clusters/local/namespaces/default/models/leaf/{status['artifact']['key']}/"
+    )
+    assert "4 Ready" in site.show("README.md")
+    assert "[skip ci]" in git(site.remote, "log", "-1", "--format=%s", BRANCH)
+    assert git(site.remote, "merge-base", BRANCH, "main", quiet=True) == "", "an orphan branch"
+
+
+def test_nothing_changed_means_no_run_and_no_commit(site: Site) -> None:
+    family(site)
+    site.run_once()
+    site.ran()
+    tip = git(site.remote, "rev-parse", BRANCH)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {}
+    assert git(site.remote, "rev-parse", BRANCH) == tip
+
+
+def test_one_param_retrains_that_model_and_what_depends_on_it_and_a_revert_nothing(
+    site: Site,
+) -> None:
+    family(site)
+    site.run_once()
+    site.ran()
+    before = site.statuses()
+
+    site.finetune("left", "base", params={"epochs": 2})
+    site.push("More epochs")
+    site.run_once()
+    assert site.ran() == {"left": 1, "leaf": 1}
+    assert site.statuses()["right"] == before["right"]
+
+    git(site.work, "revert", "--no-edit", "HEAD")
+    git(site.work, "push", "--quiet", "origin", "main")
+    site.run_once()
+    assert site.ran() == {}
+    after = site.statuses()
+    assert {name: s["artifact"] for name, s in after.items()} == {
+        name: s["artifact"] for name, s in before.items()
+    }
+    assert set(site.phases().values()) == {"Ready"}
+
+
+def test_a_removed_manifest_takes_its_runs_and_status_file_and_leaves_its_artifacts(
+    site: Site,
+) -> None:
+    family(site)
+    site.run_once()
+    artifact = folder(site.statuses()["right"]["artifact"]["url"])
+    site.remove("right.yaml")
+    site.push()
+    assert site.run_once().returncode == 0
+    assert "right" not in site.phases()
+    assert "phase: Ready" in site.show("removed/default/models/right.yaml")
+    assert (artifact / "completed.json").is_file()
+    assert not list((site.root / "state" / "runs").glob("r-right-*"))
+
+    site.ran()
+    site.finetune("right", "base", params={"epochs": 1})
+    site.push()
+    site.run_once()
+    assert site.ran() == {}, "its history came back with it"
+    assert site.phases()["right"] == "Ready"
+
+
+def test_of_ten_models_in_folders_a_commit_to_one_rebuilds_that_one(site: Site) -> None:
+    names = [f"m{number}" for number in range(10)]
+    for name in names:
+        site.script(f"src/{name}/train.sh", f"echo {name} > $MODEL_DIR/weights\n")
+        site.scratch(name)
+    site.push()
+    assert site.run_once().returncode == 0
+    assert site.ran() == dict.fromkeys(names, 1)
+    before = site.statuses()
+    site.script("src/m7/train.sh", "echo better > $MODEL_DIR/weights\n")
+    site.push()
+    site.run_once()
+    assert site.ran() == {"m7": 1}
+    after = site.statuses()
+    assert {name for name in names if before[name] != after[name]} == {"m7"}
+
+
+def test_a_source_in_another_repository_is_pinned_until_it_is_asked_to_move(site: Site) -> None:
+    other = site.root / "source"
+    git(site.root, "init", "--quiet", "--initial-branch=main", str(other))
+
+    def commit(word: str) -> None:
+        (other / "train.sh").write_text(
+            '#!/bin/sh\necho "$SITE_NAME 1 -" >> "$SITE_LEDGER"\n'
+            f"echo {word} > $MODEL_DIR/weights\n"
+        )
+        (other / "train.sh").chmod(0o755)
+        git(other, "add", "--all")
+        git(other, "commit", "--quiet", "--message", word)
+
+    def manifest(update: str) -> None:
+        site.write(
+            "a.yaml",
+            "kind: Model\n"
+            f"metadata: {{name: a, annotations: {{substratus.ai/update: '{update}'}}}}\n"
+            "spec:\n  source: {git: {url: ../source}}\n"
+            f"  training: {{mode: Scratch, env: {site.env('a')}}}\n",
+        )
+        site.push()
+
+    commit("first")
+    manifest("1")
+    site.run_once()
+    commit("second")
+    site.run_once()
+    assert site.ran() == {"a": 1}
+    conditions = {c["type"] for c in site.statuses()["a"]["conditions"]}
+    assert "UpdateAvailable" in conditions
+    manifest("2")
+    site.run_once()
+    assert site.ran() == {"a": 1}
+    weights = folder(site.statuses()["a"]["artifact"]["url"]) / "weights"
+    assert weights.read_text() == "second\n"
+
+
+def test_a_lost_status_branch_and_lost_engine_state_repeat_nothing(site: Site) -> None:
+    family(site)
+    site.run_once()
+    before = site.statuses()
+    git(site.remote, "update-ref", "-d", f"refs/heads/{BRANCH}")
+    for run in (site.root / "state" / "runs").iterdir():
+        run.rename(site.root / run.name)
+    site.ran()
+    assert site.run_once().returncode == 0
+    assert site.ran() == {}
+    after = site.statuses()
+    assert {n: s["artifact"] for n, s in after.items()} == {
+        n: s["artifact"] for n, s in before.items()
+    }

@@ -1,0 +1,233 @@
+"""What goes wrong ends as a clear status; the other objects are unharmed, and nothing is pruned."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.e2e.site import BRANCH, Site, git, stop, until
+
+GOOD = 'echo good > "$MODEL_DIR/weights"\n'
+
+
+def good(site: Site) -> None:
+    """An object that must stay as it is, whatever happens beside it."""
+    site.script("src/good/train.sh", GOOD)
+    site.scratch("good")
+
+
+def unharmed(site: Site) -> None:
+    assert site.phases()["good"] == "Ready"
+
+
+def test_an_invalid_manifest_keeps_its_object_and_says_where_it_is_wrong(site: Site) -> None:
+    good(site)
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    site.run_once()
+    artifact = site.statuses()["a"]["artifact"]
+    site.edit("a.yaml", "mode: Scratch", "mode: Scrtach")
+    site.push()
+    assert site.run_once().returncode == 1
+    status = site.statuses()["a"]
+    assert status["phase"] == "Invalid"
+    assert "a.yaml:6:" in status["reason"]
+    assert 'did you mean "Scratch"' in status["reason"]
+    assert status["artifact"] == artifact
+    unharmed(site)
+
+
+def test_a_last_good_form_goes_on_while_the_manifest_is_wrong(site: Site) -> None:
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.finetune("b", "a")
+    site.push()
+    site.run_once()
+    site.edit("a.yaml", "mode: Scratch", "mode: Scrtach")
+    site.finetune("b", "a", params={"epochs": 2})
+    site.push()
+    site.ran()
+    site.run_once()
+    assert site.ran() == {"b": 1}, "the base is still what it was"
+    assert site.phases() == {"a": "Invalid", "b": "Ready"}
+
+
+def test_a_file_that_does_not_parse_removes_nothing(site: Site) -> None:
+    good(site)
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    site.run_once()
+    site.write("a.yaml", "kind: Model\nmetadata: {name: a\n")
+    site.push()
+    assert site.run_once().returncode == 1
+    status = site.statuses()["a"]
+    assert (status["phase"], "a.yaml" in status["reason"]) == ("Invalid", True)
+    assert status["artifact"]
+    assert "a.yaml" in site.show("sync.yaml")
+    unharmed(site)
+
+
+def test_a_dangling_reference_and_a_cycle_are_invalid(site: Site) -> None:
+    good(site)
+    site.finetune("dangling", "godo")
+    site.finetune("chicken", "egg")
+    site.finetune("egg", "chicken")
+    site.push()
+    assert site.run_once().returncode == 1
+    statuses = site.statuses()
+    assert {n: s["phase"] for n, s in statuses.items()} == {
+        "good": "Ready",
+        "dangling": "Invalid",
+        "chicken": "Invalid",
+        "egg": "Invalid",
+    }
+    assert "did you mean default/good" in statuses["dangling"]["reason"]
+    assert "chicken → egg → chicken" in statuses["chicken"]["reason"]
+
+
+def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> None:
+    good(site)
+    site.write(
+        "a.yaml",
+        "kind: Model\nmetadata: {name: a}\nspec:\n"
+        "  source: {git: {url: ../nowhere.git}}\n  training: {mode: Scratch}\n",
+    )
+    site.push()
+    assert site.run_once().returncode == 0
+    status = site.statuses()["a"]
+    assert status["phase"] == "Waiting"
+    assert "nowhere.git" in status["reason"]
+    unharmed(site)
+
+
+def test_a_command_that_fails_hangs_or_is_not_there(site: Site) -> None:
+    good(site)
+    site.script("src/fails/train.sh", "echo the reason is told here >&2; exit 3\n")
+    site.scratch("fails")
+    site.script("src/hangs/train.sh", "trap '' TERM; sleep 1000 & wait; sleep 1000\n")
+    site.scratch("hangs")
+    site.edit("hangs.yaml", "mode: Scratch", "mode: Scratch\n    timeout: 1s")
+    site.write("src/missing/README", "no train.sh\n")
+    site.scratch("missing")
+    site.finetune("after", "fails")
+    site.push()
+    assert site.run_once().returncode == 1
+    statuses = site.statuses()
+    assert {name: s["phase"] for name, s in statuses.items()} == {
+        "good": "Ready",
+        "fails": "Failed",
+        "hangs": "Failed",
+        "missing": "Failed",
+        "after": "Waiting",
+    }
+    assert "3" in statuses["fails"]["reason"]
+    assert "train.sh" in statuses["missing"]["reason"]
+    log = statuses["fails"]["tasks"][-1]["log"].removeprefix("file://")
+    assert "the reason is told here" in Path(log).read_text()
+
+
+def test_a_failed_training_stays_failed_until_something_of_it_changes(site: Site) -> None:
+    site.script(
+        "src/a/train.sh",
+        'ls "$MODEL_DIR" >> "$SITE_LEDGER.seen"; touch "$MODEL_DIR/checkpoint"; exit 1\n',
+    )
+    site.scratch("a")
+    site.push()
+    for _ in range(2):
+        assert site.run_once().returncode == 1
+    site.write("unrelated.txt", "a later sync\n")
+    site.push()
+    site.run_once()
+    assert site.ran() == {"a": 1}
+
+    site.edit("a.yaml", "mode: Scratch", "mode: Scratch\n    timeout: 1h")
+    site.push()
+    site.run_once()
+    assert site.ledger.read_text().split()[1] == "2", "ATTEMPT counts over runs of a key"
+    assert "checkpoint" in Path(f"{site.ledger}.seen").read_text()
+    assert site.ran() == {"a": 1}
+
+    site.edit("a.yaml", "{name: a}", "{name: a, annotations: {substratus.ai/retry: again}}")
+    site.push()
+    site.run_once()
+    assert site.ran() == {"a": 1}
+
+    site.edit("a.yaml", "params: {}", "params: {epochs: 2}")
+    site.push()
+    site.run_once()
+    assert site.ledger.read_text().split()[1] == "1", "another key begins anew"
+    assert site.ran() == {"a": 1}
+
+
+def test_retries_find_what_earlier_attempts_left(site: Site) -> None:
+    site.script(
+        "src/a/train.sh",
+        'if [ -e "$MODEL_DIR/checkpoint" ]; then mv "$MODEL_DIR/checkpoint" "$MODEL_DIR/weights";'
+        ' else echo half > "$MODEL_DIR/checkpoint"; exit 1; fi\n',
+    )
+    site.scratch("a")
+    site.edit("a.yaml", "mode: Scratch", "mode: Scratch\n    retries: 2")
+    site.push()
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"a": 2}
+    (_, train) = site.statuses()["a"]["tasks"]
+    assert train["attempts"] == 2
+
+
+def test_a_status_branch_of_another_daemon_is_refused(site: Site) -> None:
+    good(site)
+    site.push()
+    site.run_once()
+    tip = git(site.remote, "rev-parse", BRANCH)
+    site.configure(repository={"url": "./manifests.git", "path": "elsewhere"})
+    done = site.run_once()
+    assert done.returncode == 1
+    assert "belongs to a daemon with path" in done.stderr
+    assert git(site.remote, "rev-parse", BRANCH) == tip
+
+
+def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
+    site.configure(repository={"url": "./nowhere.git"})
+    done = site.run_once()
+    assert done.returncode == 1
+    assert "nowhere.git" in done.stderr.splitlines()[-1]
+
+
+def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
+    site.script("src/a/train.sh", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
+    site.scratch("a")
+    site.push()
+    daemon = site.start()
+    try:
+        until(lambda: site.phases().get("a") == "Training", what="the training to begin")
+        assert stop(daemon) == 0
+        assert "Traceback" not in site.log()
+        Path(f"{site.ledger}.go").touch()
+        assert site.run_once().returncode == 0
+        assert site.ran() == {"a": 1}
+        assert site.phases() == {"a": "Ready"}
+    finally:
+        stop(daemon, signal.SIGKILL)
+
+
+def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -> None:
+    site.script(
+        "src/a/train.sh",
+        'if [ "$PARAM_EPOCHS" = 1 ]; then sleep 1000 & echo $! > "$SITE_LEDGER.pid"; wait; fi\n'
+        + GOOD,
+    )
+    site.scratch("a", params={"epochs": 1})
+    site.push()
+    daemon = site.start()
+    try:
+        pid = Path(f"{site.ledger}.pid")
+        until(lambda: pid.exists() and pid.read_text().strip(), what="the training to begin")
+        site.scratch("a", params={"epochs": 2})
+        site.push()
+        until(lambda: site.phases().get("a") == "Ready", what="the second training")
+        assert not Path(f"/proc/{int(pid.read_text())}").exists()
+        assert site.ran() == {"a": 2}
+    finally:
+        stop(daemon, signal.SIGKILL)
