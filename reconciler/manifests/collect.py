@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection as Container
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from reconciler.manifests.messages import did_you_mean
+from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import FileContent, Manifest
 from reconciler.manifests.schema import ModelManifest, Reference
-from reconciler.manifests.yaml import Path
+from reconciler.manifests.yaml import place
 from reconciler.types import Kind, ObjectRef, Problem
+
+#: Looking for the likeliest name among 10,000 takes up to a second, so it is not done for ever.
+MOST_HINTS = 20
+#: Of a longer circle of references the rest is only counted.
+LONGEST_CHAIN = 12
+
+_NAME = ("metadata", "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """The valid objects of a tree, and everything wrong with the others, sorted by place.
 
-    ``others`` counts documents that are not ours, ``files`` the files that were read.
+    ``others`` counts documents that are not ours, ``files`` the files that were read. ``invalid``
+    are the objects that a problem concerns, none of which is among ``objects``.
     """
 
     objects: dict[ObjectRef, Manifest]
@@ -53,6 +62,9 @@ def collect(
 
     ``complete=False``: objects that are referred to may be elsewhere.
     ``clusters`` are the names that a reference's ``cluster`` may have.
+
+    An object that is defined twice is invalid as a whole: which of the two is meant is not for
+    the names of the files to decide.
     """
     contents = sorted(files, key=lambda content: content.path)
     problems = [problem for content in contents for problem in content.problems]
@@ -61,47 +73,55 @@ def collect(
         for manifest in content.manifests:
             first = objects.setdefault(manifest.ref, manifest)
             if first is not manifest:
-                message = f"{manifest.ref} is defined already, in {first.locate(('metadata',))}"
-                problems.append(manifest.problem(("metadata", "name"), message))
+                message = f"{manifest.ref} is defined already, in {first.locate(_NAME)}"
+                problems.append(manifest.problem(_NAME, message))
     known = objects.keys() | {p.object for p in problems if p.object is not None}
-    for manifest in objects.values():
-        problems.extend(_dangling(manifest, known, clusters, check=complete))
+    problems.extend(_unknown_clusters(objects, clusters))
+    if complete:
+        problems.extend(_dangling(objects, known, [c.path for c in contents if c.broken]))
     problems.extend(_cycles(objects))
     invalid = frozenset(p.object for p in problems if p.object is not None)
     return Collection(
         objects={ref: manifest for ref, manifest in objects.items() if ref not in invalid},
-        problems=tuple(sorted(problems, key=_order)),
+        problems=tuple(sorted(problems, key=place)),
         others=sum(content.others for content in contents),
         files=len(contents),
         invalid=invalid,
     )
 
 
-def _order(problem: Problem) -> tuple[str, int, int, str]:
-    place = problem.location
-    return place.file, place.line, place.column, problem.field
+def _unknown_clusters(
+    objects: Mapping[ObjectRef, Manifest], clusters: Container[str]
+) -> Iterator[Problem]:
+    for manifest in objects.values():
+        for _, reference, path in references(manifest):
+            if reference.cluster is not None and reference.cluster not in clusters:
+                message = f'cluster "{reference.cluster}" is not configured under clusters'
+                yield manifest.problem((*path, "cluster"), message)
 
 
 def _dangling(
-    manifest: Manifest,
-    known: Container[ObjectRef | None],
-    clusters: Container[str],
-    *,
-    check: bool,
+    objects: Mapping[ObjectRef, Manifest], known: Container[ObjectRef], broken: list[str]
 ) -> Iterator[Problem]:
-    for ref, reference, path in references(manifest):
-        if reference.cluster is not None:
-            if reference.cluster not in clusters:
-                message = f'cluster "{reference.cluster}" is not configured under clusters'
-                yield manifest.problem((*path, "cluster"), message)
-        elif check and ref not in known:
-            yield manifest.problem((*path, "name"), f"there is no {ref}{_near(ref, known)}")
+    """References to what is not there. A referenced object that is invalid is there."""
+    hints: dict[ObjectRef, str] = {}
+    for manifest in objects.values():
+        for ref, reference, path in references(manifest):
+            if reference.cluster is not None or ref in known:
+                continue
+            if ref not in hints:
+                hints[ref] = _hint(ref, known) if len(hints) < MOST_HINTS else ""
+            lost = f"; it may be in {broken[0]}, which cannot be read" if broken else ""
+            yield manifest.problem((*path, "name"), f"there is no {ref}{hints[ref] or lost}")
 
 
-def _near(ref: ObjectRef, known: Container[ObjectRef | None]) -> str:
-    names = {other.name: other for other in known if other is not None and other.kind is ref.kind}
-    near = difflib.get_close_matches(ref.name, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {names[near[0]].namespace}/{near[0]}?" if near else ""
+def _hint(ref: ObjectRef, known: Container[ObjectRef]) -> str:
+    """The same name in another namespace or of the other kind, else a similar name."""
+    same = min((other for other in known if other.name == ref.name), default=None)
+    if same is not None:
+        return f"; there is a {same}"
+    names = sorted({o.name for o in known if o.kind is ref.kind and o.namespace == ref.namespace})
+    return did_you_mean(ref.name, names)
 
 
 def _cycles(objects: dict[ObjectRef, Manifest]) -> Iterator[Problem]:
@@ -127,17 +147,29 @@ def _cycles(objects: dict[ObjectRef, Manifest]) -> Iterator[Problem]:
 
 
 def _upstream(manifest: Manifest) -> list[ObjectRef]:
-    return [ref for ref, reference, _ in references(manifest) if _follows(reference)]
-
-
-def _follows(reference: Reference) -> bool:
-    return reference.key is None and reference.cluster is None
+    """What decides the manifest's key. A reference with a key names something made already."""
+    return [
+        ref
+        for ref, reference, _ in references(manifest)
+        if reference.key is None and reference.cluster is None
+    ]
 
 
 def _told(objects: dict[ObjectRef, Manifest], circle: list[ObjectRef]) -> Iterator[Problem]:
+    """One problem for each member, whose chain begins at it."""
+    same = len({ref.namespace for ref in circle}) == 1
+    names = [ref.name if same else f"{ref.namespace}/{ref.name}" for ref in circle]
     for number, ref in enumerate(circle):
-        turned = [*circle[number:], *circle[:number], ref]
-        chain = " → ".join(other.name for other in turned)
+        following = circle[(number + 1) % len(circle)]
         manifest = objects[ref]
-        path = next(path for up, _, path in references(manifest) if up == turned[1])
-        yield manifest.problem((*path, "name"), f"the references go in a circle: {chain}")
+        path = next(path for up, _, path in references(manifest) if up == following)
+        message = f"the references go in a circle: {_chain(names, number)}"
+        yield manifest.problem((*path, "name"), message)
+
+
+def _chain(names: list[str], start: int) -> str:
+    shown = min(len(names), LONGEST_CHAIN)
+    chain = [names[(start + step) % len(names)] for step in range(shown)]
+    if shown < len(names):
+        chain.append(f"({len(names) - shown} more)")
+    return " → ".join([*chain, names[start]])

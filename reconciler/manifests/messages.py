@@ -1,0 +1,133 @@
+"""What is wrong, as a sentence: what was expected, and what was found.
+
+pydantic says what it checked; a person who edits YAML wants to know what to write instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+LONGEST_SHOWN = 60
+
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+}
+
+#: What a bound asks for, from the values that pydantic gives with the error.
+_BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "greater_than_equal": lambda context: f"at least {context['ge']}",
+    "greater_than": lambda context: f"more than {context['gt']}",
+    "less_than_equal": lambda context: f"at most {context['le']}",
+    "less_than": lambda context: f"less than {context['lt']}",
+    "string_too_long": lambda context: f"at most {context['max_length']} characters",
+    "string_too_short": lambda context: _at_least(context["min_length"], "character"),
+    "too_short": lambda context: _at_least(context["min_length"], "item"),
+    "too_long": lambda context: f"at most {context['max_length']} items",
+}
+
+#: The patterns that manifests and the configuration use, in words.
+_PATTERNS = {
+    r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$": "a DNS-1123 label: at most 63 of a-z, 0-9 and -, "
+    "the first and the last no -",
+    r"^[0-9a-f]{40}$": "a key: 40 lower-case hex digits",
+    r"^[^@\s]{1,512}@sha256:[0-9a-f]{64}$": "an image pinned by digest: registry/name@sha256:…",
+    r"^[0-9a-f]{40}([0-9a-f]{24})?$": "a full commit id: 40 lower-case hex digits",
+    r"^[a-z][a-z0-9+.-]*://\S+$": "a bucket URL such as s3://bucket/path",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "a name for an environment variable: A-Z, a-z, 0-9 and _, "
+    "the first no digit",
+    r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$": "a label value: at most 63 of A-Z, "
+    "a-z, 0-9, -, _ and ., the first and the last a letter or digit",
+}
+
+
+def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """One of pydantic's errors about a class, in words."""
+    kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "extra_forbidden":
+        *path, name = detail["loc"]
+        return f'unknown field "{name!s:.80}"{did_you_mean(name, _fields(model, path))}'
+    if kind == "missing":
+        return "is required"
+    if kind in _EXPECTED:
+        quoted = kind == "string_type" and isinstance(found, (bool, int, float))
+        hint = "; put it in quotes" if quoted else ""
+        return f"expected {_EXPECTED[kind]}, found {described(found)}{hint}"
+    if kind in _BOUNDS:
+        return f"expected {_BOUNDS[kind](context)}, found {_measured(kind, found)}"
+    if kind == "literal_error":
+        choices = str(context.get("expected", "")).replace("'", '"')
+        near = did_you_mean(found, re.findall(r'"([^"]*)"', choices))
+        return f"expected {choices}, found {described(found)}{near}"
+    if kind == "string_pattern_mismatch":
+        pattern = str(context.get("pattern"))
+        expected = _PATTERNS.get(pattern, f"text that matches {pattern}")
+        return f"expected {expected}; found {described(found)}"
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"]))
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, found {described(found)}"
+
+
+def described(value: object) -> str:
+    """A found value, in words and cut short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= LONGEST_SHOWN else f'"{value[:LONGEST_SHOWN]}…"'
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def did_you_mean(found: object, known: Collection[str], cutoff: float = 0.6) -> str:
+    """What a question for the likeliest of the known names adds to a message; or nothing."""
+    near = difflib.get_close_matches(str(found)[:80], known, n=1, cutoff=cutoff)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _at_least(count: int, noun: str) -> str:
+    return f"at least {count} {noun}{'' if count == 1 else 's'}"
+
+
+def _measured(kind: str, found: object) -> str:
+    if isinstance(found, str) and kind == "string_too_long":
+        return f"{len(found)}"
+    if isinstance(found, (list, dict)):
+        return f"{len(found)}"
+    return described(found)
+
+
+def _fields(model: type[BaseModel], path: list[str | int]) -> list[str]:
+    """The fields of the section at a path; none where that is no section."""
+    section: type[BaseModel] = model
+    for part in path:
+        fields = {(f.alias or name): f for name, f in section.model_fields.items()}
+        inner = fields.get(str(part))
+        models = [t for t in _types(inner.annotation) if issubclass(t, BaseModel)] if inner else []
+        if models:
+            section = models[0]
+        elif inner is not None:
+            return []
+    return [f.alias or name for name, f in section.model_fields.items()]
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _types(inner)

@@ -1,0 +1,412 @@
+"""YAML text as plain values whose places in the text are known.
+
+libyaml splits the text into events; values are made from those here, by the core schema of
+YAML 1.2, because the 1.1 rules of most readers turn ``no`` into false and ``010`` into 8. Every
+node keeps its line and column, so that an error found much later can still point at it.
+
+The text is untrusted: its depth, its documents and its values, counted as they are after aliases
+have been expanded, are bounded, and no tag can name anything but a plain value. A node knows its
+expanded size, so an alias that would go too far is refused before anything is copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined] # not in its stubs
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+from reconciler.types import JSON
+
+DEEPEST = 64
+MOST_NODES = 100_000
+MOST_DOCUMENTS = 1_000
+LONGEST_NUMBER = 100
+#: The slower parser reads about 100 KiB a second.
+LARGEST_SLOW = 64 << 10
+
+Path: TypeAlias = "tuple[str | int, ...]"
+
+
+@dataclass(slots=True)
+class Node:
+    """A value and its place. A mapping's ``children`` are by key, with the place of the key.
+
+    ``size`` counts the values within, itself included; ``height`` the levels below it.
+    """
+
+    line: int
+    column: int
+    value: Any
+    children: dict[str, tuple[int, int, Node]] | None = None
+    items: list[Node] | None = None
+    size: int = 1
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What makes one document wrong, though its text can be read."""
+
+    path: Path
+    line: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The root of one document, and its flaws."""
+
+    root: Node
+    flaws: tuple[Flaw, ...] = ()
+
+
+class UnreadableError(Exception):
+    """The text cannot be read from here on. Line and column are 0 where the whole is meant."""
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.message, self.line, self.column = message, line, column
+
+
+def compose(text: str) -> tuple[list[Composed], UnreadableError | None]:
+    """Every document of a text up to the first thing that cannot be read, and that thing."""
+    documents, failure = _compose(_fast_events(text))
+    # libyaml is stricter than YAML 1.2 in places (``{url: https://…}``): what it refuses gets a
+    # second reading by the slower parser, which also has the better messages.
+    if isinstance(failure, _SyntaxError) and len(text) <= LARGEST_SLOW:
+        return _compose(_slow_events(text))
+    return documents, failure
+
+
+# -- text to events ------------------------------------------------------------------------
+
+
+class _SyntaxError(UnreadableError):
+    """Not YAML, or not in the eyes of this parser."""
+
+
+def _fast_events(text: str) -> Iterator[Any]:
+    try:
+        parser = CParser(text)
+        while (event := parser.get_event()) is not None:
+            yield event
+    except YAMLError as error:
+        raise _syntax_error(error, text) from error
+
+
+def _slow_events(text: str) -> Iterator[Any]:
+    try:
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except YAMLError as error:
+        raise _syntax_error(error, text) from error
+    except (ValueError, OverflowError) as error:
+        # It hands escapes beyond Unicode and overlong version numbers to chr() and int().
+        raise _SyntaxError("not valid YAML: an escape or a directive is out of range") from error
+
+
+def _syntax_error(error: YAMLError, text: str) -> _SyntaxError:
+    if isinstance(error, ReaderError):
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        return _SyntaxError(f"the character U+{code:04X} is not allowed", line, column)
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(filter(None, [error.context, error.problem])) or "it cannot be parsed"
+        place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        return _SyntaxError(f"not valid YAML: {said:.300}", *place)
+    return _SyntaxError(f"not valid YAML: {str(error).partition(chr(10))[0]:.300}")
+
+
+# -- events to nodes -----------------------------------------------------------------------
+
+
+def _compose(events: Iterator[Any]) -> tuple[list[Composed], UnreadableError | None]:
+    documents: list[Composed] = []
+    composer = _Composer()
+    try:
+        for event in events:
+            composer.feed(event)
+            if composer.finished is not None:
+                documents.append(composer.finished)
+                composer.finished = None
+    except UnreadableError as error:
+        return documents, error
+    return documents, None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that has begun. Between a key and its value, ``key`` is set."""
+
+    node: Node
+    anchor: str | None
+    key: str | None = None
+    key_place: tuple[int, int] = (0, 0)
+    merging: bool = False
+    merges: list[Node] = field(default_factory=list)
+
+
+class _Composer:
+    """Makes nodes from events. One serves a whole text, whose values it counts."""
+
+    def __init__(self) -> None:
+        self.finished: Composed | None = None
+        self._nodes = 0
+        self._documents = 0
+        self._root: Node | None = None
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, Node | None] = {}  # None: begun, and not complete yet
+        self._flaws: list[Flaw] = []
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ScalarEvent: self._scalar,
+            MappingStartEvent: self._begin_mapping,
+            MappingEndEvent: self._end,
+            SequenceStartEvent: self._begin_sequence,
+            SequenceEndEvent: self._end,
+            AliasEvent: self._alias,
+            DocumentStartEvent: self._begin_document,
+            DocumentEndEvent: self._end_document,
+        }
+
+    def feed(self, event: Any) -> None:
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _begin_document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > MOST_DOCUMENTS:
+            message = f"the file has more than {MOST_DOCUMENTS} documents"
+            raise UnreadableError(message, *_place(event))
+
+    def _end_document(self, event: Any) -> None:
+        assert self._root is not None
+        self.finished = Composed(self._root, tuple(self._flaws))
+        self._root, self._anchors, self._flaws = None, {}, []
+
+    def _scalar(self, event: Any) -> None:
+        line, column = _place(event)
+        text = event.value
+        plain, quoted = event.implicit
+        if not plain and not quoted:
+            self._check_tag(event)
+        if not text.isascii() or "\0" in text:
+            text = self._clean(text, line, column)
+        node = Node(line, column, self._resolve(text, line, column) if plain else text)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        parent = self._stack[-1] if self._stack else None
+        if parent is not None and parent.key is None and parent.node.items is None:
+            self._key(parent, node)
+            parent.merging = plain and text == "<<"  # a quoted one is a key like any other
+        else:
+            self._count(1, line, column)
+            self._add(node)
+
+    def _begin_mapping(self, event: Any) -> None:
+        self._begin(Node(*_place(event), {}, children={}), event)
+
+    def _begin_sequence(self, event: Any) -> None:
+        self._begin(Node(*_place(event), [], items=[]), event)
+
+    def _begin(self, node: Node, event: Any) -> None:
+        if not event.implicit:
+            self._check_tag(event)
+        if len(self._stack) >= DEEPEST:
+            message = f"values are nested deeper than {DEEPEST}"
+            raise UnreadableError(message, node.line, node.column)
+        self._count(1, node.line, node.column)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        self._stack.append(_Open(node, event.anchor))
+
+    def _end(self, event: Any) -> None:
+        done = self._stack.pop()
+        for merged in done.merges:
+            self._merge(done.node, merged)
+        if done.anchor is not None:
+            self._anchors[done.anchor] = done.node
+        self._add(done.node)
+
+    def _alias(self, event: Any) -> None:
+        line, column = _place(event)
+        target = self._anchors.get(event.anchor)
+        if target is None:
+            inside = event.anchor in self._anchors
+            said = "is used inside itself" if inside else "is not defined"
+            self._flaw(line, column, f"the alias *{event.anchor:.80} {said}")
+            target = Node(line, column, None)
+        if len(self._stack) + target.height > DEEPEST:
+            message = f"values are nested deeper than {DEEPEST} once aliases are expanded"
+            raise UnreadableError(message, line, column)
+        self._count(target.size, line, column)
+        # A copy, so that whoever changes the one value does not change the other.
+        value = _copy(target.value)
+        children, items, size, height = target.children, target.items, target.size, target.height
+        self._add(Node(line, column, value, children, items, size, height))
+
+    def _add(self, node: Node) -> None:
+        if not self._stack:
+            self._root = node
+            return
+        parent = self._stack[-1]
+        owner = parent.node
+        if owner.items is not None:
+            owner.items.append(node)
+            owner.value.append(node.value)
+        elif parent.key is None:
+            self._key(parent, node)
+            return
+        elif parent.merging:
+            parent.merges.append(node)
+            parent.key = None
+            return
+        else:
+            assert owner.children is not None
+            key, (line, column) = parent.key, parent.key_place
+            if key in owner.children:
+                first = owner.children[key][0]
+                message = f'the key "{key:.80}" is given twice, first in line {first}'
+                self._flaw(line, column, message)
+                parent.key = None
+                return
+            parent.key = None
+            owner.children[key] = (line, column, node)
+            owner.value[key] = node.value
+        owner.size += node.size
+        if node.height >= owner.height:
+            owner.height = node.height + 1
+
+    def _key(self, parent: _Open, node: Node) -> None:
+        key = node.value
+        if not isinstance(key, str):
+            self._flaw(node.line, node.column, f"expected a string as key, found {_shown(node)}")
+            key = f"{key!s:.80}"
+        parent.key, parent.key_place, parent.merging = key, (node.line, node.column), False
+
+    def _merge(self, target: Node, merged: Node) -> None:
+        """``<<``: the keys of another mapping, or of several, where they are not given already."""
+        assert target.children is not None
+        for source in merged.items if merged.items is not None else [merged]:
+            if source.children is None:
+                message = (
+                    f"expected a mapping or a list of mappings after <<, found {_shown(source)}"
+                )
+                self._flaw(source.line, source.column, message)
+                continue
+            for key, child in source.children.items():
+                self._count(1, merged.line, merged.column)
+                if key not in target.children:
+                    node = child[2]
+                    self._count(node.size, merged.line, merged.column)
+                    target.children[key] = child
+                    target.value[key] = _copy(node.value)
+                    target.size += node.size
+                    target.height = max(target.height, node.height + 1)
+
+    def _resolve(self, text: str, line: int, column: int) -> JSON:
+        """A plain scalar by the core schema of YAML 1.2."""
+        if text in _WORDS:
+            return _WORDS[text]
+        if text[0] not in "+-.0123456789":
+            return text
+        match = _NUMBER.fullmatch(text)
+        if match is None:
+            return text
+        if len(text) > LONGEST_NUMBER:
+            self._flaw(line, column, f"a number has more than {LONGEST_NUMBER} digits")
+            return text
+        if match.lastgroup == "special":
+            return float(text.replace(".", "", 1))
+        return _NUMBERS[str(match.lastgroup)](text)
+
+    def _clean(self, text: str, line: int, column: int) -> str:
+        if "\0" in text:
+            self._flaw(line, column, "the character U+0000 is not allowed")
+            text = text.replace("\0", "")
+        try:
+            # JSON writes a character beyond U+FFFF as two escapes, its UTF-16 surrogates.
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._flaw(line, column, "half of a surrogate pair is no character")
+            return text.encode("utf-8", "replace").decode()
+
+    def _check_tag(self, event: Any) -> None:
+        tag = str(event.tag)
+        if event.tag is not None and tag not in _PLAIN_TAGS:
+            shown = tag.replace(_YAML_TAG, "!!", 1)
+            self._flaw(*_place(event), f"the tag {shown:.80} is not allowed")
+
+    def _count(self, more: int, line: int, column: int) -> None:
+        self._nodes += more
+        if self._nodes > MOST_NODES:
+            message = f"the file has more than {MOST_NODES} values once aliases are expanded"
+            raise UnreadableError(message, line, column)
+
+    def _flaw(self, line: int, column: int, message: str) -> None:
+        path: list[str | int] = []
+        for collection in self._stack:
+            if collection.node.items is not None:
+                path.append(len(collection.node.items))
+            elif collection.key is not None:
+                path.append(collection.key)
+        self._flaws.append(Flaw(tuple(path), line, column, message))
+
+
+_YAML_TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = {"!", f"{_YAML_TAG}str", f"{_YAML_TAG}map", f"{_YAML_TAG}seq"}
+_WORDS: dict[str, JSON] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_NUMBER = re.compile(
+    r"(?P<int>[-+]?[0-9]+)|(?P<octal>0o[0-7]+)|(?P<hex>0x[0-9a-fA-F]+)"
+    r"|(?P<special>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
+    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
+)
+_NUMBERS: dict[str, Callable[[str], JSON]] = {
+    "int": int,
+    "octal": lambda text: int(text[2:], 8),
+    "hex": lambda text: int(text[2:], 16),
+    "float": float,
+}
+
+
+def _place(event: Any) -> tuple[int, int]:
+    mark = event.start_mark
+    return mark.line + 1, mark.column + 1
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_copy(inner) for inner in value]
+    return value
+
+
+def _shown(node: Node) -> str:
+    if node.children is not None:
+        return "a mapping"
+    if node.items is not None:
+        return "a list"
+    return "nothing" if node.value is None else f'"{node.value!s:.40}"'

@@ -1,0 +1,135 @@
+"""What one manifest must keep to beyond the types of its fields.
+
+These look at the plain value, not at the validated object: what is wrong with one field must not
+hide what is wrong with another. What has the wrong type is passed over here, since that has been
+said already.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import rfc8785
+
+from reconciler.manifests.contract import env_name, is_reserved
+from reconciler.manifests.messages import described
+from reconciler.manifests.nodes import Path
+from reconciler.types import GROUP, JSON, Kind
+
+LARGEST_PARAMS = 64 << 10
+LARGEST_INTEGER = 2**53
+#: As Kubernetes bounds an object's annotations, keys and values together.
+LARGEST_ANNOTATIONS = 256 << 10
+
+Finding: TypeAlias = tuple[Path, str]
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_FORMERLY = re.compile(rf"(({_LABEL}/)?{_LABEL}/)?{_LABEL}")
+
+
+def check(kind: Kind, value: JSON) -> Iterator[Finding]:
+    """Everything that breaks a rule: the field, and a sentence."""
+    yield from _check_annotations(_mapping(value, "metadata", "annotations"))
+    sections = ("build", "load", "training") if kind is Kind.MODEL else ("build", "load")
+    for name in sections:
+        section = _mapping(value, "spec", name)
+        path: Path = ("spec", name)
+        if name != "build":
+            yield from _check_env(section, path)
+            yield from _check_params(_mapping(section, "params"), (*path, "params"))
+            command = section.get("command")
+            if isinstance(command, list) and command and command[0] == "":
+                yield (*path, "command", 0), "expected the name of a program, found nothing"
+        nodes = _mapping(section, "resources").get("nodes")
+        if name != "training" and isinstance(nodes, int) and nodes > 1:
+            yield (*path, "resources", "nodes"), "only a training can have more than one node"
+    yield from _check_load(kind, _mapping(value, "spec"))
+
+
+def _mapping(value: JSON | Mapping[str, JSON], *path: str) -> Mapping[str, JSON]:
+    """The mapping at a path; an empty one where there is none."""
+    for part in path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
+    path: Path = ("metadata", "annotations")
+    size = sum(len(k.encode()) + len(v.encode()) for k, v in _texts(annotations))
+    if size > LARGEST_ANNOTATIONS:
+        yield path, f"annotations are larger than {LARGEST_ANNOTATIONS >> 10} KiB"
+    for key, value in _texts(annotations):
+        if key == f"{GROUP}/formerly" and not _FORMERLY.fullmatch(value):
+            said = f"expected [[<cluster>/]<namespace>/]<name>, found {described(value)}"
+            yield (*path, key), said
+        elif key == f"{GROUP}/prune" and value not in ("true", "false"):
+            yield (*path, key), f'expected "true" or "false", found {described(value)}'
+
+
+def _texts(pairs: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
+    return ((key, value) for key, value in pairs.items() if isinstance(value, str))
+
+
+def _check_env(section: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
+    env, secret_env = _mapping(section, "env"), _mapping(section, "secretEnv")
+    for field, names in (("env", env), ("secretEnv", secret_env)):
+        for name in names:
+            if is_reserved(name):
+                said = f"{name:.80} is set by the reconciler, so it cannot be set here"
+                yield (*path, field, name), said
+    for name in secret_env.keys() & env.keys():
+        yield (*path, "secretEnv", name), f"{name:.80} is in env as well"
+
+
+def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
+    variables: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, (dict, list)):
+            continue
+        other = variables.setdefault(env_name(name), name)
+        if other != name:
+            said = f'"{name:.80}" and "{other:.80}" would both be {env_name(name):.80}'
+            yield (*path, name), said
+    bad = list(_bad_numbers(dict(params), path))
+    yield from bad
+    if not bad and _size(params) > LARGEST_PARAMS:
+        yield path, f"params are larger than {LARGEST_PARAMS >> 10} KiB"
+
+
+def _size(params: Mapping[str, JSON]) -> int:
+    """Bytes of the canonical form; of what is clearly small, only about that."""
+    # A number can be some five times longer in the canonical form (1e+20), nothing else grows.
+    near = len(json.dumps(params))
+    return near if near * 8 < LARGEST_PARAMS else len(rfc8785.dumps(dict(params)))
+
+
+def _bad_numbers(value: JSON, path: Path) -> Iterator[Finding]:
+    """Numbers that do not survive JSON."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _bad_numbers(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _bad_numbers(inner, (*path, number))
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, "NaN and infinities are not allowed in params"
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        yield path, "an integer beyond ±2^53 is not exact in JSON; write it as a string"
+
+
+def _check_load(kind: Kind, spec: Mapping[str, JSON]) -> Iterator[Finding]:
+    source, load = _mapping(spec, "source"), _mapping(spec, "load")
+    promotes = kind is Kind.MODEL and "model" in source and spec.get("training") is None
+    if load.get("command") == [] and not promotes:
+        said = "only a Model with source.model and no training may leave it empty: to take over"
+        yield ("spec", "load", "command"), said
+    if load.get("from") is not None:
+        if kind is Kind.MODEL and "model" in source:
+            yield ("spec", "load", "from"), "cannot be used with source.model, which brings weights"
+        elif kind is Kind.DATASET and "bucket" in source:
+            yield ("spec", "load", "from"), "cannot be used with source.bucket, which brings data"
