@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.errors import ReconcilerError
 from reconciler.types import (
     JSON,
     BuildContext,
@@ -189,7 +190,7 @@ class Engine(Protocol):
         ...
 
 
-class EngineError(Exception):
+class EngineError(ReconcilerError):
     """An engine could not do what was asked; the message is fit for a status file.
 
     ``permanent``: asking again cannot help (the manifest must change).

@@ -1,0 +1,199 @@
+"""Formats that outlive every refactoring: keys, names, paths and the status file.
+
+The golden file is never edited to make a test pass. A change of it would retrain every model of
+every user, or lose their history; it is a new version of the format, with a new golden file.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reconciler.manifests.read import read_file
+from reconciler.planner.desire import desire
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.names import artifact_url, removed_path, run_name, status_path
+from reconciler.planner.record import (
+    ArtifactRecord,
+    Condition,
+    HistoryEntry,
+    ManifestRecord,
+    Phase,
+    Record,
+    SourceRecord,
+    TaskPhase,
+    TaskRecord,
+)
+from reconciler.run import FailureClass
+from reconciler.status.document import dump_record, load_record
+from reconciler.types import (
+    Commit,
+    GitSource,
+    How,
+    Intent,
+    Kind,
+    ObjectRef,
+    ResolvedSource,
+    TaskKey,
+    TaskKind,
+    TreeId,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+REF = ObjectRef(Kind.MODEL, "default", "falcon-7b")
+
+
+def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
+    """Every key, how and intent that the golden manifests have, by object and task."""
+    content = read_file(file.name, file.read_bytes())
+    assert not content.problems
+    objects = {manifest.ref: manifest for manifest in content.manifests}
+    requests = {
+        ref: GitSource(url=git.url, path=git.path, branch=git.branch)
+        for ref, manifest in objects.items()
+        if (git := manifest.document.spec.source.git) is not None
+    }
+    where = ResolvedSource(Commit("1" * 40), TreeId("2" * 40))
+    found = desire(
+        cluster="golden",
+        objects=objects,
+        sources=dict.fromkeys(requests.values(), where),
+        requests=requests,
+        records={},
+        ledger=Ledger(),
+    )
+    keys: dict[str, dict[str, str | None]] = {}
+    for ref, item in sorted(found.items()):
+        keys[str(ref)] = {"artifact": item.key, "image": item.image_key}
+        for task in item.tasks:
+            keys[f"{ref} {task.kind}"] = {"key": task.key, "how": task.how, "intent": task.intent}
+        if item.source is not None:
+            keys[f"{ref} source"] = {"pin": item.source.pin}
+    return keys
+
+
+def test_keys_are_what_they_always_were() -> None:
+    golden = json.loads((GOLDEN / "keys-k1.json").read_text())
+    assert keys_of(GOLDEN / "keys-k1.yaml") == golden
+
+
+def test_names_and_paths_are_what_they_always_were() -> None:
+    key, how = TaskKey("0123456789" * 4), How("abcdef0123" * 4)
+    name = run_name(
+        instance="default", namespace="default", ref=REF, task=TaskKind.TRAIN, key=key, how=how
+    )
+    assert name == "r-falcon-7b-t-1613cce1b5b1-abcdef"
+    shared = run_name(
+        instance="default", namespace="default", ref=None, task=TaskKind.BUILD, key=key, how=how
+    )
+    assert shared == "r-build-b-1613cce1b5b1-abcdef"
+    assert artifact_url(bucket="gs://b/prefix/", cluster="eu", ref=REF, key=key) == (
+        "gs://b/prefix/clusters/eu/namespaces/default/models/falcon-7b/"
+        "0123456789012345678901234567890123456789/"
+    )
+    assert status_path(REF) == "default/models/falcon-7b.yaml"
+    assert removed_path(REF) == "removed/default/models/falcon-7b.yaml"
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 63, "a" * 23 + "-" + "b" * 20])
+def test_a_run_name_is_a_service_name_whatever_the_object_is_called(name: str) -> None:
+    found = run_name(
+        instance="default",
+        namespace="default",
+        ref=ObjectRef(Kind.MODEL, "default", name),
+        task=TaskKind.LOAD,
+        key=TaskKey("0" * 40),
+        how=How("0" * 40),
+    )
+    assert len(found) <= 54
+    assert "--" not in found
+    assert found == found.lower().strip("-")
+
+
+def full_record() -> Record:
+    """A record with every field set."""
+    time = datetime(2026, 11, 23, 8, 12, 6, tzinfo=UTC)
+    return Record(
+        ref=REF,
+        phase=Phase.TRAINING,
+        reason="running",
+        manifest=ManifestRecord(
+            path="models/falcon.yaml", commit=Commit("a" * 40), digest="b" * 64, protected=True
+        ),
+        source=SourceRecord(
+            url="https://example.com/falcon",
+            commit=Commit("c" * 40),
+            tree=TreeId("d" * 40),
+            pin="e" * 40,
+        ),
+        image="registry.example.com/models/default@sha256:" + "0" * 64,
+        artifact=ArtifactRecord(
+            url="gs://bucket/falcon/", key=TaskKey("1" * 40), metrics={"accuracy": 0.97}
+        ),
+        desired=TaskKey("2" * 40),
+        conditions=(
+            Condition(
+                type="Ready", status="False", reason="Training", message="running", since=time
+            ),
+        ),
+        tasks=(
+            TaskRecord(
+                task=TaskKind.TRAIN,
+                phase=TaskPhase.RUNNING,
+                key=TaskKey("2" * 40),
+                how=How("3" * 40),
+                intent=Intent("4" * 40),
+                job="r-falcon-7b-t-0123456789ab-333333",
+                attempts=2,
+                failures=1,
+                failure=FailureClass.INFRASTRUCTURE,
+                started=time,
+                finished=time,
+                message="running",
+                log="gs://bucket/falcon/logs/attempt-2.log",
+            ),
+        ),
+        history=(
+            HistoryEntry(
+                task=TaskKind.TRAIN,
+                key=TaskKey("1" * 40),
+                phase=TaskPhase.SUCCEEDED,
+                commit=Commit("f" * 40),
+                finished=time,
+                params={"epochs": 3, "layers": [1, 2], "on": "no", "rate": 0.001},
+                metrics={"accuracy": 0.97},
+                gpu_seconds=12.5,
+                artifact="gs://bucket/falcon/",
+                image_key="5" * 40,
+            ),
+            HistoryEntry(
+                task=TaskKind.TRAIN,
+                key=TaskKey("6" * 40),
+                phase=TaskPhase.FAILED,
+                how=How("7" * 40),
+                finished=time,
+                message="the command exited with 1",
+            ),
+            HistoryEntry(
+                task=TaskKind.BUILD,
+                key=TaskKey("5" * 40),
+                phase=TaskPhase.SUCCEEDED,
+                image="registry.example.com/models/default@sha256:" + "0" * 64,
+                image_key="5" * 40,
+            ),
+        ),
+    )
+
+
+def test_a_status_file_is_what_it_always_was() -> None:
+    golden = (GOLDEN / "status-v1.yaml").read_bytes()
+    assert dump_record(full_record()) == golden
+    assert load_record("falcon.yaml", golden) == full_record()
+
+
+def test_an_empty_record_survives() -> None:
+    record = Record(ref=REF, phase=Phase.PENDING)
+    assert load_record("falcon.yaml", dump_record(record)) == record
