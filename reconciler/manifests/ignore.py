@@ -22,9 +22,18 @@ class Ignore:
 
     @classmethod
     def parse(cls, data: bytes) -> Ignore:
-        """Read a ``.reconcilerignore``; a line that is no pattern ignores nothing."""
-        return cls(GitIgnoreSpec.from_lines(data.decode("utf-8", "replace").splitlines()))
+        """Read a ``.reconcilerignore``; a line that is no pattern ignores nothing, as for Git."""
+        lines = data.decode("utf-8-sig", "replace").splitlines()
+        return cls(GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line)))
 
     def matches(self, path: str) -> bool:
         """Whether the file at this path, relative to the folder, is left out."""
         return self.spec.match_file(path)
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True

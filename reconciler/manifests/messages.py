@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from reconciler.manifests.patterns import IN_WORDS
+
 LONGEST_SHOWN = 60
 
 _EXPECTED = {
@@ -39,20 +41,6 @@ _BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda context: f"at most {context['max_length']} items",
 }
 
-#: The patterns that manifests and the configuration use, in words.
-_PATTERNS = {
-    r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$": "a DNS-1123 label: at most 63 of a-z, 0-9 and -, "
-    "the first and the last no -",
-    r"^[0-9a-f]{40}$": "a key: 40 lower-case hex digits",
-    r"^[^@\s]{1,512}@sha256:[0-9a-f]{64}$": "an image pinned by digest: registry/name@sha256:…",
-    r"^[0-9a-f]{40}([0-9a-f]{24})?$": "a full commit id: 40 lower-case hex digits",
-    r"^[a-z][a-z0-9+.-]*://\S+$": "a bucket URL such as s3://bucket/path",
-    r"^[A-Za-z_][A-Za-z0-9_]*$": "a name for an environment variable: A-Z, a-z, 0-9 and _, "
-    "the first no digit",
-    r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$": "a label value: at most 63 of A-Z, "
-    "a-z, 0-9, -, _ and ., the first and the last a letter or digit",
-}
-
 
 def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """One of pydantic's errors about a class, in words."""
@@ -74,7 +62,7 @@ def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"expected {choices}, found {described(found)}{near}"
     if kind == "string_pattern_mismatch":
         pattern = str(context.get("pattern"))
-        expected = _PATTERNS.get(pattern, f"text that matches {pattern}")
+        expected = IN_WORDS.get(pattern, f"text that matches {pattern}")
         return f"expected {expected}; found {described(found)}"
     if kind == "value_error":
         return str(context.get("error", detail["msg"]))

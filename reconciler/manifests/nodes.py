@@ -208,7 +208,7 @@ class _Composer:
         plain, quoted = event.implicit
         if not plain and not quoted:
             self._check_tag(event)
-        if not text.isascii() or "\0" in text:
+        if not text.isascii():
             text = self._clean(text, line, column)
         node = Node(line, column, self._resolve(text, line, column) if plain else text)
         if event.anchor is not None:
@@ -339,9 +339,6 @@ class _Composer:
         return _NUMBERS[str(match.lastgroup)](text)
 
     def _clean(self, text: str, line: int, column: int) -> str:
-        if "\0" in text:
-            self._flaw(line, column, "the character U+0000 is not allowed")
-            text = text.replace("\0", "")
         try:
             # JSON writes a character beyond U+FFFF as two escapes, its UTF-16 surrogates.
             return text.encode("utf-16", "surrogatepass").decode("utf-16")

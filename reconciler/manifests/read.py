@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import rfc8785
 
+from reconciler.manifests import patterns
 from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.nodes import Path
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
-    NAME_PATTERN,
     DatasetManifest,
     ManifestDocument,
     ModelManifest,
@@ -26,7 +26,7 @@ _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
     Kind.DATASET: DatasetManifest,
 }
 _LIST = "List"
-_NAME = re.compile(NAME_PATTERN)
+_NAME = re.compile(patterns.NAME)
 
 
 @dataclass(frozen=True, slots=True)

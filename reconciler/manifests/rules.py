@@ -22,6 +22,8 @@ from reconciler.types import GROUP, JSON, Kind
 
 LARGEST_PARAMS = 64 << 10
 LARGEST_INTEGER = 2**53
+#: Of a label's or an annotation's name: a DNS name, as Kubernetes has it.
+LONGEST_PREFIX = 253
 #: As Kubernetes bounds an object's annotations, keys and values together.
 LARGEST_ANNOTATIONS = 256 << 10
 
@@ -33,6 +35,7 @@ _FORMERLY = re.compile(rf"(({_LABEL}/)?{_LABEL}/)?{_LABEL}")
 
 def check(kind: Kind, value: JSON) -> Iterator[Finding]:
     """Everything that breaks a rule: the field, and a sentence."""
+    yield from _check_prefixes(_mapping(value, "metadata"))
     yield from _check_annotations(_mapping(value, "metadata", "annotations"))
     sections = ("build", "load", "training") if kind is Kind.MODEL else ("build", "load")
     for name in sections:
@@ -48,6 +51,7 @@ def check(kind: Kind, value: JSON) -> Iterator[Finding]:
         if name != "training" and isinstance(nodes, int) and nodes > 1:
             yield (*path, "resources", "nodes"), "only a training can have more than one node"
     yield from _check_load(kind, _mapping(value, "spec"))
+    yield from _nul_characters(value, ())
 
 
 def _mapping(value: JSON | Mapping[str, JSON], *path: str) -> Mapping[str, JSON]:
@@ -55,6 +59,15 @@ def _mapping(value: JSON | Mapping[str, JSON], *path: str) -> Mapping[str, JSON]
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
+
+
+def _check_prefixes(metadata: Mapping[str, JSON]) -> Iterator[Finding]:
+    for field in ("labels", "annotations"):
+        for key in _mapping(metadata, field):
+            length = len(key.rpartition("/")[0])
+            if length > LONGEST_PREFIX:
+                said = f"expected at most {LONGEST_PREFIX} characters before the /, found {length}"
+                yield ("metadata", field, key), said
 
 
 def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
@@ -120,6 +133,27 @@ def _bad_numbers(value: JSON, path: Path) -> Iterator[Finding]:
             yield path, "NaN and infinities are not allowed in params"
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         yield path, "an integer beyond ±2^53 is not exact in JSON; write it as a string"
+
+
+def _nul_characters(value: JSON, path: Path) -> Iterator[Finding]:
+    """Text with U+0000, which neither a command's words nor its variables can hold.
+
+    Params within params can: they reach the command as JSON alone.
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            yield path, "the character U+0000 is not allowed"
+    elif len(path) == _PARAM and path[2] == "params":
+        return
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _nul_characters(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _nul_characters(inner, (*path, number))
+
+
+_PARAM = len(("spec", "load", "params", "<name>"))
 
 
 def _check_load(kind: Kind, spec: Mapping[str, JSON]) -> Iterator[Finding]:

@@ -22,11 +22,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from reconciler.manifests import patterns
 from reconciler.manifests.quantity import parse_duration, parse_quantity
-
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-_DIGEST = r"^[^@\s]{1,512}@sha256:[0-9a-f]{64}$"
-_KEY = r"^[0-9a-f]{40}$"
 
 
 class Section(BaseModel):
@@ -44,9 +41,14 @@ class Section(BaseModel):
 
 Name = Annotated[
     str,
-    Field(pattern=NAME_PATTERN, description="A DNS-1123 label: lower-case letters, digits and -."),
+    Field(pattern=patterns.NAME, description="A DNS-1123 label: lower-case letters, digits, -."),
 ]
-KeyHex = Annotated[str, Field(pattern=_KEY, description="A key: 40 lower-case hex digits.")]
+KeyHex = Annotated[str, Field(pattern=patterns.KEY, description="A key: 40 lower-case hex digits.")]
+Subdomain = Annotated[str, Field(pattern=patterns.SUBDOMAIN, max_length=253)]
+LabelKey = Annotated[str, Field(pattern=patterns.LABEL_KEY, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=patterns.LABEL_VALUE)]
+AnnotationKey = Annotated[str, Field(pattern=patterns.ANNOTATION_KEY, max_length=317)]
+EnvName = Annotated[str, Field(pattern=patterns.ENV, max_length=255)]
 
 
 def _cores(value: object) -> object:
@@ -86,7 +88,12 @@ Bytes = Annotated[
     int, BeforeValidator(_bytes), WithJsonSchema(_QUANTITY_SCHEMA | {"examples": ["16Gi"]})
 ]
 Seconds = Annotated[
-    float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA | {"examples": ["1h30m"]})
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        _DURATION_SCHEMA
+        | {"description": "Such as 90s, 1h30m or 2d; a number is seconds.", "examples": ["1h30m"]}
+    ),
 ]
 
 
@@ -98,7 +105,15 @@ def _relative(path: str) -> str:
     return "/".join(parts)
 
 
-RepositoryPath = Annotated[str, Field(max_length=1024), AfterValidator(_relative)]
+RepositoryPath = Annotated[
+    str,
+    Field(max_length=1024, json_schema_extra={"pattern": r"^(?!(.*/)?\.\.(/|$))[^\\]*$"}),
+    AfterValidator(_relative),
+]
+GitRef = Annotated[str, Field(min_length=1, max_length=255)]
+Retries = Annotated[
+    int, Field(ge=0, le=100, description="How often a command that failed is started again.")
+]
 
 
 class GitSection(Section):
@@ -113,14 +128,31 @@ class GitSection(Section):
             "repository's URL; or . for this repository at the head being synced.",
         ),
     ]
-    path: RepositoryPath = ""
-    branch: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    tag: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")] | None = None
-    update: Literal["Pin", "Follow"] | None = None
-    dockerfile: RepositoryPath = "Dockerfile"
-    build_args: dict[str, str] = Field(default_factory=dict)
-    submodules: bool = False
+    path: Annotated[
+        RepositoryPath, Field(description="The build context inside that repository.")
+    ] = ""
+    branch: Annotated[
+        GitRef | None, Field(description="The branch to build. Default: the remote's HEAD.")
+    ] = None
+    tag: Annotated[GitRef | None, Field(description="The tag to build.")] = None
+    commit: Annotated[
+        Annotated[str, Field(pattern=patterns.COMMIT)] | None,
+        Field(description="The commit to build, by its full id."),
+    ] = None
+    update: Annotated[
+        Literal["Pin", "Follow"] | None,
+        Field(
+            description="Pin: resolved once; a newer commit is only shown, and taken by a change "
+            "of source.git or of the annotation substratus.ai/update. Follow: taken by itself."
+        ),
+    ] = None
+    dockerfile: Annotated[
+        RepositoryPath, Field(description="The Dockerfile's path inside the build context.")
+    ] = "Dockerfile"
+    build_args: Annotated[
+        dict[str, str], Field(default_factory=dict, description="ARG values of the Dockerfile.")
+    ]
+    submodules: Annotated[bool, Field(description="Whether submodules are fetched too.")] = False
 
     @model_validator(mode="after")
     def _one_ref(self) -> GitSection:
@@ -151,9 +183,15 @@ class Reference(Section):
     """Another object. Without a key its current artifact is meant; with one, exactly that."""
 
     name: Name
-    namespace: Name | None = None
-    cluster: Name | None = None
-    key: KeyHex | None = None
+    namespace: Annotated[
+        Name | None, Field(description="Default: the namespace of the object that refers.")
+    ] = None
+    cluster: Annotated[
+        Name | None, Field(description="Another cluster, as the configuration names it.")
+    ] = None
+    key: Annotated[
+        KeyHex | None, Field(description="Pins one complete artifact. Default: the current one.")
+    ] = None
 
 
 class ImageSection(Section):
@@ -161,22 +199,34 @@ class ImageSection(Section):
 
     ref: Annotated[
         str,
-        Field(pattern=_DIGEST, description="registry/name@sha256:<64 hex digits>"),
+        Field(pattern=patterns.DIGEST, description="registry/name@sha256:<64 hex digits>"),
     ]
 
 
 class BucketSection(Section):
     """Data or weights that are there already; nothing runs."""
 
-    url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
-    revision: Annotated[str, Field(max_length=255)] = ""
+    url: Annotated[
+        str,
+        Field(
+            pattern=patterns.BUCKET,
+            max_length=2048,
+            description="The folder, such as s3://bucket/path.",
+        ),
+    ]
+    revision: Annotated[
+        str,
+        Field(max_length=255, description="Change it when what is in the folder has changed."),
+    ] = ""
 
 
 class ModelSource(Section):
     """Exactly one of git, model and image."""
 
     git: GitSection | None = None
-    model: Reference | None = None
+    model: Annotated[
+        Reference | None, Field(description="A base Model: its image, and its weights as base.")
+    ] = None
     image: ImageSection | None = None
 
     @model_validator(mode="after")
@@ -210,29 +260,31 @@ def _one_of(section: S, *names: str) -> S:
 class GpuSection(Section):
     """GPUs of one type per node."""
 
-    type: (
-        Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
-        | None
-    ) = None
+    type: Annotated[
+        Annotated[str, Field(max_length=63, pattern=patterns.GPU)] | None,
+        Field(description="As the configuration names it, such as nvidia-l4. Default: any."),
+    ] = None
     count: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
 class ResourcesSection(Section):
     """What one node of the run is given."""
 
-    cpu: Cores | None = None
-    memory: Bytes | None = None
-    disk: Bytes | None = None
-    shm: Bytes | None = None
+    cpu: Annotated[Cores | None, Field(description="Cores, such as 4 or 500m.")] = None
+    memory: Annotated[Bytes | None, Field(description="Bytes, such as 16Gi.")] = None
+    disk: Annotated[Bytes | None, Field(description="Fast local disk at /scratch.")] = None
+    shm: Annotated[Bytes | None, Field(description="Shared memory at /dev/shm.")] = None
     gpu: GpuSection | None = None
-    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    nodes: Annotated[
+        int, Field(ge=1, le=1024, description="More than one only for a training.")
+    ] = 1
 
 
 class SecretKeySection(Section):
     """A key of a Secret in the object's namespace."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+    name: Annotated[Subdomain, Field(description="The Secret's name.")]
+    key: Annotated[str, Field(pattern=patterns.DATA_KEY, max_length=253)]
 
 
 class RunSection(Section):
@@ -240,19 +292,26 @@ class RunSection(Section):
 
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
     timeout: Seconds
-    retries: Annotated[int, Field(ge=0, le=100)]
-    profile: Name | None = None
-    queue: Name | None = None
-    priority: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")] | None = None
-    service_account: Name | None = None
-    rerun: Annotated[str, Field(max_length=255)] = ""
+    retries: Retries
+    profile: Annotated[
+        Name | None, Field(description="A pod template of the daemon's configuration.")
+    ] = None
+    queue: Annotated[Name | None, Field(description="A Kueue queue.")] = None
+    priority: Annotated[Subdomain | None, Field(description="A priority class.")] = None
+    service_account: Annotated[
+        Name | None, Field(description="Default: none, and no token in the pod.")
+    ] = None
+    rerun: Annotated[
+        str,
+        Field(max_length=255, description="Any new value asks for the same inputs once more."),
+    ] = ""
 
 
 class BuildSection(RunSection):
     """How the image is built. ``timeout`` is of one attempt."""
 
     timeout: Seconds = 3600.0
-    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    retries: Retries = 2
 
 
 Command = list[Annotated[str, Field(max_length=32768)]]
@@ -261,18 +320,39 @@ Command = list[Annotated[str, Field(max_length=32768)]]
 class CommandSection(RunSection):
     """What a load and a training have in common."""
 
-    params: dict[str, Any] = Field(default_factory=dict)
-    env: dict[str, str] = Field(default_factory=dict)
-    secret_env: dict[str, SecretKeySection] = Field(default_factory=dict)
+    params: Annotated[
+        dict[str, Any],
+        Field(
+            default_factory=dict,
+            description="What the command finds in params.json, and as PARAM_<NAME>; 64 KiB.",
+        ),
+    ]
+    env: Annotated[
+        dict[EnvName, str], Field(default_factory=dict, description="Environment variables.")
+    ]
+    secret_env: Annotated[
+        dict[EnvName, SecretKeySection],
+        Field(default_factory=dict, description="Environment variables from Secrets."),
+    ]
 
 
 class LoadSection(CommandSection):
     """Writes initial weights (of a Dataset: data); or, with ``from``, they are there already."""
 
-    command: Command = Field(default_factory=lambda: ["load.sh"])
-    from_: Annotated[BucketSection | None, Field(alias="from")] = None
+    command: Annotated[
+        Command,
+        Field(
+            default_factory=lambda: ["load.sh"],
+            description="Program and arguments. Empty, with source.model and no training: the "
+            "base's image and artifact are taken over.",
+        ),
+    ]
+    from_: Annotated[
+        BucketSection | None,
+        Field(alias="from", description="Where the weights are already. Then nothing runs."),
+    ] = None
     timeout: Seconds = 21600.0
-    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    retries: Retries = 2
 
     @model_validator(mode="after")
     def _from_runs_nothing(self) -> LoadSection:
@@ -288,20 +368,41 @@ class LoadSection(CommandSection):
 class TrainingSection(CommandSection):
     """Trains: on the base's weights (Finetune), or without them (Scratch)."""
 
-    mode: Literal["Finetune", "Scratch"] = "Finetune"
-    command: Annotated[Command, Field(min_length=1)] = Field(default_factory=lambda: ["train.sh"])
-    dataset: Reference | None = None
+    mode: Annotated[
+        Literal["Finetune", "Scratch"],
+        Field(description="Finetune: the base's weights are mounted. Scratch: they are not."),
+    ] = "Finetune"
+    command: Annotated[
+        Command,
+        Field(
+            min_length=1,
+            default_factory=lambda: ["train.sh"],
+            description="Program and arguments.",
+        ),
+    ]
+    dataset: Annotated[
+        Reference | None, Field(description="The Dataset that is mounted as /data.")
+    ] = None
     timeout: Seconds = 86400.0
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    retries: Retries = 0
 
 
 class Metadata(Section):
     """As Kubernetes has it, as far as it means anything here."""
 
     name: Name
-    namespace: Name | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    namespace: Annotated[Name | None, Field(description="Default: the configured one.")] = None
+    labels: Annotated[
+        dict[LabelKey, LabelValue],
+        Field(default_factory=dict, description="Copied to Jobs and Pods."),
+    ]
+    annotations: Annotated[
+        dict[AnnotationKey, str],
+        Field(
+            default_factory=dict,
+            description="substratus.ai/retry, update, prune and formerly mean something here.",
+        ),
+    ]
 
 
 class ModelSpec(Section):
@@ -310,8 +411,10 @@ class ModelSpec(Section):
     source: ModelSource
     build: BuildSection = Field(default_factory=BuildSection)
     load: LoadSection = Field(default_factory=LoadSection)
-    training: TrainingSection | None = None
-    suspend: bool = False
+    training: Annotated[
+        TrainingSection | None, Field(description="Default: none; the loaded weights are it.")
+    ] = None
+    suspend: Annotated[bool, Field(description="Starts nothing new; what runs, goes on.")] = False
 
 
 class DatasetSpec(Section):
@@ -320,7 +423,7 @@ class DatasetSpec(Section):
     source: DatasetSource
     build: BuildSection = Field(default_factory=BuildSection)
     load: LoadSection = Field(default_factory=LoadSection)
-    suspend: bool = False
+    suspend: Annotated[bool, Field(description="Starts nothing new; what runs, goes on.")] = False
 
 
 class ModelManifest(Section):
