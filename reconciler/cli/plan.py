@@ -24,11 +24,12 @@ from reconciler.daemon.planning import (
 from reconciler.daemon.reading import Head, Reader
 from reconciler.daemon.remotes import source_reader
 from reconciler.git.mirror import LocalRepository
+from reconciler.planner.desire import Memo
 from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.review import Review, review
 from reconciler.run import Capacity
-from reconciler.types import GitSource, ResolvedSource
+from reconciler.types import GitSource, Kind, ResolvedSource
 
 
 @click.command()
@@ -60,6 +61,10 @@ def plan(base: str, head: str, folder: Path, style: str, config_file: Path) -> N
     sys.exit(1 if found.errors else 2 if found.changes else 0)
 
 
+#: Without a configuration nobody knows where artifacts go; no plan depends on it.
+_NOWHERE = dict.fromkeys(Kind, "file:///")
+
+
 class _Planning:
     """A plan of a commit in a clone, from what the clone's status branch says."""
 
@@ -67,6 +72,7 @@ class _Planning:
         self._setup = setup
         self._repository = repository
         config = setup.config if setup else None
+        self._memo: Memo = {}
         self._reader = Reader(
             repository,
             path=config.repository.path if config else "",
@@ -74,7 +80,7 @@ class _Planning:
         )
         branch = setup.status_branch if setup else DEFAULT_BRANCH
         self._state = read_state(repository, branch)
-        self._settings = setup.settings if setup else Settings()
+        self._settings = setup.settings if setup else Settings(buckets=_NOWHERE)
         self._url = (
             setup.repository_url if setup else repository.remote_url() or repository.path.as_uri()
         )
@@ -111,6 +117,7 @@ class _Planning:
             capacity=Capacity(containers=True),
             settings=self._settings,
             now=datetime.now(UTC),
+            memo=self._memo,
         )
 
     def _resolve(self, requests: Requests, head: Head) -> Resolutions:

@@ -30,6 +30,7 @@ from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
+from reconciler.planner.desire import Memo
 from reconciler.planner.outcome import outcome, wanted_results
 from reconciler.planner.plan import ActionKind, Ending, Plan
 from reconciler.planner.record import Record
@@ -97,6 +98,7 @@ class Daemon:
             namespace=setup.config.kubernetes.namespace,
         )
         self._head: Head | None = None
+        self._memo: Memo = {}
         self._newest: Plan | None = None
         self._recovered = False
         self._fetch_failures = 0
@@ -233,6 +235,7 @@ class Daemon:
                 settings=self._setup.settings,
                 now=datetime.now(UTC),
                 recorded=reporter.recorded(runs),
+                memo=self._memo,
             )
 
     async def _resolve(self, requests: Requests, head: Head) -> Resolutions:

@@ -12,7 +12,7 @@ from reconciler.git.mirror import Repository
 from reconciler.git.url import matches, resolve_url
 from reconciler.manifests.read import Manifest
 from reconciler.planner.decide import decide
-from reconciler.planner.desire import desire
+from reconciler.planner.desire import Memo, desire
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Situation
 from reconciler.planner.record import Record
@@ -113,6 +113,7 @@ def make_plan(
     settings: Settings,
     now: datetime,
     recorded: frozenset[str] = frozenset(),
+    memo: Memo | None = None,
 ) -> Plan:
     """The plan of a sync of head."""
     desired = desire(
@@ -122,6 +123,7 @@ def make_plan(
         requests=requests,
         records=records,
         ledger=ledger,
+        memo=memo,
     )
     return decide(
         Situation(

@@ -7,7 +7,7 @@ of their references, so each key finds the keys it depends on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.manifests.collect import references
@@ -131,6 +131,10 @@ class Desired:
         return self.manifest.ref
 
 
+#: What an object's keys depend on, and what came of it; see :func:`desire`.
+Memo = dict[ObjectRef, tuple[tuple[object, ...], Desired]]
+
+
 @dataclass(slots=True)
 class Desire:
     """Walks the objects and keeps what it found; see :func:`desire`."""
@@ -141,6 +145,7 @@ class Desire:
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
     records: Mapping[ObjectRef, Record]
     ledger: Ledger
+    memo: Memo
     found: dict[ObjectRef, Desired] = field(default_factory=dict)
 
     def walk(self, refs: Iterable[ObjectRef]) -> None:
@@ -159,10 +164,29 @@ class Desire:
                     stack.extend((up, False) for up, _, _ in references(self.objects[ref]))
 
     def _one(self, manifest: Manifest) -> Desired:
+        depends = (id(manifest), self.cluster, *self._depends(manifest))
+        known = self.memo.get(manifest.ref)
+        if known is not None and known[0] == depends:
+            return known[1]
         document = manifest.document
         if isinstance(document, ModelManifest):
-            return self._model(manifest, document)
-        return self._dataset(manifest, document)
+            found = self._model(manifest, document)
+        else:
+            found = self._dataset(manifest, document)
+        self.memo[manifest.ref] = depends, found
+        return found
+
+    def _depends(self, manifest: Manifest) -> Iterator[object]:
+        """Everything besides the manifest that its keys are made of, as values to compare."""
+        git = manifest.document.spec.source.git
+        yield self._source(manifest, git) if git is not None else None
+        for ref, reference, _ in references(manifest):
+            upstream = self._upstream(ref, reference)
+            if isinstance(upstream, str):
+                yield upstream
+            else:
+                yield upstream.key, upstream.intent, upstream.given
+                yield upstream.image_key, upstream.image_intent, upstream.image_ref
 
     # -- references ------------------------------------------------------------------------
 
@@ -275,11 +299,14 @@ class Desire:
         section = manifest.document.spec.load
         who = self._identity(manifest)
         base = image.base
-        key = load_key(
-            identity=who, image=image.key, section=section, base=base.key if base else None
-        )
-        intent = load_key(
-            identity=who, image=image.intent, section=section, base=base.intent if base else None
+
+        def hashed(image: Hash, base: Hash | None) -> Hash:
+            return load_key(identity=who, image=image, section=section, base=base)
+
+        key, intent = _key_and_intent(
+            hashed,
+            (image.key, base.key if base else None),
+            (image.intent, base.intent if base else None),
         )
         task = Task(
             kind=TaskKind.LOAD,
@@ -307,19 +334,14 @@ class Desire:
                 return _blocked(manifest, upstream, image=image, tasks=_tasks(image, base))
             data = upstream
         who = self._identity(manifest)
-        key = train_key(
-            identity=who,
-            image=image.key,
-            section=section,
-            base=base.key if base else None,
-            dataset=data.key if data else None,
-        )
-        intent = train_key(
-            identity=who,
-            image=image.intent,
-            section=section,
-            base=base.intent if base else None,
-            dataset=data.intent if data else None,
+
+        def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
+            return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
+
+        key, intent = _key_and_intent(
+            hashed,
+            (image.key, base.key if base else None, data.key if data else None),
+            (image.intent, base.intent if base else None, data.intent if data else None),
         )
         task = Task(
             kind=TaskKind.TRAIN,
@@ -463,6 +485,14 @@ def _blocked(
     )
 
 
+def _key_and_intent(
+    hashed: Callable[..., Hash], keys: tuple[Hash | None, ...], intents: tuple[Hash | None, ...]
+) -> tuple[Hash, Hash]:
+    """The same hash over keys and over intents; where nothing upstream is followed, it is one."""
+    key = hashed(*keys)
+    return key, key if intents == keys else hashed(*intents)
+
+
 def _target(manifest: Manifest, kind: Kind, reference: Reference) -> ObjectRef:
     return ObjectRef(kind, reference.namespace or manifest.ref.namespace, reference.name)
 
@@ -483,11 +513,13 @@ def desire(
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource],
     records: Mapping[ObjectRef, Record],
     ledger: Ledger,
+    memo: Memo | None = None,
 ) -> dict[ObjectRef, Desired]:
     """Every object's tasks and keys, in an order in which each follows what it refers to.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
-    ``sources`` where each of those stands.
+    ``sources`` where each of those stands. With a ``memo`` that is handed in again, only objects
+    are worked out whose manifest, or anything upstream of it, is another than the last time.
     """
     walk = Desire(
         cluster=cluster,
@@ -496,6 +528,7 @@ def desire(
         requests=requests,
         records=records,
         ledger=ledger,
+        memo=memo if memo is not None else {},
     )
     walk.walk(sorted(objects))
     return walk.found

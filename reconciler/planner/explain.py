@@ -26,7 +26,8 @@ def explain(
         return None
     if before is None:
         return "new"
-    changes = list(changed_fields(before.manifest, item.manifest))
+    changed = before.manifest.digest != item.manifest.digest
+    changes = list(changed_fields(before.manifest, item.manifest)) if changed else []
     if changes:
         more = len(changes) - _SHOWN_FIELDS
         shown = ", ".join(changes[:_SHOWN_FIELDS])

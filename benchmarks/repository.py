@@ -1,0 +1,122 @@
+"""A manifest repository of any size, with a status branch that says everything is Ready."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pygit2
+
+from reconciler.daemon.planning import effective, make_plan, own_sources, source_requests
+from reconciler.daemon.reading import Reader
+from reconciler.git.mirror import LocalRepository
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.names import status_path
+from reconciler.planner.outcome import outcome, wanted_results
+from reconciler.planner.plan import Plan, Settings
+from reconciler.run import Capacity, Result
+from reconciler.status.document import dump_record
+from reconciler.types import Commit, Kind
+
+BUCKET = "file:///buckets"
+STATUS_REF = "refs/heads/reconciler/status/local"
+AUTHOR = pygit2.Signature("Benchmark", "benchmark@localhost", 0, 0)
+
+BASE = """\
+# A base that is trained from scratch.
+kind: Model
+metadata: {{name: {name}, labels: {{team: research}}}}
+spec:
+  source:
+    git: {{url: ., path: src/{folder}}}
+  training:
+    mode: Scratch
+    params: {{epochs: {epochs}, learning-rate: 0.001}}
+    resources: {{cpu: 4, memory: 16Gi, gpu: {{type: nvidia-l4, count: 1}}}}
+    timeout: 12h
+"""
+FINETUNE = """\
+# A finetune of a base.
+kind: Model
+metadata: {{name: {name}, labels: {{team: research}}}}
+spec:
+  source:
+    model: {{name: {base}}}
+  training:
+    params: {{epochs: {epochs}, learning-rate: 0.0001}}
+    resources: {{cpu: 4, memory: 16Gi, gpu: {{type: nvidia-l4, count: 1}}}}
+    timeout: 6h
+"""
+
+
+def manifest(number: int, *, epochs: int = 3) -> str:
+    """One in ten is a base, which the next nine are trained from."""
+    if number % 10 == 0:
+        return BASE.format(name=f"base-{number}", folder=number % 7, epochs=epochs)
+    base = f"base-{number - number % 10}"
+    return FINETUNE.format(name=f"model-{number}", base=base, epochs=epochs)
+
+
+def make(folder: Path, count: int) -> tuple[Commit, Commit]:
+    """A work tree and two commits of ``count`` manifests, of which the second changes one."""
+    (folder / "models").mkdir(parents=True)
+    for number in range(count):
+        (folder / "models" / f"{number}.yaml").write_text(manifest(number))
+    for number in range(7):
+        (folder / "src" / str(number)).mkdir(parents=True)
+        (folder / "src" / str(number) / "train.sh").write_text(f"#!/bin/sh\necho {number}\n")
+    repository = pygit2.init_repository(folder, initial_head="main")
+    first = _commit(repository, "All of them")
+    (folder / "models" / "1.yaml").write_text(manifest(1, epochs=4))
+    second = _commit(repository, "One of them")
+    _record_all(repository, folder, first)
+    return first, second
+
+
+def _commit(repository: pygit2.Repository, message: str) -> Commit:
+    repository.index.add_all()
+    repository.index.write()
+    parents = [] if repository.head_is_unborn else [repository.head.target]
+    tree = repository.index.write_tree()
+    oid = repository.create_commit("HEAD", AUTHOR, AUTHOR, message, tree, parents)
+    return Commit(str(oid))
+
+
+def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> None:
+    """Write the status branch as it is when every run of a commit has succeeded."""
+    clone = LocalRepository.open(folder)
+    reader = Reader(clone, path="", namespace="default")
+    head = reader.read(commit)
+    objects = effective(head, reader, {})
+    requests = source_requests(objects.manifests, repository_url=folder.as_uri(), allow=("*",))
+    ledger = Ledger()
+    settings = Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
+
+    def plan() -> Plan:
+        return make_plan(
+            head=head,
+            objects=objects,
+            requests=requests,
+            resolutions=own_sources(requests, clone, head),
+            records={},
+            ledger=ledger,
+            runs={},
+            capacity=Capacity(containers=True),
+            settings=settings,
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    for wanted in wanted_results(plan().situation):
+        image = None if wanted.url else f"registry/image@sha256:{wanted.key}"
+        ledger.complete(wanted.key, wanted.task, Result(image=image, url=wanted.url))
+    records = outcome(plan(), changed={}, places={})
+    builder = repository.TreeBuilder()
+    for ref, record in records.items():
+        name = status_path(ref).rpartition("/")[2]
+        builder.insert(name, repository.create_blob(dump_record(record)), pygit2.GIT_FILEMODE_BLOB)
+    tree = builder.write()
+    for part in ("models", "default"):
+        outer = repository.TreeBuilder()
+        outer.insert(part, tree, pygit2.GIT_FILEMODE_TREE)
+        tree = outer.write()
+    repository.create_commit(STATUS_REF, AUTHOR, AUTHOR, "Status", tree, [])
