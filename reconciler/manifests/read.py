@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-
-import rfc8785
 
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described, did_you_mean
@@ -154,4 +153,4 @@ def _unknown_kind(kind: JSON) -> str:
 
 
 def _digest(value: JSON) -> str:
-    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
