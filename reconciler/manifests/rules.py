@@ -21,7 +21,8 @@ from reconciler.manifests.nodes import Path
 from reconciler.types import GROUP, JSON, Kind
 
 LARGEST_PARAMS = 64 << 10
-LARGEST_INTEGER = 2**53
+#: Beyond it, two integers can be the same JSON number; RFC 8785 writes none of them.
+LARGEST_INTEGER = 2**53 - 1
 #: Of a label's or an annotation's name: a DNS name, as Kubernetes has it.
 LONGEST_PREFIX = 253
 #: As Kubernetes bounds an object's annotations, keys and values together.
@@ -132,7 +133,7 @@ def _bad_numbers(value: JSON, path: Path) -> Iterator[Finding]:
         if not math.isfinite(value):
             yield path, "NaN and infinities are not allowed in params"
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        yield path, "an integer beyond ±2^53 is not exact in JSON; write it as a string"
+        yield path, "an integer of 2^53 or beyond is not exact in JSON; write it as a string"
 
 
 def _nul_characters(value: JSON, path: Path) -> Iterator[Finding]:

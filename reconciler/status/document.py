@@ -66,8 +66,8 @@ def dump_yaml(value: Mapping[str, Any]) -> bytes:
 def load_yaml(path: str, data: bytes) -> dict[str, Any]:
     """The mapping in a file of the status branch. Raises StatusFormatError.
 
-    The manifests' reader is four times as fast as ruamel.yaml's loader, but it is bounded: a history
-    of many thousands is left to the loader.
+    The manifests' reader is four times as fast as ruamel.yaml's loader, but it is bounded: a
+    history of many thousands is left to the loader.
     """
     documents, problems = read_documents(data, path)
     if len(documents) == 1 and not problems:
