@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -132,7 +133,7 @@ def test_the_checked_in_schema_is_current_and_a_schema() -> None:
 
 def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
     validator = Draft202012Validator(config_schema())
-    for value in (
+    values: list[dict[str, Any]] = [
         {"repository": {"url": "."}},
         {"repository": {"url": ".", "interval": 30}},
         {"repository": {"url": ".", "interval": "soon"}},
@@ -142,7 +143,8 @@ def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
         {"repository": {"url": "."}, "buckets": {"default": {"url": "no-scheme"}}},
         {"repository": {}},
         {},
-    ):
+    ]
+    for value in values:
         try:
             load(tmp_path, json.dumps(value))
             accepted = True
