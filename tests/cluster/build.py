@@ -88,8 +88,8 @@ def _places(level: Level) -> list[tuple[Module, Path]]:
 
 def _place(module: Module, version: str) -> Path:
     key = hashlib.sha256()
-    for part in ("go.mod", "go.sum"):
-        key.update((_SOURCES / module.folder / part).read_bytes())
+    for part in sorted((_SOURCES / module.folder).glob("*")):
+        key.update(part.read_bytes())
     key.update(repr((version, _FLAGS, module.programs)).encode())
     return cache() / f"{module.folder}-{key.hexdigest()[:20]}"
 

@@ -60,6 +60,7 @@ class Cluster:
         text = given if given is None or isinstance(given, str) else json.dumps(given)
         done = subprocess.run(
             [self.binaries["kubectl"], "--kubeconfig", self.kubeconfig, *arguments],
+            env=os.environ | {"KUBECACHEDIR": str(self.folder / "kubectl")},
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
@@ -113,7 +114,8 @@ class S3:
 class NodeCluster(Cluster):
     """A cluster on which pods run.
 
-    Further programs: ``node`` (kubelet, containerd and every container), ``registry`` and ``s3``.
+    Further programs: ``node1`` (kubelet, containerd and every container of it), ``node2`` (the
+    same, but not started yet), ``registry``, ``s3`` and ``dns``. Stopping a node is pulling its plug.
 
     ``address`` is this machine as tests, node and pods all see it: what a test serves to pods (a
     Git repository, say) listens there. ``registry`` is ``host:port``, plain HTTP, open to all.
@@ -124,6 +126,14 @@ class NodeCluster(Cluster):
     registry: str
     s3: S3
     images: Mapping[str, str]
+
+    def cut(self, node: str) -> None:
+        """Pull the node's network cable: its pods run on, and nobody hears of them."""
+        self.ask(do="cut", program=node)
+
+    def mend(self, node: str) -> None:
+        """Plug it in again."""
+        self.ask(do="mend", program=node)
 
     @classmethod
     def of(

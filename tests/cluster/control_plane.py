@@ -144,6 +144,7 @@ class ControlPlane:
                 "--use-service-account-credentials=true",
                 f"--service-account-private-key-file={tokens.key}", f"--root-ca-file={ca}",
                 "--authentication-skip-lookup=true",
+                f"--flex-volume-plugin-dir={self.folder / 'flex'}",
                 # As shipped: 20 requests a second would be the bottleneck of every test of load.
                 "--kube-api-qps=500", "--kube-api-burst=1000",
             )),

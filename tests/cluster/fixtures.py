@@ -27,7 +27,7 @@ from tests.cluster import lease
 from tests.cluster.api import ApiError, Object
 from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster, NodeCluster
-from tests.cluster.errors import ClusterUnavailable
+from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level
 
 _FIXTURES: dict[str, Level] = {
@@ -93,9 +93,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for level in sorted(needed):
             try:
                 _possible(level)
+                programs(level)
             except ClusterUnavailable:
                 continue
-            programs(level)
+            except ClusterFailed as error:
+                pytest.exit(str(error), returncode=1)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,8 @@ from typing import Any, Protocol
 from tests.cluster.build import programs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.cluster.node import Node
+from tests.cluster.node_site import NodeSite
 from tests.cluster.process import Program
 
 SOCKET = "keeper.sock"
@@ -118,6 +120,10 @@ class Keeper:
                     await named[name].stop()
                 case {"do": "start", "program": name}:
                     await named[name].start()
+                case {"do": "cut", "program": name}:
+                    _node(named[name]).cut()
+                case {"do": "mend", "program": name}:
+                    _node(named[name]).mend()
                 case _:
                     return {"failed": f"not understood: {order}"}
         except (ClusterFailed, KeyError, OSError) as error:
@@ -125,11 +131,15 @@ class Keeper:
         return {}
 
 
+def _node(program: Program) -> Node:
+    if not isinstance(program, Node):
+        raise ClusterFailed(f"{program.name} is no node")
+    return program
+
+
 def _site(folder: Path, *, level: str, audit: bool) -> Site:
     if level == "control-plane":
         return ControlPlane(folder, programs("control-plane"), audit=audit)
-    from tests.cluster.node_site import NodeSite
-
     return NodeSite(folder, programs("node"), audit=audit)
 
 

@@ -16,8 +16,12 @@ _NEEDED = ("busybox", "conntrack", "fusermount3", "git", "ip", "iptables", "runc
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def check() -> None:
-    """Raise `ClusterUnavailable` where pods cannot run here."""
+def check(folder: Path | None = None) -> None:
+    """Raise `ClusterUnavailable` where pods cannot run here, or not out of ``folder``."""
+    if folder is not None and folder.is_relative_to("/var/lib"):
+        raise ClusterUnavailable(
+            f"a node keeps a /var/lib of its own, so not in {folder}: set TMPDIR"
+        )
     if sys.platform != "linux":
         raise ClusterUnavailable("a node that runs pods needs Linux")
     if os.geteuid() != 0:

@@ -93,6 +93,12 @@ _NODE = (
             for name in ("buildctl", "buildkitd")
         ),
     ),
+    Module(
+        "rootlesskit",
+        1,
+        (Program("rootlesskit", "github.com/rootless-containers/rootlesskit/v2/cmd/rootlesskit"),),
+    ),
+    Module("coredns", 1, (Program("coredns", "."),)),
     Module("rclone", 3, (Program("rclone", "github.com/rclone/rclone"),)),
 )
 
