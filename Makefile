@@ -29,8 +29,16 @@ try: setup ## Run the examples on this machine: Git in, trained models and statu
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/try.sh
 
 .PHONY: test
-test: setup ## Run all tests
+test: cluster-build ## Run all tests
 	@$(BIN)/python -m pytest $(TESTFLAGS)
+
+.PHONY: cluster
+cluster: cluster-build ## Run a Kubernetes here, with a node, a registry and an S3 server (root on Linux)
+	@$(BIN)/python -m tests.cluster up $(CLUSTERFLAGS)
+
+.PHONY: cluster-build
+cluster-build: setup ## Build that Kubernetes with Go: some 20 minutes the first time, then none
+	@$(BIN)/python -m tests.cluster build
 
 .PHONY: lint
 lint: setup ## Check style, types and layers

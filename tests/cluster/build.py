@@ -1,0 +1,166 @@
+"""Builds a cluster's programs once, into the user's cache; afterwards finding them takes no time.
+
+A program lies under a key over everything that went into it (go.mod, go.sum, flags, Go's version
+and the architecture), so two checkouts share it and no stale one is ever used. It appears by a
+rename: what is there is whole. One process builds at a time, the others wait and find it done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.cluster.recipes import Level, Module, Program, modules
+
+_SOURCES = Path(__file__).with_name("go")
+_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
+#: A terminal, or a CI that ends a silent job, hears from a long build this often (seconds).
+_HEARTBEAT = 30.0
+#: Programs of an older key go when they have not been used for this long (seconds).
+_FORGET = 30 * 24 * 3600.0
+
+Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Progress, for whoever waits."""
+    sys.stderr.write(f"cluster: {line}\n")
+    sys.stderr.flush()
+
+
+def cache() -> Path:
+    """Where programs are kept, and nothing else."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "model-reconciler", "cluster").absolute()
+
+
+def programs(level: Level, say: Say = say) -> Mapping[str, Path]:
+    """Every program of the level by its name, built where it is not there yet.
+
+    Those found in ``KUBEBUILDER_ASSETS`` are taken from there. Raises `ClusterUnavailable` where
+    something has to be built and there is no Go, `ClusterFailed` where a build fails.
+    """
+    found = _assets()
+    places = _places(level)
+    with _one_builder(any(_missing(m, d, found) for m, d in places), say):
+        for module, folder in places:
+            missing = _missing(module, folder, found)
+            for number, program in enumerate(missing, 1):
+                say(
+                    f"building {program.name} ({number} of {len(missing)} from {module.folder}; "
+                    f"these take about {module.minutes:g} min the first time)"
+                )
+                _build(module, program, folder, say)
+            if missing:
+                _forget_older(folder)
+    for module, folder in places:
+        found = {program.name: folder / program.name for program in module.programs} | found
+    return found
+
+
+def _assets() -> dict[str, Path]:
+    """The programs that the user has: envtest's folder, where there is one."""
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if not folder:
+        return {}
+    return {p.name: p for p in Path(folder).iterdir() if p.is_file() and os.access(p, os.X_OK)}
+
+
+def _places(level: Level) -> list[tuple[Module, Path]]:
+    go = shutil.which("go")
+    if go is None:
+        # Only a user whose own folder has everything gets by without Go.
+        return [(module, Path("no-go")) for module in modules(level)]
+    version = subprocess.run(
+        [go, "env", "GOVERSION", "GOOS", "GOARCH"], capture_output=True, text=True, check=True
+    ).stdout
+    return [(module, _place(module, version)) for module in modules(level)]
+
+
+def _place(module: Module, version: str) -> Path:
+    key = hashlib.sha256()
+    for part in sorted((_SOURCES / module.folder).glob("*")):
+        key.update(part.read_bytes())
+    key.update(repr((version, _FLAGS, module.programs)).encode())
+    return cache() / f"{module.folder}-{key.hexdigest()[:20]}"
+
+
+def _missing(module: Module, folder: Path, found: Mapping[str, Path]) -> list[Program]:
+    return [p for p in module.programs if p.name not in found and not (folder / p.name).exists()]
+
+
+@contextmanager
+def _one_builder(needed: bool, say: Say) -> Iterator[None]:
+    if not needed:
+        yield
+        return
+    if shutil.which("go") is None:
+        raise ClusterUnavailable(
+            "the test cluster is built with Go, which is not on PATH; see https://go.dev/doc/install"
+        )
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is building; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(module: Module, program: Program, folder: Path, say: Say) -> None:
+    target = folder / program.name
+    if target.exists():  # by whom we waited for
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{program.name}.{os.getpid()}.part")
+    log = target.with_name(f".{program.name}.{os.getpid()}.log")
+    # fmt: off
+    command = [
+        "go", "build", *_FLAGS, "-tags", program.tags, "-ldflags", f"-s -w {program.ldflags}",
+        "-o", str(part), program.package,
+    ]
+    # fmt: on
+    began = time.monotonic()
+    with log.open("w") as output:
+        builder = subprocess.Popen(
+            command,
+            cwd=_SOURCES / module.folder,
+            env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while True:
+                try:
+                    code = builder.wait(_HEARTBEAT)
+                    break
+                except subprocess.TimeoutExpired:
+                    say(f"still building {program.name}, {time.monotonic() - began:.0f} s")
+        except BaseException:
+            builder.kill()
+            builder.wait()
+            raise
+    if code != 0:
+        tail = "\n".join(log.read_text().splitlines()[-20:])
+        raise ClusterFailed(f"{' '.join(command)} in {module.folder}: exit {code}\n{tail}")
+    log.unlink()
+    part.rename(target)
+    say(f"built {program.name}, {time.monotonic() - began:.0f} s")
+
+
+def _forget_older(folder: Path) -> None:
+    module = folder.name.rpartition("-")[0]
+    for other in cache().glob(f"{module}-*"):
+        newest = max((p.stat().st_atime for p in other.iterdir()), default=0.0)
+        if other != folder and newest < time.time() - _FORGET:
+            shutil.rmtree(other, ignore_errors=True)

@@ -1,0 +1,214 @@
+"""Clusters as pytest fixtures; ``tests/conftest.py`` makes them known to every test.
+
+- ``control_plane``: a `Cluster`, shared by all tests and all workers of a session.
+- ``namespace``: a `Namespace` of the test's own in it.
+- ``node_cluster``: a `NodeCluster`, on which pods run; shared likewise.
+- ``node_namespace``: a `Namespace` of the test's own in that.
+- ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
+
+Where this machine cannot have one (no Go, not root) the tests are skipped with the reason, and in
+CI they fail. Binaries are built before the first test, never within one, whose time is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.cluster import lease
+from tests.cluster.api import ApiError, Object
+from tests.cluster.build import programs
+from tests.cluster.cluster import Cluster, NodeCluster
+from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.cluster.recipes import Level
+
+_FIXTURES: dict[str, Level] = {
+    "control_plane": "control-plane",
+    "own_control_plane": "control-plane",
+    "node_cluster": "node",
+    "own_node_cluster": "node",
+}
+C = TypeVar("C", bound=Cluster)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace that only this test uses."""
+
+    cluster: Cluster
+    name: str
+
+    def kubectl(self, *arguments: str, given: str | Object | None = None) -> str:
+        return self.cluster.kubectl("--namespace", self.name, *arguments, given=given)
+
+    @property
+    def jobs(self) -> str:
+        """The path of its Jobs, for ``cluster.api``."""
+        return f"/apis/batch/v1/namespaces/{self.name}/jobs"
+
+    @property
+    def pods(self) -> str:
+        return f"/api/v1/namespaces/{self.name}/pods"
+
+    def story(self) -> str:
+        """What is in it and what happened there, for the report of a failed test."""
+        objects = self.kubectl("get", "jobs,pods", "--output=wide")
+        return f"{objects}\n{self.kubectl('events')}"
+
+
+# -- pytest's hooks ------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a cluster, so that ``-m 'not cluster'`` leaves it out."""
+    for item in items:
+        needed = {
+            _FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES
+        }
+        if needed:
+            item.add_marker("cluster")
+        if "node" in needed:
+            item.add_marker("node")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the chosen tests need; what cannot be built is said by the fixture."""
+    if session.config.option.collectonly:
+        return
+    needed: set[Level] = {
+        "node" if i.get_closest_marker("node") else "control-plane"
+        for i in session.items
+        if i.get_closest_marker("cluster")
+    }
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        for level in sorted(needed):
+            try:
+                _possible(level)
+                programs(level)
+            except ClusterUnavailable:
+                continue
+            except ClusterFailed as error:
+                pytest.exit(str(error), returncode=1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test's report says what its namespace looked like and where the logs are."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for used in getattr(item, "funcargs", {}).values():
+            if isinstance(used, Namespace):
+                report.sections.append((f"namespace {used.name}", _try(used.story)))
+            if isinstance(used, Cluster):
+                report.sections.append(("cluster", f"logs are in {used.folder / 'logs'}"))
+    return report
+
+
+def _try(tell: Callable[[], str]) -> str:
+    try:
+        return tell()
+    except (AssertionError, OSError) as error:  # the cluster may be what failed
+        return repr(error)
+
+
+# -- fixtures ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A control plane that all tests share: leave alone what is not in your namespace."""
+    with _held("control-plane", lease.control_plane(_shared(request, "control-plane"))) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def node_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
+    """A cluster with a node that all tests share: leave alone what is not in your namespace."""
+    with _held("node", lease.node(_shared(request, "node"))) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_control_plane(tmp_path: Path) -> Iterator[Cluster]:
+    """A control plane that this test may stop, freeze and break; with an audit log."""
+    with _held("control-plane", lease.control_plane(tmp_path / "c", audit=True)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_node_cluster(tmp_path: Path) -> Iterator[NodeCluster]:
+    """A cluster with a node that this test may stop, freeze and break; with an audit log."""
+    with _held("node", lease.node(tmp_path / "c", audit=True)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest, control_plane: Cluster) -> Iterator[Namespace]:
+    """A namespace of ``control_plane`` that only this test uses."""
+    with _namespace(request, control_plane) as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def node_namespace(
+    request: pytest.FixtureRequest, node_cluster: NodeCluster
+) -> Iterator[Namespace]:
+    """A namespace of ``node_cluster`` that only this test uses."""
+    with _namespace(request, node_cluster) as namespace:
+        yield namespace
+
+
+def _shared(request: pytest.FixtureRequest, name: str) -> Path:
+    """One folder for all workers of this session."""
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    base = factory.getbasetemp()
+    worker = hasattr(request.config, "workerinput")
+    return (base.parent if worker else base) / name
+
+
+@contextmanager
+def _held(level: Level, cluster: AbstractContextManager[C]) -> Iterator[C]:
+    try:
+        _possible(level)
+        held = cluster.__enter__()
+    except ClusterUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    try:
+        yield held
+    finally:
+        cluster.__exit__(None, None, None)
+
+
+def _possible(level: Level) -> None:
+    if level == "node":
+        from tests.cluster.machine import check
+
+        check()
+
+
+@contextmanager
+def _namespace(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Namespace]:
+    """Named after the test, for whoever looks, and unlike any other."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    name = f"{words[:40].strip('-')}-{secrets.token_hex(4)}"
+    cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield Namespace(cluster, name)
+    try:
+        # In the background: it is done before the cluster goes, or goes with it.
+        cluster.api.delete(f"/api/v1/namespaces/{name}")
+    except ApiError as error:
+        if error.status not in {404, 409}:  # the test removed it
+            raise

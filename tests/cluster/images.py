@@ -1,0 +1,200 @@
+"""Images made from files of this machine, as nothing can be pulled here: one layer, one manifest.
+
+Programs bring the shared libraries that ``ldd`` names; the Python image is the interpreter that
+runs the tests. Layers are not compressed: they travel over loopback, and tar alone is fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.cluster.machine import tool
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+#: Of the standard library, what no script in a test pod asks for.
+_LEFT_OUT = {"__pycache__", "ensurepip", "idlelib", "site-packages", "test", "tests", "tkinter"}
+
+
+@dataclass
+class Image:
+    """Files at their paths in the image, and how it starts."""
+
+    command: tuple[str, ...] = ("sh",)
+    entrypoint: tuple[str, ...] = ()
+    workdir: str = "/"
+    user: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._buffer = io.BytesIO()
+        self._tar = tarfile.open(fileobj=self._buffer, mode="w")  # noqa: SIM115
+        self._there: set[str] = set()
+
+    def folder(self, path: str, mode: int = 0o755, owner: int = 0) -> None:
+        for parent in (*reversed(Path(path.lstrip("/")).parents), Path(path.lstrip("/"))):
+            name = str(parent)
+            if name != "." and name not in self._there:
+                last = parent == Path(path.lstrip("/"))
+                self._add(name, tarfile.DIRTYPE, mode if last else 0o755, owner if last else 0)
+
+    def text(self, path: str, text: str, mode: int = 0o644, owner: int = 0) -> None:
+        self._file(path, text.encode(), mode, owner)
+
+    def link(self, path: str, target: str) -> None:
+        self.folder(str(Path(path).parent))
+        self._add(path.lstrip("/"), tarfile.SYMTYPE, 0o777, 0, link=target)
+
+    def file(self, path: str, source: Path | str) -> None:
+        """A copy of ``source``, with its mode, that set-uid is a part of."""
+        source = Path(source)
+        self._file(path, source.read_bytes(), source.stat().st_mode & 0o7777, 0)
+
+    def program(self, path: str, source: Path | str) -> None:
+        """``source`` and the libraries it is linked with, at the paths where it looks for them."""
+        self.file(path, source)
+        self.libraries([source])
+
+    def libraries(self, programs: Iterable[Path | str]) -> None:
+        for program in programs:
+            listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+            for library in re.findall(r"(/\S+) \(0x", listed.stdout):
+                if library.lstrip("/") not in self._there:
+                    self.file(library, library)
+
+    def busybox(self) -> Image:
+        """A shell with its tools, a home and users."""
+        box = tool("busybox")
+        self.file("/bin/busybox", box)
+        names = subprocess.run([box, "--list"], capture_output=True, text=True, check=True).stdout
+        for name in names.split():
+            if name != "busybox":
+                self.link(f"/bin/{name}", "busybox")
+        self.folder("/tmp", 0o1777)
+        self.folder("/root", 0o700)
+        self.folder("/home/user", 0o755, owner=1000)
+        self.text(
+            "/etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
+        )
+        self.text("/etc/group", "root:x:0:\nuser:x:1000:\n")
+        self.text("/etc/nsswitch.conf", "hosts: files dns\n")
+        self.folder("/usr/bin")
+        self.link("/usr/bin/env", "/bin/busybox")
+        return self
+
+    def python(self) -> Image:
+        """The interpreter that runs the tests, as ``python3`` and ``python``."""
+        paths = sysconfig.get_paths(
+            vars={"base": sys.base_prefix, "installed_base": sys.base_prefix}
+        )
+        binary = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+        self.program(str(binary), binary)
+        library = Path(paths["stdlib"])
+        native = []
+        for source in sorted(library.rglob("*")):
+            parts = set(source.relative_to(library).parts)
+            if source.is_file() and not parts & _LEFT_OUT and source.suffix != ".a":
+                self.file(str(source), source)
+                if source.suffix == ".so":
+                    native.append(source)
+        self.libraries(native)
+        # Loaded by name, so no program lists it.
+        self.folder("/usr/local/bin")
+        for name in ("python", "python3"):
+            self.link(f"/usr/local/bin/{name}", str(binary))
+        return self
+
+    # -- as the registry wants it ------------------------------------------------------------
+
+    def push(self, registry: str, name: str, tag: str = "latest") -> str:
+        """Push it to ``registry`` (host:port); the reference by digest comes back."""
+        self._tar.close()
+        layer = self._buffer.getvalue()
+        config = json.dumps(
+            {
+                "architecture": _architecture(),
+                "os": "linux",
+                "created": "1970-01-01T00:00:00Z",
+                "config": {
+                    "Env": [
+                        f"{k}={v}" for k, v in ({"PATH": _PATH} | {**self.environment}).items()
+                    ],
+                    "Entrypoint": list(self.entrypoint) or None,
+                    "Cmd": list(self.command) or None,
+                    "WorkingDir": self.workdir,
+                    "User": self.user,
+                },
+                "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+                "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "tests"}],
+            }
+        ).encode()
+        kind = "application/vnd.oci.image"
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": _MANIFEST,
+                "config": _descriptor(f"{kind}.config.v1+json", config),
+                "layers": [_descriptor(f"{kind}.layer.v1.tar", layer)],
+            }
+        ).encode()
+        connection = http.client.HTTPConnection(registry, timeout=60)
+        try:
+            for blob in (layer, config):
+                place = _send(connection, "POST", f"/v2/{name}/blobs/uploads/", b"")
+                url = urlsplit(place)
+                path = f"{url.path}?{url.query}&digest={_digest(blob)}"
+                _send(connection, "PUT", path, blob, "application/octet-stream")
+            _send(connection, "PUT", f"/v2/{name}/manifests/{tag}", manifest, _MANIFEST)
+        finally:
+            connection.close()
+        return f"{registry}/{name}@{_digest(manifest)}"
+
+    def _file(self, path: str, content: bytes, mode: int, owner: int) -> None:
+        self.folder(str(Path(path).parent))
+        self._add(path.lstrip("/"), tarfile.REGTYPE, mode, owner, content=content)
+
+    def _add(
+        self, name: str, kind: bytes, mode: int, owner: int, link: str = "", content: bytes = b""
+    ) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode, entry.linkname, entry.size = kind, mode, link, len(content)
+        entry.uid = entry.gid = owner
+        self._tar.addfile(entry, io.BytesIO(content))
+        self._there.add(name)
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _descriptor(kind: str, content: bytes) -> Mapping[str, object]:
+    return {"mediaType": kind, "digest": _digest(content), "size": len(content)}
+
+
+def _architecture() -> str:
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _send(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes, kind: str = ""
+) -> str:
+    connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+    response = connection.getresponse()
+    text = response.read()
+    if response.status >= 300:
+        raise OSError(f"{method} {path}: {response.status} {text[:500]!r}")
+    return response.getheader("Location", "")

@@ -1,0 +1,159 @@
+"""The control plane of the tests is a real one, and is gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cluster import lease
+from tests.cluster.api import eventually
+from tests.cluster.build import programs
+from tests.cluster.cluster import Cluster
+from tests.cluster.fixtures import Namespace
+
+
+def job(name: str) -> dict[str, object]:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "none", "command": ["true"]}],
+                }
+            },
+        },
+    }
+
+
+def test_a_job_gets_its_pod_and_takes_it_along(namespace: Namespace) -> None:
+    api = namespace.cluster.api
+    api.create(namespace.jobs, job("work"))
+    pods = eventually(lambda: api.items(namespace.pods), "the Job's pod is there")
+    assert pods[0]["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "work"
+    api.delete(f"{namespace.jobs}/work")
+    eventually(lambda: not api.items(namespace.pods), "the pod goes with its Job")
+
+
+def test_a_succeeded_pod_completes_its_job(namespace: Namespace) -> None:
+    api = namespace.cluster.api
+    api.create(namespace.jobs, job("work"))
+    pod = eventually(lambda: api.items(namespace.pods), "the Job's pod is there")[0]
+    path = f"{namespace.pods}/{pod['metadata']['name']}/status"
+    api.request("PATCH", path, {"status": {"phase": "Succeeded"}})
+    eventually(
+        lambda: api.get(f"{namespace.jobs}/work")["status"].get("succeeded"),
+        "the Job counts its pod",
+    )
+
+
+@pytest.fixture
+def other_namespace(request: pytest.FixtureRequest, namespace: Namespace) -> Namespace:
+    name = f"{namespace.name}-2"
+    namespace.cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    path = f"/api/v1/namespaces/{name}"
+    request.addfinalizer(lambda: namespace.cluster.api.delete(path))  # noqa: PT021
+    return Namespace(namespace.cluster, name)
+
+
+def test_two_namespaces_are_apart(namespace: Namespace, other_namespace: Namespace) -> None:
+    api = namespace.cluster.api
+    api.create(namespace.jobs, job("work"))
+    assert [item["metadata"]["name"] for item in api.items(namespace.jobs)] == ["work"]
+    assert api.items(other_namespace.jobs) == []
+    api.create(other_namespace.jobs, job("work"))  # the same name is no conflict there
+
+
+def test_the_api_server_checks_what_it_is_given(namespace: Namespace) -> None:
+    text = json.dumps(job("work"))
+    assert "created (server dry run)" in namespace.kubectl(
+        "create", "--dry-run=server", "--filename=-", given=text
+    )
+
+
+def test_etcd_can_be_killed_and_comes_back_with_what_it_knew(own_control_plane: Cluster) -> None:
+    api = own_control_plane.api
+    api.create("/api/v1/namespaces", {"metadata": {"name": "kept"}})
+    own_control_plane.kill("etcd")
+    eventually(lambda: not api.answers(), "the API server says that it is not ready")
+    own_control_plane.start("etcd")
+    eventually(api.answers, "the API server is ready again")
+    assert api.find("/api/v1/namespaces/kept") is not None
+
+
+def test_requests_can_be_counted(own_control_plane: Cluster) -> None:
+    own_control_plane.api.get("/api/v1/namespaces/default")
+    log = own_control_plane.folder / "logs" / "audit.log"
+    asked = [json.loads(line) for line in log.read_text().splitlines()]
+    mine = [a for a in asked if a["user"]["username"] == "admin" and a["verb"] == "get"]
+    assert any(a["requestURI"] == "/api/v1/namespaces/default" for a in mine)
+
+
+def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with lease.control_plane(folder) as first:
+        with lease.control_plane(folder) as second:
+            assert second.pids() == first.pids()
+        assert first.api.answers()  # the other went, the cluster did not
+    assert processes_of(folder) == []
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from tests.cluster import lease
+with lease.control_plane(Path(sys.argv[1])) as cluster:
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_test_process_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "up\n"
+        assert processes_of(folder)
+        holder.kill()
+    eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
+
+
+def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with lease.control_plane(folder):
+        keeper = next(p for p in processes_of(folder) if "tests.cluster.keeper" in p.cmdline())
+        os.kill(keeper.pid, signal.SIGKILL)
+        eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
+
+
+def test_a_second_build_finds_everything() -> None:
+    said: list[str] = []
+    programs("control-plane", said.append)
+    assert said == []
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Those that have the folder on their command line, but for us and the test's own."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            line = process.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if "-c" not in line[:2] and any(str(folder) in part for part in line):
+            found.append(process)
+    return found
