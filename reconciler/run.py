@@ -82,11 +82,13 @@ class FailureClass(enum.StrEnum):
     """Whose fault a failure is: it decides whether it is remembered or retried.
 
     COMMAND: the user's command (or build) failed, timed out or is not there; remembered.
-    INFRASTRUCTURE: anything else; retried by the daemon with backoff.
+    INFRASTRUCTURE: anything else; retried by the daemon with backoff, a bounded number of times.
+    UNAVAILABLE: the engine could not be asked, or had no room; retried for as long as it takes.
     """
 
     COMMAND = "Command"
     INFRASTRUCTURE = "Infrastructure"
+    UNAVAILABLE = "Unavailable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

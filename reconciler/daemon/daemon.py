@@ -376,7 +376,10 @@ class Daemon:
 
 
 def _refused(spec: RunSpec, error: EngineError) -> Run:
-    """A creation that an engine refused, as the failure it is: of the manifest, or of the day."""
+    """A creation that an engine refused, as the failure it is: of the manifest, or of the day.
+
+    The latter is tried again for as long as it takes: nothing has run that could be given up.
+    """
     return Run(
         name=spec.name,
         task=spec.task,
@@ -387,5 +390,5 @@ def _refused(spec: RunSpec, error: EngineError) -> Run:
         phase=RunPhase.FAILED,
         finished=datetime.now(UTC),
         reason=str(error),
-        failure=FailureClass.COMMAND if error.permanent else FailureClass.INFRASTRUCTURE,
+        failure=FailureClass.COMMAND if error.permanent else FailureClass.UNAVAILABLE,
     )

@@ -236,7 +236,8 @@ class _Deciding:
             return answer.wait(failure.reason, phase=TaskPhase.FAILED)
         at = failure.at + timedelta(seconds=failure.retry_delay)
         if self.situation.now < at:
-            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC ({failure.count} so far)"
+            so_far = f" ({failure.count} so far)" if failure.count else ""
+            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC{so_far}"
             return answer.wait(reason, retry_at=at)
         return None
 

@@ -32,7 +32,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed task under one how. ``count`` is of failures that were not the command's."""
+    """A failed task under one how. ``count`` is of Infrastructure failures."""
 
     key: TaskKey
     how: How
@@ -44,12 +44,15 @@ class Failure:
     @property
     def remembered(self) -> bool:
         """Whether it stays failed until its key or how changes."""
+        if self.kind is FailureClass.UNAVAILABLE:
+            return False
         return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
 
     @property
     def retry_delay(self) -> float:
         """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
-        delay = min(RETRY_FIRST * 2.0 ** (max(self.count, 1) - 1), RETRY_LONGEST)
+        doublings = 0 if self.kind is FailureClass.UNAVAILABLE else max(self.count, 1) - 1
+        delay = min(RETRY_FIRST * 2.0**doublings, RETRY_LONGEST)
         return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
 
 

@@ -1,0 +1,259 @@
+"""The engine as the daemon holds it: two caches to look at, three calls to make.
+
+Nothing is kept but what the API server says, so that a restart forgets nothing. Every call may be
+made again: a creation that finds its own Job adopts it, a deletion names the UID it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
+from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
+from reconciler.engines.kubernetes.objects import Job, Pod
+from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, view
+from reconciler.engines.kubernetes.pods import job_of
+from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.types import GROUP, JSON, TaskKey
+
+log = structlog.get_logger(__name__)
+
+#: What a run is as objects, its Job among them.
+Render = Callable[[RunSpec], list[dict[str, JSON]]]
+#: What images a registry has, by key.
+FindImages = Callable[[Iterable[Wanted]], Awaitable[Mapping[TaskKey, Result]]]
+#: Seconds that the first lists are waited for before a start is given up.
+START_TIMEOUT = 60.0
+
+_COLLECTIONS = {
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
+    "Service": "/api/v1/namespaces/{}/services",
+    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "PersistentVolume": "/api/v1/persistentvolumes",
+}
+
+
+@dataclass(slots=True)
+class _View:
+    """The runs as of one state of the caches."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    stale: bool = True
+
+
+class KubernetesEngine:
+    """Runs as Jobs of one cluster.
+
+    ``namespaces`` is where Jobs are looked for; empty is everywhere. ``may_write`` is asked
+    before every change; a daemon that does not lead any more changes nothing.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        instance: str,
+        render: Render,
+        find_images: FindImages,
+        namespaces: tuple[str, ...] = (),
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._api = api
+        self._instance = instance
+        self._render = render
+        self._find_images = find_images
+        self._may_write = may_write
+        self._changed: Callable[[], None] = lambda: None
+        selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
+        places = namespaces or (None,)
+        self._jobs = [
+            Cache(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
+            for place in places
+        ]
+        self._pods = [
+            Cache(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
+            for place in places
+        ]
+        self._view = _View()
+        self._deleted: set[str] = set()
+        self._ignored: set[str] = set()
+        self._watches: list[asyncio.Task[None]] = []
+
+    @property
+    def capacity(self) -> Capacity:
+        """Containers, and as many GPUs as the cluster's autoscaler will bring."""
+        return Capacity(containers=True)
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        """List and watch; returns once everything was listed. Raises EngineError."""
+        self._changed = changed
+        caches: list[Cache[Job] | Cache[Pod]] = [*self._jobs, *self._pods]
+        # Asked once where an error is the caller's to see; from then on it is retried for ever.
+        await asyncio.gather(*(cache.check() for cache in caches))
+        self._watches = [asyncio.create_task(cache.run()) for cache in caches]
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                for cache in caches:
+                    await cache.synced.wait()
+        except TimeoutError as error:
+            await self.stop()
+            raise EngineError("the cluster's Jobs and Pods could not be listed") from error
+        log.info("the cluster is watched", runs=len(self.runs()))
+
+    async def stop(self) -> None:
+        """Stop watching. Jobs go on; a later daemon adopts them."""
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        await self._api.close()
+
+    def runs(self) -> Mapping[str, Run]:
+        """Every run of this instance by name, from memory."""
+        if self._view.stale:
+            self._view = _View(self._look(), stale=False)
+        return self._view.runs
+
+    async def create(self, spec: RunSpec) -> None:
+        """Create the run's objects, its Job last, or adopt the Job. Raises EngineError."""
+        self._must_lead()
+        objects = self._render(spec)
+        for rendered in sorted(objects, key=_is_job):
+            if _is_job(rendered):
+                await self._create_job(spec, rendered)
+            else:
+                await self._create_other(rendered)
+
+    async def delete(self, name: str) -> None:
+        """Delete the Job, and in the background its pods. Raises EngineError."""
+        job = self._job(name)
+        if job is None or job.metadata.deletion_timestamp is not None:
+            return
+        self._must_lead()
+        meta = job.metadata
+        options: dict[str, JSON] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": meta.uid},
+        }
+        with contextlib.suppress(NotFound, Conflict):  # it is gone, or another has its name
+            await self._api.delete(JOBS.path(meta.namespace, meta.name), options)
+        self._deleted.add(meta.uid)
+        self._noticed()
+
+    async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
+        """Images that the registry has. Artifacts are found by the Jobs that would make them."""
+        return await self._find_images(wanted)
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def _noticed(self) -> None:
+        self._view.stale = True
+        self._changed()
+
+    def _look(self) -> dict[str, Run]:
+        pods: dict[tuple[str, str], list[Pod]] = defaultdict(list)
+        for cache in self._pods:
+            for pod in cache:
+                pods[pod.metadata.namespace, job_of(pod)].append(pod)
+        runs = {}
+        uids = set()
+        for jobs in self._jobs:
+            for job in jobs:
+                meta = job.metadata
+                uids.add(meta.uid)
+                run = view(
+                    job,
+                    pods.pop((meta.namespace, meta.name), []),
+                    deleting=meta.uid in self._deleted,
+                )
+                if run is None:
+                    self._ignore(job)
+                else:
+                    runs[run.name] = run
+        self._deleted &= uids
+        for (_, name), left in pods.items():
+            if (run := orphan(left, name)) is not None:
+                runs[run.name] = run
+        return runs
+
+    def _ignore(self, job: Job) -> None:
+        """Say once of a Job with our label that it is not one this engine has made."""
+        if job.metadata.uid not in self._ignored:
+            self._ignored.add(job.metadata.uid)
+            log.warning(
+                "a Job with this instance's label lacks others, and is left alone",
+                job=f"{job.metadata.namespace}/{job.metadata.name}",
+            )
+
+    def _job(self, name: str) -> Job | None:
+        found = (job for cache in self._jobs for job in cache if job.metadata.name == name)
+        return next((job for job in found if identity(job.metadata, name)), None)
+
+    # -- creating --------------------------------------------------------------------------
+
+    def _must_lead(self) -> None:
+        if not self._may_write():
+            raise EngineError("this replica does not lead any more")
+
+    async def _create_other(self, rendered: dict[str, JSON]) -> None:
+        """Whatever a Job needs beside it; one that is there already serves."""
+        with contextlib.suppress(Conflict):
+            await self._api.create(_collection(rendered), rendered)
+
+    async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> None:
+        path = _collection(rendered)
+        try:
+            data = await self._api.create(path, rendered)
+        except Conflict:
+            data = await self._adopt(spec, f"{path}/{spec.name}")
+        except Rejected as error:
+            raise EngineError(f"the API server refuses it: {error}", permanent=True) from error
+        except NotFound as error:
+            raise EngineError(f"there is no namespace {spec.namespace}; make it first") from error
+        self._learn(spec.namespace, data)
+
+    async def _adopt(self, spec: RunSpec, path: str) -> bytes:
+        """The Job of that name, if it is what would have been created. Raises EngineError."""
+        try:
+            data = await self._api.get(path)
+        except NotFound as error:
+            raise EngineError(f"the Job {spec.name} has just been deleted") from error
+        meta = json.loads(data)["metadata"]
+        labels = meta.get("labels", {})
+        wanted = {MANAGED_BY: "reconciler", f"{GROUP}/instance": self._instance}
+        wanted |= {f"{GROUP}/task": spec.task.value, f"{GROUP}/key": spec.key}
+        different = [name for name, value in wanted.items() if labels.get(name) != value]
+        if different:
+            raise EngineError(
+                f"a Job {spec.namespace}/{spec.name} is there that is not this run's "
+                f"({', '.join(different)} differs); it is left alone"
+            )
+        if meta.get("deletionTimestamp"):
+            raise EngineError(f"an earlier Job {spec.name} is still being deleted")
+        log.info("job adopted", run=spec.name)
+        return data
+
+    def _learn(self, namespace: str, data: bytes) -> None:
+        for cache in self._jobs:
+            if cache.namespace in (None, namespace):
+                cache.learn(data)
+
+
+def _is_job(rendered: Mapping[str, JSON]) -> bool:
+    return rendered["kind"] == "Job"
+
+
+def _collection(rendered: Mapping[str, JSON]) -> str:
+    metadata = rendered["metadata"]
+    assert isinstance(metadata, dict)  # as it was rendered
+    return _COLLECTIONS[str(rendered["kind"])].format(metadata.get("namespace"))

@@ -1,0 +1,184 @@
+"""Which replica leads: a Lease that the leader renews.
+
+The kubernetes package's own election keeps its record in an annotation and tells nobody how long
+it still holds. Here everything that is written asks :attr:`Leadership.leads` first, which is false
+as soon as the lease *may* have gone to another: by this process's clock, counted from before the
+last renewal was sent. A process that was stopped for longer than the lease therefore writes nothing
+when it wakes. What slips through in the instant between the question and the write is
+harmless: names are content, deletions carry UIDs.
+
+The number of changes of hand (``leaseTransitions``) is the epoch; status commits carry it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
+from reconciler.engines.kubernetes.objects import Metadata
+from reconciler.types import JSON
+
+log = structlog.get_logger(__name__)
+
+#: The leader stops writing this share of the lease before another may take it: no two clocks
+#: run at the same rate.
+MARGIN = 0.2
+#: The lease is renewed so many times in its duration.
+RENEWALS = 5
+
+
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Of a coordination.k8s.io/v1 Lease."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(msgspec.Struct, frozen=True, rename="camel"):
+    """What stands on the server."""
+
+    metadata: Metadata
+    spec: LeaseSpec = LeaseSpec()
+
+
+class Leadership:
+    """One candidate for one Lease. ``duration`` is in seconds, of at least one."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        namespace: str,
+        name: str,
+        holder: str,
+        duration: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._namespace = namespace
+        self._name = name
+        self._holder = holder
+        self._duration = max(1, round(duration))
+        self._clock = clock
+        self._until = 0.0
+        self._seen = ("", 0.0)
+        self.epoch = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether nobody else can hold the lease now."""
+        return self._clock() < self._until
+
+    async def acquire(self) -> None:
+        """Wait until this candidate leads."""
+        while True:
+            if await self._try():
+                break
+            jitter = 0.75 + random.random() / 2  # noqa: S311 -- not a secret
+            await asyncio.sleep(self._duration / RENEWALS * jitter)
+        log.info("leading", lease=self._name, epoch=self.epoch)
+
+    async def keep(self) -> None:
+        """Renew until that fails for so long that the lease is lost; then return."""
+        while self.leads:
+            await asyncio.sleep(self._duration / RENEWALS)
+            if not await self._try() and not self.leads:
+                break
+        log.warning("not leading any more", lease=self._name, epoch=self.epoch)
+
+    async def release(self) -> None:
+        """Let the next one take it without waiting. Failing to is harmless."""
+        if not self.leads:
+            return
+        self._until = 0.0
+        try:
+            lease = await self._read()
+            if lease is not None and lease.spec.holder_identity == self._holder:
+                await self._write(lease, holder="", transitions=self.epoch)
+        except ApiError as error:
+            log.info("the lease could not be released; it runs out", error=str(error))
+
+    async def _try(self) -> bool:
+        """Take or renew the lease if it is free or ours. Nothing is raised: it is tried again."""
+        before = self._clock()
+        try:
+            lease = await self._read()
+            if lease is None:
+                await self._create()
+                epoch = 0
+            elif lease.spec.holder_identity == self._holder and self.leads:
+                epoch = self.epoch
+                await self._write(lease, holder=self._holder, transitions=epoch)
+            elif self._is_free(lease):
+                epoch = (lease.spec.lease_transitions or 0) + 1
+                await self._write(lease, holder=self._holder, transitions=epoch)
+            else:
+                self._until = 0.0
+                return False
+        except Conflict:
+            return False  # another was quicker, or it changed between reading and writing
+        except ApiError as error:
+            log.warning("the lease cannot be reached", lease=self._name, error=str(error))
+            return False
+        self.epoch = epoch
+        self._until = before + self._duration * (1 - MARGIN)
+        return True
+
+    def _is_free(self, lease: Lease) -> bool:
+        """Released, or unchanged for its whole duration by *this* clock; no two are compared."""
+        version = lease.metadata.resource_version
+        now = self._clock()
+        if version != self._seen[0]:
+            self._seen = (version, now)
+        duration = lease.spec.lease_duration_seconds or self._duration
+        return not lease.spec.holder_identity or now - self._seen[1] > duration
+
+    async def _read(self) -> Lease | None:
+        try:
+            data = await self._api.get(f"{self._collection}/{self._name}")
+        except NotFound:
+            return None
+        return msgspec.json.decode(data, type=Lease)
+
+    async def _create(self) -> None:
+        now = _now()
+        spec = LeaseSpec(self._holder, self._duration, now, now, 0)
+        await self._api.create(self._collection, self._object(None, spec))
+
+    async def _write(self, lease: Lease, *, holder: str, transitions: int) -> None:
+        now = _now()
+        same = lease.spec.holder_identity == holder
+        acquired = lease.spec.acquire_time if same else now
+        spec = LeaseSpec(holder, self._duration, acquired, now, transitions)
+        await self._api.replace(
+            f"{self._collection}/{self._name}",
+            self._object(lease.metadata.resource_version, spec),
+        )
+
+    def _object(self, version: str | None, spec: LeaseSpec) -> dict[str, JSON]:
+        metadata: dict[str, JSON] = {"name": self._name, "namespace": self._namespace}
+        if version is not None:
+            metadata["resourceVersion"] = version
+        built: dict[str, JSON] = msgspec.to_builtins(spec)
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": built,
+        }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

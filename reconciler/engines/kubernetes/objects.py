@@ -1,0 +1,166 @@
+"""The fields of Kubernetes objects that are read, and no others.
+
+Decoding a whole Job into the client library's models takes 300 times as long as this; at
+10,000 Jobs that is the difference between a relist that is noticed and one that is not.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
+    """Whom the garbage collector takes an object away with."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Of every object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    owner_references: list[OwnerReference] = msgspec.field(default_factory=list)
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a Job or a Pod."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class JobSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """How many pods, and whether it waits for its queue."""
+
+    suspend: bool = False
+    completions: int | None = None
+
+
+class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What the Job controller has counted."""
+
+    active: int = 0
+    failed: int = 0
+    succeeded: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    conditions: list[Condition] = msgspec.field(default_factory=list)
+
+
+class Job(msgspec.Struct, frozen=True, rename="camel"):
+    """A run."""
+
+    metadata: Metadata
+    spec: JobSpec = JobSpec()
+    status: JobStatus = JobStatus()
+
+
+class Waiting(msgspec.Struct, frozen=True, rename="camel"):
+    """A container that has not started."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(msgspec.Struct, frozen=True, rename="camel"):
+    """A container that has."""
+
+    started_at: datetime | None = None
+
+
+class Terminated(msgspec.Struct, frozen=True, rename="camel"):
+    """A container that has ended."""
+
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(msgspec.Struct, frozen=True, rename="camel"):
+    """Exactly one of them is set."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """One container; ``last_state`` is before its newest restart."""
+
+    name: str = ""
+    image: str = ""
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Where it is, and for how long it may be."""
+
+    node_name: str = ""
+    active_deadline_seconds: int | None = None
+
+
+class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What the scheduler and the kubelet say."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    start_time: datetime | None = None
+    conditions: list[Condition] = msgspec.field(default_factory=list)
+    init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+    container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+
+
+class Pod(msgspec.Struct, frozen=True, rename="camel"):
+    """An attempt of a run, or one rank of it."""
+
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    def is_over(self) -> bool:
+        """Whether no container of it can be running."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+
+class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a page of a list."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
+    """Of an error."""
+
+    name: str = ""
+    kind: str = ""
+    retry_after_seconds: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, rename="camel"):
+    """How the API server answers when it does not do what was asked."""
+
+    reason: str = ""
+    message: str = ""
+    code: int = 0
+    details: StatusDetails | None = None

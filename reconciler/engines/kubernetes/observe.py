@@ -1,0 +1,164 @@
+"""A Job and its Pods, as the run that they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.engines.kubernetes.objects import Job, Metadata, Pod
+from reconciler.engines.kubernetes.pods import (
+    JOB_INDEX,
+    age,
+    condition,
+    failure,
+    finished_at,
+    has_started,
+    is_running,
+    one_line,
+    started_at,
+    stuck,
+    terminated,
+    termination,
+)
+from reconciler.run import FailureClass, Result, Run, RunPhase
+from reconciler.types import GROUP, How, Intent, Kind, ObjectRef, TaskKey, TaskKind
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a Job or Pod of ours says it is, by its labels and annotations."""
+
+    run: str
+    task: TaskKind
+    key: TaskKey
+    how: How
+    intent: Intent
+    object: ObjectRef | None
+    output: str | None
+    image: str | None
+    gpus: int
+
+
+def identity(metadata: Metadata, run: str) -> Identity | None:
+    """Whose a Job or Pod is; None if labels are missing or wrong: then it is not ours to touch."""
+    labels, notes = metadata.labels, metadata.annotations
+    try:
+        task = TaskKind(labels[f"{GROUP}/task"])
+        key = TaskKey(labels[f"{GROUP}/key"])
+        how = How(notes[f"{GROUP}/how"])
+        intent = Intent(notes[f"{GROUP}/intent"])
+        of = (
+            None
+            if task is TaskKind.BUILD
+            else ObjectRef(
+                Kind(labels[f"{GROUP}/kind"]), metadata.namespace, labels[f"{GROUP}/name"]
+            )
+        )
+        gpus = int(notes.get(f"{GROUP}/gpus", "0"))
+    except (KeyError, ValueError):
+        return None
+    output, image = notes.get(f"{GROUP}/output"), notes.get(f"{GROUP}/image")
+    return Identity(run, task, key, how, intent, of, output, image, gpus)
+
+
+def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None:
+    """The run that a Job is; None if it is not one of ours.
+
+    ``deleting``: its deletion was asked for and is not seen yet.
+    """
+    who = identity(job.metadata, job.metadata.name)
+    if who is None:
+        return None
+    pods = sorted(pods, key=age)
+    ended = condition(job.status.conditions, "Complete", "Failed")
+    told = [t for t in map(termination, pods) if t is not None]
+    attempts = max([sum(1 for pod in pods if has_started(pod)), *(t.attempt for t in told)])
+    run = replace(
+        _run(who),
+        attempts=attempts,
+        created=job.metadata.creation_timestamp,
+        started=min((at for pod in pods if (at := started_at(pod))), default=None),
+        deleting=deleting or job.metadata.deletion_timestamp is not None,
+    )
+    if ended is None:
+        return _live(job, pods, run)
+    finished = job.status.completion_time or finished_at(pods) or ended.last_transition_time
+    if ended.type == "Complete":
+        result = _result(who, pods)
+        if result is not None:
+            return replace(run, phase=RunPhase.SUCCEEDED, finished=finished, result=result)
+        reason = "the build has ended, but its pod, which knew the image's digest, is gone"
+        kind = FailureClass.INFRASTRUCTURE
+    else:
+        kind, reason = failure(pods, ended)
+    return replace(run, phase=RunPhase.FAILED, finished=finished, failure=kind, reason=reason)
+
+
+def orphan(pods: Sequence[Pod], run: str) -> Run | None:
+    """A run whose Job was deleted while pods of it are still running; None if none are."""
+    left = [pod for pod in pods if not pod.is_over()]
+    who = identity(left[0].metadata, run) if left else None
+    if who is None:
+        return None
+    nodes = " and ".join(sorted({pod.spec.node_name for pod in left} - {""}))
+    return replace(
+        _run(who),
+        attempts=len(left),
+        deleting=True,
+        phase=RunPhase.RUNNING,
+        reason=f"its pods are being ended{' on ' + nodes if nodes else ''}",
+    )
+
+
+def _run(who: Identity) -> Run:
+    """All that its labels say of it."""
+    return Run(
+        name=who.run,
+        task=who.task,
+        key=who.key,
+        how=who.how,
+        intent=who.intent,
+        object=who.object,
+        phase=RunPhase.PENDING,
+    )
+
+
+def _live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
+    current = [pod for pod in pods if not pod.is_over()]
+    if job.spec.suspend:
+        return replace(run, phase=RunPhase.PENDING, reason="queued: Kueue has not admitted it yet")
+    if any(is_running(pod) for pod in current):
+        behind = [reason for pod in current if not has_started(pod) and (reason := stuck(pod))]
+        reason = f"running; {behind[0]}" if behind else "running"
+        return replace(run, phase=RunPhase.RUNNING, reason=reason)
+    started = any(has_started(pod) for pod in pods)
+    reasons = [reason for pod in current if (reason := stuck(pod))]
+    failed = [pod for pod in pods if pod.status.phase == "Failed"]
+    reason = reasons[0] if reasons else "its pod is starting"
+    if failed:
+        _, why = failure(failed, None)
+        reason = f"{why}; the next attempt follows" if not reasons else f"{reason}; before: {why}"
+    phase = RunPhase.RUNNING if started else RunPhase.PENDING
+    return replace(run, phase=phase, reason=one_line(reason))
+
+
+def _result(who: Identity, pods: Sequence[Pod]) -> Result | None:
+    """What the run left. Of an artifact the marker has it all, should the pod be gone."""
+    good = [pod for pod in pods if pod.status.phase == "Succeeded"]
+    first = next((pod for pod in good if pod.metadata.labels.get(JOB_INDEX, "0") == "0"), None)
+    if who.task is TaskKind.BUILD:
+        return _image(who, first)
+    told = termination(first) if first is not None else None
+    if told is None:
+        return Result(url=who.output)
+    return Result(url=who.output, metrics=told.metrics, gpu_seconds=told.gpu_seconds)
+
+
+def _image(who: Identity, pod: Pod | None) -> Result | None:
+    ended = terminated(pod) if pod is not None else None
+    digest = ended.message.strip() if ended is not None else ""
+    if who.image is None or not digest.startswith("sha256:") or len(digest) != len("sha256:") + 64:
+        return None
+    return Result(image=f"{who.image}@{digest}")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.run import Result, Run, Wanted
+from reconciler.types import TaskKey
+from tests.cluster.fixtures import Namespace
+from tests.engines.kubernetes.orders import INSTANCE, bare_job
+
+PATIENCE = 60.0
+
+
+async def no_images(wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
+    return {}
+
+
+class Watched:
+    """An engine, and how to wait for what it sees."""
+
+    def __init__(self, engine: KubernetesEngine) -> None:
+        self.engine = engine
+        self.event = asyncio.Event()
+
+    async def until(self, condition: Callable[[Mapping[str, Run]], bool]) -> Mapping[str, Run]:
+        """The runs, once they are so."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition(self.engine.runs()):
+                self.event.clear()
+                await self.event.wait()
+        return self.engine.runs()
+
+
+@asynccontextmanager
+async def engine_at(
+    namespace: Namespace, *, may_write: Callable[[], bool] = lambda: True
+) -> AsyncIterator[Watched]:
+    """An engine that looks at one namespace, for as long as the block."""
+    api = await Api.connect(kubeconfig=str(namespace.cluster.kubeconfig))
+    engine = KubernetesEngine(
+        api,
+        instance=INSTANCE,
+        render=bare_job,
+        find_images=no_images,
+        namespaces=(namespace.name,),
+        may_write=may_write,
+    )
+    watched = Watched(engine)
+    await engine.start(watched.event.set)
+    try:
+        yield watched
+    finally:
+        await engine.stop()
+
+
+@pytest.fixture
+async def watched(namespace: Namespace) -> AsyncIterator[Watched]:
+    async with engine_at(namespace) as watched:
+        yield watched

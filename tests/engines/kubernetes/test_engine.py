@@ -1,0 +1,196 @@
+"""Runs as Jobs, on a real API server and Job controller; the kubelet's part is written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler.run import EngineError, FailureClass, RunPhase
+from reconciler.types import GROUP
+from tests.cluster.api import eventually
+from tests.cluster.fixtures import Namespace
+from tests.engines.kubernetes.conftest import Watched, engine_at
+from tests.engines.kubernetes.orders import bare_job, order, running, terminated
+
+
+def pods(namespace: Namespace, run: str) -> list[Any]:
+    found = namespace.cluster.api.items(namespace.pods)
+    return [p for p in found if p["metadata"]["labels"]["batch.kubernetes.io/job-name"] == run]
+
+
+def kubelet(namespace: Namespace, run: str, status: Any) -> None:
+    """Say of the newest pod of a run what its kubelet would."""
+    pod = eventually(lambda: pods(namespace, run), "the run's pod")[-1]
+    path = f"{namespace.pods}/{pod['metadata']['name']}/status"
+    namespace.cluster.api.request("PATCH", path, {"status": status})
+
+
+async def test_a_run_is_a_job_and_is_followed_to_its_end(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+    run = watched.engine.runs()[spec.name]
+    assert run.phase is RunPhase.PENDING
+    assert (run.key, run.how, run.intent, run.object) == (
+        spec.key,
+        spec.how,
+        spec.intent,
+        spec.object,
+    )
+    kubelet(namespace, spec.name, running())
+    await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
+    kubelet(namespace, spec.name, terminated(0))
+    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.SUCCEEDED)
+    result = runs[spec.name].result
+    assert result is not None
+    assert result.url == spec.output
+
+
+async def test_creating_a_run_again_adopts_it(watched: Watched, namespace: Namespace) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+    await watched.engine.create(spec)
+    assert len(namespace.cluster.api.items(namespace.jobs)) == 1
+    async with engine_at(namespace) as second:
+        assert second.engine.runs().keys() == {spec.name}, "a restart finds it"
+        await second.engine.create(spec)
+    assert len(namespace.cluster.api.items(namespace.jobs)) == 1
+
+
+async def test_somebody_else_s_job_of_that_name_is_left_alone(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    (theirs,) = bare_job(spec)
+    theirs["metadata"]["labels"] = {"app": "theirs"}  # type: ignore[call-overload,index]
+    before = namespace.cluster.api.create(namespace.jobs, theirs)
+    with pytest.raises(EngineError, match="is left alone") as caught:
+        await watched.engine.create(spec)
+    assert not caught.value.permanent
+    await watched.engine.delete(spec.name)
+    after = namespace.cluster.api.get(f"{namespace.jobs}/{spec.name}")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+    pod = eventually(lambda: pods(namespace, spec.name), "the run's pod")[0]
+    # A finalizer keeps the pod, as a kubelet does until its containers have ended.
+    path = f"{namespace.pods}/{pod['metadata']['name']}"
+    finalizers = [*pod["metadata"].get("finalizers", []), "test/keeps"]
+    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": finalizers}})
+    kubelet(namespace, spec.name, running())
+    await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
+
+    await watched.engine.delete(spec.name)
+    assert watched.engine.runs()[spec.name].deleting
+    eventually(
+        lambda: not namespace.cluster.api.items(namespace.jobs) or None, "the Job to be gone"
+    )
+    runs = await watched.until(lambda runs: "are being ended" in runs[spec.name].reason)
+    assert runs[spec.name].live
+    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": None}})
+    await watched.until(lambda runs: spec.name not in runs)
+
+
+async def test_deleting_what_is_not_there_is_nothing(watched: Watched) -> None:
+    await watched.engine.delete("r-nobody-t-000000000000-000000")
+
+
+async def test_a_command_s_failure_is_told_from_the_cluster_s(
+    watched: Watched, namespace: Namespace
+) -> None:
+    mine, theirs = order(namespace.name, "mine"), order(namespace.name, "theirs")
+    for spec in (mine, theirs):
+        await watched.engine.create(spec)
+    kubelet(namespace, mine.name, terminated(137, reason="OOMKilled"))
+    disrupted = {
+        "phase": "Failed",
+        "conditions": [
+            {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint",
+            }
+        ],
+    }
+    kubelet(namespace, theirs.name, disrupted)
+    runs = await watched.until(lambda runs: all(not run.live for run in runs.values()))
+    assert runs[mine.name].failure is FailureClass.COMMAND
+    assert "ran out of memory" in runs[mine.name].reason
+    assert runs[theirs.name].failure is FailureClass.INFRASTRUCTURE
+    assert "NoExecute taint" in runs[theirs.name].reason
+
+
+async def test_a_run_that_cannot_be_scheduled_says_why(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+    # This cluster has no nodes, and its scheduler says so.
+    runs = await watched.until(lambda runs: "no node can take it" in runs[spec.name].reason)
+    assert runs[spec.name].phase is RunPhase.PENDING
+    assert "no nodes available" in runs[spec.name].reason
+
+
+async def test_what_the_api_server_can_never_accept_is_the_manifest_s_fault(
+    namespace: Namespace,
+) -> None:
+    spec = order(namespace.name)
+    async with engine_at(namespace) as watched:
+        watched.engine._render = lambda s: bare_job(s, backoffLimit=-1)
+        with pytest.raises(EngineError, match="backoffLimit") as caught:
+            await watched.engine.create(spec)
+    assert caught.value.permanent
+
+
+async def test_a_missing_namespace_is_said_and_may_come(watched: Watched) -> None:
+    with pytest.raises(EngineError, match="there is no namespace nowhere") as caught:
+        await watched.engine.create(order("nowhere"))
+    assert not caught.value.permanent
+
+
+async def test_a_used_up_quota_is_said_and_may_be_raised(
+    watched: Watched, namespace: Namespace
+) -> None:
+    path = f"/api/v1/namespaces/{namespace.name}/resourcequotas"
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    namespace.cluster.api.create(path, quota)
+    eventually(
+        lambda: namespace.cluster.api.get(f"{path}/none").get("status", {}).get("hard"),
+        "the quota to be in force",
+    )
+    with pytest.raises(EngineError, match="exceeded quota") as caught:
+        await watched.engine.create(order(namespace.name))
+    assert not caught.value.permanent
+
+
+async def test_jobs_without_our_labels_are_not_runs(watched: Watched, namespace: Namespace) -> None:
+    spec = order(namespace.name)
+    (job,) = bare_job(spec)
+    del job["metadata"]["labels"][f"{GROUP}/key"]  # type: ignore[call-overload,index,union-attr]
+    namespace.cluster.api.create(namespace.jobs, job)
+    other = order(namespace.name, "other")
+    await watched.engine.create(other)
+    runs = await watched.until(lambda runs: other.name in runs)
+    assert spec.name not in runs
+
+
+async def test_who_does_not_lead_changes_nothing(namespace: Namespace) -> None:
+    spec = order(namespace.name)
+    async with engine_at(namespace) as leader:
+        await leader.engine.create(spec)
+        async with engine_at(namespace, may_write=lambda: False) as deposed:
+            with pytest.raises(EngineError, match="does not lead"):
+                await deposed.engine.create(order(namespace.name, "other"))
+            with pytest.raises(EngineError, match="does not lead"):
+                await deposed.engine.delete(spec.name)
+    (job,) = namespace.cluster.api.items(namespace.jobs)
+    assert job["metadata"]["name"] == spec.name
+    assert "deletionTimestamp" not in job["metadata"]
