@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
+from reconciler.git.allow import matches
 from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.sources import Sources
-from reconciler.git.url import matches
 
 
 def credential_table(setup: Setup) -> CredentialTable:
