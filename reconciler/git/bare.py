@@ -7,6 +7,7 @@ their branch.
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -53,9 +54,20 @@ class BareCopy:
         return pygit2.Repository(str(self.path))
 
     def remake(self) -> None:
-        """Throw it away and begin with an empty one."""
+        """Throw it away and begin with an empty one.
+
+        libgit2 keeps open packs by their names for the whole process, and the same objects come
+        back in a pack of the same name; so the old ones are let go first, also those of handles
+        that are only waiting to be collected: a pygit2.Repository is part of a cycle.
+        """
+        self.close()
+        gc.collect()
         shutil.rmtree(self.path, ignore_errors=True)
         self.repository = self._make()
+
+    def close(self) -> None:
+        """Let go of open files. It can still be used, and opens them again."""
+        self.repository.free()
 
     def ref(self, name: str) -> str | None:
         """The id that a ref has, if it is there."""
@@ -78,7 +90,8 @@ class BareCopy:
         )
         if done.code != 0:
             raise DamagedError(f"{self.path} cannot be packed: {done.err.strip()[-300:]}")
-        self.repository = pygit2.Repository(str(self.path))  # it had the old packs open
+        self.close()  # it has the old packs open
+        self.repository = pygit2.Repository(str(self.path))
         return True
 
     def _packs(self) -> int:

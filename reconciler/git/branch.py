@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pygit2
@@ -55,11 +56,10 @@ class StatusBranch:
 
     def fetch(self) -> Commit | None:
         """Fetch the branch and return its tip; None where there is none. Raises GitError."""
-        try:
+        with suppress(DamagedError):
             return self._fetch()
-        except DamagedError:
-            self._copy.remake()
-            return self._fetch()
+        self._copy.remake()
+        return self._fetch()
 
     def _fetch(self) -> Commit | None:
         known = self._copy.ref(self._ref)
@@ -102,12 +102,7 @@ class StatusBranch:
         ``guard`` is asked before each try; GitError is raised where it says no, as for any failure.
         """
         for number in range(PUSH_TRIES):
-            try:
-                commit = self._make(changes, message)
-            except (KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
-                self._copy.remake()
-                self.fetch()
-                commit = self._make(changes, message)
+            commit = self._make(changes, message)
             if commit is None:
                 return None
             if not guard():
@@ -128,6 +123,13 @@ class StatusBranch:
 
     def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         """The commit, not pushed yet; None where it would change nothing."""
+        with suppress(KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
+            return self._make_once(changes, message)
+        self._copy.remake()
+        self.fetch()
+        return self._make_once(changes, message)
+
+    def _make_once(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         tree = self._tree(changes)
         if self._tip is not None and self._commit_of(self._tip).tree.id == tree:
             return None
@@ -135,12 +137,12 @@ class StatusBranch:
 
     def _pushed(self, commit: Commit) -> None:
         self._tip = commit
-        try:
+        with suppress(DamagedError, pygit2.GitError):
             self._repository.references.create(self._ref, commit, force=True)
             self._copy.tidy()
-        except (DamagedError, pygit2.GitError):
-            self._copy.remake()
-            self.fetch()
+            return
+        self._copy.remake()
+        self.fetch()
 
     def _commit_of(self, commit: Commit) -> pygit2.Commit:
         found = self._repository[commit]

@@ -31,7 +31,7 @@ _DAMAGED = re.compile(
     r"|pack-[0-9a-f]{6}"
     r"|not a git repository|inflate|missing (blob|tree|commit|necessary)|all necessary objects"
     r"|unable to (read|parse|unpack)|bad (index|pack)|not a valid object|bad ref|broken ref"
-    r"|unable to resolve reference|shallow file",
+    r"|unable to resolve reference|shallow file|bad config (line|file)",
     re.IGNORECASE,
 )
 

@@ -7,6 +7,7 @@ is that of what changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -251,11 +252,10 @@ class Mirror(Repository):
 
         Raises GitError.
         """
-        try:
+        with suppress(DamagedError):
             return self._fetch()
-        except DamagedError:
-            self._remake()
-            return self._fetch()
+        self._remake()
+        return self._fetch()
 
     def _fetch(self) -> Commit:
         ref = f"refs/heads/{self._branch}"
@@ -277,20 +277,21 @@ class Mirror(Repository):
 
     def export_tree(self, tree: TreeId, destination: Path) -> None:
         """Write a tree's files into a folder. Raises GitError."""
-        try:
+        with suppress(DamagedError):
             super().export_tree(tree, destination)
-        except DamagedError:
-            self._remake()
-            self._fetch()
-            super().export_tree(tree, destination)
+            return
+        self._remake()
+        self._fetch()
+        super().export_tree(tree, destination)
 
     def _reading(self, read: Callable[[], T]) -> T:
-        try:
+        with suppress(DamagedError):
             return super()._reading(read)
-        except DamagedError:
-            self._remake()
-            self._fetch()
-            return super()._reading(read)
+        # Not in a handler: the error's frames hold on to the objects that were being read, and
+        # they to the damaged pack.
+        self._remake()
+        self._fetch()
+        return super()._reading(read)
 
     def _no_branch(self, commits: Mapping[str, Commit]) -> str:
         prefix = "refs/heads/"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,10 +45,22 @@ class Store:
         digest = hashlib.sha256(url.encode()).hexdigest()[:32]
         copy = BareCopy(self._root / f"{digest}.git")
         try:
+            return self._reading(copy, url, commit, name, read)
+        finally:
+            copy.close()
+
+    def _reading(
+        self,
+        copy: BareCopy,
+        url: str,
+        commit: Commit,
+        name: str | None,
+        read: Callable[[pygit2.Repository], T],
+    ) -> T:
+        with suppress(DamagedError, KeyError, pygit2.GitError):
             self._need(copy, url, commit, name)
             return read(copy.repository)
-        except (DamagedError, KeyError, pygit2.GitError):
-            copy.remake()
+        copy.remake()
         self._need(copy, url, commit, name)
         try:
             return read(copy.repository)
