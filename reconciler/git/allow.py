@@ -21,7 +21,7 @@ def matches(url: str, globs: Sequence[str]) -> bool:
     An scp-like one counts as ``ssh://host/path``. A user counts where the glob names one.
     ``*`` in a path stands for any number of folders, and a glob without a path allows every path.
     """
-    return any(_matches(as_ssh(url), as_ssh(glob)) for glob in globs)
+    return any(_matches(as_ssh(url), g if "://" in g else as_ssh(g)) for g in globs)
 
 
 def _matches(url: str, glob: str) -> bool:

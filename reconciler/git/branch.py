@@ -163,10 +163,13 @@ class StatusBranch:
             *folders, name = path.split("/")
             folder = nested
             for part in folders:
-                inner = folder.setdefault(part, {})
+                if folder.get(part) is None:  # new, or a file that gives way to a folder
+                    folder[part] = {}
+                inner = folder[part]
                 assert isinstance(inner, dict)
                 folder = inner
-            folder[name] = data
+            if data is not None or name not in folder:
+                folder[name] = data
         oid = self._folder(root, nested)
         return oid if oid is not None else self._repository.TreeBuilder().write()
 

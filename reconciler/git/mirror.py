@@ -19,7 +19,7 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, redact
 from reconciler.git.export import export_tree
 from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
-from reconciler.git.trees import REGULAR, changed_files, entry_at, files, folder_at
+from reconciler.git.trees import REGULAR, Walk, changed_files, entry_at, folder_at
 from reconciler.types import Commit, TreeId
 
 IGNORE_FILE = ".reconcilerignore"
@@ -68,11 +68,12 @@ class Repository:
         if tree is None:
             return {}
         prefix = f"{path}/" if path else ""
+        walk = Walk(self._repository, _is_manifest)
         if previous is not None and self.has(previous[0]):
             before = folder_at(self._commit(previous[0]).tree, path)
             if before is not None:
-                return changed_files(before, tree, previous[1], _is_manifest, prefix)
-        return dict(files(tree, _is_manifest, prefix))
+                return changed_files(walk, before, tree, previous[1], prefix)
+        return dict(walk.files(tree, prefix))
 
     def read_blob(self, blob: str, limit: int) -> bytes:
         """At most the first ``limit`` bytes of a blob."""
@@ -98,7 +99,11 @@ class Repository:
 
     def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
         """Every regular file of a commit."""
-        found = self._reading(lambda: list(files(self._commit(commit).tree, lambda _: True)))
+
+        def every() -> Walk:
+            return Walk(self._repository, lambda _: True)
+
+        found = self._reading(lambda: list(every().files(self._commit(commit).tree)))
         for path, blob in found:
             yield path, self.read_blob(blob, 1 << 30)
 
@@ -135,15 +140,21 @@ class Repository:
             if not missing or number >= limit:
                 break
             oldest = Commit(str(each.id))
-            parents = [parent.tree for parent in each.parents]
-            changed = (
-                {path for path in missing if entry_at(each.tree, path) is not None}
-                if not parents
-                else _changed_in_all(each.tree, parents, missing)
-            )
+            changed = self._changed(each, missing)
             found |= dict.fromkeys(changed, oldest)
             missing -= changed
         return found | dict.fromkeys(missing, oldest)
+
+    def _changed(self, commit: pygit2.Commit, paths: Collection[str]) -> set[str]:
+        """The paths that differ from every parent: a merge changes what neither side had so."""
+        changed = set(paths)
+        if not commit.parents:
+            walk = Walk(self._repository, changed.__contains__)
+            return {path for path, _ in walk.files(commit.tree)}
+        for parent in commit.parents:
+            walk = Walk(self._repository, changed.__contains__)
+            changed = {path for path, _ in walk.changes(parent.tree, commit.tree)}
+        return changed
 
     def _commit(self, commit: Commit) -> pygit2.Commit:
         found = self._repository.get(commit)
@@ -157,19 +168,6 @@ class Repository:
             return read()
         except (KeyError, pygit2.GitError) as error:
             raise DamagedError(f"{self.path} is damaged: {error}") from error
-
-
-def _changed_in_all(
-    tree: pygit2.Tree, parents: list[pygit2.Tree], paths: Collection[str]
-) -> set[str]:
-    """The paths that differ from every parent: a merge changes what neither side had so."""
-    changed = set(paths)
-    for parent in parents:
-        if parent.id == tree.id:
-            return set()
-        deltas = parent.diff_to_tree(tree).deltas
-        changed &= {delta.new_file.path for delta in deltas}
-    return changed
 
 
 def _is_manifest(path: str) -> bool:

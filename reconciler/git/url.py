@@ -68,8 +68,9 @@ def normal_url(url: str) -> str:
     if url.startswith("/"):
         if "%" in url:
             raise GitError(f"{redact(url)}: write a path with a % in it as a file URL")
-        _safe_path(url, url)
-        return f"file://{quote(_single_slashes(url))}"
+        path = _single_slashes(url).rstrip("/") or "/"
+        _safe_path(path, url)
+        return f"file://{quote(path)}"
     if scp := _SCP.fullmatch(url):
         return _normal_scp(url, scp)
     raise GitError(

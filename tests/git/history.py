@@ -60,7 +60,12 @@ class History:
         known = self.repository.references.get(ref)
         parents = [] if orphan or known is None else [known.target]
         oid = self.repository.create_commit(
-            None, AUTHOR, AUTHOR, "A commit", self.tree(files), parents  # type: ignore[arg-type]
+            None,
+            AUTHOR,
+            AUTHOR,
+            "A commit",
+            self.tree(files),
+            parents,
         )
         self.repository.references.create(ref, oid, force=True)
         return Commit(str(oid))

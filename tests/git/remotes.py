@@ -68,7 +68,7 @@ class HttpRemote:
     """``git http-backend`` behind an HTTP server; what it does can be changed at any time.
 
     ``password`` (user, password) is asked for where it is set. ``redirect`` maps a request's path
-    to a Location. ``before`` is called with the path of each request first.
+    to a Location, ``answer`` to a status and a text. ``before`` is called with each path first.
     """
 
     root: Path
@@ -76,6 +76,7 @@ class HttpRemote:
     password: tuple[str, str] | None = None
     redirect: Callable[[str], str | None] = lambda _: None
     before: Callable[[str], None] = lambda _: None
+    answer: Callable[[str], tuple[int, str] | None] = lambda _: None
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,9 +110,7 @@ class HttpRemote:
             return CredentialTable(ca_file=ca_file)
         file = self.root.parent / "password"
         file.write_text(f"{self.password[1]}\n")
-        credential = Credential(
-            prefix=self.origin, username=self.password[0], password_file=file
-        )
+        credential = Credential(prefix=self.origin, username=self.password[0], password_file=file)
         return CredentialTable([credential], ca_file=ca_file)
 
     def close(self) -> None:
@@ -126,10 +125,10 @@ class _CgiHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._serve(b"")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         if self.headers.get("Transfer-Encoding", "") == "chunked":
             body = b""
             while size := int(self.rfile.readline(), 16):
@@ -146,17 +145,20 @@ class _CgiHandler(BaseHTTPRequestHandler):
         location = remote.redirect(self.path)
         if location is not None:
             self._say(301, {"Location": location})
+        elif (answer := remote.answer(self.path)) is not None:
+            self._say(answer[0], {"Content-Type": "text/plain"}, answer[1])
         elif remote.password is not None and authorization != _basic(*remote.password):
             self._say(401, {"WWW-Authenticate": 'Basic realm="git"'})
         else:
             self._bridge(body)
 
-    def _say(self, code: int, headers: dict[str, str]) -> None:
+    def _say(self, code: int, headers: dict[str, str], text: str = "") -> None:
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
+        self.wfile.write(text.encode())
 
     def _bridge(self, body: bytes) -> None:
         parts = urlsplit(self.path)
@@ -254,7 +256,8 @@ class SshRemote:
     def _serve(self, connection: socket.socket) -> None:
         command = [str(SSHD), "-i", "-e", "-f", str(self.keys / "sshd_config")]
         with (self.keys / "log").open("ab") as log:
-            child = subprocess.Popen(command, stdin=connection, stdout=connection, stderr=log)
+            there = connection.fileno()
+            child = subprocess.Popen(command, stdin=there, stdout=there, stderr=log)
         self._children.add(child)
         child.wait()
 

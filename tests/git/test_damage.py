@@ -31,7 +31,7 @@ def mirror_at(path: Path, history: History) -> Mirror:
     return Mirror.open(path, history.path.as_uri(), branch="main", credentials=NOBODY)
 
 
-def spoil(repository: Path, what: str) -> None:
+def spoil(repository: Path, what: str) -> None:  # noqa: C901 -- a list
     """Damage a repository as a crash or a bad disk would."""
     packs = sorted((repository / "objects" / "pack").glob("*.pack"))
     match what:
@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_read_is_fetched_again_and_not_taken_for_a_delet
     head = history.commit(FILES)
     mirror_at(path, history).fetch()
     unpack(path)
-    folder = loose(path, str((history.repository[head].tree / "models").id))  # type: ignore[attr-defined]
+    folder = loose(path, str((history.repository[head].tree / "models").id))
     folder.chmod(0o644)
     if emptied:
         folder.write_bytes(b"")
