@@ -159,17 +159,16 @@ class StatusBranch:
         """The tip's tree with the changes in it; only folders that change are written."""
         root = self._commit_of(self._tip).tree if self._tip else None
         nested: dict[str, object] = {}
-        for path, data in changes.items():
+        # What is written comes first: a file that goes may give way to a folder, or a folder to it.
+        for path, data in sorted(changes.items(), key=lambda change: change[1] is None):
             *folders, name = path.split("/")
-            folder = nested
+            folder: object = nested
             for part in folders:
-                if folder.get(part) is None:  # new, or a file that gives way to a folder
-                    folder[part] = {}
-                inner = folder[part]
-                assert isinstance(inner, dict)
-                folder = inner
-            if data is not None or name not in folder:
-                folder[name] = data
+                folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
+            if isinstance(folder, dict):
+                folder.setdefault(name, data)
+            elif data is not None:
+                raise ValueError(f"{path} would be both a file and a folder")
         oid = self._folder(root, nested)
         return oid if oid is not None else self._repository.TreeBuilder().write()
 
