@@ -14,7 +14,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.git.command import environment, run_git
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.git.errors import DamagedError
 
 #: Beyond these a repository is packed. libgit2 opens every pack, and Git slows down likewise.
 MOST_PACKS = 20
@@ -77,6 +77,15 @@ class BareCopy:
         except (pygit2.GitError, ValueError) as error:
             raise DamagedError(f"{self.path} is damaged: {error}") from error
 
+    def sweep(self) -> None:
+        """Remove what a git that was killed has left: locks, and packs it had not finished.
+
+        Only one command at a time works on a copy, so before one begins none of them is in use.
+        """
+        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/tmp_*"):
+            for left in self.path.glob(pattern):
+                left.unlink(missing_ok=True)
+
     def tidy(self) -> bool:
         """Pack what has gathered, if it is much; says whether it was. Raises GitError."""
         if self._packs() <= MOST_PACKS and self._loose() <= MOST_LOOSE:
@@ -101,13 +110,3 @@ class BareCopy:
         """About how many there are: objects are spread evenly over 256 folders."""
         folders = (self.path / "objects" / f"{number:02x}" for number in range(_SAMPLE))
         return sum(len(list(f.iterdir())) for f in folders if f.is_dir()) * 256 // _SAMPLE
-
-
-def tidy_quietly(copy: BareCopy) -> None:
-    """Pack what has gathered; a copy that cannot be packed is still good for what it is for."""
-    try:
-        copy.tidy()
-    except DamagedError:
-        copy.remake()
-    except GitError:
-        return

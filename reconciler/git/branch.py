@@ -67,6 +67,7 @@ class StatusBranch:
         if tip is not None and (known != tip or not self._files.has(tip)):
             depth = 1 if known is None else None
             refspec = f"+{self._ref}:{self._ref}"
+            self._copy.sweep()
             self._transport.fetch(self._copy.path, self._url, [refspec], depth=depth)
             tip = Commit(self._copy.ref(self._ref) or tip)
             if not self._files.has(tip):

@@ -47,6 +47,9 @@ _SETTINGS = {
 }
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
 class LateError(GitError):
     """A command did not end by its deadline, and was ended."""
 
@@ -100,13 +103,22 @@ def run_git(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float)
             )
         except FileNotFoundError as error:
             raise GitError("the git command is needed, and is not installed") from error
+        _running.add(process)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise LateError(f"git took longer than {timeout:g} s") from error
         finally:
+            _running.discard(process)
             _end(process)
         return Done(code, _head(out, LARGEST_OUTPUT), _head(err, LARGEST_ERROR))
+
+
+def end_running() -> None:
+    """End every git that runs now: its caller finds that it failed, and need not be waited for."""
+    for process in _running.copy():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

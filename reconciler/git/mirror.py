@@ -261,6 +261,7 @@ class Mirror(Repository):
         if head is None:
             raise GitError(self._no_branch(self._transport.list_refs(self._url).commits))
         if self._copy.ref(ref) != head or not self.has(head):
+            self._copy.sweep()
             self._transport.fetch(self._copy.path, self._url, [f"+{ref}:{ref}"])
             head = Commit(self._copy.ref(ref) or head)  # it may have moved in between
             if not self.has(head):

@@ -79,6 +79,7 @@ class Store:
         for refspecs, depth in ways:
             if Repository(copy.repository).has(commit):
                 return
+            copy.sweep()
             try:
                 self._transport.fetch(copy.path, url, refspecs, depth=depth)
             except (DamagedError, LateError):

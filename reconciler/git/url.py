@@ -88,7 +88,8 @@ def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
     if parts.password is not None or ("@" in parts.netloc and scheme != "ssh"):
         raise GitError(f"{shown}: credentials do not belong in a URL; configure them by URL prefix")
     path = _single_slashes(parts.path) if scheme == "file" else parts.path
-    _safe_path(path, url)
+    # A % in a folder's name can only be written encoded, and is decoded only once there.
+    _safe_path(path.replace("%25", "_") if scheme == "file" else path, url)
     path = path.rstrip("/") or "/"
     if scheme == "file":
         if parts.netloc.lower() not in ("", "localhost"):

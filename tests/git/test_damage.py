@@ -97,6 +97,24 @@ def test_a_mirror_that_is_damaged_while_it_is_open_is_made_anew(
     assert mirror.read_file(head, "src/train.sh") == b"train"
 
 
+def test_what_a_git_that_was_killed_has_left_is_in_nobodys_way(
+    history: History, tmp_path: Path
+) -> None:
+    path = tmp_path / "mirror.git"
+    mirror = mirror_at(path, history)
+    history.commit(FILES)
+    mirror.fetch()
+    left = [path / name for name in (
+        "shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock", "refs/heads/main.lock",
+        "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x",
+    )]  # fmt: skip
+    for file in left:
+        file.touch()
+    head = history.commit({**FILES, "c.yaml": ""})
+    assert mirror.fetch() == head
+    assert not [file for file in left if file.exists()]
+
+
 def loose(repository: Path, oid: str) -> Path:
     return repository / "objects" / oid[:2] / oid[2:]
 

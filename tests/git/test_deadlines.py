@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from reconciler.git.command import end_running
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.sources import Sources
@@ -85,6 +87,25 @@ def test_every_call_ends_with_an_error_and_leaves_no_process(bad: str, tmp_path:
 
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_a_call_in_another_thread_ends_when_the_daemon_does(tmp_path: Path) -> None:
+    called = threading.Event()
+
+    def talk(_: socket.socket, closing: threading.Event) -> None:
+        called.set()
+        closing.wait()
+
+    server = BadServer(talk)
+    transport = Transport(CredentialTable(), tmp_path / "home", 600.0)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(transport.list_refs, f"http://127.0.0.1:{server.port}/a.git")
+            assert called.wait(60)
+            end_running()
+            assert isinstance(call.exception(60), GitError)
+    finally:
+        server.close()
 
 
 def test_a_late_answer_is_told_with_the_deadline(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_url_has_one_normal_form(url: str, normal: str) -> None:
         "https://user@host/a", "https://user:secret@host/a", "https://:secret@host/a",
         "https://github.com@evil/a", "ssh://git:secret@host/a", "https://@host/a",
         "https://host/a/../b", "https://host/..", "https://host/a/%2e%2e/b", "https://host/%2E./b",
-        "https://host/a%2fb", "https://host/a%2F..%2Fb", "https://host/%252e%252e/b",
+        "https://host/a%2fb", "https://host/a%2F..%2Fb", "https://host/%252e%252e/b", "file:///a/%2e%2e/b",
         "https://host/a%0ab", "https://host/a%00b", "https://host/a%5cb", "https://host/a//b",
         "https://host/%ff", "https://hos\u0442/a", "https://host\u2024com/a", "https://host/\u202ea",
         "git@host:../a", "git@host:a/../../b", "git@host:a%2e", "git@host:", "git@host:a:b",
@@ -144,4 +144,6 @@ def test_a_prefix_covers_whole_components_only(path: list[str], prefix: list[str
 
 def test_a_local_path_comes_back_as_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "a b%c#d"
+    assert normal_url(folder.as_uri()) == folder.as_uri()
     assert local_path(folder.as_uri()) == folder
+    assert local_path(resolve_url(folder.as_uri(), "../b")) == tmp_path / "b"
