@@ -8,6 +8,10 @@ RUN python -m venv /opt/reconciler \
     && /opt/reconciler/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.13-slim
+# The daemon talks to remotes by the git and ssh commands.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates git openssh-client \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1
 RUN useradd --uid 65532 --user-group --no-create-home --home-dir /tmp reconciler

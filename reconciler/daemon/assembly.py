@@ -16,6 +16,7 @@ from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
 from reconciler.engines.local.engine import LocalEngine
+from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
@@ -90,6 +91,8 @@ async def run_daemon(
                 await work
             except asyncio.CancelledError:
                 log.info("stopped; runs go on and are taken up by the next start")
+            finally:
+                end_running()  # a remote that does not answer would hold up the exit
 
 
 @asynccontextmanager

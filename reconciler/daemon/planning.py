@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.daemon.reading import Head, Reader
+from reconciler.git.allow import matches
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Repository
-from reconciler.git.url import matches, resolve_url
+from reconciler.git.url import resolve_url
 from reconciler.manifests.read import Manifest
 from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
+from reconciler.git.allow import matches
 from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.sources import Sources
-from reconciler.git.url import matches
+from reconciler.git.url import normal_url
 
 
 def credential_table(setup: Setup) -> CredentialTable:
-    """Which credentials go with which URL."""
+    """Which credentials go with which URL. Raises GitError for a repository's URL that is none."""
+    normal_url(setup.repository_url)
 
     def path(name: str | None) -> Path | None:
         return setup.path(name) if name is not None else None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reconciler.git.errors import GitError
-from reconciler.git.url import has_prefix
+from reconciler.git.url import has_prefix, path_depth
 
 #: What forges take as the user's name when the password is a token.
 TOKEN_USER = "x-access-token"  # noqa: S105 -- a user's name
@@ -24,13 +23,21 @@ class Credential:
     ssh_key_file: Path | None = field(default=None, repr=False)
     known_hosts_file: Path | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing, as where the repository's own are not configured."""
+        return not (self.username or self.password_file or self.ssh_key_file)
+
     def password(self) -> str:
         """The token or password as the file has it now. Raises GitError."""
         assert self.password_file is not None
         try:
-            return self.password_file.read_text().strip()
+            password = self.password_file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise GitError(f"the password file {self.password_file} cannot be read") from error
+        if not password or any(ord(char) < 32 for char in password):
+            raise GitError(f"the password file {self.password_file} does not hold one line")
+        return password
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +48,14 @@ class CredentialTable:
     ca_file: Path | None = None
 
     def find(self, url: str) -> Credential | None:
-        """The credential for a URL, if there is one."""
-        covering = [c for c in self.credentials if has_prefix(url, c.prefix)]
-        return max(covering, key=lambda c: len(urlsplit(c.prefix).path), default=None)
+        """The credential for a URL, if there is one; of two equally long, the first."""
+        covering = [c for c in self.credentials if not c.empty and has_prefix(url, c.prefix)]
+        return max(covering, key=lambda c: path_depth(c.prefix), default=None)
 
-    def known_hosts(self) -> str:
+    def known_hosts(self) -> str | None:
         """Every known host of every credential: what a host's key is does not depend on who asks.
 
-        Raises GitError for a file that cannot be read.
+        None where no file is configured. Raises GitError for a file that cannot be read.
         """
         texts = []
         for credential in self.credentials:
@@ -59,4 +66,4 @@ class CredentialTable:
             except (OSError, UnicodeDecodeError) as error:
                 file = credential.known_hosts_file
                 raise GitError(f"the known-hosts file {file} cannot be read") from error
-        return "\n".join(texts)
+        return "\n".join(texts) if texts else None

@@ -7,10 +7,16 @@ import re
 from reconciler.errors import ReconcilerError
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+#: How much of what a server says is repeated.
+_LONGEST = 300
 
 
 class GitError(ReconcilerError):
     """A Git operation failed. The message names the URL without its secrets, and what to do."""
+
+
+class DamagedError(GitError):
+    """A repository of ours cannot be read. It is only a copy, and can be made anew."""
 
 
 def redact(text: str) -> str:
@@ -18,23 +24,74 @@ def redact(text: str) -> str:
     return _USERINFO.sub("", text)
 
 
-#: What libgit2 and servers say, and what it means to the person who has to put it right.
+#: What git says of our own copy when it is damaged. The other side's damage may read the same;
+#: making a copy anew does no harm then either.
+_DAMAGED = re.compile(
+    r"bad object|loose object|object file|is corrupt|corrupt(ed)? (loose|pack)|packfile \S*/"
+    r"|pack-[0-9a-f]{6}"
+    r"|not a git repository|inflate|missing (blob|tree|commit|necessary)|all necessary objects"
+    r"|unable to (read|parse|unpack)|bad (index|pack)|not a valid object|bad ref|broken ref"
+    r"|unable to resolve reference|shallow file|bad config (line|file)",
+    re.IGNORECASE,
+)
+
+#: What git and servers say, and what it means to the person who has to put it right.
 _MEANINGS = (
-    (r"too many redirects|authentication|401|403|credentials", "authentication was refused"),
-    (r"callback returned unsupported credentials", "no credentials that the server accepts"),
-    (r"unknown host key|hostkey|host key|certificate check", "its host key is not the known one"),
-    (r"404|not found|does not exist|does not appear to be a git", "there is no such repository"),
-    (r"timed? ?out", "it did not answer in time"),
-    (r"failed to resolve address|resolve", "its host name cannot be resolved"),
-    (r"ssl|tls|certificate", "its certificate is not trusted"),
-    (r"connection refused|failed to connect|could not connect", "the connection was refused"),
+    (
+        r"host key verification failed|host identification has changed",
+        "its host key is not a known one; put the right one into knownHostsFile",
+    ),
+    (
+        r"returned error: 3\d\d",
+        "it sends on to another place, which is not followed; give the URL of that place",
+    ),
+    (
+        r"authentication failed|could not read (username|password)|permission denied"  # noqa: ISC004
+        r"|returned error: 40[13]|terminal prompts disabled|too many authentication",
+        "",  # said by the one who knows whether credentials were configured
+    ),
+    (r"dubious ownership", "it belongs to another user; see safe.directory in git's manual"),
+    (
+        r"not found|does not exist|does not appear to be a git|no such file|returned error: 404",
+        "there is no such repository, or it may not be seen",
+    ),
+    (r"could not resolve", "its host name cannot be resolved"),
+    (r"timed? ?out|operation too slow", "it did not answer in time"),
+    (r"certificate|ssl|tls", "its certificate is not trusted; see tls.caFile"),
+    (
+        r"connection refused|failed to connect|couldn't connect|connection reset",
+        "the connection was refused",
+    ),
+    (r"not allowed|transport .* not", "its protocol is not supported"),
 )
 
 
-def explain(url: str, error: Exception) -> GitError:
-    """A library's error as ours."""
-    said = redact(str(error)).strip() or type(error).__name__
+def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> GitError:
+    """What git said on its standard error, as ours. ``configured``: it had credentials."""
+    shown = redact(url)
+    brief = _brief(said)
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
-            return GitError(f"{redact(url)} cannot be read: {meaning} ({said})")
-    return GitError(f"{redact(url)} cannot be read: {said}")
+            meant = meaning or (
+                "authentication was refused"
+                if configured
+                else "it wants authentication, and no credentials are configured for it"
+            )
+            return GitError(f"{shown} cannot be {verb}: {meant} ({brief})")
+    if _DAMAGED.search("\n".join(x for x in said.splitlines() if not x.startswith("remote:"))):
+        return DamagedError(f"{shown} cannot be {verb}: {brief}")
+    return GitError(f"{shown} cannot be {verb}: {brief}")
+
+
+def _brief(said: str) -> str:
+    """The line that says most; servers may say anything, so it is bounded and plain."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote|ssh|!)\b", line)]
+    chosen = [line for line in telling if not _POINTLESS.search(line)] or telling or lines or ["?"]
+    text = "".join(char if char.isprintable() else " " for char in redact(chosen[0]))
+    return text[:_LONGEST]
+
+
+_POINTLESS = re.compile(
+    r"could not read from remote|access rights|failed to push some refs|remote:\s*$"
+)

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import posixpath
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
 from pygit2.enums import FileMode
 
-from reconciler.git.errors import GitError
+from reconciler.git.errors import DamagedError, GitError
 from reconciler.types import TreeId
 
-#: A build context larger than this is an error.
+#: A build context with more bytes, or more files and folders, than this is an error.
 LARGEST_CONTEXT = 2 << 30
+MOST_ENTRIES = 500_000
+DEEPEST = 200
 _FORBIDDEN = {"", ".", "..", ".git"}
 
 
 @dataclass(slots=True)
-class _Budget:
-    left: int
+class Budget:
+    """What may still be written; one for a build context with all its submodules."""
+
+    bytes: int = LARGEST_CONTEXT
+    entries: int = MOST_ENTRIES
 
     def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
+        """Take one entry of this size off. Raises GitError where that is too much."""
+        self.bytes -= size
+        self.entries -= 1
+        if self.bytes < 0:
             raise GitError(f"the build context is larger than {LARGEST_CONTEXT >> 30} GiB")
+        if self.entries < 0:
+            raise GitError(f"the build context has more than {MOST_ENTRIES:,} files and folders")
 
 
 def export_tree(
@@ -32,7 +42,7 @@ def export_tree(
     tree: TreeId,
     destination: Path,
     *,
-    largest: int = LARGEST_CONTEXT,
+    budget: Budget | None = None,
 ) -> None:
     """Write a tree's files, with their execute bits, into a folder that is new or empty.
 
@@ -43,32 +53,63 @@ def export_tree(
     if not isinstance(root, pygit2.Tree):
         raise GitError(f"the repository has no tree {tree}")
     destination.mkdir(parents=True, exist_ok=True)
-    _write(root, destination, "", _Budget(largest))
+    try:
+        _write(root, destination, (), budget or Budget())
+    except (KeyError, pygit2.GitError) as error:
+        shutil.rmtree(destination, ignore_errors=True)  # so that it can be tried again
+        raise DamagedError(f"{repository.path} is damaged: {error}") from error
+    except FileExistsError as error:
+        name = Path(error.filename or "").name
+        raise GitError(f"the tree has two entries that are both called {name!r}") from error
 
 
-def _write(tree: pygit2.Tree, folder: Path, inside: str, budget: _Budget) -> None:
+def _write(tree: pygit2.Tree, folder: Path, inside: tuple[str, ...], budget: Budget) -> None:
+    if len(inside) > DEEPEST:
+        raise GitError(f"the build context is deeper than {DEEPEST} folders")
     for entry in tree:
         name = entry.name or ""
-        if name.lower() in _FORBIDDEN or "/" in name or "\\" in name:
+        if name.lower() in _FORBIDDEN or "/" in name or "\\" in name or "\0" in name:
             raise GitError(f"the tree has an entry {name!r}, which cannot be written")
-        path, place = folder / name, posixpath.join(inside, name)
+        path, place = folder / name, (*inside, name)
         if isinstance(entry, pygit2.Tree):
+            budget.spend(0)
             path.mkdir()
             _write(entry, path, place, budget)
         elif entry.filemode == FileMode.LINK:
-            path.symlink_to(_link_target(entry, inside, place))
+            budget.spend(0)
+            path.symlink_to(_link_target(entry, place))
         elif isinstance(entry, pygit2.Blob):
             budget.spend(entry.size)
-            path.write_bytes(entry.data)
-            path.chmod(0o755 if entry.filemode == FileMode.BLOB_EXECUTABLE else 0o644)
+            mode = 0o755 if entry.filemode == FileMode.BLOB_EXECUTABLE else 0o644
+            _write_file(path, entry.data, mode)
         else:
+            budget.spend(0)
             path.mkdir()
 
 
-def _link_target(entry: pygit2.Object, inside: str, place: str) -> str:
+def _write_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file: never through a link, should a tree have a name twice."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+
+
+def _link_target(entry: pygit2.Object, place: tuple[str, ...]) -> str:
+    """Where a link leads, if that is inside whatever the links on the way lead to.
+
+    ``..`` may only stand at its beginning. After a name it goes up from where that name leads,
+    which by another link can be nearer to the root than the name's place is.
+    """
     assert isinstance(entry, pygit2.Blob)
-    target = entry.data.decode("utf-8", "surrogateescape")
-    reached = posixpath.normpath(posixpath.join(inside, target))
-    if target.startswith("/") or reached == ".." or reached.startswith("../"):
-        raise GitError(f"the symbolic link {place} leads out of the build context")
+    target = os.fsdecode(entry.data)
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    up = 0
+    while up < len(steps) and steps[up] == "..":
+        up += 1
+    outside = target.startswith("/") or up >= len(place) or ".." in steps[up:]
+    if outside or not target or "\0" in target:
+        raise GitError(
+            f"the symbolic link {'/'.join(place)} leads out of the build context, or might"
+        )
     return target

@@ -6,26 +6,32 @@ is that of what changed.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
-from pygit2.enums import FileMode, SortMode
+from pygit2.enums import SortMode
 
+from reconciler.git.bare import BareCopy
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import GitError, redact
+from reconciler.git.errors import DamagedError, GitError, redact
 from reconciler.git.export import export_tree
 from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
+from reconciler.git.trees import REGULAR, Walk, changed_files, entry_at, folder_at
 from reconciler.types import Commit, TreeId
 
 IGNORE_FILE = ".reconcilerignore"
 _SUFFIXES = (".yaml", ".yml", ".json")
-_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+T = TypeVar("T")
 
 
 class Repository:
-    """Reads commits, trees and blobs. Safe to use from one thread at a time."""
+    """Reads commits, trees and blobs. Safe to use from one thread at a time.
+
+    What is there but cannot be read raises DamagedError.
+    """
 
     def __init__(self, repository: pygit2.Repository) -> None:
         self._repository = repository
@@ -36,10 +42,10 @@ class Repository:
         return Path(self._repository.path)
 
     def has(self, commit: Commit) -> bool:
-        """Whether the commit is there."""
+        """Whether the commit is there, and can be read."""
         try:
             return isinstance(self._repository.get(commit), pygit2.Commit)
-        except ValueError:
+        except (ValueError, pygit2.GitError):
             return False
 
     def list_manifests(
@@ -53,59 +59,62 @@ class Repository:
         ``previous`` is a commit and what this returned for it: then only the difference is
         read. Symbolic links and submodules are not followed.
         """
-        tree = self._folder(commit, path)
-        if previous is not None and self.has(previous[0]):
-            before = self._folder(previous[0], path)
-            if before is not None and tree is not None:
-                return self._changed(before, tree, path, previous[1])
-        found: dict[str, str] = {}
-        if tree is not None:
-            _walk(tree, f"{path}/" if path else "", found)
-        return found
+        return self._reading(lambda: self._list_manifests(commit, path, previous))
 
-    def _changed(
-        self, before: pygit2.Tree, after: pygit2.Tree, path: str, files: Mapping[str, str]
+    def _list_manifests(
+        self, commit: Commit, path: str, previous: tuple[Commit, Mapping[str, str]] | None
     ) -> dict[str, str]:
+        tree = folder_at(self._commit(commit).tree, path)
+        if tree is None:
+            return {}
         prefix = f"{path}/" if path else ""
-        if before.id == after.id:
-            return dict(files)
-        found = dict(files)
-        for delta in before.diff_to_tree(after).deltas:
-            found.pop(prefix + delta.old_file.path, None)
-        for delta in before.diff_to_tree(after).deltas:
-            new = delta.new_file
-            if new.mode in _REGULAR and _is_manifest(new.path) and delta.status_char() != "D":
-                found[prefix + new.path] = str(new.id)
-        return found
+        walk = Walk(self._repository, _is_manifest)
+        if previous is not None and self.has(previous[0]):
+            before = folder_at(self._commit(previous[0]).tree, path)
+            if before is not None:
+                return changed_files(walk, before, tree, previous[1], prefix)
+        return dict(walk.files(tree, prefix))
 
     def read_blob(self, blob: str, limit: int) -> bytes:
         """At most the first ``limit`` bytes of a blob."""
-        found = self._repository.get(blob)
-        if not isinstance(found, pygit2.Blob):
-            raise GitError(f"the repository has no blob {blob}")
-        return found.data[:limit] if found.size > limit else found.data
+
+        def read() -> bytes:
+            found = self._repository[blob]
+            if not isinstance(found, pygit2.Blob):
+                raise GitError(f"{blob} is no blob")
+            return found.data[:limit]
+
+        return self._reading(read)
 
     def read_file(self, commit: Commit, path: str, limit: int = 1 << 20) -> bytes | None:
         """At most the first ``limit`` bytes of a regular file of a commit, if it is there."""
-        try:
-            entry = self._commit(commit).tree[path]
-        except KeyError:
-            return None
-        if not isinstance(entry, pygit2.Blob) or entry.filemode not in _REGULAR:
-            return None
-        return entry.data[:limit]
+
+        def read() -> bytes | None:
+            entry = entry_at(self._commit(commit).tree, path)
+            if not isinstance(entry, pygit2.Blob) or entry.filemode not in REGULAR:
+                return None
+            return entry.data[:limit]
+
+        return self._reading(read)
 
     def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
         """Every regular file of a commit."""
-        files: dict[str, str] = {}
-        _walk(self._commit(commit).tree, "", files, every=True)
-        for path, blob in files.items():
+
+        def every() -> Walk:
+            return Walk(self._repository, lambda _: True)
+
+        found = self._reading(lambda: list(every().files(self._commit(commit).tree)))
+        for path, blob in found:
             yield path, self.read_blob(blob, 1 << 30)
 
     def tree_id(self, commit: Commit, path: str) -> TreeId | None:
         """The tree id of a folder in a commit; None where there is no such folder."""
-        tree = self._folder(commit, path)
-        return TreeId(str(tree.id)) if tree is not None else None
+
+        def read() -> TreeId | None:
+            tree = folder_at(self._commit(commit).tree, path)
+            return TreeId(str(tree.id)) if tree is not None else None
+
+        return self._reading(read)
 
     def export_tree(self, tree: TreeId, destination: Path) -> None:
         """Write a tree's files into a folder. Raises GitError."""
@@ -118,6 +127,11 @@ class Repository:
 
         What has not changed in all of those gets the oldest one looked at.
         """
+        return self._reading(lambda: self._last_changed(commit, paths, limit))
+
+    def _last_changed(
+        self, commit: Commit, paths: Collection[str], limit: int
+    ) -> dict[str, Commit]:
         found: dict[str, Commit] = {}
         missing = set(paths)
         oldest = commit
@@ -126,15 +140,21 @@ class Repository:
             if not missing or number >= limit:
                 break
             oldest = Commit(str(each.id))
-            parents = [parent.tree for parent in each.parents]
-            changed = (
-                {path for path in missing if _blob_id(each.tree, path)}
-                if not parents
-                else _changed_in_all(each.tree, parents, missing)
-            )
+            changed = self._changed(each, missing)
             found |= dict.fromkeys(changed, oldest)
             missing -= changed
         return found | dict.fromkeys(missing, oldest)
+
+    def _changed(self, commit: pygit2.Commit, paths: Collection[str]) -> set[str]:
+        """The paths that differ from every parent: a merge changes what neither side had so."""
+        changed = set(paths)
+        if not commit.parents:
+            walk = Walk(self._repository, changed.__contains__)
+            return {path for path, _ in walk.files(commit.tree)}
+        for parent in commit.parents:
+            walk = Walk(self._repository, changed.__contains__)
+            changed = {path for path, _ in walk.changes(parent.tree, commit.tree)}
+        return changed
 
     def _commit(self, commit: Commit) -> pygit2.Commit:
         found = self._repository.get(commit)
@@ -142,48 +162,16 @@ class Repository:
             raise GitError(f"the repository has no commit {commit}")
         return found
 
-    def _folder(self, commit: Commit, path: str) -> pygit2.Tree | None:
-        tree = self._commit(commit).tree
-        if not path:
-            return tree
+    def _reading(self, read: Callable[[], T]) -> T:
+        """Read something; libgit2 says KeyError of an object that is missing."""
         try:
-            entry = tree[path]
-        except KeyError:
-            return None
-        return entry if isinstance(entry, pygit2.Tree) else None
-
-
-def _changed_in_all(
-    tree: pygit2.Tree, parents: list[pygit2.Tree], paths: Collection[str]
-) -> set[str]:
-    """The paths that differ from every parent: a merge changes what neither side had so."""
-    changed = set(paths)
-    for parent in parents:
-        if parent.id == tree.id:
-            return set()
-        deltas = parent.diff_to_tree(tree).deltas
-        changed &= {delta.new_file.path for delta in deltas}
-    return changed
-
-
-def _blob_id(tree: pygit2.Tree, path: str) -> str | None:
-    try:
-        return str(tree[path].id)
-    except KeyError:
-        return None
+            return read()
+        except (KeyError, pygit2.GitError) as error:
+            raise DamagedError(f"{self.path} is damaged: {error}") from error
 
 
 def _is_manifest(path: str) -> bool:
     return path.endswith(_SUFFIXES) or path.rpartition("/")[2] == IGNORE_FILE
-
-
-def _walk(tree: pygit2.Tree, prefix: str, found: dict[str, str], *, every: bool = False) -> None:
-    for entry in tree:
-        name = entry.name or ""
-        if isinstance(entry, pygit2.Tree):
-            _walk(entry, f"{prefix}{name}/", found, every=every)
-        elif entry.filemode in _REGULAR and (every or _is_manifest(name)):
-            found[prefix + name] = str(entry.id)
 
 
 class LocalRepository(Repository):
@@ -231,12 +219,14 @@ def _origin_first(name: str) -> tuple[bool, str]:
 
 
 class Mirror(Repository):
-    """A bare mirror of one branch of the manifest repository."""
+    """A bare mirror of one branch of the manifest repository.
 
-    def __init__(
-        self, repository: pygit2.Repository, *, url: str, branch: str, transport: Transport
-    ) -> None:
-        super().__init__(repository)
+    It is only a copy: where it turns out to be damaged it is made anew, and read again.
+    """
+
+    def __init__(self, copy: BareCopy, *, url: str, branch: str, transport: Transport) -> None:
+        super().__init__(copy.repository)
+        self._copy = copy
         self._url = url
         self._branch = branch
         self._transport = transport
@@ -251,41 +241,59 @@ class Mirror(Repository):
         credentials: CredentialTable,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Mirror:
-        """Open the mirror at a path; make it, or make it anew if it is damaged."""
+        """Open the mirror at a path; make it, or make it anew if it cannot be opened."""
         transport = Transport(credentials, path.parent / "home", timeout)
-        return cls(open_bare(path), url=url, branch=branch, transport=transport)
+        return cls(BareCopy(path), url=url, branch=branch, transport=transport)
 
     def fetch(self) -> Commit:
         """Fetch the branch and return its head; costs one look-up if nothing is new.
 
         Raises GitError.
         """
+        with suppress(DamagedError):
+            return self._fetch()
+        self._remake()
+        return self._fetch()
+
+    def _fetch(self) -> Commit:
         ref = f"refs/heads/{self._branch}"
-        refs = self._transport.list_refs(self._repository, self._url)
-        head = refs.commits.get(ref)
+        head = self._transport.list_refs(self._url, [ref]).commits.get(ref)
         if head is None:
-            raise GitError(self._no_branch(refs.commits))
-        if not self.has(head):
-            self._transport.fetch(self._repository, self._url, [f"+{ref}:{ref}"])
-        if not self.has(head):  # it moved in between
-            head = Commit(str(self._repository.references[ref].peel(pygit2.Commit).id))
+            raise GitError(self._no_branch(self._transport.list_refs(self._url).commits))
+        if self._copy.ref(ref) != head or not self.has(head):
+            self._copy.sweep()
+            self._transport.fetch(self._copy.path, self._url, [f"+{ref}:{ref}"])
+            head = Commit(self._copy.ref(ref) or head)  # it may have moved in between
+            if not self.has(head):
+                raise DamagedError(f"{self._copy.path} has not got {head}, which was fetched")
+            self._copy.tidy()
+            self._repository = self._copy.repository
         return head
+
+    def _remake(self) -> None:
+        self._copy.remake()
+        self._repository = self._copy.repository
+
+    def export_tree(self, tree: TreeId, destination: Path) -> None:
+        """Write a tree's files into a folder. Raises GitError."""
+        with suppress(DamagedError):
+            super().export_tree(tree, destination)
+            return
+        self._remake()
+        self._fetch()
+        super().export_tree(tree, destination)
+
+    def _reading(self, read: Callable[[], T]) -> T:
+        with suppress(DamagedError):
+            return super()._reading(read)
+        # Not in a handler: the error's frames hold on to the objects that were being read, and
+        # they to the damaged pack.
+        self._remake()
+        self._fetch()
+        return super()._reading(read)
 
     def _no_branch(self, commits: Mapping[str, Commit]) -> str:
         prefix = "refs/heads/"
         names = sorted(name.removeprefix(prefix) for name in commits if name.startswith(prefix))
         have = f"it has {', '.join(names[:5])}" if names else "it is empty"
         return f"{redact(self._url)} has no branch {self._branch}; {have}"
-
-
-def open_bare(path: Path) -> pygit2.Repository:
-    """Open a bare repository of ours; what cannot be opened is made anew, it is only a copy."""
-    if path.exists():
-        try:
-            repository = pygit2.Repository(str(path))
-        except pygit2.GitError:
-            shutil.rmtree(path)
-        else:
-            return repository
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return pygit2.init_repository(str(path), bare=True)

@@ -7,22 +7,24 @@ commit never changes and is kept.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 
+from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
-from reconciler.git.export import export_tree
-from reconciler.git.mirror import Repository, open_bare
+from reconciler.git.export import Budget, export_tree
+from reconciler.git.mirror import Repository
+from reconciler.git.store import Store
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.url import host_of, resolve_url
@@ -39,6 +41,11 @@ Resolution = ResolvedSource | UnresolvedSource
 RETRY_FIRST = 5.0
 THREADS = 16
 DEEPEST_SUBMODULE = 5
+MOST_SUBMODULES = 200
+#: Resolved folders, and URLs, that are remembered.
+MOST_TREES = 10_000
+MOST_URLS = 1_000
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -49,6 +56,15 @@ class _Seen:
     due: float = 0.0
     failures: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True)
+class _Host:
+    """How many may ask a host at once, and until when it is left alone: it did not answer."""
+
+    places: threading.BoundedSemaphore
+    alone_until: float = 0.0
+    error: str = ""
 
 
 class Sources:
@@ -68,15 +84,15 @@ class Sources:
         allowed: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root = root
         self._transport = Transport(credentials, root / "home", timeout)
+        self._store = Store(root, self._transport)
         self._interval = interval
         self._allowed = allowed
         self._clock = clock
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
-        self._trees: dict[tuple[str, Commit, str], TreeId | GitError] = {}
-        self._hosts: dict[str, threading.BoundedSemaphore] = defaultdict(
-            lambda: threading.BoundedSemaphore(per_host)
+        self._trees: OrderedDict[tuple[str, Commit, str], TreeId | str] = OrderedDict()
+        self._hosts: dict[str, _Host] = defaultdict(
+            lambda: _Host(threading.BoundedSemaphore(per_host))
         )
         self._guard = threading.Lock()
         self._asked: frozenset[str] = frozenset()
@@ -90,6 +106,7 @@ class Sources:
             by_url[request.url].append(request)
         with self._guard:
             self._asked = frozenset(by_url)
+            self._forget()
         if not by_url:
             return {}
         with ThreadPoolExecutor(min(THREADS, len(by_url))) as pool:
@@ -104,15 +121,17 @@ class Sources:
 
     def export(self, context: BuildContext, destination: Path) -> None:
         """Write a build context's files into a new or empty folder. Raises GitError."""
-        seen = self._seen_of(context.url)
-        with seen.lock, self._host(context.url):
-            repository = self._open(context.url)
-            self._need(repository, context.url, context.commit)
-            export_tree(repository, context.tree, destination)
-            inner = (
-                submodules(repository, context.commit, context.path) if context.submodules else []
-            )
-        self._export_submodules(context.url, inner, destination, depth=1)
+        budget = Budget()
+
+        def write(repository: pygit2.Repository) -> list[Submodule]:
+            export_tree(repository, context.tree, destination, budget=budget)
+            if not context.submodules:
+                return []
+            return submodules(repository, context.commit, context.path)
+
+        inner = self._with_commit(context.url, context.commit, write)
+        if inner:
+            self._export_submodules(context.url, inner, destination, budget, depth=1)
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -120,9 +139,16 @@ class Sources:
         with self._guard:
             return self._seen[url]
 
-    def _host(self, url: str) -> threading.BoundedSemaphore:
+    def _host(self, url: str) -> _Host:
         with self._guard:
             return self._hosts[host_of(url)]
+
+    def _forget(self) -> None:
+        """Forget URLs that nobody asks for any more, once they are many."""
+        if len(self._seen) > MOST_URLS:
+            for url in self._seen.keys() - self._asked:
+                if not self._seen[url].lock.locked():
+                    del self._seen[url]
 
     def _of_url(
         self, url: str, requests: Iterable[GitSource], *, refresh: bool
@@ -133,10 +159,10 @@ class Sources:
                 self._look_up(url, seen)
             found: dict[GitSource, Resolution] = {}
             for request in requests:
+                if not isinstance(seen.refs, RemoteRefs):
+                    found[request] = UnresolvedSource(str(seen.refs))
+                    continue
                 try:
-                    if isinstance(seen.refs, GitError):
-                        raise seen.refs
-                    assert seen.refs is not None
                     found[request] = self._resolve(request, seen.refs)
                 except GitError as error:
                     found[request] = UnresolvedSource(str(error))
@@ -144,72 +170,87 @@ class Sources:
 
     def _look_up(self, url: str, seen: _Seen) -> None:
         try:
-            with self._host(url):
-                seen.refs = self._transport.list_refs(self._open(url), url)
+            seen.refs = self._ask(url)
             seen.failures = 0
             delay = self._interval * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
         except GitError as error:
             seen.refs = error
             seen.failures += 1
             delay = min(RETRY_FIRST * 2.0 ** (seen.failures - 1), self._interval)
+            delay *= 0.9 + random.random() / 5  # noqa: S311 -- a jitter
         seen.due = self._clock() + delay
+
+    def _ask(self, url: str) -> RemoteRefs:
+        """Look a URL up. A host that did not answer is left alone for a while by all its URLs.
+
+        Otherwise each of them would take a deadline's time, and every sync wait for the sum.
+        """
+        host = self._host(url)
+        with host.places:
+            if self._clock() < host.alone_until:
+                raise GitError(f"{redact(url)} was not asked again yet, as {host.error}")
+            try:
+                return self._transport.list_refs(url)
+            except LateError as error:
+                host.error = str(error)
+                host.alone_until = self._clock() + RETRY_FIRST
+                raise
 
     def _resolve(self, request: GitSource, refs: RemoteRefs) -> ResolvedSource:
         name, commit = _choose(request, refs)
         slot = (request.url, commit, request.path)
-        if slot not in self._trees:
-            with self._host(request.url):
-                repository = self._open(request.url)
-                self._need(repository, request.url, commit, name)
-            self._trees[slot] = _tree(repository, request, commit)
-        tree = self._trees[slot]
-        if isinstance(tree, GitError):
-            raise tree
-        return ResolvedSource(commit, tree)
+        with self._guard:
+            tree = self._trees.get(slot)
+            if tree is not None:
+                self._trees.move_to_end(slot)
+        if tree is None:
+            with self._host(request.url).places:
+                tree = self._store.reading(
+                    request.url, commit, name, lambda found: _tree(found, request, commit)
+                )
+            with self._guard:
+                self._trees[slot] = tree
+                while len(self._trees) > MOST_TREES:
+                    self._trees.popitem(last=False)
+        if tree == _NO_FOLDER:
+            where = f"{redact(request.url)} has no folder {request.path} at {commit[:12]}"
+            raise GitError(where)
+        return ResolvedSource(commit, TreeId(tree))
 
     # -- fetching --------------------------------------------------------------------------
 
-    def _open(self, url: str) -> pygit2.Repository:
-        digest = hashlib.sha256(url.encode()).hexdigest()[:32]
-        return open_bare(self._root / f"{digest}.git")
-
-    def _need(
-        self, repository: pygit2.Repository, url: str, commit: Commit, name: str | None = None
-    ) -> None:
-        """Have a commit: by the ref that points to it, by its id, or by fetching everything."""
-        known = Repository(repository)
-        if known.has(commit):
-            return
-        kept = f"refs/reconciler/{commit}"
-        if name is not None:
-            self._transport.fetch(repository, url, [f"+{name}:{kept}"], depth=1)
-            if known.has(commit):
-                return
-        try:
-            self._transport.fetch(repository, url, [f"+{commit}:{kept}"], depth=1)
-        except GitError:
-            everything = ["+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*"]
-            self._transport.fetch(repository, url, everything)
-        if not known.has(commit):
-            raise GitError(f"{redact(url)} has no commit {commit} on any branch or tag")
+    def _with_commit(self, url: str, commit: Commit, read: Callable[[pygit2.Repository], T]) -> T:
+        with self._seen_of(url).lock, self._host(url).places:
+            return self._store.reading(url, commit, None, read)
 
     def _export_submodules(
-        self, base: str, inner: list[Submodule], destination: Path, *, depth: int
+        self, base: str, inner: list[Submodule], destination: Path, budget: Budget, *, depth: int
     ) -> None:
-        if inner and depth > DEEPEST_SUBMODULE:
-            raise GitError(f"submodules are nested deeper than {DEEPEST_SUBMODULE}")
+        if depth > DEEPEST_SUBMODULE or len(inner) > MOST_SUBMODULES:
+            raise GitError(
+                f"more than {MOST_SUBMODULES} submodules, or nested deeper than {DEEPEST_SUBMODULE}"
+            )
         for module in inner:
             url = resolve_url(base, module.url)
             if not self._allowed(url):
-                raise GitError(f"the submodule {url} is not in sources.allow")
-            with self._seen_of(url).lock, self._host(url):
-                repository = self._open(url)
-                self._need(repository, url, module.commit)
-                tree = Repository(repository).tree_id(module.commit, "")
+                raise GitError(f"the submodule {redact(url)} is not in sources.allow")
+            place = destination / module.path
+
+            def write(
+                repository: pygit2.Repository, at: Commit = module.commit, place: Path = place
+            ) -> list[Submodule]:
+                tree = Repository(repository).tree_id(at, "")
                 assert tree is not None
-                export_tree(repository, tree, destination / module.path)
-                deeper = submodules(repository, module.commit, "")
-            self._export_submodules(url, deeper, destination / module.path, depth=depth + 1)
+                export_tree(repository, tree, place, budget=budget)
+                return submodules(repository, at, "")
+
+            deeper = self._with_commit(url, module.commit, write)
+            if deeper:
+                self._export_submodules(url, deeper, place, budget, depth=depth + 1)
+
+
+#: In the place of a tree id: the commit has no such folder. Never changes, so it is kept too.
+_NO_FOLDER = ""
 
 
 def _choose(request: GitSource, refs: RemoteRefs) -> tuple[str | None, Commit]:
@@ -227,12 +268,10 @@ def _choose(request: GitSource, refs: RemoteRefs) -> tuple[str | None, Commit]:
     if commit is None:
         shown = name.removeprefix("refs/heads/").removeprefix("refs/tags/")
         kind = "tag" if request.tag is not None else "branch"
-        raise GitError(f"{redact(request.url)} has no {kind} {shown}")
+        empty = "" if refs.commits else "; it is empty"
+        raise GitError(f"{redact(request.url)} has no {kind} {shown}{empty}")
     return name, commit
 
 
-def _tree(repository: pygit2.Repository, request: GitSource, commit: Commit) -> TreeId | GitError:
-    tree = Repository(repository).tree_id(commit, request.path)
-    if tree is None:
-        return GitError(f"{redact(request.url)} has no folder {request.path} at {commit[:12]}")
-    return tree
+def _tree(repository: pygit2.Repository, request: GitSource, commit: Commit) -> str:
+    return Repository(repository).tree_id(commit, request.path) or _NO_FOLDER

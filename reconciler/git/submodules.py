@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pygit2
 from pygit2.enums import FileMode
 
+from reconciler.git.trees import entry_at
 from reconciler.types import Commit
 
 _LARGEST = 64 << 10
@@ -26,18 +27,14 @@ def submodules(repository: pygit2.Repository, commit: Commit, folder: str) -> li
     """The submodules inside a folder of a commit; one without a URL is left out."""
     found = repository[commit]
     assert isinstance(found, pygit2.Commit)
-    if ".gitmodules" not in found.tree:
-        return []
-    entry = found.tree[".gitmodules"]
+    entry = entry_at(found.tree, ".gitmodules")
     if not isinstance(entry, pygit2.Blob) or entry.size > _LARGEST:
         return []
     modules = []
     for path, url in _parse(entry.data.decode("utf-8", "replace")):
         inside = _inside(path, folder)
-        if inside is None or path not in found.tree:
-            continue
-        link = found.tree[path]
-        if link.filemode == FileMode.COMMIT:
+        link = entry_at(found.tree, path) if inside else None
+        if inside and link is not None and link.filemode == FileMode.COMMIT:
             modules.append(Submodule(inside, url, Commit(str(link.id))))
     return modules
 

@@ -1,30 +1,31 @@
 """Every call to a remote goes through here: credentials, host keys, deadlines, and errors.
 
-libgit2's timeouts, certificate locations and home directory are process-wide, so they are set
-once for all remotes of a configuration. Its SSH transport checks host keys against
-``~/.ssh/known_hosts`` and nothing else, and its Python binding does not show a callback the key;
-so the configured files are written to a home directory of our own.
+The git command talks, for the reasons that :mod:`reconciler.git.command` gives; what it fetched
+is then read without it.
 """
 
 from __future__ import annotations
 
-import subprocess
-import time
+import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
-import pygit2
-from pygit2.enums import CredentialType
-
-from reconciler.git.credentials import TOKEN_USER, Credential, CredentialTable
+from reconciler.git.access import Access, access, without_secrets
+from reconciler.git.command import Done, LateError, run_git
+from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, explain, redact
-from reconciler.git.url import host_of, is_local
+from reconciler.git.url import normal_url
 from reconciler.types import Commit
 
-T = TypeVar("T")
+#: Seconds for a look-up or a push. A fetch may take longer, as the first one brings everything.
 DEFAULT_TIMEOUT = 60.0
+FETCH_PATIENCE = 10
+
+_REF_LINE = re.compile(r"(?:ref: (?P<target>\S+)|(?P<id>[0-9a-f]{40,64}))\t(?P<name>\S+)")
+_ADVERTISEMENT = "/info/refs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,154 +42,132 @@ class PushRejectedError(Exception):
 
 @dataclass(slots=True)
 class Transport:
-    """Talks to remotes; ``home`` is a folder of our own for the known hosts."""
+    """Talks to remotes; ``home`` is a folder of our own, for what git and ssh read from files.
+
+    ``timeout`` is in seconds. Safe to use from several threads.
+    """
 
     credentials: CredentialTable
     home: Path
     timeout: float = DEFAULT_TIMEOUT
-    _written: str | None = field(default=None, repr=False)
+    _moved: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def list_refs(self, repository: pygit2.Repository, url: str) -> RemoteRefs:
-        """What the remote has. Raises GitError."""
-        heads = self._call(repository, url, lambda r, c: r.list_heads(callbacks=c))
+    def list_refs(self, url: str, patterns: Sequence[str] = ()) -> RemoteRefs:
+        """The refs of a remote that end in one of these patterns, or all. Raises GitError."""
+        done = self._call(
+            url, lambda at: ["ls-remote", "--quiet", "--symref", "--", at, *patterns], "read"
+        )
         commits: dict[str, Commit] = {}
         head = None
-        for entry in heads:
-            name = str(entry.name)
-            if name == "HEAD" and entry.symref_target:
-                head = str(entry.symref_target)
-            # The peeled entry of an annotated tag follows the tag itself.
-            commits[name.removesuffix("^{}")] = Commit(str(entry.oid))
+        for line in done.out.splitlines():
+            found = _REF_LINE.fullmatch(line)
+            if found is None:
+                continue
+            if found["target"] is not None:
+                head = found["target"] if found["name"] == "HEAD" else head
+            else:
+                # The peeled entry of an annotated tag follows the tag itself.
+                commits[found["name"].removesuffix("^{}")] = Commit(found["id"])
         return RemoteRefs(commits, head)
 
     def fetch(
-        self, repository: pygit2.Repository, url: str, refspecs: Sequence[str], *, depth: int = 0
+        self, path: Path, url: str, refspecs: Sequence[str], *, depth: int | None = None
     ) -> None:
-        """Fetch; ``depth`` 0 is everything. Raises GitError."""
-        depth = 0 if is_local(url) else depth  # libgit2's local transport cannot fetch shallowly
-        self._call(repository, url, lambda r, c: r.fetch(list(refspecs), callbacks=c, depth=depth))
+        """Fetch into the bare repository at ``path`` what it has not got.
 
-    def push(self, repository: pygit2.Repository, url: str, commit: Commit, ref: str) -> None:
-        """Push a commit to a ref, never by force. Raises PushRejectedError and GitError.
+        ``depth`` 0 makes good what an earlier fetch of some depth has left out.
 
-        libgit2's local transport overwrites whatever the ref is by then, so that two writers lose
-        each other's commits; there the git binary pushes, which compares and swaps.
+        Raises GitError, and DamagedError where it is our repository that is at fault.
         """
-        if is_local(url):
-            self._push_local(repository, url, commit, ref)
-            return
-        try:
-            self._call(repository, url, lambda r, c: r.push([f"{commit}:{ref}"], callbacks=c))
-        except GitError as error:
-            said = str(error)
-            moved = ("fast-forward", "fastforward", "lock", "fetch first", "failed to update ref")
-            if any(word in said for word in moved):
-                raise PushRejectedError(said) from error
-            raise
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]
+        if depth:
+            options.append(f"--depth={depth}")
+        elif depth == 0 and (path / "shallow").exists():
+            options.append("--unshallow")
+        self._call(
+            url,
+            lambda at: [f"--git-dir={path}", "fetch", *options, "--", at, *refspecs],
+            "read",
+            timeout=self.timeout * FETCH_PATIENCE,
+        )
 
-    def _push_local(
-        self, repository: pygit2.Repository, url: str, commit: Commit, ref: str
-    ) -> None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", repository.path, "push", "--porcelain", url, f"{commit}:{ref}"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.timeout,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise GitError("the git command is needed to push to a local repository") from error
-        except subprocess.TimeoutExpired as error:
-            raise GitError(f"{url}: the push took longer than {self.timeout:g} s") from error
-        if done.returncode != 0:
-            said = redact(f"{done.stdout}\n{done.stderr}").strip()
-            if any(word in said for word in ("rejected", "cannot lock ref", "failed to update")):
-                raise PushRejectedError(said)
-            raise GitError(f"{url} cannot be pushed to: {said.splitlines()[-1] if said else ''}")
+    def push(self, path: Path, url: str, commit: Commit, ref: str) -> None:
+        """Push a commit to a ref, never by force. Raises PushRejectedError and GitError."""
+
+        def command(at: str) -> list[str]:
+            options = ["--porcelain", "--quiet", "--no-verify", "--no-signed"]
+            return [f"--git-dir={path}", "push", *options, "--", at, f"{commit}:{ref}"]
+
+        self._call(url, command, "pushed to", rejected=_rejection)
 
     def _call(
         self,
-        repository: pygit2.Repository,
         url: str,
-        call: Callable[[pygit2.Remote, pygit2.RemoteCallbacks], T],
-    ) -> T:
-        self._prepare()
-        callbacks = _Callbacks(url, self.credentials.find(url), self.timeout)
+        command: Callable[[str], list[str]],
+        verb: str,
+        *,
+        timeout: float | None = None,
+        rejected: Callable[[Done], str | None] = lambda _: None,
+    ) -> Done:
+        patience = timeout or self.timeout
+        way = self._access(url)
+        done = self._run(way, command, patience)
+        if done.code != 0 and "returned error: 30" in done.err:
+            moved = self._follow(url, way)
+            if moved is not None:
+                self._moved[url] = moved
+                way = self._access(url)
+                done = self._run(way, command, patience)
+        if done.code == 0:
+            return done
+        why = rejected(done)
+        if why is not None:
+            raise PushRejectedError(redact(why))
+        said = without_secrets(f"{done.err}\n{done.out}", way.secrets)
+        raise explain(url, said, configured=way.configured, verb=verb)
+
+    def _access(self, url: str) -> Access:
+        return access(self._moved.get(url, url), self.credentials, self.home, self.timeout)
+
+    def _run(self, way: Access, command: Callable[[str], list[str]], timeout: float) -> Done:
         try:
-            return call(repository.remotes.create_anonymous(url), callbacks)
+            return run_git(command(way.url), env=way.env, timeout=timeout)
+        except LateError as error:
+            raise LateError(f"{redact(way.url)} did not answer within {timeout:g} s") from error
+
+    def _follow(self, url: str, way: Access) -> str | None:
+        """Where a redirect leads, if it stays on the host: forges add ``.git``, or rename.
+
+        Git would follow one to anywhere, and a URL that is allowed must not lead to one that is
+        not, such as a service that only this host can reach.
+        """
+        with tempfile.NamedTemporaryFile(dir=self.home) as trace:
+            env = {**way.env, "GIT_TRACE_CURL": trace.name, "GIT_TRACE_CURL_NO_DATA": "1"}
+            run_git(["ls-remote", "--", way.url, "HEAD"], env=env, timeout=self.timeout)
+            text = Path(trace.name).read_text(errors="replace")
+        found = re.findall(r"<= Recv header: location: (\S+)", text, re.IGNORECASE)
+        if not found:
+            return None
+        target = urljoin(f"{way.url}{_ADVERTISEMENT}", found[-1])
+        path, marker, _ = target.partition(_ADVERTISEMENT)
+        if not marker or urlsplit(path)[:2] != urlsplit(url)[:2]:
+            return None
+        try:
+            return normal_url(path)
         except GitError:
-            raise
-        except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-            if callbacks.late:
-                message = f"{redact(url)} did not answer within {self.timeout:g} s"
-                raise GitError(message) from error
-            raise explain(url, error) from error
-
-    def _prepare(self) -> None:
-        """Set what libgit2 keeps for the whole process."""
-        pygit2.settings.server_connect_timeout = int(self.timeout * 1000)
-        pygit2.settings.server_timeout = int(self.timeout * 1000)
-        if self.credentials.ca_file is not None:
-            pygit2.settings.set_ssl_cert_locations(str(self.credentials.ca_file), None)
-        known = self.credentials.known_hosts()
-        if known and known != self._written:
-            folder = self.home / ".ssh"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "known_hosts").write_text(known + "\n")
-            pygit2.settings.homedir = str(self.home)
-            self._written = known
+            return None
 
 
-class _Callbacks(pygit2.RemoteCallbacks):
-    """One call's credentials and deadline."""
+#: What a push is told when somebody else was first. Anything else, as a hook that says no or a
+#: protected branch, would be said again the next time.
+_FIRST = re.compile(
+    r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref"
+    r"|failed to lock|incorrect old value|reference already exists|unable to lock"
+)
 
-    def __init__(self, url: str, credential: Credential | None, timeout: float) -> None:
-        super().__init__()
-        self._url = url
-        self._credential = credential
-        self._asked = 0
-        self._deadline = time.monotonic() + timeout
-        self._timeout = timeout
 
-    @property
-    def late(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def credentials(
-        self, url: str, username_from_url: str | None, allowed_types: CredentialType
-    ) -> Any:
-        self._asked += 1
-        credential = self._credential
-        if host_of(url) and host_of(url) != host_of(self._url):
-            raise GitError(f"{redact(self._url)} sends on to another host, {host_of(url)}: refused")
-        if credential is None:
-            raise GitError(
-                f"{redact(self._url)} wants authentication, and none is configured for it"
-            )
-        if self._asked > 3:
-            raise GitError(f"{redact(self._url)}: authentication was refused")
-        user = credential.username or username_from_url
-        if allowed_types & CredentialType.SSH_KEY and credential.ssh_key_file is not None:
-            return pygit2.Keypair(user or "git", None, str(credential.ssh_key_file), "")
-        if allowed_types & CredentialType.USERNAME:
-            return pygit2.Username(user or "git")
-        password = CredentialType.USERPASS_PLAINTEXT
-        if allowed_types & password and credential.password_file is not None:
-            return pygit2.UserPass(user or TOKEN_USER, credential.password())
-        raise GitError(f"{redact(self._url)}: the configured credentials are of another kind")
-
-    def transfer_progress(self, stats: object) -> None:
-        self._check_deadline()
-
-    def sideband_progress(self, string: str) -> None:
-        self._check_deadline()
-
-    def push_update_reference(self, refname: str, message: str | None) -> None:
-        if message is not None:
-            raise GitError(f"{redact(self._url)}: {refname} was not updated: {message}")
-
-    def _check_deadline(self) -> None:
-        if self.late:
-            raise GitError(f"{redact(self._url)} took longer than {self._timeout:g} s")
+def _rejection(done: Done) -> str | None:
+    for line in done.out.splitlines():
+        if line.startswith("!") and _FIRST.search(line):
+            return line
+    return None

@@ -1,4 +1,4 @@
-"""URLs of Git repositories: absolute, relative to another, and against an allow-list.
+"""URLs of Git repositories: absolute, relative to another, and what is of the same prefix.
 
 URLs come from manifests, which are untrusted. What is matched against the allow-list is the
 same normal form that is then opened, and anything that could be read in two ways is refused.
@@ -6,17 +6,18 @@ same normal form that is then opened, and anything that could be read in two way
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from reconciler.git.errors import GitError, redact
 
-_SCHEMES = frozenset({"https", "http", "ssh", "file"})
-_SCP = re.compile(r"(?P<host>(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9.-]+):(?P<path>[^:]+)")
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "file": None}
+_SCP = re.compile(r"(?:(?P<user>[^@:/]+)@)?(?P<host>[^@:/]+):(?P<path>[^:]+)")
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+#: Neither may begin with a dash: ssh would take it for an option.
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def resolve_url(base: str, url: str) -> str:
@@ -35,77 +36,103 @@ def _join(base: str, relative: str) -> str:
         parts = urlsplit(base)
         head, path = f"{parts.scheme}://{parts.netloc}/", parts.path
     elif scp := _SCP.fullmatch(base):
-        head, path = f"{scp['host']}:", scp["path"]
+        head, path = base[: scp.start("path")], scp["path"]
+        head += "/" if path.startswith("/") else ""
     else:
         head, path = "/", base
-    rooted = head == "/" or head.endswith("://") or "://" in head
     names = [name for name in path.split("/") if name]
     for step in relative.split("/"):
         if step == "..":
             if not names:
-                raise GitError(f"{relative} leads out of {redact(base)}")
+                raise GitError(f"{redact(relative)} leads out of {redact(base)}")
             names.pop()
         elif step not in ("", "."):
             names.append(step)
-    joined = "/".join(names)
-    if not rooted and path.startswith("/"):
-        joined = f"/{joined}"
-    return head + joined
+    if not names:
+        raise GitError(f"{redact(relative)} leads out of {redact(base)}")
+    return head + "/".join(names)
 
 
 def normal_url(url: str) -> str:
     """A URL in its normal form. Raises GitError for one that cannot be used, with the reason."""
-    if any(ord(char) <= 32 or ord(char) == 127 for char in url) or "\\" in url:
+    if any(char == " " or not char.isprintable() for char in url) or "\\" in url:
         raise GitError(
             f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes"
         )
     if _ABSOLUTE.match(url):
-        return _normal_absolute(url)
+        try:
+            parts = urlsplit(url)
+            return _normal_absolute(url, parts, parts.port)
+        except ValueError as error:
+            raise GitError(f"{redact(url)}: {error}") from error
     if url.startswith("/"):
-        return Path(_safe_path(url, url)).as_uri()
+        if "%" in url:
+            raise GitError(f"{redact(url)}: write a path with a % in it as a file URL")
+        path = _single_slashes(url).rstrip("/") or "/"
+        _safe_path(path, url)
+        return f"file://{quote(path)}"
     if scp := _SCP.fullmatch(url):
-        _safe_path(scp["path"], url)
-        user, _, host = scp["host"].rpartition("@")
-        return f"{user}@{host.lower()}:{scp['path']}" if user else f"{host.lower()}:{scp['path']}"
+        return _normal_scp(url, scp)
     raise GitError(
         f"{redact(url)} is no URL of a repository: expected https, ssh, scp-like or file, "
         f"or one that begins with ./ or ../"
     )
 
 
-def _normal_absolute(url: str) -> str:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    if scheme not in _SCHEMES:
-        raise GitError(f"{redact(url)}: {scheme} URLs are not supported; use https, ssh or file")
-    if parts.query or parts.fragment:
-        raise GitError(f"{redact(url)}: a repository's URL has no query and no fragment")
-    if parts.password is not None or (parts.username and scheme != "ssh"):
-        raise GitError(
-            f"{redact(url)}: credentials do not belong in a URL; configure them by URL prefix"
-        )
-    try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise GitError(f"{redact(url)}: {error}") from error
-    host = (parts.hostname or "").lower()
-    if bool(host) == (scheme == "file") and host != "localhost":
-        said = "names a host" if host else "names no host"
-        raise GitError(f"{redact(url)}: a {scheme} URL that {said}")
+def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
+    shown, scheme = redact(url), parts.scheme.lower()
+    if scheme not in _PORTS:
+        raise GitError(f"{shown}: {scheme} URLs are not supported; use https, ssh or file")
+    if "?" in url or "#" in url:
+        raise GitError(f"{shown}: a repository's URL has no query and no fragment")
+    if parts.password is not None or ("@" in parts.netloc and scheme != "ssh"):
+        raise GitError(f"{shown}: credentials do not belong in a URL; configure them by URL prefix")
+    path = _single_slashes(parts.path) if scheme == "file" else parts.path
+    # A % in a folder's name can only be written encoded, and is decoded only once there.
+    _safe_path(path.replace("%25", "_") if scheme == "file" else path, url)
+    path = path.rstrip("/") or "/"
     if scheme == "file":
-        host = ""
-    user = f"{parts.username}@" if parts.username else ""
-    shown = f"[{host}]" if ":" in host else host
-    path = _safe_path(parts.path, url)
-    return urlunsplit((scheme, f"{user}{shown}{port}", path.rstrip("/") or "/", "", ""))
+        if parts.netloc.lower() not in ("", "localhost"):
+            raise GitError(f"{shown}: a file URL that names a host")
+        return f"file://{path}"
+    user, at, _ = parts.netloc.rpartition("@")
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    if (at and not _USER.fullmatch(user)) or not _HOST.fullmatch(host):
+        raise GitError(f"{shown}: that is no name of a host, or of a user of one")
+    if port == 0:
+        raise GitError(f"{shown}: there is no port 0")
+    shown_port = f":{port}" if port is not None and port != _PORTS[scheme] else ""
+    return urlunsplit((scheme, f"{user}{at}{host}{shown_port}", path, "", ""))
 
 
-def _safe_path(path: str, url: str) -> str:
-    """The path, unless it could mean another one to whoever reads it next."""
-    plain = unquote(path)
-    if any(part in (".", "..") for part in plain.split("/")) or "%" in plain:
-        raise GitError(f"{redact(url)}: a path with . or .. in it, or encoded twice, is refused")
-    return path
+def _normal_scp(url: str, scp: re.Match[str]) -> str:
+    user, host, path = scp["user"], scp["host"].lower(), scp["path"]
+    if (user is not None and not _USER.fullmatch(user)) or not _HOST.fullmatch(host):
+        raise GitError(f"{redact(url)}: that is no name of a host, or of a user of one")
+    if path.startswith("-") or "%" in path:
+        raise GitError(f"{redact(url)}: a path that begins with - or has a % in it is refused")
+    _safe_path(path, url)
+    path = path.rstrip("/")
+    if not path:
+        raise GitError(f"{redact(url)}: it names no repository")
+    return f"{user}@{host}:{path}" if user else f"{host}:{path}"
+
+
+def _single_slashes(path: str) -> str:
+    return re.sub(r"//+", "/", path)
+
+
+def _safe_path(path: str, url: str) -> None:
+    """Refuse a path that could mean another one to whoever reads it next."""
+    plain = unquote(path, errors="strict")
+    parts = plain.rstrip("/").split("/")
+    if any(part in (".", "..") for part in parts) or "%" in plain or "" in parts[1:]:
+        raise GitError(
+            f"{redact(url)}: a path with ., .. or // in it, or encoded twice, is refused"
+        )
+    if plain.count("/") != path.count("/") or "\\" in plain or not plain.isprintable():
+        raise GitError(f"{redact(url)}: a path with an encoded slash or control character")
 
 
 def is_local(url: str) -> bool:
@@ -120,26 +147,43 @@ def local_path(url: str) -> Path:
 
 def host_of(url: str) -> str:
     """The host a URL is served by; empty for a local one."""
-    return urlsplit(_as_ssh(url)).hostname or ""
+    return urlsplit(as_ssh(url)).hostname or ""
 
 
-def matches(url: str, globs: Sequence[str]) -> bool:
-    """Whether a normal URL is allowed; an scp-like one counts as ``ssh://host/path``."""
-    candidate = _as_ssh(url)
-    return any(fnmatch.fnmatchcase(candidate, glob) for glob in globs)
-
-
-def _as_ssh(url: str) -> str:
+def as_ssh(url: str) -> str:
+    """An scp-like URL as ``ssh://user@host/path``; any other as it is."""
     if not _ABSOLUTE.match(url) and (scp := _SCP.fullmatch(url)):
-        return f"ssh://{scp['host']}/{scp['path'].lstrip('/')}"
+        return f"ssh://{url[: scp.start('path') - 1]}/{scp['path'].lstrip('/')}"
     return url
 
 
+def split_ssh(url: str) -> tuple[str, str] | None:
+    """The user of an ssh or scp-like URL, and the URL without one; None for any other."""
+    if url.startswith("ssh://"):
+        user, at, rest = url.removeprefix("ssh://").partition("/")[0].rpartition("@")
+        return user, f"ssh://{rest}{url[len('ssh://') + len(user + at + rest) :]}"
+    if not _ABSOLUTE.match(url) and (scp := _SCP.fullmatch(url)):
+        return scp["user"] or "", url[scp.start("host") :]
+    return None
+
+
+def path_depth(url: str) -> int:
+    """How many components the path of a URL has."""
+    return len(_components(urlsplit(as_ssh(url)).path))
+
+
+def _components(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
 def has_prefix(url: str, prefix: str) -> bool:
-    """Whether a prefix covers a URL: the same host, and whole components of the path."""
-    mine, theirs = urlsplit(_as_ssh(url)), urlsplit(_as_ssh(prefix))
-    if (mine.scheme, mine.hostname, mine.port) != (theirs.scheme, theirs.hostname, theirs.port):
+    """Whether a prefix covers a URL: the same scheme, host and port, and whole path components."""
+    mine, theirs = urlsplit(as_ssh(url)), urlsplit(as_ssh(prefix))
+    try:
+        ports = [each.port or _PORTS.get(each.scheme) for each in (mine, theirs)]
+    except ValueError:
         return False
-    have = [part for part in mine.path.split("/") if part]
-    want = [part for part in theirs.path.split("/") if part]
-    return have[: len(want)] == want
+    if (mine.scheme, mine.hostname, ports[0]) != (theirs.scheme, theirs.hostname, ports[1]):
+        return False
+    want = _components(theirs.path)
+    return _components(mine.path)[: len(want)] == want

@@ -1,0 +1,134 @@
+"""Runs the git command: a clean environment, a deadline that holds, nothing left behind.
+
+libgit2 reads and writes objects for us, but it does not talk to remotes. Its timeouts are per
+read of a socket, so that a server which sends one header a second keeps a thread for ever, and a
+thread cannot be ended; a process can. Its SSH host keys, certificates and timeouts are
+process-wide, and its local transport neither fetches shallowly nor compares before it swaps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from reconciler.git.errors import GitError
+
+#: More than a million refs, and far more than anybody reads of an error.
+LARGEST_OUTPUT = 256 << 20
+LARGEST_ERROR = 64 << 10
+
+#: What git may know of the environment that the daemon was started in. Anything else, GIT_DIR
+#: and GIT_SSH_COMMAND above all, could turn a command on our mirror into one on something else.
+_KEPT = (
+    "PATH", "TMPDIR", "LD_LIBRARY_PATH",
+    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+)  # fmt: skip
+
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "protocol.version": "2",
+    # Unpacked, a commit is there before its trees are; a pack is there as a whole or not at all.
+    "fetch.unpackLimit": "1",
+    "fetch.writeCommitGraph": "false",
+    "submodule.recurse": "false",
+    "push.recurseSubmodules": "no",
+    "push.gpgSign": "false",
+    "http.followRedirects": "false",
+    "core.fsync": "objects,reference",
+}
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+class LateError(GitError):
+    """A command did not end by its deadline, and was ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command said; ``code`` 0 is success."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(
+    home: Path, *, settings: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """An environment in which git reads no configuration but this; ``home`` stands for HOME.
+
+    HOME is not the user's, so that neither ~/.gitconfig nor ~/.netrc have a say.
+    """
+    every = _SETTINGS | dict(settings or {})
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env |= {
+        "HOME": str(home),
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(len(every)),
+    }
+    for number, (key, value) in enumerate(every.items()):
+        env[f"GIT_CONFIG_KEY_{number}"] = key
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    return env | dict(more or {})
+
+
+def run_git(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Done:
+    """Run git to its end or its deadline, with all it started. Raises GitError and LateError."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(
+                ["git", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=env,
+                cwd="/",
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise GitError("the git command is needed, and is not installed") from error
+        _running.add(process)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LateError(f"git took longer than {timeout:g} s") from error
+        finally:
+            _running.discard(process)
+            _end(process)
+        return Done(code, _head(out, LARGEST_OUTPUT), _head(err, LARGEST_ERROR))
+
+
+def end_running() -> None:
+    """End every git that runs now: its caller finds that it failed, and need not be waited for."""
+    for process in _running.copy():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End git and whatever it has started: ssh, a helper, the other side of a local remote."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _head(file: IO[bytes], limit: int) -> str:
+    file.seek(0)
+    return file.read(limit).decode("utf-8", "replace")

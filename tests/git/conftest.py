@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.git.history import History
+from tests.git.remotes import SSHD, FileRemote, HttpRemote, Remote, SshRemote, make_bare
+
+#: Generous, for what is to succeed on a busy machine.
+TIMEOUT = 60.0
+
+
+def _ssh(root: Path) -> SshRemote:
+    if not SSHD.exists():
+        message = "there is no /usr/sbin/sshd: install openssh-server to run the ssh tests"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return SshRemote(root)
+
+
+_MAKERS: dict[str, Callable[[Path], Remote]] = {
+    "file": FileRemote,
+    "http": HttpRemote,
+    "ssh": _ssh,
+}
+
+
+def _serve(make: Callable[[Path], Remote], tmp_path: Path) -> Iterator[Remote]:
+    root = tmp_path / "served"
+    root.mkdir()
+    remote = make(root)
+    try:
+        yield remote
+    finally:
+        remote.close()
+
+
+@pytest.fixture(params=list(_MAKERS))
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
+    """A server of each kind."""
+    yield from _serve(_MAKERS[request.param], tmp_path)
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[HttpRemote]:
+    yield from _serve(HttpRemote, tmp_path)  # type: ignore[misc]
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[SshRemote]:
+    yield from _serve(_ssh, tmp_path)  # type: ignore[misc]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileRemote:
+    root = tmp_path / "served"
+    root.mkdir(exist_ok=True)
+    return FileRemote(root)
+
+
+@pytest.fixture
+def history(remote: Remote) -> History:
+    """The repository ``a.git`` of the server, with a way to put commits into it."""
+    return History(make_bare(remote.root))

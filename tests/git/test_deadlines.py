@@ -1,0 +1,204 @@
+"""Whatever a server does or does not say: every call ends by its deadline, and leaves nothing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reconciler.git.command import end_running
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.errors import GitError
+from reconciler.git.sources import Sources
+from reconciler.git.transport import Transport
+from reconciler.types import Commit, GitSource, UnresolvedSource
+from tests.e2e.site import until
+from tests.git.history import History
+from tests.git.remotes import BadServer, FileRemote, SshRemote, make_bare
+
+DEADLINE = 0.3
+Talk = Callable[[socket.socket, threading.Event], None]
+
+
+def silent(_: socket.socket, closing: threading.Event) -> None:
+    closing.wait()
+
+
+def drip(first: bytes, then: bytes) -> Talk:
+    """Begins well, and then goes on in small pieces for ever: each of them in time."""
+
+    def talk(connection: socket.socket, closing: threading.Event) -> None:
+        if first.startswith(b"HTTP"):
+            connection.recv(65536)
+        connection.sendall(first)
+        while not closing.wait(0.02):
+            connection.sendall(then)
+
+    return talk
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_BODY = (
+    b"Content-Type: application/x-git-upload-pack-advertisement\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n22\r\n001e# service=git-upload-pack\n0000\r\n"
+)
+TALKS: dict[str, Talk] = {
+    "http says nothing": silent,
+    "http sends headers for ever": drip(_OK, b"X: y\r\n"),
+    "http sends refs for ever": drip(
+        _OK + _BODY, b"38\r\n0038" + b"a" * 40 + b" refs/heads/" + b"x" * 3 + b"\n\r\n"
+    ),
+    "ssh says nothing": silent,
+    "ssh greets for ever": drip(b"", b"Welcome\r\n"),
+}
+
+
+@pytest.fixture(params=list(TALKS))
+def bad(request: pytest.FixtureRequest) -> Iterator[str]:
+    server = BadServer(TALKS[request.param])
+    scheme = request.param.split()[0]
+    try:
+        yield f"{scheme}://127.0.0.1:{server.port}/a.git"
+    finally:
+        server.close()
+
+
+def test_every_call_ends_with_an_error_and_leaves_no_process(bad: str, tmp_path: Path) -> None:
+    transport = Transport(CredentialTable(), tmp_path / "home", DEADLINE)
+    work = make_bare(tmp_path, "work.git")
+    commit = History(work).commit({"a": ""})
+    before = children()
+    calls: list[Callable[[], object]] = [
+        lambda: transport.list_refs(bad),
+        lambda: transport.fetch(work, bad, ["+refs/heads/main:refs/heads/x"]),
+        lambda: transport.push(work, bad, commit, "refs/heads/main"),
+    ]
+    for call in calls:
+        with pytest.raises(GitError) as caught:
+            call()
+        assert bad in str(caught.value)
+    assert children() == before
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_a_call_in_another_thread_ends_when_the_daemon_does(tmp_path: Path) -> None:
+    called = threading.Event()
+
+    def talk(_: socket.socket, closing: threading.Event) -> None:
+        called.set()
+        closing.wait()
+
+    server = BadServer(talk)
+    transport = Transport(CredentialTable(), tmp_path / "home", 600.0)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(transport.list_refs, f"http://127.0.0.1:{server.port}/a.git")
+            assert called.wait(60)
+            end_running()
+            assert isinstance(call.exception(60), GitError)
+    finally:
+        server.close()
+
+
+def test_a_late_answer_is_told_with_the_deadline(tmp_path: Path) -> None:
+    server = BadServer(silent)
+    try:
+        url = f"http://127.0.0.1:{server.port}/a.git"
+        with pytest.raises(GitError, match=f"^{url} did not answer within 0.3 s$"):
+            Transport(CredentialTable(), tmp_path / "home", DEADLINE).list_refs(url)
+    finally:
+        server.close()
+
+
+def test_an_ssh_server_that_hangs_once_it_let_one_in_is_left(
+    ssh: SshRemote, tmp_path: Path
+) -> None:
+    make_bare(ssh.root)
+    ssh.configure("ForceCommand read never")
+    before = children()
+    with pytest.raises(GitError, match=r"did not answer within 2 s"):
+        Transport(ssh.credentials(), tmp_path / "home", 2.0).list_refs(ssh.url("a.git"))
+    until(lambda: children() == before, what="the connection to be closed")
+
+
+def test_a_hook_that_hangs_ends_with_its_push(files: FileRemote, tmp_path: Path) -> None:
+    bare = make_bare(files.root)
+    hook = bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    hook.chmod(0o755)
+    work = make_bare(tmp_path, "work.git")
+    commit = History(work).commit({"a": ""})
+    with pytest.raises(GitError, match="did not answer within 3 s"):
+        Transport(CredentialTable(), tmp_path / "home", 3.0).push(
+            work, files.url("a.git"), commit, "refs/heads/main"
+        )
+    pid = int((tmp_path / "pid").read_text())
+    until(lambda: not psutil.pid_exists(pid) or zombie(pid), what="the hook to end")
+
+
+def zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def talk(connection: socket.socket, closing: threading.Event) -> None:
+        asked.append(1)
+        closing.wait()
+
+    server = BadServer(talk)
+    now = [0.0]
+    sources = Sources(
+        tmp_path / "sources",
+        credentials=CredentialTable(),
+        interval=300.0,
+        timeout=DEADLINE,
+        per_host=1,
+        clock=lambda: now[0],
+    )
+    requests = [GitSource(url=f"http://127.0.0.1:{server.port}/{n}") for n in range(8)]
+    threads = threading.active_count()
+    try:
+        found = sources.resolve(requests)
+        assert len(asked) == 1
+        reasons = [where.reason for where in found.values() if isinstance(where, UnresolvedSource)]
+        assert len(reasons) == 8
+        assert all("did not answer within" in reason for reason in reasons)
+        now[0] += 1000.0
+        sources.resolve(requests)
+        assert len(asked) == 2
+        assert threading.active_count() <= threads + len(asked), "the server's own, and no others"
+    finally:
+        server.close()
+
+
+def test_what_cannot_be_looked_up_is_tried_less_and_less_often(tmp_path: Path) -> None:
+    now = [0.0]
+    sources = Sources(
+        tmp_path / "sources",
+        credentials=CredentialTable(),
+        interval=60.0,
+        clock=lambda: now[0],
+    )
+    request = GitSource(url=(tmp_path / "nowhere").as_uri(), commit=Commit("a" * 40))
+    waits = []
+    for _ in range(6):
+        assert isinstance(sources.resolve([request])[request], UnresolvedSource)
+        waits.append(sources.due())
+        now[0] += waits[-1]
+    assert waits[0] < 6
+    assert max(waits) <= 66
+    assert waits[-1] > 50

@@ -1,0 +1,97 @@
+"""What gathers in our repositories over time is packed, and nothing in them is dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.git import bare
+from reconciler.git.branch import StatusBranch
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.mirror import Mirror
+from reconciler.types import Commit
+from tests.e2e.site import git
+from tests.git.history import Content, History
+from tests.git.remotes import FileRemote, make_bare
+
+NOBODY = CredentialTable()
+
+
+@pytest.fixture
+def history(files: FileRemote) -> History:
+    return History(make_bare(files.root))
+
+
+def counted(repository: Path) -> tuple[int, int]:
+    """Packs and loose objects."""
+    packs = len(list(repository.glob("objects/pack/*.pack")))
+    return packs, len(list(repository.glob("objects/??/*")))
+
+
+def test_a_mirror_of_a_hundred_fetches_has_a_bounded_number_of_packs(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bare, "MOST_PACKS", 5)
+    mirror = Mirror.open(
+        tmp_path / "mirror.git", history.path.as_uri(), branch="main", credentials=NOBODY
+    )
+    files: dict[str, Content] = {}
+    heads: list[Commit] = []
+    previous = None
+    for number in range(30):
+        files[f"m/{number}.yaml"] = str(number)
+        # Every third time the branch is begun anew, so that what it was is on no branch.
+        head = history.commit(files, orphan=number % 3 == 0)
+        assert mirror.fetch() == head
+        previous = (head, mirror.list_manifests(head, "", previous))
+        heads.append(head)
+        packs, loose = counted(tmp_path / "mirror.git")
+        assert packs <= 6
+        assert loose == 0
+    for number, head in enumerate(heads):
+        assert len(mirror.list_manifests(head)) == number + 1
+        assert mirror.read_file(head, f"m/{number}.yaml") == str(number).encode()
+    assert "dangling" not in git(mirror.path, "fsck", "--no-dangling")
+
+
+def test_a_status_branch_of_a_hundred_pushes_has_a_bounded_number_of_loose_objects(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bare, "MOST_LOOSE", 100)
+    branch = StatusBranch(
+        tmp_path / "status.git",
+        history.path.as_uri(),
+        branch="status",
+        credentials=NOBODY,
+        author_name="Test",
+        author_email="test@localhost",
+    )
+    for number in range(60):
+        branch.push({f"default/models/{number % 7}.yaml": str(number).encode()}, str(number))
+        packs, loose = counted(tmp_path / "status.git")
+        assert loose < 400
+        assert packs < 30
+    assert len(git(history.path, "log", "--format=%s", "status").split()) == 60
+    assert len(dict(branch.read_all())) == 7
+
+
+def test_what_is_on_no_branch_survives_packing(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = bare.BareCopy(tmp_path / "copy.git")
+    blob = copy.repository.create_blob(b"on no branch")
+    ours = History(copy.path)
+    dropped = ours.commit({"a": "dropped"})
+    ours.commit({"a": "kept"}, orphan=True)
+    monkeypatch.setattr(bare, "MOST_LOOSE", -1)
+    assert copy.tidy()
+    assert counted(copy.path)[0] == 1
+    assert copy.repository[blob].read_raw() == b"on no branch"
+    assert copy.repository.get(dropped) is not None
+
+
+def test_a_small_repository_is_left_alone(tmp_path: Path) -> None:
+    copy = bare.BareCopy(tmp_path / "copy.git")
+    History(copy.path).commit({"a": ""})
+    assert not copy.tidy()
