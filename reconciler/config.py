@@ -156,9 +156,13 @@ class TlsSection(Section):
 
 
 class ServerSection(Section):
-    """Where metrics and health are served. Port 0 takes a free one; an empty address none."""
+    """Where metrics, health and /webhook are served. Port 0 takes a free one; empty is none.
+
+    ``webhookSecretFile`` holds what a forge signs its webhooks with; without it there is none.
+    """
 
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$")] = "127.0.0.1:8080"
+    webhook_secret_file: FilePath | None = None
 
 
 class LogSection(Section):

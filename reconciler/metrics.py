@@ -12,6 +12,7 @@ from reconciler.planner.plan import Plan
 from reconciler.planner.record import Phase, Record
 from reconciler.run import RunPhase
 from reconciler.types import Kind, ObjectRef, TaskKind
+from reconciler.webhook import Verdict
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
@@ -57,6 +58,12 @@ class Metrics:
             ["where"],
             registry=self.registry,
         )
+        self.webhooks = Counter(
+            "reconciler_webhooks_total",
+            "Deliveries to /webhook, by result: accepted, ignored, duplicate, refused.",
+            ["result"],
+            registry=self.registry,
+        )
         self.fetch_seconds = self._histogram("fetch", "A fetch of the manifest repository.")
         self.plan_seconds = self._histogram("plan", "Working out a plan.")
         self.sync_seconds = self._histogram("sync", "A sync: read, plan, act and report.")
@@ -72,6 +79,8 @@ class Metrics:
             self.errors.labels(where)
         for task in TaskKind:
             self.created.labels(task.value)
+        for verdict in Verdict:
+            self.webhooks.labels(verdict.value)
 
     def _histogram(self, what: str, documentation: str) -> Histogram:
         return Histogram(

@@ -1,25 +1,92 @@
-"""What the daemon listens on: metrics and health, read-only."""
+"""What the daemon listens on: metrics, health, and a webhook that makes it look at the remote."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
 
+import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from reconciler.errors import ReconcilerError
+from reconciler.metrics import Metrics
+from reconciler.webhook import LARGEST_BODY, Deliveries, Verdict
+
+log = structlog.get_logger(__name__)
+
+_ANSWERS = {
+    Verdict.ACCEPTED: HTTPStatus.ACCEPTED,
+    Verdict.DUPLICATE: HTTPStatus.ACCEPTED,
+    Verdict.IGNORED: HTTPStatus.OK,
+    Verdict.REFUSED: HTTPStatus.FORBIDDEN,
+}
 
 
 class ListenError(ReconcilerError):
     """The address cannot be listened on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is served, and what is done about it.
+
+    ``pushed`` is called for each push to ``branch`` that a webhook tells of. ``secret_file`` is
+    read at each delivery, as it may rotate; without one there is no webhook.
+    """
+
+    metrics: Metrics
+    ready: Callable[[], bool]
+    pushed: Callable[[], None]
+    branch: str
+    secret_file: Path | None = None
+    deliveries: Deliveries = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deliveries", Deliveries(self.branch))
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """For Prometheus."""
+        return web.Response(
+            body=generate_latest(self.metrics.registry),
+            headers={"Content-Type": CONTENT_TYPE_LATEST},
+        )
+
+    async def get_health(self, _: web.Request) -> web.Response:
+        """The process is alive."""
+        return web.Response(text="ok\n")
+
+    async def get_readiness(self, _: web.Request) -> web.Response:
+        """It has synced, or stands by."""
+        if self.ready():
+            return web.Response(text="ok\n")
+        return web.Response(text="not synced yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def post_webhook(self, request: web.Request) -> web.Response:
+        """A forge tells of a push."""
+        if self.secret_file is None:
+            return web.Response(text="set server.webhookSecretFile\n", status=HTTPStatus.NOT_FOUND)
+        try:
+            secret = self.secret_file.read_bytes().strip()
+        except OSError as error:
+            log.warning("the webhook's secret cannot be read", error=str(error))
+            return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        verdict = self.deliveries.judge(headers, await request.read(), secret)
+        self.metrics.webhooks.labels(verdict.value).inc()
+        if verdict is Verdict.ACCEPTED:
+            self.pushed()
+        elif verdict is Verdict.REFUSED:
+            log.warning("a webhook without the right signature", remote=request.remote)
+        return web.Response(text=f"{verdict}\n", status=_ANSWERS[verdict])
+
+
 @asynccontextmanager
-async def serve(
-    address: str, *, registry: CollectorRegistry, ready: Callable[[], bool]
-) -> AsyncIterator[str | None]:
-    """Serve ``/metrics``, ``/healthz`` and ``/readyz`` on ``host:port`` while the context lasts.
+async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
+    """Listen on ``host:port`` while the context lasts.
 
     An empty address serves nothing. Yields the address with the port that was taken.
     Raises ListenError.
@@ -27,23 +94,14 @@ async def serve(
     if not address:
         yield None
         return
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        if ready():
-            return web.Response(text="ok\n")
-        return web.Response(text="not synced yet\n", status=503)
-
-    app = web.Application()
+    app = web.Application(client_max_size=LARGEST_BODY)
     app.add_routes(
-        [web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)]
+        [
+            web.get("/metrics", served.get_metrics),
+            web.get("/healthz", served.get_health),
+            web.get("/readyz", served.get_readiness),
+            web.post("/webhook", served.post_webhook),
+        ]
     )
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None)

@@ -4,67 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 from reconciler.config import Setup
+from reconciler.daemon.authority import Authority
 from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
+from reconciler.daemon.watching import watching
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
-from reconciler.git.url import is_local, local_path
+from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
-from reconciler.server import serve
+from reconciler.run import Engine
+from reconciler.server import Served, serve
 from reconciler.types import BuildContext
 
 log = structlog.get_logger(__name__)
 
 
-def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
-    """A daemon, ready to run."""
-    git = setup.root / "git"
-    mirror = Mirror.open(
-        git / "manifests.git",
-        setup.repository_url,
-        branch=setup.config.repository.branch,
-        credentials=credential_table(setup),
-    )
-    sources = source_reader(setup)
+class Running:
+    """What runs now, if anything does: a replica that does not lead has no daemon."""
 
-    def export(context: BuildContext, destination: Path) -> None:
-        if context.url:
-            sources.export(context, destination)
-        else:
-            mirror.export_tree(context.tree, destination)
+    def __init__(self) -> None:
+        self.daemon: Daemon | None = None
 
-    local = setup.config.local
-    engine = LocalEngine(
-        setup.root,
-        slots=local.slots or os.cpu_count() or 1,
-        export=export,
-        secrets=setup.path(local.secrets),
-    )
-    reporter = Reporter(
-        status_branch(setup, git / "status.git"),
-        cluster=setup.config.cluster,
-        instance=setup.config.kubernetes.instance,
-        path=setup.config.repository.path,
-    )
-    return Daemon(
-        setup,
-        mirror=mirror,
-        sources=sources,
-        engine=engine,
-        reporter=reporter,
-        metrics=metrics,
-        observe=observe,
-    )
+    def look(self) -> None:
+        """The remote may have changed; a replica that does not lead looks when it does."""
+        if self.daemon is not None:
+            self.daemon.wake.look()
+
+    def ready(self) -> bool:
+        """Whether all is as it should be: synced once, or standing by."""
+        return self.daemon is None or self.daemon.synced.is_set()
 
 
 async def run_daemon(
@@ -74,47 +50,102 @@ async def run_daemon(
 
     Its runs go on, and the last status is pushed, however it ends.
     """
-    metrics = Metrics()
-    daemon = assemble(setup, metrics=metrics, observe=observe)
-    address = "" if once else setup.config.server.address
-    async with serve(address, registry=metrics.registry, ready=daemon.synced.is_set) as bound:
+    metrics, running = Metrics(), Running()
+
+    async def work(authority: Authority, end: asyncio.Event) -> bool:
+        running.daemon = await assemble(setup, authority, metrics=metrics, observe=observe)
+        try:
+            return await _work(setup, running.daemon, once=once, end=end)
+        finally:
+            running.daemon = None
+
+    server = setup.config.server
+    secret = server.webhook_secret_file
+    served = Served(
+        metrics=metrics,
+        ready=running.ready,
+        pushed=running.look,
+        branch=setup.config.repository.branch,
+        secret_file=setup.path(secret) if secret is not None else None,
+    )
+    async with serve("" if once else server.address, served) as bound:
         if bound:
             log.info("listening", address=bound)
-        async with watching(setup, daemon, once=once):
-            work = asyncio.create_task(daemon.run(once=once))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not work.done():
-                work.cancel()
-            try:
-                await work
-            except asyncio.CancelledError:
-                log.info("stopped; runs go on and are taken up by the next start")
-            finally:
-                end_running()  # a remote that does not answer would hold up the exit
+        if setup.config.engine == "kubernetes":
+            from reconciler.daemon.cluster import while_leading  # noqa: PLC0415 -- takes a second
+
+            await while_leading(setup, stop, work)
+        else:
+            await work(Authority(), stop)
 
 
-@asynccontextmanager
-async def watching(setup: Setup, daemon: Daemon, *, once: bool) -> AsyncIterator[None]:
-    """Wake the daemon when a repository on this disk changes; elsewhere the poll must do."""
-    url = setup.repository_url
-    if once or not is_local(url):
-        yield
-        return
-    watcher = asyncio.create_task(_watch_repository(local_path(url), daemon))
-    try:
-        yield
-    finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+async def _work(setup: Setup, daemon: Daemon, *, once: bool, end: asyncio.Event) -> bool:
+    """Run one daemon until ``end`` is set; says whether it came to its own end."""
+    async with AsyncExitStack() as stack:
+        if not once:
+            await stack.enter_async_context(watching(setup.repository_url, daemon.wake))
+        work = asyncio.create_task(daemon.run(once=once))
+        ending = asyncio.create_task(end.wait())
+        await asyncio.wait([work, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not work.done():
+            work.cancel()
+        try:
+            await work
+        except asyncio.CancelledError:
+            log.info("stopped; runs go on and are taken up by the next start")
+            return False
+        finally:
+            end_running()  # a remote that does not answer would hold up the exit
+    return True
 
 
-async def _watch_repository(repository: Path, daemon: Daemon) -> None:
-    folder = repository / ".git" if (repository / ".git").is_dir() else repository
-    try:
-        # A push always writes the ref itself here; packing it later changes no commit.
-        async for _ in awatch(folder / "refs" / "heads"):
-            daemon.wake.look()
-    except (OSError, RuntimeError) as error:
-        log.warning("the repository cannot be watched; it is polled", error=str(error))
+async def assemble(
+    setup: Setup, authority: Authority, *, metrics: Metrics, observe: Observer
+) -> Daemon:
+    """A daemon, ready to run."""
+    git = setup.root / "git"
+    mirror = Mirror.open(
+        git / "manifests.git",
+        setup.repository_url,
+        branch=setup.config.repository.branch,
+        credentials=credential_table(setup),
+    )
+    sources = source_reader(setup)
+    reporter = Reporter(
+        status_branch(setup, git / "status.git"),
+        cluster=setup.config.cluster,
+        instance=setup.config.kubernetes.instance,
+        path=setup.config.repository.path,
+        authority=authority,
+    )
+    return Daemon(
+        setup,
+        mirror=mirror,
+        sources=sources,
+        engine=await _engine(setup, authority, mirror, sources),
+        reporter=reporter,
+        metrics=metrics,
+        observe=observe,
+    )
+
+
+async def _engine(setup: Setup, authority: Authority, mirror: Mirror, sources: Sources) -> Engine:
+    if setup.config.engine == "kubernetes":
+        from reconciler.daemon.cluster import kubernetes_engine  # noqa: PLC0415 -- takes a second
+
+        return await kubernetes_engine(setup, authority)
+
+    def export(context: BuildContext, destination: Path) -> None:
+        if context.url:
+            sources.export(context, destination)
+        else:
+            mirror.export_tree(context.tree, destination)
+
+    local = setup.config.local
+    return LocalEngine(
+        setup.root,
+        slots=local.slots or os.cpu_count() or 1,
+        export=export,
+        secrets=setup.path(local.secrets),
+    )

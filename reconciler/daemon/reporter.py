@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from reconciler.daemon.authority import Authority
 from reconciler.errors import ReconcilerError
 from reconciler.git.branch import StatusBranch
 from reconciler.planner.ledger import Ledger
@@ -34,8 +35,17 @@ class Reporter:
     push. In between everything is only in memory, and can be worked out again after a crash.
     """
 
-    def __init__(self, branch: StatusBranch, *, cluster: str, instance: str, path: str) -> None:
+    def __init__(
+        self,
+        branch: StatusBranch,
+        *,
+        cluster: str,
+        instance: str,
+        path: str,
+        authority: Authority = Authority(),  # noqa: B008 -- it is frozen
+    ) -> None:
         self._branch = branch
+        self._authority = authority
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
         self._sync: Sync | None = None
@@ -132,7 +142,8 @@ class Reporter:
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
             changes[README_FILE] = readme(sync, records)
-            commit = await asyncio.to_thread(self._branch.push, changes, message)
+            guard = self._authority.leads
+            commit = await asyncio.to_thread(self._branch.push, changes, message, guard=guard)
             self._sync_pushed = sync
             for path, text in changes.items():
                 if self._pending.get(path, b"") is text or self._pending.get(path) == text:
@@ -151,7 +162,9 @@ class Reporter:
             subject = (
                 f"{count} objects at {sync.head[:12]}" if count else f"Synced {sync.head[:12]}"
             )
-        return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n"
+        epoch = self._authority.epoch
+        trailer = f"Reconciler-Epoch: {epoch}\n" if epoch is not None else ""
+        return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
 
     def _remember_pushed(self, record: Record) -> None:
         for entry in record.history:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
 import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from tests.e2e.site import Site, stop, until
+import pytest
+
+from tests.e2e.site import Site, git, stop, until
+from tests.git.remotes import HttpRemote
 
 GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
@@ -26,6 +31,12 @@ def running(site: Site) -> Iterator[str]:
         assert "Traceback" not in site.log()
     finally:
         stop(daemon, signal.SIGKILL)
+
+
+@pytest.fixture
+def cleanup() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 def address(site: Site) -> str:
@@ -78,6 +89,43 @@ def test_a_push_to_a_repository_on_this_disk_is_noticed_without_a_poll(site: Sit
         site.scratch("b")
         site.push()
         until(lambda: site.phases().get("b") == "Ready", what="the pushed model")
+
+
+def test_a_signed_webhook_makes_it_look_and_no_other_does(site: Site, cleanup: ExitStack) -> None:
+    (site.root / "secret").write_text("a secret\n")
+    git(site.remote, "config", "http.receivepack", "true")
+    forge = HttpRemote(site.root)
+    cleanup.callback(forge.close)
+    site.configure(
+        server={"address": "127.0.0.1:0", "webhookSecretFile": "secret"},
+        repository={"url": forge.url("manifests.git"), "interval": "1h"},
+        sources={"allow": ["http://*"]},
+    )
+    site.script("src/a/train.sh", GOOD)
+    site.push()
+    with running(site) as url:
+        until(lambda: ready(url), what="the first sync")
+        site.scratch("a")
+        site.push()
+        body = b'{"ref": "refs/heads/main"}'
+        assert post(f"{url}/webhook", body, "forged") == 403
+        assert post(f"{url}/webhook", body, "a secret") == 202
+        until(lambda: site.phases().get("a") == "Ready", what="the push to be noticed")
+        metrics = get(f"{url}/metrics")
+    assert 'reconciler_webhooks_total{result="accepted"} 1.0' in metrics
+    assert 'reconciler_webhooks_total{result="refused"} 1.0' in metrics
+
+
+def post(url: str, body: bytes, secret: str) -> int:
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    request = urllib.request.Request(url, body, {"X-Signature-256": f"sha256={signature}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def test_a_changed_configuration_is_taken_up_and_a_wrong_one_is_not(site: Site) -> None:

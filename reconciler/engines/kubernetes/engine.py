@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,8 +28,6 @@ log = structlog.get_logger(__name__)
 
 #: What a run is as objects, its Job among them.
 Render = Callable[[RunSpec], list[dict[str, JSON]]]
-#: What images a registry has, by key.
-FindImages = Callable[[Iterable[Wanted]], Awaitable[Mapping[TaskKey, Result]]]
 #: Seconds that the first lists are waited for before a start is given up.
 START_TIMEOUT = 60.0
 
@@ -62,14 +60,12 @@ class KubernetesEngine:
         *,
         instance: str,
         render: Render,
-        find_images: FindImages,
         namespaces: tuple[str, ...] = (),
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = api
         self._instance = instance
         self._render = render
-        self._find_images = find_images
         self._may_write = may_write
         self._changed: Callable[[], None] = lambda: None
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
@@ -151,8 +147,8 @@ class KubernetesEngine:
         self._noticed()
 
     async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
-        """Images that the registry has. Artifacts are found by the Jobs that would make them."""
-        return await self._find_images(wanted)
+        """Nothing: the Jobs that would make them look, find a marker or a tag, and end."""
+        return {}
 
     # -- looking ---------------------------------------------------------------------------
 

@@ -1,23 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
-from reconciler.run import Result, Run, Wanted
-from reconciler.types import TaskKey
+from reconciler.run import Run
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.orders import INSTANCE, bare_job
 
 PATIENCE = 60.0
-
-
-async def no_images(wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
-    return {}
 
 
 class Watched:
@@ -46,7 +41,6 @@ async def engine_at(
         api,
         instance=INSTANCE,
         render=bare_job,
-        find_images=no_images,
         namespaces=(namespace.name,),
         may_write=may_write,
     )

@@ -1,0 +1,94 @@
+"""A daemon in front of a cluster: one of several replicas, of which a Lease elects one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from reconciler.config import Setup
+from reconciler.daemon.authority import Authority
+from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.engines.kubernetes.jobs import renderer
+from reconciler.engines.kubernetes.lease import Leadership
+
+log = structlog.get_logger(__name__)
+
+
+async def kubernetes_engine(setup: Setup, authority: Authority) -> KubernetesEngine:
+    """The engine, not started. Raises EngineError where no cluster can be found."""
+    config = setup.config.kubernetes
+    return KubernetesEngine(
+        await Api.connect(context=config.context),
+        instance=config.instance,
+        render=renderer(setup),
+        namespaces=tuple(config.namespaces),
+        may_write=authority.leads,
+    )
+
+
+async def while_leading(
+    setup: Setup, stop: asyncio.Event, work: Callable[[Authority, asyncio.Event], Awaitable[bool]]
+) -> None:
+    """Lead, work, and begin again whenever the lease is lost, until ``stop`` is set.
+
+    ``work`` ends soon after the event it is given is set, and says whether it is done for good.
+    """
+    async with _candidate(setup) as leadership:
+        while not stop.is_set():
+            if not await _unless(stop, leadership.acquire()):
+                return
+            end = asyncio.Event()
+            keeping = asyncio.create_task(_then(leadership.keep(), end))
+            stopping = asyncio.create_task(_then(stop.wait(), end))
+            try:
+                if await work(Authority(lambda: leadership.leads, leadership.epoch), end):
+                    return
+            finally:
+                keeping.cancel()
+                stopping.cancel()
+                await asyncio.gather(keeping, stopping, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _candidate(setup: Setup) -> AsyncIterator[Leadership]:
+    config = setup.config.kubernetes
+    api = await Api.connect(context=config.context)
+    name = os.environ.get("POD_NAME") or os.uname().nodename
+    leadership = Leadership(
+        api,
+        namespace=os.environ.get("POD_NAMESPACE") or config.namespace,
+        name=f"reconciler-{config.instance}",
+        # A process that starts again under its pod's name is another candidate.
+        holder=f"{name}-{secrets.token_hex(4)}",
+        duration=config.lease,
+    )
+    try:
+        yield leadership
+    finally:
+        await leadership.release()
+        await api.close()
+
+
+async def _unless(stop: asyncio.Event, what: Awaitable[None]) -> bool:
+    """Wait for something, or for ``stop``; says whether it was the former."""
+    waiting = asyncio.ensure_future(what)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if waiting.done():
+        waiting.result()
+        return True
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return False
+
+
+async def _then(what: Awaitable[object], event: asyncio.Event) -> None:
+    await what
+    event.set()

@@ -1,0 +1,130 @@
+"""A site whose daemon runs Jobs in a namespace of a real API server.
+
+There are no nodes: what a kubelet would say of a pod is written by the test, so that every turn a
+Job can take is taken on demand, and the Job controller is the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from tests.cluster.api import eventually
+from tests.cluster.fixtures import Namespace
+from tests.e2e.site import PATIENCE, Site, environment
+
+IMAGE = f"registry.test/base@sha256:{'0' * 64}"
+
+
+class ClusterSite(Site):
+    """``root`` as of a Site; manifests name an image, so that nothing must be built."""
+
+    def __init__(self, root: Any, namespace: Namespace) -> None:
+        self.namespace = namespace
+        super().__init__(root)
+
+    def configure(self, **sections: Any) -> None:
+        """As a Site's; ``kubernetes`` and others are merged over what a cluster needs."""
+        config: dict[str, Any] = {
+            "repository": {"url": "./manifests.git", "interval": "1s"},
+            "status": {"interval": "0.2s"},
+            "server": {"address": ""},
+            "engine": "kubernetes",
+            "kubernetes": {
+                "namespace": self.namespace.name,
+                "namespaces": [self.namespace.name],
+                "lease": "4s",
+            },
+            "registry": {"url": "registry.test/models"},
+            "buckets": {"default": {"url": "file:///srv/models"}},
+        }
+        for name, section in sections.items():
+            config[name] = {**config.get(name, {}), **section}
+        (self.root / "reconciler.yaml").write_text(json.dumps(config))
+
+    def model(self, name: str, *, params: Mapping[str, Any] | None = None, more: str = "") -> None:
+        """A Model that is trained from Scratch in an image that is there."""
+        self.write(
+            f"{name}.yaml",
+            f"kind: Model\nmetadata: {{name: {name}}}\nspec:\n"
+            f"  source: {{image: {{ref: '{IMAGE}'}}}}\n"
+            f"  training:\n    mode: Scratch\n    params: {json.dumps(dict(params or {}))}\n{more}",
+        )
+
+    # -- the daemon --------------------------------------------------------------------------
+
+    def daemon(self, replica: str = "one") -> subprocess.Popen[str]:
+        """One replica, in the background; its log goes to ``<replica>.log``."""
+        state = {"RECONCILER_LOCAL__ROOT": str(self.root / f"state-{replica}")}
+        with (self.root / f"{replica}.log").open("a") as log:
+            return subprocess.Popen(
+                self.command("run"),
+                stdout=log,
+                stderr=log,
+                text=True,
+                env={**self.environment(), **state, "POD_NAME": replica},
+            )
+
+    def environment(self) -> dict[str, str]:
+        place = {"POD_NAMESPACE": self.namespace.name}
+        return {**environment(), "KUBECONFIG": str(self.namespace.cluster.kubeconfig), **place}
+
+    def log_of(self, replica: str = "one") -> str:
+        file = self.root / f"{replica}.log"
+        return file.read_text() if file.exists() else ""
+
+    # -- the cluster -------------------------------------------------------------------------
+
+    def jobs(self) -> dict[str, Any]:
+        """The Jobs that are not being deleted, by the name of their object."""
+        found = {}
+        for job in self.namespace.cluster.api.items(self.namespace.jobs):
+            if "deletionTimestamp" not in job["metadata"]:
+                name = job["metadata"]["labels"].get("substratus.ai/name", "")
+                assert name not in found, f"two Jobs of {name}"
+                found[name] = job
+        return found
+
+    def job(self, name: str, *, other_than: str = "") -> Any:
+        """The Job of an object, once it is there; another one than that of a UID."""
+        return eventually(
+            lambda: next(
+                (j for n, j in self.jobs().items() if n == name and uid(j) != other_than), None
+            ),
+            f"the Job of {name}",
+            seconds=PATIENCE,
+        )
+
+    def kubelet(self, job: Any, status: Mapping[str, Any]) -> None:
+        """Say of a Job's newest pod what its kubelet would."""
+
+        def newest() -> Any:
+            pods = [
+                pod
+                for pod in self.namespace.cluster.api.items(self.namespace.pods)
+                if any(o["uid"] == uid(job) for o in pod["metadata"].get("ownerReferences", []))
+                and pod["status"].get("phase") in ("Pending", "Running")
+            ]
+            return max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
+
+        pod = eventually(newest, "the Job's pod")
+        path = f"{self.namespace.pods}/{pod['metadata']['name']}/status"
+        self.namespace.cluster.api.request("PATCH", path, {"status": status})
+
+    def head_of_status(self) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(self.remote), "rev-parse", "reconciler/status/local"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=dict(os.environ),
+        )
+        return done.stdout.strip()
+
+
+def uid(job: Any) -> str:
+    found: str = job["metadata"]["uid"]
+    return found
