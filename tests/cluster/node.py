@@ -196,6 +196,7 @@ state = '/run/containerd'
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": f"/{self._network.name}/{self.name}",
             "failSwapOn": False,
+            "nodeLeaseDurationSeconds": 8,  # renewed four times as often
             "containerRuntimeEndpoint": f"unix://{socket}",
             "podLogsDir": str(folder / "pods"),
             "volumePluginDir": str(folder / "kubelet" / "plugins-exec"),

@@ -99,6 +99,7 @@ def test_requests_can_be_counted(own_control_plane: Cluster) -> None:
     assert any(a["requestURI"] == "/api/v1/namespaces/default" for a in mine)
 
 
+@pytest.mark.cluster
 def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with lease.control_plane(folder) as first:
@@ -108,28 +109,33 @@ def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
     assert processes_of(folder) == []
 
 
-_HOLDER = """
+#: Holds a cluster until it is killed; says its address when it is up.
+HOLDER = """
 import sys, time
 from pathlib import Path
 from tests.cluster import lease
-with lease.control_plane(Path(sys.argv[1])) as cluster:
-    print("up", flush=True)
+with {"node": lease.node, "control-plane": lease.control_plane}[sys.argv[1]](Path(sys.argv[2])) as c:
+    print(getattr(c, "address", "127.0.0.1"), flush=True)
     time.sleep(600)
 """
 
 
+@pytest.mark.cluster
 def test_a_killed_test_process_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, "control-plane", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == "up\n"
+        assert holder.stdout.readline() == "127.0.0.1\n"
         assert processes_of(folder)
         holder.kill()
     eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
 
 
+@pytest.mark.cluster
 def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with lease.control_plane(folder):
@@ -138,6 +144,7 @@ def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
         eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
 
 
+@pytest.mark.cluster
 def test_a_second_build_finds_everything() -> None:
     said: list[str] = []
     programs("control-plane", said.append)
