@@ -115,7 +115,7 @@ class NodeCluster(Cluster):
     """A cluster on which pods run.
 
     Further programs: ``node1`` (kubelet, containerd and every container of it), ``node2`` (the
-    same, but not started yet), ``registry``, ``s3`` and ``dns``. Stopping a node is pulling its plug.
+    same, but not started yet), ``registry``, ``s3`` and ``dns``. Stopping one is pulling its plug.
 
     ``address`` is this machine as tests, node and pods all see it: what a test serves to pods (a
     Git repository, say) listens there. ``registry`` is ``host:port``, plain HTTP, open to all.

@@ -145,6 +145,8 @@ class ControlPlane:
                 f"--service-account-private-key-file={tokens.key}", f"--root-ca-file={ca}",
                 "--authentication-skip-lookup=true",
                 f"--flex-volume-plugin-dir={self.folder / 'flex'}",
+                # A lost node is noticed in seconds: six renewals of its lease (see `node`).
+                "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
                 # As shipped: 20 requests a second would be the bottleneck of every test of load.
                 "--kube-api-qps=500", "--kube-api-burst=1000",
             )),

@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -18,12 +19,14 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from tests.cluster.machine import tool
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_XATTR = "SCHILY.xattr.security.capability"
 #: Of the standard library, what no script in a test pod asks for.
 _LEFT_OUT = {"__pycache__", "ensurepip", "idlelib", "site-packages", "test", "tests", "tkinter"}
 
@@ -57,14 +60,15 @@ class Image:
         self.folder(str(Path(path).parent))
         self._add(path.lstrip("/"), tarfile.SYMTYPE, 0o777, 0, link=target)
 
-    def file(self, path: str, source: Path | str) -> None:
-        """A copy of ``source``, with its mode, that set-uid is a part of."""
+    def file(self, path: str, source: Path | str, *, capability: int | None = None) -> None:
+        """A copy of ``source`` with its mode; or with a capability in place of set-uid."""
         source = Path(source)
-        self._file(path, source.read_bytes(), source.stat().st_mode & 0o7777, 0)
+        mode = source.stat().st_mode & (0o7777 if capability is None else 0o777)
+        self._file(path, source.read_bytes(), mode, 0, capability)
 
-    def program(self, path: str, source: Path | str) -> None:
+    def program(self, path: str, source: Path | str, *, capability: int | None = None) -> None:
         """``source`` and the libraries it is linked with, at the paths where it looks for them."""
-        self.file(path, source)
+        self.file(path, source, capability=capability)
         self.libraries([source])
 
     def libraries(self, programs: Iterable[Path | str]) -> None:
@@ -162,18 +166,35 @@ class Image:
             connection.close()
         return f"{registry}/{name}@{_digest(manifest)}"
 
-    def _file(self, path: str, content: bytes, mode: int, owner: int) -> None:
+    def _file(
+        self, path: str, content: bytes, mode: int, owner: int, capability: int | None = None
+    ) -> None:
         self.folder(str(Path(path).parent))
-        self._add(path.lstrip("/"), tarfile.REGTYPE, mode, owner, content=content)
+        more = {} if capability is None else {_XATTR: _capable_of(capability)}
+        self._add(path.lstrip("/"), tarfile.REGTYPE, mode, owner, content=content, more=more)
 
     def _add(
-        self, name: str, kind: bytes, mode: int, owner: int, link: str = "", content: bytes = b""
+        self,
+        name: str,
+        kind: bytes,
+        mode: int,
+        owner: int,
+        link: str = "",
+        content: bytes = b"",
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         entry = tarfile.TarInfo(name)
         entry.type, entry.mode, entry.linkname, entry.size = kind, mode, link, len(content)
         entry.uid = entry.gid = owner
+        entry.pax_headers = dict(more)
         self._tar.addfile(entry, io.BytesIO(content))
         self._there.add(name)
+
+
+def _capable_of(capability: int) -> str:
+    """The attribute that gives a program one capability, effective: VFS_CAP_REVISION_2."""
+    value = struct.pack("<5I", 0x02000001, 1 << capability, 0, 0, 0)
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _digest(content: bytes) -> str:

@@ -19,9 +19,11 @@ from tests.cluster.api import ApiError
 from tests.cluster.control_plane import SERVICE, ControlPlane
 from tests.cluster.machine import PATH, tool
 from tests.cluster.network import Network
+from tests.cluster.node_init import HERE
 from tests.cluster.process import Program
 
 _ROOT = Path(__file__).parents[2]
+_SOCKET = HERE / "containerd" / "socket"
 
 
 class Node(Program):
@@ -94,10 +96,9 @@ class Node(Program):
         hosts = folder / "hosts" / self._registry
         hosts.mkdir(parents=True, exist_ok=True)
         (hosts / "hosts.toml").write_text(f'server = "http://{self._registry}"\n')
-        socket = folder / "containerd" / "c.sock"
-        (folder / "containerd.toml").write_text(self._containerd(socket))
+        (folder / "containerd.toml").write_text(self._containerd())
         (folder / "cni" / "10-bridge.conflist").write_text(json.dumps(self._cni()))
-        (folder / "kubelet.json").write_text(json.dumps(self._kubelet(socket), indent=1))
+        (folder / "kubelet.json").write_text(json.dumps(self._kubelet(), indent=1))
         (folder / "resolv.conf").write_text(f"nameserver {self._network.address}\n")
         address = self._network.node_address(self.number)
         kubeconfig = self._control_plane.user(
@@ -109,45 +110,44 @@ class Node(Program):
         spec = {
             "folder": str(folder),
             "logs": str(folder / "logs"),
-            "socket": str(socket),
+            "socket": str(_SOCKET),
             "address": address,
             "host": self._network.address,
             "service": SERVICE,
             "port": self._control_plane.port,
             "containerd": [
                 str(self._binaries["containerd"]),
-                f"--config={folder / 'containerd.toml'}",
+                f"--config={HERE / 'containerd.toml'}",
             ],
             "kubelet": [
                 str(self._binaries["kubelet"]),
-                f"--config={folder / 'kubelet.json'}",
+                f"--config={HERE / 'kubelet.json'}",
                 f"--kubeconfig={kubeconfig}",
                 f"--hostname-override={self.name}",
-                f"--root-dir={folder / 'kubelet'}",
+                f"--root-dir={HERE / 'kubelet'}",
                 f"--node-ip={address}",
                 "--v=2",
             ],
         }
         (folder / "spec.json").write_text(json.dumps(spec, indent=1))
 
-    def _containerd(self, socket: Path) -> str:
-        folder = self._folder
+    def _containerd(self) -> str:
         return f"""\
 version = 3
-root = '{folder}/containerd/root'
+root = '{HERE}/containerd/root'
 state = '/run/containerd'
 [grpc]
-  address = '{socket}'
+  address = '{_SOCKET}'
 [ttrpc]
-  address = '{socket}.t'
+  address = '{_SOCKET}.t'
 [plugins.'io.containerd.internal.v1.opt']
-  path = '{folder}/containerd/opt'
+  path = '{HERE}/containerd/opt'
 [plugins.'io.containerd.cri.v1.images']
   snapshotter = 'overlayfs'
   [plugins.'io.containerd.cri.v1.images'.pinned_images]
     sandbox = '{self._registry}/pause:latest'
   [plugins.'io.containerd.cri.v1.images'.registry]
-    config_path = '{folder}/hosts'
+    config_path = '{HERE}/hosts'
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
@@ -156,7 +156,7 @@ state = '/run/containerd'
       BinaryName = '{tool("runc")}'
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ['{self._binaries["bridge"].parent}']
-    conf_dir = '{folder}/cni'
+    conf_dir = '{HERE}/cni'
 """
 
     def _cni(self) -> Mapping[str, object]:
@@ -176,8 +176,7 @@ state = '/run/containerd'
         }
         return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
 
-    def _kubelet(self, socket: Path) -> Mapping[str, object]:
-        folder = self._folder
+    def _kubelet(self) -> Mapping[str, object]:
         ca = str(self._control_plane.authority.ca.certificate)
         pki = Path(ca).parent
         return {
@@ -196,10 +195,11 @@ state = '/run/containerd'
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": f"/{self._network.name}/{self.name}",
             "failSwapOn": False,
-            "containerRuntimeEndpoint": f"unix://{socket}",
-            "podLogsDir": str(folder / "pods"),
-            "volumePluginDir": str(folder / "kubelet" / "plugins-exec"),
-            "resolvConf": str(folder / "resolv.conf"),
+            "nodeLeaseDurationSeconds": 8,  # renewed four times as often
+            "containerRuntimeEndpoint": f"unix://{_SOCKET}",
+            "podLogsDir": str(HERE / "pods"),
+            "volumePluginDir": str(HERE / "kubelet" / "plugins-exec"),
+            "resolvConf": str(HERE / "resolv.conf"),
             "clusterDNS": [self._network.address],
             "clusterDomain": "cluster.local",
             # Nothing here is short of disk but the machine itself, and eviction is not the topic.

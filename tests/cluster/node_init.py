@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,8 @@ _SYSCTLS = {
 #: to begin with, and one of which the node keeps a copy on write: it makes new ones there.
 _EMPTY = ("/run", "/var/log")
 _COPIED = "/var/lib"
+#: The node's folder, as the node sees it.
+HERE = Path("/run/node")
 
 
 def main(spec: dict[str, Any]) -> None:
@@ -60,7 +61,11 @@ def _isolate(folder: Path) -> None:
         layer.mkdir(parents=True)
     options = f"lowerdir={_COPIED},upperdir={layers[0]},workdir={layers[1]}"
     _run("mount", "-t", "overlay", "-o", options, "node", _COPIED)
-    fakes = Path(tempfile.mkdtemp(dir=folder))
+    # A socket's path may have 107 characters, which a test's folder and a pod's name can exceed.
+    HERE.mkdir()
+    _run("mount", "--bind", str(folder), str(HERE))
+    fakes = Path("/run/sysctls")
+    fakes.mkdir()
     for name, value in _SYSCTLS.items():
         real = Path("/proc/sys", name)
         if real.exists():

@@ -11,6 +11,7 @@ from tests.cluster.machine import tool
 
 #: What Git needs to clone with submodules, besides itself: BuildKit's Git context runs these.
 _GIT_PARTS = ("git-submodule", "git-sh-setup", "git-sh-i18n", "git-sh-i18n--envsubst")
+_CAP_SETGID, _CAP_SETUID = 6, 7
 
 
 def push_all(registry: str, binaries: Mapping[str, Path]) -> Mapping[str, str]:
@@ -39,8 +40,12 @@ def _buildkit(binaries: Mapping[str, Path]) -> Image:
     image = Image().busybox()
     for name in ("buildkitd", "buildctl", "rootlesskit"):
         image.file(f"/usr/bin/{name}", binaries[name])
-    for name in ("runc", "git", "newuidmap", "newgidmap"):
+    for name in ("runc", "git"):
         image.program(f"/usr/bin/{name}", Path(tool(name)).resolve())
+    # Debian's are set-uid root, and root without CAP_SYS_ADMIN may not write the map of a namespace
+    # that another user made; that user with this one capability may.
+    for name, capability in {"newuidmap": _CAP_SETUID, "newgidmap": _CAP_SETGID}.items():
+        image.program(f"/usr/bin/{name}", Path(tool(name)).resolve(), capability=capability)
     image.text("/etc/subuid", "user:100000:65536\n")
     image.text("/etc/subgid", "user:100000:65536\n")
     core = Path(

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.cluster import lease
@@ -17,6 +12,7 @@ from tests.cluster.api import eventually
 from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
+from tests.cluster.holder import holder, processes_of
 
 
 def job(name: str) -> dict[str, object]:
@@ -99,6 +95,7 @@ def test_requests_can_be_counted(own_control_plane: Cluster) -> None:
     assert any(a["requestURI"] == "/api/v1/namespaces/default" for a in mine)
 
 
+@pytest.mark.cluster
 def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with lease.control_plane(folder) as first:
@@ -108,52 +105,23 @@ def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
     assert processes_of(folder) == []
 
 
-_HOLDER = """
-import sys, time
-from pathlib import Path
-from tests.cluster import lease
-with lease.control_plane(Path(sys.argv[1])) as cluster:
-    print("up", flush=True)
-    time.sleep(600)
-"""
-
-
+@pytest.mark.cluster
 def test_a_killed_test_process_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "c"
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "up\n"
-        assert processes_of(folder)
-        holder.kill()
-    eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
+    with holder(tmp_path, "control_plane") as held:
+        assert processes_of(tmp_path)
+        held.process.kill()
+        eventually(lambda: not processes_of(tmp_path), "all processes of the cluster are gone")
 
 
+@pytest.mark.cluster
 def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
-    folder = tmp_path / "c"
-    with lease.control_plane(folder):
-        keeper = next(p for p in processes_of(folder) if "tests.cluster.keeper" in p.cmdline())
-        os.kill(keeper.pid, signal.SIGKILL)
-        eventually(lambda: not processes_of(folder), "all processes of the cluster are gone")
+    with holder(tmp_path, "control_plane") as held:
+        held.keeper.kill()
+        eventually(lambda: not processes_of(tmp_path), "all processes of the cluster are gone")
 
 
+@pytest.mark.cluster
 def test_a_second_build_finds_everything() -> None:
     said: list[str] = []
     programs("control-plane", said.append)
     assert said == []
-
-
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """Those that have the folder on their command line, but for us and the test's own."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            line = process.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if "-c" not in line[:2] and any(str(folder) in part for part in line):
-            found.append(process)
-    return found
