@@ -74,8 +74,8 @@ class KubernetesSection(Section):
 class RegistrySection(Section):
     """Where built images go: ``<url>/<namespace>:<key>``.
 
-    ``secret`` is a Secret of type kubernetes.io/dockerconfigjson in every namespace with runs: builds
-    push with it, nodes pull with it.
+    ``secret`` is a Secret of type kubernetes.io/dockerconfigjson in every namespace with runs:
+    builds push with it, nodes pull with it.
     """
 
     url: Annotated[
