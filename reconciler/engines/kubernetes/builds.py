@@ -28,7 +28,7 @@ from reconciler.engines.kubernetes.pods import (
 )
 from reconciler.engines.kubernetes.settings import ClusterSettings
 from reconciler.run import RunSpec
-from reconciler.types import GROUP, BuildContext
+from reconciler.types import GROUP, BuildContext, TaskKey
 
 #: Where the fetched commit is, and in it the folder that is the repository's root.
 SOURCE = "/source"
@@ -88,7 +88,7 @@ def build_pod(
     folder = f"{CONTEXT}/{context.path}" if context.path else CONTEXT
     made = builder(
         Build(
-            image=image_tag(spec, settings),
+            image=image_tag(spec.namespace, spec.key, settings),
             context=folder,
             dockerfile=context.dockerfile,
             build_args=context.build_args,
@@ -104,9 +104,9 @@ def build_pod(
     return Built(container={**made.container, "volumeMounts": mounts}, fragment=fragment)
 
 
-def image_tag(spec: RunSpec, settings: ClusterSettings) -> str:
+def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
     """Where a build pushes to: ``<registry>/<namespace>:<key>``."""
-    return f"{settings.registry.url}/{spec.namespace}:{spec.key}"
+    return f"{settings.registry.url}/{namespace}:{key}"
 
 
 def _source(
