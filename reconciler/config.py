@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.cluster_config import BucketsSection, KubernetesSection, RegistrySection
 from reconciler.errors import UsageFault
-from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section
+from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
 from reconciler.manifests.yaml import read_documents, validate
 from reconciler.planner.plan import Settings
 from reconciler.types import JSON, Kind, Location, Problem
@@ -48,9 +49,14 @@ class CredentialsSection(Section):
 
 
 class SourceCredentials(CredentialsSection):
-    """Read-only credentials for every source whose URL has this prefix."""
+    """Read-only credentials for every source whose URL has this prefix.
+
+    ``buildSecret`` is a Secret in the namespaces where such sources are built, of type
+    kubernetes.io/basic-auth or kubernetes.io/ssh-auth (then with a key known_hosts too).
+    """
 
     prefix: Annotated[str, Field(min_length=1)]
+    build_secret: Subdomain | None = None
 
 
 class RepositorySection(Section):
@@ -87,26 +93,6 @@ class LocalSection(Section):
     secrets: FilePath = "./secrets"
 
 
-class KubernetesSection(Section):
-    """Names that are in every run's name, whichever engine carries it out."""
-
-    namespace: Name = "default"
-    instance: Name = "default"
-
-
-class BucketSection(Section):
-    """A bucket, or a folder of one, as a URL."""
-
-    url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
-
-
-class BucketsSection(Section):
-    """Where artifacts go. On the local engine: a folder under its root unless given."""
-
-    default: BucketSection | None = None
-    datasets: BucketSection | None = None
-
-
 class SourcesSection(Section):
     """Which Git sources may be read, how often they are looked up, and with what."""
 
@@ -116,9 +102,13 @@ class SourcesSection(Section):
 
 
 class AllowSection(Section):
-    """Globs over image references that manifests may name."""
+    """Globs over image references and over bucket URLs that manifests may name.
+
+    ``buckets`` is beyond the configured ones; * is no file and no pvc, which must be named.
+    """
 
     images: list[str] = Field(default_factory=lambda: ["*"])
+    buckets: list[str] = Field(default_factory=list)
 
 
 class GuardSection(Section):
@@ -150,7 +140,7 @@ class HistorySection(Section):
 
 
 class TlsSection(Section):
-    """A private certificate authority, for every Git remote."""
+    """A private certificate authority, for every Git remote and, in builds, the registry."""
 
     ca_file: FilePath | None = None
 
@@ -178,9 +168,10 @@ class Config(Section):
     cluster: Name = "local"
     repository: RepositorySection
     status: StatusSection = Field(default_factory=StatusSection)
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "kubernetes"] = "local"
     local: LocalSection = Field(default_factory=LocalSection)
     kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
+    registry: RegistrySection | None = None
     buckets: BucketsSection = Field(default_factory=BucketsSection)
     sources: SourcesSection = Field(default_factory=SourcesSection)
     allow: AllowSection = Field(default_factory=AllowSection)
@@ -191,6 +182,21 @@ class Config(Section):
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
     log: LogSection = Field(default_factory=LogSection)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Config:
+        if self.engine == "kubernetes":
+            missing = [
+                what
+                for what, there in (
+                    ("registry.url: where built images go", self.registry),
+                    ("buckets.default.url: where artifacts go", self.buckets.default),
+                )
+                if there is None
+            ]
+            if missing:
+                raise ValueError(f"engine: kubernetes needs {' and '.join(missing)}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +241,8 @@ class Setup:
     @property
     def sources_allow(self) -> tuple[str, ...]:
         """The globs that a source's URL must match; local ones are fine on one's own machine."""
-        return (*self.config.sources.allow, "file://*")
+        own = ("file://*",) if self.config.engine == "local" else ()
+        return (*self.config.sources.allow, *own)
 
     @property
     def settings(self) -> Settings:

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "Run the daemon.",
     "status": "Show what came of the manifests, from the status branch.",
     "plan": "Show what a change of the manifests would do.",
+    "render": "Print the Kubernetes objects of an object's runs.",
     "validate": "Check manifests; say where they are wrong.",
     "schema": "Print the JSON Schema of manifests or configuration.",
 }

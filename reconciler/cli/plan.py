@@ -52,7 +52,7 @@ def plan(base: str, head: str, folder: Path, style: str, config_file: Path) -> N
     Exits with 2 if anything would change, and with 1 on errors in the manifests.
     """
     setup = load_if_there(config_file)
-    planning = _Planning(setup, LocalRepository.open(folder))
+    planning = Planning(setup, LocalRepository.open(folder))
     found = planning.review(base, head)
     if style == "json":
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
@@ -65,7 +65,7 @@ def plan(base: str, head: str, folder: Path, style: str, config_file: Path) -> N
 _NOWHERE = dict.fromkeys(Kind, "file:///")
 
 
-class _Planning:
+class Planning:
     """A plan of a commit in a clone, from what the clone's status branch says."""
 
     def __init__(self, setup: Setup | None, repository: LocalRepository) -> None:
@@ -101,6 +101,10 @@ class _Planning:
             errors=new.collection.problems,
             reasons=reasons,
         )
+
+    def plan(self, revision: str) -> Plan:
+        """The plan of a sync of a commit. Raises GitError for a revision that is not there."""
+        return self._plan(self._reader.read(self._repository.resolve(revision)))
 
     def _plan(self, head: Head) -> Plan:
         state = self._state

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+import rfc8785
+
+from reconciler.types import JSON
 
 RESERVED_ENV = frozenset(
     {
@@ -24,6 +29,20 @@ RESERVED_PREFIXES = ("PARAM_", "RECONCILER_")
 def env_name(param: str) -> str:
     """The variable of a scalar param: ``learning-rate`` is ``PARAM_LEARNING_RATE``."""
     return "PARAM_" + re.sub(r"[^A-Z0-9]", "_", param.upper())
+
+
+def param_variables(params: Mapping[str, JSON]) -> dict[str, str]:
+    """The variables of the scalar params: text as it is, the rest as canonical JSON.
+
+    Canonical as in keys: params that are equal there (3 and 3.0) are equal to the command too.
+    """
+    variables = {}
+    for name, value in params.items():
+        if isinstance(value, str):
+            variables[env_name(name)] = value
+        elif isinstance(value, (int, float)):
+            variables[env_name(name)] = rfc8785.dumps(value).decode()
+    return variables
 
 
 def is_reserved(name: str) -> bool:

@@ -18,6 +18,7 @@ from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.record import TaskPhase
 from reconciler.planner.render import render_run
+from reconciler.planner.upstream import build_owners, given_artifacts
 from reconciler.run import Run, RunPhase, RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -92,32 +93,9 @@ class _Deciding:
                 by_task[run.object, run.task].append(run)
                 self.live_gpus += gpus.get((run.object, run.task), 0)
         self.runs_by_slot, self.runs_by_task = dict(by_slot), dict(by_task)
-        self._find_given()
-        self._find_owners()
+        self.given = given_artifacts(self.situation.desired)
+        self.owners = build_owners(self.situation.desired)
         self._find_wanted()
-
-    def _find_given(self) -> None:
-        for item in self.situation.desired.values():
-            if item.given is not None and item.key is not None:
-                self.given[item.key] = item.given
-            if item.given_base is not None:
-                for task in item.tasks:
-                    if task.base is not None:
-                        self.given[task.base] = item.given_base
-
-    def _find_owners(self) -> None:
-        """Of a shared build, the first object by kind and name decides how it runs."""
-        for ref in sorted(self.situation.desired):
-            item = self.situation.desired[ref]
-            for task in item.tasks:
-                if task.kind is TaskKind.BUILD and task.key is not None:
-                    slot = (ref.namespace, task.key)
-                    first = self.owners.get(slot)
-                    if first is None or (self._suspended(first[0]) and not self._suspended(ref)):
-                        self.owners[slot] = (ref, task)
-
-    def _suspended(self, ref: ObjectRef) -> bool:
-        return self.situation.desired[ref].manifest.document.spec.suspend
 
     def _find_wanted(self) -> None:
         producers = self.producers

@@ -78,7 +78,7 @@ def render_run(
         output_kind=ref.kind,
         base=_mounted(task.base, mounts),
         dataset=_mounted(task.dataset, mounts),
-        labels=_labels(ref, task, settings),
+        labels=_labels(ref, task, settings, desired.manifest.document.metadata.labels),
         annotations={
             f"{GROUP}/object": str(ref),
             f"{GROUP}/commit": head,
@@ -112,8 +112,22 @@ def _context(desired: Desired) -> BuildContext:
     )
 
 
-def _labels(ref: ObjectRef, task: Task, settings: Settings) -> dict[str, str]:
+#: Of whoever schedules, queues and owns Jobs: a manifest that set these could choose its queue
+#: past what it is allowed, or be refused by the API server.
+_OTHERS_LABELS = ("batch.kubernetes.io/", "kueue.x-k8s.io/", f"{GROUP}/")
+_OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
+
+
+def _labels(
+    ref: ObjectRef, task: Task, settings: Settings, asked: Mapping[str, str]
+) -> dict[str, str]:
+    """The manifest's labels, and over them those by which a run is known again."""
     labels = {
+        name: value
+        for name, value in asked.items()
+        if not name.startswith(_OTHERS_LABELS) and name not in _OTHERS_LEGACY_LABELS
+    }
+    labels |= {
         "app.kubernetes.io/managed-by": "reconciler",
         f"{GROUP}/instance": label_value(settings.instance),
         f"{GROUP}/task": task.kind.value,

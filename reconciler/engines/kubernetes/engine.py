@@ -20,7 +20,7 @@ from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
 from reconciler.engines.kubernetes.objects import Job, Pod
 from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, view
-from reconciler.engines.kubernetes.pods import job_of
+from reconciler.engines.kubernetes.attempts import job_of
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.types import GROUP, JSON, TaskKey
 

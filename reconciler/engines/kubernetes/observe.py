@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.engines.kubernetes.objects import Job, Metadata, Pod
-from reconciler.engines.kubernetes.pods import (
+from reconciler.engines.kubernetes.attempts import (
     JOB_INDEX,
     age,
     condition,

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import rfc8785
-
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
-from reconciler.manifests.contract import env_name
+from reconciler.manifests.contract import param_variables
 from reconciler.run import EngineError, RunSpec
-from reconciler.types import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def job_for(spec: RunSpec, terms: Terms) -> Job:
         nodes=spec.resources.nodes,
         gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
         command=spec.command,
-        env={**spec.env, **_params(spec)},
+        env={**spec.env, **param_variables(spec.params)},
         secret_env={name: (key.name, key.key) for name, key in spec.secret_env.items()},
         secrets=str(terms.secrets) if terms.secrets else None,
         image=str(_image(spec, terms.layout)),
@@ -88,22 +85,3 @@ def _directory(what: str, url: str | None) -> Path:
             permanent=True,
         )
     return path
-
-
-def _params(spec: RunSpec) -> dict[str, str]:
-    variables = {}
-    for name, value in spec.params.items():
-        text = _scalar(value)
-        if text is not None:
-            variables[env_name(name)] = text
-    return variables
-
-
-def _scalar(value: JSON) -> str | None:
-    """A scalar as a variable: text as it is, the rest as canonical JSON; None for no scalar.
-
-    Canonical as in keys: params that are equal there (3 and 3.0) are equal to the command too.
-    """
-    if isinstance(value, str):
-        return value
-    return rfc8785.dumps(value).decode() if isinstance(value, (int, float)) else None

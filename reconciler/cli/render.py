@@ -1,0 +1,93 @@
+"""``reconciler render``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import config_option, load
+from reconciler.cli.plan import Planning
+from reconciler.engines.kubernetes.builds import image_tag
+from reconciler.engines.kubernetes.pods import RenderError
+from reconciler.engines.kubernetes.render import render as objects_of
+from reconciler.engines.kubernetes.settings import ClusterSettings
+from reconciler.engines.kubernetes.text import dump
+from reconciler.errors import ReconcilerError
+from reconciler.git.mirror import LocalRepository
+from reconciler.planner.plan import Situation
+from reconciler.planner.preview import Preview, preview
+from reconciler.types import ObjectRef, TaskKind
+
+
+@click.command()
+@click.argument("name")
+@click.option("--namespace", help="Default: kubernetes.namespace of the configuration.")
+@click.option(
+    "--task", type=click.Choice([kind.value for kind in TaskKind]), help="Default: all it needs."
+)
+@click.option("--head", default="HEAD", show_default=True, metavar="REV", help="The commit.")
+@click.option(
+    "--repo",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    show_default=True,
+    help="A clone of the manifest repository.",
+)
+@config_option
+def render(
+    name: str, namespace: str | None, task: str | None, head: str, folder: Path, config_file: Path
+) -> None:
+    """Print the Jobs that the tasks of a Model or Dataset are, and what is created beside them.
+
+    They are those of HEAD, whether or not anything is left to do, as YAML that kubectl takes.
+    An image that is not built yet stands there by its tag; a sync pins it by digest. No cluster is
+    needed. Exits with 1 if a task cannot be rendered, and says why.
+    """
+    setup = load(config_file)
+    settings = ClusterSettings.from_setup(setup)
+    plan = Planning(setup, LocalRepository.open(folder)).plan(head)
+    situation = plan.situation
+    failed = False
+    texts = []
+    for ref in _find(situation, name, namespace or settings.namespace):
+        found = preview(
+            situation, ref, image_tag=lambda space, key: image_tag(space, key, settings)
+        )
+        for item in found:
+            if task not in (None, item.task.value):
+                continue
+            try:
+                texts.append(_text(ref, item, settings))
+            except RenderError as error:
+                failed = True
+                click.echo(f"reconciler: {ref} ({item.task}): {error}", err=True)
+    click.echo("---\n".join(texts), nl=False)
+    if not texts and not failed:
+        click.echo(f"reconciler: {name} has no such task: nothing runs for it", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef]:
+    found = [ref for ref in sorted(situation.desired) if ref.name == name]
+    here = [ref for ref in found if ref.namespace == namespace]
+    if not here:
+        elsewhere = ", ".join(sorted({ref.namespace for ref in found}))
+        hint = f"; there is one in {elsewhere}" if elsewhere else ""
+        raise ReconcilerError(f"no object at head is called {name} in {namespace}{hint}")
+    yield from here
+
+
+def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:
+    if item.spec is None:
+        raise RenderError(item.reason)
+    text = dump(objects_of(item.spec, settings))
+    note = f"# {ref}: {item.task}\n"
+    if item.unbuilt:
+        note += (
+            f"# {item.spec.image} is not built yet; a sync waits for it, and pins it by digest.\n"
+        )
+    return note + text

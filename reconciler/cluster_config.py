@@ -1,0 +1,152 @@
+"""The part of the configuration that says what a cluster is like and where artifacts go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from reconciler.manifests import patterns
+from reconciler.manifests.schema import LabelKey, LabelValue, Name, Seconds, Section, Subdomain
+
+#: Part of a pod template, as Kubernetes has it: ``{metadata: {…}, spec: {…}}``.
+PodTemplate = dict[str, Any]
+ImageRef = Annotated[str, Field(pattern=r"^[^\s]{1,512}$")]
+
+
+class GpuTypeSection(Section):
+    """What a type of GPU is called by the cluster, and where it is."""
+
+    resource: Annotated[
+        str, Field(pattern=patterns.LABEL_KEY, max_length=317, description="Of one GPU.")
+    ] = "nvidia.com/gpu"
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class TemplatesSection(Section):
+    """Pod templates that are merged into what is rendered, by kind of task."""
+
+    build: PodTemplate = Field(default_factory=dict)
+    load: PodTemplate = Field(default_factory=dict)
+    train: PodTemplate = Field(default_factory=dict)
+    inventory: PodTemplate = Field(default_factory=dict)
+
+
+class ImagesSection(Section):
+    """The images that the daemon itself puts into pods; best by digest."""
+
+    wrapper: ImageRef = "substratusai/model-reconciler-wrapper:v1"
+    buildkit: Annotated[
+        ImageRef | None, Field(description="Default: the builder's own of that version.")
+    ] = None
+    rclone: ImageRef = "rclone/rclone:1.76.0"
+
+
+class KubernetesSection(Section):
+    """The cluster. ``namespace`` and ``instance`` count on every engine: names are made of them."""
+
+    context: Annotated[
+        str | None, Field(description="Of the kubeconfig. Default: in a pod its own cluster.")
+    ] = None
+    namespace: Name = "default"
+    instance: Name = "default"
+    builder: Annotated[
+        Literal["buildkit", "buildkit-privileged"],
+        Field(description="buildkit is rootless; privileged is for nodes that cannot do that."),
+    ] = "buildkit"
+    templates: TemplatesSection = Field(default_factory=TemplatesSection)
+    profiles: Annotated[
+        dict[Name, PodTemplate],
+        Field(default_factory=dict, description="Pod templates that manifests name."),
+    ]
+    gpus: Annotated[
+        dict[Annotated[str, Field(pattern=patterns.GPU, max_length=63)], GpuTypeSection],
+        Field(
+            default_factory=dict,
+            description="GPU types that manifests name; any is for those that name none.",
+        ),
+    ]
+    images: ImagesSection = Field(default_factory=ImagesSection)
+    lease: Seconds = 15.0
+
+
+class RegistrySection(Section):
+    """Where built images go: ``<url>/<namespace>:<key>``.
+
+    ``secret`` is a Secret of type kubernetes.io/dockerconfigjson in every namespace with runs:
+    builds push with it, nodes pull with it.
+    """
+
+    url: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*$",
+            max_length=128,
+            description="Host, and a path if there is one, without https://.",
+        ),
+    ]
+    insecure: Annotated[bool, Field(description="Plain HTTP, or a certificate nobody signed.")] = (
+        False
+    )
+    secret: Subdomain | None = None
+
+
+class BucketSection(Section):
+    """A bucket, or a folder of one, and how a cluster mounts it. The local engine needs the URL."""
+
+    url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
+    driver: Annotated[
+        Literal["gcsfuse", "mountpoint-s3", "azure-blob", "pvc", "hostpath", "rclone"] | None,
+        Field(description="Default: by scheme (gs, s3, az, pvc, file); rclone takes any."),
+    ] = None
+    writes: Annotated[
+        Literal["direct", "staged"] | None,
+        Field(description="staged: on local disk while the command runs. Default: the driver's."),
+    ] = None
+    sync: Annotated[
+        Seconds, Field(description="How often a staged bucket gets what has settled.")
+    ] = 600.0
+    inventory: Annotated[
+        bool, Field(description="Whether a Job lists its markers when the memory is lost.")
+    ] = True
+    mount_options: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1024)]],
+        Field(default_factory=list, description="For the driver, after its own."),
+    ]
+    attributes: Annotated[
+        dict[str, str],
+        Field(default_factory=dict, description="Volume attributes of a CSI driver."),
+    ]
+    secret: Annotated[
+        Subdomain | None,
+        Field(description="A Secret with credentials in every namespace with runs."),
+    ] = None
+    remote: Annotated[
+        str | None,
+        Field(
+            pattern=r"^([A-Za-z0-9_][A-Za-z0-9_. -]*|:[a-z0-9]+(,[^\s]*)?)$",
+            max_length=1024,
+            description="rclone: a remote of the Secret's rclone.conf, or a connection string "
+            "such as :s3,env_auth=true. Default: the URL's scheme.",
+        ),
+    ] = None
+
+
+class BucketsSection(Section):
+    """Where artifacts go, and under any other name buckets that are only read.
+
+    On the local engine: a folder under its root unless given.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, BucketSection]
+
+    default: BucketSection | None = None
+    datasets: BucketSection | None = None
+
+    @property
+    def named(self) -> dict[str, BucketSection]:
+        """All that are configured, by name."""
+        known = {"default": self.default, "datasets": self.datasets}
+        return {name: b for name, b in known.items() if b is not None} | self.__pydantic_extra__

@@ -1,0 +1,32 @@
+"""A PersistentVolumeClaim that is there already: ``pvc://CLAIM/path``, in the run's namespace."""
+
+from __future__ import annotations
+
+from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.pods import Fragment
+
+
+def mount(directory: Directory) -> Mount:
+    """The claim once, however many of its directories the pod has; each as a subPath.
+
+    Not read-only as a volume, since another directory of it may be written in the same pod: the
+    mount is. A kubelet never gets a pod going that names one claim in two volumes.
+    """
+    claim = directory.bucket.container
+    name = volume_name(claim)
+    volume = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+    return Mount(volume=name, fragment=Fragment(volumes=(volume,)), sub_path=directory.path)
+
+
+def volume_name(claim: str) -> str:
+    """A volume's name: claims' names may be longer, and have dots."""
+    return f"claim-{claim}".replace(".", "-")[:63].rstrip("-")
+
+
+DRIVER = Driver(
+    name="pvc",
+    scheme="pvc",
+    writes=(Writes.DIRECT, Writes.STAGED),
+    takes=frozenset(),
+    mount=mount,
+)

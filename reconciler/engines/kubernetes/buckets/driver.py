@@ -1,0 +1,99 @@
+"""What a driver is given, and what it answers: a directory of a bucket, made part of a pod."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.engines.kubernetes.pods import Fragment
+
+
+class Writes(enum.StrEnum):
+    """How a command's writes reach the bucket.
+
+    DIRECT: it writes into the mounted directory. STAGED: on local disk, from where the wrapper
+    copies what is complete: for mounts that are no file system (no rename, no append, no fsync).
+    """
+
+    DIRECT = "direct"
+    STAGED = "staged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A bucket as it is configured. ``url`` has no ``/`` at its end; ``sync`` is in seconds."""
+
+    url: str
+    driver: str
+    writes: Writes
+    sync: float = 600.0
+    inventory: bool = True
+    mount_options: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    secret: str | None = None
+    remote: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of its URL."""
+        return self.url.partition("://")[0]
+
+    @property
+    def container(self) -> str:
+        """What comes first in its URL: the bucket proper, the container, the claim."""
+        return self.url.partition("://")[2].partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory of a bucket, as one pod is to have it.
+
+    ``name`` tells the directories of a pod apart: artifact, base, dataset. ``path`` is within the
+    bucket proper, not empty, without ``..`` and slashes at its ends.
+    """
+
+    name: str
+    bucket: Bucket
+    path: str
+    read_only: bool
+    namespace: str
+    instance: str
+    rclone_image: str
+
+    @property
+    def url(self) -> str:
+        """As a person knows it."""
+        return f"{self.bucket.scheme}://{self.bucket.container}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A directory, ready to be put into a pod.
+
+    ``volume`` is the name of one of the fragment's volumes; ``sub_path`` the directory in it, as a
+    volumeMount takes it; ``inside`` what of that is the directory, where a subPath would
+    not do. ``barrier`` is where a staged driver answers whether everything has arrived.
+    """
+
+    volume: str
+    fragment: Fragment
+    sub_path: str = ""
+    inside: str = ""
+    propagation: str | None = None
+    barrier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """One way to mount buckets. ``scheme``: None takes any URL, if it is asked for by name.
+
+    ``writes`` are the ways it can do, its own first. ``takes`` are the keys of a bucket's
+    configuration that mean something to it.
+    """
+
+    name: str
+    scheme: str | None
+    writes: tuple[Writes, ...]
+    takes: frozenset[str]
+    mount: Callable[[Directory], Mount]

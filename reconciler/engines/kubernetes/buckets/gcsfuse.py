@@ -1,0 +1,47 @@
+"""Google Cloud Storage by the Cloud Storage FUSE CSI driver, as an inline volume.
+
+Each directory is a mount of its own with ``only-dir``, so that a pod sees of a bucket what it is to
+see. The driver adds a sidecar to pods with its annotation, and needs no privilege.
+"""
+
+from __future__ import annotations
+
+from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.pods import Fragment, RenderError
+
+#: Objects have no owner: whatever user an image runs as may write. Directories made by other
+#: programs have no object of their own; they are there nevertheless.
+_OPTIONS = ("implicit-dirs", "file-mode=666", "dir-mode=777")
+
+
+def mount(directory: Directory) -> Mount:
+    """One inline volume. Raises RenderError for a path that a mount option cannot hold."""
+    if "," in directory.path:
+        raise RenderError(f"{directory.url} has a comma, which gcsfuse reads as the next option")
+    bucket = directory.bucket
+    options = [f"only-dir={directory.path}", *_OPTIONS, *bucket.mount_options]
+    volume = {
+        "name": directory.name,
+        "csi": {
+            "driver": "gcsfuse.csi.storage.gke.io",
+            "readOnly": directory.read_only,
+            "volumeAttributes": {
+                **bucket.attributes,
+                "bucketName": bucket.container,
+                "mountOptions": ",".join(options),
+            },
+        },
+    }
+    return Mount(
+        volume=directory.name,
+        fragment=Fragment(volumes=(volume,), annotations={"gke-gcsfuse/volumes": "true"}),
+    )
+
+
+DRIVER = Driver(
+    name="gcsfuse",
+    scheme="gs",
+    writes=(Writes.DIRECT, Writes.STAGED),
+    takes=frozenset({"mountOptions", "attributes"}),
+    mount=mount,
+)

@@ -1,0 +1,26 @@
+"""A folder of the node: for a cluster of one node, where every pod sees the same disk."""
+
+from __future__ import annotations
+
+from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.pods import Fragment, RenderError
+
+
+def mount(directory: Directory) -> Mount:
+    """Exactly the directory; the kubelet makes it if need be, for root to write."""
+    if directory.bucket.container not in ("", "localhost"):
+        raise RenderError(f"{directory.url} names a host; expected file:///path")
+    volume = {
+        "name": directory.name,
+        "hostPath": {"path": f"/{directory.path}", "type": "DirectoryOrCreate"},
+    }
+    return Mount(volume=directory.name, fragment=Fragment(volumes=(volume,)))
+
+
+DRIVER = Driver(
+    name="hostpath",
+    scheme="file",
+    writes=(Writes.DIRECT, Writes.STAGED),
+    takes=frozenset(),
+    mount=mount,
+)

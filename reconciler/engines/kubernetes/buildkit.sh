@@ -1,0 +1,70 @@
+# buildkit IMAGE DOCKERFILE_FOLDER BUILDCTL_ARGUMENT...: builds, pushes, and leaves the digest where
+# the kubelet looks for it. Exits with 75 where not the source is to blame.
+set -eu
+image=$1 context=$2
+shift 2
+log=/tmp/build.log
+fail() {
+  echo "$2" >&2
+  printf '%s' "$2" | head -c 2048 >/dev/termination-log
+  exit "$1"
+}
+finish() {
+  echo "pushed ${image%:*}@$1"
+  printf '{"image":"%s"}' "${image%:*}@$1" >/dev/termination-log
+  exit 0
+}
+# A shell that is the first process ends on no signal that it has not asked for.
+trap 'exit 143' TERM INT
+
+[ ! -f /source/ca.crt ] || export SSL_CERT_FILE=/source/ca.crt
+export HOME="$STATE" XDG_RUNTIME_DIR="$STATE/run" BUILDKIT_HOST="unix://$STATE/run/buildkitd.sock"
+mkdir -p "$XDG_RUNTIME_DIR"
+printf '%s' "$BUILDKITD_CONFIG" >"$STATE/buildkitd.toml"
+set_up="buildkitd --config $STATE/buildkitd.toml --root $STATE/root --addr $BUILDKIT_HOST"
+set_up="$set_up --oci-worker-net=host"
+[ "$(id -u)" = 0 ] || set_up="rootlesskit $set_up --oci-worker-no-process-sandbox"
+$set_up >/tmp/buildkitd.log 2>&1 &
+daemon=$!
+tries=0
+until buildctl debug workers >/dev/null 2>&1; do
+  tries=$((tries + 1))
+  if [ "$tries" -gt 300 ] || ! kill -0 "$daemon" 2>/dev/null; then
+    tail -n 20 /tmp/buildkitd.log >&2
+    fail 75 "BuildKit did not start: $(tail -n 1 /tmp/buildkitd.log)"
+  fi
+  sleep 0.2
+done
+
+# The tag is the key: if it is there, then so is what would be built. Only the manifest is read.
+mkdir -p /tmp/probe
+echo "FROM $image" >/tmp/probe/Dockerfile
+if buildctl build --progress=plain --frontend dockerfile.v0 \
+  --local context=/tmp/probe --local dockerfile=/tmp/probe >/tmp/probe.log 2>&1; then
+  digest=$(sed -n 's/.*FROM .*@\(sha256:[0-9a-f]\{64\}\).*/\1/p' /tmp/probe.log | head -n 1)
+  [ -z "$digest" ] || finish "$digest"
+fi
+
+mkfifo /tmp/output
+tee "$log" </tmp/output &
+tee=$!
+buildctl build --progress=plain --frontend dockerfile.v0 \
+  --local "context=$context" --local "dockerfile=$context" \
+  --metadata-file /tmp/metadata.json "$@" >/tmp/output 2>&1 &
+code=0
+wait $! || code=$?
+wait "$tee"
+if [ "$code" = 0 ]; then
+  digest=$(sed -n 's/.*"containerimage.digest": *"\(sha256:[0-9a-f]\{64\}\)".*/\1/p' /tmp/metadata.json)
+  [ -n "$digest" ] || fail 75 "BuildKit did not say what it pushed"
+  finish "$digest"
+fi
+reason=$(grep -i '^error: ' "$log" | tail -n 1)
+case "$reason" in
+*"did not complete successfully"*) fail 1 "$reason" ;;
+*"failed to push"* | *"dial tcp"* | *"i/o timeout"* | *"TLS handshake"* | *"x509:"* | \
+  *"connection refused"* | *"connection reset"* | *"no space left"* | *"unexpected status"* | \
+  *"no such host"* | *"server misbehaving"* | *"too many requests"* | *"unexpected EOF"*)
+  fail 75 "$reason" ;;
+*) fail 1 "${reason:-BuildKit failed: $(tail -n 1 "$log")}" ;;
+esac
