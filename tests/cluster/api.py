@@ -31,13 +31,20 @@ class ApiError(Exception):
 
 
 class Api:
-    """Speaks to ``server`` with a client certificate; one connection per request, so it is as
-    good after a fork, in a thread and after a restart of the server as before."""
+    """Speaks to ``server`` as ``user``, or as whom ``token`` is for.
 
-    def __init__(self, server: str, ca: str, user: Pair) -> None:
+    One connection per request: it is as good after a fork, in a thread, and after a restart of the
+    server as before.
+    """
+
+    def __init__(
+        self, server: str, ca: str, user: Pair | None = None, *, token: str | None = None
+    ) -> None:
         self._server = urlsplit(server)
         self._context = ssl.create_default_context(cafile=ca)
-        self._context.load_cert_chain(user.certificate, user.key)
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if user is not None:
+            self._context.load_cert_chain(user.certificate, user.key)
 
     def text(self, method: str, path: str, body: Object | None = None) -> str:
         """The answer to one request. Raises `ApiError`, or `OSError` where none came."""
@@ -48,7 +55,7 @@ class Api:
             patch = method == "PATCH"
             kind = "application/merge-patch+json" if patch else "application/json"
             content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"Content-Type": kind})
+            connection.request(method, path, content, {"Content-Type": kind, **self._headers})
             response = connection.getresponse()
             answer = response.read().decode()
         except http.client.HTTPException as error:

@@ -6,6 +6,8 @@
 - ``node_namespace``: a `Namespace` of the test's own in that.
 - ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
 
+``TEST_KUBECONFIG`` names a cluster of the user's to take as ``control_plane`` (see ``given``).
+
 Where this machine cannot have one (no Go, not root) the tests are skipped with the reason, and in
 CI they fail. Binaries are built before the first test, never within one, whose time is bounded.
 """
@@ -16,14 +18,13 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from tests.cluster import lease
+from tests.cluster import given, lease, machine
 from tests.cluster.api import ApiError, Object
 from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster, NodeCluster
@@ -36,7 +37,7 @@ _FIXTURES: dict[str, Level] = {
     "node_cluster": "node",
     "own_node_cluster": "node",
 }
-C = TypeVar("C", bound=Cluster)
+_UNAVAILABLE = pytest.StashKey[dict[Level, str]]()
 
 
 @dataclass(frozen=True)
@@ -70,34 +71,50 @@ class Namespace:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a cluster, so that ``-m 'not cluster'`` leaves it out."""
     for item in items:
-        needed = {
-            _FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES
-        }
-        if needed:
+        used = {_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
+        if used:
             item.add_marker("cluster")
-        if "node" in needed:
+        if "node" in used:
             item.add_marker("node")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what the chosen tests need; what cannot be built is said by the fixture."""
+    """Build what the chosen tests need, and remember what this machine cannot have."""
+    why: dict[Level, str] = {}
+    session.config.stash[_UNAVAILABLE] = why
     if session.config.option.collectonly:
         return
-    needed: set[Level] = {
-        "node" if i.get_closest_marker("node") else "control-plane"
-        for i in session.items
-        if i.get_closest_marker("cluster")
-    }
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        for level in sorted(needed):
+        for level in sorted({level for item in session.items if (level := _needed(item))}):
             try:
-                _possible(level)
+                if level == "node":
+                    machine.check()
                 programs(level)
-            except ClusterUnavailable:
-                continue
+            except ClusterUnavailable as error:
+                why[level] = str(error)
             except ClusterFailed as error:
                 pytest.exit(str(error), returncode=1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run; CI's can run everything."""
+    level = _needed(item)
+    why = item.config.stash[_UNAVAILABLE].get(level) if level else None
+    if why is not None:
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+
+
+def _needed(item: pytest.Item) -> Level | None:
+    """The level that the test takes of what is built here."""
+    if item.get_closest_marker("node"):
+        return "node"
+    if item.get_closest_marker("cluster") is None:
+        return None
+    used = {name for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
+    return None if given.kubeconfig() and used == {"control_plane"} else "control-plane"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,28 +145,31 @@ def _try(tell: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A control plane that all tests share: leave alone what is not in your namespace."""
-    with _held("control-plane", lease.control_plane(_shared(request, "control-plane"))) as cluster:
+    folder = _shared(request, "control-plane")
+    theirs = given.kubeconfig()
+    shared = lease.control_plane(folder) if theirs is None else _given(theirs, folder)
+    with shared as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def node_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
     """A cluster with a node that all tests share: leave alone what is not in your namespace."""
-    with _held("node", lease.node(_shared(request, "node"))) as cluster:
+    with lease.node(_shared(request, "node")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def own_control_plane(tmp_path: Path) -> Iterator[Cluster]:
     """A control plane that this test may stop, freeze and break; with an audit log."""
-    with _held("control-plane", lease.control_plane(tmp_path / "c", audit=True)) as cluster:
+    with lease.control_plane(tmp_path / "c", audit=True) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def own_node_cluster(tmp_path: Path) -> Iterator[NodeCluster]:
     """A cluster with a node that this test may stop, freeze and break; with an audit log."""
-    with _held("node", lease.node(tmp_path / "c", audit=True)) as cluster:
+    with lease.node(tmp_path / "c", audit=True) as cluster:
         yield cluster
 
 
@@ -169,34 +189,17 @@ def node_namespace(
         yield namespace
 
 
+@contextmanager
+def _given(kubeconfig: Path, folder: Path) -> Iterator[Cluster]:
+    yield given.cluster(kubeconfig, folder)
+
+
 def _shared(request: pytest.FixtureRequest, name: str) -> Path:
     """One folder for all workers of this session."""
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     base = factory.getbasetemp()
     worker = hasattr(request.config, "workerinput")
     return (base.parent if worker else base) / name
-
-
-@contextmanager
-def _held(level: Level, cluster: AbstractContextManager[C]) -> Iterator[C]:
-    try:
-        _possible(level)
-        held = cluster.__enter__()
-    except ClusterUnavailable as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    try:
-        yield held
-    finally:
-        cluster.__exit__(None, None, None)
-
-
-def _possible(level: Level) -> None:
-    if level == "node":
-        from tests.cluster.machine import check
-
-        check()
 
 
 @contextmanager

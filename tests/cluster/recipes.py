@@ -57,7 +57,7 @@ def _cni(name: str) -> Program:
 
 CONTROL_PLANE = Module(
     "kubernetes",
-    10,
+    8,
     (
         Program("etcd", "go.etcd.io/etcd/server/v3"),
         _kubernetes("kube-apiserver"),
@@ -68,10 +68,10 @@ CONTROL_PLANE = Module(
 )
 
 _NODE = (
-    Module("kubernetes", 2, (_kubernetes("kubelet"),)),
+    Module("kubernetes", 0.5, (_kubernetes("kubelet"),)),
     Module(
         "containerd",
-        2,
+        1,
         (
             # Without these drivers nothing needs cgo, and nothing is lost: the node uses overlayfs.
             _containerd("containerd", "no_btrfs no_devmapper no_zfs no_aufs"),
@@ -79,15 +79,15 @@ _NODE = (
             _containerd("ctr"),
         ),
     ),
-    Module("cni", 1, tuple(map(_cni, ("main/bridge", "main/loopback", "ipam/host-local")))),
+    Module("cni", 0.2, tuple(map(_cni, ("main/bridge", "main/loopback", "ipam/host-local")))),
     Module(
         "registry",
-        1,
+        1.5,
         (Program("registry", "github.com/distribution/distribution/v3/cmd/registry"),),
     ),
     Module(
         "buildkit",
-        3,
+        2,
         tuple(
             Program(name, f"github.com/moby/buildkit/cmd/{name}")
             for name in ("buildctl", "buildkitd")
@@ -95,11 +95,11 @@ _NODE = (
     ),
     Module(
         "rootlesskit",
-        1,
+        0.5,
         (Program("rootlesskit", "github.com/rootless-containers/rootlesskit/v2/cmd/rootlesskit"),),
     ),
-    Module("coredns", 1, (Program("coredns", "."),)),
-    Module("rclone", 3, (Program("rclone", "github.com/rclone/rclone"),)),
+    Module("coredns", 2.5, (Program("coredns", "."),)),
+    Module("rclone", 3.5, (Program("rclone", "github.com/rclone/rclone"),)),
 )
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import lease
+from tests.cluster import given, lease
 from tests.cluster.api import eventually
 from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster
+from tests.cluster.errors import ClusterFailed
 from tests.cluster.fixtures import Namespace
 from tests.cluster.holder import holder, processes_of
 
@@ -118,6 +119,16 @@ def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
     with holder(tmp_path, "control_plane") as held:
         held.keeper.kill()
         eventually(lambda: not processes_of(tmp_path), "all processes of the cluster are gone")
+
+
+def test_a_cluster_of_the_users_can_take_its_place(control_plane: Cluster, tmp_path: Path) -> None:
+    theirs = given.cluster(
+        control_plane.kubeconfig, tmp_path / "given", control_plane.binaries["kubectl"]
+    )
+    assert theirs.api.answers()
+    assert theirs.kubectl("get", "namespace", "default", "--output=name") == "namespace/default\n"
+    with pytest.raises(ClusterFailed, match="is the user's"):
+        theirs.kill("etcd")
 
 
 @pytest.mark.cluster
