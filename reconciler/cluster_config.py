@@ -50,6 +50,13 @@ class KubernetesSection(Section):
         str | None, Field(description="Of the kubeconfig. Default: in a pod its own cluster.")
     ] = None
     namespace: Name = "default"
+    namespaces: Annotated[
+        list[Name],
+        Field(
+            default_factory=list,
+            description="Where Jobs are looked for. Default: everywhere; needs a ClusterRole.",
+        ),
+    ]
     instance: Name = "default"
     builder: Annotated[
         Literal["buildkit", "buildkit-privileged"],

@@ -14,8 +14,9 @@ from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
-from reconciler.engines.kubernetes.jobs import renderer
 from reconciler.engines.kubernetes.lease import Leadership
+from reconciler.engines.kubernetes.render import render
+from reconciler.engines.kubernetes.settings import ClusterSettings
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +24,11 @@ log = structlog.get_logger(__name__)
 async def kubernetes_engine(setup: Setup, authority: Authority) -> KubernetesEngine:
     """The engine, not started. Raises EngineError where no cluster can be found."""
     config = setup.config.kubernetes
+    settings = ClusterSettings.from_setup(setup)
     return KubernetesEngine(
         await Api.connect(context=config.context),
         instance=config.instance,
-        render=renderer(setup),
+        render=lambda spec: render(spec, settings),
         namespaces=tuple(config.namespaces),
         may_write=authority.leads,
     )

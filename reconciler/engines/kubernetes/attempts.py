@@ -178,6 +178,9 @@ def _command_failure(pod: Pod, where: str) -> tuple[FailureClass, str]:
     if ended.reason in ("ContainerCannotRun", "StartError"):
         return FailureClass.COMMAND, f"its command could not be started: {one_line(ended.message)}"
     told = read_termination(ended.message)
+    if told is None and ended.exit_code == INFRASTRUCTURE:  # of a build
+        detail = one_line(ended.message)
+        return FailureClass.INFRASTRUCTURE, f"it could not be built{where}: {detail}"
     if told is not None:
         reason = f"its command ended with exit code {told.exit_code}"
         if told.last:

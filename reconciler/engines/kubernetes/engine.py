@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 import structlog
 
 from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.attempts import job_of
 from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
 from reconciler.engines.kubernetes.objects import Job, Pod
 from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, view
-from reconciler.engines.kubernetes.attempts import job_of
+from reconciler.engines.kubernetes.render import headless_service
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)
 
-#: What a run is as objects, its Job among them.
+#: What a run is as objects: its Job, and then what it needs beside it.
 Render = Callable[[RunSpec], list[dict[str, JSON]]]
 #: Seconds that the first lists are waited for before a start is given up.
 START_TIMEOUT = 60.0
@@ -89,7 +90,10 @@ class KubernetesEngine:
         return Capacity(containers=True)
 
     async def start(self, changed: Callable[[], None]) -> None:
-        """List and watch; returns once everything was listed. Raises EngineError."""
+        """List and watch; returns once everything was listed. Raises EngineError.
+
+        What an earlier daemon had not come to after it had created a Job is done now.
+        """
         self._changed = changed
         caches: list[Cache[Job] | Cache[Pod]] = [*self._jobs, *self._pods]
         # Asked once where an error is the caller's to see; from then on it is retried for ever.
@@ -102,6 +106,7 @@ class KubernetesEngine:
         except TimeoutError as error:
             await self.stop()
             raise EngineError("the cluster's Jobs and Pods could not be listed") from error
+        await self._complete_jobs()
         log.info("the cluster is watched", runs=len(self.runs()))
 
     async def stop(self) -> None:
@@ -119,14 +124,20 @@ class KubernetesEngine:
         return self._view.runs
 
     async def create(self, spec: RunSpec) -> None:
-        """Create the run's objects, its Job last, or adopt the Job. Raises EngineError."""
+        """Create the run's objects, or adopt its Job. Raises EngineError.
+
+        Volumes come before the Job, whose pods wait for them; what only this Job has comes
+        after it, and goes with it.
+        """
         self._must_lead()
-        objects = self._render(spec)
-        for rendered in sorted(objects, key=_is_job):
-            if _is_job(rendered):
-                await self._create_job(spec, rendered)
-            else:
+        job, *others = self._render(spec)
+        own = [other for other in others if other["kind"] == "Service"]
+        for rendered in others:
+            if rendered not in own:
                 await self._create_other(rendered)
+        created = await self._create_job(spec, job)
+        for rendered in own:
+            await self._create_other(_owned(rendered, created))
 
     async def delete(self, name: str) -> None:
         """Delete the Job, and in the background its pods. Raises EngineError."""
@@ -195,6 +206,16 @@ class KubernetesEngine:
         found = (job for cache in self._jobs for job in cache if job.metadata.name == name)
         return next((job for job in found if identity(job.metadata, name)), None)
 
+    async def _complete_jobs(self) -> None:
+        """Ranks find each other by a Service, which is created after their Job."""
+        for cache in self._jobs:
+            for job in cache:
+                ranks = job.spec.completions or 1
+                if ranks > 1 and view(job, ()) is not None and self._may_write():
+                    meta = job.metadata
+                    service = headless_service(meta.name, meta.namespace, meta.labels)
+                    await self._create_other(_owned(service, job))
+
     # -- creating --------------------------------------------------------------------------
 
     def _must_lead(self) -> None:
@@ -206,7 +227,7 @@ class KubernetesEngine:
         with contextlib.suppress(Conflict):
             await self._api.create(_collection(rendered), rendered)
 
-    async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> None:
+    async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> Job:
         path = _collection(rendered)
         try:
             data = await self._api.create(path, rendered)
@@ -216,7 +237,8 @@ class KubernetesEngine:
             raise EngineError(f"the API server refuses it: {error}", permanent=True) from error
         except NotFound as error:
             raise EngineError(f"there is no namespace {spec.namespace}; make it first") from error
-        self._learn(spec.namespace, data)
+        cache = next(c for c in self._jobs if c.namespace in (None, spec.namespace))
+        return cache.learn(data)
 
     async def _adopt(self, spec: RunSpec, path: str) -> bytes:
         """The Job of that name, if it is what would have been created. Raises EngineError."""
@@ -239,14 +261,18 @@ class KubernetesEngine:
         log.info("job adopted", run=spec.name)
         return data
 
-    def _learn(self, namespace: str, data: bytes) -> None:
-        for cache in self._jobs:
-            if cache.namespace in (None, namespace):
-                cache.learn(data)
 
-
-def _is_job(rendered: Mapping[str, JSON]) -> bool:
-    return rendered["kind"] == "Job"
+def _owned(rendered: dict[str, JSON], job: Job) -> dict[str, JSON]:
+    """An object that the garbage collector takes away with a Job."""
+    metadata = rendered["metadata"]
+    assert isinstance(metadata, dict)  # as it was rendered
+    owner: dict[str, JSON] = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+    }
+    return {**rendered, "metadata": {**metadata, "ownerReferences": [owner]}}
 
 
 def _collection(rendered: Mapping[str, JSON]) -> str:

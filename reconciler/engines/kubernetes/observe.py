@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.engines.kubernetes.objects import Job, Metadata, Pod
+import msgspec
+
 from reconciler.engines.kubernetes.attempts import (
     JOB_INDEX,
     age,
@@ -20,9 +22,12 @@ from reconciler.engines.kubernetes.attempts import (
     terminated,
     termination,
 )
+from reconciler.engines.kubernetes.objects import Job, Metadata, Pod
+from reconciler.engines.kubernetes.render import HOW, INTENT, OUTPUT
 from reconciler.run import FailureClass, Result, Run, RunPhase
 from reconciler.types import GROUP, How, Intent, Kind, ObjectRef, TaskKey, TaskKind
 
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
@@ -37,8 +42,6 @@ class Identity:
     intent: Intent
     object: ObjectRef | None
     output: str | None
-    image: str | None
-    gpus: int
 
 
 def identity(metadata: Metadata, run: str) -> Identity | None:
@@ -47,8 +50,8 @@ def identity(metadata: Metadata, run: str) -> Identity | None:
     try:
         task = TaskKind(labels[f"{GROUP}/task"])
         key = TaskKey(labels[f"{GROUP}/key"])
-        how = How(notes[f"{GROUP}/how"])
-        intent = Intent(notes[f"{GROUP}/intent"])
+        how = How(notes[HOW])
+        intent = Intent(notes[INTENT])
         of = (
             None
             if task is TaskKind.BUILD
@@ -56,11 +59,9 @@ def identity(metadata: Metadata, run: str) -> Identity | None:
                 Kind(labels[f"{GROUP}/kind"]), metadata.namespace, labels[f"{GROUP}/name"]
             )
         )
-        gpus = int(notes.get(f"{GROUP}/gpus", "0"))
     except (KeyError, ValueError):
         return None
-    output, image = notes.get(f"{GROUP}/output"), notes.get(f"{GROUP}/image")
-    return Identity(run, task, key, how, intent, of, output, image, gpus)
+    return Identity(run, task, key, how, intent, of, notes.get(OUTPUT))
 
 
 def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None:
@@ -157,8 +158,16 @@ def _result(who: Identity, pods: Sequence[Pod]) -> Result | None:
 
 
 def _image(who: Identity, pod: Pod | None) -> Result | None:
+    """The image that a build says it has pushed: of the right name, and by its digest."""
     ended = terminated(pod) if pod is not None else None
-    digest = ended.message.strip() if ended is not None else ""
-    if who.image is None or not digest.startswith("sha256:") or len(digest) != len("sha256:") + 64:
+    try:
+        image = msgspec.json.decode(ended.message if ended is not None else "", type=_Built).image
+    except msgspec.MsgspecError:
         return None
-    return Result(image=f"{who.image}@{digest}")
+    name, _, digest = image.partition("@")
+    pushed_to = (who.output or "").rpartition(":")[0]
+    return Result(image=image) if name == pushed_to and _DIGEST.fullmatch(digest) else None
+
+
+class _Built(msgspec.Struct, frozen=True):
+    image: str

@@ -54,7 +54,8 @@ def render(spec: RunSpec, settings: ClusterSettings) -> list[Manifest]:
     for template in _templates(spec, settings):
         pod = templates.merge(pod, template)
     job = _job(spec, _ours_win(pod, container["env"]))
-    service = [_service(spec)] if spec.resources.nodes > 1 else []
+    nodes = spec.resources.nodes
+    service = [headless_service(spec.name, spec.namespace, spec.labels)] if nodes > 1 else []
     return [job, *service, *fragment.objects]
 
 
@@ -193,19 +194,15 @@ def _fail_at_once(container: str, operator: str, code: int) -> Manifest:
     return {"action": "FailJob", "onExitCodes": codes}
 
 
-def _service(spec: RunSpec) -> Manifest:
-    """The headless Service by which ranks find each other, also before they are ready."""
+def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> Manifest:
+    """The Service of a Job of that name, by which ranks find each other, ready or not."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": spec.name,
-            "namespace": spec.namespace,
-            "labels": dict(spec.labels),
-        },
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": spec.name},
+            "selector": {"batch.kubernetes.io/job-name": name},
         },
     }

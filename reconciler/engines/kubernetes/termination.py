@@ -1,8 +1,10 @@
 """placeholder"""
 
 from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 from reconciler.run import FailureClass
 
 

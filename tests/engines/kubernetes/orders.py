@@ -56,7 +56,6 @@ def bare_job(spec: RunSpec, **job: Any) -> list[dict[str, JSON]]:
         f"{GROUP}/how": spec.how,
         f"{GROUP}/intent": spec.intent,
         f"{GROUP}/output": spec.output,
-        f"{GROUP}/gpus": "0",
     }
     metadata: dict[str, JSON] = {"labels": dict(spec.labels), "annotations": annotations}
     container: dict[str, JSON] = {"name": "main", "image": spec.image, "command": ["train.sh"]}
