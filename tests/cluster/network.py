@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.build import cache
@@ -33,7 +34,7 @@ class Network:
         self.slot, self._lock = _take_slot()
         self.address = f"198.18.{self.slot}.1"
         #: Also the name of the cgroup in which the pods are.
-        self.name = f"mrtest{self.slot}"
+        self.name = _name(self.slot)
         self._anchor = Program(
             "network",
             [tool("unshare"), "--net", tool("sleep"), "infinity"],
@@ -92,18 +93,39 @@ class Network:
         _ip("link", "set", name, "up")
 
 
-def _take_slot() -> tuple[int, int]:
-    folder = cache() / "slots"
-    folder.mkdir(parents=True, exist_ok=True)
+def abandoned() -> Iterator[str]:
+    """The names of clusters that ended somehow; each is nobody's until the next is asked for."""
     for slot in range(1, _SLOTS):
-        lock = os.open(folder / str(slot), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if (_slots() / str(slot)).exists() and (lock := _lock(slot)) is not None:
+            yield _name(slot)
             os.close(lock)
-            continue
-        return slot, lock
+
+
+def _name(slot: int) -> str:
+    return f"mrtest{slot}"
+
+
+def _take_slot() -> tuple[int, int]:
+    for slot in range(1, _SLOTS):
+        if (lock := _lock(slot)) is not None:
+            return slot, lock
     raise ClusterFailed(f"{_SLOTS} clusters run on this machine already")
+
+
+def _slots() -> Path:
+    return cache() / "slots"
+
+
+def _lock(slot: int) -> int | None:
+    """A lock that the kernel gives back when this process ends; None where another has it."""
+    _slots().mkdir(parents=True, exist_ok=True)
+    lock = os.open(_slots() / str(slot), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def _apart(program: Program) -> bool:

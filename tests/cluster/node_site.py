@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from tests.cluster import cgroups, machine, stock
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.network import Network
+from tests.cluster.network import Network, abandoned
 from tests.cluster.node import Node
 from tests.cluster.ports import free
 from tests.cluster.process import Program, until
@@ -75,7 +76,8 @@ class NodeSite:
         )
 
     async def start(self) -> None:
-        await cgroups.remove(self.network.name)  # of one that was killed
+        for name in itertools.chain(abandoned(), [self.network.name]):
+            await cgroups.remove(name)  # what one that was killed left
         await self.network.start()
         for store in self._stores:
             await store.start()
