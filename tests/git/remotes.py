@@ -78,6 +78,7 @@ class HttpRemote:
     before: Callable[[str], None] = lambda _: None
     answer: Callable[[str], tuple[int, str] | None] = lambda _: None
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    address: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         remote = self
@@ -85,7 +86,7 @@ class HttpRemote:
         class Handler(_CgiHandler):
             served = remote
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer((self.address, 0), Handler)
         self.server.daemon_threads = False
         if self.certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -99,7 +100,7 @@ class HttpRemote:
     @property
     def origin(self) -> str:
         scheme = "https" if self.certificate else "http"
-        return f"{scheme}://127.0.0.1:{self.server.server_port}"
+        return f"{scheme}://{self.address}:{self.server.server_port}"
 
     def url(self, name: str) -> str:
         return f"{self.origin}/{name}"
