@@ -54,9 +54,11 @@ async def run_daemon(
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
         running.daemon = await assemble(setup, authority, metrics=metrics, observe=observe)
+        metrics.leader.set(1)
         try:
             return await _work(setup, running.daemon, once=once, end=end)
         finally:
+            metrics.leader.set(0)
             running.daemon = None
 
     server = setup.config.server

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,6 +99,7 @@ class Daemon:
             namespace=setup.config.kubernetes.namespace,
         )
         self._head: Head | None = None
+        self._noticed: float | None = None
         self._memo: Memo = {}
         self._newest: Plan | None = None
         self._recovered = False
@@ -172,17 +174,21 @@ class Daemon:
             plan = await self._plan(head)
             if not self._recovered:
                 plan = await self._recover(head, plan)
-            await self._act(head, plan)
+            with self._metrics.apply_seconds.time():
+                await self._act(head, plan)
+        self._noticed = None
         self.synced.set()
         self._newest = plan
         return plan
 
     async def _fetch(self, *, strict: bool) -> None:
+        looked = time.monotonic()
         try:
             with self._metrics.fetch_seconds.time():
                 commit = await asyncio.to_thread(self._mirror.fetch)
             if self._head is None or commit != self._head.commit:
                 self._head = await asyncio.to_thread(self._reader.read, commit)
+                self._noticed = looked
                 self.wake.plan = True
                 self._log_head(self._head)
         except GitError as error:
@@ -293,6 +299,9 @@ class Daemon:
             self.wake.replan()
             return
         self._metrics.created.labels(spec.task.value).inc()
+        if self._noticed is not None:
+            self._metrics.head_to_run.observe(time.monotonic() - self._noticed)
+            self._noticed = None
         bound.info("run created", run=spec.name)
 
     def _record(self, head: Head, plan: Plan) -> None:
@@ -368,6 +377,7 @@ class Daemon:
                 with self._metrics.push_seconds.time():
                     await self._reporter.flush()
                 failures = 0
+                self._metrics.last_push.set_to_current_time()
                 self.wake.replan()  # what is recorded can be cleared away
             except GitError as error:
                 failures += 1
