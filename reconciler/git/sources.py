@@ -23,7 +23,7 @@ from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
 from reconciler.git.export import Budget, export_tree
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.git.store import Store
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport

@@ -80,6 +80,7 @@ class Transport:
         Raises GitError, and DamagedError where it is our repository that is at fault.
         """
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]
+        options.append("--update-shallow")  # the other side may be a shallow clone itself
         if depth:
             options.append(f"--depth={depth}")
         elif depth == 0 and (path / "shallow").exists():

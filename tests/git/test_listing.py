@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.git import trees
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.types import Commit
 from tests.git.history import AUTHOR, Content, Gitlink, History, Link, Script
 from tests.git.remotes import make_bare
