@@ -86,12 +86,13 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
 def _brief(said: str) -> str:
     """The line that says most; servers may say anything, so it is bounded and plain."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote|ssh|!)\b", line)]
-    chosen = [line for line in telling if not _POINTLESS.search(line)] or telling or lines or ["?"]
+    useful = [line for line in lines if not _POINTLESS.search(line)] or lines or ["?"]
+    telling = [line for line in useful if re.match(r"(fatal|error|remote|ssh|!)\b", line, re.I)]
+    chosen = telling or useful
     text = "".join(char if char.isprintable() else " " for char in redact(chosen[0]))
     return text[:_LONGEST]
 
 
 _POINTLESS = re.compile(
-    r"could not read from remote|access rights|failed to push some refs|remote:\s*$"
+    r"could not read from remote|access rights|failed to push some refs|remote:\s*$", re.IGNORECASE
 )
