@@ -70,8 +70,9 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
     """What git said on its standard error, as ours. ``configured``: it had credentials."""
     shown = redact(url)
     brief = _brief(said)
+    searched = re.sub(r"'[^'\n]*'", "", said)  # a repository may be called openssl
     for pattern, meaning in _MEANINGS:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, searched, re.IGNORECASE):
             meant = meaning or (
                 "authentication was refused"
                 if configured

@@ -60,6 +60,7 @@ URL = "https://bot@host/a"
         ("fatal: unable to access 'https://h/': server certificate verification failed.", "caFile"),
         ("Connection closed by 127.0.0.1 port 22\nfatal: Could not read from remote repository.",
          "Connection closed"),
+        ("fatal: unable to access 'https://host/openssl/': Empty reply from server", "Empty reply"),
         ("", r"\?"),
         ("fatal: \x1b[31mred\x07" + "x" * 5000, "red"),
     ],

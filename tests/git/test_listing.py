@@ -55,7 +55,7 @@ _COMMITS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(_COMMITS, st.sampled_from(["", "a", "models", "a/b", "x.yaml"]))
 def test_the_difference_leads_to_what_a_fresh_look_finds(
     commits: list[dict[str, Content]], path: str
