@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.repository import make
 
-COUNTS = (100, 1_000)
+COUNTS = (100, 1_000, 10_000)
 RUNS = 3
 
 PARSE_FILES = """

@@ -53,7 +53,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="reconciler")
 def cli() -> None:
-    r"""GitOps for machine-learning models.
+    """GitOps for machine-learning models.
 
     Push Model and Dataset manifests to Git; the reconciler builds, loads and trains what is
     missing, and commits the status back.
@@ -61,7 +61,7 @@ def cli() -> None:
     \b
     reconciler init demo && cd demo
     reconciler run --once
-    """
+    """  # noqa: D301 - click's \b is the character
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,11 +16,11 @@ from reconciler.types import Kind
 @click.argument("what", type=click.Choice(["model", "dataset", "config"]))
 @config_option
 def schema(what: str, config_file: object) -> None:
-    r"""Print the JSON Schema that an editor completes and checks with.
+    """Print the JSON Schema that an editor completes and checks with.
 
     \b
     reconciler schema model > model.schema.json
-    """
+    """  # noqa: D301 - click's \b is the character
     if what == "config":
         document = config_schema()
     else:

@@ -12,6 +12,7 @@ import click
 from rich import box
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.state import State, StateReader
@@ -61,7 +62,7 @@ def status(
         click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
         return
     screen = console()
-    render = _history_table if history else _status_view
+    render = _history_table if history else object_table
     if not watch:
         screen.print(render(records))
         return
@@ -90,17 +91,13 @@ def _matches(record: Record, name: str | None, labels: dict[str, str], state: St
     return all(have.get(key) == value for key, value in labels.items())
 
 
-def _status_view(records: Sequence[Record]) -> Table:
-    return object_table(records)
-
-
 def _history_table(records: Sequence[Record]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT", "METRICS", "PARAMS"):
         table.add_column(title, no_wrap=title != "PARAMS")
     for record in sorted(records, key=lambda r: r.ref):
         for entry in record.history:
-            table.add_row(*_history_row(record, entry))
+            table.add_row(*map(Text, _history_row(record, entry)))
     return table
 
 

@@ -48,7 +48,7 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
             name,
             Text(record.phase.value, style=_STYLE[record.phase]),
             duration(record, now),
-            shown_metric(record),
+            Text(shown_metric(record)),
             Text(reason, style="dim"),
         )
     return table

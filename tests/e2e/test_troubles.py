@@ -83,7 +83,7 @@ def test_a_dangling_reference_and_a_cycle_are_invalid(site: Site) -> None:
         "chicken": "Invalid",
         "egg": "Invalid",
     }
-    assert "did you mean default/good" in statuses["dangling"]["reason"]
+    assert 'did you mean "good"' in statuses["dangling"]["reason"]
     assert "chicken → egg → chicken" in statuses["chicken"]["reason"]
 
 

@@ -41,7 +41,7 @@ def test_comments_formatting_and_json_do_not_change_the_digest() -> None:
     as_json = json.dumps(
         {
             "spec": {
-                "training": {"params": {"epochs": 3.0}},
+                "training": {"params": {"epochs": 3}},
                 "source": {"git": {"url": "https://example.com/falcon"}},
             },
             "metadata": {"name": "falcon"},

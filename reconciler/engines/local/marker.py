@@ -23,6 +23,9 @@ from reconciler.types import JSON
 MARKER = "completed.json"
 LOGS = "logs"
 METRICS = "metrics.json"
+#: Metrics go into every status file and page: a curve belongs in a file of its own.
+MOST_METRICS = 100
+LONGEST_METRIC = 100
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
 _METRICS_LIMIT = 64 << 10
@@ -108,7 +111,14 @@ def read_metrics(directory: Path) -> dict[str, float]:
         raise MetricsError(f"{METRICS} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise MetricsError(f'{METRICS} is not an object such as {{"accuracy": 0.97}}')
+    if len(value) > MOST_METRICS:
+        raise MetricsError(f"{METRICS} has {len(value)} numbers; at most {MOST_METRICS} are kept")
     for name, number in value.items():
+        if not 0 < len(name) <= LONGEST_METRIC or not name.isprintable():
+            raise MetricsError(
+                f"{METRICS}: expected a name of at most {LONGEST_METRIC} printable characters, "
+                f"found {name[:80]!r}"
+            )
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise MetricsError(f'{METRICS}: expected a number at "{name[:80]}"')
         if not _finite(number):

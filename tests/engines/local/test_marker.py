@@ -119,6 +119,10 @@ def test_a_link_that_leaves_the_artifact_or_leads_nowhere_is_refused(
         '{"a": ' + "9" * 400 + "}",
         '{"a": 1, "b": ' + " " * 70_000 + "2}",
         "[" * 60_000,
+        json.dumps({"": 1}),
+        json.dumps({"a" * 101: 1}),
+        json.dumps({"\x1b[31mred": 1}),
+        json.dumps({f"step-{n}": n for n in range(101)}),
     ],
 )
 def test_metrics_that_are_no_flat_object_of_numbers_are_refused(tmp_path: Path, text: str) -> None:

@@ -1,0 +1,212 @@
+"""``status`` and ``plan`` on what a sync left: one sync, looked at in every way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.cli.conftest import Cli, command
+from tests.e2e.site import Site, environment, git
+
+TRAIN = """echo w > "$MODEL_DIR/w"
+printf '{"accuracy": 0.97, "loss": 0.1}' > "$MODEL_DIR/metrics.json"
+"""
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A base, its finetune, and a Model that fails; then a change that is not synced yet."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    site.script("src/base/train.sh", TRAIN)
+    site.script("src/fails/train.sh", "echo out of luck >&2\nexit 3\n")
+    site.scratch("base", params={"epochs": 3})
+    site.scratch("fails")
+    site.finetune("fine", "base", params={"lr": 0.5})
+    site.edit("fine.yaml", "{name: fine}", "{name: fine, labels: {team: vision}}")
+    site.push()
+    assert site.run_once().returncode == 1
+    git(site.work, "fetch", "--quiet", "origin")
+    return site
+
+
+@pytest.fixture
+def at(synced: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.chdir(synced.work)
+    monkeypatch.setenv("RECONCILER_CONFIG", str(synced.root / "reconciler.yaml"))
+    return synced
+
+
+def rows(out: str) -> dict[str, list[str]]:
+    """The cells of each object's row, by name."""
+    cells = [re.split(r" {2,}", line.strip()) for line in out.splitlines()[2:]]
+    return {row[1]: row for row in cells if len(row) > 1}
+
+
+def test_status_is_one_row_an_object(at: Site, cli: Cli) -> None:
+    said = cli("status")
+    assert said.code == 0
+    table = rows(said.out)
+    assert table["base"][2] == "Ready"
+    assert table["base"][-1] == "accuracy 0.97"
+    assert table["fails"][2] == "Failed"
+    assert "out of luck" in table["fails"][-1]
+
+
+def test_status_is_found_in_a_clone_without_a_configuration(
+    at: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECONCILER_CONFIG")
+    assert rows(cli("status").out).keys() == {"base", "fails", "fine"}
+
+
+def test_status_is_narrowed_by_name_and_label(at: Site, cli: Cli) -> None:
+    assert rows(cli("status", "base").out).keys() == {"base"}
+    assert rows(cli("status", "-l", "team=vision").out).keys() == {"fine"}
+    assert rows(cli("status", "-l", "team=speech").out) == {}
+    missing = cli("status", "nobody")
+    assert missing.code == 1
+    assert "no object is called nobody" in missing.err
+
+
+def test_history_shows_params_metrics_and_failures(at: Site, cli: Cli) -> None:
+    out = cli("status", "--history").out
+    (line,) = [line for line in out.splitlines() if line.startswith("base") and "train" in line]
+    assert "current" in line
+    assert "accuracy 0.97, loss 0.1" in line
+    assert "epochs=3" in line
+    (line,) = [line for line in out.splitlines() if line.startswith("fails") and "train" in line]
+    assert "Failed" in line
+    assert "out of luck" in line
+
+
+def test_status_as_json_is_the_files_of_the_branch(at: Site, cli: Cli) -> None:
+    documents = json.loads(cli("status", "--format", "json").out)
+    assert [d["metadata"]["name"] for d in documents] == ["base", "fails", "fine"]
+    base = documents[0]
+    assert base["apiVersion"] == "substratus.ai/v1"
+    assert base["status"]["artifact"]["metrics"] == {"accuracy": 0.97, "loss": 0.1}
+    assert base["status"] == at.statuses()["base"]
+
+
+def test_watch_keeps_looking_until_ctrl_c(at: Site) -> None:
+    variables = {**environment(), "TERM": "xterm", "COLUMNS": "120"}
+    watch = pexpect.spawn(
+        command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))[0],
+        command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))[1:],
+        env=variables,
+        timeout=60,
+        dimensions=(40, 120),
+    )
+    watch.expect("base .*Ready")
+    watch.sendintr()
+    watch.expect(pexpect.EOF)
+    watch.close()
+    assert watch.exitstatus == 0
+
+
+def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    site.script("src/a/train.sh", f'read -r _ < "{gate}"\necho w > "$MODEL_DIR/w"\n')
+    site.scratch("a")
+    site.push()
+    program, *arguments = site.command("run", "--once")
+    run = pexpect.spawn(
+        program,
+        arguments,
+        env={**environment(), "TERM": "xterm"},
+        timeout=60,
+        dimensions=(40, 120),
+    )
+    run.expect("a .*Training")
+    gate.write_text("go\n")
+    run.expect("a .*Ready")
+    run.expect(pexpect.EOF)
+    run.close()
+    assert run.exitstatus == 0
+
+
+# -- plan ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(at: Site) -> Site:
+    """A commit that changes the base's epochs, mends nothing, and adds a Model with an error."""
+    git(at.work, "checkout", "--quiet", "-B", "change", "origin/main")
+    at.edit("base.yaml", '{"epochs": 3}', '{"epochs": 5}')
+    at.write(
+        "wrong.yaml",
+        "kind: Model\nmetadata: {name: wrong}\nspec: {suspended: 1, source: {git: {url: ../x}}}\n",
+    )
+    git(at.work, "add", "--all")
+    git(at.work, "commit", "--quiet", "--message", "Longer")
+    return at
+
+
+def test_a_plan_says_what_changes_and_why(changed: Site, cli: Cli) -> None:
+    said = cli("plan", "--base", "origin/main", "--head", "HEAD")
+    assert said.code == 1, "there are errors"
+    assert "wrong.yaml:3:8: error: spec.suspended: " in said.out
+    lines = {line.split()[4]: line for line in said.out.splitlines() if line.startswith("  + ")}
+    assert lines["default/base"].endswith("training.params.epochs: 3 → 5")
+    assert "because Model default/base changes" in lines["default/fine"]
+    assert "default/fails" not in lines, "a remembered failure costs nothing"
+
+
+def test_a_plan_of_nothing_ends_with_0(at: Site, cli: Cli) -> None:
+    said = cli("plan", "--base", "origin/main", "--head", "origin/main")
+    assert said.code == 0
+    assert said.out.endswith("\nNothing changes: 4 kept, 1 to wait.\n")
+
+
+def test_a_plan_without_a_status_branch_makes_everything(
+    at: Site, cli: Cli, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "--quiet", "--single-branch", str(at.remote), "clone")
+    said = cli(
+        "plan", "--base", "HEAD", "--head", "HEAD", "--repo", str(tmp_path / "clone"),
+        "--format", "json",
+    )  # fmt: skip
+    assert said.code == 2
+    document = json.loads(said.out)
+    assert {a["action"] for a in document["actions"]} == {"create"}
+    assert document["summary"]["create"] == 5
+
+
+def test_a_plan_as_json_has_the_promised_members(changed: Site, cli: Cli) -> None:
+    document = json.loads(
+        cli("plan", "--base", "origin/main", "--head", "HEAD", "--format", "json").out
+    )
+    assert set(document) == {"base", "head", "actions", "errors", "summary"}
+    for action in document["actions"]:
+        assert set(action) == {
+            "action", "task", "kind", "namespace", "name", "key", "reason", "file", "line", "gpus",
+            "needs",
+        }  # fmt: skip
+    by = {(a["name"], a["task"]): a for a in document["actions"]}
+    assert by["base", "train"]["action"] == "create"
+    assert by["base", "build"]["action"] == "keep"
+    assert by["fine", "train"]["needs"] == [by["base", "train"]["key"]]
+    assert by["wrong", None]["action"] == "refuse"
+    assert by["wrong", None]["line"] == 3
+    (error,) = document["errors"]
+    assert set(error) == {"file", "line", "column", "field", "message"}
+
+
+def test_a_plan_as_markdown_escapes_what_people_wrote(changed: Site, cli: Cli) -> None:
+    out = cli("plan", "--base", "origin/main", "--head", "HEAD", "--format", "markdown").out
+    assert "| create | train | Model default/base | training.params.epochs: 3 → 5 |" in out
+    assert "<details>" in out
+
+
+def test_a_revision_that_is_not_there_is_one_clear_line(at: Site, cli: Cli) -> None:
+    said = cli("plan", "--base", "HEAD", "--head", "nowhere")
+    assert said.code == 1
+    assert "there is no commit nowhere" in said.err
+    assert said.err.count("\n") == 1

@@ -1,0 +1,67 @@
+"""Every command explains itself, and says what is wrong with how it was called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli import COMMANDS
+from tests.cli.conftest import Cli
+
+
+def test_help_lists_every_command_with_what_it_does(cli: Cli) -> None:
+    said = cli("--help")
+    assert said.code == 0
+    for name, summary in COMMANDS.items():
+        assert f"{name}" in said.out
+        assert summary in said.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_takes_a_configuration(cli: Cli, name: str) -> None:
+    said = cli(name, "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: reconciler {name} ")
+    assert "--config" in said.out
+    assert "\\b" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frob"], "No such command 'frob'"),
+        (["plan"], "Missing option '--base'"),
+        (["plan", "--base", "a", "--head", "b", "--format", "yaml"], "'yaml' is not one of"),
+        (["status", "-l", "team"], "expected LABEL=VALUE, found team"),
+        (["schema", "job"], "'job' is not one of"),
+        (["run", "--twice"], "No such option '--twice'"),
+        (["validate", "nowhere"], "there is no file or folder nowhere"),
+        (["run"], "reconciler.yaml: there is no such file"),
+        (["run", "--config", "other.yaml"], "other.yaml: there is no such file"),
+        (["status", "--config", "other.yaml"], "other.yaml: there is no such file"),
+    ],
+)
+def test_bad_usage_ends_with_64(cli: Cli, arguments: list[str], message: str) -> None:
+    said = cli(*arguments)
+    assert said.code == 64
+    assert message in said.err
+    assert said.out == ""
+
+
+def test_a_wrong_configuration_ends_with_64_and_says_where(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "reconciler.yaml").write_text("repository: {url: .}\nserver:\n  adress: x\n")
+    for name in ("run", "status", "validate"):
+        said = cli(name)
+        assert said.code == 64
+        assert "reconciler.yaml:3:3: server.adress" in said.err
+        assert "did you mean" in said.err
+        assert "address" in said.err
+
+
+def test_a_folder_without_a_repository_ends_with_1(cli: Cli) -> None:
+    for arguments in (["status"], ["plan", "--base", "a", "--head", "b"]):
+        said = cli(*arguments)
+        assert said.code == 1
+        assert "is not in a Git repository" in said.err
+        assert said.err.count("\n") == 1

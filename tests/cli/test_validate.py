@@ -1,0 +1,93 @@
+"""``reconciler validate``: as a person, an editor or a CI system calls it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+GOOD = "kind: Dataset\nmetadata: {name: squad}\nspec: {source: {bucket: {url: s3://data/squad}}}\n"
+USES = (
+    "kind: Model\nmetadata: {name: m}\nspec:\n  source: {git: {url: https://example.com/m}}\n"
+    "  training: {dataset: {name: squad}}\n"
+)
+
+
+def test_a_folder_is_checked_as_a_whole(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "squad.yaml").write_text(GOOD)
+    (tmp_path / "m.yaml").write_text(USES)
+    (tmp_path / "ci.yaml").write_text("on: push\n")
+    said = cli("validate")
+    assert (said.code, said.out) == (0, "2 manifests, 1 other file ignored\n")
+
+
+def test_all_errors_are_told_at_once_with_file_line_column_and_field(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD.replace("Dataset", "Dateset"))
+    (tmp_path / "b.yaml").write_text(USES.replace("training", "trainin"))
+    (tmp_path / "c.yaml").write_text("kind: Model\n  metadata: {}\n")
+    said = cli("validate")
+    assert said.code == 2
+    lines = said.out.splitlines()
+    assert lines[0].startswith(
+        'a.yaml:1:1: error: kind: expected Model or Dataset, found "Dateset"'
+    )
+    assert lines[1].startswith("b.yaml:5:3: error: spec.trainin: ")
+    assert lines[2].startswith("c.yaml:2:")
+    assert lines[-1].endswith("3 errors")
+
+
+def test_single_files_may_refer_to_what_is_not_among_them(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(USES)
+    assert cli("validate", "m.yaml").code == 0
+    said = cli("validate", ".")
+    assert said.code == 2
+    assert "there is no Dataset default/squad" in said.out
+
+
+def test_standard_input_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = GOOD.replace("squad}", "Squad}")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    said = cli("validate", "-")
+    assert said.code == 2
+    assert said.out.startswith("<stdin>:2:12: error: metadata.name: ")
+
+
+def test_json_has_the_place_of_each_error(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(USES.replace("https://example.com/m", "3"))
+    said = cli("validate", "--format", "json", "m.yaml")
+    assert said.code == 2
+    (error,) = json.loads(said.out)["errors"]
+    assert {**error, "message": ""} == {
+        "file": "m.yaml",
+        "line": 4,
+        "column": 18,
+        "field": "spec.source.git.url",
+        "message": "",
+    }
+
+
+def test_ignored_files_hidden_folders_and_links_are_not_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / ".reconcilerignore").write_text("drafts/\n*.tmp.yaml\n")
+    for path in ("drafts/a.yaml", "b.tmp.yaml", ".git/c.yaml"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("kind: Wrong\n")
+    (tmp_path / "squad.yaml").write_text(GOOD)
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "b.tmp.yaml")
+    said = cli("validate")
+    assert (said.code, said.out) == (0, "1 manifest\n")
+
+
+def test_the_configured_namespace_is_the_default(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "reconciler.yaml").write_text(
+        "repository: {url: .}\nkubernetes: {namespace: team}\n"
+    )
+    (tmp_path / "m.yaml").write_text(USES.replace("squad", "squad, namespace: team"))
+    (tmp_path / "d.yaml").write_text(GOOD)
+    assert cli("validate").code == 0

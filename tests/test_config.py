@@ -1,0 +1,153 @@
+"""The configuration: one file, the environment over it, and every mistake with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from reconciler.config import ConfigError, Setup, config_schema, load_setup
+from reconciler.types import Kind
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(tmp_path: Path, text: str, **environment: str) -> Setup:
+    file = tmp_path / "reconciler.yaml"
+    file.write_text(text)
+    return load_setup(file, environment)
+
+
+def wrong(tmp_path: Path, text: str, **environment: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environment)
+    return str(caught.value).replace(str(tmp_path), "")
+
+
+def test_only_the_repository_is_required(tmp_path: Path) -> None:
+    setup = load(tmp_path, "repository: {url: ../models.git}")
+    assert setup.repository_url == (tmp_path.parent / "models.git").as_uri()
+    assert setup.root == tmp_path / "state"
+    assert setup.status_branch == "reconciler/status/local"
+    assert setup.buckets[Kind.MODEL] == (tmp_path / "state/buckets/default").as_uri()
+    assert "repository" in wrong(tmp_path, "cluster: a")
+    assert "url" in wrong(tmp_path, "repository: {}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com/m", "ssh://git@example.com/m", "git@example.com:m", "file:///srv/m.git"],
+)
+def test_a_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, json.dumps({"repository": {"url": url}})).repository_url == url
+
+
+def test_a_file_that_is_not_there_needs_a_repository_from_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "none.yaml"
+    with pytest.raises(ConfigError, match="reconciler init"):
+        load_setup(file, {})
+    setup = load_setup(file, {"RECONCILER_REPOSITORY__URL": "https://example.com/m"})
+    assert setup.repository_url == "https://example.com/m"
+
+
+def test_the_environment_goes_over_the_file_and_is_read_as_yaml(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        "repository: {url: .}\nprune: {maxShare: 0.1}\n",
+        RECONCILER_PRUNE__MAXSHARE="0.25",
+        RECONCILER_PRUNE__ENABLED="false",
+        RECONCILER_SOURCES__ALLOW="['https://a/*']",
+        RECONCILER_STATUS__AUTHOR__NAME="bot",
+        RECONCILER_REPOSITORY__INTERVAL="2m",
+    ).config
+    assert config.prune.max_share == 0.25
+    assert config.prune.enabled is False
+    assert config.sources.allow == ["https://a/*"]
+    assert config.status.author.name == "bot"
+    assert config.repository.interval == 120
+
+
+def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        "repository: {url: .}",
+        RECONCILER_PORT_8080_TCP="tcp://10.0.0.1:8080",
+        RECONCILER_SERVICE_HOST="10.0.0.1",
+        RECONCILER_CONFIG="elsewhere.yaml",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "repository: {url: .}\nclustr: a\n",
+            "/reconciler.yaml:2:1: clustr: unknown field",
+        ),
+        ("repository:\n  url: .\n  intervall: 3\n", "/reconciler.yaml:3:3: repository.intervall: "),
+        ("repository: {url: .}\nguard: {tasks: -1}\n", "/reconciler.yaml:2:9: guard.tasks: "),
+        ("repository: {url: .}\nengine: docker\n", "/reconciler.yaml:2:1: engine: "),
+        ("repository: {url: .}\ncluster: Prod\n", "/reconciler.yaml:2:1: cluster: "),
+        ("repository: {url: .}\nrepository: {url: .}\n", "/reconciler.yaml:2:1: "),
+        ("repository: {url: .\n", "/reconciler.yaml:"),
+        ("- a\n", "expected one mapping"),
+        ("", "expected one mapping"),
+    ],
+)
+def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, message: str) -> None:
+    assert message in wrong(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "RECONCILER_GUARD__TASK",
+            "1",
+            "$RECONCILER_GUARD__TASK: guard.task: there is no key task",
+        ),
+        ("RECONCILER_GUARD__TASKS", "many", "$RECONCILER_GUARD__TASKS: guard.tasks: expected"),
+        ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: is not valid YAML"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_the_variable(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
+    assert message in wrong(tmp_path, "repository: {url: .}", **{name: value})
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    told = wrong(tmp_path, "repository: {url: .}\na: 1\nb: 2\nguard: {tasks: x}\n")
+    assert len(told.splitlines()) == 3
+
+
+def test_the_checked_in_schema_is_current_and_a_schema() -> None:
+    schema = config_schema()
+    Draft202012Validator.check_schema(schema)
+    published = json.loads((ROOT / "config" / "config.schema.json").read_text())
+    assert published == schema, "write it anew with `make schemas`"
+
+
+def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
+    validator = Draft202012Validator(config_schema())
+    values: list[dict[str, Any]] = [
+        {"repository": {"url": "."}},
+        {"repository": {"url": ".", "interval": 30}},
+        {"repository": {"url": ".", "interval": "soon"}},
+        {"repository": {"url": "."}, "prune": {"maxShare": 1}},
+        {"repository": {"url": "."}, "prune": {"maxShare": 2}},
+        {"repository": {"url": "."}, "engine": "docker"},
+        {"repository": {"url": "."}, "buckets": {"default": {"url": "no-scheme"}}},
+        {"repository": {}},
+        {},
+    ]
+    for value in values:
+        try:
+            load(tmp_path, json.dumps(value))
+            accepted = True
+        except ConfigError:
+            accepted = False
+        assert validator.is_valid(value) == accepted, value
