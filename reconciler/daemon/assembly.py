@@ -26,8 +26,13 @@ from reconciler.types import BuildContext
 log = structlog.get_logger(__name__)
 
 
-def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
-    """A daemon, ready to run."""
+#: For how many seconds a sync waits for sources; what takes longer is left to a later one, so
+#: that a remote that does not answer holds up nothing but what is built from it.
+SOURCE_PATIENCE = 10.0
+
+
+def assemble(setup: Setup, *, metrics: Metrics, observe: Observer, once: bool) -> Daemon:
+    """A daemon, ready to run. With ``once`` it waits for sources, as no sync comes later."""
     git = setup.root / "git"
     mirror = Mirror.open(
         git / "manifests.git",
@@ -35,7 +40,7 @@ def assemble(setup: Setup, *, metrics: Metrics, observe: Observer) -> Daemon:
         branch=setup.config.repository.branch,
         credentials=credential_table(setup),
     )
-    sources = source_reader(setup)
+    sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)
 
     def export(context: BuildContext, destination: Path) -> None:
         if context.url:
@@ -75,7 +80,7 @@ async def run_daemon(
     Its runs go on, and the last status is pushed, however it ends.
     """
     metrics = Metrics()
-    daemon = assemble(setup, metrics=metrics, observe=observe)
+    daemon = assemble(setup, metrics=metrics, observe=observe, once=once)
     address = "" if once else setup.config.server.address
     async with serve(address, registry=metrics.registry, ready=daemon.synced.is_set) as bound:
         if bound:
