@@ -9,7 +9,7 @@ import pygit2
 
 from reconciler.daemon.planning import effective, make_plan, own_sources, source_requests
 from reconciler.daemon.reading import Reader
-from reconciler.git.mirror import LocalRepository
+from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
 from reconciler.planner.outcome import outcome, wanted_results

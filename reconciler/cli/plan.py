@@ -23,7 +23,7 @@ from reconciler.daemon.planning import (
 )
 from reconciler.daemon.reading import Head, Reader
 from reconciler.daemon.remotes import source_reader
-from reconciler.git.mirror import LocalRepository
+from reconciler.git.repository import LocalRepository
 from reconciler.planner.desire import Memo
 from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan, Settings

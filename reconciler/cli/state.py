@@ -9,7 +9,7 @@ from pathlib import Path
 from reconciler.config import Setup
 from reconciler.daemon.remotes import status_branch
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import LocalRepository, Repository
+from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path
 from reconciler.manifests.read import read_file
 from reconciler.planner.ledger import Ledger

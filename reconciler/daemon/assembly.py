@@ -26,6 +26,10 @@ from reconciler.types import BuildContext
 
 log = structlog.get_logger(__name__)
 
+#: For how many seconds a sync waits for sources; what takes longer is left to a later one, so
+#: that a remote that does not answer holds up nothing but what is built from it.
+SOURCE_PATIENCE = 10.0
+
 
 class Running:
     """What runs now, if anything does: a replica that does not lead has no daemon."""
@@ -53,7 +57,9 @@ async def run_daemon(
     metrics, running = Metrics(), Running()
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
-        running.daemon = await assemble(setup, authority, metrics=metrics, observe=observe)
+        running.daemon = await assemble(
+            setup, authority, metrics=metrics, observe=observe, once=once
+        )
         metrics.leader.set(1)
         try:
             return await _work(setup, running.daemon, once=once, end=end)
@@ -103,9 +109,9 @@ async def _work(setup: Setup, daemon: Daemon, *, once: bool, end: asyncio.Event)
 
 
 async def assemble(
-    setup: Setup, authority: Authority, *, metrics: Metrics, observe: Observer
+    setup: Setup, authority: Authority, *, metrics: Metrics, observe: Observer, once: bool
 ) -> Daemon:
-    """A daemon, ready to run."""
+    """A daemon, ready to run. With ``once`` it waits for sources, as no sync comes later."""
     git = setup.root / "git"
     mirror = Mirror.open(
         git / "manifests.git",
@@ -113,7 +119,7 @@ async def assemble(
         branch=setup.config.repository.branch,
         credentials=credential_table(setup),
     )
-    sources = source_reader(setup)
+    sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)
     reporter = Reporter(
         status_branch(setup, git / "status.git"),
         cluster=setup.config.cluster,

@@ -9,7 +9,7 @@ from datetime import datetime
 from reconciler.daemon.reading import Head, Reader
 from reconciler.git.allow import matches
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
 from reconciler.manifests.read import Manifest
 from reconciler.planner.decide import decide

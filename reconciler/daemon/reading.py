@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.manifests.collect import Collection, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.read import FileContent, Manifest, read_file

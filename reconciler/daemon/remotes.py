@@ -47,11 +47,15 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
     )
 
 
-def source_reader(setup: Setup) -> Sources:
-    """Looks sources up, and fetches what is built."""
+def source_reader(setup: Setup, *, patience: float | None = None) -> Sources:
+    """Looks sources up, and fetches what is built.
+
+    ``patience`` is for how many seconds a sync waits for them, None for as long as it takes.
+    """
     return Sources(
         setup.root / "git" / "sources",
         credentials=credential_table(setup),
         interval=setup.config.sources.interval,
+        patience=patience,
         allowed=lambda url: matches(url, setup.sources_allow),
     )

@@ -40,6 +40,7 @@ class Access:
 
 def access(url: str, table: CredentialTable, home: Path, timeout: float) -> Access:
     """Prepare a call to a URL. Files are read anew at each call. Raises GitError."""
+    home = home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     credential = table.find(url)
     ssh = split_ssh(url)

@@ -27,7 +27,7 @@ class BareCopy:
     """The repository at ``path``; ``repository`` is to be asked for anew at each use."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
         self.repository = self._open()
 
     def _open(self) -> pygit2.Repository:
@@ -69,6 +69,11 @@ class BareCopy:
         """Let go of open files. It can still be used, and opens them again."""
         self.repository.free()
 
+    def reopen(self) -> None:
+        """Forget what was read of the repository's files."""
+        self.close()
+        self.repository = pygit2.Repository(str(self.path))
+
     def ref(self, name: str) -> str | None:
         """The id that a ref has, if it is there."""
         try:
@@ -99,8 +104,7 @@ class BareCopy:
         )
         if done.code != 0:
             raise DamagedError(f"{self.path} cannot be packed: {done.err.strip()[-300:]}")
-        self.close()  # it has the old packs open
-        self.repository = pygit2.Repository(str(self.path))
+        self.reopen()  # it has the old packs open
         return True
 
     def _packs(self) -> int:

@@ -14,7 +14,7 @@ from pygit2.enums import FileMode
 from reconciler.git.bare import BareCopy
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.types import Commit
 

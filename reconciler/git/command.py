@@ -107,16 +107,20 @@ def run_git(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            raise LateError(f"git took longer than {timeout:g} s") from error
+            raise LateError(f"there was no answer within {timeout:g} s") from error
         finally:
+            ended = process not in _running
             _running.discard(process)
             _end(process)
+        if ended:
+            raise LateError("git was ended, as the daemon stops")
         return Done(code, _head(out, LARGEST_OUTPUT), _head(err, LARGEST_ERROR))
 
 
 def end_running() -> None:
-    """End every git that runs now: its caller finds that it failed, and need not be waited for."""
+    """End every git that runs now, so that none of their callers need be waited for."""
     for process in _running.copy():
+        _running.discard(process)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 

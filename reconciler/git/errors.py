@@ -70,8 +70,9 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
     """What git said on its standard error, as ours. ``configured``: it had credentials."""
     shown = redact(url)
     brief = _brief(said)
+    searched = re.sub(r"'[^'\n]*'", "", said)  # a repository may be called openssl
     for pattern, meaning in _MEANINGS:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, searched, re.IGNORECASE):
             meant = meaning or (
                 "authentication was refused"
                 if configured
@@ -86,12 +87,13 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
 def _brief(said: str) -> str:
     """The line that says most; servers may say anything, so it is bounded and plain."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote|ssh|!)\b", line)]
-    chosen = [line for line in telling if not _POINTLESS.search(line)] or telling or lines or ["?"]
+    useful = [line for line in lines if not _POINTLESS.search(line)] or lines or ["?"]
+    telling = [line for line in useful if re.match(r"(fatal|error|remote|ssh|!)\b", line, re.I)]
+    chosen = telling or useful
     text = "".join(char if char.isprintable() else " " for char in redact(chosen[0]))
     return text[:_LONGEST]
 
 
 _POINTLESS = re.compile(
-    r"could not read from remote|access rights|failed to push some refs|remote:\s*$"
+    r"could not read from remote|access rights|failed to push some refs|remote:\s*$", re.IGNORECASE
 )

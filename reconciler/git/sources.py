@@ -12,22 +12,25 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pygit2
 
-from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
 from reconciler.git.export import Budget, export_tree
-from reconciler.git.mirror import Repository
+from reconciler.git.hosts import Hosts
+from reconciler.git.repository import Repository
 from reconciler.git.store import Store
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
-from reconciler.git.url import host_of, resolve_url
+from reconciler.git.url import resolve_url
+from reconciler.git.workers import Workers
 from reconciler.types import (
     BuildContext,
     Commit,
@@ -39,6 +42,7 @@ from reconciler.types import (
 
 Resolution = ResolvedSource | UnresolvedSource
 RETRY_FIRST = 5.0
+UNDER_WAY_POLL = 2.0
 THREADS = 16
 DEEPEST_SUBMODULE = 5
 MOST_SUBMODULES = 200
@@ -50,27 +54,23 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Seen:
-    """What the last look-up of a URL found, and when the next one is due."""
+    """What the last look-up of a URL found, and when the next one is due.
+
+    ``unfetched`` is what could not be fetched since then, and why: not to be tried at each sync.
+    """
 
     refs: RemoteRefs | GitError | None = None
     due: float = 0.0
     failures: int = 0
+    unfetched: dict[Commit, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(slots=True)
-class _Host:
-    """How many may ask a host at once, and until when it is left alone: it did not answer."""
-
-    places: threading.BoundedSemaphore
-    alone_until: float = 0.0
-    error: str = ""
 
 
 class Sources:
     """Looks sources up and exports them. Safe to use from several threads.
 
-    ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have.
+    ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have. ``patience``
+    is for how many seconds :meth:`resolve` waits for remotes, None for as long as it takes.
     """
 
     def __init__(
@@ -81,43 +81,80 @@ class Sources:
         interval: float,
         timeout: float = DEFAULT_TIMEOUT,
         per_host: int = 4,
+        patience: float | None = None,
         allowed: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = Transport(credentials, root / "home", timeout)
         self._store = Store(root, self._transport)
         self._interval = interval
+        self._patience = patience
         self._allowed = allowed
         self._clock = clock
+        self._workers: Workers[dict[GitSource, Resolution]] = Workers(THREADS)
+        self._under_way: dict[str, Future[dict[GitSource, Resolution]]] = {}
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
         self._trees: OrderedDict[tuple[str, Commit, str], TreeId | str] = OrderedDict()
-        self._hosts: dict[str, _Host] = defaultdict(
-            lambda: _Host(threading.BoundedSemaphore(per_host))
-        )
+        self._hosts = Hosts(per_host, clock)
         self._guard = threading.Lock()
         self._asked: frozenset[str] = frozenset()
 
     def resolve(
         self, requests: Collection[GitSource], *, refresh: bool = False
     ) -> dict[GitSource, Resolution]:
-        """Where each source stands, from memory while the last look-up is fresh."""
+        """Where each source stands, from memory while the last look-up is fresh.
+
+        What takes longer than the patience goes on beside; its sources are what was last known
+        of them, and :meth:`due` says when to ask again.
+        """
         by_url: dict[str, list[GitSource]] = defaultdict(list)
         for request in requests:
             by_url[request.url].append(request)
+        started = {}
         with self._guard:
             self._asked = frozenset(by_url)
             self._forget()
-        if not by_url:
-            return {}
-        with ThreadPoolExecutor(min(THREADS, len(by_url))) as pool:
-            found = pool.map(lambda item: self._of_url(*item, refresh=refresh), by_url.items())
-            return {request: where for part in found for request, where in part.items()}
+            for url, asked in by_url.items():
+                known = self._under_way.get(url)
+                if known is None or known.done():
+                    job = partial(self._of_url, url, asked, refresh=refresh)
+                    started[url] = self._under_way[url] = self._workers.submit(job)
+        wait(started.values(), self._patience)
+        found: dict[GitSource, Resolution] = {}
+        for url, asked in by_url.items():
+            future = started.get(url)
+            if future is not None and future.done():
+                with self._guard:
+                    self._under_way.pop(url, None)
+                found |= future.result()
+            else:
+                found |= {request: self._last_known(request) for request in asked}
+        return found
+
+    def _last_known(self, request: GitSource) -> Resolution:
+        """What is known of a source whose URL is being looked up just now."""
+        refs = self._seen_of(request.url).refs
+        if isinstance(refs, RemoteRefs):
+            with suppress(GitError):
+                _, commit = _choose(request, refs)
+                tree = self._trees.get((request.url, commit, request.path))
+                if tree:
+                    return ResolvedSource(commit, TreeId(tree))
+        said = f" ({refs})" if isinstance(refs, GitError) else ""
+        return UnresolvedSource(f"{redact(request.url)} is still being looked up{said}")
 
     def due(self) -> float:
-        """Seconds until a look-up that was last asked for is no longer fresh."""
+        """Seconds until a look-up that was last asked for is no longer fresh, or has ended."""
+        now = self._clock()
         with self._guard:
-            dues = [self._seen[url].due for url in self._asked]
-        return max(0.0, min(dues, default=self._clock() + self._interval) - self._clock())
+            waits = []
+            for url in self._asked:
+                future = self._under_way.get(url)
+                if future is None:
+                    waits.append(self._seen[url].due - now)
+                else:
+                    waits.append(0.0 if future.done() else UNDER_WAY_POLL)
+        return max(0.0, min(waits, default=self._interval))
 
     def export(self, context: BuildContext, destination: Path) -> None:
         """Write a build context's files into a new or empty folder. Raises GitError."""
@@ -139,10 +176,6 @@ class Sources:
         with self._guard:
             return self._seen[url]
 
-    def _host(self, url: str) -> _Host:
-        with self._guard:
-            return self._hosts[host_of(url)]
-
     def _forget(self) -> None:
         """Forget URLs that nobody asks for any more, once they are many."""
         if len(self._seen) > MOST_URLS:
@@ -157,57 +190,54 @@ class Sources:
         with seen.lock:
             if refresh or seen.refs is None or self._clock() >= seen.due:
                 self._look_up(url, seen)
-            found: dict[GitSource, Resolution] = {}
-            for request in requests:
-                if not isinstance(seen.refs, RemoteRefs):
-                    found[request] = UnresolvedSource(str(seen.refs))
-                    continue
-                try:
-                    found[request] = self._resolve(request, seen.refs)
-                except GitError as error:
-                    found[request] = UnresolvedSource(str(error))
-            return found
+            return {request: self._where(request, seen) for request in requests}
+
+    def _where(self, request: GitSource, seen: _Seen) -> Resolution:
+        if not isinstance(seen.refs, RemoteRefs):
+            return UnresolvedSource(str(seen.refs))
+        try:
+            return self._resolve(request, seen.refs, seen)
+        except GitError as error:
+            return UnresolvedSource(str(error))
 
     def _look_up(self, url: str, seen: _Seen) -> None:
         try:
-            seen.refs = self._ask(url)
-            seen.failures = 0
-            delay = self._interval * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
+            seen.refs = self._hosts.ask(url, self._transport.list_refs)
         except GitError as error:
             seen.refs = error
-            seen.failures += 1
-            delay = min(RETRY_FIRST * 2.0 ** (seen.failures - 1), self._interval)
-            delay *= 0.9 + random.random() / 5  # noqa: S311 -- a jitter
-        seen.due = self._clock() + delay
+            self._failed(seen)
+            return
+        if not seen.unfetched:
+            seen.failures = 0
+        seen.unfetched = {}
+        jitter = 0.9 + random.random() / 5  # noqa: S311 -- a jitter
+        seen.due = self._clock() + self._interval * jitter
 
-    def _ask(self, url: str) -> RemoteRefs:
-        """Look a URL up. A host that did not answer is left alone for a while by all its URLs.
+    def _failed(self, seen: _Seen) -> None:
+        """Say when to try again: later with each failure in a row."""
+        delay = min(RETRY_FIRST * 2.0 ** min(seen.failures, 30), self._interval)
+        seen.failures += 1
+        seen.due = self._clock() + delay * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
 
-        Otherwise each of them would take a deadline's time, and every sync wait for the sum.
-        """
-        host = self._host(url)
-        with host.places:
-            if self._clock() < host.alone_until:
-                raise GitError(f"{redact(url)} was not asked again yet, as {host.error}")
-            try:
-                return self._transport.list_refs(url)
-            except LateError as error:
-                host.error = str(error)
-                host.alone_until = self._clock() + RETRY_FIRST
-                raise
-
-    def _resolve(self, request: GitSource, refs: RemoteRefs) -> ResolvedSource:
+    def _resolve(self, request: GitSource, refs: RemoteRefs, seen: _Seen) -> ResolvedSource:
         name, commit = _choose(request, refs)
+        if commit in seen.unfetched:
+            raise GitError(seen.unfetched[commit])
         slot = (request.url, commit, request.path)
         with self._guard:
             tree = self._trees.get(slot)
             if tree is not None:
                 self._trees.move_to_end(slot)
         if tree is None:
-            with self._host(request.url).places:
-                tree = self._store.reading(
-                    request.url, commit, name, lambda found: _tree(found, request, commit)
-                )
+            try:
+                with self._hosts.place(request.url):
+                    tree = self._store.reading(
+                        request.url, commit, name, lambda found: _tree(found, request, commit)
+                    )
+            except GitError as error:
+                seen.unfetched[commit] = str(error)
+                self._failed(seen)
+                raise
             with self._guard:
                 self._trees[slot] = tree
                 while len(self._trees) > MOST_TREES:
@@ -220,7 +250,7 @@ class Sources:
     # -- fetching --------------------------------------------------------------------------
 
     def _with_commit(self, url: str, commit: Commit, read: Callable[[pygit2.Repository], T]) -> T:
-        with self._seen_of(url).lock, self._host(url).places:
+        with self._seen_of(url).lock, self._hosts.place(url):
             return self._store.reading(url, commit, None, read)
 
     def _export_submodules(

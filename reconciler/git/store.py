@@ -17,7 +17,7 @@ import pygit2
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import LateError
 from reconciler.git.errors import DamagedError, GitError, redact
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.git.transport import Transport
 from reconciler.types import Commit
 

@@ -80,6 +80,7 @@ class Transport:
         Raises GitError, and DamagedError where it is our repository that is at fault.
         """
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]
+        options.append("--update-shallow")  # the other side may be a shallow clone itself
         if depth:
             options.append(f"--depth={depth}")
         elif depth == 0 and (path / "shallow").exists():
@@ -133,7 +134,7 @@ class Transport:
         try:
             return run_git(command(way.url), env=way.env, timeout=timeout)
         except LateError as error:
-            raise LateError(f"{redact(way.url)} did not answer within {timeout:g} s") from error
+            raise LateError(f"{redact(way.url)}: {error}") from error
 
     def _follow(self, url: str, way: Access) -> str | None:
         """Where a redirect leads, if it stays on the host: forges add ``.git``, or rename.

@@ -13,12 +13,17 @@ from tests.git.remotes import SSHD, FileRemote, HttpRemote, Remote, SshRemote, m
 TIMEOUT = 60.0
 
 
-def _ssh(root: Path) -> SshRemote:
+def need_sshd() -> None:
+    """Skip a test where there is no sshd, except in CI, where there must be."""
     if not SSHD.exists():
         message = "there is no /usr/sbin/sshd: install openssh-server to run the ssh tests"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+def _ssh(root: Path) -> SshRemote:
+    need_sshd()
     return SshRemote(root)
 
 

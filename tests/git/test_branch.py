@@ -79,7 +79,7 @@ def start_writer(remote: Remote, path: Path, name: str, count: int) -> subproces
 def test_of_several_writers_at_once_none_loses_a_commit(
     remote: Remote, history: History, tmp_path: Path
 ) -> None:
-    names, count = ["a", "b", "c"], 4
+    names, count = ["a", "b", "c"], 3
     writers = [start_writer(remote, tmp_path, name, count) for name in names]
     assert [writer.wait(240) for writer in writers] == [0] * len(names)
     commits = [f"{name} {number}" for name in names for number in range(count)]

@@ -12,8 +12,9 @@ from reconciler.daemon.remotes import credential_table, source_reader
 from reconciler.git.errors import GitError
 from reconciler.types import GitSource, UnresolvedSource
 from tests.e2e.site import Site, git
+from tests.git.conftest import need_sshd
 from tests.git.history import History, Script
-from tests.git.remotes import SSHD, HttpRemote, SshRemote, make_bare
+from tests.git.remotes import HttpRemote, SshRemote, make_bare
 
 SECRET = "the-push-token"  # a test's own
 
@@ -79,8 +80,8 @@ def test_a_repository_behind_a_password_and_a_source_beside_it_are_served_over_h
         server.close()
 
 
-@pytest.mark.skipif(not SSHD.exists(), reason="there is no sshd; the other ssh tests fail in CI")
 def test_a_repository_and_its_sources_are_served_over_ssh(site: Site) -> None:
+    need_sshd()
     source(site)
     model(site, "../source.git")
     server = SshRemote(site.root)

@@ -112,7 +112,7 @@ def test_a_late_answer_is_told_with_the_deadline(tmp_path: Path) -> None:
     server = BadServer(silent)
     try:
         url = f"http://127.0.0.1:{server.port}/a.git"
-        with pytest.raises(GitError, match=f"^{url} did not answer within 0.3 s$"):
+        with pytest.raises(GitError, match=f"^{url}: there was no answer within 0.3 s$"):
             Transport(CredentialTable(), tmp_path / "home", DEADLINE).list_refs(url)
     finally:
         server.close()
@@ -124,7 +124,7 @@ def test_an_ssh_server_that_hangs_once_it_let_one_in_is_left(
     make_bare(ssh.root)
     ssh.configure("ForceCommand read never")
     before = children()
-    with pytest.raises(GitError, match=r"did not answer within 2 s"):
+    with pytest.raises(GitError, match=r"no answer within 2 s"):
         Transport(ssh.credentials(), tmp_path / "home", 2.0).list_refs(ssh.url("a.git"))
     until(lambda: children() == before, what="the connection to be closed")
 
@@ -137,7 +137,7 @@ def test_a_hook_that_hangs_ends_with_its_push(files: FileRemote, tmp_path: Path)
     hook.chmod(0o755)
     work = make_bare(tmp_path, "work.git")
     commit = History(work).commit({"a": ""})
-    with pytest.raises(GitError, match="did not answer within 3 s"):
+    with pytest.raises(GitError, match="no answer within 3 s"):
         Transport(CredentialTable(), tmp_path / "home", 3.0).push(
             work, files.url("a.git"), commit, "refs/heads/main"
         )
@@ -176,7 +176,7 @@ def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(tmp_path
         assert len(asked) == 1
         reasons = [where.reason for where in found.values() if isinstance(where, UnresolvedSource)]
         assert len(reasons) == 8
-        assert all("did not answer within" in reason for reason in reasons)
+        assert all("no answer within" in reason for reason in reasons)
         now[0] += 1000.0
         sources.resolve(requests)
         assert len(asked) == 2
@@ -198,7 +198,7 @@ def test_what_cannot_be_looked_up_is_tried_less_and_less_often(tmp_path: Path) -
     for _ in range(6):
         assert isinstance(sources.resolve([request])[request], UnresolvedSource)
         waits.append(sources.due())
-        now[0] += waits[-1]
+        now[0] += waits[-1] + 0.001
     assert waits[0] < 6
     assert max(waits) <= 66
     assert waits[-1] > 50

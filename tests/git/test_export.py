@@ -75,7 +75,7 @@ _TARGETS = st.builds(
 _PLACES = st.lists(st.sampled_from(["a", "b", "up"]), min_size=1, max_size=4).map("/".join)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(st.dictionaries(_PLACES, _TARGETS.map(Link), max_size=6))
 def test_whatever_is_written_no_link_resolves_outside(files: dict[str, Content]) -> None:
     files = {p: c for p, c in files.items() if not any(o.startswith(f"{p}/") for o in files)}

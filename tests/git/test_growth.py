@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def counted(repository: Path) -> tuple[int, int]:
     return packs, len(list(repository.glob("objects/??/*")))
 
 
-def test_a_mirror_of_a_hundred_fetches_has_a_bounded_number_of_packs(
+def test_a_mirror_of_many_fetches_has_a_bounded_number_of_packs(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bare, "MOST_PACKS", 5)
@@ -39,7 +40,7 @@ def test_a_mirror_of_a_hundred_fetches_has_a_bounded_number_of_packs(
     files: dict[str, Content] = {}
     heads: list[Commit] = []
     previous = None
-    for number in range(30):
+    for number in range(20):
         files[f"m/{number}.yaml"] = str(number)
         # Every third time the branch is begun anew, so that what it was is on no branch.
         head = history.commit(files, orphan=number % 3 == 0)
@@ -55,10 +56,10 @@ def test_a_mirror_of_a_hundred_fetches_has_a_bounded_number_of_packs(
     assert "dangling" not in git(mirror.path, "fsck", "--no-dangling")
 
 
-def test_a_status_branch_of_a_hundred_pushes_has_a_bounded_number_of_loose_objects(
+def test_a_status_branch_of_many_pushes_has_a_bounded_number_of_loose_objects(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bare, "MOST_LOOSE", 100)
+    monkeypatch.setattr(bare, "MOST_LOOSE", 50)
     branch = StatusBranch(
         tmp_path / "status.git",
         history.path.as_uri(),
@@ -67,12 +68,12 @@ def test_a_status_branch_of_a_hundred_pushes_has_a_bounded_number_of_loose_objec
         author_name="Test",
         author_email="test@localhost",
     )
-    for number in range(60):
+    for number in range(30):
         branch.push({f"default/models/{number % 7}.yaml": str(number).encode()}, str(number))
         packs, loose = counted(tmp_path / "status.git")
-        assert loose < 400
+        assert loose < 200
         assert packs < 30
-    assert len(git(history.path, "log", "--format=%s", "status").split()) == 60
+    assert len(git(history.path, "log", "--format=%s", "status").split()) == 30
     assert len(dict(branch.read_all())) == 7
 
 
@@ -95,3 +96,28 @@ def test_a_small_repository_is_left_alone(tmp_path: Path) -> None:
     copy = bare.BareCopy(tmp_path / "copy.git")
     History(copy.path).commit({"a": ""})
     assert not copy.tidy()
+
+
+def test_contexts_are_exported_while_the_mirror_is_fetched_and_packed(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bare, "MOST_PACKS", 1)
+    mirror = Mirror.open(
+        tmp_path / "mirror.git", history.path.as_uri(), branch="main", credentials=NOBODY
+    )
+    files: dict[str, Content] = {f"src/{n}/x": str(n) for n in range(50)}
+    head = history.commit(files)
+    mirror.fetch()
+    tree = mirror.tree_id(head, "src")
+    assert tree is not None
+
+    def export(number: int) -> int:
+        mirror.export_tree(tree, tmp_path / "out" / str(number))
+        return len(list((tmp_path / "out" / str(number)).iterdir()))
+
+    with ThreadPoolExecutor(2) as pool:
+        exports = pool.map(export, range(20))
+        for number in range(10):
+            newer = history.commit({**files, "n": str(number)})
+            assert mirror.fetch() == newer
+        assert set(exports) == {50}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.git import trees
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Repository
+from reconciler.git.repository import Repository
 from reconciler.types import Commit
 from tests.git.history import AUTHOR, Content, Gitlink, History, Link, Script
 from tests.git.remotes import make_bare
@@ -55,7 +55,7 @@ _COMMITS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(_COMMITS, st.sampled_from(["", "a", "models", "a/b", "x.yaml"]))
 def test_the_difference_leads_to_what_a_fresh_look_finds(
     commits: list[dict[str, Content]], path: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from reconciler.types import (
     TreeId,
     UnresolvedSource,
 )
-from tests.e2e.site import git
+from tests.e2e.site import git, until
 from tests.git.conftest import TIMEOUT
 from tests.git.history import Content, Gitlink, History, Link, Script
-from tests.git.remotes import FileRemote, Remote, make_bare
+from tests.git.remotes import FileRemote, HttpRemote, Remote, make_bare
 
 FILES: dict[str, Content] = {"src/a/train.sh": Script("a"), "src/b/train.sh": Script("b")}
 
@@ -165,7 +166,7 @@ def test_many_sources_of_a_url_cost_one_look_up_and_one_fetch(
     assert sources.resolve(requests) == first
     assert calls == ["look", "fetch"], "while it is fresh it is known"
     assert 0 < sources.due() <= 330
-    now[0] += sources.due()
+    now[0] += sources.due() + 0.001
     assert sources.resolve(requests) == first
     assert calls == ["look", "fetch", "look"], "what has not moved is not fetched"
     sources.resolve(requests, refresh=True)
@@ -182,6 +183,70 @@ def test_a_source_that_cannot_be_read_does_not_hold_up_the_others(
     where = found[good]
     assert isinstance(where, ResolvedSource)
     assert where.commit == head
+
+
+def test_a_remote_that_takes_its_time_is_left_to_a_later_sync_and_holds_up_nothing(
+    http: HttpRemote, tmp_path: Path
+) -> None:
+    head = History(make_bare(http.root)).commit(FILES)
+    go, asked = threading.Event(), []
+
+    def hold(path: str) -> None:
+        asked.append(path)
+        go.wait(120)
+
+    http.before = hold
+    sources = Sources(
+        tmp_path / "sources", credentials=http.credentials(), interval=300.0, patience=1.0
+    )
+    slow, good = GitSource(url=http.url("a.git")), GitSource(url=(http.root / "a.git").as_uri())
+    try:
+        sources.resolve([good])
+        found = sources.resolve([slow, good])
+        assert "is still being looked up" in reason(found[slow])
+        assert isinstance(found[good], ResolvedSource)
+        assert "is still being looked up" in reason(sources.resolve([slow])[slow])
+        assert len(asked) == 1, "it is not asked anew meanwhile"
+        assert 0 < sources.due() <= 2
+    finally:
+        go.set()
+    until(lambda: sources.due() == 0, what="the look-up to end")
+    where = sources.resolve([slow])[slow]
+    assert isinstance(where, ResolvedSource)
+    assert where.commit == head
+    assert sources.due() > 100
+
+    go.clear()
+    try:
+        assert sources.resolve([slow], refresh=True) == {slow: where}, "what was last known of it"
+    finally:
+        go.set()
+    until(lambda: sources.due() == 0, what="the look-up to end")
+
+
+def test_a_commit_that_cannot_be_fetched_is_not_tried_at_each_sync(
+    files: FileRemote, tmp_path: Path, calls: list[str]
+) -> None:
+    head = History(make_bare(files.root)).commit(FILES)
+    now = [0.0]
+    sources, url = sources_of(files, tmp_path, clock=lambda: now[0]), files.url("a.git")
+    requests = [GitSource(url=url, commit="1" * 40, path=path) for path in ("src/a", "src/b")]
+    good = GitSource(url=url)
+    for _ in range(3):
+        found = sources.resolve([*requests, good])
+        assert all("1111" in reason(found[request]) for request in requests)
+        where = found[good]
+        assert isinstance(where, ResolvedSource)
+        assert where.commit == head
+    assert calls.count("look") == 1
+    assert calls.count("fetch") <= 3
+    waits = []
+    for _ in range(5):
+        waits.append(sources.due())
+        now[0] += waits[-1] + 0.001
+        sources.resolve(requests)
+    assert waits[0] < 6
+    assert waits[-1] > 40, "less and less often"
 
 
 def test_what_is_remembered_is_bounded(

@@ -1,0 +1,64 @@
+"""Shallow clones on the other side, and under ``plan``: what is not there is no damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.branch import StatusBranch
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.errors import GitError
+from reconciler.git.mirror import Mirror
+from reconciler.git.repository import LocalRepository
+from reconciler.git.sources import Sources
+from reconciler.types import GitSource, ResolvedSource
+from tests.e2e.site import git
+from tests.git.history import History
+from tests.git.remotes import make_bare
+
+NOBODY = CredentialTable()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The last two commits of five, in a clone with a work tree."""
+    history = History(make_bare(tmp_path, "whole.git"))
+    for number in range(5):
+        history.commit({"a.yaml": str(number), "old.yaml": ""})
+    url, folder = history.path.as_uri(), tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=2", url, str(folder))
+    return folder
+
+
+def test_a_shallow_clone_can_be_the_manifest_repository(clone: Path, tmp_path: Path) -> None:
+    mirror = Mirror.open(tmp_path / "mirror.git", clone.as_uri(), branch="main", credentials=NOBODY)
+    head = mirror.fetch()
+    assert set(mirror.list_manifests(head)) == {"a.yaml", "old.yaml"}
+    oldest = git(clone, "rev-parse", "HEAD^").strip()
+    assert mirror.last_changed(head, {"a.yaml", "old.yaml"}) == {"a.yaml": head, "old.yaml": oldest}
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "More")
+    assert mirror.fetch() != head
+    status = StatusBranch(
+        tmp_path / "status.git", clone.as_uri(), branch="status", credentials=NOBODY,
+        author_name="x", author_email="x",
+    )  # fmt: skip
+    assert status.push({"a": b"1"}, "One") is not None
+
+
+def test_a_shallow_clone_can_be_a_source(clone: Path, tmp_path: Path) -> None:
+    sources = Sources(tmp_path / "sources", credentials=NOBODY, interval=300.0)
+    tip = GitSource(url=clone.as_uri())
+    before = GitSource(url=clone.as_uri(), commit=git(clone, "rev-parse", "HEAD^").strip())
+    found = sources.resolve([tip, before])
+    assert all(isinstance(where, ResolvedSource) for where in found.values()), found
+
+
+def test_a_shallow_clone_is_read_where_it_stands(clone: Path) -> None:
+    repository = LocalRepository.open(clone)
+    head = repository.resolve("HEAD")
+    assert set(repository.list_manifests(head)) == {"a.yaml", "old.yaml"}
+    oldest = repository.resolve("HEAD^")
+    assert repository.last_changed(head, {"old.yaml"}) == {"old.yaml": oldest}
+    with pytest.raises(GitError, match="is the clone deep enough"):
+        repository.resolve("HEAD~3")
