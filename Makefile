@@ -55,6 +55,10 @@ bench: setup ## Measure, each figure against a baseline of the same run
 schemas: setup ## Write the published JSON Schemas to config/
 	@for kind in model dataset config; do $(BIN)/reconciler schema $$kind > config/$$kind.schema.json; done
 
+.PHONY: docs
+docs: setup schemas ## Write the reference pages in docs/
+	@$(BIN)/python -m tools.reference
+
 .PHONY: clean
 clean: ## Remove what was made
 	rm -rf $(VENV) try .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,9 @@ def test_every_overlay_has_a_configuration_that_the_daemon_takes(
     ClusterSettings.from_setup(setup)
 
 
-def _documents(text: str) -> list[dict[str, dict[str, str]]]:
-    decoder, found = json.JSONDecoder(), []
+def _documents(text: str) -> list[dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
     while text := text.lstrip():
         document, end = decoder.raw_decode(text)
         found.extend(document["items"] if document["kind"] == "List" else [document])

@@ -10,6 +10,7 @@ import pytest
 from reconciler.cli import COMMANDS
 from reconciler.config import load_setup
 from reconciler.manifests.read import read_file
+from tools.reference import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "examples-repo/README.md"])
@@ -44,6 +45,11 @@ def test_links_lead_to_files(page: Path) -> None:
     for link in _LINK.findall(page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", pages())
+def test_the_reference_is_current(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == pages()[name], "write it anew with `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -16,7 +16,7 @@ from reconciler.engines.kubernetes.render import render as objects_of
 from reconciler.engines.kubernetes.settings import ClusterSettings
 from reconciler.engines.kubernetes.text import dump
 from reconciler.errors import ReconcilerError
-from reconciler.git.mirror import LocalRepository
+from reconciler.git.repository import LocalRepository
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview
 from reconciler.types import ObjectRef, TaskKind

@@ -1,4 +1,4 @@
-"""placeholder"""
+"""placeholder."""
 
 from __future__ import annotations
 
