@@ -36,8 +36,8 @@ def manifests() -> str:
         "# Manifests",
         "",
         (
-            "A document is read as a manifest if its `apiVersion` is `substratus.ai/v1`, or if it has "
-            "none and has a `kind`. `kind: List` is read as its `items`. YAML is read by the rules of "
+            "A document is read as a manifest if its `apiVersion` is `substratus.ai/v1`, or if it "
+            "has none and has a `kind`. `kind: List` is read as its `items`. YAML is read by the "
             "1.2."
         ),
         "",

@@ -11,7 +11,11 @@ from datetime import datetime
 
 from reconciler.engines.kubernetes.objects import Condition, ContainerStatus, Pod, Terminated
 from reconciler.engines.kubernetes.pods import CONTAINER, INFRASTRUCTURE
-from reconciler.engines.kubernetes.termination import Termination, read_termination
+from reconciler.engines.kubernetes.termination import (
+    Termination,
+    TerminationState,
+    read_termination,
+)
 from reconciler.run import FailureClass
 
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -178,16 +182,20 @@ def _command_failure(pod: Pod, where: str) -> tuple[FailureClass, str]:
     if ended.reason in ("ContainerCannotRun", "StartError"):
         return FailureClass.COMMAND, f"its command could not be started: {one_line(ended.message)}"
     told = read_termination(ended.message)
-    if told is None and ended.exit_code == INFRASTRUCTURE:  # of a build
+    if told is None:
         detail = one_line(ended.message)
-        return FailureClass.INFRASTRUCTURE, f"it could not be built{where}: {detail}"
-    if told is not None:
-        reason = f"its command ended with exit code {told.exit_code}"
-        if told.last:
-            reason += f": {one_line(told.last)}"
-        return told.failure, reason
-    detail = f": {one_line(ended.message)}" if ended.message else ""
-    return FailureClass.COMMAND, f"it ended with exit code {ended.exit_code}{detail}"
+        if ended.exit_code == INFRASTRUCTURE:  # of a build
+            return FailureClass.INFRASTRUCTURE, f"it could not be built{where}: {detail}"
+        return FailureClass.COMMAND, f"it ended with exit code {ended.exit_code}: {detail}"
+    if told.state is TerminationState.BEGAN:
+        return (
+            FailureClass.INFRASTRUCTURE,
+            f"its container was killed{where} (exit code {ended.exit_code})",
+        )
+    reason = told.message or f"its command ended with exit code {told.exit_code}"
+    if told.last:
+        reason += f": {one_line(told.last)}"
+    return told.failure or FailureClass.COMMAND, reason
 
 
 def one_line(text: str) -> str:

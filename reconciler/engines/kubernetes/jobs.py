@@ -27,7 +27,6 @@ from reconciler.engines.kubernetes.pods import (
     Manifest,
     RenderError,
     annotation_file,
-    literal,
     size,
     variables,
 )
@@ -48,6 +47,8 @@ PARAMS_ANNOTATION = f"{GROUP}/params"
 MASTER_PORT = 29500
 #: What a pod is given to end in. Staged: to copy out what is settled, within a spot node's notice.
 GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
+#: What of it the command has, where there is something to copy after it.
+COMMAND_GRACE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,8 @@ def command_pod(
     fragment = (
         Fragment(
             init_containers=(install,),
-            volumes=({"name": wrapper.VOLUME, "emptyDir": {}},),
-            mounts=({"name": wrapper.VOLUME, "mountPath": wrapper.MOUNT, "readOnly": True},),
+            volumes=(wrapper.volume(),),
+            mounts=(wrapper.mount(),),
         )
         + fragment
     )
@@ -87,19 +88,22 @@ def command_pod(
         key=spec.key,
         lineage={**spec.lineage, "params": dict(spec.params)},
         gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
-        staged=output.bucket.writes is Writes.STAGED,
         artifact=artifact.path,
+        stage=own if output.bucket.writes is Writes.STAGED else None,
         sync=output.bucket.sync,
         nodes=spec.resources.nodes,
         rclone=artifact.barrier,
+        grace=COMMAND_GRACE if output.bucket.writes is Writes.STAGED else None,
+        secrets=spec.secret_env,
     )
     container = {
         "name": CONTAINER,
         "image": spec.image,
-        "command": [literal(word) for word in wrapper.wrapped(spec.command)],
+        "command": wrapper.wrapped(spec.command),
         "env": [*_environment(spec, own), *environment],
         "resources": container_resources,
         "securityContext": dict(UNPRIVILEGED),
+        "terminationMessagePath": wrapper.TERMINATION,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(fragment.mounts),
     }

@@ -154,7 +154,7 @@ def _result(who: Identity, pods: Sequence[Pod]) -> Result | None:
     told = termination(first) if first is not None else None
     if told is None:
         return Result(url=who.output)
-    return Result(url=who.output, metrics=told.metrics, gpu_seconds=told.gpu_seconds)
+    return Result(url=who.output, metrics=told.metrics or {}, gpu_seconds=told.gpu_seconds)
 
 
 def _image(who: Identity, pod: Pod | None) -> Result | None:

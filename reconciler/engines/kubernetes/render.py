@@ -179,11 +179,13 @@ def _failure_policy(spec: RunSpec) -> Manifest:
     ends a run that has had ten. Where something else is to blame the Job ends at once, for
     the daemon to tell what it was and to try again later, with its own count and delay.
     """
-    first = SOURCE_CONTAINER if spec.build is not None else wrapper.VOLUME
+    build = spec.build is not None
+    first = SOURCE_CONTAINER if build else wrapper.VOLUME
+    blameless = INFRASTRUCTURE if build else wrapper.INFRASTRUCTURE_EXIT
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-            _fail_at_once(CONTAINER, "In", INFRASTRUCTURE),
+            _fail_at_once(CONTAINER, "In", blameless),
             _fail_at_once(first, "NotIn", 0),
         ]
     }

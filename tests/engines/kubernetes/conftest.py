@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.run import Run
 from tests.cluster.fixtures import Namespace
+from tests.engines.kubernetes.container import Container, need_busybox
 from tests.engines.kubernetes.orders import INSTANCE, bare_job
 
 PATIENCE = 60.0
@@ -56,3 +59,23 @@ async def engine_at(
 async def watched(namespace: Namespace) -> AsyncIterator[Watched]:
     async with engine_at(namespace) as watched:
         yield watched
+
+
+MakeContainer = Callable[..., Container]
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> MakeContainer:
+    """Make a container of a new pod on the same bucket; keywords steer it."""
+    need_busybox()
+    numbers = itertools.count(1)
+    bucket = tmp_path / "bucket" / "key"
+
+    def make(
+        *, env: dict[str, str] | None = None, staged: bool = False, **steer: object
+    ) -> Container:
+        place = tmp_path / f"pod-{next(numbers)}"
+        stage = place / "saved" if staged else None
+        return Container(place, bucket, stage, dict(env or {}), steer)
+
+    return make
