@@ -127,6 +127,15 @@ class NodeCluster(Cluster):
     s3: S3
     images: Mapping[str, str]
 
+    def trust(self, registry: str, ca: Path) -> None:
+        """Let the nodes pull from ``registry`` (host:port), that ``ca`` vouches for."""
+        server = f"https://{registry}"
+        text = f'server = "{server}"\n[host."{server}"]\nca = "{ca}"\n'
+        for node in ("node1", "node2"):
+            hosts = self.folder / node / "hosts" / registry
+            hosts.mkdir(parents=True, exist_ok=True)
+            (hosts / "hosts.toml").write_text(text)
+
     def cut(self, node: str) -> None:
         """Pull the node's network cable: its pods run on, and nobody hears of them."""
         self.ask(do="cut", program=node)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.api import eventually
+from tests.cluster.certificates import Authority
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.cluster.ports import free
 
 #: The first command in a bucket's sidecar is what mounts it; its probe is when the others start.
 _MOUNT = 'mkdir -p /s3/b && exec rclone mount "$0" /s3/b --allow-other --vfs-cache-mode writes'
@@ -228,3 +232,30 @@ def test_an_image_is_built_without_privilege_pushed_and_run_by_its_digest(
     api.create(node_namespace.jobs, job({"image": f"{repository}@{digest}"}))
     assert ended(node_namespace) == "Complete"
     assert node_namespace.kubectl("logs", "job/work") == "0\n"
+
+
+def test_an_image_comes_from_a_registry_behind_a_private_authority(
+    node_cluster: NodeCluster, node_namespace: Namespace, tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path).issue("registry", "registry", hosts=(node_cluster.address,))
+    private = f"{node_cluster.address}:{free(1)[0]}"
+    config = {
+        "version": 0.1,
+        # It serves what the other registry has.
+        "storage": {"filesystem": {"rootdirectory": str(node_cluster.folder / "registry")}},
+        "http": {
+            "addr": private,
+            "tls": {"certificate": str(pair.certificate), "key": str(pair.key)},
+        },
+    }
+    (tmp_path / "registry.json").write_text(json.dumps(config))
+    command = [str(node_cluster.binaries["registry"]), "serve", str(tmp_path / "registry.json")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as registry:
+        try:
+            node_cluster.trust(private, tmp_path / "ca.crt")
+            image = f"{private}/{node_cluster.images['busybox'].partition('/')[2]}"
+            body = job({"image": image, "imagePullPolicy": "Always", "command": shell("true")})
+            node_namespace.cluster.api.create(node_namespace.jobs, body)
+            assert ended(node_namespace) == "Complete"
+        finally:
+            registry.kill()
