@@ -23,7 +23,11 @@ mkdir -p "$XDG_RUNTIME_DIR"
 printf '%s' "$BUILDKITD_CONFIG" >"$STATE/buildkitd.toml"
 set_up="buildkitd --config $STATE/buildkitd.toml --root $STATE/root --addr $BUILDKIT_HOST"
 set_up="$set_up --oci-worker-net=host"
-[ "$(id -u)" = 0 ] || set_up="rootlesskit $set_up --oci-worker-no-process-sandbox"
+if [ "$(id -u)" != 0 ]; then
+  # /run of the image is root's, and root of this user namespace is not that root.
+  kit="rootlesskit --net=host --state-dir=$STATE/kit --copy-up=/etc --copy-up=/run"
+  set_up="$kit $set_up --oci-worker-no-process-sandbox"
+fi
 $set_up >/tmp/buildkitd.log 2>&1 &
 daemon=$!
 tries=0

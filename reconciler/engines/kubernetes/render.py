@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.engines.kubernetes import templates, wrapper
 from reconciler.engines.kubernetes.buildkit import BUILDERS
-from reconciler.engines.kubernetes.builds import SOURCE_CONTAINER, build_pod
+from reconciler.engines.kubernetes.builds import SOURCE_CONTAINER, build_pod, image_tag
 from reconciler.engines.kubernetes.gpus import GpuType, find_gpu
 from reconciler.engines.kubernetes.jobs import command_pod
 from reconciler.engines.kubernetes.pods import (
@@ -53,7 +53,8 @@ def render(spec: RunSpec, settings: ClusterSettings) -> list[Manifest]:
     pod = _pod(spec, settings, container=container, fragment=fragment, gpu=gpu, grace=grace)
     for template in _templates(spec, settings):
         pod = templates.merge(pod, template)
-    job = _job(spec, _ours_win(pod, container["env"]))
+    output = spec.output or image_tag(spec.namespace, spec.key, settings)
+    job = _job(spec, _ours_win(pod, container["env"]), output=output)
     nodes = spec.resources.nodes
     service = [headless_service(spec.name, spec.namespace, spec.labels)] if nodes > 1 else []
     return [job, *service, *fragment.objects]
@@ -136,11 +137,9 @@ def _pod(
     }
 
 
-def _job(spec: RunSpec, pod: Manifest) -> Manifest:
+def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
     labels = dict(spec.labels)
-    annotations = {**spec.annotations, HOW: spec.how, INTENT: spec.intent}
-    if spec.output is not None:
-        annotations[OUTPUT] = spec.output
+    annotations = {**spec.annotations, HOW: spec.how, INTENT: spec.intent, OUTPUT: output}
     body: Manifest = {
         "backoffLimit": spec.retries,
         "podReplacementPolicy": "Failed",  # at no time do two pods of one key run
