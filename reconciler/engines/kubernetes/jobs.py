@@ -27,7 +27,6 @@ from reconciler.engines.kubernetes.pods import (
     Manifest,
     RenderError,
     annotation_file,
-    literal,
     size,
     variables,
 )
@@ -60,9 +59,12 @@ class Command:
 
 
 def command_pod(
-    spec: RunSpec, settings: ClusterSettings, *, container_resources: Manifest
+    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: Manifest
 ) -> Command:
-    """The container of the command and everything around it. Raises RenderError."""
+    """The container of the command and everything around it. Raises RenderError.
+
+    ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
+    """
     if spec.output is None or spec.image is None or not spec.command:
         raise RenderError(f"the {spec.task} has no command, image or artifact to run with")
     _check_secrets(spec, settings)
@@ -78,32 +80,38 @@ def command_pod(
     fragment = (
         Fragment(
             init_containers=(install,),
-            volumes=({"name": wrapper.VOLUME, "emptyDir": {}},),
-            mounts=({"name": wrapper.VOLUME, "mountPath": wrapper.MOUNT, "readOnly": True},),
+            volumes=(wrapper.volume(),),
+            mounts=(wrapper.mount(),),
         )
         + fragment
     )
+    staged = output.bucket.writes is Writes.STAGED
+    if grace is None:
+        grace = GRACE[output.bucket.writes]
     environment = wrapper.environment(
         key=spec.key,
         lineage={**spec.lineage, "params": dict(spec.params)},
-        gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
-        staged=output.bucket.writes is Writes.STAGED,
         artifact=artifact.path,
-        sync=output.bucket.sync,
+        stage=own if staged else None,
+        gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
         nodes=spec.resources.nodes,
+        sync=output.bucket.sync,
         rclone=artifact.barrier,
+        grace=grace / 3 if staged else None,  # the command's share; the copy has the rest
+        secrets=sorted(spec.secret_env),
     )
     container = {
         "name": CONTAINER,
         "image": spec.image,
-        "command": [literal(word) for word in wrapper.wrapped(spec.command)],
+        "command": wrapper.wrapped(spec.command),
         "env": [*_environment(spec, own), *environment],
         "resources": container_resources,
         "securityContext": dict(UNPRIVILEGED),
+        "terminationMessagePath": wrapper.TERMINATION,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(fragment.mounts),
     }
-    return Command(container=container, fragment=fragment, grace=GRACE[output.bucket.writes])
+    return Command(container=container, fragment=fragment, grace=grace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

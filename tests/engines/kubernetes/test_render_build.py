@@ -84,7 +84,7 @@ def test_the_sources_secret_goes_by_the_longest_prefix_and_to_the_fetch_alone(
     settings = settings_of(tmp_path, sources={"credentials": credentials})
     pod = pod_of(build(), settings)
     volume = named(pod["volumes"], "git-credentials")
-    assert volume["secret"]["secretName"] == "git-team"  # noqa: S105
+    assert volume["secret"]["secretName"] == "git-team"
     (fetch,) = pod["initContainers"]
     assert mounts_of(fetch)["/git-credentials"]["readOnly"] is True
     assert "/git-credentials" not in mounts_of(main_of(build(), settings))

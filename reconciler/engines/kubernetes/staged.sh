@@ -1,0 +1,215 @@
+#!/bin/sh
+# shellcheck disable=SC2154,SC2034,SC2015,SC2013,SC3045  # sourced by wrapper.sh, which defines and uses these
+# The part of wrapper.sh for buckets that are no file system: the command writes local disk.
+#
+# Files go to the bucket by plain sequential writes: no append, no rename, no second write to an
+# open file. The mount must allow a name to be written again and removed (Mountpoint for S3:
+# allow-overwrite, allow-delete). Every copy ends in a list of what is whole in the bucket, under a
+# name of its own; a later attempt restores what the last list names and nothing else. What a list
+# names is never overwritten while that list is the last one, so a copy that is cut short at any
+# point leaves the one before it as it was.
+
+copy_files() { # FROM TO: copy the sorted lines read, by plain sequential writes; say those copied
+    status=0 last='' many=0
+    cat >"$work/batch"
+    mkdir -p "$2" && folders <"$work/batch" | (cd "$2" && sed 's,^,./,' | each mkdir -p) || return
+    set -- "$1" "$2"
+    while IFS= read -r path; do
+        folder=/${path%"${path##*/}"}
+        if [ "$folder" != "$last" ] || [ "$many" = 200 ]; then
+            copy_batch "$@"
+            set -- "$1" "$2"
+        fi
+        set -- "$@" "$1/$path"
+        last=$folder many=$((many + 1))
+    done <"$work/batch"
+    copy_batch "$@"
+    return "$status"
+}
+copy_batch() { # FROM TO FILE...: files of one folder
+    batch=$1 to=$2$last many=0
+    shift 2
+    [ $# -gt 0 ] || return 0
+    cp -L "$@" "$to" || { status=1 && return; }
+    for file; do printf '%s\n' "${file#"$batch"/}"; done
+}
+stamps() ( # "SIZE.MTIME.CTIME.INODE/./PATH" of the stage as it is; what cannot be read is left out
+    cd "$model" || return
+    {
+        in_artifact -type f -print
+        in_artifact -type l -print | while IFS= read -r link; do [ ! -f "$link" ] || echo "$link"; done
+    } | each stat -L -c '%s.%Y.%Z.%i/%n' 2>/dev/null | sort -t/ -k2
+    :
+)
+calm() { # "STAMP/./PATH" of what has settled between two looks at the stage
+    # Settled is a file that did not change, in a folder where none changed and none is open for
+    # writing: a checkpoint of several files is taken whole. At the top and for what has not
+    # changed since the last copy, the file alone counts, or a log beside it would starve it.
+    mv "$work/now" "$work/was"
+    sleep "${RECONCILER_SETTLE:-5}"
+    stamps >"$work/now" || return
+    for fds in /proc/[0-9]*/fd; do ls -l "$fds"; done 2>/dev/null |
+        root=$(cd "$model" && pwd -P) awk '
+            substr($0, 3, 1) == "w" && at = index($0, " -> " ENVIRON["root"] "/") {
+                print substr($0, at + 5 + length(ENVIRON["root"]))
+            }' >"$work/open"
+    touch "$work/last"
+    awk '
+        function folder(p) { return match(p, /.*\//) ? substr(p, 1, RLENGTH - 1) : "" }
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "open" { open[$0]; moved[folder($0)]; next }
+        what == "was" { was[$0]; next }
+        what == "last" { last[$0]; next }
+        what == "now" { if (!($0 in was)) moved[folder(path)]; next }
+        ($0 in last) || ($0 in was) && !(path in open) && (folder(path) == "" || !(folder(path) in moved))
+    ' what=open "$work/open" what=was "$work/was" what=last "$work/last" what=now "$work/now" \
+        what=calm "$work/now" >"$work/ready"
+    cp "$work/now" "$work/last"
+}
+start_copying() {
+    mkfifo "$work/order"
+    exec 8<>"$work/order"
+    while
+        order=''
+        read -r -t "${RECONCILER_SYNC:-600}" order <&8 || :
+        [ "$order" != stop ]
+    do copy_out calm || say "not all could be copied to the bucket; the next copy tries again"; done &
+    copier=$!
+}
+stop_copying() { # a copy under way is finished: it is needed anyhow
+    echo stop >&8
+    reap "$copier"
+    exec 8>&-
+}
+save() { # at the end, successful or not
+    if [ "$rank" = 0 ]; then copy_out all; else cp "$log" "$artifact/logs/" && barrier; fi
+}
+copy_out() { # calm | all: copy what has changed to the bucket, then the list of what is whole there
+    # $work/index has "STAMP/WHERE/./PATH" of what the bucket's list names. What it names is never
+    # overwritten: changed files go aside, and the list that points to them is what makes them count.
+    started=$(date +%s)
+    stamps >"$work/now" || return
+    if [ "$1" = calm ]; then calm || return; else cp "$work/now" "$work/ready"; fi
+    seq=$(($(cat "$work/seq") + 1))
+    echo $seq >"$work/seq"
+    aside=.reconciler-copy-$attempt-$seq
+    : >"$work/fresh"
+    : >"$work/aside"
+    awk -F/ '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "index" { stamp[path] = $1; next }
+        !(path in stamp) { print path >fresh; next }
+        stamp[path] != $1 { print path >aside }
+    ' fresh="$work/fresh" aside="$work/aside" what=index "$work/index" what=ready "$work/ready"
+    complete=0
+    copy_files "$model" "$artifact" <"$work/fresh" >"$work/copied" || complete=1
+    sed -i 's,^,-/./,' "$work/copied"
+    if [ -s "$work/aside" ]; then
+        copy_files "$model" "$artifact/$aside" <"$work/aside" >"$work/changed" || complete=1
+        sed "s,^,$aside/./," "$work/changed" >>"$work/copied"
+    fi
+    # A file that changed while it was copied is not whole there. One that changed within the last
+    # second might change again without its times telling: it is copied once more next time.
+    stamps >"$work/after" || return
+    awk -F/ -v started="$started" '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "ready" { ready[$0]; next }
+        what == "copied" { where[path] = $1; next }
+        what == "index" { old[path] = $0; next }
+        (path in where) && ($0 in ready) {
+            split($1, time, ".")
+            racy = time[2] >= started - 1 || time[3] >= started - 1
+            print (racy ? time[1] ".racy" : $1) "/" where[path] "/./" path; next
+        }
+        path in old { print old[path] }
+    ' what=ready "$work/ready" what=copied "$work/copied" what=index "$work/index" \
+        what=after "$work/after" >"$work/next"
+    cp "$log" "$artifact/logs/" && barrier || return
+    mv "$work/next" "$work/index"
+    if ! cmp -s "$work/index" "$work/committed"; then
+        {
+            echo "list of $RECONCILER_KEY"
+            awk -F/ '{ size = $1; sub(/[.].*/, "", size); print size substr($0, length($1) + 1) }' \
+                "$work/index"
+            echo "end of list"
+        } >"$work/list"
+        list=$(printf '.reconciler-list-%09d-%09d' "$attempt" "$seq")
+        cp "$work/list" "$artifact/$list" && barrier || return
+        cp "$work/index" "$work/committed"
+        # Only now is nothing needed of what came before; what cannot be removed does no harm.
+        for old in "$artifact"/.reconciler-list-* "$artifact"/.reconciler-copy-*; do
+            [ "${old##*/}" = "$list" ] || grep -qF "/${old##*/}/./" "$work/index" || rm -rf "$old"
+        done 2>/dev/null
+    fi
+    return "$complete"
+}
+restore() { # what the newest whole list of this key names, and nothing else
+    : >"$work/index"
+    : >"$work/committed"
+    echo 0 >"$work/seq"
+    for list in "$artifact"/.reconciler-list-*; do
+        [ "$(head -n 1 "$list")" = "list of $RECONCILER_KEY" ] || continue
+        [ "$(tail -n 1 "$list")" = "end of list" ] && sed '1d;$d' "$list" >"$work/list"
+    done 2>/dev/null
+    [ -s "$work/list" ] || return 0
+    # What is no longer there as listed, somebody has removed or replaced: it cannot be had.
+    sed 's,^[0-9]*/,,; s,^-/,,' "$work/list" |
+        (cd "$artifact" && each stat -c '%s/%n') >"$work/there" 2>/dev/null
+    awk -F/ '
+        what == "there" { there[$0]; next }
+        { name = $0; sub("^[0-9]*/-/", $1 "/", name) }
+        name in there { print substr($0, length($1) + 2); next }
+        { print substr($0, index($0, "/./") + 3) >"/dev/stderr" }
+    ' what=there "$work/there" what=list "$work/list" >"$work/ok" 2>"$work/gone"
+    while IFS= read -r path; do
+        say "$path is listed as an earlier attempt's, but is not in the bucket as it was left"
+    done <"$work/gone"
+    for where in $(cut -d/ -f1 "$work/ok" | sort -u); do
+        from=$artifact/$where
+        [ "$where" != - ] || from=$artifact
+        grep -F "$where/./" "$work/ok" | grep "^$where/" | paths |
+            copy_files "$from" "$stage" >"$work/copied" ||
+            fail "what an earlier attempt left cannot be copied from the bucket"
+    done
+    # A file changed within the second of its copy would look as if it had not changed since.
+    now=$(date +%s)
+    while [ -s "$work/ok" ] && [ "$(date +%s)" = "$now" ]; do usleep 50000; done
+    stamps >"$work/now"
+    awk -F/ '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "ok" { where[path] = $1; next }
+        path in where { print $1 "/" where[path] "/./" path }
+    ' what=ok "$work/ok" what=now "$work/now" >"$work/index"
+    cp "$work/index" "$work/committed"
+}
+barrier() { # rclone: nothing queued, in progress or failed. Other mounts have uploaded at close().
+    # A file is queued a moment after close() has returned: one look that finds nothing says nothing.
+    [ -n "$rclone" ] || return 0
+    deadline=$(($(date +%s) + ${RECONCILER_BARRIER:-3600})) quiet=0 deaf=0
+    while [ $quiet -lt 3 ]; do
+        sleep "$poll"
+        state=$(timeout 20 wget -q -O - --post-data '' "http://$rclone/vfs/stats" | tr ',{}' '\n' |
+            awk -F: '
+                /"uploads(Queued|InProgress)"/ { busy += $2; seen++ }
+                /"erroredFiles"/ { failed += $2; seen++ }
+                /"outOfSpace"/ && /true/ { failed++ }
+                END { print seen < 3 ? "deaf" : failed ? "failed" : busy ? "busy" : "quiet" }')
+        case $state in
+        quiet) quiet=$((quiet + 1)) deaf=0 ;;
+        busy) quiet=0 deaf=0 ;;
+        failed) say "rclone reports files that it could not upload" && return 1 ;;
+        *) quiet=0 deaf=$((deaf + 1)) ;;
+        esac 2>/dev/null
+        [ $deaf -lt 5 ] || { say "rclone does not answer at $rclone" && return 1; }
+        [ "$(date +%s)" -lt "$deadline" ] || { say "rclone has not uploaded in time" && return 1; }
+    done
+}
+place() { # the artifact as it will stay: every file in its place, and no other
+    save || return
+    sed '\,^[^/]*/-/,d' "$work/index" | paths | copy_files "$stage" "$artifact" >/dev/null || return
+    paths <"$work/files" >"$work/wanted"
+    list_files "$artifact" | paths >"$work/there" || return
+    awk 'what == "wanted" { wanted[$0]; next } !($0 in wanted) { print "./" $0 }' \
+        what=wanted "$work/wanted" what=there "$work/there" | (cd "$artifact" && each rm -f) || return
+    barrier && list_files "$artifact" >"$work/there" && cmp "$work/files" "$work/there"
+}

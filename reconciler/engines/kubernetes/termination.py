@@ -1,0 +1,125 @@
+"""The termination message: what a container that has ended says of itself.
+
+The wrapper writes it, but the user's command could have, so it is read as what a stranger wrote:
+nothing in it is longer, larger or stranger than a status file can hold.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.run import FailureClass
+from reconciler.types import JSON
+
+#: What the kubelet keeps of a message; of several containers' together it keeps 12 KiB.
+LIMIT = 4096
+_VERSION = 1
+_TEXT = 600
+_MOST_METRICS = 100
+_LONGEST_METRIC = 100
+_MOST_ATTEMPTS = 10**9
+_MOST_SECONDS = 1e12
+_CLASSES = {
+    "command": FailureClass.COMMAND,
+    "infrastructure": FailureClass.INFRASTRUCTURE,
+}
+
+
+class TerminationState(enum.StrEnum):
+    """How far the wrapper came.
+
+    BEGAN: the command started and the container was killed, for want of memory for one.
+    """
+
+    BEGAN = "began"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """A termination message.
+
+    ``attempt`` is 0 where no command was started: the artifact was complete, or something else
+    failed first. ``exit_code`` and ``seconds`` are the command's. ``gpu_seconds`` is of a complete
+    artifact, failed attempts included. ``metrics`` is None where they did not fit; the marker has
+    them. ``failure`` does not know of the pod: a command that ran into its deadline reports
+    INFRASTRUCTURE, as it was stopped. ``message`` says what happened, ``last`` is what the command
+    printed last; either may be empty.
+    """
+
+    state: TerminationState
+    attempt: int = 0
+    exit_code: int | None = None
+    seconds: float | None = None
+    gpu_seconds: float = 0.0
+    failure: FailureClass | None = None
+    message: str = ""
+    last: str = ""
+    metrics: Mapping[str, float] | None = None
+
+
+def read_termination(message: str) -> Termination | None:
+    """What a message says; None where the wrapper cannot have written it."""
+    if len(message) > LIMIT:
+        return None
+    try:
+        value: JSON = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.get("v") != _VERSION:
+        return None
+    try:
+        state = TerminationState(str(value.get("state")))
+    except ValueError:
+        return None
+    attempt = _number(value.get("attempt"), _MOST_ATTEMPTS)
+    code = _number(value.get("exitCode"), 255)
+    failure = value.get("class")
+    return Termination(
+        state=state,
+        attempt=int(attempt or 0),
+        exit_code=None if code is None else int(code),
+        seconds=_number(value.get("seconds"), _MOST_SECONDS),
+        gpu_seconds=_number(value.get("gpuSeconds"), _MOST_SECONDS) or 0.0,
+        failure=_CLASSES.get(failure) if isinstance(failure, str) else None,
+        message=_text(value.get("message")),
+        last=_text(value.get("last")),
+        metrics=_metrics(value.get("metrics")),
+    )
+
+
+def _number(value: JSON, most: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value <= most else None
+
+
+def _text(value: JSON) -> str:
+    if not isinstance(value, str):
+        return ""
+    text = "".join(c if c.isprintable() else " " for c in value).strip()
+    return text if len(text) <= _TEXT else f"…{text[-_TEXT:]}"
+
+
+def _metrics(value: JSON) -> dict[str, float] | None:
+    if not isinstance(value, dict) or len(value) > _MOST_METRICS:
+        return None
+    return {
+        name: float(number)
+        for name, number in value.items()
+        if 0 < len(name) <= _LONGEST_METRIC and name.isprintable()
+        if isinstance(number, (int, float)) and not isinstance(number, bool)
+        if _finite(number)
+    }
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer larger than any float
+        return False

@@ -1,0 +1,238 @@
+# What wrapper.sh needs of JSON, for busybox awk. -v mode= says what, -v file= names the input:
+#   metrics  metrics.json as one line of JSON; or why it is not valid, and exit code 1
+#   marker   its metrics and gpuSeconds, a line each, if it is the marker of `key` and names exactly
+#            the files of `list`; else exit code 1
+#   files    a listing ("SIZE/./PATH") as the members of "files"; exit code 1 for a name not UTF-8
+#   report   the termination message, from the environment and the last of the output
+#
+# Strict (RFC 8259), by bytes, and by lines, as no token holds a line end: a marker of 100,000
+# files is read in one pass.
+BEGIN {
+    for (i = 1; i < 256; i++) ord[sprintf("%c", i)] = i
+    special = "[\"\\\\\001-\037\177-\377]"
+    if (mode == "metrics") show_metrics()
+    else if (mode == "marker") check_marker()
+    else if (mode == "files") show_files()
+    else report()
+}
+function utf8(s, i,   b, n, k, c) { # the length of the character at byte i, 0 if it is none
+    b = ord[substr(s, i, 1)]
+    if (b < 128) { cp = b; return 1 }
+    n = b < 194 ? 0 : b < 224 ? 2 : b < 240 ? 3 : b < 245 ? 4 : 0
+    if (!n) return 0
+    cp = b % (n == 2 ? 32 : n == 3 ? 16 : 8)
+    for (k = 1; k < n; k++) {
+        c = ord[substr(s, i + k, 1)]
+        if (c < 128 || c > 191) return 0
+        cp = cp * 64 + c - 128
+    }
+    if ((n == 3 && cp < 2048) || (n == 4 && cp < 65536)) return 0
+    return (cp > 1114111 || (cp >= 55296 && cp <= 57343)) ? 0 : n
+}
+function chr(n) {
+    if (n < 128) return sprintf("%c", n)
+    if (n < 2048) return sprintf("%c%c", 192 + int(n / 64), 128 + n % 64)
+    if (n < 65536)
+        return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
+    return sprintf("%c%c%c%c", 240 + int(n / 262144), 128 + int(n / 4096) % 64, \
+        128 + int(n / 64) % 64, 128 + n % 64)
+}
+function quote(s,   out, i, n, c) {
+    if (s !~ special) return "\"" s "\""
+    for (i = 1; i <= length(s); i += n) {
+        n = utf8(s, i)
+        c = substr(s, i, n)
+        if (!n) { broken = 1; n = 1; c = "\357\277\275" }
+        else if (c == "\"" || c == "\\") c = "\\" c
+        else if (cp < 32) c = sprintf("\\u%04x", cp)
+        out = out c
+    }
+    return "\"" out "\""
+}
+function unhex(s,   i, n, d) {
+    for (i = 1; i <= 4; i++) {
+        d = index("0123456789abcdef", tolower(substr(s, i, 1)))
+        if (!d || length(s) < 4) return -1
+        n = n * 16 + d - 1
+    }
+    return n
+}
+function hide(n) { # what Python calls not printable, but for code points not yet assigned
+    return n < 32 || (n > 126 && n < 161) || n == 173 || (n > 1535 && n < 1542) || n == 1564 || \
+        n == 1757 || n == 1807 || n == 5760 || n == 6158 || (n > 8191 && n < 8208) || \
+        (n > 8231 && n < 8240) || (n > 8286 && n < 8304) || n == 12288 || \
+        (n > 55295 && n < 63744) || n == 65279 || (n > 65528 && n < 65532) || n > 917503
+}
+function decode(s,   out, i, n, c, low) { # sets chars, hidden; failed where it is no string
+    chars = length(s); hidden = 0
+    if (s !~ special) return s
+    chars = 0
+    for (i = 1; i <= length(s); i += n) {
+        n = utf8(s, i)
+        if (!n || cp < 32) { failed = 1; return "" }
+        c = substr(s, i, n)
+        if (c == "\\") {
+            n = 2; c = substr(s, i + 1, 1); low = index("\"\\/bfnrt", c)
+            if (c == "u") {
+                n = 6; cp = unhex(substr(s, i + 2, 4)); low = unhex(substr(s, i + 8, 4))
+                if (cp >= 55296 && cp < 56320 && substr(s, i + 6, 2) == "\\u" && \
+                    low >= 56320 && low < 57344) {
+                    n = 12; cp = 65536 + (cp - 55296) * 1024 + low - 56320
+                }
+                if (cp < 1 || (cp >= 55296 && cp < 57344)) { failed = 1; return "" }
+                c = chr(cp)
+            } else if (low) {
+                c = substr("\"\\/\b\f\n\r\t", low, 1); cp = ord[c]
+            } else { failed = 1; return "" }
+        }
+        chars++
+        if (hide(cp)) hidden = 1
+        out = out c
+    }
+    return out
+}
+function token() { # sets T, its type, and V, its text
+    while (rest ~ /^[ \t\r]*$/)
+        if ((getline rest < file) <= 0) { T = "end"; return }
+    sub(/^[ \t\r]+/, "", rest)
+    T = substr(rest, 1, 1)
+    if (index("{}[]:,", T)) { rest = substr(rest, 2); return }
+    if (match(rest, /^"([^"\\]|\\.)*"/)) T = "string"
+    else if (match(rest, /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?/)) T = "number"
+    else if (match(rest, /^(true|false|null)/)) T = "word"
+    else { T = "bad"; failed = 1; return }
+    V = T == "string" ? substr(rest, 2, RLENGTH - 2) : substr(rest, 1, RLENGTH)
+    rest = substr(rest, RLENGTH + 1)
+}
+function expect(wanted) { if (T != wanted) failed = 1; return !failed }
+function value(kind, depth,   name, close_, child) {
+    if (depth > 200) failed = 1
+    if (T == "string" && V ~ /[\001-\037]/) failed = 1
+    if (T != "{" && T != "[") { if (!index("string number word", T)) failed = 1; return }
+    close_ = T == "{" ? "}" : "]"
+    token()
+    if (T == close_) return
+    while (!failed) {
+        child = kind == "files" ? "file" : "any"
+        if (close_ == "}") {
+            if (!expect("string")) return
+            if (length(V) > 20000) { failed = 1; return }
+            name = kind == "any" ? V : decode(V)
+            if (kind == "marker" && (name == "files" || name == "metrics")) child = name
+            if (kind == "metrics" && !hidden && chars > 0 && chars <= 100) bad = ""
+            else bad = "expected a name of at most 100 printable characters"
+            token()
+            if (!expect(":")) return
+            token()
+        }
+        if (kind == "metrics") number(name)
+        else if (kind == "marker" || kind == "file") { at[kind, name] = V; type[kind, name] = T }
+        value(child, depth + 1)
+        if (child == "file") one_file()
+        token()
+        if (T == close_) return
+        if (!expect(",")) return
+        token()
+    }
+}
+function number(name) {
+    if (!bad && T != "number") bad = "expected a number at " quote(name)
+    if (!bad && (V + 0 > 1.7976931348623157e308 || V + 0 < -1.7976931348623157e308))
+        bad = quote(name) " is not a finite number"
+    if (bad) { if (!why) why = bad; return }
+    if (!(name in measured)) order[++count] = name
+    measured[name] = V
+}
+function metrics(   i, out) {
+    for (i = 1; i <= count; i++)
+        out = out (i > 1 ? ", " : "") quote(order[i]) ": " measured[order[i]]
+    return "{" out "}"
+}
+function one_file(   expected) {
+    expected = at["file", "size"] "/./" decode(at["file", "path"])
+    if ((getline line < list) <= 0 || line != expected || type["file", "path"] != "string")
+        failed = 1
+    delete at["file", "size"]; delete at["file", "path"]
+}
+function show_metrics() {
+    token()
+    if (!failed && T != "{") why = "is not an object such as {\"accuracy\": 0.97}"
+    else { value("metrics", 0); token(); expect("end") }
+    if (failed) why = "cannot be read: it is not JSON"
+    if (!why && count > 100) why = "has " count " numbers; at most 100 are kept"
+    print why ? why : metrics()
+    exit (why != "")
+}
+function check_marker() {
+    token(); expect("{"); value("marker", 0); token(); expect("end")
+    if ((getline line < list) > 0) failed = 1 # a file that the marker does not name
+    if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
+    if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
+    if (failed) exit 1
+    print metrics()
+    print type["marker", "gpuSeconds"] == "number" ? at["marker", "gpuSeconds"] : 0
+}
+function show_files(   slash, line) {
+    while ((getline line < file) > 0) {
+        slash = index(line, "/./")
+        printf "%s\n  {\"path\": %s, \"size\": %s}", seen++ ? "," : "", \
+            quote(substr(line, slash + 3)), substr(line, 1, slash - 1)
+        if (broken) exit 1
+    }
+}
+function clean(s) {
+    gsub(/\033\[[0-9;?]*[A-Za-z]/, "", s)
+    gsub("\t", " ", s)
+    gsub("[\001-\037\177]", "", s)
+    gsub(/^ +| +$/, "", s)
+    return s
+}
+function bounded(s, room,   out, n) { # as JSON of at most `room` bytes; its end is kept
+    out = quote(s)
+    while (length(out) > room) {
+        n = int(length(s) / 8) + 1
+        while (ord[substr(s, n + 1, 1)] > 127 && ord[substr(s, n + 1, 1)] < 192) n++
+        s = substr(s, n + 1)
+        out = "\"\342\200\246" substr(quote(s), 2)
+    }
+    return out
+}
+function last_line(   line, n, i, part, last) {
+    while ((getline line < file) > 0) {
+        n = split(line, part, "\r")
+        for (i = 1; i <= n; i++) if (clean(part[i]) != "") last = part[i]
+    }
+    return last
+}
+function redact(s,   n, m, i, j, name, part, secret, longest, where) {
+    n = split(ENVIRON["RECONCILER_SECRETS"], name, " ")
+    for (i = 1; i <= n; i++) {
+        m = split(ENVIRON[name[i]], part, "\n")
+        # Shorter ones would black out parts of ordinary words and protect nothing.
+        for (j = 1; j <= m; j++) if (length(part[j]) >= 4) secret[part[j]]
+    }
+    for (;;) { # the longest first: one may be part of another
+        longest = ""
+        for (j in secret) if (length(j) > length(longest)) longest = j
+        if (longest == "") break
+        delete secret[longest]
+        while (where = index(s, longest))
+            s = substr(s, 1, where - 1) "\001" substr(s, where + length(longest))
+    }
+    gsub("\001", "***", s)
+    return s
+}
+function report(   out, last) {
+    out = "{\"v\": 1, \"state\": \"" ENVIRON["state"] "\", \"attempt\": " ENVIRON["attempt"]
+    if (ENVIRON["code"] != "") out = out ", \"exitCode\": " ENVIRON["code"]
+    if (ENVIRON["seconds"] != "") out = out ", \"seconds\": " ENVIRON["seconds"]
+    out = out ", \"gpuSeconds\": " ENVIRON["total"]
+    if (ENVIRON["class"] != "") out = out ", \"class\": \"" ENVIRON["class"] "\""
+    if (ENVIRON["said"] != "") out = out ", \"message\": " bounded(clean(ENVIRON["said"]), 900)
+    if (ENVIRON["class"] != "") last = clean(redact(last_line()))
+    if (last != "") out = out ", \"last\": " bounded(last, 1200)
+    # A name may take six bytes a character in JSON; what does not fit stands in the marker.
+    if (ENVIRON["metrics"] != "" && length(out ENVIRON["metrics"]) < 4000)
+        out = out ", \"metrics\": " ENVIRON["metrics"]
+    print out "}"
+}

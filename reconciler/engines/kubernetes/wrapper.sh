@@ -1,0 +1,367 @@
+#!/bin/sh
+# shellcheck disable=SC2317,SC2015  # stop() is a trap; A && B || C is meant
+# Carries out one attempt of a load or a training in the user's container.
+#
+#   /.reconciler/busybox sh /.reconciler/wrapper.sh COMMAND [ARGUMENT ...]
+#
+# POSIX ash under a static busybox and nothing else: the image may hold one static program. What
+# to do stands in RECONCILER_* (wrapper.py, environment), which the command never sees. `model` is
+# the directory that the command writes: the mounted artifact itself (direct), or local disk
+# (staged). Steps are ordered so that SIGKILL between any two leaves no marker and no half file
+# that a later attempt would take for whole.
+#
+# Reserved files of an artifact, none of them in the marker's list:
+#   completed.json                  the marker, written last
+#   logs/attempt-N.log              rank 0; creating it, exclusively, is what numbers an attempt
+#   logs/attempt-N.rank-R.log       the other ranks, which learn N from rank 0
+#   .reconciler-spent-N             GPU seconds of an attempt that did not complete
+#   .reconciler-list-N-S            staged: what is whole after copy S of attempt N; the last counts
+#   .reconciler-copy-N-S/           staged: files of copy S that would have overwritten listed ones
+#   .reconciler-ranks-RUN-attempt   several nodes: holds N, once rank 0 of this run has begun
+#   .reconciler-ranks-RUN-R         several nodes: rank R of this run is done
+#
+# The command has a session of its own. As POSIX has it for what a shell starts in the background,
+# it ignores SIGINT and SIGQUIT; whatever signal stops the container reaches it as SIGTERM.
+# shellcheck disable=SC3040  # ash has it
+set -u -o pipefail
+umask 022 # pods of other users read artifacts
+
+environment=$(export -p) # of the image and the pod, whatever the names used below
+user_path=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+home=${0%/*}
+work=$home/work
+PATH=$home/bin
+export PATH LC_ALL=C # bytes sort as Python sorts code points
+
+artifact=$RECONCILER_ARTIFACT
+stage=${RECONCILER_STAGE:-}
+model=${stage:-$artifact}
+rclone=${RECONCILER_RCLONE:-}
+nodes=${RECONCILER_NODES:-1}
+rank=${RECONCILER_RANK:-${JOB_COMPLETION_INDEX:-0}}
+gpus=${RECONCILER_GPUS:-0}
+poll=${RECONCILER_POLL:-1}
+ranks=$artifact/.reconciler-ranks-${RECONCILER_RUN:-none}
+termination=${RECONCILER_TERMINATION:-/dev/termination-log}
+infrastructure=210 # exit code: not the command's fault
+terminated=143     # exit code: told to end, so it must not look complete
+phase=before pid='' interrupted='' stopped='' streaming='' log=''
+attempt=0 code='' seconds='' spent=0 total=0 metrics=''
+
+say() { # a line of our own, to the container's log and the attempt's
+    if [ -n "$streaming" ]; then printf '[reconciler] %s\n' "$*" >&9; return; fi
+    printf '[reconciler] %s\n' "$*"
+    [ -z "$log" ] || printf '[reconciler] %s\n' "$*" >>"$log"
+}
+
+report() { # STATE CLASS MESSAGE: to the kubelet, which keeps what stands here when the container ends
+    attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics \
+        state=$1 class=$2 said=$3 awk -v mode=report -v file="$work/tail" -f "$home/wrapper.awk" \
+        >"$termination" || :
+}
+leave() { # EXIT CLASS MESSAGE
+    trap '' TERM INT QUIT HUP
+    [ -z "$3" ] || say "$3"
+    [ -z "$2" ] || record_spent
+    if [ -z "$2" ]; then report complete "" "$3"; else report failed "$2" "$3"; fi
+    exit "$1"
+}
+fail() { leave "$infrastructure" infrastructure "$*"; }
+record_spent() { # what an attempt cost that did not complete; one that was killed leaves nothing
+    [ "$rank" != 0 ] || [ "$spent" = 0 ] || [ -e "$artifact/.reconciler-spent-$attempt" ] ||
+        hundredths "$spent" >"$artifact/.reconciler-spent-$attempt"
+}
+stop() { # the container is to end: the command first, then what it left is saved
+    interrupted=1
+    case $phase in
+    before) leave "$terminated" infrastructure "ended before the command started" ;;
+    waiting) leave "$terminated" infrastructure "ended while waiting for the other ranks" ;;
+    running)
+        [ -z "$stopped" ] || return 0
+        stopped=1
+        { kill -TERM -"$pid" || kill -TERM "$pid"; } 2>/dev/null
+        # Of the pod's grace this much is the command's; the rest is for copying what it wrote.
+        [ -z "${RECONCILER_GRACE:-}" ] || { sleep "$RECONCILER_GRACE" && kill -KILL -"$pid"; } \
+            >/dev/null 2>&1 9>&- &
+        ;;
+    esac
+}
+reap() { # PID: its exit code in `reaped`, however often a signal interrupts the wait
+    reaped=''
+    while
+        interrupted=''
+        wait "$1"
+        now=$?
+        [ "$now" = 127 ] && [ -n "$reaped" ] || reaped=$now
+        [ -n "$interrupted" ]
+    do :; done
+}
+clock() { # hundredths of a second, of a clock that is never set
+    read -r up _ </proc/uptime
+    echo $((${up%.*} * 100 + 1${up#*.} - 100))
+}
+hundredths() { printf '%d.%02d\n' $(($1 / 100)) $(($1 % 100)); }
+each() { tr '\n' '\0' | xargs -0 -r "$@"; } # PROGRAM...: run on lines, many at a time
+
+# --- files -----------------------------------------------------------------------------------
+in_artifact() { # find's expression...: on what is not reserved in the working directory
+    find . \( -path ./completed.json -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
+        -o "$@"
+}
+list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file that it leads to
+    # 1: it cannot be an artifact, and $work/why says why; 2: it cannot be read.
+    cd "$1" || return 2
+    root=$(pwd -P)
+    in_artifact -name '*
+*' -print >"$work/links" || return 2
+    if [ -s "$work/links" ]; then
+        echo "the name of a file in the artifact has a line break; rename it" >"$work/why"
+        return 1
+    fi
+    in_artifact -type l -print >"$work/links" || return 2
+    while IFS= read -r link; do
+        [ -e "$link" ] && continue
+        echo "the symbolic link \"${link#./}\" in the artifact leads nowhere; remove it" >"$work/why"
+        return 1
+    done <"$work/links"
+    each realpath <"$work/links" >"$work/targets" || return 2
+    while IFS= read -r link && IFS= read -r target <&7; do
+        case $target in "$root" | "$root"/*) continue ;; esac
+        echo "the symbolic link \"${link#./}\" leads out of the artifact; copy the file instead" \
+            >"$work/why"
+        return 1
+    done <"$work/links" 7<"$work/targets"
+    # A few processes however many files; 8 is the type of a regular file.
+    in_artifact \( -type f -o -type l \) -print0 | xargs -0 -r stat -L -c '%f/%s/%n' |
+        sed -n 's,^8[0-9a-f]*/,,p' | sort -t/ -k2 || return 2
+)
+
+# --- several nodes -----------------------------------------------------------------------------
+# RECONCILER_RUN is the Job's UID and a Job is one attempt of all ranks, so what an earlier attempt
+# left says nothing about this one.
+await() { # FILE: until another rank has written it; the kubelet's deadline or SIGTERM end it
+    until [ -s "$1" ]; do
+        # The mount's directory cache is older than the file.
+        [ -z "$rclone" ] || timeout 20 wget -q -O - --post-data '' "http://$rclone/vfs/forget"
+        sleep "$poll"
+    done >/dev/null 2>&1
+}
+
+# --- the attempt -------------------------------------------------------------------------------
+find_marker() { # the artifact is complete: end at once
+    [ -f "$artifact/completed.json" ] || return 0
+    list_files "$artifact" >"$work/files" || return 0
+    found=$(awk -v mode=marker -v file="$artifact/completed.json" -v list="$work/files" \
+        -v key="$RECONCILER_KEY" -f "$home/wrapper.awk") || return 0
+    metrics=${found%
+*} total=${found##*
+}
+    leave 0 "" "the artifact is complete; the command is not started"
+}
+number_attempt() { # by creating its log, before anything else of it
+    for old in "$artifact"/logs/attempt-*.log; do
+        n=${old##*/attempt-} n=${n%.log}
+        case $n in '' | *[!0-9]* | ??????????*) continue ;; esac
+        while [ "${n#0}" != "$n" ]; do n=${n#0}; done
+        [ "${n:-0}" -le "$attempt" ] || attempt=$n
+    done
+    attempt=$((attempt + 1))
+    (set -C && : >"$artifact/logs/attempt-$attempt.log") 2>/dev/null ||
+        fail "the log of attempt $attempt cannot be created in the artifact's directory"
+    log=$model/logs/attempt-$attempt.log
+}
+find_program() { # NAME: what it means, in the working directory and then on the image's PATH
+    if [ -f "./$1" ] || case $1 in */*) [ -f "$1" ] ;; *) false ;; esac; then
+        case $1 in /*) program=$1 ;; *) program=$PWD/$1 ;; esac
+        [ -x "$program" ] && return
+        leave 127 command "$1 is in the image but is not executable: chmod +x $1"
+    fi
+    rest=$user_path:
+    while [ -n "$rest" ]; do
+        program=${rest%%:*}/$1 rest=${rest#*:}
+        case $1 in */*) break ;; esac
+        [ -f "$program" ] && [ -x "$program" ] && return
+    done
+    leave 127 command "\"$1\" is neither a file in the working directory nor a program on PATH"
+}
+open_log() { # the command's output, live to the container's log and, up to a limit, to a file
+    mkfifo "$work/output" "$work/log" && : >"$log" || fail "$log cannot be written"
+    exec 9<>"$work/output" # both ends: neither open waits for the other
+    tee "$work/log" <"$work/output" 9>&- &
+    tee=$!
+    limit=${RECONCILER_LOG_LIMIT:-1073741824}
+    {
+        dd bs=65536 count="$limit" iflag=count_bytes 2>/dev/null || : >"$work/full"
+        tail -c 8192 >"$work/rest"
+        [ ! -s "$work/rest" ] || printf '\n[reconciler] %s\n' "the log ends here: it has reached \
+its limit of $limit bytes; the command went on"
+    } <"$work/log" >"$log" 9>&- &
+    writer=$!
+    streaming=yes
+}
+close_log() {
+    exec 9>&-
+    (sleep 1 && left_over && sleep 4 && kill "$tee") >/dev/null 2>&1 &
+    guard=$!
+    reap "$tee"
+    reap "$writer"
+    kill "$guard" 2>/dev/null
+    left_over
+    streaming=''
+    if [ -s "$work/rest" ]; then cp "$work/rest" "$work/tail"; else tail -c 8192 "$log" >"$work/tail"; fi
+}
+left_over() { # end what the command left running
+    kill -KILL -"$pid"
+    [ $$ = 1 ] || return 0 # the pod's processes are not all ours
+    read -r stat </proc/1/stat
+    # shellcheck disable=SC2086  # words: state, parent, group
+    set -- ${stat##*) }
+    ours=$3
+    for process in /proc/[0-9]*; do
+        read -r stat <"$process/stat" || continue
+        # shellcheck disable=SC2086
+        set -- ${stat##*) }
+        [ "$3" = "$ours" ] || kill -KILL "${process#/proc/}"
+    done
+} 2>/dev/null
+run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
+    name=$1
+    shift
+    hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) print name }')
+    set -- "$attempt" "$home/busybox" setsid "$program" "$@"
+    (
+        unset LC_ALL
+        eval "$environment"
+        # shellcheck disable=SC2086  # names, without blanks
+        unset environment $hidden
+        export ATTEMPT="$1"
+        shift
+        exec "$@" >&9 2>&1 9>&- 8>&-
+    ) &
+    pid=$!
+    phase=running
+    reap "$pid"
+    code=$reaped phase=after
+}
+ended() { # how, in words
+    if [ "$code" -le 128 ]; then echo "$name ended with exit code $code"; return; fi
+    ending="$name was killed by SIG$(kill -l $((code - 128)))"
+    if grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; then
+        ending="$ending, for want of memory"
+    elif [ "$code" = 137 ]; then ending="$ending, perhaps for want of memory"; fi
+    echo "$ending"
+}
+read_metrics() { # one line of JSON; what is not valid costs the metrics, not the artifact
+    metrics='{}' file=$model/metrics.json
+    [ -e "$file" ] || return 0
+    if [ ! -f "$file" ]; then why="is not a file"
+    elif [ "$(stat -L -c %s "$file")" -gt 65536 ]; then why="is larger than 65536 bytes"
+    elif why=$(awk -v mode=metrics -v file="$file" -f "$home/wrapper.awk"); then
+        metrics=$why
+        return
+    fi
+    say "metrics.json $why; the artifact is complete without metrics"
+}
+full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
+    [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
+        awk '{ exit !($1 > 0 && $2 * $3 < 1048576) }'
+}
+unsuccessful() { # MESSAGE
+    record_spent
+    say "$1"
+    [ -z "$stage" ] || save || say "not all that the command left is in the bucket"
+    log=''
+    if [ -n "$stopped" ]; then
+        [ "$code" != 0 ] || code=$terminated
+        leave "$code" infrastructure "stopped; $1"
+    fi
+    ! full || leave "$infrastructure" infrastructure "the disk is full; $1"
+    case $code in 0 | "$infrastructure") leave 1 command "$1" ;; *) leave "$code" command "$1" ;; esac
+}
+write_marker() { # FILES: from the listing that it is to match
+    total=$(cat "$artifact"/.reconciler-spent-* 2>/dev/null |
+        awk -v own="$(hundredths "$spent")" '/^[0-9]{1,12}[.][0-9][0-9]$/ { own += $1 }
+            END { printf "%.2f", own }')
+    {
+        printf '{\n'
+        [ -z "${RECONCILER_LINEAGE:-}" ] || printf ' %s,\n' "$RECONCILER_LINEAGE"
+        printf ' "version": 1,\n "key": "%s",\n "metrics": %s,\n' "$RECONCILER_KEY" "$metrics"
+        printf ' "started": "%s",\n "finished": "%s",\n "durationSeconds": %s,\n' \
+            "$started_at" "$finished_at" "$seconds"
+        printf ' "gpuSeconds": %s,\n "attempt": %s,\n "files": [' "$total" "$attempt"
+        awk -v mode=files -v file="$1" -f "$home/wrapper.awk" || return
+        printf '\n ]\n}\n'
+    } >"$work/marker"
+}
+durable() { # in a file system: contents, then names
+    (cd "$artifact" && sync -f . && in_artifact -type f -print0 | xargs -0 -r sync && sync -f .)
+}
+finish() {
+    if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
+    write_marker "$work/files" || {
+        code=0
+        unsuccessful "the name of a file in the artifact is not UTF-8; rename it"
+    }
+    if [ -n "$stage" ]; then cp "$work/marker" "$artifact/completed.json" && barrier
+    else
+        cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
+            mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync -f "$artifact"
+    fi || fail "the marker cannot be written"
+    rm -rf "$artifact"/.reconciler-* 2>/dev/null || : # reserved names do no harm
+}
+
+# --- what happens, in order --------------------------------------------------------------------
+trap stop TERM INT QUIT HUP
+rm -rf "$work"
+mkdir -p "$work" "$artifact/logs" "$model/logs" || fail "the artifact's directory cannot be written"
+: >"$work/tail"
+# shellcheck disable=SC1091  # staged.sh is checked by itself
+[ -z "$stage" ] || . "$home/staged.sh"
+
+find_marker
+find_program "$1"
+if [ "$rank" = 0 ]; then
+    rm -f "$artifact/completed.json" || fail "an invalid completed.json cannot be removed"
+    number_attempt
+    log=$model/logs/attempt-$attempt.log
+    if [ "$nodes" -gt 1 ]; then
+        rm -f "$artifact"/.reconciler-ranks-*
+        echo "$attempt" >"$ranks-attempt" || fail "the other ranks cannot be told of the attempt"
+    fi
+else
+    await "$ranks-attempt"
+    attempt=$(head -c 9 "$ranks-attempt" | tr -cd 0-9)
+    log=$model/logs/attempt-$attempt.rank-$rank.log
+fi
+[ -z "$stage" ] || restore
+open_log
+report began "" ""
+started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
+[ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
+run "$@"
+seconds=$(($(clock) - begun)) finished_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
+[ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
+close_log
+[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$(ended)"
+
+if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
+    if [ -n "$stage" ]; then save; else durable; fi || fail "what this rank wrote is not safe"
+    echo "done" >"$ranks-$rank" && { [ -z "$stage" ] || barrier; } || fail "rank 0 cannot be told"
+    leave 0 "" ""
+fi
+[ "$nodes" = 1 ] || [ -z "$stage" ] || save || fail "the command's files cannot be copied"
+phase=waiting other=1
+while [ "$other" -lt "$nodes" ]; do
+    await "$ranks-$other"
+    other=$((other + 1))
+done
+phase=after
+read_metrics
+list_files "$model" >"$work/files"
+case $? in
+0) finish ;;
+1) unsuccessful "$(cat "$work/why")" ;;
+*) fail "the files of the artifact cannot be read" ;;
+esac
+leave 0 "" ""
