@@ -25,7 +25,8 @@ mkdir -p "$XDG_RUNTIME_DIR"
 printf '%s' "$BUILDKITD_CONFIG" >"$STATE/buildkitd.toml"
 set_up="buildkitd --config $STATE/buildkitd.toml --root $STATE/root --addr $BUILDKIT_HOST"
 set_up="$set_up --oci-worker-net=host"
-[ "$(id -u)" = 0 ] || set_up="rootlesskit $set_up --oci-worker-no-process-sandbox"
+# /run is root's; what is copied up is a tmpfs that the user of the namespace may write.
+[ "$(id -u)" = 0 ] || set_up="rootlesskit --copy-up=/run $set_up --oci-worker-no-process-sandbox"
 $set_up >/tmp/buildkitd.log 2>&1 &
 daemon=$!
 tries=0
@@ -33,7 +34,8 @@ until buildctl debug workers >/dev/null 2>&1; do
   tries=$((tries + 1))
   if [ "$tries" -gt 300 ] || ! kill -0 "$daemon" 2>/dev/null; then
     tail -n 20 /tmp/buildkitd.log >&2
-    fail infrastructure "BuildKit did not start: $(tail -n 1 /tmp/buildkitd.log)"
+    reason=$(grep -m 1 '^buildkitd: ' /tmp/buildkitd.log || tail -n 1 /tmp/buildkitd.log)
+    fail infrastructure "BuildKit did not start: $reason"
   fi
   sleep 0.2
 done
