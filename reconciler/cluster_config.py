@@ -36,7 +36,9 @@ class TemplatesSection(Section):
 class ImagesSection(Section):
     """The images that the daemon itself puts into pods; best by digest."""
 
-    wrapper: ImageRef = "substratusai/model-reconciler-wrapper:v1"
+    wrapper: Annotated[ImageRef, Field(description="Any with a static busybox as its sh.")] = (
+        "busybox:1.37.0-musl"
+    )
     buildkit: Annotated[
         ImageRef | None, Field(description="Default: the builder's own of that version.")
     ] = None

@@ -119,6 +119,38 @@ def test_a_mistake_in_a_variable_names_the_variable(
     assert message in wrong(tmp_path, "repository: {url: .}", **{name: value})
 
 
+CLUSTER = """
+repository: {url: "https://example.com/m"}
+engine: kubernetes
+registry: {url: registry.example.com/models}
+buckets:
+  default: {url: "gs://models"}
+  old: {url: "s3://old", driver: rclone, remote: ":s3,env_auth=true", secret: old, sync: 5m}
+"""
+
+
+def test_a_cluster_needs_a_registry_and_a_bucket(tmp_path: Path) -> None:
+    told = wrong(tmp_path, "repository: {url: 'https://e/m'}\nengine: kubernetes\n")
+    assert "engine: kubernetes needs registry.url" in told
+    assert "buckets.default.url" in told
+    setup = load(tmp_path, CLUSTER)
+    assert setup.buckets[Kind.MODEL] == "gs://models"
+
+
+def test_buckets_that_are_only_read_have_any_name(tmp_path: Path) -> None:
+    buckets = load(tmp_path, CLUSTER).config.buckets.named
+    assert list(buckets) == ["default", "old"]
+    assert buckets["old"].sync == 300
+    assert "buckets.old.drver: unknown field" in wrong(
+        tmp_path, CLUSTER.replace("driver:", "drver:")
+    )
+
+
+def test_sources_on_the_daemons_disk_are_for_the_local_engine(tmp_path: Path) -> None:
+    assert "file://*" not in load(tmp_path, CLUSTER).sources_allow
+    assert "file://*" in load(tmp_path, "repository: {url: .}").sources_allow
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     told = wrong(tmp_path, "repository: {url: .}\na: 1\nb: 2\nguard: {tasks: x}\n")
     assert len(told.splitlines()) == 3
@@ -141,6 +173,11 @@ def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
         {"repository": {"url": "."}, "prune": {"maxShare": 2}},
         {"repository": {"url": "."}, "engine": "docker"},
         {"repository": {"url": "."}, "buckets": {"default": {"url": "no-scheme"}}},
+        {"repository": {"url": "."}, "buckets": {"old": {"url": "s3://a", "sync": "5m"}}},
+        {"repository": {"url": "."}, "buckets": {"old": {"driver": "rclone"}}},
+        {"repository": {"url": "."}, "registry": {"url": "https://r.example.com"}},
+        {"repository": {"url": "."}, "kubernetes": {"profiles": {"spot": {"spec": {}}}}},
+        {"repository": {"url": "."}, "kubernetes": {"builder": "kaniko"}},
         {"repository": {}},
         {},
     ]

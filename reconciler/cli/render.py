@@ -51,24 +51,25 @@ def render(
     settings = ClusterSettings.from_setup(setup)
     plan = Planning(setup, LocalRepository.open(folder)).plan(head)
     situation = plan.situation
-    failed = False
-    texts = []
+    texts, failures = [], []
     for ref in _find(situation, name, namespace or settings.namespace):
         found = preview(
             situation, ref, image_tag=lambda space, key: image_tag(space, key, settings)
         )
-        for item in found:
-            if task not in (None, item.task.value):
-                continue
+        wanted = [item for item in found if task in (None, item.task.value)]
+        if not wanted:
+            blocked = situation.desired[ref].blocked
+            note = f"{ref}: {blocked or 'no such task: nothing runs for it'}"
+            click.echo(f"reconciler: {note}", err=True)
+            failures += [note] if blocked else []
+        for item in wanted:
             try:
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
-                failed = True
-                click.echo(f"reconciler: {ref} ({item.task}): {error}", err=True)
+                failures.append(f"{ref} ({item.task}): {error}")
+                click.echo(f"reconciler: {failures[-1]}", err=True)
     click.echo("---\n".join(texts), nl=False)
-    if not texts and not failed:
-        click.echo(f"reconciler: {name} has no such task: nothing runs for it", err=True)
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failures else 0)
 
 
 def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef]:

@@ -1,17 +1,19 @@
 # buildkit IMAGE DOCKERFILE_FOLDER BUILDCTL_ARGUMENT...: builds, pushes, and leaves the digest where
-# the kubelet looks for it. Exits with 75 where not the source is to blame.
+# the kubelet looks for it. Exits with 210 where not the source is to blame.
 set -eu
 image=$1 context=$2
 shift 2
 log=/tmp/build.log
-fail() {
+fail() { # CLASS MESSAGE
   echo "$2" >&2
-  printf '%s' "$2" | head -c 2048 >/dev/termination-log
-  exit "$1"
+  text=$(printf '%.600s' "$2" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
+  printf '{"v":1,"state":"failed","class":"%s","message":"%s"}' "$1" "$text" >/dev/termination-log
+  [ "$1" = command ] || exit 210
+  exit 1
 }
-finish() {
+finish() { # DIGEST
   echo "pushed ${image%:*}@$1"
-  printf '{"image":"%s"}' "${image%:*}@$1" >/dev/termination-log
+  printf '{"v":1,"state":"complete","image":"%s"}' "${image%:*}@$1" >/dev/termination-log
   exit 0
 }
 # A shell that is the first process ends on no signal that it has not asked for.
@@ -23,11 +25,8 @@ mkdir -p "$XDG_RUNTIME_DIR"
 printf '%s' "$BUILDKITD_CONFIG" >"$STATE/buildkitd.toml"
 set_up="buildkitd --config $STATE/buildkitd.toml --root $STATE/root --addr $BUILDKIT_HOST"
 set_up="$set_up --oci-worker-net=host"
-if [ "$(id -u)" != 0 ]; then
-  # /run of the image is root's, and root of this user namespace is not that root.
-  kit="rootlesskit --net=host --state-dir=$STATE/kit --copy-up=/etc --copy-up=/run"
-  set_up="$kit $set_up --oci-worker-no-process-sandbox"
-fi
+# /run is root's; what is copied up is a tmpfs that the user of the namespace may write.
+[ "$(id -u)" = 0 ] || set_up="rootlesskit --copy-up=/run $set_up --oci-worker-no-process-sandbox"
 $set_up >/tmp/buildkitd.log 2>&1 &
 daemon=$!
 tries=0
@@ -35,7 +34,8 @@ until buildctl debug workers >/dev/null 2>&1; do
   tries=$((tries + 1))
   if [ "$tries" -gt 300 ] || ! kill -0 "$daemon" 2>/dev/null; then
     tail -n 20 /tmp/buildkitd.log >&2
-    fail 75 "BuildKit did not start: $(tail -n 1 /tmp/buildkitd.log)"
+    reason=$(grep -m 1 '^buildkitd: ' /tmp/buildkitd.log || tail -n 1 /tmp/buildkitd.log)
+    fail infrastructure "BuildKit did not start: $reason"
   fi
   sleep 0.2
 done
@@ -60,15 +60,15 @@ wait $! || code=$?
 wait "$tee"
 if [ "$code" = 0 ]; then
   digest=$(sed -n 's/.*"containerimage.digest": *"\(sha256:[0-9a-f]\{64\}\)".*/\1/p' /tmp/metadata.json)
-  [ -n "$digest" ] || fail 75 "BuildKit did not say what it pushed"
+  [ -n "$digest" ] || fail infrastructure "BuildKit did not say what it pushed"
   finish "$digest"
 fi
 reason=$(grep -i '^error: ' "$log" | tail -n 1)
 case "$reason" in
-*"did not complete successfully"*) fail 1 "$reason" ;;
+*"did not complete successfully"*) fail command "$reason" ;;
 *"failed to push"* | *"dial tcp"* | *"i/o timeout"* | *"TLS handshake"* | *"x509:"* | \
   *"connection refused"* | *"connection reset"* | *"no space left"* | *"unexpected status"* | \
   *"no such host"* | *"server misbehaving"* | *"too many requests"* | *"unexpected EOF"*)
-  fail 75 "$reason" ;;
-*) fail 1 "${reason:-BuildKit failed: $(tail -n 1 "$log")}" ;;
+  fail infrastructure "$reason" ;;
+*) fail command "${reason:-BuildKit failed: $(tail -n 1 "$log")}" ;;
 esac

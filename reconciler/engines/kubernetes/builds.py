@@ -7,7 +7,9 @@ BuildKit's own Git context will not do: it takes only https URLs that end in .gi
 credentials to whatever RUN mounts them, and clears the variables that name a private authority.
 
 The second half is the :class:`Builder`: one function that says what builds the fetched folder and
-pushes it. What it pushed it leaves as its termination message: ``{"image": "<name>@<digest>"}``.
+pushes it. Its termination message is as the wrapper's (:mod:`.termination`), and says what it
+pushed:
+``{"v": 1, "state": "complete", "image": "<name>@<digest>"}``.
 """
 
 from __future__ import annotations

@@ -47,8 +47,6 @@ PARAMS_ANNOTATION = f"{GROUP}/params"
 MASTER_PORT = 29500
 #: What a pod is given to end in. Staged: to copy out what is settled, within a spot node's notice.
 GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
-#: What of it the command has, where there is something to copy after it.
-COMMAND_GRACE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,12 @@ class Command:
 
 
 def command_pod(
-    spec: RunSpec, settings: ClusterSettings, *, container_resources: Manifest
+    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: Manifest
 ) -> Command:
-    """The container of the command and everything around it. Raises RenderError."""
+    """The container of the command and everything around it. Raises RenderError.
+
+    ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
+    """
     if spec.output is None or spec.image is None or not spec.command:
         raise RenderError(f"the {spec.task} has no command, image or artifact to run with")
     _check_secrets(spec, settings)
@@ -84,17 +85,20 @@ def command_pod(
         )
         + fragment
     )
+    staged = output.bucket.writes is Writes.STAGED
+    if grace is None:
+        grace = GRACE[output.bucket.writes]
     environment = wrapper.environment(
         key=spec.key,
         lineage={**spec.lineage, "params": dict(spec.params)},
-        gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
         artifact=artifact.path,
-        stage=own if output.bucket.writes is Writes.STAGED else None,
-        sync=output.bucket.sync,
+        stage=own if staged else None,
+        gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
         nodes=spec.resources.nodes,
+        sync=output.bucket.sync,
         rclone=artifact.barrier,
-        grace=COMMAND_GRACE if output.bucket.writes is Writes.STAGED else None,
-        secrets=spec.secret_env,
+        grace=grace / 3 if staged else None,  # the command's share; the copy has the rest
+        secrets=sorted(spec.secret_env),
     )
     container = {
         "name": CONTAINER,
@@ -107,7 +111,7 @@ def command_pod(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(fragment.mounts),
     }
-    return Command(container=container, fragment=fragment, grace=GRACE[output.bucket.writes])
+    return Command(container=container, fragment=fragment, grace=grace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from reconciler.engines.kubernetes.wrapper import literal
 from reconciler.run import EngineError
 from reconciler.types import Resources
 
@@ -15,9 +16,6 @@ Manifest: TypeAlias = dict[str, Any]
 
 #: The container in which a command, or a build, runs. Templates name it; logs are read from it.
 CONTAINER = "main"
-
-#: In a container of ours, an exit code that says: this was not the user's doing.
-INFRASTRUCTURE = 75  # EX_TEMPFAIL
 
 #: Every container but those that are privileged by need.
 UNPRIVILEGED: Mapping[str, Any] = {"allowPrivilegeEscalation": False}
@@ -75,11 +73,6 @@ def annotation_file(volume: str, annotation: str, file: str) -> Manifest:
 def variables(values: Mapping[str, str]) -> list[Manifest]:
     """Environment variables whose values arrive as they are."""
     return [{"name": name, "value": literal(value)} for name, value in values.items()]
-
-
-def literal(text: str) -> str:
-    """A text that Kubernetes leaves as it is: it expands ``$(NAME)`` in env, command and args."""
-    return text.replace("$", "$$")
 
 
 def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> Manifest:

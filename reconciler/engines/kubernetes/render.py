@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.engines.kubernetes import templates, wrapper
+from reconciler.engines.kubernetes.buckets.driver import Writes
 from reconciler.engines.kubernetes.buildkit import BUILDERS
 from reconciler.engines.kubernetes.builds import SOURCE_CONTAINER, build_pod, image_tag
 from reconciler.engines.kubernetes.gpus import GpuType, find_gpu
-from reconciler.engines.kubernetes.jobs import command_pod
+from reconciler.engines.kubernetes.jobs import GRACE, command_pod
 from reconciler.engines.kubernetes.pods import (
     CONTAINER,
-    INFRASTRUCTURE,
     Fragment,
     Manifest,
     RenderError,
@@ -35,23 +35,25 @@ HOW = f"{GROUP}/how"
 INTENT = f"{GROUP}/intent"
 #: The URL of the artifact directory; of a build, the reference that is pushed to.
 OUTPUT = f"{GROUP}/output"
+_GRACE = "terminationGracePeriodSeconds"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def render(spec: RunSpec, settings: ClusterSettings) -> list[Manifest]:
     """The Job of a run, and after it the Service and volumes it needs. Raises RenderError."""
+    merged_in = _templates(spec, settings)
     gpu = find_gpu(spec.resources.gpu, settings.gpus) if spec.resources.gpu else None
     counted = {gpu.resource: spec.resources.gpu.count} if gpu and spec.resources.gpu else {}
     asked = container_resources(spec.resources, gpu=counted)
     if spec.build is not None:
         builder = BUILDERS[settings.builder]
         built = build_pod(spec, spec.build, settings, builder=builder, container_resources=asked)
-        container, fragment, grace = built.container, built.fragment, 30
+        container, fragment, grace = built.container, built.fragment, None
     else:
-        command = command_pod(spec, settings, container_resources=asked)
+        command = command_pod(spec, settings, grace=_grace(merged_in), container_resources=asked)
         container, fragment, grace = command.container, command.fragment, command.grace
     pod = _pod(spec, settings, container=container, fragment=fragment, gpu=gpu, grace=grace)
-    for template in _templates(spec, settings):
+    for template in merged_in:
         pod = templates.merge(pod, template)
     output = spec.output or image_tag(spec.namespace, spec.key, settings)
     job = _job(spec, _ours_win(pod, container["env"]), output=output)
@@ -71,6 +73,12 @@ def _templates(spec: RunSpec, settings: ClusterSettings) -> list[Mapping[str, An
             )
         found.append(settings.profiles[spec.profile])
     return found
+
+
+def _grace(merged_in: list[Mapping[str, Any]]) -> int | None:
+    """The grace period that the templates give; the wrapper has to know what it will be."""
+    found = [template.get("spec", {}).get(_GRACE) for template in merged_in]
+    return next((grace for grace in reversed(found) if isinstance(grace, int)), None)
 
 
 def _ours_win(pod: Manifest, env: list[Manifest]) -> Manifest:
@@ -96,13 +104,13 @@ def _pod(
     container: Manifest,
     fragment: Fragment,
     gpu: GpuType | None,
-    grace: int,
+    grace: int | None,
 ) -> Manifest:
     """The pod template, before the configuration's are merged in."""
     pod: Manifest = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": max(1, math.ceil(spec.timeout)),
-        "terminationGracePeriodSeconds": grace,
+        _GRACE: GRACE[Writes.DIRECT] if grace is None else grace,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
@@ -178,13 +186,11 @@ def _failure_policy(spec: RunSpec) -> Manifest:
     ends a run that has had ten. Where something else is to blame the Job ends at once, for
     the daemon to tell what it was and to try again later, with its own count and delay.
     """
-    build = spec.build is not None
-    first = SOURCE_CONTAINER if build else wrapper.VOLUME
-    blameless = INFRASTRUCTURE if build else wrapper.INFRASTRUCTURE_EXIT
+    first = SOURCE_CONTAINER if spec.build is not None else wrapper.VOLUME
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-            _fail_at_once(CONTAINER, "In", blameless),
+            _fail_at_once(CONTAINER, "In", wrapper.INFRASTRUCTURE_EXIT),
             _fail_at_once(first, "NotIn", 0),
         ]
     }

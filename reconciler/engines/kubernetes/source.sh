@@ -1,11 +1,13 @@
 # Fetches one commit of a Git repository into $FOLDER/context, for a builder to build from.
-# Exits with 75 for what another attempt may mend, and says why where the kubelet looks for it.
+# What can go wrong here is not the build's fault: it exits with 210, and says why to the kubelet.
 set -eu
 umask 022
 fail() {
   echo "$1" >&2
-  echo "$1" >/dev/termination-log
-  exit 75
+  text=$(printf '%.600s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
+  printf '{"v":1,"state":"failed","class":"infrastructure","message":"%s"}' "$text" \
+    >/dev/termination-log
+  exit 210
 }
 
 export HOME=/tmp GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:http:ssh

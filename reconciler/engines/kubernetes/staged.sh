@@ -9,6 +9,8 @@
 # names is never overwritten while that list is the last one, so a copy that is cut short at any
 # point leaves the one before it as it was.
 
+paths() { sed 's,^.*/\./,,'; } # of lines ANYTHING/./PATH
+folders() { sed -n 's,/[^/]*$,,p' | uniq; }
 copy_files() { # FROM TO: copy the sorted lines read, by plain sequential writes; say those copied
     status=0 last='' many=0
     cat >"$work/batch"
@@ -50,7 +52,7 @@ calm() { # "STAMP/./PATH" of what has settled between two looks at the stage
     stamps >"$work/now" || return
     for fds in /proc/[0-9]*/fd; do ls -l "$fds"; done 2>/dev/null |
         root=$(cd "$model" && pwd -P) awk '
-            substr($0, 3, 1) == "w" && at = index($0, " -> " ENVIRON["root"] "/") {
+            substr($0, 3, 1) == "w" && (at = index($0, " -> " ENVIRON["root"] "/")) {
                 print substr($0, at + 5 + length(ENVIRON["root"]))
             }' >"$work/open"
     touch "$work/last"
@@ -167,7 +169,7 @@ restore() { # what the newest whole list of this key names, and nothing else
     for where in $(cut -d/ -f1 "$work/ok" | sort -u); do
         from=$artifact/$where
         [ "$where" != - ] || from=$artifact
-        grep -F "$where/./" "$work/ok" | grep "^$where/" | paths |
+        sed -n "\\,^$where/\\./,p" "$work/ok" | paths |
             copy_files "$from" "$stage" >"$work/copied" ||
             fail "what an earlier attempt left cannot be copied from the bucket"
     done

@@ -293,8 +293,8 @@ write_marker() { # FILES: from the listing that it is to match
         printf '\n ]\n}\n'
     } >"$work/marker"
 }
-durable() { # in a file system: contents, then names
-    (cd "$artifact" && sync -f . && in_artifact -type f -print0 | xargs -0 -r sync && sync -f .)
+durable() { # in a file system: every file, and every folder that names one
+    (cd "$artifact" && in_artifact \( -type f -o -type d \) -print0 | xargs -0 -r sync) && sync "$log"
 }
 finish() {
     if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
@@ -305,7 +305,7 @@ finish() {
     if [ -n "$stage" ]; then cp "$work/marker" "$artifact/completed.json" && barrier
     else
         cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
-            mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync -f "$artifact"
+            mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync "$artifact"
     fi || fail "the marker cannot be written"
     rm -rf "$artifact"/.reconciler-* 2>/dev/null || : # reserved names do no harm
 }

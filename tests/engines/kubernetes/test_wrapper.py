@@ -1,27 +1,426 @@
-"""The wrapper on a bucket that is a file system: the contract between a command and its artifact."""
+"""The wrapper on a bucket that is a file system: the contract of a command and its artifact."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.engines.kubernetes.termination import TerminationState
-from reconciler.engines.local.marker import read_marker
+import pytest
+
+from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
+from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
+from reconciler.engines.local.marker import read_marker, write_marker
 from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
-from tests.engines.kubernetes.container import KEY, LINEAGE, log
+from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, fifo, log, write_tree
+
+WRITE = 'echo weights >"$MODEL_DIR/w.bin"; '
 
 
 def test_a_command_that_succeeds_leaves_an_artifact_that_either_engine_takes(
     pod: MakeContainer,
 ) -> None:
-    container = pod(gpus=2)
-    ended = container.sh(
-        'echo weights >"$MODEL_DIR/w.bin"; echo "{\\"accuracy\\": 0.97}" >"$MODEL_DIR/metrics.json"'
-    )
+    container = pod()
+    ended = container.sh(WRITE + 'echo "{\\"accuracy\\": 0.97}" >"$MODEL_DIR/metrics.json"')
     assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+    assert ended.termination.metrics == {"accuracy": 0.97}
     marker = read_marker(container.bucket, KEY)
     assert marker is not None
     assert marker.result("x").metrics == {"accuracy": 0.97}
     assert {name: marker.content[name] for name in LINEAGE} == LINEAGE
-    assert marker.content["attempt"] == 1
+    assert marker.content["attempt"] == ended.termination.attempt == 1
+    assert datetime.fromisoformat(str(marker.content["finished"])).tzinfo is UTC
+
+
+def test_the_local_engines_marker_ends_a_run_before_its_command_starts(pod: MakeContainer) -> None:
+    container = pod()
+    write_tree(container.bucket, {"w.bin": b"123", 'a/"é\\\t': b"", "logs/attempt-4.log": b"x"})
+    now = datetime.now(UTC)
+    write_marker(
+        container.bucket, key=KEY, lineage=LINEAGE, metrics={"loss": 0.5, "é": 1e-9},
+        started=now, finished=now, gpu_seconds=7.5, attempt=4,
+    )  # fmt: skip
+    ended = container.sh("echo ran it")
+    assert ended.code == 0
+    assert b"ran it" not in ended.output
+    assert not (container.bucket / "logs/attempt-5.log").exists()
+    assert ended.termination.metrics == {"loss": 0.5, "é": 1e-9}
+    assert ended.termination.gpu_seconds == 7.5
+
+
+def test_its_own_marker_ends_the_next_run(pod: MakeContainer) -> None:
+    assert pod().sh(WRITE).code == 0
+    ended = pod().sh("echo ran it")
+    assert (ended.code, b"ran it" in ended.output) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: (d / "w.bin").write_bytes(b"short"),
+        lambda d: (d / "new").touch(),
+        lambda d: (d / "w.bin").unlink(),
+        lambda d: (d / "completed.json").write_text("[" * 100_000),
+        lambda d: (d / "completed.json").write_text("{}"),
+        lambda d: (d / "completed.json").write_bytes((d / "completed.json").read_bytes()[:-3]),
+        lambda d: (d / "completed.json").write_bytes((d / "completed.json").read_bytes() + b"x"),
+        lambda d: (d / "completed.json").write_bytes(
+            (d / "completed.json").read_bytes().replace(KEY.encode(), KEY[::-1].encode())
+        ),
+    ],
+)
+def test_a_marker_that_does_not_match_is_none(pod: MakeContainer, damage: object) -> None:
+    first = pod()
+    assert first.sh(WRITE).code == 0
+    damage(first.bucket)  # type: ignore[operator]
+    ended = pod().sh(WRITE + "echo ran it")
+    assert (ended.code, b"ran it" in ended.output) == (0, True)
+    assert read_marker(first.bucket, KEY) is not None
+
+
+def test_an_attempt_finds_what_an_earlier_one_left_and_counts_on(pod: MakeContainer) -> None:
+    failed = pod().sh('echo 1 >"$MODEL_DIR/checkpoint"; echo "attempt $ATTEMPT"; exit 3')
+    assert failed.code == 3
+    ended = pod().sh('echo "attempt $ATTEMPT found $(cat "$MODEL_DIR/checkpoint")"')
+    assert ended.code == 0
+    container = pod()
+    assert log(container, 1).startswith(b"attempt 1\n")
+    assert log(container, 2) == b"attempt 2 found 1\n"
+
+
+def test_attempts_count_from_the_highest_log(pod: MakeContainer) -> None:
+    container = pod()
+    names = ["attempt-9.log", "attempt-010.log", "attempt-x.log", "attempt-11.log.gz", "attempt-.log",
+             "attempt-12.rank-1.log", "attempt-99999999999.log"]  # fmt: skip
+    write_tree(container.bucket, {f"logs/{name}": b"" for name in names})
+    assert container.sh("echo $ATTEMPT").termination.attempt == 11
+
+
+def test_the_log_is_there_before_the_command_starts(pod: MakeContainer) -> None:
+    assert pod().sh('[ -e "$MODEL_DIR/logs/attempt-1.log" ]').code == 0
+
+
+def test_output_is_live_in_the_log_while_the_command_runs(pod: MakeContainer) -> None:
+    container = pod()
+    gate = fifo(container.place / "gate")
+    shown = fifo(container.place / "shown")
+    script = (
+        f"printf half; while [ ! -s $MODEL_DIR/logs/attempt-1.log ]; do usleep 1000; done;"
+        f" cat $MODEL_DIR/logs/attempt-1.log >{shown}; cat {gate}"
+    )
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        assert shown.read_text() == "half"
+        gate.write_text(" more")
+        assert running.wait().output == b"half more"
+
+
+def test_binary_output_without_a_last_line_end_is_kept(pod: MakeContainer) -> None:
+    container = pod()
+    data = bytes(range(256)) * 300
+    (container.workdir / "data").write_bytes(data)
+    ended = container.sh("cat data; cat data >&2")
+    assert ended.output == log(container, 1) == data * 2
+
+
+def test_a_log_is_cut_at_its_limit_and_the_command_goes_on(pod: MakeContainer) -> None:
+    container = pod(env={"RECONCILER_LOG_LIMIT": "1000"})
+    ended = container.sh("yes | head -c 500000; echo the last; exit 1")
+    assert len(ended.output) > 500_000
+    kept = log(container, 1)
+    assert kept[:1000] == b"y\n" * 500
+    assert b"[reconciler] the log ends here" in kept
+    assert len(kept) < 1300
+    assert ended.termination.last == "the last"
+
+
+def test_much_output_arrives_whole(pod: MakeContainer) -> None:
+    container = pod()
+    ended = container.sh("yes 0123456789 | head -c 20000000")
+    assert len(ended.output) == len(log(container, 1)) == 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)]
+)
+def test_the_exit_code_is_the_commands(pod: MakeContainer, script: str, code: int) -> None:
+    ended = pod().sh(f"echo no such layer; {script}")
+    said = ended.termination
+    assert (ended.code, said.exit_code, said.failure) == (code, code, FailureClass.COMMAND)
+    assert said.last == "no such layer"
+    assert said.state is TerminationState.FAILED
+
+
+def test_a_command_cannot_pass_for_infrastructure(pod: MakeContainer) -> None:
+    ended = pod().sh(f"exit {INFRASTRUCTURE_EXIT}")
+    assert (ended.code, ended.termination.exit_code) == (1, INFRASTRUCTURE_EXIT)
+    assert ended.termination.failure is FailureClass.COMMAND
+
+
+def test_the_first_word_is_looked_up_in_the_working_directory_then_on_path(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    container = pod(env={"PATH": f"/nowhere:{tmp_path}/bin"})
+    for folder, says in ((tmp_path / "bin", "path"), (container.workdir, "here")):
+        folder.mkdir(exist_ok=True)
+        for name in ("train.sh",) if says == "here" else ("train.sh", "other"):
+            (folder / name).write_text(f"#!{BUSYBOX} sh\necho {says} $1 $PATH\n")
+            (folder / name).chmod(0o755)
+    assert container.run("train.sh", "a b").output.startswith(b"here a b ")
+    other = pod(env={"PATH": f"/nowhere:{tmp_path}/bin"})
+    other.steer["key"] = KEY[::-1]
+    assert other.run("other").output == f"path /nowhere:{tmp_path}/bin\n".encode()
+
+
+def test_a_command_that_is_not_there_is_127_and_no_attempt(pod: MakeContainer) -> None:
+    container = pod()
+    ended = container.run("train.sh")
+    assert ended.code == 127
+    assert ended.termination.message == (
+        '"train.sh" is neither a file in the working directory nor a program on PATH'
+    )
+    assert ended.termination.failure is FailureClass.COMMAND
+    assert list((container.bucket / "logs").iterdir()) == []
+
+
+def test_a_file_that_is_not_executable_is_said_to_be(pod: MakeContainer) -> None:
+    container = pod()
+    (container.workdir / "train.sh").write_text("#!/bin/sh\n")
+    ended = container.run("train.sh")
+    assert (ended.code, "chmod +x train.sh" in ended.termination.message) == (127, True)
+
+
+def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
+    pod: MakeContainer,
+) -> None:
+    image = {"home": "h", "name": "n", "log": "l", "phase": "p", "code": "c", "LC_ALL": "de_DE",
+             "attempt": "a", "multi": "a\nb '\"$x", "PATH": "/opt"}  # fmt: skip
+    container = pod(env=image)
+    ended = container.run(BUSYBOX, "env", "-0")
+    seen = dict(entry.split("=", 1) for entry in ended.output.decode().split("\0") if entry)
+    assert {name: seen.get(name) for name in image} == image
+    assert not [name for name in seen if name.startswith("RECONCILER_")]
+    extra = set(seen) - set(image) - {"MODEL_DIR", "ATTEMPT", "PWD", "OLDPWD", "SHLVL", "_"}
+    assert not extra
+
+
+def test_arguments_arrive_as_they_are(pod: MakeContainer) -> None:
+    odd = ["", " a  b ", "*", "$HOME $(x) $$", "'\"\\", "-n", "é\n"]
+    ended = pod().sh('for a; do printf "%s|" "$a"; done', "sh", *odd)
+    assert ended.output.decode() == "|".join(odd) + "|"
+
+
+def test_sigterm_reaches_the_whole_group_and_what_it_leaves_is_kept(pod: MakeContainer) -> None:
+    container = pod()
+    ready = fifo(container.place / "ready")
+    script = f"""
+        {BUSYBOX} sh -c 'trap "echo child >>$MODEL_DIR/ends; exit" TERM; echo >{ready}; while :; do usleep 9999; done' &
+        trap 'wait; echo saved >>$MODEL_DIR/ends; exit 0' TERM
+        while :; do usleep 9999; done
+    """
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        running.signal(signal.SIGTERM)
+        ended = running.wait()
+    assert (container.bucket / "ends").read_text() == "child\nsaved\n"
+    assert ended.code == TERMINATED_EXIT
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+    assert read_marker(container.bucket, KEY) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_an_images_own_stop_signal_is_a_sigterm_too(
+    pod: MakeContainer, number: signal.Signals
+) -> None:
+    container = pod()
+    ready = fifo(container.place / "ready")
+    script = f"trap 'exit 7' TERM; echo >{ready}; while :; do usleep 9999; done"
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        running.signal(number)
+        assert running.wait().code == 7
+
+
+def test_a_command_deaf_to_sigterm_is_killed_after_its_grace(pod: MakeContainer) -> None:
+    container = pod(grace=0)
+    ready = fifo(container.place / "ready")
+    script = f"trap '' TERM; echo >{ready}; while :; do usleep 9999; done"
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        running.signal(signal.SIGTERM)
+        assert running.wait().code == 137
+
+
+def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
+    container = pod()
+    script = f'{BUSYBOX} setsid {BUSYBOX} sh -c "while :; do date >>$MODEL_DIR/late; done" & echo >$MODEL_DIR/w'
+    ended = container.sh(script)
+    assert ended.code == 0
+    assert read_marker(container.bucket, KEY) is not None
+
+
+def test_a_killed_container_reports_its_attempt(pod: MakeContainer) -> None:
+    container = pod()
+    ready = fifo(container.place / "ready")
+    with container.started(
+        [BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]
+    ) as running:
+        ready.read_bytes()
+        running.signal(signal.SIGKILL)
+        ended = running.wait()
+    assert ended.termination.state is TerminationState.BEGAN
+    assert ended.termination.attempt == 1
+    assert pod().sh("echo $ATTEMPT").output == b"2\n"
+
+
+def test_gpu_seconds_are_those_of_all_attempts(pod: MakeContainer) -> None:
+    assert pod(gpus=3).sh("sleep 0.1; exit 1").code == 1
+    container = pod(gpus=3)
+    spent = float((container.bucket / ".reconciler-spent-1").read_text())
+    ended = container.sh("sleep 0.1")
+    own = (ended.termination.seconds or 0) * 3
+    assert spent >= 0.3
+    assert ended.termination.gpu_seconds == pytest.approx(spent + own)
+    marker = read_marker(container.bucket, KEY)
+    assert marker is not None
+    assert marker.content["gpuSeconds"] == ended.termination.gpu_seconds
+    assert not list(container.bucket.glob(".reconciler-*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"not json", "is not JSON"),
+        (b'{"a": 1,}', "is not JSON"),
+        (b'{"a": 01}', "is not JSON"),
+        (b'{"a": 1} x', "is not JSON"),
+        (b'{"a": 1', "is not JSON"),
+        (b'{"\xff": 1}', "is not JSON"),
+        (b'{"\\x": 1}', "is not JSON"),
+        (b'{"\\ud800": 1}', "is not JSON"),
+        (b"[1]", "is not an object"),
+        (b'{"a": "1"}', 'a number at "a"'),
+        (b'{"a": true}', 'a number at "a"'),
+        (b'{"a": {"b": 1}}', 'a number at "a"'),
+        (b'{"a": 1e999}', "not a finite number"),
+        (b'{"": 1}', "printable characters"),
+        (b'{"a\\nb": 1}', "printable characters"),
+        (b'{"\xe2\x80\x8b": 1}', "printable characters"),
+        (b'{"%s": 1}' % (b"a" * 101), "printable characters"),
+        (json.dumps({str(i): i for i in range(101)}).encode(), "at most 100"),
+        (b" " * 65537, "larger than 65536"),
+    ],
+)
+def test_metrics_that_are_not_valid_cost_the_metrics_alone(
+    pod: MakeContainer, content: bytes, why: str
+) -> None:
+    container = pod()
+    (container.workdir / "m").write_bytes(content)
+    ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
+    assert (ended.code, ended.termination.metrics) == (0, {})
+    assert why in log(container, 1).decode()
+    assert "complete without metrics" in ended.output.decode()
+    marker = read_marker(container.bucket, KEY)
+    assert marker is not None
+    assert marker.result("x").metrics == {}
+
+
+def test_metrics_of_every_valid_form_are_kept(pod: MakeContainer) -> None:
+    metrics = {"a": 0, "b": -1.5e-300, "größe": 1e300, 'q"\\/': 3, "emoji 😀": 0.1, "x" * 100: 7}
+    container = pod()
+    (container.workdir / "m").write_text(json.dumps(metrics, indent=2))
+    ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
+    assert ended.termination.metrics == metrics
+    marker = read_marker(container.bucket, KEY)
+    assert marker is not None
+    assert marker.result("x").metrics == metrics
+
+
+def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContainer) -> None:
+    metrics = {f"{i:03}-{'é' * 90}": i for i in range(100)}
+    container = pod()
+    (container.workdir / "m").write_text(json.dumps(metrics))
+    ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
+    assert ended.termination.metrics is None
+    marker = read_marker(container.bucket, KEY)
+    assert marker is not None
+    assert marker.result("x").metrics == metrics
+
+
+def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeContainer) -> None:
+    container = pod(
+        env={"TOKEN": "hunter2-and-more", "PART": "hunter2", "PIN": "1"},
+        secrets=["PART", "TOKEN", "PIN"],
+    )
+    ended = container.sh(
+        r"""printf '\033[31mError 1:\a %s %s \377' "$TOKEN" "$PART"; yes é | head -c 9000 | tr -d "\n"; exit 1"""
+    )
+    assert len(ended.message.encode()) <= LIMIT
+    assert "hunter2" not in ended.message
+    assert ended.termination.last.isprintable()
+    short = pod(env=container.env, secrets=["PART", "TOKEN", "PIN"]).sh(
+        r"""printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1"""
+    )
+    assert short.termination.last == "Error 1: *** *** \ufffd"
+
+
+def test_an_artifact_that_cannot_be_written_is_infrastructure(pod: MakeContainer) -> None:
+    container = pod()
+    container.bucket.parent.mkdir()
+    container.bucket.write_text("a file where the directory should be")
+    ended = container.sh("echo ran it")
+    assert (ended.code, b"ran it" in ended.output) == (INFRASTRUCTURE_EXIT, False)
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+
+
+def test_a_link_out_of_the_artifact_fails_the_run(pod: MakeContainer) -> None:
+    container = pod()
+    ended = container.sh('ln -s /etc/passwd "$MODEL_DIR/link"')
+    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
+    assert 'symbolic link "link" leads out of the artifact' in ended.termination.message
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_a_link_to_nowhere_fails_the_run(pod: MakeContainer) -> None:
+    ended = pod().sh('ln -s nowhere "$MODEL_DIR/link"')
+    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
+    assert 'symbolic link "link" in the artifact leads nowhere' in ended.termination.message
+
+
+@pytest.mark.parametrize(("name", "why"), [(b"a\nb", "line break"), (b"bad\xff", "not UTF-8")])
+def test_a_name_that_no_marker_can_hold_fails_the_run(
+    pod: MakeContainer, name: bytes, why: str
+) -> None:
+    container = pod()
+    (container.workdir / "name").write_bytes(name)
+    ended = container.sh('touch "$MODEL_DIR/$(cat name)"')
+    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
+    assert why in ended.termination.message
+
+
+def test_an_artifact_is_readable_for_other_users(pod: MakeContainer) -> None:
+    container = pod()
+    assert container.sh('mkdir "$MODEL_DIR/d"; >"$MODEL_DIR/d/f"').code == 0
+    paths = [container.bucket, *container.bucket.rglob("*")]
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in paths)
+
+
+def test_a_working_directory_that_cannot_be_written_is_no_matter(pod: MakeContainer) -> None:
+    container = pod()
+    container.workdir = Path("/proc")
+    assert container.sh(WRITE).code == 0
+
+
+def test_an_artifact_of_twenty_thousand_files(pod: MakeContainer) -> None:
+    container = pod()
+    for folder in range(20):
+        (container.bucket / str(folder)).mkdir(parents=True)
+        for number in range(1000):
+            os.close(os.open(container.bucket / str(folder) / f"{number}.bin", os.O_CREAT))
+    assert container.sh(":").code == 0
+    marker = json.loads((container.bucket / "completed.json").read_bytes())
+    assert len(marker["files"]) == 20_000
+    again = pod().sh("echo ran it")
+    assert b"ran it" not in again.output

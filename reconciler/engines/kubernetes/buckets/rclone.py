@@ -15,7 +15,8 @@ from __future__ import annotations
 from importlib import resources
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pods import Fragment, Manifest, literal
+from reconciler.engines.kubernetes.pods import Fragment, Manifest
+from reconciler.engines.kubernetes.wrapper import literal
 
 #: Where rclone answers what it has not written yet. Without a password it answers what
 #: is harmless, and refuses the rest; it listens on the pod's own loopback.

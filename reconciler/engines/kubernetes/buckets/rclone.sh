@@ -8,10 +8,14 @@ while grep -q " $folder " /proc/mounts; do clear; done
 mkdir -p "$folder"
 rclone mount "$source" "$folder" "$@" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
-code=0
-wait "$child" || code=$?
-# A signal ends the first wait; rclone then writes out what it holds and unmounts.
-while kill -0 "$child" 2>/dev/null; do wait "$child" || code=$?; done
+told=
+trap 'told=1; kill -TERM "$child" 2>/dev/null || true' TERM INT
+# A signal ends a wait, while rclone writes out what it holds and unmounts: it is waited for again.
+while
+  code=0
+  wait "$child" || code=$?
+  kill -0 "$child" 2>/dev/null
+do :; done
 clear
+[ -z "$told" ] || exit 0
 exit "$code"

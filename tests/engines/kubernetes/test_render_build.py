@@ -1,0 +1,147 @@
+"""Builds: the commit that is fetched, the credentials that go where, and what pushes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.engines.kubernetes.pods import RenderError
+from reconciler.engines.kubernetes.settings import ClusterSettings
+from tests.engines.kubernetes.specs import (
+    COMMIT,
+    CONTEXT,
+    KEY,
+    build,
+    environment_of,
+    expand,
+    job_of,
+    main_of,
+    mounts_of,
+    named,
+    pod_of,
+    settings_of,
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ClusterSettings:
+    return settings_of(tmp_path)
+
+
+def arguments(settings: ClusterSettings, **changes: Any) -> list[str]:
+    spec = build(build=replace(CONTEXT, **changes))
+    return [expand(text) for text in main_of(spec, settings)["args"]]
+
+
+def source(settings: ClusterSettings, **changes: Any) -> dict[str, Any]:
+    pod = pod_of(build(build=replace(CONTEXT, **changes)), settings)
+    return named(pod["initContainers"], "source")
+
+
+def test_a_build_pushes_its_key_as_a_tag(settings: ClusterSettings) -> None:
+    image, context, *options = arguments(settings)
+    assert image == f"registry.example.com/models/default:{KEY}"
+    assert context == "/source/context/images/falcon"
+    assert f"type=image,name={image},push=true" in options
+
+
+def test_the_resolved_commit_is_fetched_and_nothing_else(settings: ClusterSettings) -> None:
+    environment = environment_of(source(settings))
+    assert environment["SOURCE_URL"] == CONTEXT.url
+    assert environment["SOURCE_COMMIT"] == COMMIT
+    assert environment["SOURCE_SUBMODULES"] == "false"
+    assert environment_of(source(settings, submodules=True))["SOURCE_SUBMODULES"] == "true"
+
+
+def test_this_repository_is_fetched_by_its_url(settings: ClusterSettings) -> None:
+    environment = environment_of(source(settings, url=""))
+    assert environment["SOURCE_URL"] == "https://git.example.com/team/models"
+
+
+def test_a_repository_on_the_daemons_disk_is_not_a_pods(settings: ClusterSettings) -> None:
+    with pytest.raises(RenderError, match="a pod cannot read the source file:///srv/a"):
+        job_of(build(build=replace(CONTEXT, url="file:///srv/a")), settings)
+
+
+def test_dockerfile_and_build_args_are_passed_as_they_are(settings: ClusterSettings) -> None:
+    found = arguments(settings, dockerfile="docker/Dockerfile.gpu")
+    assert "filename=docker/Dockerfile.gpu" in found
+    assert "build-arg:CUDA=12" in found
+    assert "build-arg:PRICE=$5" in found
+
+
+def test_the_sources_secret_goes_by_the_longest_prefix_and_to_the_fetch_alone(
+    tmp_path: Path,
+) -> None:
+    credentials = [
+        {"prefix": "https://git.example.com", "buildSecret": "git-all"},
+        {"prefix": "https://git.example.com/team/", "buildSecret": "git-team"},
+        {"prefix": "https://git.example.com/te", "buildSecret": "git-other"},
+    ]
+    settings = settings_of(tmp_path, sources={"credentials": credentials})
+    pod = pod_of(build(), settings)
+    volume = named(pod["volumes"], "git-credentials")
+    assert volume["secret"]["secretName"] == "git-team"
+    (fetch,) = pod["initContainers"]
+    assert mounts_of(fetch)["/git-credentials"]["readOnly"] is True
+    assert "/git-credentials" not in mounts_of(main_of(build(), settings))
+
+
+def test_a_source_without_credentials_gets_none(tmp_path: Path) -> None:
+    credentials = [{"prefix": "https://elsewhere.example.com", "buildSecret": "other"}]
+    settings = settings_of(tmp_path, sources={"credentials": credentials})
+    assert "/git-credentials" not in mounts_of(source(settings))
+
+
+def test_the_registrys_secret_goes_to_the_builder_alone(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path, registry={"url": "registry.example.com/models", "secret": "push"}
+    )
+    volume = named(pod_of(build(), settings)["volumes"], "docker")
+    assert volume["secret"]["items"] == [{"key": ".dockerconfigjson", "path": "config.json"}]
+    container = main_of(build(), settings)
+    assert mounts_of(container)["/docker"]["readOnly"] is True
+    assert environment_of(container)["DOCKER_CONFIG"] == "/docker"
+    assert "/docker" not in mounts_of(source(settings))
+
+
+def test_a_private_authority_comes_along_in_an_annotation(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    settings = settings_of(tmp_path, tls={"caFile": "ca.pem"})
+    template = job_of(build(), settings)["spec"]["template"]
+    assert template["metadata"]["annotations"]["substratus.ai/ca"].startswith("-----BEGIN")
+    assert mounts_of(source(settings))["/ca"]["readOnly"] is True
+
+
+def test_an_insecure_registry_is_said_to_buildkit_twice(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, registry={"url": "10.0.0.1:5000/m", "insecure": True})
+    assert any(text.endswith("registry.insecure=true") for text in arguments(settings))
+    config = environment_of(main_of(build(), settings))["BUILDKITD_CONFIG"]
+    assert '[registry."10.0.0.1:5000"]\nhttp = true' in config
+
+
+def test_buildkit_is_rootless_unless_configured(tmp_path: Path) -> None:
+    rootless = main_of(build(), settings_of(tmp_path))["securityContext"]
+    assert rootless["runAsUser"] == 1000
+    assert "privileged" not in rootless
+    settings = settings_of(tmp_path, kubernetes={"builder": "buildkit-privileged"})
+    assert main_of(build(), settings)["securityContext"] == {"privileged": True}
+
+
+def test_buildkits_own_image_goes_with_the_way_it_runs(tmp_path: Path) -> None:
+    rootless = settings_of(tmp_path, kubernetes={"images": {}})
+    assert rootless.images.buildkit.endswith("-rootless")
+    privileged = settings_of(tmp_path, kubernetes={"images": {}, "builder": "buildkit-privileged"})
+    assert not privileged.images.buildkit.endswith("-rootless")
+
+
+@pytest.mark.parametrize("container", ["source", "main"])
+def test_kubernetes_changes_nothing_in_a_script(settings: ClusterSettings, container: str) -> None:
+    pod = pod_of(build(), settings)
+    _, _, script, _ = named([*pod["initContainers"], *pod["containers"]], container)["command"]
+    assert "$$" not in script
+    names = set(environment_of(named([*pod["initContainers"], *pod["containers"]], container)))
+    assert not [name for name in names if f"$({name})" in script]

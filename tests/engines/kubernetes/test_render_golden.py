@@ -1,0 +1,124 @@
+"""Whole runs, as a person would read them; and every object against Kubernetes' own schema.
+
+Scripts stand in them as "(script)": they have tests of their own, and would hide the rest.
+
+A golden file that has changed on purpose is written anew with
+``python -m tests.engines.kubernetes.test_render_golden``, and read in the review.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from reconciler.engines.kubernetes.pods import Manifest
+from reconciler.engines.kubernetes.render import render
+from reconciler.engines.kubernetes.text import dump
+from reconciler.types import Mounted, Resources
+from tests.engines.kubernetes.specs import (
+    BASE_KEY,
+    DATA_KEY,
+    GOLDEN,
+    KEY,
+    build,
+    check_schema,
+    load,
+    settings_of,
+    train,
+)
+
+Rendered = Callable[[Path], str]
+
+
+def _checked(objects: list[Manifest]) -> str:
+    check_schema(objects)
+    pod = objects[0]["spec"]["template"]["spec"]
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        container["command"] = ["(script)" if "\n" in c else c for c in container["command"]]
+    return dump(objects)
+
+
+def _build(folder: Path) -> str:
+    (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
+    settings = settings_of(
+        folder,
+        registry={"url": "registry.example.com/models", "secret": "registry"},
+        sources={"credentials": [{"prefix": "https://git.example.com/", "buildSecret": "git"}]},
+        tls={"caFile": "ca.pem"},
+    )
+    objects = render(build(), settings)
+    return _checked(objects)
+
+
+def _load_gcs(folder: Path) -> str:
+    objects = render(load(), settings_of(folder))
+    return _checked(objects)
+
+
+def _train_three_buckets(folder: Path) -> str:
+    settings = settings_of(
+        folder,
+        buckets={
+            "default": {"url": "s3://models", "driver": "rclone", "secret": "rclone"},
+            "bases": {"url": "gs://bases"},
+            "data": {"url": "s3://data"},
+        },
+    )
+    spec = train(
+        output=f"s3://models/clusters/local/namespaces/default/models/falcon/{KEY}/",
+        base=Mounted(BASE_KEY, f"gs://bases/{BASE_KEY}/"),
+        dataset=Mounted(DATA_KEY, "s3://data/squad/"),
+    )
+    objects = render(spec, settings)
+    return _checked(objects)
+
+
+def _train_nodes(folder: Path) -> str:
+    settings = settings_of(folder, buckets={"default": {"url": "pvc://shared/models"}})
+    spec = train(
+        output=f"pvc://shared/models/falcon/{KEY}/",
+        base=None,
+        dataset=None,
+        secret_env={},
+        queue="gpus",
+        priority="high",
+        service_account="trainer",
+        resources=Resources(cpu=8, memory=32 << 30, nodes=4),
+    )
+    objects = render(spec, settings)
+    return _checked(objects)
+
+
+CASES: dict[str, Rendered] = {
+    "build.yaml": _build,
+    "load-gcs.yaml": _load_gcs,
+    "train-three-buckets.yaml": _train_three_buckets,
+    "train-nodes.yaml": _train_nodes,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_is_rendered_as_it_was(name: str, tmp_path: Path) -> None:
+    again = f"write it anew with python -m {__name__}, and read what changed"
+    assert CASES[name](tmp_path) == (GOLDEN / name).read_text(), again
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_printed_is_what_is_created(name: str, tmp_path: Path) -> None:
+    """Also for a reader of YAML 1.1, which kubectl is."""
+    text = CASES[name](tmp_path)
+    old = YAML(typ="safe", pure=True)
+    old.version = (1, 1)
+    assert list(old.load_all(text)) == list(YAML(typ="safe").load_all(text))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        for file, rendered in CASES.items():
+            (GOLDEN / file).write_text(rendered(Path(scratch)))
+            sys.stdout.write(f"{GOLDEN / file}\n")

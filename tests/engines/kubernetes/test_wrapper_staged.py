@@ -1,0 +1,235 @@
+"""The wrapper on a bucket that is no file system: local disk, copied out and restored."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
+from reconciler.engines.local.marker import list_files, read_marker
+from reconciler.run import FailureClass
+from tests.engines.kubernetes.conftest import MakeContainer
+from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo, log
+
+WAIT = "; while :; do usleep 9999; done"
+
+
+def copy_now(container: Container) -> None:
+    """Ask for a copy before its time, and wait until the wrapper has taken the request."""
+    with (container.home / "work/order").open("w") as order:
+        order.write("now\n")
+
+
+def lists(container: Container) -> list[Path]:
+    return sorted(container.bucket.glob(".reconciler-list-*"))
+
+
+def until_listed(container: Container, count: int) -> None:
+    """Wait for a copy: the tests' own timeout is the bound."""
+    seen = container.place / "seen"
+    seen.touch()
+    while not (found := lists(container)) or int(found[-1].name.rpartition("-")[2]) < count:
+        seen.touch()
+
+
+def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ended = container.sh(
+        'cd "$MODEL_DIR"; mkdir -p a/b "c d"; echo 1 >a/b/w; echo 2 >"c d/\'x"; echo 3 >top;'
+        ' ln -s ../top a/link; echo "{\\"a\\": 1}" >metrics.json; echo said'
+    )
+    assert ended.code == 0, ended
+    marker = read_marker(container.bucket, KEY)
+    assert marker is not None
+    assert marker.result("x").metrics == {"a": 1}
+    assert (container.bucket / "a/link").read_text() == "3\n"
+    assert log(container, 1) == b"said\n"
+    assert not list(container.bucket.glob(".reconciler-*"))
+
+
+def test_a_complete_staged_artifact_ends_the_next_run(pod: MakeContainer) -> None:
+    assert pod(staged=True).sh("echo 1 >$MODEL_DIR/w").code == 0
+    assert b"ran it" not in pod(staged=True).sh("echo ran it").output
+
+
+def test_a_failed_attempt_is_restored_to_the_next(pod: MakeContainer) -> None:
+    first = pod(staged=True)
+    script = 'cd "$MODEL_DIR"; mkdir -p "d e"; echo 1 >"d e/c k"; echo 2 >top; echo no; exit 4'
+    assert first.sh(script).code == 4
+    assert log(first, 1).startswith(b"no\n")
+    ended = pod(staged=True).sh('cd "$MODEL_DIR"; cat "d e/c k" top; rm top')
+    assert (ended.code, ended.output) == (0, b"1\n2\n")
+    assert [name for name, _ in list_files(first.bucket)] == ["d e/c k"]
+    assert read_marker(first.bucket, KEY) is not None
+
+
+def test_only_what_a_list_names_is_restored(pod: MakeContainer) -> None:
+    first = pod(staged=True)
+    assert first.sh("echo 1 >$MODEL_DIR/whole; exit 1").code == 1
+    (first.bucket / "half").write_text("from a copy that was cut short")
+    name = ".reconciler-list-000000009-000000001"
+    (first.bucket / name).write_text(f"list of {KEY}\n4/-/./half\n")
+    ended = pod(staged=True).sh('ls "$MODEL_DIR"')
+    assert (ended.code, ended.output) == (0, b"logs\nwhole\n")
+    assert [name for name, _ in list_files(first.bucket)] == ["whole"]
+
+
+def test_what_was_changed_in_the_bucket_is_not_restored(pod: MakeContainer) -> None:
+    first = pod(staged=True)
+    assert first.sh("cd $MODEL_DIR; echo 1 >a; echo 2 >b; echo 3 >c; exit 1").code == 1
+    (first.bucket / "a").unlink()
+    (first.bucket / "b").write_text("longer")
+    ended = pod(staged=True).sh('cat "$MODEL_DIR"/?')
+    assert ended.output.endswith(b"3\n")
+    assert b"a is listed as an earlier attempt's" in ended.output
+    assert b"b is listed as an earlier attempt's" in ended.output
+
+
+def test_what_has_settled_is_copied_while_the_command_runs(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ready = fifo(container.place / "ready")
+    script = f"echo 1 >$MODEL_DIR/ckpt; echo >{ready}{WAIT}"
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        copy_now(container)
+        until_listed(container, 1)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    assert pod(staged=True).sh('cat "$MODEL_DIR/ckpt"').output == b"1\n"
+
+
+def test_a_copy_comes_every_interval_by_itself(pod: MakeContainer) -> None:
+    container = pod(staged=True, sync=1)
+    with container.started([BUSYBOX, "sh", "-c", f"echo 1 >$MODEL_DIR/ckpt{WAIT}"]):
+        until_listed(container, 1)
+    assert (container.bucket / "ckpt").read_text() == "1\n"
+
+
+def test_a_folder_with_a_file_still_being_written_has_not_settled(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ready = fifo(container.place / "ready")
+    gate = fifo(container.place / "gate")
+    script = f"""
+        cd $MODEL_DIR; mkdir ckpt; echo 1 >ckpt/shard-1; echo 1 >alone
+        exec 3>ckpt/shard-2; echo half >&3
+        echo >{ready}; cat {gate}; exec 3>&-; echo >{ready}{WAIT}
+    """
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        copy_now(container)
+        until_listed(container, 1)
+        assert [name for name, _ in list_files(container.bucket)] == ["alone"]
+        gate.write_text("")
+        ready.read_bytes()
+        copy_now(container)
+        until_listed(container, 2)
+        running.signal(signal.SIGKILL)
+    assert pod(staged=True).sh("ls $MODEL_DIR/ckpt").output == b"shard-1\nshard-2\n"
+
+
+def test_sigterm_copies_everything_out(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ready = fifo(container.place / "ready")
+    script = (
+        f"trap 'echo 2 >$MODEL_DIR/last; exit 0' TERM; echo 1 >$MODEL_DIR/x; echo >{ready}{WAIT}"
+    )
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        running.signal(signal.SIGTERM)
+        ended = running.wait()
+    assert ended.code == TERMINATED_EXIT
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+    assert read_marker(container.bucket, KEY) is None
+    assert pod(staged=True).sh("cat $MODEL_DIR/x $MODEL_DIR/last").output == b"1\n2\n"
+
+
+def test_a_listed_file_is_not_overwritten_before_the_next_list(pod: MakeContainer) -> None:
+    first = pod(staged=True)
+    assert first.sh("echo old >$MODEL_DIR/ckpt; exit 1").code == 1
+    (listed,) = lists(first)
+    before = listed.read_bytes()
+    second = pod(staged=True)
+    assert second.sh("echo new >$MODEL_DIR/ckpt; exit 1").code == 1
+    (changed,) = lists(second)
+    assert (second.bucket / "ckpt").read_text() == "old\n"
+    # Had the second copy been cut short before its list, this is what there would be:
+    changed_text = changed.read_bytes()
+    changed.unlink()
+    listed.write_bytes(before)
+    assert pod(staged=True).sh("cat $MODEL_DIR/ckpt; exit 1").output.startswith(b"old\n")
+    changed.write_bytes(changed_text)
+    last = pod(staged=True).sh("cat $MODEL_DIR/ckpt")
+    assert last.code == 0
+    assert (second.bucket / "ckpt").read_text() in ("old\n", "new\n")
+    assert read_marker(second.bucket, KEY) is not None
+
+
+def test_a_file_changed_in_place_is_the_new_one_in_the_artifact(pod: MakeContainer) -> None:
+    assert pod(staged=True).sh("cd $MODEL_DIR; echo old >ckpt; echo 1 >kept; exit 1").code == 1
+    container = pod(staged=True)
+    assert container.sh("echo new >$MODEL_DIR/ckpt").code == 0
+    assert (container.bucket / "ckpt").read_text() == "new\n"
+    assert [name for name, _ in list_files(container.bucket)] == ["ckpt", "kept"]
+    assert read_marker(container.bucket, KEY) is not None
+
+
+def test_a_bucket_that_refuses_writes_makes_no_marker(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ready = fifo(container.place / "ready")
+    gate = fifo(container.place / "gate")
+    script = f"echo 1 >$MODEL_DIR/blocked; echo >{ready}; cat {gate}"
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        (container.bucket / "blocked").mkdir()
+        (container.bucket / "blocked/blocked").mkdir()  # what cp cannot replace
+        gate.write_text("")
+        ended = running.wait()
+    assert ended.code == INFRASTRUCTURE_EXIT, ended
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_thousands_of_files_are_copied_folder_by_folder(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    script = """
+        cd $MODEL_DIR; for d in 1 2 3 4; do mkdir $d; i=0
+        while [ $i -lt 1000 ]; do echo $i >$d/$i; i=$((i + 1)); done; done
+    """
+    assert container.sh(script).code == 0
+    assert len(list_files(container.bucket)) == 4000
+    assert read_marker(container.bucket, KEY) is not None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_anywhere_the_next_attempt_finds_a_whole_earlier_state(
+    pod: MakeContainer, seed: int
+) -> None:
+    """Three files that are only ever changed together, each generation of one length."""
+    chance = random.Random(seed)
+    script = """
+        cd $MODEL_DIR
+        old=$(cat set/a 2>/dev/null); echo "found=[$old]"
+        [ "$old" = "$(cat set/b 2>/dev/null)" ] && [ "$old" = "$(cat set/c 2>/dev/null)" ] || exit 9
+        mkdir -p set; i=0
+        while [ $i -lt 400 ]; do
+            i=$((i + 1)); n=$(printf %03d-%05d $ATTEMPT $i)
+            for f in a b c; do echo $n >.t; mv .t set/$f; done
+        done
+        exit 1
+    """
+    for attempt in range(1, 4):
+        container = pod(staged=True, sync=1, env={"RECONCILER_SYNC": "0"})
+        with container.started([BUSYBOX, "sh", "-c", script]) as running:
+            path = container.bucket / "logs" / f"attempt-{attempt}.log"
+            while not path.exists():
+                pass
+            for _ in range(chance.randrange(20_000)):
+                path.exists()
+            running.signal(chance.choice([signal.SIGTERM, signal.SIGKILL]))
+            ended = running.wait()
+        assert ended.termination.attempt in (attempt, 0)
+        assert ended.code != 9
+    assert pod(staged=True).sh("echo $ATTEMPT; cd $MODEL_DIR; cat set/?").code in (0, 1)
