@@ -38,7 +38,7 @@ def manifests() -> str:
         (
             "A document is read as a manifest if its `apiVersion` is `substratus.ai/v1`, or if it "
             "has none and has a `kind`. `kind: List` is read as its `items`. YAML is read by the "
-            "1.2."
+            "rules of 1.2."
         ),
         "",
         "| source | training | what runs |",
@@ -58,8 +58,8 @@ def manifests() -> str:
         "| `substratus.ai/update` | a new value takes a pinned source's newest commit |",
         '| `substratus.ai/prune: "false"` | the object stays when its manifest goes |',
         (
-            "| `substratus.ai/formerly` | `[[<cluster>/]<namespace>/]<name>`: a rename that keeps the "
-            "artifacts |"
+            "| `substratus.ai/formerly` | `[[<cluster>/]<namespace>/]<name>`: a rename that "
+            "keeps the artifacts |"
         ),
     ]
     for kind in Kind:
@@ -74,8 +74,8 @@ def configuration() -> str:
         "# Configuration",
         "",
         (
-            "One YAML file; see [operations](operations.md) for an example. Every key is also set by "
-            "its path in upper case, joined by `__`: `RECONCILER_PRUNE__MAXSHARE=0.25`."
+            "One YAML file; see [operations](operations.md) for an example. Every key is also set "
+            "by its path in upper case, joined by `__`: `RECONCILER_PRUNE__MAXSHARE=0.25`."
         ),
         "",
         *_sections(config_schema(), level=2),
@@ -90,8 +90,8 @@ def metrics() -> str:
         "# Metrics",
         "",
         (
-            "Served at `/metrics`. Labels hold nothing unbounded: no keys, commits or messages. What "
-            "is labelled by object goes with the object."
+            "Served at `/metrics`. Labels hold nothing unbounded: no keys, commits or messages. "
+            "What is labelled by object goes with the object."
         ),
         "",
         "| metric | type | labels | meaning |",

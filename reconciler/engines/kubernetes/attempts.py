@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from reconciler.engines.kubernetes.objects import Condition, ContainerStatus, Pod, Terminated
-from reconciler.engines.kubernetes.pods import CONTAINER, INFRASTRUCTURE
+from reconciler.engines.kubernetes.pods import CONTAINER
 from reconciler.engines.kubernetes.termination import (
     Termination,
     TerminationState,
     read_termination,
 )
+from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
 from reconciler.run import FailureClass
 
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -161,6 +162,9 @@ def _pod_failure(pod: Pod) -> tuple[FailureClass, str]:
     for init in status.init_container_statuses:
         ended = init.state.terminated
         if ended is not None and ended.exit_code != 0:
+            told = read_termination(ended.message)
+            if told is not None and told.message:
+                return FailureClass.INFRASTRUCTURE, told.message
             detail = one_line(ended.message or ended.reason)
             return (
                 FailureClass.INFRASTRUCTURE,
@@ -183,10 +187,10 @@ def _command_failure(pod: Pod, where: str) -> tuple[FailureClass, str]:
         return FailureClass.COMMAND, f"its command could not be started: {one_line(ended.message)}"
     told = read_termination(ended.message)
     if told is None:
-        detail = one_line(ended.message)
-        if ended.exit_code == INFRASTRUCTURE:  # of a build
-            return FailureClass.INFRASTRUCTURE, f"it could not be built{where}: {detail}"
-        return FailureClass.COMMAND, f"it ended with exit code {ended.exit_code}: {detail}"
+        detail = f": {one_line(ended.message)}" if ended.message else ""
+        blameless = ended.exit_code == INFRASTRUCTURE_EXIT
+        kind = FailureClass.INFRASTRUCTURE if blameless else FailureClass.COMMAND
+        return kind, f"it ended with exit code {ended.exit_code}{detail}"
     if told.state is TerminationState.BEGAN:
         return (
             FailureClass.INFRASTRUCTURE,

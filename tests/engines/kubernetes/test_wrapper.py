@@ -142,9 +142,7 @@ def test_much_output_arrives_whole(pod: MakeContainer) -> None:
     assert len(ended.output) == len(log(container, 1)) == 20_000_000
 
 
-@pytest.mark.parametrize(
-    ("script", "code"), [("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)]
-)
+@pytest.mark.parametrize(("script", "code"), [("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)])
 def test_the_exit_code_is_the_commands(pod: MakeContainer, script: str, code: int) -> None:
     ended = pod().sh(f"echo no such layer; {script}")
     said = ended.termination
@@ -264,9 +262,7 @@ def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
 def test_a_killed_container_reports_its_attempt(pod: MakeContainer) -> None:
     container = pod()
     ready = fifo(container.place / "ready")
-    with container.started(
-        [BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]
-    ) as running:
+    with container.started([BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]) as running:
         ready.read_bytes()
         running.signal(signal.SIGKILL)
         ended = running.wait()
@@ -350,18 +346,13 @@ def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContai
 
 
 def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeContainer) -> None:
-    container = pod(
-        env={"TOKEN": "hunter2-and-more", "PART": "hunter2", "PIN": "1"},
-        secrets=["PART", "TOKEN", "PIN"],
-    )
-    ended = container.sh(
-        r"""printf '\033[31mError 1:\a %s %s \377' "$TOKEN" "$PART"; yes é | head -c 9000 | tr -d "\n"; exit 1"""
-    )
+    container = pod(env={"TOKEN": "hunter2-and-more", "PART": "hunter2", "PIN": "1"}, secrets=["PART", "TOKEN", "PIN"])
+    ended = container.sh(r'''printf '\033[31mError 1:\a %s %s \377' "$TOKEN" "$PART"; yes é | head -c 9000 | tr -d "\n"; exit 1''')
     assert len(ended.message.encode()) <= LIMIT
     assert "hunter2" not in ended.message
     assert ended.termination.last.isprintable()
     short = pod(env=container.env, secrets=["PART", "TOKEN", "PIN"]).sh(
-        r"""printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1"""
+        r'''printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1'''
     )
     assert short.termination.last == "Error 1: *** *** \ufffd"
 
