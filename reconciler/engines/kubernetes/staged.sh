@@ -44,6 +44,7 @@ stamps() ( # "SIZE.MTIME.CTIME.INODE/./PATH" of the stage as it is; what cannot 
     :
 )
 calm() { # "STAMP/./PATH" of what has settled between two looks at the stage
+    # Times are compared by the second, so what changed in the last one may change unnoticed.
     # Settled is a file that did not change, in a folder where none changed and none is open for
     # writing: a checkpoint of several files is taken whole. At the top and for what has not
     # changed since the last copy, the file alone counts, or a log beside it would starve it.
@@ -56,13 +57,14 @@ calm() { # "STAMP/./PATH" of what has settled between two looks at the stage
                 print substr($0, at + 5 + length(ENVIRON["root"]))
             }' >"$work/open"
     touch "$work/last"
-    awk '
+    awk -F/ -v started="$started" '
         function folder(p) { return match(p, /.*\//) ? substr(p, 1, RLENGTH - 1) : "" }
         { path = substr($0, index($0, "/./") + 3) }
         what == "open" { open[$0]; moved[folder($0)]; next }
         what == "was" { was[$0]; next }
         what == "last" { last[$0]; next }
         what == "now" { if (!($0 in was)) moved[folder(path)]; next }
+        { split($1, time, "."); if (time[2] >= started - 1 || time[3] >= started - 1) next }
         ($0 in last) || ($0 in was) && !(path in open) && (folder(path) == "" || !(folder(path) in moved))
     ' what=open "$work/open" what=was "$work/was" what=last "$work/last" what=now "$work/now" \
         what=calm "$work/now" >"$work/ready"
@@ -110,19 +112,14 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
         copy_files "$model" "$artifact/$aside" <"$work/aside" >"$work/changed" || complete=1
         sed "s,^,$aside/./," "$work/changed" >>"$work/copied"
     fi
-    # A file that changed while it was copied is not whole there. One that changed within the last
-    # second might change again without its times telling: it is copied once more next time.
+    # A file that changed while it was copied is not whole there.
     stamps >"$work/after" || return
-    awk -F/ -v started="$started" '
+    awk -F/ '
         { path = substr($0, index($0, "/./") + 3) }
         what == "ready" { ready[$0]; next }
         what == "copied" { where[path] = $1; next }
         what == "index" { old[path] = $0; next }
-        (path in where) && ($0 in ready) {
-            split($1, time, ".")
-            racy = time[2] >= started - 1 || time[3] >= started - 1
-            print (racy ? time[1] ".racy" : $1) "/" where[path] "/./" path; next
-        }
+        (path in where) && ($0 in ready) { print $1 "/" where[path] "/./" path; next }
         path in old { print old[path] }
     ' what=ready "$work/ready" what=copied "$work/copied" what=index "$work/index" \
         what=after "$work/after" >"$work/next"
@@ -176,6 +173,7 @@ restore() { # what the newest whole list of this key names, and nothing else
     # A file changed within the second of its copy would look as if it had not changed since.
     now=$(date +%s)
     while [ -s "$work/ok" ] && [ "$(date +%s)" = "$now" ]; do usleep 50000; done
+    usleep 50000 # the kernel's file times are a few milliseconds behind
     stamps >"$work/now"
     awk -F/ '
         { path = substr($0, index($0, "/./") + 3) }
