@@ -51,25 +51,26 @@ def render(
     settings = ClusterSettings.from_setup(setup)
     plan = Planning(setup, LocalRepository.open(folder)).plan(head)
     situation = plan.situation
-    texts, failures = [], []
+    texts: list[str] = []
+    failed = False
     for ref in _find(situation, name, namespace or settings.namespace):
-        found = preview(
+        previews = preview(
             situation, ref, image_tag=lambda space, key: image_tag(space, key, settings)
         )
-        wanted = [item for item in found if task in (None, item.task.value)]
-        if not wanted:
-            blocked = situation.desired[ref].blocked
-            note = f"{ref}: {blocked or 'no such task: nothing runs for it'}"
-            click.echo(f"reconciler: {note}", err=True)
-            failures += [note] if blocked else []
-        for item in wanted:
+        blocked = situation.desired[ref].blocked
+        failed |= blocked is not None
+        if not previews:
+            click.echo(f"reconciler: {ref}: {blocked or 'nothing runs for it'}", err=True)
+        for item in previews:
+            if task not in (None, item.task.value):
+                continue
             try:
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
-                failures.append(f"{ref} ({item.task}): {error}")
-                click.echo(f"reconciler: {failures[-1]}", err=True)
+                failed = True
+                click.echo(f"reconciler: {ref} ({item.task}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if failed else 0)
 
 
 def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef]:

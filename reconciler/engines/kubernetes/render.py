@@ -35,6 +35,7 @@ HOW = f"{GROUP}/how"
 INTENT = f"{GROUP}/intent"
 #: The URL of the artifact directory; of a build, the reference that is pushed to.
 OUTPUT = f"{GROUP}/output"
+_LONGEST = 2**31 - 1  # seconds that the API takes
 _GRACE = "terminationGracePeriodSeconds"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
@@ -109,7 +110,7 @@ def _pod(
     """The pod template, before the configuration's are merged in."""
     pod: Manifest = {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": max(1, math.ceil(spec.timeout)),
+        "activeDeadlineSeconds": min(max(1, math.ceil(spec.timeout)), _LONGEST),
         _GRACE: GRACE[Writes.DIRECT] if grace is None else grace,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -71,6 +71,34 @@ def test_what_looks_like_a_reference_reaches_the_command_as_it_is(
     assert words[-3:] == ["train.sh", "--price", "$(HOME) $$5"]
 
 
+def test_the_wrapper_is_told_what_it_has_to_do(settings: ClusterSettings) -> None:
+    environment = environment_of(main_of(train(), settings))
+    assert environment["RECONCILER_KEY"] == train().key
+    assert environment["RECONCILER_ARTIFACT"] == "/model/saved"
+    assert environment["RECONCILER_GPUS"] == "2"
+    assert environment["RECONCILER_SECRETS"] == "HF_TOKEN"
+    assert '"params": {"epochs": 3' in environment["RECONCILER_LINEAGE"]
+    assert "RECONCILER_STAGE" not in environment
+
+
+def test_of_a_staged_bucket_the_wrapper_gets_both_places_and_most_of_the_grace(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(
+        tmp_path,
+        buckets={"default": {"url": "gs://models", "driver": "rclone", "sync": "5m"}},
+        kubernetes={"profiles": {"spot": {"spec": {"terminationGracePeriodSeconds": 24}}}},
+    )
+    spec = train(profile="spot")
+    environment = environment_of(main_of(spec, settings))
+    assert environment["RECONCILER_STAGE"] == environment["MODEL_DIR"]
+    assert environment["RECONCILER_ARTIFACT"] == "/.reconciler-bucket/mount"
+    assert environment["RECONCILER_SYNC"] == "300"
+    assert environment["RECONCILER_RCLONE"] == "127.0.0.1:5572"
+    assert pod_of(spec, settings)["terminationGracePeriodSeconds"] == 24
+    assert environment["RECONCILER_GRACE"] == "8"
+
+
 def test_params_come_from_the_pods_own_annotation(settings: ClusterSettings) -> None:
     job = job_of(train(), settings)
     template = job["spec"]["template"]

@@ -66,6 +66,7 @@ def test_a_rule_names_only_containers_that_are_there(settings: ClusterSettings) 
 
 def test_the_timeout_is_of_the_pod(settings: ClusterSettings) -> None:
     assert pod_of(train(timeout=90.2), settings)["activeDeadlineSeconds"] == 91
+    assert pod_of(train(timeout=1e12), settings)["activeDeadlineSeconds"] == 2**31 - 1
     assert "activeDeadlineSeconds" not in job_of(train(), settings)["spec"]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.pods import Fragment
+
+_LONGEST = 57  # of 63, after the prefix
 
 
 def mount(directory: Directory) -> Mount:
@@ -19,8 +23,10 @@ def mount(directory: Directory) -> Mount:
 
 
 def volume_name(claim: str) -> str:
-    """A volume's name: claims' names may be longer, and have dots."""
-    return f"claim-{claim}".replace(".", "-")[:63].rstrip("-")
+    """A volume's name: the claim's, unless that is too long for one or has dots."""
+    if len(claim) <= _LONGEST and "." not in claim:
+        return f"claim-{claim}"
+    return f"claim-{hashlib.sha256(claim.encode()).hexdigest()[:16]}"
 
 
 DRIVER = Driver(
