@@ -43,7 +43,8 @@ def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterS
     assert annotations["substratus.ai/intent"] == INTENT
     assert annotations["substratus.ai/object"] == "Model default/falcon"
     assert annotations["substratus.ai/path"] == "models/falcon.yaml"
-    assert annotations.get("substratus.ai/output") == spec.output
+    pushed_to = f"registry.example.com/models/{spec.namespace}:{spec.key}"
+    assert annotations["substratus.ai/output"] == (spec.output or pushed_to)
 
 
 def test_retries_are_of_the_command_and_a_disruption_is_none(settings: ClusterSettings) -> None:
