@@ -37,8 +37,8 @@ def test_an_image_of_one_static_program(pod: MakeContainer, tmp_path: Path, user
         "RECONCILER_ARTIFACT": "/model/saved", "RECONCILER_TERMINATION": "/dev/message",
     }  # fmt: skip
     enter = f"""
-        mount --bind /dev/null {root}/dev/null
         mount --bind {root} {root} && mount -o remount,bind,ro {root}
+        mount --bind /dev/null {root}/dev/null
         for d in model/saved .reconciler dev/message; do mount --bind {tmp_path}/rw/$d {root}/$d; done
         mount -t proc proc {root}/proc
         exec chroot --userspec={user}:{user} {root} /.reconciler/busybox sh /.reconciler/wrapper.sh touch /model/saved/w
