@@ -20,7 +20,9 @@ def pod(tmp_path: Path) -> MakeContainer:
     numbers = itertools.count(1)
     bucket = tmp_path / "bucket" / "key"
 
-    def make(*, env: dict[str, str] | None = None, staged: bool = False, **steer: object) -> Container:
+    def make(
+        *, env: dict[str, str] | None = None, staged: bool = False, **steer: object
+    ) -> Container:
         place = tmp_path / f"pod-{next(numbers)}"
         stage = place / "saved" if staged else None
         return Container(place, bucket, stage, dict(env or {}), steer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.engines.kubernetes.termination import (
@@ -27,7 +27,8 @@ FIELDS = ("attempt", "exitCode", "seconds", "gpuSeconds", "class", "message", "l
 
 def test_a_failure_is_read() -> None:
     message = {"v": 1, "state": "failed", "attempt": 2, "exitCode": 3, "seconds": 1.5,
-               "gpuSeconds": 3.0, "class": "command", "message": "train.sh ended", "last": "no"}  # fmt: skip
+               "gpuSeconds": 3.0, "class": "command", "message": "train.sh ended",
+               "last": "no"}  # fmt: skip
     assert read_termination(json.dumps(message)) == Termination(
         state=TerminationState.FAILED, attempt=2, exit_code=3, seconds=1.5, gpu_seconds=3.0,
         failure=FailureClass.COMMAND, message="train.sh ended", last="no",
@@ -43,6 +44,7 @@ def test_what_the_wrapper_cannot_have_written_is_none(message: str) -> None:
     assert read_termination(message) is None
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_whatever_it_holds_what_is_read_is_bounded_and_printable(fields: dict[str, object]) -> None:
     found = read_termination(json.dumps({"v": 1, "state": "failed"} | fields))

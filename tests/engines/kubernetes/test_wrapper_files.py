@@ -18,7 +18,9 @@ from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX
 
 NAMES = st.one_of(
-    st.sampled_from(["a", "b", "logs", "completed.json", ".reconciler-x", ".reconcilerx", "-n", "a b"]),
+    st.sampled_from(
+        ["a", "b", "logs", "completed.json", ".reconciler-x", ".reconcilerx", "-n", "a b"]
+    ),
     st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\0/\n"), min_size=1, max_size=8
     ).filter(lambda name: name not in (".", "..")),
@@ -29,7 +31,9 @@ TREES = st.dictionaries(
     st.one_of(
         st.binary(max_size=20),
         st.sampled_from(["folder", "fifo"]),
-        st.tuples(st.sampled_from(["link"]), st.one_of(PATHS, st.sampled_from(["..", ".", "/etc"]))),
+        st.tuples(
+            st.sampled_from(["link"]), st.one_of(PATHS, st.sampled_from(["..", ".", "/etc"]))
+        ),
     ),
     max_size=8,
 )
@@ -54,7 +58,9 @@ def grow(root: Path, tree: dict[str, object]) -> None:
             pass  # a name twice, as a file and as a folder
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(tree=TREES)
 def test_any_tree(pod: MakeContainer, tree: dict[str, object]) -> None:
     home = _home(pod)

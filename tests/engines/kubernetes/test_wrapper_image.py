@@ -39,9 +39,12 @@ def test_an_image_of_one_static_program(pod: MakeContainer, tmp_path: Path, user
     enter = f"""
         mount --bind {root} {root} && mount -o remount,bind,ro {root}
         mount --bind /dev/null {root}/dev/null
-        for d in model/saved .reconciler dev/message; do mount --bind {tmp_path}/rw/$d {root}/$d; done
+        for d in model/saved .reconciler dev/message; do
+            mount --bind {tmp_path}/rw/$d {root}/$d
+        done
         mount -t proc proc {root}/proc
-        exec chroot --userspec={user}:{user} {root} /.reconciler/busybox sh /.reconciler/wrapper.sh touch /model/saved/w
+        exec chroot --userspec={user}:{user} {root} \
+            /.reconciler/busybox sh /.reconciler/wrapper.sh touch /model/saved/w
     """
     shutil.copytree(root, tmp_path / "rw", symlinks=True)
     (tmp_path / "rw/model/saved").chmod(0o777)
@@ -67,5 +70,7 @@ def test_shellcheck_has_nothing_to_say() -> None:
             pytest.fail("CI has to have shellcheck")
         pytest.skip("shellcheck is not installed")
     scripts = [SOURCE / "wrapper.sh", SOURCE / "staged.sh"]
-    done = subprocess.run([program, "-s", "sh", *scripts], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program, "-s", "sh", *scripts], capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""

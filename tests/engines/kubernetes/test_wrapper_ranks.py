@@ -18,7 +18,7 @@ def rank(pod: MakeContainer, number: int, run: str = "uid-1", *, staged: bool = 
 
 
 @pytest.mark.parametrize("staged", [False, True])
-def test_the_marker_waits_for_every_rank(pod: MakeContainer, staged: bool) -> None:  # noqa: FBT001
+def test_the_marker_waits_for_every_rank(pod: MakeContainer, staged: bool) -> None:
     first, second = rank(pod, 0, staged=staged), rank(pod, 1, staged=staged)
     gate = fifo(second.place / "gate")
     ran = fifo(first.place / "ran")

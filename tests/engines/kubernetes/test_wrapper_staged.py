@@ -138,7 +138,9 @@ def test_a_folder_with_a_file_still_being_written_has_not_settled(pod: MakeConta
 def test_sigterm_copies_everything_out(pod: MakeContainer) -> None:
     container = pod(staged=True)
     ready = fifo(container.place / "ready")
-    script = f"trap 'echo 2 >$MODEL_DIR/last; exit 0' TERM; echo 1 >$MODEL_DIR/x; echo >{ready}{WAIT}"
+    script = (
+        f"trap 'echo 2 >$MODEL_DIR/last; exit 0' TERM; echo 1 >$MODEL_DIR/x; echo >{ready}{WAIT}"
+    )
     with container.started([BUSYBOX, "sh", "-c", script]) as running:
         ready.read_bytes()
         running.signal(signal.SIGTERM)
@@ -218,7 +220,9 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
         done
         [ $ATTEMPT = 1 ] || cat kept >/dev/null || exit 9
         mkdir -p set; x=$(printf %09000d $ATTEMPT); [ -e kept ] || echo "$x $x end" >kept
-        while :; do for f in a b c; do x=$(printf %05000d%04000d $ATTEMPT $f); echo "$x $x end" >set/$f; done; done
+        while :; do for f in a b c; do
+            x=$(printf %05000d%04000d $ATTEMPT $f); echo "$x $x end" >set/$f
+        done; done
     """
     # The first is ended politely, so that there is something to lose.
     for attempt in range(1, 4):
@@ -228,7 +232,9 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
                 pass
             for _ in range(chance.randrange(100_000)):
                 running.process.poll()
-            number = signal.SIGTERM if attempt == 1 else chance.choice([signal.SIGTERM, signal.SIGKILL])
+            number = (
+                signal.SIGTERM if attempt == 1 else chance.choice([signal.SIGTERM, signal.SIGKILL])
+            )
             running.signal(number)
             ended = running.wait()
         # One that was killed before its command started has nothing to report.
