@@ -340,6 +340,7 @@ started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
 [ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
 run "$@"
 seconds=$(($(clock) - begun)) finished_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+ended_at=$(date +%s)
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
 close_log

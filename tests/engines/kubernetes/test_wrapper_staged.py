@@ -151,6 +151,14 @@ def test_sigterm_copies_everything_out(pod: MakeContainer) -> None:
     assert pod(staged=True).sh("cat $MODEL_DIR/x $MODEL_DIR/last").output == b"1\n2\n"
 
 
+def test_what_a_killed_command_may_have_been_writing_is_not_taken_for_whole(
+    pod: MakeContainer,
+) -> None:
+    assert pod(staged=True).sh("echo old >$MODEL_DIR/ckpt; exit 1").code == 1
+    assert pod(staged=True).sh("echo ha >$MODEL_DIR/ckpt; kill -9 $$").code == 137
+    assert pod(staged=True).sh("cat $MODEL_DIR/ckpt").output == b"old\n"
+
+
 def test_a_listed_file_is_not_overwritten_before_the_next_list(pod: MakeContainer) -> None:
     first = pod(staged=True)
     assert first.sh("echo old >$MODEL_DIR/ckpt; exit 1").code == 1
@@ -229,6 +237,10 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
         container = pod(staged=True, env=OFTEN)
         with container.started([BUSYBOX, "sh", "-c", script]) as running:
             while not (container.stage / "set/c").exists() and running.process.poll() is None:  # type: ignore[operator]
+                pass
+            assert container.stage
+            kept = container.stage / "kept"
+            while running.process.poll() is None and time.time() < kept.stat().st_ctime + 3:
                 pass
             for _ in range(chance.randrange(100_000)):
                 running.process.poll()
