@@ -94,7 +94,7 @@ def test_an_attempt_finds_what_an_earlier_one_left_and_counts_on(pod: MakeContai
 def test_attempts_count_from_the_highest_log(pod: MakeContainer) -> None:
     container = pod()
     names = ["attempt-9.log", "attempt-010.log", "attempt-x.log", "attempt-11.log.gz",
-             "attempt-.log",              "attempt-12.rank-1.log", "attempt-99999999999.log"]  # fmt: skip
+             "attempt-.log", "attempt-12.rank-1.log", "attempt-99999999999.log"]  # fmt: skip
     write_tree(container.bucket, {f"logs/{name}": b"" for name in names})
     assert container.sh("echo $ATTEMPT").termination.attempt == 11
 
