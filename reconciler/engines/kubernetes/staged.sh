@@ -74,13 +74,13 @@ start_copying() {
     mkfifo "$work/order"
     exec 8<>"$work/order"
     while
-        order=''
-        read -r -t "${RECONCILER_SYNC:-600}" order <&8 || :
-        [ "$order" != stop ]
+        read -r -t "${RECONCILER_SYNC:-600}" _ <&8 || :
+        [ ! -e "$work/stop" ] # a read that times out may have eaten a part of the word
     do copy_out calm || say "not all could be copied to the bucket; the next copy tries again"; done &
     copier=$!
 }
 stop_copying() { # a copy under way is finished: it is needed anyhow
+    : >"$work/stop"
     echo stop >&8
     reap "$copier"
     exec 8>&-

@@ -79,7 +79,8 @@ stop() { # the container is to end: the command first, then what it left is save
     running)
         [ -z "$stopped" ] || return 0
         stopped=1
-        { kill -TERM -"$pid" || kill -TERM "$pid"; } 2>/dev/null
+        tries=0 # it may have been forked this moment and have no session yet
+        until kill -TERM -"$pid" 2>/dev/null || [ $((tries += 1)) -gt 200 ]; do usleep 5000; done
         # Of the pod's grace this much is the command's; the rest is for copying what it wrote.
         [ -z "${RECONCILER_GRACE:-}" ] || { sleep "$RECONCILER_GRACE" && kill -KILL -"$pid"; } \
             >/dev/null 2>&1 9>&- &
@@ -340,6 +341,7 @@ started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
 [ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
 run "$@"
 seconds=$(($(clock) - begun)) finished_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+# shellcheck disable=SC2034  # for staged.sh
 ended_at=$(date +%s)
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
