@@ -74,13 +74,13 @@ start_copying() {
     mkfifo "$work/order"
     exec 8<>"$work/order"
     while
-        order=''
-        read -r -t "${RECONCILER_SYNC:-600}" order <&8 || :
-        [ "$order" != stop ]
+        read -r -t "${RECONCILER_SYNC:-600}" _ <&8 || :
+        [ ! -e "$work/stop" ] # a read that times out may have eaten a part of the word
     do copy_out calm || say "not all could be copied to the bucket; the next copy tries again"; done &
     copier=$!
 }
 stop_copying() { # a copy under way is finished: it is needed anyhow
+    : >"$work/stop"
     echo stop >&8
     reap "$copier"
     exec 8>&-
@@ -93,7 +93,14 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
     # overwritten: changed files go aside, and the list that points to them is what makes them count.
     started=$(date +%s)
     stamps >"$work/now" || return
-    if [ "$1" = calm ]; then calm || return; else cp "$work/now" "$work/ready"; fi
+    if [ "$1" = calm ]; then calm || return
+    else
+        # A command that was killed was perhaps killed while it wrote: the last second is left out.
+        before=9999999999
+        [ "$code" -le 128 ] || before=$((ended_at - 1))
+        awk -v before=$before '{ split($0, time, "[./]") }
+            time[2] < before && time[3] < before' "$work/now" >"$work/ready"
+    fi
     seq=$(($(cat "$work/seq") + 1))
     echo $seq >"$work/seq"
     aside=.reconciler-copy-$attempt-$seq

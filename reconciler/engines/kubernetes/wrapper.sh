@@ -45,7 +45,7 @@ ranks=$artifact/.reconciler-ranks-${RECONCILER_RUN:-none}
 termination=${RECONCILER_TERMINATION:-/dev/termination-log}
 infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
-phase=before pid='' interrupted='' stopped='' streaming='' log=''
+phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
 attempt=0 code='' seconds='' spent=0 total=0 metrics=''
 
 say() { # a line of our own, to the container's log and the attempt's
@@ -72,14 +72,15 @@ record_spent() { # what an attempt cost that did not complete; one that was kill
         hundredths "$spent" >"$artifact/.reconciler-spent-$attempt"
 }
 stop() { # the container is to end: the command first, then what it left is saved
-    interrupted=1
+    interrupted=1 told=1
     case $phase in
     before) leave "$terminated" infrastructure "ended before the command started" ;;
     waiting) leave "$terminated" infrastructure "ended while waiting for the other ranks" ;;
     running)
         [ -z "$stopped" ] || return 0
         stopped=1
-        { kill -TERM -"$pid" || kill -TERM "$pid"; } 2>/dev/null
+        tries=0 # it may have been forked this moment and have no session yet
+        until kill -TERM -"$pid" 2>/dev/null || [ $((tries += 1)) -gt 200 ]; do usleep 5000; done
         # Of the pod's grace this much is the command's; the rest is for copying what it wrote.
         [ -z "${RECONCILER_GRACE:-}" ] || { sleep "$RECONCILER_GRACE" && kill -KILL -"$pid"; } \
             >/dev/null 2>&1 9>&- &
@@ -340,6 +341,8 @@ started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
 [ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
 run "$@"
 seconds=$(($(clock) - begun)) finished_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+# shellcheck disable=SC2034  # for staged.sh
+ended_at=$(date +%s)
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
 close_log
@@ -352,6 +355,7 @@ if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
 fi
 [ "$nodes" = 1 ] || [ -z "$stage" ] || save || fail "the command's files cannot be copied"
 phase=waiting other=1
+[ "$nodes" = 1 ] || [ -z "$told" ] || stop # it came when there was nothing to stop
 while [ "$other" -lt "$nodes" ]; do
     await "$ranks-$other"
     other=$((other + 1))

@@ -93,8 +93,8 @@ def test_an_attempt_finds_what_an_earlier_one_left_and_counts_on(pod: MakeContai
 
 def test_attempts_count_from_the_highest_log(pod: MakeContainer) -> None:
     container = pod()
-    names = ["attempt-9.log", "attempt-010.log", "attempt-x.log", "attempt-11.log.gz", "attempt-.log",
-             "attempt-12.rank-1.log", "attempt-99999999999.log"]  # fmt: skip
+    names = ["attempt-9.log", "attempt-010.log", "attempt-x.log", "attempt-11.log.gz",
+             "attempt-.log", "attempt-12.rank-1.log", "attempt-99999999999.log"]  # fmt: skip
     write_tree(container.bucket, {f"logs/{name}": b"" for name in names})
     assert container.sh("echo $ATTEMPT").termination.attempt == 11
 
@@ -142,7 +142,9 @@ def test_much_output_arrives_whole(pod: MakeContainer) -> None:
     assert len(ended.output) == len(log(container, 1)) == 20_000_000
 
 
-@pytest.mark.parametrize(("script", "code"), [("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)])
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)]
+)
 def test_the_exit_code_is_the_commands(pod: MakeContainer, script: str, code: int) -> None:
     ended = pod().sh(f"echo no such layer; {script}")
     said = ended.termination
@@ -214,7 +216,8 @@ def test_sigterm_reaches_the_whole_group_and_what_it_leaves_is_kept(pod: MakeCon
     container = pod()
     ready = fifo(container.place / "ready")
     script = f"""
-        {BUSYBOX} sh -c 'trap "echo child >>$MODEL_DIR/ends; exit" TERM; echo >{ready}; while :; do usleep 9999; done' &
+        {BUSYBOX} sh -c 'trap "echo child >>$MODEL_DIR/ends; exit" TERM; echo >{ready}
+            while :; do usleep 9999; done' &
         trap 'wait; echo saved >>$MODEL_DIR/ends; exit 0' TERM
         while :; do usleep 9999; done
     """
@@ -253,7 +256,10 @@ def test_a_command_deaf_to_sigterm_is_killed_after_its_grace(pod: MakeContainer)
 
 def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
     container = pod()
-    script = f'{BUSYBOX} setsid {BUSYBOX} sh -c "while :; do date >>$MODEL_DIR/late; done" & echo >$MODEL_DIR/w'
+    script = f"""
+        {BUSYBOX} setsid {BUSYBOX} sh -c 'while :; do date >>$MODEL_DIR/late; done' &
+        echo >$MODEL_DIR/w
+    """
     ended = container.sh(script)
     assert ended.code == 0
     assert read_marker(container.bucket, KEY) is not None
@@ -262,7 +268,9 @@ def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
 def test_a_killed_container_reports_its_attempt(pod: MakeContainer) -> None:
     container = pod()
     ready = fifo(container.place / "ready")
-    with container.started([BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]) as running:
+    with container.started(
+        [BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]
+    ) as running:
         ready.read_bytes()
         running.signal(signal.SIGKILL)
         ended = running.wait()
@@ -346,13 +354,19 @@ def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContai
 
 
 def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeContainer) -> None:
-    container = pod(env={"TOKEN": "hunter2-and-more", "PART": "hunter2", "PIN": "1"}, secrets=["PART", "TOKEN", "PIN"])
-    ended = container.sh(r'''printf '\033[31mError 1:\a %s %s \377' "$TOKEN" "$PART"; yes é | head -c 9000 | tr -d "\n"; exit 1''')
+    container = pod(
+        env={"TOKEN": "hunter2-and-more", "PART": "hunter2", "PIN": "1"},
+        secrets=["PART", "TOKEN", "PIN"],
+    )
+    ended = container.sh(
+        r"""printf '\033[31mError 1:\a %s %s \377' "$TOKEN" "$PART"
+        yes é | head -c 9000 | tr -d "\n"; exit 1"""
+    )
     assert len(ended.message.encode()) <= LIMIT
     assert "hunter2" not in ended.message
     assert ended.termination.last.isprintable()
     short = pod(env=container.env, secrets=["PART", "TOKEN", "PIN"]).sh(
-        r'''printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1'''
+        r"""printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1"""
     )
     assert short.termination.last == "Error 1: *** *** \ufffd"
 

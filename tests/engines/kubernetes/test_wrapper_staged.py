@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -14,25 +15,32 @@ from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo, log
 
+#: Copies follow one another at once.
+OFTEN = {"RECONCILER_SYNC": "0.01"}
 WAIT = "; while :; do usleep 9999; done"
-
-
-def copy_now(container: Container) -> None:
-    """Ask for a copy before its time, and wait until the wrapper has taken the request."""
-    with (container.home / "work/order").open("w") as order:
-        order.write("now\n")
 
 
 def lists(container: Container) -> list[Path]:
     return sorted(container.bucket.glob(".reconciler-list-*"))
 
 
-def until_listed(container: Container, *, ask: bool = True) -> None:
-    """Have copies made until one has ended in a new list."""
+def copy_now(container: Container) -> None:
+    """Have one copy made, once nothing has changed in the last seconds, and wait for its list."""
+    assert container.stage
+    paths = [container.stage, *container.stage.rglob("*")]
+    while time.time() < max(p.stat().st_ctime for p in paths if "logs" not in p.parts) + 2:
+        assert container.home.exists()
+    before = lists(container)
+    (container.home / "work/order").write_text("now\n")
+    while lists(container) in (before, []):
+        assert container.home.exists()
+
+
+def until_listed(container: Container) -> None:
+    """Wait until a copy has ended in a new list."""
     before = lists(container)
     while lists(container) in (before, []):
-        if ask:
-            copy_now(container)
+        assert container.home.exists()
 
 
 def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None:
@@ -89,7 +97,7 @@ def test_what_was_changed_in_the_bucket_is_not_restored(pod: MakeContainer) -> N
 
 
 def test_what_has_settled_is_copied_while_the_command_runs(pod: MakeContainer) -> None:
-    container = pod(staged=True)
+    container = pod(staged=True, env=OFTEN)
     ready = fifo(container.place / "ready")
     script = f"echo 1 >$MODEL_DIR/ckpt; echo >{ready}{WAIT}"
     with container.started([BUSYBOX, "sh", "-c", script]) as running:
@@ -103,7 +111,7 @@ def test_what_has_settled_is_copied_while_the_command_runs(pod: MakeContainer) -
 def test_a_copy_comes_every_interval_by_itself(pod: MakeContainer) -> None:
     container = pod(staged=True, sync=1)
     with container.started([BUSYBOX, "sh", "-c", f"echo 1 >$MODEL_DIR/ckpt{WAIT}"]):
-        until_listed(container, ask=False)
+        until_listed(container)
     assert (container.bucket / "ckpt").read_text() == "1\n"
 
 
@@ -118,11 +126,11 @@ def test_a_folder_with_a_file_still_being_written_has_not_settled(pod: MakeConta
     """
     with container.started([BUSYBOX, "sh", "-c", script]) as running:
         ready.read_bytes()
-        until_listed(container)
+        copy_now(container)
         assert [name for name, _ in list_files(container.bucket)] == ["alone"]
         gate.write_text("")
         ready.read_bytes()
-        until_listed(container)
+        copy_now(container)
         running.signal(signal.SIGKILL)
     assert pod(staged=True).sh("ls $MODEL_DIR/ckpt").output == b"shard-1\nshard-2\n"
 
@@ -141,6 +149,14 @@ def test_sigterm_copies_everything_out(pod: MakeContainer) -> None:
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
     assert read_marker(container.bucket, KEY) is None
     assert pod(staged=True).sh("cat $MODEL_DIR/x $MODEL_DIR/last").output == b"1\n2\n"
+
+
+def test_what_a_killed_command_may_have_been_writing_is_not_taken_for_whole(
+    pod: MakeContainer,
+) -> None:
+    assert pod(staged=True).sh("echo old >$MODEL_DIR/ckpt; exit 1").code == 1
+    assert pod(staged=True).sh("echo ha >$MODEL_DIR/ckpt; kill -9 $$").code == 137
+    assert pod(staged=True).sh("cat $MODEL_DIR/ckpt").output == b"old\n"
 
 
 def test_a_listed_file_is_not_overwritten_before_the_next_list(pod: MakeContainer) -> None:
@@ -200,7 +216,7 @@ def test_thousands_of_files_are_copied_folder_by_folder(pod: MakeContainer) -> N
     assert read_marker(container.bucket, KEY) is not None
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, seed: int) -> None:
     """Files of one length, rewritten in place all the time, copied all the time."""
     chance = random.Random(seed)
@@ -212,19 +228,29 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
         done
         [ $ATTEMPT = 1 ] || cat kept >/dev/null || exit 9
         mkdir -p set; x=$(printf %09000d $ATTEMPT); [ -e kept ] || echo "$x $x end" >kept
-        while :; do for f in a b c; do x=$(printf %05000d%04000d $ATTEMPT $f); echo "$x $x end" >set/$f; done; done
+        while :; do for f in a b c; do
+            x=$(printf %05000d%04000d $ATTEMPT $f); echo "$x $x end" >set/$f
+        done; done
     """
     # The first is ended politely, so that there is something to lose.
     for attempt in range(1, 4):
-        container = pod(staged=True, env={"RECONCILER_SYNC": "0"})
+        container = pod(staged=True, env=OFTEN)
         with container.started([BUSYBOX, "sh", "-c", script]) as running:
             while not (container.stage / "set/c").exists() and running.process.poll() is None:  # type: ignore[operator]
                 pass
+            assert container.stage
+            kept = container.stage / "kept"
+            while running.process.poll() is None and time.time() < kept.stat().st_ctime + 3:
+                pass
             for _ in range(chance.randrange(100_000)):
                 running.process.poll()
-            number = signal.SIGTERM if attempt == 1 else chance.choice([signal.SIGTERM, signal.SIGKILL])
+            number = (
+                signal.SIGTERM if attempt == 1 else chance.choice([signal.SIGTERM, signal.SIGKILL])
+            )
             running.signal(number)
             ended = running.wait()
-        assert ended.termination.attempt == attempt, ended
+        # One that was killed before its command started has nothing to report.
+        assert not ended.message or ended.termination.exit_code != 9, ended
         assert b"torn" not in ended.output
-        assert (ended.termination.exit_code or 0) != 9
+    checked = pod(staged=True).sh(script.partition("mkdir -p set")[0])
+    assert checked.code == 0, checked

@@ -1,0 +1,109 @@
+"""The barrier: nothing counts as written before rclone says that it is."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
+from reconciler.run import FailureClass
+from tests.engines.kubernetes.conftest import MakeContainer
+
+Answer = dict[str, object]
+QUIET: Answer = {
+    "erroredFiles": 0, "outOfSpace": False, "uploadsInProgress": 0, "uploadsQueued": 0,
+}  # fmt: skip
+
+
+class Rclone:
+    """An rclone's remote control, with the answers that a test wants."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[int], Answer | None] = lambda _: QUIET
+        self.asked = 0
+        control = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                assert self.path == "/vfs/stats"
+                control.asked += 1
+                answer = control.answer(control.asked)
+                body = json.dumps({"diskCache": answer, "inUse": 1}, indent="\t").encode()
+                self.send_response(200 if answer is not None else 500)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def rclone() -> Iterator[Rclone]:
+    control = Rclone()
+    thread = threading.Thread(target=control.server.serve_forever)
+    thread.start()
+    yield control
+    control.server.shutdown()
+    thread.join()
+    control.server.server_close()
+
+
+def test_the_marker_is_written_only_once_nothing_is_queued(
+    pod: MakeContainer, rclone: Rclone
+) -> None:
+    container = pod(staged=True, rclone=rclone.address)
+    early: list[bool] = []
+
+    def answer(number: int) -> Answer:
+        if number < 12:
+            early.append((container.bucket / "completed.json").exists())
+        # Quiet for one look, as between close() and the queue, then busy.
+        return {**QUIET, "uploadsQueued": 0 if number % 4 == 1 or number > 12 else 2}
+
+    rclone.answer = answer
+    assert container.sh("echo 1 >$MODEL_DIR/w").code == 0
+    assert rclone.asked > 12
+    assert not any(early)
+    assert (container.bucket / "completed.json").exists()
+
+
+@pytest.mark.parametrize("broken", [{"erroredFiles": 1}, {"outOfSpace": True}])
+def test_an_upload_that_failed_makes_no_marker(
+    pod: MakeContainer, rclone: Rclone, broken: Answer
+) -> None:
+    container = pod(staged=True, rclone=rclone.address)
+    rclone.answer = lambda _: {**QUIET, **broken}
+    ended = container.sh("echo 1 >$MODEL_DIR/w")
+    assert (ended.code, ended.termination.failure) == (
+        INFRASTRUCTURE_EXIT, FailureClass.INFRASTRUCTURE,
+    )  # fmt: skip
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_an_upload_that_never_ends_makes_no_marker(pod: MakeContainer, rclone: Rclone) -> None:
+    container = pod(staged=True, rclone=rclone.address, env={"RECONCILER_BARRIER": "0"})
+    rclone.answer = lambda _: {**QUIET, "uploadsInProgress": 1}
+    assert container.sh("echo 1 >$MODEL_DIR/w").code == INFRASTRUCTURE_EXIT
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_a_sidecar_that_is_gone_makes_no_marker(pod: MakeContainer) -> None:
+    container = pod(staged=True, rclone="127.0.0.1:1")
+    ended = container.sh("echo 1 >$MODEL_DIR/w")
+    assert ended.code == INFRASTRUCTURE_EXIT
+    assert "rclone does not answer" in ended.output.decode()
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_a_mount_without_a_write_cache_cannot_be_asked(pod: MakeContainer, rclone: Rclone) -> None:
+    container = pod(staged=True, rclone=rclone.address)
+    rclone.answer = lambda _: {}
+    assert container.sh("echo 1 >$MODEL_DIR/w").code == INFRASTRUCTURE_EXIT
