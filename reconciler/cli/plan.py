@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.plan_text import markdown, text
+from reconciler.cli.plan_text import text
 from reconciler.cli.state import DEFAULT_BRANCH, read_state
+from reconciler.cli.workflow import annotating
 from reconciler.config import Setup
 from reconciler.daemon.planning import (
     Requests,
@@ -25,9 +26,9 @@ from reconciler.daemon.reading import Head, Reader
 from reconciler.daemon.remotes import source_reader
 from reconciler.git.mirror import LocalRepository
 from reconciler.planner.desire import Memo
-from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.review import Review, review
+from reconciler.review.markdown import markdown
 from reconciler.run import Capacity
 from reconciler.types import GitSource, Kind, ResolvedSource
 
@@ -44,25 +45,37 @@ from reconciler.types import GitSource, Kind, ResolvedSource
     help="A clone of the manifest repository.",
 )
 @format_option("text", "markdown", "json")
+@click.option("--all", "everything", is_flag=True, help="List what is not this change's doing too.")
 @config_option
-def plan(base: str, head: str, folder: Path, style: str, config_file: Path) -> None:
+def plan(
+    base: str, head: str, folder: Path, style: str, everything: bool, config_file: Path
+) -> None:
     """Show what a sync of HEAD would do to the state that the status branch records.
 
-    Nothing is run and no cluster is needed. BASE only explains the reasons.
-    Exits with 2 if anything would change, and with 1 on errors in the manifests.
+    Nothing is run and no cluster is needed. What a sync of BASE would do as well is not the
+    change's doing, and only counted. Exits with 2 if anything would change, and with 1 on errors
+    in the manifests. In a workflow of GitHub Actions, errors are printed as annotations too.
     """
     setup = load_if_there(config_file)
     planning = _Planning(setup, LocalRepository.open(folder))
     found = planning.review(base, head)
     if style == "json":
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    elif style == "markdown":
+        click.echo(markdown(found))
     else:
-        click.echo((text if style == "text" else markdown)(found))
+        with annotating(found.errors, root=folder):
+            click.echo(text(found, everything=everything))
     sys.exit(1 if found.errors else 2 if found.changes else 0)
 
 
 #: Without a configuration nobody knows where artifacts go; no plan depends on it.
 _NOWHERE = dict.fromkeys(Kind, "file:///")
+
+
+def clock() -> datetime:
+    """Now: how long a run that would be cancelled has been running."""
+    return datetime.now(UTC)
 
 
 class _Planning:
@@ -90,19 +103,12 @@ class _Planning:
         """What a sync of ``head`` would do. Raises GitError for a revision that is not there."""
         old = self._reader.read(self._repository.resolve(base))
         new = self._reader.read(self._repository.resolve(head))
-        before = self._plan(old).situation.desired
-        plan = self._plan(new)
-        after = plan.situation.desired
-        reasons = {ref: explain(ref, base=before, head=after) for ref in after}
-        return review(
-            plan,
-            base=old.commit,
-            head=new.commit,
-            errors=new.collection.problems,
-            reasons=reasons,
-        )
+        now = clock()
+        before = self._plan(old, now)
+        plan = self._plan(new, now)
+        return review(plan, before=before, errors=new.collection.problems)
 
-    def _plan(self, head: Head) -> Plan:
+    def _plan(self, head: Head, now: datetime) -> Plan:
         state = self._state
         objects = effective(head, self._reader, state.records)
         requests = source_requests(objects.manifests, repository_url=self._url, allow=self._allow)
@@ -116,7 +122,7 @@ class _Planning:
             runs=state.runs(),
             capacity=Capacity(containers=True),
             settings=self._settings,
-            now=datetime.now(UTC),
+            now=now,
             memo=self._memo,
         )
 
