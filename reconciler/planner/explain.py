@@ -245,9 +245,20 @@ def _written(manifest: Manifest, path: Path, meant: Mapping[Path, JSON]) -> str:
         if not isinstance(value, dict) or part not in value:
             if path not in meant or meant[path] in ("", [], {}):
                 return "(none)"
-            return f"{_text(meant[path])} (default)"
+            default = meant[path]
+            timed = path[-1] == "timeout" and isinstance(default, float)
+            return f"{_duration(default) if timed else _text(default)} (default)"
         value = value[part]
     return _text(value)
+
+
+def _duration(value: JSON) -> str:
+    """Seconds, as a manifest would say them."""
+    assert isinstance(value, float)
+    for unit, size in (("h", 3600), ("m", 60)):
+        if value % size == 0:
+            return f"{value / size:.0f}{unit}"
+    return f"{value:g}s"
 
 
 def _text(value: JSON) -> str:
