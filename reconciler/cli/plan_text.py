@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import click
 
 from reconciler.cli.errors import error_line
+from reconciler.planner.actions import Action
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.review import Action, ObjectReview, Review
+from reconciler.planner.review import ObjectReview, Review
 from reconciler.review.escape import printable
 from reconciler.review.words import (
     counted,
@@ -35,7 +36,7 @@ _LEGEND = {
 def text(review: Review, *, everything: bool = False) -> str:
     """What the change does, object by object; with ``everything``, what it leaves alone as well."""
     objects = [_object(found, review) for found in review.objects if not found.refused]
-    blocks = [_errors(review), *objects, *_holds(review)]
+    blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
     if everything:
         blocks.append(_others(review))
     blocks.append(_end(review, everything=everything))
@@ -97,6 +98,12 @@ def _holds(review: Review) -> Iterator[str]:
             "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
             f"    {hold.id}"
         )
+
+
+def _released(review: Review) -> Iterator[str]:
+    for hold in review.released:
+        styled = click.style("Released", bold=True)
+        yield f"{styled} by the line {hold.id} in .reconciler/release: {printable(hold.reason)}."
 
 
 def _others(review: Review) -> str:

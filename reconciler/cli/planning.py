@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import click
+
 from reconciler.cli.state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.daemon.planning import (
@@ -47,6 +49,12 @@ class Planning:
         )
         branch = setup.status_branch if setup else DEFAULT_BRANCH
         self.state = read_state(repository, branch)
+        if repository.status_branch(branch) is None:
+            click.echo(
+                f"Note: this clone has no branch {branch}, so nothing counts as made yet; "
+                "fetch it if there is one.",
+                err=True,
+            )
         self._settings = setup.settings if setup else Settings(buckets=_NOWHERE)
         self._url = (
             setup.repository_url if setup else repository.remote_url() or repository.path.as_uri()

@@ -80,13 +80,15 @@ class Why:
     """How an object differs between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
-    with which it began; ``root`` is what is different about that one.
+    with which it began; ``root`` is what is different about that one. Of a long chain those before
+    the last are ``skipped``: a chain of bases can be as long as the repository.
     """
 
     new: bool = False
     fields: tuple[FieldChange, ...] = ()
     source: SourceMove | None = None
     chain: tuple[ObjectRef, ...] = ()
+    skipped: int = 0
     root: str = ""
     place: Location | None = None
 
@@ -109,13 +111,9 @@ class Why:
         first, *rest = self.chain
         if gone and not rest:
             return f"because {first} is gone"
-        if len(rest) >= _SHOWN_CHAIN:
-            rest = [*rest[: _SHOWN_CHAIN - 2], rest[-1]]
-            names = [str(ref) for ref in rest[:-1]]
-            names.append(f"… ({len(self.chain) - _SHOWN_CHAIN} between)")
-            names.append(str(rest[-1]))
-        else:
-            names = [str(ref) for ref in rest]
+        names = [str(ref) for ref in rest]
+        if self.skipped:
+            names.insert(-1, f"… ({self.skipped} between)")
         via = "".join(f", due to {name}" for name in names)
         root = ", which is gone" if gone else f" ({self.root})" if self.root else ""
         return f"because {first} changes{via}{root}"
@@ -150,10 +148,12 @@ def _why(
     if before.manifest.digest != item.manifest.digest:
         fields = tuple(changed_fields(before.manifest, item.manifest))
     source = _source_move(before, item)
-    chain, root = _chain(item, base, head, found)
+    chain, root, skipped = _chain(item, base, head, found)
     place = item.manifest.locate(fields[0].path) if fields else item.manifest.locate(())
     if fields or source or chain:
-        return Why(fields=fields, source=source, chain=chain, root=root, place=place)
+        return Why(
+            fields=fields, source=source, chain=chain, root=root, skipped=skipped, place=place
+        )
     return None
 
 
@@ -170,23 +170,26 @@ def _chain(
     base: Mapping[ObjectRef, Desired],
     head: Mapping[ObjectRef, Desired],
     found: Mapping[ObjectRef, Why],
-) -> tuple[tuple[ObjectRef, ...], str]:
+) -> tuple[tuple[ObjectRef, ...], str, int]:
     """The way from what this object is made from to what the change began with."""
     for ref, reference, _ in references(item.manifest):
         was, now = base.get(ref), head.get(ref)
         if reference.key is not None or was is None:
             continue
         if now is None:
-            return (ref,), GONE
+            return (ref,), GONE, 0
         if was.key == now.key:
             continue
         why = found.get(ref)
         if why is None:
-            return (ref,), now.blocked or ""
+            return (ref,), now.blocked or "", 0
         if why.own or not why.chain:
-            return (ref,), why.own
-        return (ref, *why.chain), why.root
-    return (), ""
+            return (ref,), why.own, 0
+        chain, skipped = (ref, *why.chain), why.skipped
+        if len(chain) > _SHOWN_CHAIN:
+            chain, skipped = (*chain[: _SHOWN_CHAIN - 1], chain[-1]), skipped + 1
+        return chain, why.root, skipped
+    return (), "", 0
 
 
 def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:

@@ -36,6 +36,7 @@ def markdown(review: Review) -> str:
     """The comment: summary, holds and errors in the open; objects and the graph in folds."""
     parts = [f"### Plan\n\n{summary(review)}"]
     parts += [_hold(hold) for hold in review.holds]
+    parts += [_released(hold) for hold in review.released]
     if review.errors:
         errors = list(errors_told(review).items())
         parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
@@ -93,6 +94,11 @@ def _hold(hold: Hold) -> str:
         "> To release it, add this line to `.reconciler/release`; this pull request may do so:\n"
         f">\n> {code(hold.id)}"
     )
+
+
+def _released(hold: Hold) -> str:
+    line = f"the line {code(hold.id)} in `.reconciler/release`"
+    return f"> :warning: **Released** by {line}: {prose(hold.reason)}."
 
 
 def _object(found: ObjectReview, review: Review) -> str:

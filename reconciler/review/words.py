@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from reconciler.planner.actions import Action
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.review import Action, Review
+from reconciler.planner.review import Review
 from reconciler.run import RunPhase
 from reconciler.types import ObjectRef, Problem, TaskKind
 

@@ -182,6 +182,7 @@ def test_a_plan_without_a_status_branch_makes_everything(
         "--format", "json",
     )  # fmt: skip
     assert said.code == 2
+    assert "this clone has no branch reconciler/status/local, so nothing counts as made" in said.err
     document = json.loads(said.out)
     assert {a["action"] for a in document["actions"]} == {"create"}
     assert document["summary"]["create"] == 5

@@ -5,6 +5,7 @@ After a change of the wording, ``GOLDEN=write`` writes them anew; then read what
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -54,6 +55,19 @@ def running_and_how(example: Example) -> None:
     (example.root / "models" / "next.yaml").write_text(new)
 
 
+def above_the_guard(example: Example) -> None:
+    the_base(example)
+    config = {"repository": {"url": str(example.root)}, "guard": {"tasks": 2}}
+    (example.root.parent / "reconciler.yaml").write_text(json.dumps(config))
+
+
+def released(example: Example) -> None:
+    above_the_guard(example)
+    line = "48d2e33558ab  # a larger base, as agreed\n"
+    (example.root / ".reconciler").mkdir()
+    (example.root / ".reconciler" / "release").write_text(line)
+
+
 CHANGES: Mapping[str, Callable[[Example], None]] = {
     "param": one_param,
     "base": the_base,
@@ -62,6 +76,8 @@ CHANGES: Mapping[str, Callable[[Example], None]] = {
     "source": the_source,
     "revert": revert,
     "running": running_and_how,
+    "held": above_the_guard,
+    "released": released,
 }
 
 
@@ -87,6 +103,7 @@ def test_a_plan_reads_as_it_is_kept(
     example.commit("Change")
     now = example.now + timedelta(hours=2)
     monkeypatch.setattr("reconciler.cli.planning.clock", lambda: now)
+    # It is called beside the repository, where one of the changes puts a configuration.
     said = cli(
         "plan", "--base", "HEAD~1", "--head", "HEAD", "--repo", str(example.root), "--format", style
     )

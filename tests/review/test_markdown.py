@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from reconciler.planner.actions import Action
 from reconciler.planner.explain import Effect, FieldChange, SourceMove, Why
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
-from reconciler.planner.review import Action, ObjectReview, Review
+from reconciler.planner.review import ObjectReview, Review
 from reconciler.review.markdown import markdown
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
 
