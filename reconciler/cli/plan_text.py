@@ -62,7 +62,7 @@ def _object(found: ObjectReview, review: Review) -> str:
         place = found.place
         where = f"{place.file}:{place.line}" if place.line else place.file
         where = "  " + click.style(printable(where), dim=True)
-    lines = [click.style(str(found.ref), bold=True) + where]
+    lines = [click.style(printable(str(found.ref)), bold=True) + where]
     lines += [f"    {printable(line)}" for line in _why(found)]
     lines += [_action(action, review) for action in found.actions]
     if found.free:
@@ -94,7 +94,7 @@ def _action(action: Action, review: Review) -> str:
 def _holds(review: Review) -> Iterator[str]:
     for hold in review.holds:
         yield (
-            f"{click.style('! Held', fg='magenta', bold=True)}: {hold.reason}.\n"
+            f"{click.style('! Held', fg='magenta', bold=True)}: {printable(hold.reason)}.\n"
             "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
             f"    {hold.id}"
         )
@@ -111,7 +111,7 @@ def _others(review: Review) -> str:
     if not shown:
         return ""
     lines = [click.style("With or without this change:", bold=True)]
-    lines += [f"{_action(action, review)}  [{action.ref}]" for action in shown]
+    lines += [f"{_action(action, review)}  [{printable(str(action.ref))}]" for action in shown]
     return "\n".join(lines)
 
 
