@@ -23,10 +23,15 @@ COMMANDS = {
     "init": "Make a new manifest repository to start from.",
     "run": "Run the daemon.",
     "status": "Show what came of the manifests, from the status branch.",
+    "why": "Say what an object's tasks wait for, or why they run again.",
+    "logs": "Print what a task's command printed.",
+    "retry": "Ask for one more run of what has failed: a patch, or a commit.",
+    "artifacts": "List what was made, where it is and what refers to it.",
     "plan": "Show what a change of the manifests would do.",
     "render": "Print the Kubernetes objects of an object's runs.",
     "validate": "Check manifests; say where they are wrong.",
     "schema": "Print the JSON Schema of manifests or configuration.",
+    "completion": "Print the completion of these commands for a shell.",
 }
 
 

@@ -28,6 +28,18 @@ def config_option(command: F) -> F:
     )(command)
 
 
+def repo_option(command: F) -> F:
+    """``--repo DIR``."""
+    return click.option(
+        "--repo",
+        "folder",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        default=".",
+        show_default=True,
+        help="A clone of the manifest repository.",
+    )(command)
+
+
 def format_option(*formats: str) -> Callable[[F], F]:
     """``--format``, of which the first is the default."""
     return click.option(

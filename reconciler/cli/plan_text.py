@@ -1,106 +1,132 @@
-"""A plan for people: text for a terminal, Markdown for a pull request."""
+"""A plan for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterator
 
 import click
 
+from reconciler.cli.errors import error_line
+from reconciler.planner.actions import Action
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.review import Action, Review
+from reconciler.planner.review import ObjectReview, Review
+from reconciler.review.escape import printable
+from reconciler.review.words import (
+    counted,
+    errors_told,
+    refusals,
+    rest,
+    summary,
+    symbol,
+    verb,
+)
 
-_SYMBOL = {
-    ActionKind.CREATE: ("+", "green"),
-    ActionKind.CANCEL: ("-", "red"),
-    ActionKind.DELETE: ("-", "red"),
-    ActionKind.KEEP: ("=", None),
-    ActionKind.WAIT: ("…", "yellow"),
-    ActionKind.HOLD: ("!", "yellow"),
-    ActionKind.REFUSE: ("!", "red"),
+_COLOUR = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "=": "cyan", "…": None}
+_LEGEND = {
+    "+": "runs for the first time",
+    "~": "runs again",
+    "-": "cancelled or removed",
+    "!": "held or refused",
+    "=": "nothing runs",
+    "…": "waits",
 }
-#: A comment on a forge may be no longer than this many characters, with some to spare.
-LONGEST_COMMENT = 60_000
 
 
-def text(review: Review) -> str:
-    """One line an action; what is already there is counted only."""
-    lines = [
-        f"{click.style(str(problem.location), bold=True)}: {click.style('error', fg='red')}: "
-        f"{problem.field + ': ' if problem.field else ''}{problem.message}"
-        for problem in review.errors
-    ]
-    shown = [a for a in review.actions if a.action is not ActionKind.KEEP]
-    if lines and shown:
-        lines.append("")
-    width = max((len(_title(action)) for action in shown), default=0)
-    for action in shown:
-        symbol, colour = _SYMBOL[action.action]
-        gpus = f" ({action.gpus} GPU)" if action.gpus else ""
-        head = click.style(f"{symbol} {action.action:<6} {_title(action):<{width}}", fg=colour)
-        lines.append(f"  {head}  {action.reason}{gpus}")
-    if shown:
-        lines.append("")
-    lines.append(_summary(review))
-    lines += [
-        f"Held: {hold.reason}.\n  To release it, add the line {hold.id} to .reconciler/release."
-        for hold in review.holds
-    ]
+def text(review: Review, *, everything: bool = False) -> str:
+    """What the change does, object by object; with ``everything``, what it leaves alone as well."""
+    objects = [_object(found, review) for found in review.objects if not found.refused]
+    blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
+    if everything:
+        blocks.append(_others(review))
+    blocks.append(_end(review, everything=everything))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _errors(review: Review) -> str:
+    lines = []
+    for problem, objects in errors_told(review).items():
+        of = f" ({counted(objects, 'object')})" if objects > 1 else ""
+        lines.append(error_line(problem) + of)
+    for told, refs in refusals(review):
+        told_refs = ", ".join(f"{ref.namespace}/{ref.name}" for ref in refs)
+        names = textwrap.wrap(told_refs, 92, break_on_hyphens=False)
+        sign = click.style("!", fg=_COLOUR["!"])
+        lines += ["", f"  {sign} {told}:", *(f"    {printable(line)}" for line in names)]
     return "\n".join(lines)
 
 
-def markdown(review: Review) -> str:
-    """A comment: the summary, errors and holds in the open, the actions in a fold."""
-    lines = [f"### Plan for `{review.head[:12]}`", "", _summary(review), ""]
-    lines += [
-        f"- :x: `{problem.location}` {_escape(problem.field)} {_escape(problem.message)}"
-        for problem in review.errors
-    ]
+def _object(found: ObjectReview, review: Review) -> str:
+    where = ""
+    if found.place is not None:
+        place = found.place
+        where = f"{place.file}:{place.line}" if place.line else place.file
+        where = "  " + click.style(printable(where), dim=True)
+    lines = [click.style(printable(str(found.ref)), bold=True) + where]
+    lines += [f"    {printable(line)}" for line in _why(found)]
+    lines += [_action(action, review) for action in found.actions]
+    if found.free:
+        lines.append(click.style(f"  = {printable(found.free)}", fg="cyan"))
+    return "\n".join(lines)
+
+
+def _why(found: ObjectReview) -> Iterator[str]:
+    why = found.why
+    if why is None:
+        return
+    if why.new:
+        yield "new"
+    yield from map(str, why.fields)
+    if why.source is not None:
+        yield str(why.source)
+    if why.because:
+        yield why.because
+
+
+def _action(action: Action, review: Review) -> str:
+    sign = symbol(action)
+    gpus = f" ({counted(action.gpus, 'GPU')})" if action.gpus and sign in "+~!" else ""
+    task = f"{action.task} " if action.task else ""
+    styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
+    return f"  {styled}{printable(verb(action, review.now))}{gpus}"
+
+
+def _holds(review: Review) -> Iterator[str]:
     for hold in review.holds:
-        lines.append(f"- :warning: Held: {_escape(hold.reason)}. To release it, add the line")
-        lines.append(f"  `{hold.id}` to `.reconciler/release`.")
-    shown = [a for a in review.actions if a.action is not ActionKind.KEEP]
-    if shown:
-        lines += ["", "<details><summary>Actions</summary>", "", *_rows(shown), "", "</details>"]
+        yield (
+            f"{click.style('! Held', fg='magenta', bold=True)}: {printable(hold.reason)}.\n"
+            "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
+            f"    {hold.id}"
+        )
+
+
+def _released(review: Review) -> Iterator[str]:
+    for hold in review.released:
+        styled = click.style("Released", bold=True)
+        yield f"{styled} by the line {hold.id} in .reconciler/release: {printable(hold.reason)}."
+
+
+def _others(review: Review) -> str:
+    shown = [a for a in review.actions if not a.caused and a.action is not ActionKind.KEEP]
+    if not shown:
+        return ""
+    lines = [click.style("With or without this change:", bold=True)]
+    lines += [f"{_action(action, review)}  [{printable(str(action.ref))}]" for action in shown]
     return "\n".join(lines)
 
 
-def _rows(actions: Iterable[Action]) -> list[str]:
-    rows = ["| | task | object | reason | GPUs |", "|---|---|---|---|---|"]
-    length = 0
-    actions = list(actions)
-    for number, action in enumerate(actions):
-        row = (
-            f"| {action.action} | {action.task or ''} | {action.ref} | {_escape(action.reason)} "
-            f"| {action.gpus or ''} |"
-        )
-        length += len(row) + 1
-        if length > LONGEST_COMMENT:
-            rows.append(f"| | | and {len(actions) - number} more | | |")
-            break
-        rows.append(row)
-    return rows
-
-
-def _title(action: Action) -> str:
-    return f"{action.task or 'manifest'} {action.ref}"
-
-
-def _summary(review: Review) -> str:
-    told = [
-        f"{review.counts[kind]} to {kind}"
-        if kind is not ActionKind.KEEP
-        else f"{review.counts[kind]} kept"
-        for kind in ActionKind
-        if review.counts.get(kind)
-    ]
-    gpus = f", {review.gpus} GPUs" if review.gpus else ""
-    errors = f"; {len(review.errors)} errors" if review.errors else ""
-    if not review.changes:
-        return f"Nothing changes{': ' + ', '.join(told) if told else ''}{errors}."
-    return f"Plan: {', '.join(told)}{gpus}{errors}."
-
-
-def _escape(value: str) -> str:
-    for char in "\\`*_[]<>|":
-        value = value.replace(char, f"\\{char}")
-    return " ".join(value.split())
+def _end(review: Review, *, everything: bool) -> str:
+    lines = []
+    shown = [found for found in review.objects if not found.refused]
+    used = {symbol(action) for found in shown for action in found.actions}
+    if any(found.free for found in review.objects):
+        used.add("=")
+    if used:
+        legend = "   ".join(f"{sign} {means}" for sign, means in _LEGEND.items() if sign in used)
+        lines += [click.style(legend, dim=True), ""]
+    lines.append(click.style("Plan: ", bold=True) + summary(review))
+    besides = rest(review)
+    if besides:
+        hint = "" if everything or not review.others else " (--all lists them)"
+        lines.append(f"{besides[0].upper()}{besides[1:-1]}{hint}.")
+    return "\n".join(lines)

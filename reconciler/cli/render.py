@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import config_option, load
-from reconciler.cli.plan import Planning
+from reconciler.cli.planning import Planning
 from reconciler.engines.kubernetes.builds import image_tag
 from reconciler.engines.kubernetes.pods import RenderError
 from reconciler.engines.kubernetes.render import render as objects_of
@@ -49,7 +49,8 @@ def render(
     """
     setup = load(config_file)
     settings = ClusterSettings.from_setup(setup)
-    plan = Planning(setup, LocalRepository.open(folder)).plan(head)
+    planning = Planning(setup, LocalRepository.open(folder))
+    plan = planning.plan(planning.read(head))
     situation = plan.situation
     texts: list[str] = []
     failed = False

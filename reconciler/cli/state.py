@@ -11,7 +11,7 @@ from reconciler.daemon.remotes import status_branch
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path
-from reconciler.manifests.read import read_file
+from reconciler.manifests.read import Manifest, read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import Run, RunPhase
@@ -25,9 +25,10 @@ DEFAULT_BRANCH = "reconciler/status/local"
 
 @dataclass(slots=True)
 class State:
-    """The records of the objects that are there, and the ledger of all that ever were."""
+    """The records of objects, those that are gone apart, and the ledger of all that ever were."""
 
     records: dict[ObjectRef, Record] = field(default_factory=dict)
+    removed: dict[ObjectRef, Record] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     repository: Repository | None = None
 
@@ -37,20 +38,24 @@ class State:
             return
         record = load_record(path, data)
         self.ledger.learn_record(record)
-        if not path.startswith(REMOVED):
-            self.records[record.ref] = record
+        (self.removed if path.startswith(REMOVED) else self.records)[record.ref] = record
 
     def labels(self, record: Record) -> Mapping[str, str]:
         """The labels of an object's manifest, as its recorded commit has them."""
+        manifest = self.manifest(record)
+        return manifest.document.metadata.labels if manifest is not None else {}
+
+    def manifest(self, record: Record) -> Manifest | None:
+        """An object's manifest, as its recorded commit has it; None where that is not here."""
         manifest, repository = record.manifest, self.repository
         if manifest is None or repository is None or not repository.has(manifest.commit):
-            return {}
+            return None
         data = repository.read_file(manifest.commit, manifest.path)
         content = read_file(manifest.path, data or b"", default_namespace=record.ref.namespace)
         for found in content.manifests:
             if found.ref == record.ref:
-                return found.document.metadata.labels
-        return {}
+                return found
+        return None
 
     def runs(self) -> dict[str, Run]:
         """The runs that were live when the branch was last written."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,27 +17,50 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.state import State, StateReader
+from reconciler.cli.select import (
+    has_labels,
+    kind_option,
+    name_argument,
+    namespace_option,
+    phase_option,
+    read_labels,
+    same,
+)
+from reconciler.cli.state import StateReader
 from reconciler.cli.table import console, object_table
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
 from reconciler.status.document import dump_record, load_yaml
 
 WATCH_INTERVAL = 2.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.command()
-@click.argument("name", required=False)
+@name_argument(required=False)
 @click.option(
     "-l", "labels", multiple=True, metavar="LABEL=VALUE", help="Only objects so labelled."
 )
+@namespace_option
+@kind_option
+@phase_option
 @click.option("--history", is_flag=True, help="Every artifact and remembered failure.")
+@click.option(
+    "--sort",
+    metavar="FIELD",
+    help="Order the history: `finished`, newest first, or a metric such as `metrics.accuracy`, "
+    "highest first.",
+)
 @click.option("--watch", is_flag=True, help="Keep looking, until Ctrl-C.")
 @format_option("text", "json")
 @config_option
 def status(
     name: str | None,
     labels: tuple[str, ...],
+    namespace: str | None,
+    kind: str | None,
+    phases: tuple[str, ...],
     history: bool,
+    sort: str | None,
     watch: bool,
     style: str,
     config_file: Path,
@@ -45,12 +70,19 @@ def status(
     It needs no access to a cluster. Without a configuration file the repository in this folder
     is read, from what was last fetched.
     """
+    order = _order(sort, history=history)
     reader = StateReader(load_if_there(config_file), Path())
-    wanted = _labels(labels)
+    wanted = read_labels(labels)
 
     def look() -> list[Record]:
         state = reader.read()
-        return [r for r in state.records.values() if _matches(r, name, wanted, state)]
+        return [
+            record
+            for record in state.records.values()
+            if same(record.ref, name=name, namespace=namespace, kind=kind)
+            and (not phases or record.phase.value in phases)
+            and has_labels(record, wanted, state)
+        ]
 
     records = look()
     if name is not None and not records:
@@ -62,7 +94,10 @@ def status(
         click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
         return
     screen = console()
-    render = _history_table if history else object_table
+
+    def render(records: Sequence[Record]) -> Table:
+        return _history_table(records, order) if history else object_table(records)
+
     if not watch:
         screen.print(render(records))
         return
@@ -72,32 +107,40 @@ def status(
             live.update(render(look()))
 
 
-def _labels(labels: Sequence[str]) -> dict[str, str]:
-    wanted = {}
-    for label in labels:
-        key, separator, value = label.partition("=")
-        if not separator:
-            raise click.BadParameter(f"expected LABEL=VALUE, found {label}", param_hint="-l")
-        wanted[key] = value
-    return wanted
+def _order(sort: str | None, *, history: bool) -> str | None:
+    """What a history is sorted by. Raises BadParameter."""
+    if sort is None:
+        return None
+    if not history:
+        raise click.UsageError("--sort orders a history; give --history as well")
+    if sort != "finished" and not re.fullmatch(r"metrics\..+", sort):
+        raise click.BadParameter(
+            f"expected finished or metrics.NAME, found {sort}", param_hint="--sort"
+        )
+    return sort
 
 
-def _matches(record: Record, name: str | None, labels: dict[str, str], state: State) -> bool:
-    if name is not None and record.ref.name != name:
-        return False
-    if not labels:
-        return True
-    have = state.labels(record)
-    return all(have.get(key) == value for key, value in labels.items())
+def _sorted(records: Sequence[Record], order: str | None) -> list[tuple[Record, HistoryEntry]]:
+    """Every entry with its object; what has no such metric comes last."""
+    entries = [
+        (record, entry)
+        for record in sorted(records, key=lambda r: r.ref)
+        for entry in record.history
+    ]
+    if order == "finished":
+        entries.sort(key=lambda pair: pair[1].finished or _LONG_AGO, reverse=True)
+    elif order is not None:
+        metric = order.removeprefix("metrics.")
+        entries.sort(key=lambda pair: pair[1].metrics.get(metric, float("-inf")), reverse=True)
+    return entries
 
 
-def _history_table(records: Sequence[Record]) -> Table:
+def _history_table(records: Sequence[Record], order: str | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT", "METRICS", "PARAMS"):
         table.add_column(title, no_wrap=title != "PARAMS")
-    for record in sorted(records, key=lambda r: r.ref):
-        for entry in record.history:
-            table.add_row(*map(Text, _history_row(record, entry)))
+    for record, entry in _sorted(records, order):
+        table.add_row(*map(Text, _history_row(record, entry)))
     return table
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.workflow import annotating
 from reconciler.manifests.collect import Collection, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.read import FileContent, read_file
@@ -27,7 +29,8 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     """Check the manifests in files or folders ('-' reads standard input; default: this folder).
 
     All errors are reported at once, each with file, line, column and field. Given single files,
-    references to objects that are not among them are not complained of. Exits with 2 on errors.
+    references to objects that are not among them are not complained of. In a workflow of GitHub
+    Actions, errors are printed as annotations too. Exits with 2 on errors.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"
@@ -41,7 +44,8 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     if style == "json":
         click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
     else:
-        _print(found, contents)
+        with annotating(found.problems, root=Path()):
+            _print(found, contents)
     sys.exit(2 if found.problems else 0)
 
 
@@ -77,11 +81,7 @@ def _read_file(file: Path) -> bytes:
 
 def _print(found: Collection, contents: list[FileContent]) -> None:
     for problem in found.problems:
-        where, field = str(problem.location), problem.field
-        click.echo(
-            f"{click.style(where, bold=True)}: {click.style('error', fg='red')}: "
-            f"{field + ': ' if field else ''}{problem.message}"
-        )
+        click.echo(error_line(problem))
     manifests = len(found.objects) + len(found.invalid)
     others = sum(1 for content in contents if not content.manifests and not content.problems)
     told = f"{manifests} manifest{'' if manifests == 1 else 's'}"

@@ -184,6 +184,12 @@ class LocalRepository(Repository):
         except pygit2.GitError as error:
             raise GitError(f"{folder} cannot be read as a Git repository: {error}") from error
 
+    @property
+    def work_tree(self) -> Path | None:
+        """The folder that is checked out; None of a bare repository."""
+        folder = self._repository.workdir
+        return Path(folder) if folder else None
+
     def resolve(self, rev: str) -> Commit:
         """The commit that a revision names. Raises GitError."""
         try:

@@ -1,56 +1,58 @@
-"""A plan as a reviewer, or a program, is shown it: the JSON form is a fixed interface."""
+"""A plan as a reviewer, or a program, is shown it: the JSON form is a fixed interface.
+
+A pull request is judged by what it changes. So the plan of its head is held against the plan of
+its base, on the same state: what both would do alike is not this change's doing, and only counted.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from reconciler.planner.plan import ActionKind, Decision, Hold, Plan
-from reconciler.planner.record import TaskPhase
-from reconciler.types import JSON, Commit, ObjectRef, Problem, TaskKey, TaskKind
+from reconciler.manifests.collect import references
+from reconciler.planner.actions import NEEDLESS, Action, actions_of
+from reconciler.planner.explain import Effect, Why, explain
+from reconciler.planner.plan import ActionKind, Hold, Plan
+from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One line of a plan. ``task`` and ``key`` are None where they are not known."""
+class ObjectReview:
+    """An object that the change touches. ``free`` says why nothing runs for it, where that is so.
 
-    action: ActionKind
-    task: TaskKind | None
+    ``upstream`` are the objects that it is made from.
+    """
+
     ref: ObjectRef
-    key: TaskKey | None
-    reason: str
-    file: str | None = None
-    line: int | None = None
-    gpus: int = 0
-    needs: tuple[TaskKey, ...] = ()
+    why: Why | None
+    place: Location | None
+    actions: tuple[Action, ...]
+    free: str = ""
+    upstream: tuple[ObjectRef, ...] = ()
 
-    def to_json(self) -> dict[str, JSON]:
-        """As ``plan --format json`` prints it."""
-        return {
-            "action": self.action.value,
-            "task": self.task.value if self.task else None,
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "key": self.key,
-            "reason": self.reason,
-            "file": self.file,
-            "line": self.line,
-            "gpus": self.gpus,
-            "needs": list(self.needs),
-        }
+    @property
+    def refused(self) -> bool:
+        """Whether there is no more to say of it than the errors in its manifest do."""
+        return bool(self.actions) and all(a.action is ActionKind.REFUSE for a in self.actions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """A plan between two commits."""
+    """A plan between two commits; ``objects`` are those that the change touches, upstream first.
+
+    ``released`` are holds that head lets pass: whoever approves it approves them.
+    """
 
     base: Commit
     head: Commit
     actions: tuple[Action, ...]
     errors: tuple[Problem, ...]
+    now: datetime
     holds: tuple[Hold, ...] = ()
+    released: tuple[Hold, ...] = ()
+    objects: tuple[ObjectReview, ...] = ()
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
 
     @property
@@ -62,6 +64,16 @@ class Review:
     def gpus(self) -> int:
         """GPUs of all runs that would be created."""
         return sum(a.gpus for a in self.actions if a.action is ActionKind.CREATE)
+
+    def caused(self, kind: ActionKind) -> list[Action]:
+        """The actions of a kind that this change is the cause of."""
+        return [a for a in self.actions if a.caused and a.action is kind]
+
+    @property
+    def others(self) -> Mapping[ActionKind, int]:
+        """How many actions a sync takes, or leaves waiting, with or without this change."""
+        kinds = (a.action for a in self.actions if not a.caused)
+        return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
 
     def to_json(self) -> dict[str, JSON]:
         """As ``plan --format json`` prints it."""
@@ -80,101 +92,100 @@ class Review:
         }
 
 
-def review(
-    plan: Plan,
-    *,
-    base: Commit,
-    head: Commit,
-    errors: Sequence[Problem],
-    reasons: Mapping[ObjectRef, str | None],
-) -> Review:
-    """The plan of ``head``, with ``reasons`` that say what each object's change comes from."""
-    actions = [_decided(plan, decision, reasons) for decision in plan.decisions]
-    actions += _ended(plan)
-    actions += _gone(plan)
-    actions += _refused(plan, errors)
+def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
+    """The plan of a head, held against the plan of its base on the same state."""
+    desired = plan.situation.desired
+    whys = explain(before.situation.desired, desired)
+    same = {_identity(action) for action in actions_of(before, {}, ())}
+    actions = [
+        replace(action, caused=_identity(action) not in same)
+        for action in actions_of(plan, whys, errors)
+    ]
     actions.sort(key=lambda a: (a.ref, list(TaskKind).index(a.task) if a.task else 9, a.action))
     return Review(
-        base=base,
-        head=head,
+        base=before.situation.head,
+        head=plan.situation.head,
         actions=tuple(actions),
         errors=tuple(errors),
+        now=plan.situation.now,
         holds=plan.holds,
+        released=plan.released,
+        objects=tuple(_touched(plan, whys, actions)),
         counts=Counter(action.action for action in actions),
     )
 
 
-def _decided(plan: Plan, decision: Decision, reasons: Mapping[ObjectRef, str | None]) -> Action:
-    manifest = plan.situation.desired[decision.ref].manifest
-    reason = decision.reason
-    if decision.action is ActionKind.CREATE:
-        why = reasons.get(decision.ref) or "not made yet"
-        reason = f"{why}; {reason}" if decision.needs else why
-    return Action(
-        action=decision.action,
-        task=decision.task.kind,
-        ref=decision.ref,
-        key=decision.task.key,
-        reason=reason,
-        file=manifest.file,
-        line=manifest.locate(()).line,
-        gpus=decision.task.resources.gpus,
-        needs=decision.needs,
-    )
+# -- by object -----------------------------------------------------------------------------
 
 
-def _ended(plan: Plan) -> list[Action]:
-    """Live runs that a sync would cancel; those of objects that go are told as deletions."""
-    actions = []
-    for ending in plan.endings:
-        ref = ending.run.object
-        item = plan.situation.desired.get(ref) if ref is not None else None
-        if item is None or ending.action is not ActionKind.CANCEL:
+def _touched(
+    plan: Plan, whys: Mapping[ObjectRef, Why], actions: Iterable[Action]
+) -> Iterator[ObjectReview]:
+    """Objects with an action that this change causes, or with a manifest that it changes."""
+    by_ref: dict[ObjectRef, list[Action]] = {}
+    for action in actions:
+        if action.caused:
+            by_ref.setdefault(action.ref, []).append(action)
+    desired = plan.situation.desired
+    for ref in [*desired, *(ref for ref in sorted(by_ref) if ref not in desired)]:
+        why, caused = whys.get(ref), by_ref.get(ref, [])
+        shown = tuple(action for action in caused if action.note != NEEDLESS)
+        if why is None and not shown:
             continue
-        actions.append(
-            Action(
-                action=ActionKind.CANCEL,
-                task=ending.run.task,
-                ref=item.ref,
-                key=ending.run.key,
-                reason=ending.reason,
-                file=item.manifest.file,
-                line=item.manifest.locate(()).line,
-            )
-        )
-    return actions
-
-
-def _gone(plan: Plan) -> list[Action]:
-    actions = []
-    for ref, record in plan.situation.records.items():
-        if ref in plan.removed:
-            action, reason = ActionKind.DELETE, "its manifest was removed; its artifacts stay"
-        elif ref in plan.kept:
-            reason = plan.kept[ref]
-            action = ActionKind.HOLD if reason.startswith("held") else ActionKind.KEEP
-        else:
-            continue
-        file = record.manifest.path if record.manifest else None
-        tasks = [t for t in record.tasks if t.phase is not TaskPhase.NEEDLESS]
-        actions += [
-            Action(action=action, task=t.task, ref=ref, key=t.key, reason=reason, file=file)
-            for t in tasks
-        ] or [Action(action=action, task=None, ref=ref, key=None, reason=reason, file=file)]
-    return actions
-
-
-def _refused(plan: Plan, errors: Sequence[Problem]) -> list[Action]:
-    first = {problem.object: problem for problem in reversed(errors) if problem.object}
-    return [
-        Action(
-            action=ActionKind.REFUSE,
-            task=None,
+        yield ObjectReview(
             ref=ref,
-            key=None,
-            reason=message,
-            file=first[ref].location.file if ref in first else None,
-            line=first[ref].location.line if ref in first else None,
+            why=why,
+            place=_place(why, shown),
+            actions=_together(shown),
+            free="" if shown else _free(plan, ref, why),
+            upstream=tuple(_upstream(plan, ref)),
         )
-        for ref, message in plan.situation.invalid.items()
-    ]
+
+
+def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The tasks of an object that goes as one, but for those with a run that is ended by it."""
+    going = [a for a in actions if a.action is ActionKind.DELETE and a.run is None]
+    if not going:
+        return actions
+    return (*(a for a in actions if a not in going), replace(going[0], task=None, key=None))
+
+
+def _identity(action: Action) -> tuple[object, ...]:
+    """What makes an action of two plans the same; a refusal is another with each message."""
+    message = action.reason if action.action is ActionKind.REFUSE else None
+    return action.ref, action.task, action.action, action.key, message
+
+
+def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
+    refused = [a for a in actions if a.action is ActionKind.REFUSE and a.file]
+    if why is not None and why.place is not None and not refused:
+        return why.place
+    for action in refused or actions:
+        if action.file is not None:
+            return Location(action.file, action.line or 0)
+    return None
+
+
+def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
+    item = plan.situation.desired[ref]
+    if item.promoted is not None:
+        there = item.given is not None or plan.situation.ledger.result(item.key) is not None
+        when = ", which is there already" if there else " once it is made"
+        return f"takes over the artifact of {item.promoted}{when}"
+    if item.blocked is not None:
+        mended = why is not None and why.because
+        return f"stays as it is{' until that is mended' if mended else f', {item.blocked}'}"
+    if item.given is not None:
+        return "what it names is there already"
+    effects = {change.effect for change in why.fields} if why else set()
+    if effects == {Effect.HOW} and why is not None and not why.because:
+        return "only how it is run changes, for runs from now on; what is made stays"
+    if Effect.WHAT not in effects and why is not None and not (why.own or why.because):
+        return "what is made stays"
+    return "nothing runs for it"
+
+
+def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:
+    item = plan.situation.desired.get(ref)
+    if item is not None:
+        yield from dict.fromkeys(up for up, _, _ in references(item.manifest))

@@ -153,16 +153,24 @@ def test_a_plan_says_what_changes_and_why(changed: Site, cli: Cli) -> None:
     said = cli("plan", "--base", "origin/main", "--head", "HEAD")
     assert said.code == 1, "there are errors"
     assert "wrong.yaml:3:8: error: spec.suspended: " in said.out
-    lines = {line.split()[4]: line for line in said.out.splitlines() if line.startswith("  + ")}
-    assert lines["default/base"].endswith("training.params.epochs: 3 → 5")
-    assert "because Model default/base changes" in lines["default/fine"]
-    assert "default/fails" not in lines, "a remembered failure costs nothing"
+    blocks = {block.split()[1]: block for block in said.out.split("\n\n") if "default/" in block}
+    assert "training.params.epochs: 3 → 5\n  ~ train runs again" in blocks["default/base"]
+    because = "because Model default/base changes (training.params.epochs: 3 → 5)"
+    assert because in blocks["default/fine"]
+    assert "after Model default/base" in blocks["default/fine"]
+    assert "default/fails" not in blocks, "a remembered failure costs nothing"
 
 
 def test_a_plan_of_nothing_ends_with_0(at: Site, cli: Cli) -> None:
     said = cli("plan", "--base", "origin/main", "--head", "origin/main")
     assert said.code == 0
-    assert said.out.endswith("\nNothing changes: 4 kept, 1 to wait.\n")
+    assert said.out == (
+        "Plan: This change makes nothing run.\n"
+        "4 tasks unchanged; with or without this change: 1 waiting (--all lists them).\n"
+    )
+    listed = cli("plan", "--base", "origin/main", "--head", "origin/main", "--all").out
+    assert "… train waits: " in listed
+    assert "[Model default/fails]" in listed
 
 
 def test_a_plan_without_a_status_branch_makes_everything(
@@ -174,6 +182,7 @@ def test_a_plan_without_a_status_branch_makes_everything(
         "--format", "json",
     )  # fmt: skip
     assert said.code == 2
+    assert "this clone has no branch reconciler/status/local, so nothing counts as made" in said.err
     document = json.loads(said.out)
     assert {a["action"] for a in document["actions"]} == {"create"}
     assert document["summary"]["create"] == 5
@@ -199,10 +208,11 @@ def test_a_plan_as_json_has_the_promised_members(changed: Site, cli: Cli) -> Non
     assert set(error) == {"file", "line", "column", "field", "message"}
 
 
-def test_a_plan_as_markdown_escapes_what_people_wrote(changed: Site, cli: Cli) -> None:
+def test_a_plan_as_markdown_quotes_what_people_wrote(changed: Site, cli: Cli) -> None:
     out = cli("plan", "--base", "origin/main", "--head", "HEAD", "--format", "markdown").out
-    assert "| create | train | Model default/base | training.params.epochs: 3 → 5 |" in out
-    assert "<details>" in out
+    assert "- **Model** `default/base` in `base.yaml:" in out
+    assert "  - `training.params.epochs`: `3` → `5`\n" in out
+    assert "```mermaid\n" in out
 
 
 def test_a_revision_that_is_not_there_is_one_clear_line(at: Site, cli: Cli) -> None:

@@ -180,7 +180,7 @@ BRANCH = "reconciler/status/local"
 
 def environment() -> dict[str, str]:
     """The test's environment, without a configuration that a developer may have set."""
-    hidden = ("RECONCILER_", "PYTHONDONTWRITEBYTECODE")
+    hidden = ("RECONCILER_", "GITHUB_", "PYTHONDONTWRITEBYTECODE")
     return {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
 
 

@@ -150,7 +150,7 @@ def test_scripts_are_executable_in_git() -> None:
 def test_the_manifests_are_valid_as_they_stand() -> None:
     found = collection()
     assert found.problems == ()
-    assert found.others == 1, "reconciler.yaml is the only other document"
+    assert found.others == 2, "reconciler.yaml and pre-commit's file are the only other documents"
     suspended = [name for name, document in manifests().items() if document.spec.suspend]
     assert suspended == ["from-image"]
 

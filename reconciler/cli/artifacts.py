@@ -1,0 +1,213 @@
+"""``reconciler artifacts``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.select import kind_option, name_argument, namespace_option, same
+from reconciler.cli.state import State, StateReader
+from reconciler.manifests.collect import references
+from reconciler.manifests.schema import ModelManifest
+from reconciler.planner.record import Record, TaskPhase
+from reconciler.review.escape import printable
+from reconciler.review.words import counted
+from reconciler.status.document import written
+from reconciler.types import JSON, Kind, ObjectRef, TaskKey
+
+MARKER = "completed.json"
+_SHOWN_USERS = 3
+
+
+#: In which role an object uses an artifact: ``current of``, ``base of``, ``pinned as dataset of``.
+Use = tuple[str, ObjectRef]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A directory that a task left. ``size`` in bytes, where it can be read from here."""
+
+    ref: ObjectRef
+    key: TaskKey
+    url: str
+    finished: datetime | None
+    size: int | None
+    used: tuple[Use, ...]
+    removed: bool
+
+    def to_json(self) -> dict[str, JSON]:
+        """As ``--format json`` prints it."""
+        return {
+            "kind": self.ref.kind.value,
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "key": self.key,
+            "url": self.url,
+            "finished": written(self.finished),
+            "size": self.size,
+            "usedBy": [f"{role} {ref}" for role, ref in self.used],
+            "removed": self.removed,
+        }
+
+
+@click.command()
+@name_argument(required=False)
+@click.option("--unused", is_flag=True, help="Only those that serve for nothing but a revert.")
+@namespace_option
+@kind_option
+@format_option("text", "json")
+@config_option
+def artifacts(
+    name: str | None,
+    unused: bool,
+    namespace: str | None,
+    kind: str | None,
+    style: str,
+    config_file: Path,
+) -> None:
+    """List the artifact directories that were made, their sizes, and who refers to each.
+
+    Nothing is deleted, neither by this command nor by a sync. What is unused is not the current
+    artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
+    goes on under an older manifest may still read it.
+    """
+    state = StateReader(load_if_there(config_file), Path()).read()
+    found = [
+        artifact
+        for artifact in _all(state)
+        if same(artifact.ref, name=name, namespace=namespace, kind=kind)
+        and not (unused and artifact.used)
+    ]
+    if style == "json":
+        click.echo(json.dumps([a.to_json() for a in found], indent=2, ensure_ascii=False))
+        return
+    for line in _lines(found) if found else ():
+        click.echo(line)
+    sizes = [artifact.size for artifact in found if artifact.size is not None]
+    unknown = len(found) - len(sizes)
+    also = f", and {unknown} whose size cannot be read from here" if unknown else ""
+    click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(sizes))}{also}")
+
+
+def _all(state: State) -> Iterator[Artifact]:
+    users = _users(state)
+    seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
+    for record in [*state.records.values(), *state.removed.values()]:
+        for entry in record.history:
+            made = entry.phase is TaskPhase.SUCCEEDED and entry.key not in seen
+            if made and entry.artifact is not None:
+                seen.add(entry.key)
+                yield Artifact(
+                    ref=record.ref,
+                    key=entry.key,
+                    url=entry.artifact,
+                    finished=entry.finished,
+                    size=_size(entry.artifact),
+                    used=tuple(dict.fromkeys(users.get(entry.key, ()))),
+                    removed=record.ref not in state.records,
+                )
+
+
+def _users(state: State) -> Mapping[TaskKey, list[Use]]:
+    """What refers to each key: whose current artifact it is, and which manifests name it."""
+    users: dict[TaskKey, list[Use]] = defaultdict(list)
+    for ref, record in state.records.items():
+        if record.artifact is not None:
+            users[record.artifact.key].append(("current of", ref))
+        current = record.artifact.key if record.artifact is not None else None
+        for task in record.tasks:
+            # The directory of a load, say, from which the object's own training starts.
+            if task.key is not None and task.key != current:
+                users[task.key].append((f"{task.task} of", ref))
+    for ref, record in state.records.items():
+        for key, role in _named(state, record):
+            users[key].append((role, ref))
+    return users
+
+
+def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
+    """The artifacts that a manifest refers to, by key or as the current one of another object."""
+    manifest = state.manifest(record)
+    if manifest is None:
+        return
+    document = manifest.document
+    training = isinstance(document, ModelManifest) and document.spec.training is not None
+    for ref, reference, _ in references(manifest):
+        role = "dataset of" if ref.kind is Kind.DATASET else "base of" if training else "source of"
+        if reference.key is not None:
+            yield TaskKey(reference.key), f"pinned as {role}"
+        else:
+            target = state.records.get(ref)
+            if target is not None and target.artifact is not None:
+                yield target.artifact.key, role
+
+
+def _size(url: str) -> int | None:
+    """Bytes of a directory on this disk: as its marker says, else counted; None elsewhere."""
+    split = urlsplit(url)
+    if split.scheme != "file":
+        return None
+    folder = Path(unquote(split.path))
+    if not folder.is_dir():
+        return None
+    try:
+        marker = json.loads((folder / MARKER).read_bytes())
+        return sum(int(file["size"]) for file in marker["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return sum(
+            Path(root, file).lstat().st_size for root, _, files in os.walk(folder) for file in files
+        )
+
+
+def _lines(found: list[Artifact]) -> Iterator[str]:
+    """Aligned columns; the URL is last and whole, so that it can be copied."""
+    rows = [("OBJECT", "KEY", "MADE", "SIZE", "USED AS", "URL"), *map(_row, found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        yield "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
+        )
+
+
+def _row(artifact: Artifact) -> tuple[str, ...]:
+    return (
+        str(artifact.ref),
+        artifact.key[:12],
+        f"{artifact.finished:%Y-%m-%d %H:%M}" if artifact.finished else "",
+        shown_size(artifact.size) if artifact.size is not None else "?",
+        _used(artifact),
+        printable(artifact.url),
+    )
+
+
+def _used(artifact: Artifact) -> str:
+    """``current; base of a, b and 3 more``."""
+    if not artifact.used:
+        return "nothing: removed" if artifact.removed else "history alone"
+    roles: dict[str, list[str]] = defaultdict(list)
+    for role, ref in artifact.used:
+        roles[role].append("" if ref == artifact.ref else ref.name)
+    told = []
+    for role, names in roles.items():
+        more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
+        of = f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
+        told.append(of if names != [""] else role.removesuffix(" of"))
+    return "; ".join(told)
+
+
+def shown_size(size: float) -> str:
+    """``512 B``, ``1.4 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,107 @@
+"""``reconciler retry``."""
+
+from __future__ import annotations
+
+import difflib
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import config_option, load_if_there, repo_option
+from reconciler.cli.planning import Planning, clock
+from reconciler.cli.select import kind_option, name_argument, namespace_option, one
+from reconciler.errors import ReconcilerError
+from reconciler.git.repository import LocalRepository
+from reconciler.manifests.annotate import annotate
+from reconciler.planner.desire import RETRY_ANNOTATION
+from reconciler.planner.record import TaskPhase
+from reconciler.types import ObjectRef
+
+
+@click.command()
+@name_argument(required=True)
+@click.option("--commit", is_flag=True, help="Commit the change to the branch that is checked out.")
+@namespace_option
+@kind_option
+@repo_option
+@config_option
+def retry(
+    name: str,
+    commit: bool,
+    namespace: str | None,
+    kind: str | None,
+    folder: Path,
+    config_file: Path,
+) -> None:
+    """Ask for one more run of NAME's failed tasks, in the way everything is asked for: in Git.
+
+    Prints a patch that gives the annotation substratus.ai/retry a new value, for `git apply`; with
+    --commit, commits it. Nothing else in the file changes. Push it, and the daemon runs it again.
+    """
+    repository = LocalRepository.open(folder)
+    planning = Planning(load_if_there(config_file), repository)
+    objects = planning.read("HEAD").collection.objects
+    ref = one(objects, name=name, namespace=namespace, kind=kind)
+    manifest = objects[ref]
+    root = repository.work_tree
+    if root is None:
+        raise click.ClickException(f"{folder} is a bare repository: there is no file to change")
+    file = root / manifest.file
+    _check_failed(planning, ref)
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} cannot be read: {error}") from error
+    known = manifest.document.metadata.annotations.get(RETRY_ANNOTATION, "")
+    value = _next(known, clock())
+    changed = annotate(text, file=manifest.file, ref=ref, name=RETRY_ANNOTATION, value=value)
+    if not commit:
+        click.echo(_patch(manifest.file, text, changed), nl=False)
+        return
+    if _git(root, "status", "--porcelain", "--", manifest.file).strip():
+        raise click.ClickException(f"{manifest.file} has changes that are not committed")
+    file.write_bytes(changed.encode())
+    _git(root, "commit", "--quiet", "--message", f"Retry {ref}", "--", manifest.file)
+    click.echo(f"Committed {RETRY_ANNOTATION}: {value} in {manifest.file}; push it to have it run.")
+
+
+def _check_failed(planning: Planning, ref: ObjectRef) -> None:
+    """Say so where nothing has failed: a retry does nothing then."""
+    record = planning.state.records.get(ref)
+    if record is not None and all(task.phase is not TaskPhase.FAILED for task in record.tasks):
+        click.echo(
+            f"Note: {ref} is {record.phase}, and none of its tasks has failed: a retry runs only "
+            "what has. To make a finished artifact once more, change the section's `rerun`.",
+            err=True,
+        )
+
+
+def _next(known: str, now: datetime) -> str:
+    """One more, if it is a number; else the time, which nobody has used yet."""
+    if not known or known.isdecimal():
+        return str(int(known or 0) + 1)
+    return f"{now:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _patch(file: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        f"a/{file}",
+        f"b/{file}",
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """The git binary, so that a person's hooks and signing keys are used."""
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ReconcilerError(f"git {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,111 @@
+"""Which objects a command is about: by name, namespace, kind, phase and label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from reconciler.cli.state import DEFAULT_BRANCH, REMOVED, State
+from reconciler.config import DEFAULT_FILE, load_setup
+from reconciler.errors import ReconcilerError
+from reconciler.git.repository import LocalRepository
+from reconciler.manifests.messages import did_you_mean
+from reconciler.planner.record import Phase, Record
+from reconciler.types import Kind, ObjectRef
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names on the status branch of the clone in this folder, for a shell's completion.
+
+    Only the names of files are looked at, so that it is quick; an error completes nothing.
+    """
+    names: dict[str, str] = {}
+    with suppress(ReconcilerError, OSError):
+        setup = load_setup(Path(DEFAULT_FILE), {}) if Path(DEFAULT_FILE).exists() else None
+        repository = LocalRepository.open(Path())
+        tip = repository.status_branch(setup.status_branch if setup else DEFAULT_BRANCH)
+        for path in repository.list_manifests(tip) if tip is not None else ():
+            parts = path.removesuffix(".yaml").split("/")
+            if len(parts) == 3 and not path.startswith(REMOVED):
+                names.setdefault(parts[2], f"{parts[1].removesuffix('s')} in {parts[0]}")
+    return [CompletionItem(n, help=h) for n, h in sorted(names.items()) if n.startswith(incomplete)]
+
+
+def name_argument(*, required: bool) -> Callable[[F], F]:
+    """``NAME``, completed by a shell from the status branch."""
+    return click.argument("name", required=required, shell_complete=_names)
+
+
+def namespace_option(command: F) -> F:
+    """``-n NAMESPACE``."""
+    return click.option("-n", "--namespace", help="Only objects of this namespace.")(command)
+
+
+def kind_option(command: F) -> F:
+    """``--kind model|dataset``."""
+    kinds = [kind.value.lower() for kind in Kind]
+    return click.option(
+        "--kind", type=click.Choice(kinds, case_sensitive=False), help="Only objects of this kind."
+    )(command)
+
+
+def phase_option(command: F) -> F:
+    """``--phase PHASE``, any of several."""
+    phases = [phase.value for phase in Phase]
+    return click.option(
+        "--phase",
+        "phases",
+        multiple=True,
+        type=click.Choice(phases, case_sensitive=False),
+        help="Only objects in this phase; may be given several times.",
+    )(command)
+
+
+def read_labels(labels: Sequence[str]) -> dict[str, str]:
+    """``-l LABEL=VALUE``, several times."""
+    wanted = {}
+    for label in labels:
+        key, separator, value = label.partition("=")
+        if not separator:
+            raise click.BadParameter(f"expected LABEL=VALUE, found {label}", param_hint="-l")
+        wanted[key] = value
+    return wanted
+
+
+def same(ref: ObjectRef, *, name: str | None, namespace: str | None, kind: str | None) -> bool:
+    """Whether an object is one of those that are asked for."""
+    return (
+        name in (None, ref.name)
+        and namespace in (None, ref.namespace)
+        and (kind is None or ref.kind.value.lower() == kind.lower())
+    )
+
+
+def one(
+    refs: Iterable[ObjectRef], *, name: str, namespace: str | None, kind: str | None
+) -> ObjectRef:
+    """The object that is called so. Raises ClickException if there is none, or more than one."""
+    known = sorted(refs)
+    found = [ref for ref in known if same(ref, name=name, namespace=namespace, kind=kind)]
+    if not found:
+        near = did_you_mean(name, [ref.name for ref in known])
+        raise click.ClickException(f"no object is called {name}{near}")
+    if len(found) > 1:
+        told = ", ".join(map(str, found))
+        raise click.UsageError(f"{name} may be {told}; say which with --namespace or --kind")
+    return found[0]
+
+
+def has_labels(record: Record, wanted: dict[str, str], state: State) -> bool:
+    """Whether the object's manifest has these labels."""
+    if not wanted:
+        return True
+    have = state.labels(record)
+    return all(have.get(key) == value for key, value in wanted.items())

@@ -1,0 +1,142 @@
+"""A plan as a comment on a pull request: what matters first, the rest in folds, never too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from reconciler.planner.plan import Hold
+from reconciler.planner.review import ObjectReview, Review
+from reconciler.review.escape import code, prose
+from reconciler.review.graph import graph
+from reconciler.review.words import (
+    counted,
+    errors_told,
+    refusals,
+    rest,
+    summary,
+    symbol,
+    verb,
+)
+from reconciler.types import ObjectRef, Problem
+
+#: GitHub takes comments of 65,536 characters; counted here in bytes, of which there are never
+#: fewer, whatever a forge calls a character.
+LONGEST = 65_000
+#: What the parts that are always there may take; objects get what is left of the whole.
+_LONGEST_ERRORS = 16_000
+_LONGEST_GRAPH = 12_000
+_MOST_OPEN = 5
+_MOST_NAMES = 20
+
+T = TypeVar("T")
+
+
+def markdown(review: Review) -> str:
+    """The comment: summary, holds and errors in the open; objects and the graph in folds."""
+    parts = [f"### Plan\n\n{summary(review)}"]
+    parts += [_hold(hold) for hold in review.holds]
+    parts += [_released(hold) for hold in review.released]
+    if review.errors:
+        errors = list(errors_told(review).items())
+        parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
+        parts += [_refusal(told, refs) for told, refs in refusals(review)]
+    drawn = graph(review, longest=_LONGEST_GRAPH)
+    end = [_fold("Graph of what changes", drawn)] if drawn else []
+    besides = rest(review)
+    besides = f"{besides[:1].upper()}{besides[1:]} " if besides else ""
+    end.append(f"<sub>{besides}Base {code(review.base[:12])}, head {code(review.head[:12])}.</sub>")
+    objects = [found for found in review.objects if not found.refused]
+    if objects:
+        left = LONGEST - sum(len(part.encode()) + 2 for part in [*parts, *end]) - 500
+        told = _lines(objects, lambda found: _object(found, review), left, "object")
+        title = f"What changes: {counted(len(objects), 'object')}"
+        parts.append(_fold(title, told, opened=len(objects) <= _MOST_OPEN))
+    return "\n\n".join([*parts, *end])
+
+
+def _fold(title: str, inside: str, *, opened: bool = False) -> str:
+    """A part that is folded up. The empty lines are what makes a forge read Markdown in it."""
+    start = "<details open>" if opened else "<details>"
+    return f"{start}<summary>{title}</summary>\n\n{inside}\n\n</details>"
+
+
+def _lines(items: Sequence[T], told: Callable[[T], str], longest: int, noun: str) -> str:
+    """As many as there is room for, and how many there are besides."""
+    kept: list[str] = []
+    length = 0
+    for item in items:
+        line = told(item)
+        length += len(line.encode()) + 1
+        if length > longest:
+            more = counted(len(items) - len(kept), f"more {noun}")
+            kept.append(f"- and {more}; `reconciler plan` lists them all")
+            break
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _error(problem: Problem, objects: int) -> str:
+    of = f" ({counted(objects, 'object')})" if objects > 1 else ""
+    field = f" {code(problem.field, 100)}:" if problem.field else ""
+    return f"- :x: {code(str(problem.location), 160)}{field} {prose(problem.message)}{of}"
+
+
+def _refusal(told: str, refs: Sequence[ObjectRef]) -> str:
+    names = [code(f"{ref.namespace}/{ref.name}", 140) for ref in refs[:_MOST_NAMES]]
+    more = f" and {len(refs) - _MOST_NAMES:,} more" if len(refs) > _MOST_NAMES else ""
+    return f"{prose(told)}: {', '.join(names)}{more}."
+
+
+def _hold(hold: Hold) -> str:
+    return (
+        f"> :warning: **Held**: {prose(hold.reason)}.\n"
+        "> To release it, add this line to `.reconciler/release`; this pull request may do so:\n"
+        f">\n> {code(hold.id)}"
+    )
+
+
+def _released(hold: Hold) -> str:
+    line = f"the line {code(hold.id)} in `.reconciler/release`"
+    return f"> :warning: **Released** by {line}: {prose(hold.reason)}."
+
+
+def _object(found: ObjectReview, review: Review) -> str:
+    where = ""
+    if found.place is not None:
+        place = f"{found.place.file}:{found.place.line}" if found.place.line else found.place.file
+        where = f" in {code(place, 160)}"
+    lines = [f"- **{found.ref.kind}** {code(_name(found))}{where}"]
+    lines += [f"  - {line}" for line in (*_why(found), *_actions(found, review))]
+    return "\n".join(lines)
+
+
+def _name(found: ObjectReview) -> str:
+    return f"{found.ref.namespace}/{found.ref.name}"
+
+
+def _why(found: ObjectReview) -> Iterator[str]:
+    why = found.why
+    if why is None:
+        return
+    if why.new:
+        yield "new"
+    for change in why.fields[:20]:
+        yield f"{code(change.name, 100)}: {code(change.before)} → {code(change.after)}"
+    if len(why.fields) > 20:
+        yield f"and {counted(len(why.fields) - 20, 'more field')}"
+    if why.source is not None:
+        move = why.source
+        yield f"source {code(move.where)} moved: {code(move.before[:7])} → {code(move.after[:7])}"
+    if why.because:
+        yield prose(why.because)
+
+
+def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
+    for action in found.actions:
+        sign = symbol(action)
+        gpus = f" ({counted(action.gpus, 'GPU')})" if action.gpus and sign in "+~!" else ""
+        task = f"**{action.task}** " if action.task else ""
+        yield f"{code(sign)} {task}{prose(verb(action, review.now))}{gpus}"
+    if found.free:
+        yield f"{code('=')} {prose(found.free)}"

@@ -1,0 +1,198 @@
+"""What is asked about objects: ``why``, ``logs``, ``artifacts``, and ``status`` narrowed down."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from reconciler.types import Kind, ObjectRef
+from tests.cli.conftest import Cli
+from tests.cli.example import Example
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """All trained, then a base that fails when it is changed; one training is under way."""
+    root = tmp_path_factory.mktemp("example")
+    example = Example(root / "clone", bucket=(root / "bucket").as_uri())
+    example.sync()
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.edit("models/load.yaml", "epochs: 15", "epochs: 16")
+    example.commit("Longer")
+    example.sync(failing=("digits-base",), running=("tilted-cold",))
+    for record in example.records.values():
+        for entry in record.history:
+            if entry.artifact is not None:
+                folder = Path(urlsplit(entry.artifact).path)
+                folder.mkdir(parents=True)
+                (folder / "weights").write_bytes(b"w" * 1000)
+        for task in record.tasks:
+            if task.log is not None:
+                file = Path(urlsplit(task.log).path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("".join(f"epoch {n}\n" for n in range(500)))
+    return example
+
+
+@pytest.fixture
+def example(synced: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Example:
+    monkeypatch.chdir(synced.root)
+    return synced
+
+
+# -- why -------------------------------------------------------------------------------------
+
+
+def test_why_leads_to_the_failure_and_what_would_release_it(example: Example, cli: Cli) -> None:
+    said = cli("why", "tilted-full")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "Model default/tilted-full is Waiting as of the last sync"
+    assert lines[1].startswith("  train: waiting for Model default/digits-base (train): train.sh")
+    assert lines[2].startswith("    train of Model default/digits-base: failed, and is not run")
+    assert "reconciler retry digits-base" in lines[3]
+    assert "was made on 2026-03-02 from commit" in lines[4]
+    assert lines[5] == (
+        "  Since then: because Model default/digits-base changes (training.params.epochs: 20 → 30)."
+    )
+
+
+def test_why_of_what_is_there_or_running_or_suspended(example: Example, cli: Cli) -> None:
+    assert cli("why", "sweep-hidden-8").out.splitlines()[1:] == [
+        "  build: complete",
+        "  train: complete",
+    ]
+    assert "  train: running\n" in cli("why", "tilted-cold").out
+    assert "  train: suspended\n" in cli("why", "from-image").out
+    assert "it takes over the artifact of Model default/tilted-full" in (
+        cli("why", "digits-production").out
+    )
+
+
+def test_why_of_a_manifest_that_is_wrong(example: Example, cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(example.root, tmp_path / "clone")
+    file = tmp_path / "clone" / "models" / "base.yaml"
+    file.write_text(file.read_text().replace("timeout:", "timeuot:"))
+    example.git("-C", str(tmp_path / "clone"), "commit", "--quiet", "--all", "--message", "Wrong")
+    out = cli("why", "digits-base", "--repo", str(tmp_path / "clone")).out
+    assert "Its manifest is wrong: models/base.yaml:13:5: spec.training.timeuot" in out
+
+
+def test_an_unknown_name_is_a_failure_with_a_hint(example: Example, cli: Cli) -> None:
+    for command in ("why", "logs", "retry"):
+        said = cli(command, "digits-bas")
+        assert said.code == 1
+        assert 'no object is called digits-bas; did you mean "digits-base"?' in said.err
+
+
+# -- logs ------------------------------------------------------------------------------------
+
+
+def test_logs_are_the_last_lines_of_the_last_attempt(example: Example, cli: Cli) -> None:
+    said = cli("logs", "digits-base", "--tail", "2")
+    assert said.code == 0
+    assert said.out == "epoch 498\nepoch 499\n"
+    assert said.err.startswith("==> Model default/digits-base, train: /")
+    assert len(cli("logs", "digits-base").out.splitlines()) == 200
+    assert len(cli("logs", "digits-base", "--tail", "0").out.splitlines()) == 500
+
+
+def test_logs_of_a_task_and_of_an_attempt(example: Example, cli: Cli) -> None:
+    assert "build: /" in cli("logs", "digits-base", "--task", "build").err
+    missing = cli("logs", "digits-base", "--attempt", "7")
+    assert missing.code == 1
+    assert "there is no attempt-7.log in " in missing.err
+    assert "there is attempt-1.log" in missing.err
+
+
+def test_logs_that_are_not_there_say_why(example: Example, cli: Cli) -> None:
+    said = cli("logs", "from-image")
+    assert said.code == 1
+    assert "has no log yet: train is Waiting. `reconciler why from-image` says more" in said.err
+    assert "has no build; it has train" in cli("logs", "from-image", "--task", "build").err
+
+
+def test_a_log_in_a_bucket_is_told_by_its_url(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone", bucket="gs://bucket")
+    example.sync()
+    elsewhere = cli("logs", "digits", "--attempt", "2", "--config", _config(example))
+    assert elsewhere.code == 1
+    assert "it is at gs://bucket/clusters/local/" in elsewhere.err
+    assert elsewhere.err.endswith("/logs/attempt-2.log\n")
+
+
+# -- artifacts -------------------------------------------------------------------------------
+
+
+def test_artifacts_have_a_size_and_who_refers_to_them(example: Example, cli: Cli) -> None:
+    found = {(a["name"], a["key"]): a for a in json.loads(cli("artifacts", "--format", "json").out)}
+    record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
+    assert record.artifact is not None
+    base = found["digits-base", record.artifact.key]
+    assert base["size"] >= 1000
+    assert base["usedBy"] == [
+        "current of Model default/digits-base",
+        "base of Model default/tilted-full",
+        "base of Model default/tilted-gentle",
+        "base of Model default/tilted-head",
+    ]
+    assert base["url"] == record.artifact.url
+
+
+def test_unused_artifacts_are_those_that_only_a_revert_needs(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    assert "0 artifacts" in cli("artifacts", "--unused", "--config", _config(example)).out
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.commit("Longer")
+    example.sync()
+    said = cli("artifacts", "--unused", "--config", _config(example))
+    assert said.code == 0
+    rows = [line.split()[:2] for line in said.out.splitlines()[1:-1]]
+    names = [name for _, name in sorted(rows)]
+    assert names == [
+        f"default/{name}" for name in ("digits-base", "tilted-full", "tilted-gentle", "tilted-head")
+    ]
+    assert "history alone" in said.out
+    assert said.out.splitlines()[-1] == (
+        "4 artifacts, 0 B, and 4 whose size cannot be read from here"
+    )
+
+
+def _config(example: Example) -> str:
+    file = example.root.parent / "reconciler.yaml"
+    file.write_text(json.dumps({"repository": {"url": str(example.root)}}))
+    return str(file)
+
+
+# -- status ----------------------------------------------------------------------------------
+
+
+def names(out: str) -> list[str]:
+    return [line.split()[1] for line in out.splitlines()[2:]]
+
+
+def test_status_is_narrowed_by_phase_kind_and_namespace(example: Example, cli: Cli) -> None:
+    assert names(cli("status", "--phase", "failed").out) == ["digits-base"]
+    both = names(cli("status", "--phase", "Failed", "--phase", "Suspended").out)
+    assert both == ["digits-base", "from-image"]
+    assert names(cli("status", "--kind", "dataset").out) == ["digits", "digits-tilted"]
+    assert names(cli("status", "-n", "elsewhere").out) == []
+    assert cli("status", "--phase", "happy").code == 64
+
+
+def test_a_history_is_sorted_by_a_metric_or_by_time(example: Example, cli: Cli) -> None:
+    out = cli("status", "--history", "--sort", "metrics.accuracy").out.splitlines()[2:]
+    has = ["accuracy" in line for line in out]
+    assert has == sorted(has, reverse=True)
+    times = [
+        line.split()[1:3]
+        for line in cli("status", "--history", "--sort", "finished").out.splitlines()[2:]
+    ]
+    assert times == sorted(times, reverse=True)
+    for wrong in (["--sort", "finished"], ["--history", "--sort", "accuracy"]):
+        assert cli("status", *wrong).code == 64

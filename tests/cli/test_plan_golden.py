@@ -1,0 +1,114 @@
+"""What a reviewer reads of changes of the examples: kept as files, to be read by people.
+
+After a change of the wording, ``GOLDEN=write`` writes them anew; then read what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.example import Example
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "plan"
+
+
+def one_param(example: Example) -> None:
+    example.edit("models/finetune.yaml", "epochs: 5,", "epochs: 20,")
+
+
+def the_base(example: Example) -> None:
+    example.edit("models/base.yaml", "epochs: 20, hidden: 48", "epochs: 30, hidden: 64")
+
+
+def a_broken_manifest(example: Example) -> None:
+    example.edit("models/base.yaml", "{epochs: 20,", "{epochs: 20: ")
+    example.edit("models/finetune.yaml", "retries: 1", "retires: 1")
+
+
+def a_dataset_in_use(example: Example) -> None:
+    file = example.root / "datasets" / "digits.yaml"
+    file.write_text(file.read_text().partition("---\n")[2])
+
+
+def the_source(example: Example) -> None:
+    example.edit("sources/digits-mlp/train.py", '"""', '"""Anew. ')
+
+
+def revert(example: Example) -> None:
+    example.git("revert", "--no-edit", "--no-commit", "HEAD")
+
+
+def running_and_how(example: Example) -> None:
+    """One that is being trained, one whose failure is remembered, a promotion, a new one."""
+    example.edit("models/finetune.yaml", "epochs: 15, learning_rate: 0.1", "epochs: 30")
+    example.edit("models/finetune.yaml", "resources: {cpu: 1}\n---", "retries: 2\n---")
+    example.edit("models/production.yaml", "tilted-full", "tilted-cold")
+    example.edit("models/from-image.yaml", "  suspend: true ", "  suspend: false")
+    new = (example.root / "models" / "base.yaml").read_text().replace("digits-base", "digits-next")
+    (example.root / "models" / "next.yaml").write_text(new)
+
+
+def above_the_guard(example: Example) -> None:
+    the_base(example)
+    config = {"repository": {"url": str(example.root)}, "guard": {"tasks": 2}}
+    (example.root.parent / "reconciler.yaml").write_text(json.dumps(config))
+
+
+def released(example: Example) -> None:
+    above_the_guard(example)
+    line = "48d2e33558ab  # a larger base, as agreed\n"
+    (example.root / ".reconciler").mkdir()
+    (example.root / ".reconciler" / "release").write_text(line)
+
+
+CHANGES: Mapping[str, Callable[[Example], None]] = {
+    "param": one_param,
+    "base": the_base,
+    "broken": a_broken_manifest,
+    "dataset-deleted": a_dataset_in_use,
+    "source": the_source,
+    "revert": revert,
+    "running": running_and_how,
+    "held": above_the_guard,
+    "released": released,
+}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    return Example(tmp_path / "repository")
+
+
+@pytest.mark.parametrize(("style", "suffix"), [("text", "txt"), ("markdown", "md")])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_plan_reads_as_it_is_kept(
+    example: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, style: str, suffix: str
+) -> None:
+    if name == "running":
+        example.sync(running=("tilted-full",), failing=("tilted-gentle",))
+    else:
+        example.sync()
+    if name == "revert":
+        the_base(example)
+        example.commit("A larger base")
+        example.sync()
+    CHANGES[name](example)
+    example.commit("Change")
+    now = example.now + timedelta(hours=2)
+    monkeypatch.setattr("reconciler.cli.planning.clock", lambda: now)
+    # It is called beside the repository, where one of the changes puts a configuration.
+    said = cli(
+        "plan", "--base", "HEAD~1", "--head", "HEAD", "--repo", str(example.root), "--format", style
+    )
+    file = GOLDEN / f"{name}.{suffix}"
+    if os.environ.get("GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(said.out)
+    assert said.out == file.read_text()

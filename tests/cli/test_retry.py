@@ -1,0 +1,139 @@
+"""``retry`` changes one annotation in one manifest, and not a character besides."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.manifests.annotate import CannotEditError, annotate
+from reconciler.manifests.read import read_file
+from reconciler.types import Kind, ObjectRef
+from tests.cli.conftest import Cli
+from tests.cli.example import Example
+
+RETRY = "substratus.ai/retry"
+SPEC = "spec: {source: {git: {url: ., path: src}}}\n"
+M = ObjectRef(Kind.MODEL, "default", "m")
+
+
+def edited(text: str, value: str = "1", file: str = "m.yaml") -> str:
+    changed = annotate(text, file=file, ref=M, name=RETRY, value=value)
+    (manifest,) = [m for m in read_file(file, changed.encode()).manifests if m.ref == M]
+    assert manifest.document.metadata.annotations[RETRY] == value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("metadata: {name: m}", 'metadata: {name: m, annotations: {substratus.ai/retry: "1"}}'),
+        (
+            "metadata:\n  name: m  # one\n  labels: {}",
+            'metadata:\n  name: m  # one\n  annotations: {substratus.ai/retry: "1"}\n  labels: {}',
+        ),
+        (
+            'metadata: {"name": "m", annotations: {x: y}}',
+            'metadata: {"name": "m", annotations: {substratus.ai/retry: "1", x: y}}',
+        ),
+        (
+            "metadata: {name: m, annotations: {}}",
+            'metadata: {name: m, annotations: {substratus.ai/retry: "1"}}',
+        ),
+        (
+            "metadata:\n  name: m\n  annotations:\n    # y\n    x: y",
+            'metadata:\n  name: m\n  annotations:\n    # y\n    substratus.ai/retry: "1"\n    x: y',
+        ),
+        (
+            "metadata: {name: m, annotations: {substratus.ai/retry: 'é 0'}} # so",
+            'metadata: {name: m, annotations: {substratus.ai/retry: "1"}} # so',
+        ),
+        (
+            "metadata:\r\n  name: m\r\n  labels: {}",
+            'metadata:\r\n  name: m\r\n  annotations: {substratus.ai/retry: "1"}\r\n  labels: {}',
+        ),
+    ],
+)
+def test_an_annotation_is_set_and_nothing_else_changes(before: str, after: str) -> None:
+    # Another document on each side, and comments, stay as they are.
+    frame = (
+        "# first\nkind: Dataset\nmetadata: {name: d}\nspec: {source: {bucket: {url: s3://x/y}}}\n"
+    )
+    text = f"{frame}---\nkind: Model\n{before}\n{SPEC}---\n{frame.replace('name: d', 'name: e')}"
+    assert edited(text) == text.replace(before, after)
+
+
+def test_json_stays_json() -> None:
+    text = (
+        '{\n\t"kind": "Model",\n\t"metadata": {"name": "m"},\n'
+        '\t"spec": {"source": {"git": {"url": ".", "path": "s"}}}\n}\n'
+    )
+    changed = edited(text, file="m.json")
+    assert '{"name": "m", "annotations": {"substratus.ai/retry": "1"}}' in changed
+
+
+def test_what_several_objects_share_is_not_edited() -> None:
+    text = (
+        "kind: List\nitems:\n"
+        "  - {kind: Model, metadata: {name: m, annotations: &a {x: y}}, "
+        "spec: {source: {git: {url: ., path: s}}}}\n"
+        "  - {kind: Model, metadata: {name: n, annotations: *a}, "
+        "spec: {source: {git: {url: ., path: s}}}}\n"
+    )
+    with pytest.raises(CannotEditError, match=r"set the annotation substratus.ai/retry"):
+        edited(text)
+
+
+# -- the command -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Example:
+    example = Example(tmp_path / "clone")
+    example.sync(failing=("digits-base",))
+    monkeypatch.chdir(example.root)
+    for setting in (("user.name", "Ada"), ("user.email", "ada@example.com")):
+        example.git("config", *setting)
+    return example
+
+
+def test_the_patch_applies_and_makes_the_plan_run_it_again(example: Example, cli: Cli) -> None:
+    said = cli("retry", "digits-base")
+    assert (said.code, said.err) == (0, "")
+    subprocess.run(["git", "apply", "-"], input=said.out, text=True, check=True, cwd=example.root)
+    example.commit("Once more")
+    plan = cli("plan", "--base", "HEAD~1", "--head", "HEAD").out
+    assert f"metadata.annotations.{RETRY}: (none) → 1" in plan
+    assert "+ train runs once more: its failure is forgotten" in plan
+
+
+def test_commit_changes_that_file_alone_and_counts_on(example: Example, cli: Cli) -> None:
+    (example.root / "models" / "other.txt").write_text("not of this commit\n")
+    example.git("add", "models/other.txt")
+    for count in ("1", "2"):
+        said = cli("retry", "digits-base", "--commit")
+        assert said.code == 0
+        assert said.out.startswith(f"Committed {RETRY}: {count} in models/base.yaml")
+        assert example.git("show", "--format=%s", "--name-only").split("\n") == [
+            "Retry Model default/digits-base",
+            "",
+            "models/base.yaml",
+        ]
+    assert example.git("status", "--porcelain") == "A  models/other.txt"
+
+
+def test_a_file_with_changes_of_its_own_is_not_committed(example: Example, cli: Cli) -> None:
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    said = cli("retry", "digits-base", "--commit")
+    assert said.code == 1
+    assert "models/base.yaml has changes that are not committed" in said.err
+
+
+def test_a_retry_of_what_has_not_failed_says_that_it_does_nothing(
+    example: Example, cli: Cli
+) -> None:
+    said = cli("retry", "digits")
+    assert said.code == 0
+    assert "none of its tasks has failed" in said.err
+    assert "change the section's `rerun`" in said.err

@@ -1,0 +1,138 @@
+"""What a change itself does, held against what a sync would do anyway."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from reconciler.planner.plan import ActionKind, Settings
+from reconciler.planner.review import ObjectReview, Review, review
+from reconciler.review.words import summary, symbol, verb
+from reconciler.types import TaskKind
+from tests.planner.world import World, dataset, finetune, model, scratch
+
+
+def reviewed(world: World, **files: str) -> Review:
+    """The review of a change of these files, by their names without a suffix."""
+    before = world.plan()
+    world.files |= {f"{name}.yaml": text for name, text in files.items()}
+    return review(world.plan(), before=before, errors=())
+
+
+def by_name(found: Review) -> dict[str, ObjectReview]:
+    return {each.ref.name: each for each in found.objects}
+
+
+def lines(found: Review, name: str) -> list[str]:
+    actions = by_name(found)[name].actions
+    return [f"{symbol(a)} {a.task} {verb(a, found.now)}" for a in actions]
+
+
+def settled() -> World:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.files |= {"c.yaml": finetune("c", "b"), "d.yaml": finetune("d", "c")}
+    world.settle()
+    return world
+
+
+def test_the_chain_leads_to_where_the_change_began() -> None:
+    found = reviewed(settled(), a=scratch("a").replace("epochs: 3", "epochs: 5"))
+    assert str(by_name(found)["a"].why) == "training.params.epochs: 3 → 5"
+    assert str(by_name(found)["d"].why) == (
+        "because Model default/c changes, due to Model default/b, due to Model default/a "
+        "(training.params.epochs: 3 → 5)"
+    )
+    assert lines(found, "d") == ["~ train runs again, after Model default/c"]
+
+
+def test_a_long_chain_is_told_by_its_ends() -> None:
+    world = World({"m0.yaml": scratch("m0")})
+    world.files |= {f"m{n}.yaml": finetune(f"m{n}", f"m{n - 1}") for n in range(1, 12)}
+    world.settle()
+    found = reviewed(world, m0=scratch("m0").replace("epochs: 3", "epochs: 5"))
+    told = str(by_name(found)["m11"].why)
+    assert told.startswith("because Model default/m10 changes, due to Model default/m9")
+    assert "due to … (7 between), due to Model default/m0 (training" in told
+
+
+def test_what_a_sync_does_anyway_is_only_counted() -> None:
+    world = settled()
+    world.files["new.yaml"] = scratch("new")
+    found = reviewed(world, b=finetune("b", "a").replace("epochs: 3", "epochs: 5"))
+    assert set(by_name(found)) == {"b", "c", "d"}
+    assert found.others == {ActionKind.CREATE: 2}
+    assert found.to_json()["summary"]["create"] == 5  # type: ignore[index,call-overload]
+
+
+def test_a_change_of_the_how_runs_nothing_and_says_so() -> None:
+    found = reviewed(settled(), a=scratch("a", ", timeout: 10m, resources: {gpu: {count: 2}}"))
+    (told,) = found.objects
+    assert [str(change) for change in told.why.fields] == [  # type: ignore[union-attr]
+        "training.resources.gpu.count: (none) → 2",
+        "training.timeout: 24h (default) → 10m",
+    ]
+    assert told.free == "only how it is run changes, for runs from now on; what is made stays"
+    assert summary(found) == "This change makes nothing run."
+
+
+def test_the_same_value_written_differently_is_no_change() -> None:
+    world = World({"a.yaml": scratch("a", ", timeout: 60m")})
+    world.settle()
+    assert reviewed(world, a=scratch("a", ", timeout: 1h")).objects == ()
+
+
+def test_a_run_that_is_lost_is_told_with_its_time_and_attempt() -> None:
+    world = World({"a.yaml": scratch("a", ", resources: {gpu: {count: 2}}")})
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    run = world.run_of("a", TaskKind.TRAIN)
+    world.start(run)
+    world.runs[run] = replace(world.runs[run], attempts=2)
+    world.now += timedelta(hours=3)
+    changed = scratch("a", ", resources: {gpu: {count: 2}}").replace("epochs: 3", "epochs: 5")
+    found = reviewed(world, a=changed)
+    assert lines(found, "a") == [
+        "- train is cancelled in the middle of running, 3h00m in, attempt 2",
+        "+ train runs for the first time: starts when the run it supersedes has ended",
+    ]
+    assert summary(found) == (
+        "1 training runs for the first time with 2 GPUs; 1 run cancelled in the middle of running."
+    )
+
+
+def test_a_live_build_that_nothing_needs_any_more_is_told_with_its_object() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.start(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    found = reviewed(world, a=scratch("a").replace("src/a", "src/other"))
+    assert lines(found, "a")[0] == (
+        "- build is cancelled in the middle of running, 0s in: no object needs this build any more"
+    )
+
+
+def test_what_is_held_by_the_change_is_its_doing() -> None:
+    world = settled()
+    world.settings = replace(world.settings, guard_tasks=2)
+    found = reviewed(world, a=scratch("a").replace("epochs: 3", "epochs: 5"))
+    assert lines(found, "b") == ["! train is held"]
+    (hold,) = found.holds
+    assert summary(found) == "4 tasks held until somebody releases them."
+    world.released = frozenset({hold.id})
+    again = review(world.plan(), before=world.plan(), errors=())
+    assert (again.holds, again.released) == ((), (hold,))
+
+
+def test_a_dataset_that_goes_is_one_line() -> None:
+    data = "kind: Dataset\nmetadata: {name: d}\nspec: {source: {git: {url: ., path: data}}}\n"
+    world = World({"d.yaml": data}, settings=Settings(buckets=World().settings.buckets))
+    world.files["a.yaml"] = scratch("a")
+    world.settle()
+    before = world.plan()
+    del world.files["d.yaml"]
+    found = review(world.plan(), before=before, errors=())
+    assert [each.ref for each in found.objects] == [dataset("d")]
+    assert lines(found, "d") == ["- None is removed: its manifest is gone; its artifacts stay"]
+    assert len([a for a in found.actions if a.action is ActionKind.DELETE]) == 2
+    assert found.objects[0].ref != model("d")

@@ -1,0 +1,113 @@
+"""``why``: each task in words, and below it what it waits for, down to what can be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.planner.record import Phase
+from reconciler.planner.standing import standing
+from reconciler.run import FailureClass
+from reconciler.types import ObjectRef, TaskKind
+from tests.planner.world import World, finetune, model, scratch
+
+PROMOTED = (
+    "kind: Model\nmetadata: {name: p}\nspec: {source: {model: {name: c}}, load: {command: []}}\n"
+)
+
+
+def told(world: World, ref: ObjectRef) -> list[str]:
+    return [f"{'  ' * depth}{line}" for depth, line in standing(world.plan(), ref)]
+
+
+def chain() -> World:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.files |= {"c.yaml": finetune("c", "b"), "p.yaml": PROMOTED}
+    return world
+
+
+def test_needs_are_followed_to_what_runs_first() -> None:
+    world = chain()
+    world.sync()
+    world.start(world.run_of("a", TaskKind.BUILD))
+    assert told(world, model("p")) == [
+        "Nothing runs for it: it takes over the artifact of Model default/c.",
+        "  train of Model default/c: starts once what it needs is complete",
+        "    build of Model default/a: running",
+        "    train of Model default/b: starts once what it needs is complete",
+        "      build of Model default/a: running (as above)",
+        "      train of Model default/a: starts once what it needs is complete",
+        "        build of Model default/a: running (as above)",
+    ]
+
+
+def test_a_failure_is_told_with_what_releases_it() -> None:
+    world = chain()
+    world.settle(lambda w, n: w.fail(n) if "-a-" in n else w.succeed(n))
+    retry = "`reconciler retry a` asks for one more run."
+    assert told(world, model("a"))[1:] == [
+        "train: failed, and is not run again: the command exited with 1",
+        f"  Its failure is remembered until what it runs, or how, changes; {retry}",
+    ]
+    assert any("train of Model default/a: failed" in line for line in told(world, model("c")))
+
+
+def test_a_failure_that_is_not_the_commands_says_when_it_is_tried_again() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+    assert "tried again at " in told(world, model("a"))[0]
+
+
+def test_what_is_held_names_the_line_that_releases_it() -> None:
+    world = chain()
+    world.settle()
+    world.settings = replace(world.settings, guard_tasks=1)
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    (hold,) = world.plan().holds
+    lines = told(world, model("b"))
+    assert lines[0] == "train: held"
+    assert f"  To release it, add the line {hold.id} to .reconciler/release." in lines
+
+
+def test_an_object_that_goes_or_stays_or_is_held_back_from_going() -> None:
+    world = chain()
+    world.settle()
+    del world.files["p.yaml"]
+    assert told(world, model("p")) == [
+        "Its manifest is gone: the next sync removes it. Its artifacts stay."
+    ]
+    world.settings = replace(world.settings, prune=False)
+    assert told(world, model("p")) == ["its manifest is gone; prune is disabled"]
+    world.settings = replace(world.settings, prune=True)
+    world.files.clear()
+    (hold,) = world.plan().holds
+    assert told(world, model("p"))[1] == (
+        f"  To release it, add the line {hold.id} to .reconciler/release."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        (
+            {"a.yaml": scratch("a").replace("spec:\n", "spec:\n  suspend: true\n")},
+            "build: suspended",
+        ),
+        ({"a.yaml": scratch("a", ", timeout: soon")}, "Its manifest is wrong: a.yaml:5:"),
+    ],
+)
+def test_what_keeps_it_is_the_first_thing_said(change: dict[str, str], first: str) -> None:
+    world = World(change)
+    world.sync()
+    assert told(world, model("a"))[0].startswith(first)
+
+
+def test_a_source_that_cannot_be_read() -> None:
+    world = World({"a.yaml": scratch("a")}, trees={".//src/a": "unreachable"})
+    world.sync()
+    assert world.phase("a") is Phase.WAITING
+    assert told(world, model("a")) == [
+        "Not all of its tasks are known: .//src/a cannot be read: connection refused."
+    ]
