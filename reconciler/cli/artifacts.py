@@ -120,7 +120,9 @@ def _all(state: State) -> Iterator[Artifact]:
 def _users(state: State) -> Mapping[TaskKey, list[Use]]:
     """What refers to each key: whose current artifact it is, and which manifests name it."""
     users: dict[TaskKey, list[Use]] = defaultdict(list)
-    for ref, record in state.records.items():
+    records = [state.records[ref] for ref in sorted(state.records)]
+    for record in records:
+        ref = record.ref
         if record.artifact is not None:
             users[record.artifact.key].append(("current of", ref))
         current = record.artifact.key if record.artifact is not None else None
@@ -128,9 +130,9 @@ def _users(state: State) -> Mapping[TaskKey, list[Use]]:
             # The directory of a load, say, from which the object's own training starts.
             if task.key is not None and task.key != current:
                 users[task.key].append((f"{task.task} of", ref))
-    for ref, record in state.records.items():
+    for record in records:
         for key, role in _named(state, record):
-            users[key].append((role, ref))
+            users[key].append((role, record.ref))
     return users
 
 

@@ -19,7 +19,7 @@ from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Si
 from reconciler.planner.record import TaskPhase
 from reconciler.planner.render import render_run
 from reconciler.planner.upstream import build_owners, given_artifacts
-from reconciler.run import Run, RunPhase, RunSpec
+from reconciler.run import FailureClass, Run, RunPhase, RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
@@ -214,8 +214,9 @@ class _Deciding:
             return answer.wait(failure.reason, phase=TaskPhase.FAILED)
         at = failure.at + timedelta(seconds=failure.retry_delay)
         if self.situation.now < at:
-            so_far = f" ({failure.count} so far)" if failure.count else ""
-            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC{so_far}"
+            if failure.kind is FailureClass.UNAVAILABLE:
+                return answer.wait(failure.reason, retry_at=at)
+            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC ({failure.count} so far)"
             return answer.wait(reason, retry_at=at)
         return None
 

@@ -17,6 +17,8 @@ from reconciler.types import How, TaskKey, TaskKind
 RETRY_LIMIT = 10
 RETRY_FIRST = 10.0
 RETRY_LONGEST = 600.0
+#: Asking an engine that could not be asked before costs nothing.
+UNAVAILABLE_LONGEST = 60.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,7 +34,11 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed task under one how. ``count`` is of Infrastructure failures."""
+    """A failed task under one how.
+
+    ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
+    Unavailable: nothing of them is recorded, so that waiting makes no status commits.
+    """
 
     key: TaskKey
     how: How
@@ -40,6 +46,7 @@ class Failure:
     reason: str
     at: datetime
     count: int = 0
+    tries: int = 0
 
     @property
     def remembered(self) -> bool:
@@ -51,8 +58,10 @@ class Failure:
     @property
     def retry_delay(self) -> float:
         """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
-        doublings = 0 if self.kind is FailureClass.UNAVAILABLE else max(self.count, 1) - 1
-        delay = min(RETRY_FIRST * 2.0**doublings, RETRY_LONGEST)
+        if self.kind is FailureClass.UNAVAILABLE:
+            delay = min(RETRY_FIRST * 2.0 ** (max(self.tries, 1) - 1), UNAVAILABLE_LONGEST)
+        else:
+            delay = min(RETRY_FIRST * 2.0 ** (max(self.count, 1) - 1), RETRY_LONGEST)
         return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
 
 
@@ -126,11 +135,15 @@ class Ledger:
         known = self.failures.get((run.key, run.how))
         if known is not None and known.at >= at:
             return
-        count = known.count if known else 0
-        if kind is FailureClass.INFRASTRUCTURE:
-            count += 1
+        count, tries = (known.count, known.tries) if known else (0, 0)
         self.failures[run.key, run.how] = Failure(
-            key=run.key, how=run.how, kind=kind, reason=run.reason, at=at, count=count
+            key=run.key,
+            how=run.how,
+            kind=kind,
+            reason=run.reason,
+            at=at,
+            count=count + 1 if kind is FailureClass.INFRASTRUCTURE else count,
+            tries=tries + 1 if kind is FailureClass.UNAVAILABLE else 0,
         )
 
     def result(self, key: TaskKey | None) -> Completed | None:

@@ -23,7 +23,7 @@ from reconciler.planner.record import (
     TaskPhase,
     TaskRecord,
 )
-from reconciler.run import Run, Wanted
+from reconciler.run import FailureClass, Run, Wanted
 from reconciler.types import JSON, Commit, How, Location, ObjectRef, TaskKey, TaskKind
 
 _BUSY = {
@@ -236,6 +236,8 @@ class _Outcome:
         failure = (
             self.situation.ledger.failure(task.key, task.how) if task.key is not None else None
         )
+        if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
+            failure = None  # nothing has happened that a later daemon must know of
         if run is None:
             run_part = replace(before, message="")
         else:

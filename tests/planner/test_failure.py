@@ -106,3 +106,19 @@ def test_success_after_a_failure_that_was_not_the_commands() -> None:
     world.now = plan.retry_at
     world.settle()
     assert world.phase("a") is Phase.READY
+
+
+def test_an_engine_that_cannot_be_asked_is_asked_for_as_long_as_it_takes() -> None:
+    world = World({"a.yaml": scratch("a")})
+    for _ in range(3 * RETRY_LIMIT):
+        world.sync()
+        for name in world.live():
+            world.fail(name, FailureClass.UNAVAILABLE)
+            world.ledger.learn_run(world.runs.pop(name))  # there is no such run, it was refused
+        world.sync()
+        assert world.phase("a") is Phase.WAITING
+        (task,) = [t for t in world.records[model("a")].tasks if t.task is TaskKind.BUILD]
+        assert (task.failure, task.failures, task.finished) == (None, 0, None), "no status commit"
+        world.now += timedelta(minutes=2)
+    world.settle()
+    assert world.phase("a") is Phase.READY

@@ -22,10 +22,13 @@ UNPRIVILEGED: Mapping[str, Any] = {"allowPrivilegeEscalation": False}
 
 
 class RenderError(EngineError):
-    """A run that this cluster, as it is configured, cannot carry out; asking again cannot help."""
+    """A run that this cluster, as it is configured, cannot carry out.
+
+    It is not permanent: a profile, a GPU type or a bucket may be added to the configuration.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, permanent=True)
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -253,4 +253,4 @@ def test_a_star_allows_neither_the_nodes_disk_nor_claims(tmp_path: Path, url: st
 def test_a_url_that_cannot_be_mounted_says_why(tmp_path: Path, url: str, message: str) -> None:
     with pytest.raises(RenderError, match=message) as caught:
         render(train(dataset=Mounted(DATA_KEY, url)), settings_of(tmp_path))
-    assert caught.value.permanent
+    assert not caught.value.permanent

@@ -120,7 +120,7 @@ def test_the_reconcilers_own_secrets_are_not_for_manifests(tmp_path: Path) -> No
     spec = train(secret_env={"A": SecretKey("push", ".dockerconfigjson")})
     with pytest.raises(RenderError, match='secretEnv A names the Secret "push"') as caught:
         job_of(spec, settings)
-    assert caught.value.permanent
+    assert not caught.value.permanent
 
 
 def test_resources_are_requested_and_limited_but_for_cpu(settings: ClusterSettings) -> None:
