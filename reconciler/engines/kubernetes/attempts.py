@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from reconciler.engines.kubernetes.buckets.rclone import SIDECAR_PREFIX
 from reconciler.engines.kubernetes.objects import Condition, ContainerStatus, Pod, Terminated
 from reconciler.engines.kubernetes.pods import CONTAINER
 from reconciler.engines.kubernetes.termination import (
@@ -160,6 +161,9 @@ def _pod_failure(pod: Pod) -> tuple[FailureClass, str]:
             return FailureClass.COMMAND, f"evicted: {detail}; raise resources.disk or shm"
         return FailureClass.INFRASTRUCTURE, f"evicted{where}: {detail}"
     for init in status.init_container_statuses:
+        if init.name.startswith(SIDECAR_PREFIX) and init.restart_count:
+            # What was mounted to be read is gone for the command, whatever it made of that.
+            return FailureClass.INFRASTRUCTURE, f"the mount by {init.name} broke{where}"
         ended = init.state.terminated
         if ended is not None and ended.exit_code != 0:
             told = read_termination(ended.message)

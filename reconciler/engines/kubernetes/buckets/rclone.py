@@ -22,6 +22,7 @@ from reconciler.engines.kubernetes.wrapper import literal
 #: is harmless, and refuses the rest; it listens on the pod's own loopback.
 BARRIER = "127.0.0.1:5572"
 
+SIDECAR_PREFIX = "rclone-"
 _FOLDER = "/bucket"
 _NAME = "mount"
 _CONFIG = "/config/rclone"
@@ -42,7 +43,7 @@ def mount(directory: Directory) -> Mount:
     remote = bucket.remote or bucket.scheme
     source = f"{remote}:{bucket.container}/{directory.path}"
     flags = (*_FLAGS, *(_READING if directory.read_only else _WRITING), *bucket.mount_options)
-    name = f"rclone-{directory.name}"
+    name = f"{SIDECAR_PREFIX}{directory.name}"
     volumes: list[Manifest] = [
         {"name": directory.name, "emptyDir": {}},
         {"name": f"{name}-cache", "emptyDir": {}},

@@ -1,0 +1,85 @@
+"""From a push to its Job: webhook, fetch, plan, Job, on a real API server.
+
+The baseline does what cannot be left out, by hand: it fetches what was pushed with git, and creates
+a Job with one request. Both begin when the push has been accepted and end when the API server has
+the Job.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cluster import lease
+from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.site import git, stop, until
+from tests.e2e.test_operation import post
+from tests.engines.kubernetes.orders import bare_job, order
+from tests.git.remotes import HttpRemote
+
+PUSHES = 20
+PORT = 18089
+
+
+def main() -> None:
+    """Print median and 95th percentile of both."""
+    with tempfile.TemporaryDirectory() as name, lease.control_plane(Path(name, "c")) as cluster:
+        namespace = Namespace(cluster, "default")
+        folder = Path(name, "site")
+        folder.mkdir()
+        forge = HttpRemote(folder)
+        site = ClusterSite(folder, namespace)
+        git(site.remote, "config", "http.receivepack", "true")
+        (folder / "secret").write_text("a secret")
+        site.configure(
+            repository={"url": forge.url("manifests.git"), "interval": "1h"},
+            server={"address": f"127.0.0.1:{PORT}", "webhookSecretFile": "secret"},
+        )
+        site.model("m0")
+        site.push()
+        daemon = site.daemon()
+        try:
+            until(lambda: "m0" in site.jobs(), what="the daemon to be at work")
+            pushed = [_pushed(site, number) for number in range(1, PUSHES + 1)]
+            raw = [_by_hand(site, forge, number) for number in range(1, PUSHES + 1)]
+        finally:
+            stop(daemon)
+            forge.close()
+    for what, taken in (("push to Job", pushed), ("by hand", raw)):
+        middle, late = statistics.median(taken), statistics.quantiles(taken, n=20)[-1]
+        print(f"{what:14}{middle * 1000:>8.0f} ms median{late * 1000:>8.0f} ms 95th percentile")
+    ratio = statistics.median(pushed) / statistics.median(raw)
+    print(f"{'ratio':14}{ratio:>8.2f}   of the medians, {PUSHES} pushes each")
+
+
+def _pushed(site: ClusterSite, number: int) -> float:
+    site.model(f"m{number}")
+    site.push()
+    start = time.perf_counter()
+    body = b'{"ref": "refs/heads/main"}'
+    if post(f"http://127.0.0.1:{PORT}/webhook", body, "a secret") != 202:
+        raise SystemExit("the webhook was refused")
+    while f"m{number}" not in site.jobs():
+        time.sleep(0.002)
+    return time.perf_counter() - start
+
+
+def _by_hand(site: ClusterSite, forge: HttpRemote, number: int) -> float:
+    site.push()
+    (job,) = bare_job(order("default", f"raw{number}"))
+    clone = site.root / "clone.git"
+    start = time.perf_counter()
+    command = ["git", "clone", "--quiet", "--bare", forge.url("manifests.git"), str(clone)]
+    if clone.exists():
+        command = ["git", "-C", str(clone), "fetch", "--quiet", "origin", "main"]
+    subprocess.run(command, check=True)
+    site.namespace.cluster.api.create(site.namespace.jobs, job)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
