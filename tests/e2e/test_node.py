@@ -192,3 +192,97 @@ def test_a_family_is_made_in_an_object_store(
         folder = s3.folder / place
     assert (folder / "weights").read_text() == "17.5"
     assert json.loads((folder / "completed.json").read_text())["key"] == Path(place).name
+
+
+def hostpath(tmp_path: Path) -> dict[str, Any]:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    bucket.chmod(0o777)
+    return {"url": bucket.as_uri()}
+
+
+def program(site: NodeSite, name: str, text: str, **training: Any) -> None:
+    """A Model that is trained by a Python program in an image that is there."""
+    section = {"mode": "Scratch", "command": ["python3", "-c", text], **training}
+    image = training.pop("image", None) or site.cluster.images["python"]
+    section.pop("image", None)
+    spec = {"source": {"image": {"ref": image}}, "training": section}
+    manifest = {"kind": "Model", "metadata": {"name": name}, "spec": spec}
+    site.write(f"{name}.yaml", json.dumps(manifest))
+
+
+RANKS = """\
+import os, socket
+rank, port = int(os.environ["NODE_RANK"]), int(os.environ["MASTER_PORT"])
+assert os.environ["NNODES"] == "2"
+if rank == 0:
+    server = socket.create_server(("", port))
+    peer, _ = server.accept()
+    open(os.environ["MODEL_DIR"] + "/heard", "wb").write(peer.recv(100))
+else:
+    while True:
+        try:
+            peer = socket.create_connection((os.environ["MASTER_ADDR"], port), 1)
+            break
+        except OSError:
+            pass
+    peer.sendall(b"from rank 1")
+"""
+
+
+@pytest.mark.timeout(900)
+def test_ranks_find_each_other_and_make_one_artifact(
+    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
+) -> None:
+    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+    program(site, "two", RANKS, resources={"nodes": 2})
+    site.push()
+    with daemon(site):
+        until(lambda: "two" in site.statuses(), what="a status", patience=PATIENCE)
+        until(
+            lambda: site.phases()["two"] in ("Ready", "Failed"), what="its end", patience=PATIENCE
+        )
+    status = site.statuses()["two"]
+    assert status["phase"] == "Ready", status
+    folder = Path(status["artifact"]["url"].removeprefix("file://"))
+    assert (folder / "heard").read_text() == "from rank 1"
+
+
+@pytest.mark.timeout(900)
+def test_what_goes_wrong_is_said_and_told_apart(
+    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
+) -> None:
+    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+    program(site, "memory", "x = bytearray(1 << 30)", resources={"memory": "64Mi"})
+    program(site, "slow", "import time; time.sleep(600)", timeout="5s")
+    program(site, "absent", "pass", command=["./nowhere.sh"])
+    missing = f"{node_cluster.registry}/none@sha256:{'0' * 64}"
+    program(site, "image", "pass", image=missing)
+    program(site, "secret", "pass", secretEnv={"TOKEN": {"name": "none", "key": "token"}})
+    program(site, "large", "pass", resources={"cpu": 1000})
+    site.push()
+
+    def reasons() -> dict[str, tuple[str, str]]:
+        return {n: (s["phase"], s["reason"]) for n, s in site.statuses().items()}
+
+    wanted = {
+        "memory": ("Failed", "ran out of memory"),
+        "slow": ("Failed", "within its timeout of 5s"),
+        "absent": ("Failed", "nowhere.sh"),
+        "image": ("Pending", "cannot be pulled"),
+        "secret": ("Pending", 'secret "none" not found'),
+        "large": ("Pending", "Insufficient cpu"),
+    }
+
+    def seen() -> bool:
+        found = reasons()
+        return all(
+            name in found and found[name][0] == phase and reason in found[name][1]
+            for name, (phase, reason) in wanted.items()
+        )
+
+    with daemon(site):
+        try:
+            until(seen, what="all reasons", patience=120)
+        except AssertionError:
+            assert reasons() == wanted
