@@ -29,6 +29,8 @@ RETRY_LONGEST = 10.0
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
 CONNECTIONS = 32
+#: Seconds for connections to close that nobody can wait for.
+CLOSING = 0.05
 
 
 class Api:
@@ -66,6 +68,9 @@ class Api:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
+        # One whose request was cancelled while it was being made is closed by asyncio in later
+        # turns of the loop, and by nobody if there are none.
+        await asyncio.sleep(CLOSING)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """The answer to a GET. Raises ApiError."""
