@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, Setup, load_setup
+from reconciler.git.repository import LocalRepository
+from reconciler.git.url import is_local, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +40,19 @@ def repo_option(command: F) -> F:
         show_default=True,
         help="A clone of the manifest repository.",
     )(command)
+
+
+def clone(folder: Path, setup: Setup | None) -> LocalRepository:
+    """The repository to look at: ``--repo`` where it is given, else the configured one.
+
+    The latter if it is on this disk; a clone of any other must be where the command is called.
+    Raises GitError.
+    """
+    source = click.get_current_context().get_parameter_source("folder")
+    named = source is not click.core.ParameterSource.DEFAULT
+    if setup is not None and not named and is_local(setup.repository_url):
+        return LocalRepository.open(local_path(setup.repository_url))
+    return LocalRepository.open(folder)
 
 
 def format_option(*formats: str) -> Callable[[F], F]:

@@ -52,7 +52,7 @@ def _errors(review: Review) -> str:
         told_refs = ", ".join(f"{ref.namespace}/{ref.name}" for ref in refs)
         names = textwrap.wrap(told_refs, 92, break_on_hyphens=False)
         sign = click.style("!", fg=_COLOUR["!"])
-        lines += ["", f"  {sign} {told}:", *(f"    {printable(line)}" for line in names)]
+        lines += ["", f"  {sign} {printable(told)}:", *(f"    {printable(line)}" for line in names)]
     return "\n".join(lines)
 
 

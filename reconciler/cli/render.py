@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import config_option, load
+from reconciler.cli.options import clone, config_option, load
 from reconciler.cli.planning import Planning
 from reconciler.engines.kubernetes.builds import image_tag
 from reconciler.engines.kubernetes.pods import RenderError
@@ -16,7 +16,6 @@ from reconciler.engines.kubernetes.render import render as objects_of
 from reconciler.engines.kubernetes.settings import ClusterSettings
 from reconciler.engines.kubernetes.text import dump
 from reconciler.errors import ReconcilerError
-from reconciler.git.repository import LocalRepository
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview
 from reconciler.types import ObjectRef, TaskKind
@@ -49,7 +48,7 @@ def render(
     """
     setup = load(config_file)
     settings = ClusterSettings.from_setup(setup)
-    planning = Planning(setup, LocalRepository.open(folder))
+    planning = Planning(setup, clone(folder, setup))
     plan = planning.plan(planning.read(head))
     situation = plan.situation
     texts: list[str] = []

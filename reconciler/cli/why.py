@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import config_option, load_if_there, repo_option
+from reconciler.cli.options import clone, config_option, load_if_there, repo_option
 from reconciler.cli.planning import Planning
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git.errors import GitError
-from reconciler.git.repository import LocalRepository
 from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan
 from reconciler.planner.record import Record, TaskPhase
@@ -37,9 +36,11 @@ def why(
 ) -> None:
     """Say what each task of NAME waits for, or why it runs again, down to what can be done.
 
-    It is worked out as `plan` does: from a clone and the status branch in it.
+    It is worked out as `plan` does, from the configured repository if it is on this disk, else
+    from a clone with the status branch in it.
     """
-    planning = Planning(load_if_there(config_file), LocalRepository.open(folder))
+    setup = load_if_there(config_file)
+    planning = Planning(setup, clone(folder, setup))
     plan = planning.plan(planning.read(head))
     known = {*plan.situation.desired, *plan.situation.records, *plan.situation.invalid}
     ref = one(known, name=name, namespace=namespace, kind=kind)

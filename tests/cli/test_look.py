@@ -220,3 +220,13 @@ def test_a_revision_that_is_not_there_is_one_clear_line(at: Site, cli: Cli) -> N
     assert said.code == 1
     assert "there is no commit nowhere" in said.err
     assert said.err.count("\n") == 1
+
+
+def test_why_reads_the_configured_repository_wherever_it_is_called(
+    at: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(at.root)
+    said = cli("why", "fails")
+    assert said.code == 0
+    assert "Model default/fails is Failed as of the last sync" in said.out
+    assert "out of luck" in said.out
