@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -32,16 +32,24 @@ CONNECTIONS = 32
 #: Seconds for connections to close that nobody can wait for.
 CLOSING = 0.05
 
+Pause = Callable[[float], Awaitable[None]]
+
 
 class Api:
-    """One API server, as one user."""
+    """One API server, as one user. ``pause`` waits between two tries."""
 
-    def __init__(self, client: Any, *, tries: int = TRIES) -> None:
+    def __init__(self, client: Any, *, pause: Pause = asyncio.sleep) -> None:
         self._client = client
-        self._tries = tries
+        self._pause = pause
 
     @classmethod
-    async def connect(cls, *, context: str | None = None, kubeconfig: str | None = None) -> Api:
+    async def connect(
+        cls,
+        *,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        pause: Pause = asyncio.sleep,
+    ) -> Api:
         """As the kubeconfig says (``$KUBECONFIG``), else as the pod that this runs in.
 
         Raises EngineError where neither says how.
@@ -62,8 +70,10 @@ class Api:
         except (config.ConfigException, OSError) as error:
             raise EngineError(f"no cluster can be reached: {error}") from error
         settings.connection_pool_maxsize = CONNECTIONS
-        settings.retries = False
-        return cls(client.ApiClient(settings))
+        # Its own retries wait for as long as a server says, without a bound.
+        settings.retries = None
+        settings.client_go_retries = False
+        return cls(client.ApiClient(settings), pause=pause)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -120,16 +130,15 @@ class Api:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
-        tries: int | None = None,
+        tries: int = TRIES,
     ) -> bytes:
-        tries = tries or self._tries
         for attempt in range(1, tries + 1):
             try:
                 return await self._once(method, path, query=query, body=body)
             except Unreachable as error:
                 if attempt == tries:
                     raise
-                await asyncio.sleep(_delay(attempt, error))
+                await self._pause(_delay(attempt, error))
         raise AssertionError("unreachable")  # the loop returns or raises
 
     async def _once(

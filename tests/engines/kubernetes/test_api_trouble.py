@@ -1,0 +1,143 @@
+"""An API server that is overloaded, starting or gone: what it would not do on demand, played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from reconciler.engines.kubernetes.api import TRIES, Api
+from reconciler.engines.kubernetes.errors import ApiError, Forbidden, Rejected, Unreachable
+
+Answer = Callable[[int], web.Response]
+
+
+class Pauses(list[float]):
+    """The delays between tries, which do not pass."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+@asynccontextmanager
+async def server(
+    answer: Answer, folder: Path, pause: Pauses
+) -> AsyncIterator[tuple[Api, list[str]]]:
+    """An API server that gives the n-th request the n-th answer, and what it was asked."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return answer(len(asked))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    file = folder / "kubeconfig"
+    file.write_text(json.dumps(kubeconfig))
+    api = await Api.connect(kubeconfig=str(file), pause=pause)
+    try:
+        yield api, asked
+    finally:
+        await api.close()
+        await runner.cleanup()
+
+
+@pytest.fixture
+def slept() -> Pauses:
+    return Pauses()
+
+
+async def test_an_overloaded_server_is_asked_again_after_as_long_as_it_says(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    def answer(number: int) -> web.Response:
+        if number < 3:
+            return web.Response(status=429, headers={"Retry-After": "7"}, text="slow down")
+        return web.Response(text="{}")
+
+    async with server(answer, tmp_path, slept) as (api, asked):
+        assert await api.get("/api") == b"{}"
+    assert len(asked) == 3
+    assert all(7 <= delay <= 10.5 for delay in slept)
+
+
+async def test_a_server_that_asks_for_an_hour_is_not_waited_for_that_long(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    def answer(_: int) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": "3600"})
+
+    async with server(answer, tmp_path, slept) as (api, asked):
+        with pytest.raises(Unreachable, match="answered 503"):
+            await api.get("/api")
+    assert len(asked) == TRIES
+    assert max(slept) <= 15
+
+
+async def test_tries_are_bounded_and_further_and_further_apart(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    async with server(lambda _: web.Response(status=500), tmp_path, slept) as (api, asked):
+        with pytest.raises(Unreachable) as caught:
+            await api.create("/api", {})
+    assert len(asked) == TRIES
+    assert slept == sorted(slept)
+    assert not caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "permanent"), [(403, Forbidden, False), (422, Rejected, True)]
+)
+async def test_what_will_not_change_by_itself_is_not_asked_again(
+    tmp_path: Path, slept: Pauses, status: int, kind: type[ApiError], permanent: bool
+) -> None:
+    told = json.dumps({"kind": "Status", "code": status, "message": "because"})
+
+    def answer(_: int) -> web.Response:
+        return web.Response(status=status, text=told)
+
+    async with server(answer, tmp_path, slept) as (api, asked):
+        with pytest.raises(kind, match="because") as caught:
+            await api.create("/api", {})
+    assert (len(asked), slept, caught.value.permanent) == (1, [], permanent)
+
+
+async def test_an_update_whose_answer_was_lost_is_not_sent_again(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    async with server(lambda _: web.Response(status=502), tmp_path, slept) as (api, asked):
+        with pytest.raises(Unreachable):
+            await api.replace("/api", {})
+    assert asked == ["PUT"]
+
+
+async def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path: Path, slept: Pauses) -> None:
+    async with server(lambda _: web.Response(text="{}"), tmp_path, slept) as (api, _):
+        file = json.loads((tmp_path / "kubeconfig").read_text())
+        await api.get("/api")
+    file["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
+    (tmp_path / "gone").write_text(json.dumps(file))
+    gone = await Api.connect(kubeconfig=str(tmp_path / "gone"), pause=slept)
+    try:
+        with pytest.raises(Unreachable, match="the API server cannot be reached"):
+            await gone.get("/api")
+    finally:
+        await gone.close()
+    assert len(slept) == TRIES - 1
