@@ -74,6 +74,7 @@ class Leadership:
         self._clock = clock
         self._until = 0.0
         self._seen = ("", 0.0)
+        self._leader: str | None = None
         self.epoch = 0
 
     @property
@@ -126,6 +127,7 @@ class Leadership:
                 await self._write(lease, holder=self._holder, transitions=epoch)
             else:
                 self._until = 0.0
+                self._tell(lease.spec.holder_identity)
                 return False
         except Conflict:
             return False  # another was quicker, or it changed between reading and writing
@@ -135,6 +137,12 @@ class Leadership:
         self.epoch = epoch
         self._until = before + self._duration * (1 - MARGIN)
         return True
+
+    def _tell(self, leader: str | None) -> None:
+        """Say who leads, once, to whoever wonders why nothing happens here."""
+        if leader != self._leader:
+            self._leader = leader
+            log.info("standing by: another leads", lease=self._name, leader=leader)
 
     def _is_free(self, lease: Lease) -> bool:
         """Released, or unchanged for its whole duration by *this* clock; no two are compared."""
