@@ -36,6 +36,8 @@ class ClusterSite(Site):
             "kubernetes": {
                 "namespace": self.namespace.name,
                 "namespaces": [self.namespace.name],
+                # Tests share a control plane: whoever looks everywhere must see its own alone.
+                "instance": self.namespace.name[-8:],
                 "lease": "4s",
             },
             "registry": {"url": "registry.test/models"},
