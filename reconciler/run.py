@@ -8,6 +8,7 @@ forgotten everything else.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,6 +69,18 @@ class RunSpec:
     annotations: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, JSON] = field(default_factory=dict)
 
+    def pending(self) -> Run:
+        """The run as it is before anything has happened."""
+        return Run(
+            name=self.name,
+            task=self.task,
+            key=self.key,
+            how=self.how,
+            intent=self.intent,
+            object=self.object,
+            phase=RunPhase.PENDING,
+        )
+
 
 class RunPhase(enum.StrEnum):
     """Pending until the command has started; a run that ended is Succeeded or Failed."""
@@ -89,6 +102,19 @@ class FailureClass(enum.StrEnum):
     COMMAND = "Command"
     INFRASTRUCTURE = "Infrastructure"
     UNAVAILABLE = "Unavailable"
+
+
+#: Metrics go into every status file and page: a curve belongs in a file of its own.
+MOST_METRICS = 100
+LONGEST_METRIC = 100
+
+
+def is_finite(number: float) -> bool:
+    """Whether a number is one that a float can hold; JSON's integers have no bound."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import structlog
 from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.daemon import Daemon, Observer
+from reconciler.daemon.ending import carry_out
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
 from reconciler.daemon.watching import watching
@@ -92,20 +93,13 @@ async def _work(setup: Setup, daemon: Daemon, *, once: bool, end: asyncio.Event)
     async with AsyncExitStack() as stack:
         if not once:
             await stack.enter_async_context(watching(setup.repository_url, daemon.wake))
-        work = asyncio.create_task(daemon.run(once=once))
-        ending = asyncio.create_task(end.wait())
-        await asyncio.wait([work, ending], return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not work.done():
-            work.cancel()
         try:
-            await work
-        except asyncio.CancelledError:
-            log.info("stopped; runs go on and are taken up by the next start")
-            return False
+            done = await carry_out(daemon.run(once=once), until=end)
         finally:
             end_running()  # a remote that does not answer would hold up the exit
-    return True
+    if not done:
+        log.info("stopped; runs go on and are taken up by the next start")
+    return done
 
 
 async def assemble(

@@ -12,6 +12,7 @@ import structlog
 
 from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
+from reconciler.daemon.ending import carry_out
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.lease import Leadership
@@ -43,7 +44,7 @@ async def while_leading(
     """
     async with _candidate(setup) as leadership:
         while not stop.is_set():
-            if not await _unless(stop, leadership.acquire()):
+            if not await carry_out(leadership.acquire(), until=stop):
                 return
             end = asyncio.Event()
             keeping = asyncio.create_task(_then(leadership.keep(), end))
@@ -75,20 +76,6 @@ async def _candidate(setup: Setup) -> AsyncIterator[Leadership]:
     finally:
         await leadership.release()
         await api.close()
-
-
-async def _unless(stop: asyncio.Event, what: Awaitable[None]) -> bool:
-    """Wait for something, or for ``stop``; says whether it was the former."""
-    waiting = asyncio.ensure_future(what)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if waiting.done():
-        waiting.result()
-        return True
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    return False
 
 
 async def _then(what: Awaitable[object], event: asyncio.Event) -> None:

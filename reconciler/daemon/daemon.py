@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -390,13 +390,8 @@ def _refused(spec: RunSpec, error: EngineError) -> Run:
 
     The latter is tried again for as long as it takes: nothing has run that could be given up.
     """
-    return Run(
-        name=spec.name,
-        task=spec.task,
-        key=spec.key,
-        how=spec.how,
-        intent=spec.intent,
-        object=spec.object,
+    return replace(
+        spec.pending(),
         phase=RunPhase.FAILED,
         finished=datetime.now(UTC),
         reason=str(error),

@@ -170,16 +170,7 @@ class Example:
             del self.runs[ending.run.name]
         for spec in plan.creates():
             self.specs[spec.name] = spec
-            self.runs[spec.name] = Run(
-                name=spec.name,
-                task=spec.task,
-                key=spec.key,
-                how=spec.how,
-                intent=spec.intent,
-                object=spec.object,
-                phase=RunPhase.PENDING,
-                created=self.now,
-            )
+            self.runs[spec.name] = replace(spec.pending(), created=self.now)
         paths = {m.file for m in objects.manifests.values()}
         changed = repository.last_changed(head.commit, paths)
         self.records |= outcome(plan, changed=changed, places={})

@@ -131,16 +131,7 @@ class World:
             assert not live, "two runs of one key"
             self.created.append(spec)
             self.specs[spec.name] = spec
-            self.runs[spec.name] = Run(
-                name=spec.name,
-                task=spec.task,
-                key=spec.key,
-                how=spec.how,
-                intent=spec.intent,
-                object=spec.object,
-                phase=RunPhase.PENDING,
-                created=self.now,
-            )
+            self.runs[spec.name] = replace(spec.pending(), created=self.now)
         self.records |= outcome(plan, changed={}, places={})
         for ref in plan.removed:
             self.records.pop(ref, None)

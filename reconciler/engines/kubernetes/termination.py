@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import enum
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.run import FailureClass
+from reconciler.run import LONGEST_METRIC, MOST_METRICS, FailureClass, is_finite
 from reconciler.types import JSON
 
 #: What the kubelet keeps of a message; of several containers' together it keeps 12 KiB.
 LIMIT = 4096
 _VERSION = 1
 _TEXT = 600
-_MOST_METRICS = 100
-_LONGEST_METRIC = 100
 _MOST_ATTEMPTS = 10**9
 _MOST_SECONDS = 1e12
 _CLASSES = {
@@ -107,19 +104,12 @@ def _text(value: JSON) -> str:
 
 
 def _metrics(value: JSON) -> dict[str, float] | None:
-    if not isinstance(value, dict) or len(value) > _MOST_METRICS:
+    if not isinstance(value, dict) or len(value) > MOST_METRICS:
         return None
     return {
         name: float(number)
         for name, number in value.items()
-        if 0 < len(name) <= _LONGEST_METRIC and name.isprintable()
+        if 0 < len(name) <= LONGEST_METRIC and name.isprintable()
         if isinstance(number, (int, float)) and not isinstance(number, bool)
-        if _finite(number)
+        if is_finite(number)
     }
-
-
-def _finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer larger than any float
-        return False

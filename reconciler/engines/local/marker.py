@@ -6,7 +6,6 @@ lists the artifact's files with their sizes; where the list does not match, ther
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import stat
@@ -17,15 +16,12 @@ from pathlib import Path
 
 from reconciler.engines.local.durable import encode, read_json, replace
 from reconciler.engines.local.state import numbers, write_time
-from reconciler.run import Result
+from reconciler.run import LONGEST_METRIC, MOST_METRICS, Result, is_finite
 from reconciler.types import JSON
 
 MARKER = "completed.json"
 LOGS = "logs"
 METRICS = "metrics.json"
-#: Metrics go into every status file and page: a curve belongs in a file of its own.
-MOST_METRICS = 100
-LONGEST_METRIC = 100
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
 _METRICS_LIMIT = 64 << 10
@@ -121,16 +117,9 @@ def read_metrics(directory: Path) -> dict[str, float]:
             )
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise MetricsError(f'{METRICS}: expected a number at "{name[:80]}"')
-        if not _finite(number):
+        if not is_finite(number):
             raise MetricsError(f'{METRICS}: "{name[:80]}" is not a finite number')
     return numbers(value)
-
-
-def _finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer larger than any float
-        return False
 
 
 def write_marker(

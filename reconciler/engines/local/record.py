@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -79,13 +79,8 @@ class Record:
         """The run as the daemon's caller sees it."""
         state = self.state or State()
         spec = self.spec
-        return Run(
-            name=spec.name,
-            task=spec.task,
-            key=spec.key,
-            how=spec.how,
-            intent=spec.intent,
-            object=spec.object,
+        return replace(
+            spec.pending(),
             phase=state.phase,
             attempts=state.attempts,
             created=self.created,
