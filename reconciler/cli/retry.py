@@ -15,7 +15,7 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.annotate import annotate
-from reconciler.planner.desire import RETRY_ANNOTATION
+from reconciler.planner.desired import RETRY_ANNOTATION
 from reconciler.planner.record import TaskPhase
 from reconciler.types import ObjectRef
 

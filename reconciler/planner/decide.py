@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.planner import endings, holds
-from reconciler.planner.desire import Desired, Task
+from reconciler.planner.desired import Desired, Task
 from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.record import TaskPhase

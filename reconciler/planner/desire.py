@@ -12,124 +12,31 @@ from dataclasses import dataclass, field
 
 from reconciler.manifests.collect import references
 from reconciler.manifests.read import Manifest
-from reconciler.manifests.schema import (
-    CommandSection,
-    DatasetManifest,
-    GitSection,
-    ModelManifest,
-    Reference,
-    RunSection,
-)
+from reconciler.manifests.schema import DatasetManifest, ModelManifest, Reference
+from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Task, annotation
+from reconciler.planner.ingredients import Image, Product, built, how, needs, tasks
 from reconciler.planner.keys import (
     Hash,
     as_intent,
     as_key,
-    build_key,
     given_key,
-    how_hash,
     identity,
     load_key,
-    pin_hash,
     train_key,
 )
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.record import Record
+from reconciler.planner.sourcing import Sourcing
 from reconciler.types import (
-    GROUP,
     JSON,
     GitSource,
-    How,
-    Intent,
     Kind,
     ObjectRef,
     ResolvedSource,
-    Resources,
     TaskKey,
     TaskKind,
     UnresolvedSource,
 )
-from reconciler.types import Gpu as GpuResource
-
-RETRY_ANNOTATION = f"{GROUP}/retry"
-UPDATE_ANNOTATION = f"{GROUP}/update"
-PRUNE_ANNOTATION = f"{GROUP}/prune"
-FORMERLY_ANNOTATION = f"{GROUP}/formerly"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One unit of work an object needs. ``key`` is None while something it depends on is unknown.
-
-    ``needs`` are the tasks that must be complete before it can start, by key.
-    ``image_key`` is the build key or image digest of the image it runs in (of a build: its own).
-    """
-
-    kind: TaskKind
-    key: TaskKey | None
-    how: How
-    intent: Intent | None
-    section: RunSection
-    image_key: Hash | None
-    base: TaskKey | None = None
-    dataset: TaskKey | None = None
-    needs: tuple[TaskKey, ...] = ()
-
-    @property
-    def resources(self) -> Resources:
-        """As an engine is asked for them."""
-        asked = self.section.resources
-        return Resources(
-            cpu=asked.cpu,
-            memory=asked.memory,
-            disk=asked.disk,
-            shm=asked.shm,
-            gpu=GpuResource(asked.gpu.type or "", asked.gpu.count) if asked.gpu else None,
-            nodes=asked.nodes,
-        )
-
-    @property
-    def params(self) -> Mapping[str, object]:
-        """The params of a load or training; of a build, none."""
-        return self.section.params if isinstance(self.section, CommandSection) else {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where an object's Git source stands, for its record and for its build."""
-
-    git: GitSection
-    request: GitSource
-    resolved: ResolvedSource
-    pin: Hash
-    newest: ResolvedSource | None = None  # what the remote has, where that is not what is used
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
-    """One object as a commit wants it.
-
-    ``key`` is of the artifact that makes it Ready; ``given`` its URL where nothing runs for it.
-    ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in.
-    """
-
-    manifest: Manifest
-    tasks: tuple[Task, ...] = ()
-    key: TaskKey | None = None
-    intent: Intent | None = None
-    image_key: Hash | None = None
-    image_intent: Hash | None = None
-    image_ref: str | None = None  # where the image is named by digest rather than built
-    given: str | None = None
-    given_base: str | None = None
-    source: Source | None = None
-    blocked: str | None = None
-    promoted: ObjectRef | None = None  # whose artifact it takes over
-
-    @property
-    def ref(self) -> ObjectRef:
-        """The object."""
-        return self.manifest.ref
-
 
 #: What an object's keys depend on, and what came of it; see :func:`desire`.
 Memo = dict[ObjectRef, tuple[tuple[object, ...], Desired]]
@@ -141,9 +48,7 @@ class Desire:
 
     cluster: str
     objects: Mapping[ObjectRef, Manifest]
-    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
-    requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
-    records: Mapping[ObjectRef, Record]
+    sourcing: Sourcing
     ledger: Ledger
     memo: Memo
     found: dict[ObjectRef, Desired] = field(default_factory=dict)
@@ -178,8 +83,7 @@ class Desire:
 
     def _depends(self, manifest: Manifest) -> Iterator[object]:
         """Everything besides the manifest that its keys are made of, as values to compare."""
-        git = manifest.document.spec.source.git
-        yield self._source(manifest, git) if git is not None else None
+        yield self.sourcing.of(manifest)
         for ref, reference, _ in references(manifest):
             upstream = self._upstream(ref, reference)
             if isinstance(upstream, str):
@@ -217,29 +121,6 @@ class Desire:
             image_ref=target.image_ref if complete.image_key == target.image_key else None,
         )
 
-    # -- sources ---------------------------------------------------------------------------
-
-    def _source(self, manifest: Manifest, git: GitSection) -> Source | str:
-        request = self.requests.get(manifest.ref)
-        if request is None:
-            return "its source has not been looked up yet"
-        if isinstance(request, UnresolvedSource):
-            return request.reason
-        pin = pin_hash(git, update=_annotation(manifest, UPDATE_ANNOTATION))
-        now = self.sources.get(request, UnresolvedSource("its source has not been looked up yet"))
-        record = self.records.get(manifest.ref)
-        pinned = record.source if record else None
-        if pinned is not None and pinned.pin == pin and request.url and not git.follow:
-            resolved = ResolvedSource(pinned.commit, pinned.tree)
-            newest = now if isinstance(now, ResolvedSource) and now != resolved else None
-            return Source(git=git, request=request, resolved=resolved, pin=pin, newest=newest)
-        if isinstance(now, UnresolvedSource):
-            return now.reason
-        if pinned is not None and pinned.pin == pin and pinned.tree == now.tree:
-            # A commit that left the folder as it was is no news: the recorded one stays.
-            now = ResolvedSource(pinned.commit, pinned.tree)
-        return Source(git=git, request=request, resolved=now, pin=pin)
-
     # -- objects ---------------------------------------------------------------------------
 
     def _model(self, manifest: Manifest, document: ModelManifest) -> Desired:
@@ -274,16 +155,16 @@ class Desire:
             return image.desired(manifest, given)
         return image.desired(manifest, self._load(manifest, image))
 
-    def _image(self, manifest: Manifest, document: ModelManifest | DatasetManifest) -> _Image | str:
+    def _image(self, manifest: Manifest, document: ModelManifest | DatasetManifest) -> Image | str:
         spec = document.spec
-        if spec.source.git is not None:
-            source = self._source(manifest, spec.source.git)
-            if isinstance(source, str):
-                return source
-            return _built(manifest, document, source)
+        source = self.sourcing.of(manifest)
+        if isinstance(source, str):
+            return source
+        if source is not None:
+            return built(manifest, source)
         if spec.source.image is not None:
             digest = spec.source.image.ref.rpartition("@")[2]
-            return _Image(key=digest, intent=digest, ref=spec.source.image.ref)
+            return Image(key=digest, intent=digest, ref=spec.source.image.ref)
         assert isinstance(document, ModelManifest)  # a Dataset has no other source
         reference = document.spec.source.model
         assert reference is not None  # exactly one source, checked when parsed
@@ -293,9 +174,9 @@ class Desire:
             return base
         if base.image_key is None or base.image_intent is None:
             return f"waiting for {ref}: no image of it is known"
-        return _Image(key=base.image_key, intent=base.image_intent, ref=base.image_ref, base=base)
+        return Image(key=base.image_key, intent=base.image_intent, ref=base.image_ref, base=base)
 
-    def _load(self, manifest: Manifest, image: _Image) -> _Product:
+    def _load(self, manifest: Manifest, image: Image) -> Product:
         section = manifest.document.spec.load
         who = self._identity(manifest)
         base = image.base
@@ -311,17 +192,17 @@ class Desire:
         task = Task(
             kind=TaskKind.LOAD,
             key=as_key(key),
-            how=_how(manifest, section),
+            how=how(manifest, section),
             intent=as_intent(intent),
             section=section,
             image_key=image.key,
             base=base.key if base else None,
-            needs=_needs(image, base.key if base else None),
+            needs=needs(image, base.key if base else None),
         )
-        return _Product(key=as_key(key), intent=as_intent(intent), task=task)
+        return Product(key=as_key(key), intent=as_intent(intent), task=task)
 
     def _train(
-        self, manifest: Manifest, document: ModelManifest, image: _Image, base: _Product | None
+        self, manifest: Manifest, document: ModelManifest, image: Image, base: Product | None
     ) -> Desired:
         section = document.spec.training
         assert section is not None  # the caller looked
@@ -331,7 +212,7 @@ class Desire:
             ref = _target(manifest, Kind.DATASET, section.dataset)
             upstream = self._upstream(ref, section.dataset)
             if isinstance(upstream, str):
-                return _blocked(manifest, upstream, image=image, tasks=_tasks(image, base))
+                return _blocked(manifest, upstream, image=image, tasks=tasks(image, base))
             data = upstream
         who = self._identity(manifest)
 
@@ -346,23 +227,23 @@ class Desire:
         task = Task(
             kind=TaskKind.TRAIN,
             key=as_key(key),
-            how=_how(manifest, section),
+            how=how(manifest, section),
             intent=as_intent(intent),
             section=section,
             image_key=image.key,
             base=base.key if base else None,
             dataset=data.key if data else None,
-            needs=_needs(image, base.key if base else None, data.key if data else None),
+            needs=needs(image, base.key if base else None, data.key if data else None),
         )
-        product = _Product(key=as_key(key), intent=as_intent(intent), task=task)
+        product = Product(key=as_key(key), intent=as_intent(intent), task=task)
         return image.desired(manifest, product, before=base)
 
-    def _given(self, manifest: Manifest, url: str, revision: str) -> _Product:
+    def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
         key = given_key(identity=self._identity(manifest), url=url, revision=revision)
-        return _Product(key=as_key(key), intent=as_intent(key), url=url)
+        return Product(key=as_key(key), intent=as_intent(key), url=url)
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
-        formerly = _annotation(manifest, FORMERLY_ANNOTATION)
+        formerly = annotation(manifest, FORMERLY_ANNOTATION)
         who = identity(self.cluster, manifest.ref)
         if formerly:
             *rest, name = formerly.split("/")
@@ -374,88 +255,7 @@ class Desire:
         return who
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Product:
-    """Weights or data that a later task reads; ``url`` where they are given, not made."""
-
-    key: TaskKey
-    intent: Intent
-    task: Task | None = None
-    url: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    """What an object's commands run in, and where it comes from."""
-
-    key: Hash
-    intent: Hash
-    ref: str | None = None
-    build: Task | None = None
-    source: Source | None = None
-    base: Desired | None = None
-
-    @property
-    def base_product(self) -> _Product | None:
-        """The base's artifact, as a training reads it."""
-        if self.base is None or self.base.key is None or self.base.intent is None:
-            return None
-        return _Product(key=self.base.key, intent=self.base.intent)
-
-    def desired(
-        self, manifest: Manifest, product: _Product | None, before: _Product | None = None
-    ) -> Desired:
-        """The object whose artifact is this product."""
-        return Desired(
-            manifest=manifest,
-            tasks=_tasks(self, before, product),
-            key=product.key if product else None,
-            intent=product.intent if product else None,
-            image_key=self.key,
-            image_intent=self.intent,
-            image_ref=self.ref,
-            given=product.url if product else None,
-            given_base=before.url if before else None,
-            source=self.source,
-        )
-
-
-def _built(manifest: Manifest, document: ModelManifest | DatasetManifest, source: Source) -> _Image:
-    section = document.spec.build
-    asked: JSON = source.resolved.tree
-    if source.git.follow:
-        # An intent says what was asked for: the branch, wherever it stands.
-        asked = {
-            "url": source.request.url,
-            "path": source.request.path,
-            "branch": source.request.branch,
-            "tag": source.request.tag,
-        }
-    key = build_key(tree=source.resolved.tree, git=source.git, rerun=section.rerun)
-    intent = build_key(tree=asked, git=source.git, rerun=section.rerun)
-    task = Task(
-        kind=TaskKind.BUILD,
-        key=as_key(key),
-        how=_how(manifest, section),
-        intent=as_intent(intent),
-        section=section,
-        image_key=key,
-    )
-    return _Image(key=key, intent=intent, build=task, source=source)
-
-
-def _tasks(image: _Image, *products: _Product | None) -> tuple[Task, ...]:
-    tasks = [image.build, *(product.task for product in products if product)]
-    return tuple(task for task in tasks if task is not None)
-
-
-def _needs(image: _Image, *keys: TaskKey | None) -> tuple[TaskKey, ...]:
-    """The keys that must be complete first: of the image where it is built, and of what is read."""
-    built = [as_key(image.key)] if image.ref is None else []
-    return tuple(dict.fromkeys([*built, *(key for key in keys if key is not None)]))
-
-
-def _promoted(manifest: Manifest, image: _Image) -> Desired:
+def _promoted(manifest: Manifest, image: Image) -> Desired:
     base = image.base
     assert base is not None  # the caller looked
     return Desired(
@@ -471,7 +271,7 @@ def _promoted(manifest: Manifest, image: _Image) -> Desired:
 
 
 def _blocked(
-    manifest: Manifest, why: str, *, image: _Image | None = None, tasks: tuple[Task, ...] = ()
+    manifest: Manifest, why: str, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
 ) -> Desired:
     """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
     return Desired(
@@ -497,14 +297,6 @@ def _target(manifest: Manifest, kind: Kind, reference: Reference) -> ObjectRef:
     return ObjectRef(kind, reference.namespace or manifest.ref.namespace, reference.name)
 
 
-def _annotation(manifest: Manifest, name: str) -> str:
-    return manifest.document.metadata.annotations.get(name, "")
-
-
-def _how(manifest: Manifest, section: RunSection) -> How:
-    return how_hash(section, retry=_annotation(manifest, RETRY_ANNOTATION))
-
-
 def desire(
     *,
     cluster: str,
@@ -524,9 +316,7 @@ def desire(
     walk = Desire(
         cluster=cluster,
         objects=objects,
-        sources=sources,
-        requests=requests,
-        records=records,
+        sourcing=Sourcing(sources=sources, requests=requests, records=records),
         ledger=ledger,
         memo=memo if memo is not None else {},
     )

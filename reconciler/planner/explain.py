@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from reconciler.manifests.collect import references
 from reconciler.manifests.read import Manifest
 from reconciler.manifests.yaml import shown_path
-from reconciler.planner.desire import (
+from reconciler.planner.desired import (
     FORMERLY_ANNOTATION,
     RETRY_ANNOTATION,
     UPDATE_ANNOTATION,

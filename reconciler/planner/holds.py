@@ -12,7 +12,7 @@ import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from reconciler.planner.desire import Desired, Task
+from reconciler.planner.desired import Desired, Task
 from reconciler.planner.plan import Hold, HoldKind, Settings
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.types import ObjectRef, TaskKey

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.manifests.schema import CommandSection
-from reconciler.planner.desire import PRUNE_ANNOTATION, Desired
+from reconciler.planner.desired import PRUNE_ANNOTATION, Desired
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Decision, Plan, Situation
 from reconciler.planner.record import (

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.planner.desire import Desired, Task
+from reconciler.planner.desired import Desired, Task
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import Capacity, Run, RunSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from reconciler.planner.desire import Desired, Task
+from reconciler.planner.desired import Desired, Task
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Situation
 from reconciler.planner.render import render_run

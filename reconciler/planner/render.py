@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
-from reconciler.planner.desire import Desired, Task
+from reconciler.planner.desired import Desired, Task
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import Settings
 from reconciler.run import RunSpec

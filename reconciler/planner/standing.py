@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.planner.desire import Desired
+from reconciler.planner.desired import Desired
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.plan import ActionKind, Decision, Plan
 from reconciler.planner.record import TaskPhase

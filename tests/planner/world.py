@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from reconciler.manifests.collect import collect
 from reconciler.manifests.read import read_file
 from reconciler.planner.decide import decide
-from reconciler.planner.desire import Desired, desire
+from reconciler.planner.desire import desire
+from reconciler.planner.desired import Desired
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome
 from reconciler.planner.plan import ActionKind, Plan, Settings, Situation

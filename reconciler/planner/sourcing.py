@@ -1,0 +1,50 @@
+"""Where Git sources stand for the objects that are made from them: pinned, followed, or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.manifests.read import Manifest
+from reconciler.planner.desired import UPDATE_ANNOTATION, Source, annotation
+from reconciler.planner.keys import pin_hash
+from reconciler.planner.record import Record
+from reconciler.types import GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourcing:
+    """What is known of sources.
+
+    ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
+    where each of those stands; ``records`` what was pinned.
+    """
+
+    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
+    requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
+    records: Mapping[ObjectRef, Record]
+
+    def of(self, manifest: Manifest) -> Source | str | None:
+        """Where an object's Git source stands, or why that is not known; None without one."""
+        git = manifest.document.spec.source.git
+        if git is None:
+            return None
+        request = self.requests.get(manifest.ref)
+        if request is None:
+            return "its source has not been looked up yet"
+        if isinstance(request, UnresolvedSource):
+            return request.reason
+        pin = pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
+        now = self.sources.get(request, UnresolvedSource("its source has not been looked up yet"))
+        record = self.records.get(manifest.ref)
+        pinned = record.source if record else None
+        if pinned is not None and pinned.pin == pin and request.url and not git.follow:
+            resolved = ResolvedSource(pinned.commit, pinned.tree)
+            newest = now if isinstance(now, ResolvedSource) and now != resolved else None
+            return Source(git=git, request=request, resolved=resolved, pin=pin, newest=newest)
+        if isinstance(now, UnresolvedSource):
+            return now.reason
+        if pinned is not None and pinned.pin == pin and pinned.tree == now.tree:
+            # A commit that left the folder as it was is no news: the recorded one stays.
+            now = ResolvedSource(pinned.commit, pinned.tree)
+        return Source(git=git, request=request, resolved=now, pin=pin)
