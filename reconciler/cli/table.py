@@ -38,7 +38,9 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
         table.add_column(title, no_wrap=True)
     table.add_column("TIME", justify="right", no_wrap=True)
     table.add_column("METRIC", no_wrap=True)
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1)
+    # Where the width does not do, rich shortens columns that may wrap before those that may not;
+    # this one may, and each of its cells does not.
+    table.add_column("REASON", ratio=1)
     for record in ordered:
         ref = record.ref
         name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"
@@ -49,7 +51,7 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
             Text(record.phase.value, style=_STYLE[record.phase]),
             duration(record, now),
             Text(shown_metric(record)),
-            Text(reason, style="dim"),
+            Text(reason, style="dim", no_wrap=True, overflow="ellipsis"),
         )
     return table
 
