@@ -201,6 +201,7 @@ class Sources:
             return UnresolvedSource(str(error))
 
     def _look_up(self, url: str, seen: _Seen) -> None:
+        self._store.still_named(url)
         try:
             seen.refs = self._hosts.ask(url, self._transport.list_refs)
         except GitError as error:

@@ -7,6 +7,9 @@ and nothing of its history.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +25,10 @@ from reconciler.git.transport import Transport
 from reconciler.types import Commit
 
 T = TypeVar("T")
+
+#: A copy of a URL that no manifest has named for so many seconds is removed once another one is
+#: made. Should one name it again, its commit is fetched again, as it was the first time.
+UNUSED = 30 * 86400.0
 
 
 class Store:
@@ -42,12 +49,34 @@ class Store:
 
         A repository of ours that turns out to be damaged is made anew. Raises GitError.
         """
-        digest = hashlib.sha256(url.encode()).hexdigest()[:32]
-        copy = BareCopy(self._root / f"{digest}.git")
+        path = self._path(url)
+        is_new = not path.exists()
+        copy = BareCopy(path)
+        if is_new:
+            self._drop_unused()
         try:
             return self._reading(copy, url, commit, name, read)
         finally:
             copy.close()
+
+    def still_named(self, url: str) -> None:
+        """A manifest names this URL: what is here of it is kept."""
+        with suppress(FileNotFoundError):
+            os.utime(self._path(url))
+
+    def _path(self, url: str) -> Path:
+        return self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
+
+    def _drop_unused(self) -> None:
+        """The disk holds the URLs of this month's manifests, not of all that there ever were.
+
+        A thread that begins to read one at this very moment finds it damaged, and makes it anew.
+        """
+        oldest = time.time() - UNUSED
+        for path in self._root.glob("*.git"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _reading(
         self,

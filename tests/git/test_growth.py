@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from reconciler.git import bare
 from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.mirror import Mirror
-from reconciler.types import Commit
+from reconciler.git.sources import Sources
+from reconciler.types import Commit, GitSource
 from tests.e2e.site import git
 from tests.git.history import Content, History
 from tests.git.remotes import FileRemote, make_bare
@@ -96,6 +98,31 @@ def test_a_small_repository_is_left_alone(tmp_path: Path) -> None:
     copy = bare.BareCopy(tmp_path / "copy.git")
     History(copy.path).commit({"a": ""})
     assert not copy.tidy()
+
+
+def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
+    files: FileRemote, tmp_path: Path
+) -> None:
+    def source(name: str) -> GitSource:
+        history = History(make_bare(files.root / name))
+        history.commit({"x": name})
+        return GitSource(url=history.path.as_uri())
+
+    def copies() -> set[Path]:
+        return set((tmp_path / "sources").glob("*.git"))
+
+    sources = Sources(tmp_path / "sources", credentials=NOBODY, interval=0.0)
+    named, left = source("named"), source("left")
+    sources.resolve([named])
+    (kept,) = copies()
+    sources.resolve([named, left])
+    for copy in copies():
+        os.utime(copy, (0, 0))
+    sources.resolve([named])
+    assert len(copies()) == 2, "nothing has been added since"
+    sources.resolve([named, source("new")])
+    assert len(copies()) == 2
+    assert kept in copies()
 
 
 def test_contexts_are_exported_while_the_mirror_is_fetched_and_packed(
