@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -139,8 +140,10 @@ async def _engine(setup: Setup, authority: Authority, mirror: Mirror, sources: S
         return await kubernetes_engine(setup, authority)
 
     def export(context: BuildContext, destination: Path) -> None:
-        if context.url:
-            sources.export(context, destination)
+        if context.url or context.submodules:
+            # Submodules are other repositories, also those of this one: a source's way finds them.
+            url = context.url or setup.repository_url
+            sources.export(replace(context, url=url), destination)
         else:
             mirror.export_tree(context.tree, destination)
 

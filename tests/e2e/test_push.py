@@ -158,6 +158,27 @@ def test_a_source_in_another_repository_is_pinned_until_it_is_asked_to_move(site
     assert weights.read_text() == "second\n"
 
 
+def test_a_source_in_this_repository_comes_with_its_submodules(site: Site, tmp_path: Path) -> None:
+    library = tmp_path / "library.git"
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(library))
+    git(tmp_path, "clone", "--quiet", str(library), "writing", quiet=True)
+    (tmp_path / "writing" / "weights").write_text("shared\n")
+    git(tmp_path / "writing", "add", "--all")
+    git(tmp_path / "writing", "commit", "--quiet", "--message", "Weights")
+    git(tmp_path / "writing", "push", "--quiet", "origin", "HEAD:main")
+
+    site.script("src/base/train.sh", 'cat lib/weights > "$MODEL_DIR/weights"\n')
+    git(site.work, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+        "../library.git", "src/base/lib")  # fmt: skip
+    site.scratch("base")
+    site.edit("base.yaml", "path: src/base", "path: src/base, submodules: true")
+    site.push()
+    site.run_once()
+    status = site.statuses()["base"]
+    assert status["phase"] == "Ready", status
+    assert (folder(status["artifact"]["url"]) / "weights").read_text() == "shared\n"
+
+
 def test_a_lost_status_branch_and_lost_engine_state_repeat_nothing(site: Site) -> None:
     family(site)
     site.run_once()
