@@ -146,13 +146,19 @@ class TlsSection(Section):
 
 
 class ServerSection(Section):
-    """Where metrics, health and /webhook are served. Port 0 takes a free one; empty is none.
+    """Where metrics, health, /webhook and the page are served. Port 0 takes a free one.
 
-    ``webhookSecretFile`` holds what a forge signs its webhooks with; without it there is none.
+    An empty address is none. ``webhookSecretFile`` holds what a forge signs its webhooks with;
+    without it there is none. The page answers browsers on the daemon's own machine, and whoever
+    asks for one of ``hosts``.
     """
 
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$")] = "127.0.0.1:8080"
     webhook_secret_file: FilePath | None = None
+    page: bool = True
+    hosts: list[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$")]] = Field(
+        default_factory=list
+    )
 
 
 class LogSection(Section):

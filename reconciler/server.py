@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from reconciler.errors import ReconcilerError
 from reconciler.metrics import Metrics
+from reconciler.page.site import Site
 from reconciler.webhook import LARGEST_BODY, Deliveries, Verdict
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class Served:
 
     ``pushed`` is called for each push to ``branch`` that a webhook tells of. ``secret_file`` is
     read at each delivery, as it may rotate; without one there is no webhook.
+    Without a ``page`` there is none.
     """
 
     metrics: Metrics
@@ -43,6 +45,7 @@ class Served:
     pushed: Callable[[], None]
     branch: str
     secret_file: Path | None = None
+    page: Site | None = None
     deliveries: Deliveries = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,9 @@ async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
             web.post("/webhook", served.post_webhook),
         ]
     )
+    if served.page is not None:
+        app.add_routes(served.page.routes())
+        app.middlewares.append(served.page.missing)
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -22,6 +22,7 @@ from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon.assembly import run_daemon
+from reconciler.planner.plan import Plan
 from reconciler.planner.record import Phase, Record
 from reconciler.types import ObjectRef, Problem
 
@@ -56,7 +57,9 @@ class _Seen:
     records: Mapping[ObjectRef, Record] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
 
-    def __call__(self, records: Mapping[ObjectRef, Record], errors: Sequence[Problem]) -> None:
+    def __call__(
+        self, _: Plan, records: Mapping[ObjectRef, Record], errors: Sequence[Problem]
+    ) -> None:
         self.records, self.errors = dict(records), errors
 
     def table(self) -> Table:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.planner.record import Phase, Record, TaskRecord
+from reconciler.page.words import lasted, shown_metric, task_seconds
+from reconciler.planner.record import Phase, Record
 
 _STYLE = {
     Phase.INVALID: "bold red",
@@ -56,13 +57,6 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
     return table
 
 
-def shown_metric(record: Record) -> str:
-    """One metric of the artifact: accuracy, or else the first one."""
-    metrics = record.artifact.metrics if record.artifact else {}
-    name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
-    return f"{name} {metrics[name]:.4g}" if name is not None else ""
-
-
 def console() -> Console:
     """Standard output, as wide as its terminal."""
     found = Console()
@@ -71,18 +65,6 @@ def console() -> Console:
 
 def duration(record: Record, now: datetime) -> str:
     """How long the object's tasks have run, as ``12s``, ``3m04s`` or ``2h10m``."""
-    seconds = sum(_seconds(task, now) for task in record.tasks)
     if not any(task.started for task in record.tasks):
         return ""
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f}m{seconds % 60:02.0f}s"
-    return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}m"
-
-
-def _seconds(task: TaskRecord, now: datetime) -> float:
-    if task.started is None:
-        return 0.0
-    end = task.finished or (now if task.phase.value == "Running" else task.started)
-    return max(0.0, (end - task.started).total_seconds())
+    return lasted(sum(task_seconds(task, now) for task in record.tasks))

@@ -16,12 +16,14 @@ from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.ending import carry_out
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
+from reconciler.daemon.visitors import status_page
 from reconciler.daemon.watching import watching
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
+from reconciler.page.board import Board
 from reconciler.run import Engine
 from reconciler.server import Served, serve
 from reconciler.types import BuildContext
@@ -50,17 +52,18 @@ class Running:
 
 
 async def run_daemon(
-    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer = lambda *_: None
+    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer | None = None
 ) -> None:
     """Run a daemon until ``stop`` is set; with ``once``, until nothing more can be done.
 
-    Its runs go on, and the last status is pushed, however it ends.
+    Its runs go on, and the last status is pushed, however it ends. What it finds is told to
+    ``observe``, or else shown on the status page.
     """
-    metrics, running = Metrics(), Running()
+    metrics, running, board = Metrics(), Running(), Board()
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
         running.daemon = await assemble(
-            setup, authority, metrics=metrics, observe=observe, once=once
+            setup, authority, metrics=metrics, observe=observe or board.tell, once=once
         )
         metrics.leader.set(1)
         try:
@@ -68,6 +71,7 @@ async def run_daemon(
         finally:
             metrics.leader.set(0)
             running.daemon = None
+            board.clear()
 
     server = setup.config.server
     secret = server.webhook_secret_file
@@ -77,6 +81,7 @@ async def run_daemon(
         pushed=running.look,
         branch=setup.config.repository.branch,
         secret_file=setup.path(secret) if secret is not None else None,
+        page=status_page(setup, board, lambda: running.daemon),
     )
     async with serve("" if once else server.address, served) as bound:
         if bound:

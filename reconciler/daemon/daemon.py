@@ -43,8 +43,8 @@ log = structlog.get_logger(__name__)
 
 #: Engine events come in bursts; this is how long a burst is waited for, in seconds.
 SETTLE = 0.05
-#: Is told of every object's record, and of the errors at head, after each sync.
-Observer = Callable[[Mapping[ObjectRef, Record], Sequence[Problem]], None]
+#: Is told of the plan, every object's record, and the errors at head, after each sync.
+Observer = Callable[[Plan, Mapping[ObjectRef, Record], Sequence[Problem]], None]
 
 FETCH_RETRY_FIRST = 1.0
 FETCH_RETRY_LONGEST = 60.0
@@ -106,6 +106,8 @@ class Daemon:
         self._fetch_failures = 0
         self.wake = Wake()
         self.synced = asyncio.Event()
+        #: What this daemon cannot do now, and why, by what it is.
+        self.troubles: dict[str, str] = {}
 
     async def run(self, *, once: bool = False) -> None:
         """Sync until cancelled; with ``once``, until nothing more can be done.
@@ -198,12 +200,14 @@ class Daemon:
             asyncio.get_running_loop().call_later(delay, self.wake.look)
         else:
             self._fetch_failures = 0
+            self.troubles.pop("fetch", None)
             self._metrics.last_fetch.set_to_current_time()
 
     def _fetch_failed(self, error: GitError) -> float:
         """Note it, and say how many seconds to wait before the next try."""
         self._metrics.errors.labels("fetch").inc()
         self._fetch_failures += 1
+        self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
         delay = min(FETCH_RETRY_FIRST * 2.0 ** (self._fetch_failures - 1), FETCH_RETRY_LONGEST)
         delay *= 1 + random.random() / 4  # noqa: S311 -- a jitter, not a secret
         log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
@@ -335,7 +339,7 @@ class Daemon:
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
         self._metrics.report(plan, reporter.records, len(head.collection.problems))
-        self._observe(reporter.records, head.collection.problems)
+        self._observe(plan, reporter.records, head.collection.problems)
 
     # -- waiting ---------------------------------------------------------------------------
 
@@ -377,11 +381,13 @@ class Daemon:
                 with self._metrics.push_seconds.time():
                     await self._reporter.flush()
                 failures = 0
+                self.troubles.pop("push", None)
                 self._metrics.last_push.set_to_current_time()
                 self.wake.replan()  # what is recorded can be cleared away
             except GitError as error:
                 failures += 1
                 self._metrics.errors.labels("push").inc()
+                self.troubles["push"] = f"The status cannot be pushed: {error}"
                 log.warning("status cannot be pushed", error=str(error), failures=failures)
 
 

@@ -34,6 +34,21 @@ class Phase(enum.StrEnum):
     PENDING = "Pending"
 
 
+#: In the order in which a reader wants to see them: what needs somebody comes first.
+URGENCY = (
+    Phase.INVALID,
+    Phase.FAILED,
+    Phase.HELD,
+    Phase.WAITING,
+    Phase.BUILDING,
+    Phase.LOADING,
+    Phase.TRAINING,
+    Phase.PENDING,
+    Phase.SUSPENDED,
+    Phase.READY,
+)
+
+
 class TaskPhase(enum.StrEnum):
     """A task's state. Needless: its result is not known, and nothing needs it."""
 

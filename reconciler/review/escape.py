@@ -18,10 +18,14 @@ _LINKS = re.compile(r"(?i)://|www\.|mailto:|xmpp:|\b[a-z]+-\d+|:[a-z0-9+-]+:")
 
 def printable(text: str) -> str:
     """One line without characters that control anything: they are told by their code."""
-    words = " ".join(text.split())
-    if words.isascii() and words.isprintable():
-        return words
-    return "".join(c if _visible(c) else _named(c) for c in words)
+    return plain(" ".join(text.split()))
+
+
+def plain(text: str) -> str:
+    """The text with everything told by its code that controls, reorders or hides anything."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _visible(c) else _named(c) for c in text)
 
 
 def code(text: str, longest: int = LONGEST) -> str:

@@ -6,33 +6,20 @@ from collections import Counter
 from collections.abc import Iterable
 
 from reconciler.planner.names import status_path
-from reconciler.planner.record import Phase, Record
+from reconciler.planner.record import URGENCY, Phase, Record
 from reconciler.status.sync import Sync
 
 #: How many objects the page lists; those that need somebody come first.
 LISTED = 200
-#: In the order in which a reader wants to see them.
-_ORDER = (
-    Phase.INVALID,
-    Phase.FAILED,
-    Phase.HELD,
-    Phase.WAITING,
-    Phase.BUILDING,
-    Phase.LOADING,
-    Phase.TRAINING,
-    Phase.PENDING,
-    Phase.SUSPENDED,
-    Phase.READY,
-)
 _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
 def readme(sync: Sync, records: Iterable[Record]) -> bytes:
     """Counts by phase, errors, and a table of objects."""
-    ordered = sorted(records, key=lambda r: (_ORDER.index(r.phase), r.ref))
+    ordered = sorted(records, key=lambda r: (URGENCY.index(r.phase), r.ref))
     counts = Counter(record.phase for record in ordered)
-    told = ", ".join(f"{counts[phase]} {phase}" for phase in _ORDER if counts[phase])
+    told = ", ".join(f"{counts[phase]} {phase}" for phase in URGENCY if counts[phase])
     lines = [
         f"# Status of cluster {_escape(sync.cluster)}",
         "",
