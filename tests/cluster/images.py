@@ -22,6 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+import pip
+
 from tests.cluster.machine import tool
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,6 +31,11 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _XATTR = "SCHILY.xattr.security.capability"
 #: Of the standard library, what no script in a test pod asks for.
 _LEFT_OUT = {"__pycache__", "ensurepip", "idlelib", "site-packages", "test", "tests", "tkinter"}
+#: Of what a manylinux wheel may take from its system, what the interpreter itself may lack.
+_WHEELS_NEED = (
+    "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1",
+    "libutil.so.1", "libm.so.6", "libz.so.1",
+)  # fmt: skip
 
 
 @dataclass
@@ -119,6 +126,24 @@ class Image:
         self.folder("/usr/local/bin")
         for name in ("python", "python3"):
             self.link(f"/usr/local/bin/{name}", str(binary))
+        return self
+
+    def pip(self) -> Image:
+        """pip beside that interpreter, and the libraries that wheels expect to be there."""
+        library = Path(sysconfig.get_paths()["stdlib"]) / "site-packages" / "pip"
+        source = Path(pip.__file__).parent
+        for file in sorted(source.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                self.file(str(library / file.relative_to(source)), file)
+        self.text("/usr/local/bin/pip", '#!/bin/sh\nexec python3 -m pip "$@"\n', mode=0o755)
+        listed = subprocess.run(
+            [tool("ldconfig"), "-p"], capture_output=True, text=True, check=True
+        ).stdout
+        for name in _WHEELS_NEED:
+            found = re.search(rf"{re.escape(name)} .*=> (\S+)", listed)
+            assert found, f"this machine has no {name}"
+            if found[1].lstrip("/") not in self._there:
+                self.file(found[1], found[1])
         return self
 
     # -- as the registry wants it ------------------------------------------------------------
