@@ -85,7 +85,7 @@ def _commit(repository: pygit2.Repository, message: str) -> Commit:
 def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> None:
     """Write the status branch as it is when every run of a commit has succeeded."""
     clone = LocalRepository.open(folder)
-    reader = Reader(clone, path="", namespace="default")
+    reader = Reader(clone, path="", namespace="default", clusters=())
     head = reader.read(commit)
     objects = effective(head, reader, {})
     requests = source_requests(objects.manifests, repository_url=folder.as_uri(), allow=("*",))

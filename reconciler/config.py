@@ -20,6 +20,7 @@ from reconciler.cluster_config import BucketsSection, KubernetesSection, Registr
 from reconciler.errors import UsageFault
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
 from reconciler.manifests.yaml import read_documents, validate
+from reconciler.planner.peers import NODE_BOUND, Peer
 from reconciler.planner.plan import Settings
 from reconciler.types import JSON, Kind, Location, Problem
 
@@ -36,7 +37,11 @@ class ConfigError(UsageFault):
         self.problems = problems
 
 
+STATUS_BRANCH = "reconciler/status/{cluster}"
+
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+ImageGlob = Annotated[str, Field(pattern=r"^[^\s/:@]+(:[0-9*]+)?(/[^\s@]*)?$", max_length=512)]
+BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
 
 
 class CredentialsSection(Section):
@@ -79,7 +84,7 @@ class AuthorSection(Section):
 class StatusSection(Section):
     """Where status files go, and how often changes are pushed at most."""
 
-    branch: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler/status/{cluster}"
+    branch: Annotated[str, Field(min_length=1, max_length=255)] = STATUS_BRANCH
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
 
@@ -109,6 +114,18 @@ class AllowSection(Section):
 
     images: list[str] = Field(default_factory=lambda: ["*"])
     buckets: list[str] = Field(default_factory=list)
+
+
+class ClusterSection(Section):
+    """What another cluster's status may name here, and on which branch it is.
+
+    ``registries`` are globs over images, ``buckets`` over the URLs of artifacts; one without a *
+    covers everything below it. In ``branch`` {cluster} stands for that cluster's name.
+    """
+
+    registries: list[ImageGlob] = Field(default_factory=list)
+    buckets: list[BucketGlob] = Field(default_factory=list)
+    branch: Annotated[str, Field(min_length=1, max_length=255)] = STATUS_BRANCH
 
 
 class GuardSection(Section):
@@ -184,6 +201,10 @@ class Config(Section):
     guard: GuardSection = Field(default_factory=GuardSection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     prune: PruneSection = Field(default_factory=PruneSection)
+    clusters: Annotated[
+        dict[Name, ClusterSection],
+        Field(default_factory=dict, description="Other clusters, whose artifacts may be used."),
+    ]
     history: HistorySection = Field(default_factory=HistorySection)
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
@@ -202,6 +223,30 @@ class Config(Section):
             ]
             if missing:
                 raise ValueError(f"engine: kubernetes needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _others_are_others(self) -> Config:
+        if self.cluster in self.clusters:
+            raise ValueError(f"clusters names {self.cluster}, which is this cluster itself")
+        own = self.status.branch.replace("{cluster}", self.cluster)
+        if own == self.repository.branch:
+            raise ValueError(f"status.branch is {own}, which the manifests are on")
+        branches = {own: self.cluster}
+        for name, section in self.clusters.items():
+            branch = section.branch.replace("{cluster}", name)
+            if branch in branches:
+                raise ValueError(
+                    f"clusters {branches[branch]} and {name} cannot both have the status branch "
+                    f"{branch}"
+                )
+            branches[branch] = name
+            bound = [url for url in section.buckets if url.partition("://")[0] in NODE_BOUND]
+            if bound:
+                raise ValueError(
+                    f"clusters.{name}.buckets names {bound[0]}, which only that cluster's own "
+                    "nodes can reach"
+                )
         return self
 
 
@@ -231,6 +276,12 @@ class Setup:
     def status_branch(self) -> str:
         """The branch that status is committed to."""
         return self.config.status.branch.replace("{cluster}", self.config.cluster)
+
+    @property
+    def peer_branches(self) -> dict[str, str]:
+        """The status branch of each other cluster, by its name."""
+        clusters = self.config.clusters
+        return {name: c.branch.replace("{cluster}", name) for name, c in clusters.items()}
 
     @property
     def buckets(self) -> dict[Kind, str]:
@@ -267,6 +318,10 @@ class Setup:
             prune_share=config.prune.max_share,
             prune_floor=config.prune.floor,
             history_jobs=config.history.jobs,
+            peers={
+                name: Peer(tuple(peer.registries), tuple(peer.buckets))
+                for name, peer in config.clusters.items()
+            },
         )
 
 

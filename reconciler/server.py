@@ -35,21 +35,21 @@ class ListenError(ReconcilerError):
 class Served:
     """What is served, and what is done about it.
 
-    ``pushed`` is called for each push to ``branch`` that a webhook tells of. ``secret_file`` is
-    read at each delivery, as it may rotate; without one there is no webhook.
+    ``pushed`` is called for each push to one of ``branches`` that a webhook tells of.
+    ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
     Without a ``page`` there is none.
     """
 
     metrics: Metrics
     ready: Callable[[], bool]
     pushed: Callable[[], None]
-    branch: str
+    branches: tuple[str, ...]
     secret_file: Path | None = None
     page: Site | None = None
     deliveries: Deliveries = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "deliveries", Deliveries(self.branch))
+        object.__setattr__(self, "deliveries", Deliveries(self.branches))
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """For Prometheus."""

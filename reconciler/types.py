@@ -66,6 +66,17 @@ class ObjectRef:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ForeignRef:
+    """An object of another cluster."""
+
+    cluster: str
+    ref: ObjectRef
+
+    def __str__(self) -> str:
+        return f"{self.ref} of cluster {self.cluster}"
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A place in a file. Lines and columns count from 1; 0 means the file as a whole."""
@@ -189,7 +200,11 @@ class BuildContext:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """An artifact that a run reads: its key and the URL of its directory."""
+    """An artifact that a run reads: its key and the URL of its directory.
+
+    ``cluster`` is the other cluster whose status named the URL, within what ``clusters`` allows it.
+    """
 
     key: TaskKey
     url: str
+    cluster: str | None = None

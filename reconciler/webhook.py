@@ -36,7 +36,7 @@ class Verdict(enum.StrEnum):
 class Deliveries:
     """Judges deliveries, and remembers those it has accepted."""
 
-    branch: str
+    branches: tuple[str, ...]
     _seen: dict[str, None] = field(default_factory=dict)
 
     def judge(self, headers: Mapping[str, str], body: bytes, secret: bytes) -> Verdict:
@@ -55,13 +55,15 @@ class Deliveries:
         return Verdict.ACCEPTED
 
     def _is_ours(self, body: bytes) -> bool:
-        """Whether it is about the branch; one that names none is."""
+        """Whether it is about one of the branches; one that names none is."""
         try:
             payload = json.loads(body or b"{}")
         except (ValueError, RecursionError):
             return False
         ref = payload.get("ref") if isinstance(payload, dict) else None
-        return ref is None or ref in (self.branch, f"refs/heads/{self.branch}")
+        if ref is None:
+            return True
+        return isinstance(ref, str) and ref.removeprefix("refs/heads/") in self.branches
 
 
 def _signed(headers: Mapping[str, str], body: bytes, secret: bytes) -> bool:

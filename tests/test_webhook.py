@@ -46,39 +46,39 @@ FORGES = {
 
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_a_push_of_any_forge_is_accepted(headers: dict[str, str]) -> None:
-    assert Deliveries("main").judge(headers, PUSH, SECRET) is Verdict.ACCEPTED
+    assert Deliveries(("main",)).judge(headers, PUSH, SECRET) is Verdict.ACCEPTED
 
 
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_another_secret_is_refused(headers: dict[str, str]) -> None:
-    assert Deliveries("main").judge(headers, PUSH, b"another") is Verdict.REFUSED
+    assert Deliveries(("main",)).judge(headers, PUSH, b"another") is Verdict.REFUSED
 
 
 def test_a_changed_body_is_refused() -> None:
-    assert Deliveries("main").judge(github(), PUSH + b" ", SECRET) is Verdict.REFUSED
+    assert Deliveries(("main",)).judge(github(), PUSH + b" ", SECRET) is Verdict.REFUSED
 
 
 def test_no_signature_or_no_secret_is_refused() -> None:
-    assert Deliveries("main").judge({"x-github-event": "push"}, PUSH, SECRET) is Verdict.REFUSED
+    assert Deliveries(("main",)).judge({"x-github-event": "push"}, PUSH, SECRET) is Verdict.REFUSED
     empty = {"x-gitlab-token": "", "x-gitlab-event": "Push Hook"}
-    assert Deliveries("main").judge(empty, PUSH, b"") is Verdict.REFUSED
+    assert Deliveries(("main",)).judge(empty, PUSH, b"") is Verdict.REFUSED
 
 
 def test_the_same_delivery_again_is_a_duplicate() -> None:
-    deliveries = Deliveries("main")
+    deliveries = Deliveries(("main",))
     assert deliveries.judge(github(), PUSH, SECRET) is Verdict.ACCEPTED
     assert deliveries.judge(github(), PUSH, SECRET) is Verdict.DUPLICATE
     assert deliveries.judge(github(delivery="2"), PUSH, SECRET) is Verdict.ACCEPTED
 
 
 def test_a_refused_delivery_does_not_use_up_its_name() -> None:
-    deliveries = Deliveries("main")
+    deliveries = Deliveries(("main",))
     assert deliveries.judge(github(), b"forged", SECRET) is Verdict.REFUSED
     assert deliveries.judge(github(), PUSH, SECRET) is Verdict.ACCEPTED
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    deliveries = Deliveries("main")
+    deliveries = Deliveries(("main",))
     for number in range(REMEMBERED + 10):
         deliveries.judge(github(delivery=str(number)), PUSH, SECRET)
     assert len(deliveries._seen) == REMEMBERED
@@ -86,7 +86,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @pytest.mark.parametrize("event", ["ping", "issues", "pull_request"])
 def test_other_events_are_ignored(event: str) -> None:
-    assert Deliveries("main").judge(github(event=event), PUSH, SECRET) is Verdict.IGNORED
+    assert Deliveries(("main",)).judge(github(event=event), PUSH, SECRET) is Verdict.IGNORED
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_other_events_are_ignored(event: str) -> None:
     [b'{"ref": "refs/heads/other"}', b'{"ref": "refs/tags/main"}', b"not json", b"[" * 100_000],
 )
 def test_pushes_of_something_else_are_ignored(body: bytes) -> None:
-    assert Deliveries("main").judge(github(body), body, SECRET) is Verdict.IGNORED
+    assert Deliveries(("main",)).judge(github(body), body, SECRET) is Verdict.IGNORED
 
 
 @given(st.dictionaries(st.sampled_from(sorted(github())), st.text(max_size=80)), st.binary())
 def test_nothing_that_is_not_signed_is_ever_accepted(headers: dict[str, str], body: bytes) -> None:
-    assert Deliveries("main").judge(headers, body, SECRET) is Verdict.REFUSED
+    assert Deliveries(("main",)).judge(headers, body, SECRET) is Verdict.REFUSED

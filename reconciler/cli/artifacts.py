@@ -22,7 +22,7 @@ from reconciler.planner.record import Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.review.words import counted
 from reconciler.status.document import written
-from reconciler.types import JSON, Kind, ObjectRef, TaskKey
+from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
 
 MARKER = "completed.json"
 _SHOWN_USERS = 3
@@ -144,6 +144,8 @@ def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
     document = manifest.document
     training = isinstance(document, ModelManifest) and document.spec.training is not None
     for ref, reference, _ in references(manifest):
+        if isinstance(ref, ForeignRef):
+            continue  # another cluster's, which this list is not about
         role = "dataset of" if ref.kind is Kind.DATASET else "base of" if training else "source of"
         if reference.key is not None:
             yield TaskKey(reference.key), f"pinned as {role}"

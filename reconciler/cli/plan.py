@@ -34,7 +34,7 @@ def plan(
     in the manifests. In a workflow of GitHub Actions, errors are printed as annotations too.
     """
     setup = load_if_there(config_file)
-    planning = Planning(setup, LocalRepository.open(folder))
+    planning = Planning(setup, LocalRepository.open(folder), ahead=True)
     old, new = planning.read(base), planning.read(head)
     errors = new.collection.problems
     found = review(planning.plan(new), before=planning.plan(old), errors=errors)

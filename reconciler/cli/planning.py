@@ -8,6 +8,7 @@ import click
 
 from reconciler.cli.state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
+from reconciler.daemon.peers import PeerReader, foreign_references
 from reconciler.daemon.planning import (
     Requests,
     Resolutions,
@@ -34,11 +35,17 @@ def clock() -> datetime:
 
 
 class Planning:
-    """Reads commits of a clone, and plans them on the state that its status branch records."""
+    """Reads commits of a clone, and plans them on the state that its status branch records.
 
-    def __init__(self, setup: Setup | None, repository: LocalRepository) -> None:
+    ``ahead``: the plan is of a sync to come, so what follows another cluster is unknown in it.
+    """
+
+    def __init__(
+        self, setup: Setup | None, repository: LocalRepository, *, ahead: bool = False
+    ) -> None:
         self._setup = setup
         self._repository = repository
+        self._ahead = ahead
         config = setup.config if setup else None
         self._memo: Memo = {}
         self._now = clock()
@@ -46,7 +53,11 @@ class Planning:
             repository,
             path=config.repository.path if config else "",
             namespace=config.kubernetes.namespace if config else "default",
+            clusters=config.clusters if config else None,
         )
+        branches = setup.peer_branches if setup else {}
+        self._peers = PeerReader(repository, branches)
+        self._tips = {name: repository.status_branch(name) for name in branches.values()}
         branch = setup.status_branch if setup else DEFAULT_BRANCH
         self.state = read_state(repository, branch)
         if repository.status_branch(branch) is None:
@@ -81,6 +92,8 @@ class Planning:
             capacity=Capacity(containers=True),
             settings=self._settings,
             now=self._now,
+            peers=self._peers.read(foreign_references(objects.manifests), self._tips),
+            ahead=self._ahead,
             memo=self._memo,
         )
 

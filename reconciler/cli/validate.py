@@ -40,7 +40,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         for path in paths or (".",)
         for name, data in _read(path)
     ]
-    found = collect(contents, complete=whole)
+    found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
     if style == "json":
         click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
     else:

@@ -79,7 +79,7 @@ async def run_daemon(
         metrics=metrics,
         ready=running.ready,
         pushed=running.look,
-        branch=setup.config.repository.branch,
+        branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
         secret_file=setup.path(secret) if secret is not None else None,
         page=status_page(setup, board, lambda: running.daemon),
     )
@@ -117,6 +117,7 @@ async def assemble(
         git / "manifests.git",
         setup.repository_url,
         branch=setup.config.repository.branch,
+        others=sorted(setup.peer_branches.values()),
         credentials=credential_table(setup),
     )
     sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)

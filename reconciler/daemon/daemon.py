@@ -11,13 +11,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
 
 from reconciler.config import Setup
-from reconciler.daemon.acting import Acting
+from reconciler.daemon.peers import PeerWatch
 from reconciler.daemon.planning import (
     Requests,
     Resolutions,
@@ -34,9 +34,9 @@ from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
 from reconciler.planner.outcome import outcome, wanted_results
-from reconciler.planner.plan import Plan
+from reconciler.planner.plan import ActionKind, Ending, Plan
 from reconciler.planner.record import Record
-from reconciler.run import Engine
+from reconciler.run import Engine, EngineError, FailureClass, Run, RunPhase, RunSpec
 from reconciler.status.sync import Sync
 from reconciler.types import GitSource, ObjectRef, Problem
 
@@ -98,7 +98,9 @@ class Daemon:
             mirror,
             path=setup.config.repository.path,
             namespace=setup.config.kubernetes.namespace,
+            clusters=setup.config.clusters,
         )
+        self._peers = PeerWatch(mirror, setup.peer_branches)
         self._head: Head | None = None
         self._noticed: float | None = None
         self._memo: Memo = {}
@@ -203,6 +205,16 @@ class Daemon:
             self._fetch_failures = 0
             self.troubles.pop("fetch", None)
             self._metrics.last_fetch.set_to_current_time()
+            await self._fetch_peers()
+
+    async def _fetch_peers(self) -> None:
+        """What other clusters' status says now; nothing of this cluster waits for it."""
+        try:
+            if await asyncio.to_thread(self._peers.fetch):
+                self.wake.plan = True
+        except GitError as error:
+            self._metrics.errors.labels("fetch").inc()
+            log.warning("other clusters' status cannot be fetched", error=str(error))
 
     def _fetch_failed(self, error: GitError) -> float:
         """Note it, and say how many seconds to wait before the next try."""
@@ -233,6 +245,7 @@ class Daemon:
             allow=self._setup.sources_allow,
         )
         resolutions = await self._resolve(requests, head)
+        peers = await asyncio.to_thread(self._peers.read, objects.manifests)
         with self._metrics.plan_seconds.time():
             return make_plan(
                 head=head,
@@ -245,6 +258,7 @@ class Daemon:
                 capacity=self._engine.capacity,
                 settings=self._setup.settings,
                 now=datetime.now(UTC),
+                peers=peers,
                 recorded=reporter.recorded(runs),
                 memo=self._memo,
             )
@@ -270,17 +284,44 @@ class Daemon:
         log.info("results found that no record names", count=len(found))
         return await self._plan(head)
 
-    # -- acting and reporting --------------------------------------------------------------
+    # -- acting ----------------------------------------------------------------------------
 
     async def _act(self, head: Head, plan: Plan) -> None:
         if plan.released:
             self._record(head, plan)
             await self._reporter.flush()
-        acting = Acting(
-            self._engine, self._reporter.ledger, self._metrics, self.wake.replan, self._noticed
-        )
-        await acting.carry_out(plan)
+        for ending in plan.endings:
+            await self._end(ending)
+        for spec in plan.creates():
+            await self._create(spec)
         self._record(head, plan)
+
+    async def _end(self, ending: Ending) -> None:
+        bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
+        try:
+            await self._engine.delete(ending.run.name)
+        except EngineError as error:
+            self._metrics.errors.labels("engine").inc()
+            bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
+            return
+        if ending.action is not ActionKind.KEEP:
+            bound.info("run ended", run=ending.run.name, why=ending.reason)
+
+    async def _create(self, spec: RunSpec) -> None:
+        bound = log.bind(object=str(spec.object or ""), task=spec.task.value, key=spec.key[:12])
+        try:
+            await self._engine.create(spec)
+        except EngineError as error:
+            self._metrics.errors.labels("engine").inc()
+            bound.warning("a run could not be created", run=spec.name, error=str(error))
+            self._reporter.ledger.learn_run(_refused(spec, error))
+            self.wake.replan()
+            return
+        self._metrics.created.labels(spec.task.value).inc()
+        if self._noticed is not None:
+            self._metrics.head_to_run.observe(time.monotonic() - self._noticed)
+            self._noticed = None
+        bound.info("run created", run=spec.name)
 
     def _record(self, head: Head, plan: Plan) -> None:
         reporter = self._reporter
@@ -363,3 +404,17 @@ class Daemon:
                 self._metrics.errors.labels("push").inc()
                 self.troubles["push"] = f"The status cannot be pushed: {error}"
                 log.warning("status cannot be pushed", error=str(error), failures=failures)
+
+
+def _refused(spec: RunSpec, error: EngineError) -> Run:
+    """A creation that an engine refused, as the failure it is: of the manifest, or of the day.
+
+    The latter is tried again for as long as it takes: nothing has run that could be given up.
+    """
+    return replace(
+        spec.pending(),
+        phase=RunPhase.FAILED,
+        finished=datetime.now(UTC),
+        reason=str(error),
+        failure=FailureClass.COMMAND if error.permanent else FailureClass.UNAVAILABLE,
+    )

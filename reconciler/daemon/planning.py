@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from reconciler.daemon.reading import Head, Reader
 from reconciler.git.allow import matches
@@ -15,6 +16,7 @@ from reconciler.manifests.read import Manifest
 from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.peers import Peers
 from reconciler.planner.plan import Plan, Settings, Situation
 from reconciler.planner.record import Record
 from reconciler.run import Capacity, Run
@@ -113,10 +115,12 @@ def make_plan(
     capacity: Capacity,
     settings: Settings,
     now: datetime,
+    peers: Peers = MappingProxyType({}),
+    ahead: bool = False,
     recorded: frozenset[str] = frozenset(),
     memo: Memo | None = None,
 ) -> Plan:
-    """The plan of a sync of head."""
+    """The plan of a sync of head; ``ahead``, of one that may come when other clusters moved on."""
     desired = desire(
         cluster=settings.cluster,
         objects=objects.manifests,
@@ -124,6 +128,9 @@ def make_plan(
         requests=requests,
         records=records,
         ledger=ledger,
+        allowed=settings.peers,
+        peers=peers,
+        ahead=ahead,
         memo=memo,
     )
     return decide(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Container
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,10 +36,21 @@ class Head:
 
 
 class Reader:
-    """Reads commits of one repository; keeps parsed files by path and blob id."""
+    """Reads commits of one repository; keeps parsed files by path and blob id.
 
-    def __init__(self, repository: Repository, *, path: str, namespace: str) -> None:
+    ``clusters`` are the other clusters that references may name; None: that is not known.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        path: str,
+        namespace: str,
+        clusters: Container[str] | None,
+    ) -> None:
         self._repository = repository
+        self._clusters = clusters
         self._path = path
         self._namespace = namespace
         self._parsed: dict[tuple[str, str], FileContent] = {}
@@ -55,7 +67,7 @@ class Reader:
             if is_manifest_path(path) and not ignore.matches(self._inside(path)):
                 parsed[path, blob] = self._parsed.get((path, blob)) or self._parse(path, blob)
         self._parsed = parsed
-        collection = collect(parsed.values())
+        collection = collect(parsed.values(), clusters=self._clusters)
         return Head(
             commit=commit,
             collection=collection,

@@ -48,6 +48,7 @@ class Reporter:
         self._authority = authority
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
+        self._own: bytes | None = None
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
         self._pushed: set[tuple[str, str]] = set()
@@ -66,6 +67,7 @@ class Reporter:
         if data is not None:
             self._sync = self._sync_pushed = load_sync(data)
             self._check_identity(self._sync)
+            self._own = data
             self.found_memory = True
         for path, text in self._branch.read_all():
             if not path.endswith(".yaml") or path == SYNC_FILE:
@@ -75,6 +77,17 @@ class Reporter:
             self._remember_pushed(record)
             if not path.startswith(_REMOVED):
                 self.records[record.ref] = record
+
+    def _may_push(self) -> bool:
+        """Asked before each try, for the branch as it then is. Raises WrongBranchError.
+
+        Another daemon may have begun on the same branch since this one looked.
+        """
+        data = self._branch.read(SYNC_FILE)
+        if data is not None and data != self._own:
+            self._check_identity(load_sync(data))
+            self._own = data
+        return self._authority.leads()
 
     def _check_identity(self, sync: Sync) -> None:
         for name, mine in self._identity.items():
@@ -133,7 +146,10 @@ class Reporter:
         return bool(self._pending) or head != pushed
 
     async def flush(self) -> None:
-        """Push what changed. Raises GitError; nothing is lost then, the next flush has it all."""
+        """Push what changed.
+
+        Raises GitError; nothing is lost then, the next flush has it all. Raises WrongBranchError.
+        """
         async with self._pushing:
             if not self.dirty or self._sync is None:
                 return
@@ -142,7 +158,7 @@ class Reporter:
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
             changes[README_FILE] = readme(sync, records)
-            guard = self._authority.leads
+            guard = self._may_push
             commit = await asyncio.to_thread(self._branch.push, changes, message, guard=guard)
             self._sync_pushed = sync
             for path, text in changes.items():

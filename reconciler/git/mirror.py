@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -19,16 +19,26 @@ T = TypeVar("T")
 
 
 class Mirror(Repository):
-    """A bare mirror of one branch of the manifest repository.
+    """A bare mirror of one branch of the manifest repository, and of the tips of a few others.
 
     It is only a copy: where it turns out to be damaged it is made anew, and read again.
     """
 
-    def __init__(self, copy: BareCopy, *, url: str, branch: str, transport: Transport) -> None:
+    def __init__(
+        self,
+        copy: BareCopy,
+        *,
+        url: str,
+        branch: str,
+        others: Sequence[str],
+        transport: Transport,
+    ) -> None:
         super().__init__(copy.repository)
         self._copy = copy
         self._url = url
         self._branch = branch
+        self._others = {other: f"refs/heads/{other}" for other in others}
+        self._seen: Mapping[str, Commit] = {}
         self._transport = transport
 
     @classmethod
@@ -38,12 +48,16 @@ class Mirror(Repository):
         url: str,
         *,
         branch: str,
+        others: Sequence[str] = (),
         credentials: CredentialTable,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Mirror:
-        """Open the mirror at a path; make it, or make it anew if it cannot be opened."""
+        """Open the mirror at a path; make it, or make it anew if it cannot be opened.
+
+        ``others`` are branches of which only the tip is of interest.
+        """
         transport = Transport(credentials, path.parent / "home", timeout)
-        return cls(BareCopy(path), url=url, branch=branch, transport=transport)
+        return cls(BareCopy(path), url=url, branch=branch, others=others, transport=transport)
 
     def fetch(self) -> Commit:
         """Fetch the branch and return its head; costs one look-up if nothing is new.
@@ -57,7 +71,9 @@ class Mirror(Repository):
 
     def _fetch(self) -> Commit:
         ref = f"refs/heads/{self._branch}"
-        head = self._transport.list_refs(self._url, [ref]).commits.get(ref)
+        refs = [ref, *self._others.values()]
+        self._seen = self._transport.list_refs(self._url, refs).commits
+        head = self._seen.get(ref)
         if head is None:
             raise GitError(self._no_branch(self._transport.list_refs(self._url).commits))
         if self._copy.ref(ref) != head or not self.has(head):
@@ -66,10 +82,36 @@ class Mirror(Repository):
             head = Commit(self._copy.ref(ref) or head)  # it may have moved in between
             if not self.has(head):
                 raise DamagedError(f"{self._copy.path} has not got {head}, which was fetched")
-            if not self._copy.tidy():
-                self._copy.reopen()  # libgit2 reads only once where a shallow repository ends
-            self._repository = self._copy.repository
+            self._settle()
         return head
+
+    def fetch_tips(self) -> dict[str, Commit | None]:
+        """The tips of the other branches as the last :meth:`fetch` saw them; None: there is none.
+
+        Asks the remote for nothing but the files of those that have moved. Raises GitError.
+        """
+        tips = {other: self._seen.get(ref) for other, ref in self._others.items()}
+        refs = [
+            ref
+            for other, ref in self._others.items()
+            if (tip := tips[other]) is not None
+            and (self._copy.ref(ref) != tip or not self.has(tip))
+        ]
+        if refs:
+            self._copy.sweep()
+            refspecs = [f"+{ref}:{ref}" for ref in refs]
+            self._transport.fetch(self._copy.path, self._url, refspecs, depth=1)
+            self._settle()
+        # One may have moved on, or gone, in between: what is here is what can be read.
+        return {
+            other: Commit(self._copy.ref(ref) or tip) if (tip := tips[other]) is not None else None
+            for other, ref in self._others.items()
+        }
+
+    def _settle(self) -> None:
+        if not self._copy.tidy():
+            self._copy.reopen()  # libgit2 reads only once where a shallow repository ends
+        self._repository = self._copy.repository
 
     def _remake(self) -> None:
         self._copy.remake()

@@ -11,13 +11,16 @@ from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import FileContent, Manifest
 from reconciler.manifests.schema import ModelManifest, Reference
 from reconciler.manifests.yaml import place
-from reconciler.types import Kind, ObjectRef, Problem
+from reconciler.types import ForeignRef, Kind, ObjectRef, Problem
 
 #: Looking for the likeliest name among 10,000 takes up to a second, so it is not done for ever.
 MOST_HINTS = 20
 #: Of a longer circle of references the rest is only counted.
 LONGEST_CHAIN = 12
 
+#: The fields that hold references.
+BASE_FIELD: Path = ("spec", "source", "model")
+DATASET_FIELD: Path = ("spec", "training", "dataset")
 _NAME = ("metadata", "name")
 
 
@@ -36,32 +39,39 @@ class Collection:
     invalid: frozenset[ObjectRef]
 
 
-def references(manifest: Manifest) -> tuple[tuple[ObjectRef, Reference, Path], ...]:
+def references(
+    manifest: Manifest,
+) -> tuple[tuple[ObjectRef | ForeignRef, Reference, Path], ...]:
     """What a manifest refers to: the object, the reference, and the field it is in."""
     document = manifest.document
     if not isinstance(document, ModelManifest):
         return ()
     found: list[tuple[Kind, Reference | None, Path]] = [
-        (Kind.MODEL, document.spec.source.model, ("spec", "source", "model"))
+        (Kind.MODEL, document.spec.source.model, BASE_FIELD)
     ]
     if document.spec.training is not None:
-        found.append(
-            (Kind.DATASET, document.spec.training.dataset, ("spec", "training", "dataset"))
-        )
+        found.append((Kind.DATASET, document.spec.training.dataset, DATASET_FIELD))
     return tuple(
-        (ObjectRef(kind, ref.namespace or manifest.ref.namespace, ref.name), ref, path)
-        for kind, ref, path in found
-        if ref is not None
+        (target(manifest, kind, ref), ref, path) for kind, ref, path in found if ref is not None
     )
 
 
+def target(manifest: Manifest, kind: Kind, reference: Reference) -> ObjectRef | ForeignRef:
+    """The object that one of the manifest's references means."""
+    ref = ObjectRef(kind, reference.namespace or manifest.ref.namespace, reference.name)
+    return ref if reference.cluster is None else ForeignRef(reference.cluster, ref)
+
+
 def collect(
-    files: Iterable[FileContent], *, complete: bool = True, clusters: Container[str] = ()
+    files: Iterable[FileContent],
+    *,
+    complete: bool = True,
+    clusters: Container[str] | None = None,
 ) -> Collection:
     """Put the files of a tree together.
 
     ``complete=False``: objects that are referred to may be elsewhere.
-    ``clusters`` are the names that a reference's ``cluster`` may have.
+    ``clusters`` are the names that a reference's ``cluster`` may have; None: they are not known.
 
     An object that is defined twice is invalid as a whole: which of the two is meant is not for
     the names of the files to decide.
@@ -76,7 +86,8 @@ def collect(
                 message = f"{manifest.ref} is defined already, in {first.locate(_NAME)}"
                 problems.append(manifest.problem(_NAME, message))
     known = objects.keys() | {p.object for p in problems if p.object is not None}
-    problems.extend(_unknown_clusters(objects, clusters))
+    if clusters is not None:
+        problems.extend(_unknown_clusters(objects, clusters))
     if complete:
         problems.extend(_dangling(objects, known, [c.path for c in contents if c.broken]))
     problems.extend(_cycles(objects))
@@ -95,8 +106,9 @@ def _unknown_clusters(
 ) -> Iterator[Problem]:
     for manifest in objects.values():
         for _, reference, path in references(manifest):
-            if reference.cluster is not None and reference.cluster not in clusters:
-                message = f'cluster "{reference.cluster}" is not configured under clusters'
+            name = reference.cluster
+            if name is not None and name not in clusters:
+                message = f'cluster "{name}" is not configured under clusters'
                 yield manifest.problem((*path, "cluster"), message)
 
 
@@ -106,8 +118,8 @@ def _dangling(
     """References to what is not there. A referenced object that is invalid is there."""
     hints: dict[ObjectRef, str] = {}
     for manifest in objects.values():
-        for ref, reference, path in references(manifest):
-            if reference.cluster is not None or ref in known:
+        for ref, _, path in references(manifest):
+            if isinstance(ref, ForeignRef) or ref in known:
                 continue
             if ref not in hints:
                 hints[ref] = _hint(ref, known) if len(hints) < MOST_HINTS else ""
@@ -151,7 +163,7 @@ def _upstream(manifest: Manifest) -> list[ObjectRef]:
     return [
         ref
         for ref, reference, _ in references(manifest)
-        if reference.key is None and reference.cluster is None
+        if reference.key is None and isinstance(ref, ObjectRef)
     ]
 
 

@@ -44,7 +44,11 @@ class Catalog:
     def upstream(self) -> dict[ObjectRef, tuple[ObjectRef, ...]]:
         """What each object is made from, of the objects there are."""
         return {
-            ref: tuple(up for up, *_ in references(item.manifest) if up in self.records)
+            ref: tuple(
+                up
+                for up, *_ in references(item.manifest)
+                if isinstance(up, ObjectRef) and up in self.records
+            )
             for ref, item in self.plan.situation.desired.items()
             if ref in self.records
         }

@@ -68,9 +68,12 @@ def actions_of(
 
 def _decided(plan: Plan, decision: Decision, whys: Mapping[ObjectRef, Why]) -> Action:
     ref, task = decision.ref, decision.task
-    manifest = plan.situation.desired[ref].manifest
+    item = plan.situation.desired[ref]
+    manifest = item.manifest
     record = plan.situation.records.get(ref)
     reason = decision.reason
+    # What it is made from cannot be asked now, and may be another when it can.
+    unknown = decision.phase is TaskPhase.WAITING and reason == item.halted(task)
     if decision.action is ActionKind.CREATE:
         why = str(whys.get(ref) or "not made yet")
         reason = f"{why}; {reason}" if decision.needs else why
@@ -78,7 +81,7 @@ def _decided(plan: Plan, decision: Decision, whys: Mapping[ObjectRef, Why]) -> A
         action=decision.action,
         task=task.kind,
         ref=ref,
-        key=task.key,
+        key=None if unknown else task.key,
         reason=reason,
         file=manifest.file,
         line=manifest.locate(()).line,

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.planner import endings, holds
-from reconciler.planner.desired import Desired, Task
+from reconciler.planner.builds import build_owners
+from reconciler.planner.desired import Desired, Given, Task
 from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.record import TaskPhase
 from reconciler.planner.render import render_run
-from reconciler.planner.upstream import build_owners, given_artifacts
 from reconciler.run import FailureClass, Run, RunPhase, RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -66,7 +66,6 @@ class _Deciding:
 
     situation: Situation
     hold: Hold | None = None
-    given: dict[TaskKey, str] = field(default_factory=dict)
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, str] = field(default_factory=dict)
     endings: list[Ending] = field(default_factory=list)
@@ -93,7 +92,6 @@ class _Deciding:
                 by_task[run.object, run.task].append(run)
                 self.live_gpus += gpus.get((run.object, run.task), 0)
         self.runs_by_slot, self.runs_by_task = dict(by_slot), dict(by_task)
-        self.given = given_artifacts(self.situation.desired)
         self.owners = build_owners(self.situation.desired)
         self._find_wanted()
 
@@ -105,8 +103,8 @@ class _Deciding:
                 if task.key is not None:
                     producers.setdefault(task.key, (item.ref, task))
             root = item.key if item.key is not None and item.given is None else None
-            if root is None and item.tasks:
-                root = item.tasks[-1].key
+            if root is None:
+                root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
             if root is not None:
                 roots.append(root)
         while roots:
@@ -118,7 +116,7 @@ class _Deciding:
                 roots.extend(producers[key][1].needs)
 
     def _complete(self, key: TaskKey) -> bool:
-        return key in self.given or key in self.situation.ledger.completed
+        return key in self.situation.ledger.completed
 
     # -- one decision per task -------------------------------------------------------------
 
@@ -230,10 +228,14 @@ class _Deciding:
         for need in task.needs:
             if need in self.stuck:
                 return answer.wait(f"waiting for {self.stuck[need]}")
-        capacity = situation.capacity
-        if task.kind is not TaskKind.BUILD and item.image_ref is not None:
-            if not holds.allowed(item.image_ref, situation.settings.allow_images):
-                return answer.wait(f"the image {item.image_ref} is not in allow.images")
+        halted = item.halted(task)
+        if halted is not None:
+            return answer.wait(halted)
+        capacity, image = situation.capacity, item.image
+        if task.kind is not TaskKind.BUILD and image is not None:
+            allowed = situation.settings.allow_images
+            if image.cluster is None and not holds.allowed(image.at, allowed):
+                return answer.wait(f"the image {image.at} is not in allow.images")
             if not capacity.containers:
                 return answer.wait(
                     "this engine has no container runtime, so it cannot run an image by name"
@@ -249,7 +251,7 @@ class _Deciding:
         task, situation = answer.task, self.situation
         if any(run.intent == task.intent for run in superseded):
             return answer.wait(
-                "a followed source moved; the run of the older commit finishes first"
+                "what it follows has moved; the run of what it was before finishes first"
             )
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
@@ -300,20 +302,20 @@ class _Deciding:
     def _image(self, item: Desired, task: Task) -> str | None:
         if task.kind is TaskKind.BUILD:
             return None
-        if item.image_ref is not None:
-            return item.image_ref
+        if item.image is not None:
+            return item.image.at
         built = self.situation.ledger.result(TaskKey(task.image_key or ""))
         return built.result.image if built else None
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, str]:
-        urls: dict[TaskKey, str] = {}
-        for key in (task.base, task.dataset):
-            if key is None:
-                continue
-            complete = self.situation.ledger.result(key)
-            recorded = complete.result.url if complete else None
-            urls[key] = recorded or self.given[key]
-        return urls
+    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+        read = (key for key in (task.base, task.dataset) if key is not None)
+        return {key: task.given.get(key) or self._made(key) for key in read}
+
+    def _made(self, key: TaskKey) -> Given:
+        complete = self.situation.ledger.result(key)
+        assert complete is not None  # it was needed
+        assert complete.result.url is not None  # and is no build
+        return Given(at=complete.result.url)
 
     def _name(self, ref: ObjectRef, task: Task) -> str:
         assert task.key is not None  # tasks without a key wait

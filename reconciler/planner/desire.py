@@ -7,14 +7,26 @@ of their references, so each key finds the keys it depends on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from reconciler.manifests.collect import references
+from reconciler.manifests.collect import BASE_FIELD, DATASET_FIELD, references
+from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import Manifest
-from reconciler.manifests.schema import DatasetManifest, ModelManifest, Reference
-from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Task, annotation
-from reconciler.planner.ingredients import Image, Product, built, how, needs, tasks
+from reconciler.manifests.schema import DatasetManifest, ModelManifest, TrainingSection
+from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.planner.ingredients import (
+    Image,
+    Product,
+    Upstream,
+    built,
+    given,
+    how,
+    needs,
+    tasks,
+    unknown,
+)
 from reconciler.planner.keys import (
     Hash,
     as_intent,
@@ -25,19 +37,21 @@ from reconciler.planner.keys import (
     train_key,
 )
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.peers import Peer, Peers
 from reconciler.planner.record import Record
+from reconciler.planner.referring import Referring
 from reconciler.planner.sourcing import Sourcing
 from reconciler.types import (
     JSON,
     GitSource,
-    Kind,
     ObjectRef,
     ResolvedSource,
-    TaskKey,
     TaskKind,
     UnresolvedSource,
 )
 
+#: What each reference of an object came to, by the field it is in.
+_Found = Mapping[Path, Upstream | str]
 #: What an object's keys depend on, and what came of it; see :func:`desire`.
 Memo = dict[ObjectRef, tuple[tuple[object, ...], Desired]]
 
@@ -47,14 +61,14 @@ class Desire:
     """Walks the objects and keeps what it found; see :func:`desire`."""
 
     cluster: str
-    objects: Mapping[ObjectRef, Manifest]
     sourcing: Sourcing
-    ledger: Ledger
+    referring: Referring
     memo: Memo
-    found: dict[ObjectRef, Desired] = field(default_factory=dict)
+    found: dict[ObjectRef, Desired]
 
     def walk(self, refs: Iterable[ObjectRef]) -> None:
         """Depth first without recursion: a chain of bases can be as long as the repository."""
+        objects = self.referring.objects
         walking: set[ObjectRef] = set()
         for start in refs:
             stack: list[tuple[ObjectRef, bool]] = [(start, False)]
@@ -62,70 +76,38 @@ class Desire:
                 ref, entered = stack.pop()
                 if entered:
                     walking.discard(ref)
-                    self.found[ref] = self._one(self.objects[ref])
-                elif ref not in self.found and ref not in walking and ref in self.objects:
+                    self.found[ref] = self._one(objects[ref])
+                elif ref not in self.found and ref not in walking and ref in objects:
                     walking.add(ref)
                     stack.append((ref, True))
-                    stack.extend((up, False) for up, _, _ in references(self.objects[ref]))
+                    upstream = (up for up, _, _ in references(objects[ref]))
+                    stack.extend((up, False) for up in upstream if isinstance(up, ObjectRef))
 
     def _one(self, manifest: Manifest) -> Desired:
-        depends = (id(manifest), self.cluster, *self._depends(manifest))
+        upstream = {
+            path: self.referring.upstream(manifest.ref, target, reference)
+            for target, reference, path in references(manifest)
+        }
+        # Everything besides the manifest that its keys are made of, as values to compare.
+        depends = (id(manifest), self.cluster, self.sourcing.of(manifest), *upstream.values())
         known = self.memo.get(manifest.ref)
         if known is not None and known[0] == depends:
             return known[1]
         document = manifest.document
         if isinstance(document, ModelManifest):
-            found = self._model(manifest, document)
+            found = self._model(manifest, document, upstream)
         else:
             found = self._dataset(manifest, document)
+        resolved = (up.reference for up in upstream.values() if isinstance(up, Upstream))
+        found = replace(found, references=tuple(known for known in resolved if known is not None))
         self.memo[manifest.ref] = depends, found
         return found
 
-    def _depends(self, manifest: Manifest) -> Iterator[object]:
-        """Everything besides the manifest that its keys are made of, as values to compare."""
-        yield self.sourcing.of(manifest)
-        for ref, reference, _ in references(manifest):
-            upstream = self._upstream(ref, reference)
-            if isinstance(upstream, str):
-                yield upstream
-            else:
-                yield upstream.key, upstream.intent, upstream.given
-                yield upstream.image_key, upstream.image_intent, upstream.image_ref
-
-    # -- references ------------------------------------------------------------------------
-
-    def _upstream(self, ref: ObjectRef, reference: Reference) -> Desired | str:
-        """The object that is referred to, or why it cannot be used yet."""
-        target = self.found.get(ref)
-        if target is None:
-            known = ref in self.objects
-            return f"waiting for {ref}, which " + (
-                "depends on this object" if known else "has no valid manifest yet"
-            )
-        if reference.key is not None:
-            return self._pinned(target, TaskKey(reference.key))
-        if target.key is None:
-            return f"waiting for {ref}: {target.blocked}"
-        return target
-
-    def _pinned(self, target: Desired, key: TaskKey) -> Desired | str:
-        complete = self.ledger.result(key)
-        if complete is None or complete.result.url is None:
-            return f"waiting for {target.ref}: it has no complete artifact {key}"
-        return Desired(
-            manifest=target.manifest,
-            key=key,
-            intent=as_intent(key),
-            image_key=complete.image_key,
-            image_intent=complete.image_key,
-            image_ref=target.image_ref if complete.image_key == target.image_key else None,
-        )
-
     # -- objects ---------------------------------------------------------------------------
 
-    def _model(self, manifest: Manifest, document: ModelManifest) -> Desired:
+    def _model(self, manifest: Manifest, document: ModelManifest, upstream: _Found) -> Desired:
         spec = document.spec
-        image = self._image(manifest, document)
+        image = self._image(manifest, upstream)
         if isinstance(image, str):
             return _blocked(manifest, image)
         if image.base is not None and not spec.load.command and spec.training is None:
@@ -139,15 +121,15 @@ class Desire:
         if spec.training is None:
             return image.desired(manifest, weights)
         base = weights or image.base_product
-        return self._train(manifest, document, image, base)
+        return self._train(manifest, spec.training, image, base, upstream.get(DATASET_FIELD))
 
     def _dataset(self, manifest: Manifest, document: DatasetManifest) -> Desired:
         spec = document.spec
         if spec.source.bucket is not None:
             bucket = spec.source.bucket
             given = self._given(manifest, bucket.url, bucket.revision)
-            return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.url)
-        image = self._image(manifest, document)
+            return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
+        image = self._image(manifest, {})
         if isinstance(image, str):
             return _blocked(manifest, image)
         if spec.load.from_ is not None:
@@ -155,31 +137,27 @@ class Desire:
             return image.desired(manifest, given)
         return image.desired(manifest, self._load(manifest, image))
 
-    def _image(self, manifest: Manifest, document: ModelManifest | DatasetManifest) -> Image | str:
-        spec = document.spec
+    def _image(self, manifest: Manifest, upstream: _Found) -> Image | str:
         source = self.sourcing.of(manifest)
         if isinstance(source, str):
             return source
         if source is not None:
             return built(manifest, source)
-        if spec.source.image is not None:
-            digest = spec.source.image.ref.rpartition("@")[2]
-            return Image(key=digest, intent=digest, ref=spec.source.image.ref)
-        assert isinstance(document, ModelManifest)  # a Dataset has no other source
-        reference = document.spec.source.model
-        assert reference is not None  # exactly one source, checked when parsed
-        ref = _target(manifest, Kind.MODEL, reference)
-        base = self._upstream(ref, reference)
+        named = manifest.document.spec.source.image
+        if named is not None:
+            digest = named.ref.rpartition("@")[2]
+            return Image(key=digest, intent=digest, given=Given(at=named.ref))
+        base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
         if isinstance(base, str):
             return base
         if base.image_key is None or base.image_intent is None:
-            return f"waiting for {ref}: no image of it is known"
-        return Image(key=base.image_key, intent=base.image_intent, ref=base.image_ref, base=base)
+            return f"waiting for {base.who}: no image of it is known"
+        return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
 
     def _load(self, manifest: Manifest, image: Image) -> Product:
         section = manifest.document.spec.load
         who = self._identity(manifest)
-        base = image.base
+        base = image.base_product
 
         def hashed(image: Hash, base: Hash | None) -> Hash:
             return load_key(identity=who, image=image, section=section, base=base)
@@ -197,23 +175,23 @@ class Desire:
             section=section,
             image_key=image.key,
             base=base.key if base else None,
-            needs=needs(image, base.key if base else None),
+            needs=needs(image, base),
+            given=given(base),
         )
         return Product(key=as_key(key), intent=as_intent(intent), task=task)
 
     def _train(
-        self, manifest: Manifest, document: ModelManifest, image: Image, base: Product | None
+        self,
+        manifest: Manifest,
+        section: TrainingSection,
+        image: Image,
+        base: Product | None,
+        dataset: Upstream | str | None,
     ) -> Desired:
-        section = document.spec.training
-        assert section is not None  # the caller looked
         base = base if section.mode == "Finetune" else None
-        data: Desired | None = None
-        if section.dataset is not None:
-            ref = _target(manifest, Kind.DATASET, section.dataset)
-            upstream = self._upstream(ref, section.dataset)
-            if isinstance(upstream, str):
-                return _blocked(manifest, upstream, image=image, tasks=tasks(image, base))
-            data = upstream
+        if isinstance(dataset, str):
+            return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
+        data = dataset.product if dataset is not None else None
         who = self._identity(manifest)
 
         def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
@@ -233,14 +211,15 @@ class Desire:
             image_key=image.key,
             base=base.key if base else None,
             dataset=data.key if data else None,
-            needs=needs(image, base.key if base else None, data.key if data else None),
+            needs=needs(image, base, data),
+            given=given(base, data),
         )
         product = Product(key=as_key(key), intent=as_intent(intent), task=task)
         return image.desired(manifest, product, before=base)
 
     def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
         key = given_key(identity=self._identity(manifest), url=url, revision=revision)
-        return Product(key=as_key(key), intent=as_intent(key), url=url)
+        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=url))
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
         formerly = annotation(manifest, FORMERLY_ANNOTATION)
@@ -260,13 +239,13 @@ def _promoted(manifest: Manifest, image: Image) -> Desired:
     assert base is not None  # the caller looked
     return Desired(
         manifest=manifest,
-        key=base.key,
-        intent=base.intent,
+        key=base.product.key,
+        intent=base.product.intent,
         image_key=image.key,
         image_intent=image.intent,
-        image_ref=image.ref,
-        given=base.given,
-        promoted=base.ref,
+        image=image.given,
+        given=base.product.given,
+        promoted=base.who,
     )
 
 
@@ -274,13 +253,14 @@ def _blocked(
     manifest: Manifest, why: str, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
 ) -> Desired:
     """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
+    known = {task.kind for task in tasks}
     return Desired(
         manifest=manifest,
-        tasks=tasks,
+        tasks=(*tasks, *unknown(manifest, known)),
         blocked=why,
         image_key=image.key if image else None,
         image_intent=image.intent if image else None,
-        image_ref=image.ref if image else None,
+        image=image.given if image else None,
         source=image.source if image else None,
     )
 
@@ -293,10 +273,6 @@ def _key_and_intent(
     return key, key if intents == keys else hashed(*intents)
 
 
-def _target(manifest: Manifest, kind: Kind, reference: Reference) -> ObjectRef:
-    return ObjectRef(kind, reference.namespace or manifest.ref.namespace, reference.name)
-
-
 def desire(
     *,
     cluster: str,
@@ -305,20 +281,35 @@ def desire(
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource],
     records: Mapping[ObjectRef, Record],
     ledger: Ledger,
+    allowed: Mapping[str, Peer] = MappingProxyType({}),
+    peers: Peers = MappingProxyType({}),
+    ahead: bool = False,
     memo: Memo | None = None,
 ) -> dict[ObjectRef, Desired]:
     """Every object's tasks and keys, in an order in which each follows what it refers to.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
-    ``sources`` where each of those stands. With a ``memo`` that is handed in again, only objects
-    are worked out whose manifest, or anything upstream of it, is another than the last time.
+    ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
+    name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
+    follow one of those are to be taken for unknown. With a ``memo`` that is handed in
+    again, only objects are worked out whose manifest, or anything upstream of it, is another than
+    the last time.
     """
+    found: dict[ObjectRef, Desired] = {}
     walk = Desire(
         cluster=cluster,
-        objects=objects,
         sourcing=Sourcing(sources=sources, requests=requests, records=records),
-        ledger=ledger,
+        referring=Referring(
+            objects=objects,
+            found=found,
+            records=records,
+            ledger=ledger,
+            allowed=allowed,
+            peers=peers,
+            ahead=ahead,
+        ),
         memo=memo if memo is not None else {},
+        found=found,
     )
     walk.walk(sorted(objects))
     return walk.found

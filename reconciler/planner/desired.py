@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.manifests.read import Manifest
 from reconciler.manifests.schema import CommandSection, GitSection, RunSection
 from reconciler.planner.keys import Hash
+from reconciler.planner.record import ReferenceRecord
 from reconciler.types import (
     GROUP,
+    ForeignRef,
     GitSource,
     How,
     Intent,
@@ -28,10 +30,24 @@ FORMERLY_ANNOTATION = f"{GROUP}/formerly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
+
+    ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
+    why nothing new is made of it for now, although it is known: its cluster cannot be asked.
+    """
+
+    at: str
+    cluster: str | None = None
+    halted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One unit of work an object needs. ``key`` is None while something it depends on is unknown.
 
-    ``needs`` are the tasks that must be complete before it can start, by key.
+    ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
+    reads that nothing here makes.
     ``image_key`` is the build key or image digest of the image it runs in (of a build: its own).
     """
 
@@ -44,6 +60,7 @@ class Task:
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     needs: tuple[TaskKey, ...] = ()
+    given: Mapping[TaskKey, Given] = field(default_factory=dict)
 
     @property
     def resources(self) -> Resources:
@@ -79,8 +96,10 @@ class Source:
 class Desired:
     """One object as a commit wants it.
 
-    ``key`` is of the artifact that makes it Ready; ``given`` its URL where nothing runs for it.
-    ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in.
+    ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
+    ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
+    that image where it is named by digest rather than built. ``promoted`` is whose artifact it
+    takes over; ``references`` what its references to other clusters were resolved to.
     """
 
     manifest: Manifest
@@ -89,17 +108,32 @@ class Desired:
     intent: Intent | None = None
     image_key: Hash | None = None
     image_intent: Hash | None = None
-    image_ref: str | None = None  # where the image is named by digest rather than built
-    given: str | None = None
-    given_base: str | None = None
+    image: Given | None = None
+    given: Given | None = None
     source: Source | None = None
     blocked: str | None = None
-    promoted: ObjectRef | None = None  # whose artifact it takes over
+    promoted: ObjectRef | ForeignRef | None = None
+    references: tuple[ReferenceRecord, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
         """The object."""
         return self.manifest.ref
+
+    def halted(self, task: Task) -> str | None:
+        """Why a task with a known key is not started for now, where what it is made of says so."""
+        image = self.image if task.kind is not TaskKind.BUILD else None
+        return _halted(image, *task.given.values())
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why something that it is made of cannot be asked for, where that is so."""
+        read = (given for task in self.tasks for given in task.given.values())
+        return _halted(self.image, self.given, *read)
+
+
+def _halted(*found: Given | None) -> str | None:
+    return next((given.halted for given in found if given is not None and given.halted), None)
 
 
 def annotation(manifest: Manifest, name: str) -> str:

@@ -20,7 +20,7 @@ from reconciler.planner.desired import (
     UPDATE_ANNOTATION,
     Desired,
 )
-from reconciler.types import JSON, Commit, Location, ObjectRef
+from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
 
 #: As the root of a chain: an object that head no longer has.
 GONE = "gone"
@@ -173,8 +173,10 @@ def _chain(
 ) -> tuple[tuple[ObjectRef, ...], str, int]:
     """The way from what this object is made from to what the change began with."""
     for ref, reference, _ in references(item.manifest):
+        if reference.key is not None or isinstance(ref, ForeignRef):
+            continue  # whatever it is made into, that is not between these two commits
         was, now = base.get(ref), head.get(ref)
-        if reference.key is not None or was is None:
+        if was is None:
             continue
         if now is None:
             return (ref,), GONE, 0

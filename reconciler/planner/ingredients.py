@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from reconciler.manifests.read import Manifest
-from reconciler.manifests.schema import RunSection
-from reconciler.planner.desired import RETRY_ANNOTATION, Desired, Source, Task, annotation
+from reconciler.manifests.schema import ModelSpec, RunSection
+from reconciler.planner.desired import RETRY_ANNOTATION, Desired, Given, Source, Task, annotation
 from reconciler.planner.keys import Hash, as_intent, as_key, build_key, how_hash
-from reconciler.types import JSON, How, Intent, TaskKey, TaskKind
+from reconciler.planner.record import ReferenceRecord
+from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """Weights or data that a later task reads; ``url`` where they are given, not made."""
+    """Weights or data that a later task reads; ``given`` where nothing here makes them."""
 
     key: TaskKey
     intent: Intent
     task: Task | None = None
-    url: str | None = None
+    given: Given | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What an object gets from one that it refers to, here or in another cluster.
+
+    ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
+    there is to remember of another cluster's.
+    """
+
+    who: ObjectRef | ForeignRef
+    product: Product
+    image_key: Hash | None = None
+    image_intent: Hash | None = None
+    image: Given | None = None
+    reference: ReferenceRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +45,15 @@ class Image:
 
     key: Hash
     intent: Hash
-    ref: str | None = None
+    given: Given | None = None
     build: Task | None = None
     source: Source | None = None
-    base: Desired | None = None
+    base: Upstream | None = None
 
     @property
     def base_product(self) -> Product | None:
         """The base's artifact, as a training reads it."""
-        if self.base is None or self.base.key is None or self.base.intent is None:
-            return None
-        return Product(key=self.base.key, intent=self.base.intent)
+        return self.base.product if self.base is not None else None
 
     def desired(
         self, manifest: Manifest, product: Product | None, before: Product | None = None
@@ -50,9 +66,8 @@ class Image:
             intent=product.intent if product else None,
             image_key=self.key,
             image_intent=self.intent,
-            image_ref=self.ref,
-            given=product.url if product else None,
-            given_base=before.url if before else None,
+            image=self.given,
+            given=product.given if product else None,
             source=self.source,
         )
 
@@ -88,10 +103,45 @@ def tasks(image: Image, *products: Product | None) -> tuple[Task, ...]:
     return tuple(task for task in found if task is not None)
 
 
-def needs(image: Image, *keys: TaskKey | None) -> tuple[TaskKey, ...]:
+def needs(image: Image, *products: Product | None) -> tuple[TaskKey, ...]:
     """The keys that must be complete first: of the image where it is built, and of what is read."""
-    made = [as_key(image.key)] if image.ref is None else []
-    return tuple(dict.fromkeys([*made, *(key for key in keys if key is not None)]))
+    made = [as_key(image.key)] if image.given is None else []
+    made += [read.key for read in products if read is not None and read.given is None]
+    return tuple(dict.fromkeys(made))
+
+
+def given(*products: Product | None) -> dict[TaskKey, Given]:
+    """Where those are that nothing here makes."""
+    return {read.key: read.given for read in products if read is not None and read.given}
+
+
+def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
+    """The tasks of an object whose keys are not known, in the order in which they would run."""
+    spec = manifest.document.spec
+    training = spec.training if isinstance(spec, ModelSpec) else None
+    based = isinstance(spec, ModelSpec) and spec.source.model is not None
+    promoted = based and not spec.load.command and training is None
+    made_by_load = training is None or (training.mode == "Finetune" and not based)
+    sections: tuple[tuple[TaskKind, RunSection | None], ...] = (
+        (TaskKind.BUILD, spec.build if spec.source.git is not None else None),
+        (
+            TaskKind.LOAD,
+            spec.load if made_by_load and not promoted and not spec.load.from_ else None,
+        ),
+        (TaskKind.TRAIN, training),
+    )
+    return tuple(
+        Task(
+            kind=kind,
+            key=None,
+            how=how(manifest, section),
+            intent=None,
+            section=section,
+            image_key=None,
+        )
+        for kind, section in sections
+        if section is not None and kind not in known
+    )
 
 
 def how(manifest: Manifest, section: RunSection) -> How:

@@ -23,7 +23,7 @@ from reconciler.manifests.schema import (
     RunSection,
     TrainingSection,
 )
-from reconciler.types import JSON, How, Intent, ObjectRef, TaskKey
+from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey
 
 KEY_VERSION = "k1"
 HOW_VERSION = "h1"
@@ -156,6 +156,15 @@ def pin_hash(git: GitSection, *, update: str) -> Hash:
     """
     asked = git.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return fingerprint({"version": KEY_VERSION, "pin": asked, "update": update})
+
+
+def follow_intent(target: ForeignRef, part: str) -> Hash:
+    """What stands in an intent for an object of another cluster, whatever it is made into.
+
+    ``part`` tells its artifact from its image.
+    """
+    who = identity(target.cluster, target.ref)
+    return fingerprint({"version": KEY_VERSION, "follows": who, "part": part})
 
 
 def as_key(value: Hash) -> TaskKey:

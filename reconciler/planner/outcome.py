@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from reconciler.manifests.collect import references
 from reconciler.manifests.schema import CommandSection
 from reconciler.planner.desired import PRUNE_ANNOTATION, Desired
 from reconciler.planner.names import artifact_url
@@ -19,12 +20,22 @@ from reconciler.planner.record import (
     ManifestRecord,
     Phase,
     Record,
+    ReferenceRecord,
     SourceRecord,
     TaskPhase,
     TaskRecord,
 )
 from reconciler.run import FailureClass, Run, Wanted
-from reconciler.types import JSON, Commit, How, Location, ObjectRef, TaskKey, TaskKind
+from reconciler.types import (
+    JSON,
+    Commit,
+    ForeignRef,
+    How,
+    Location,
+    ObjectRef,
+    TaskKey,
+    TaskKind,
+)
 
 _BUSY = {
     TaskKind.BUILD: Phase.BUILDING,
@@ -133,6 +144,7 @@ class _Outcome:
             reason=reason,
             manifest=manifest,
             source=self._source(),
+            references=self._references(),
             image=self._image(),
             artifact=self._artifact(),
             desired=self.item.key,
@@ -184,22 +196,35 @@ class _Outcome:
         key = self.item.key
         if key is None:
             return None
+        image_key = self.item.image_key
+        image = self._image_now(image_key)
         if self.item.given is not None:
-            return ArtifactRecord(url=self.item.given, key=key)
+            url = self.item.given.at
+            return ArtifactRecord(url=url, key=key, image=image, image_key=image_key)
         complete = self.situation.ledger.result(key)
         if complete is None or complete.result.url is None:
             return None
-        return ArtifactRecord(url=complete.result.url, key=key, metrics=complete.result.metrics)
+        return ArtifactRecord(
+            url=complete.result.url,
+            key=key,
+            image=image,
+            image_key=image_key,
+            metrics=complete.result.metrics,
+        )
 
     def _artifact(self) -> ArtifactRecord | None:
         return self._artifact_now() or self.before.artifact
 
     def _image(self) -> str | None:
+        return self._image_now(self.item.image_key) or self.before.image
+
+    def _image_now(self, key: str | None) -> str | None:
+        """The image of a build key or digest, where it is known."""
         item = self.item
-        if item.image_ref is not None or item.image_key is None:
-            return item.image_ref or self.before.image
-        built = self.situation.ledger.result(TaskKey(item.image_key))
-        return built.result.image if built else self.before.image
+        if item.image is not None:
+            return item.image.at if key == item.image_key else None
+        built = self.situation.ledger.result(TaskKey(key)) if key is not None else None
+        return built.result.image if built is not None else None
 
     def _manifest(self) -> ManifestRecord | None:
         if self.item.ref in self.situation.invalid:
@@ -225,6 +250,19 @@ class _Outcome:
             commit=source.resolved.commit,
             tree=source.resolved.tree,
             pin=source.pin,
+        )
+
+    def _references(self) -> tuple[ReferenceRecord, ...]:
+        """As they were resolved now, or the last time."""
+        now = {known.target: known for known in self.item.references}
+        targets = [target for target, _, _ in references(self.item.manifest)]
+        before = {known.target: known for known in self.before.references}
+        return tuple(
+            known
+            for target in targets
+            if isinstance(target, ForeignRef)
+            for known in (now.get(target) or before.get(target),)
+            if known is not None
         )
 
     def _task(self, decision: Decision) -> TaskRecord:
@@ -288,6 +326,13 @@ class _Outcome:
             conditions.append(
                 _condition(self.before, "UpdateAvailable", "True", "NewerCommit", message, now=now)
             )
+        lost = self.item.unavailable
+        if lost is not None:
+            conditions.append(
+                _condition(
+                    self.before, "ReferenceUnavailable", "True", "OtherCluster", lost, now=now
+                )
+            )
         return tuple(conditions)
 
     def _history(
@@ -317,7 +362,7 @@ class _Outcome:
                         metrics=done.result.metrics,
                         gpu_seconds=done.result.gpu_seconds,
                         artifact=done.result.url,
-                        image=done.result.image,
+                        image=done.result.image or self._image_now(decision.task.image_key),
                         image_key=decision.task.image_key,
                     )
                 )

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from reconciler.planner.desired import Desired, Task
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.peers import Peer
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import Capacity, Run, RunSpec
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
@@ -30,6 +31,7 @@ class Settings:
     prune_share: float = 0.5
     prune_floor: int = 10
     history_jobs: int = 3
+    peers: Mapping[str, Peer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from reconciler.planner.desired import Desired, Task
+from reconciler.planner.builds import build_owners
+from reconciler.planner.desired import Desired, Given, Task
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Situation
 from reconciler.planner.render import render_run
-from reconciler.planner.upstream import build_owners, given_artifacts
 from reconciler.run import RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -44,7 +44,6 @@ class _Looking:
     def __init__(self, situation: Situation, image_tag: ImageTag) -> None:
         self._situation = situation
         self._image_tag = image_tag
-        self._given = given_artifacts(situation.desired)
         self._owners = build_owners(situation.desired)
         self._makers: dict[TaskKey, ObjectRef] = {}
         for ref in sorted(situation.desired):
@@ -76,8 +75,8 @@ class _Looking:
     def _image(self, item: Desired, task: Task) -> tuple[str | None, bool]:
         if task.kind is TaskKind.BUILD:
             return None, False
-        if item.image_ref is not None:
-            return item.image_ref, False
+        if item.image is not None:
+            return item.image.at, False
         key = TaskKey(task.image_key or "")
         built = self._situation.ledger.result(key)
         if built is not None and built.result.image is not None:
@@ -86,15 +85,14 @@ class _Looking:
         maker = item.ref if own else self._makers.get(key, item.ref)
         return self._image_tag(maker.namespace, key), True
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, str]:
-        return {key: self._url(key) for key in (task.base, task.dataset) if key is not None}
+    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+        read = (key for key in (task.base, task.dataset) if key is not None)
+        return {key: task.given.get(key) or Given(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
         complete = self._situation.ledger.result(key)
         if complete is not None and complete.result.url is not None:
             return complete.result.url
-        if key in self._given:
-            return self._given[key]
         maker = self._makers[key]
         settings = self._situation.settings
         bucket = settings.buckets[maker.kind]

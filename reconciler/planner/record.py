@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.run import FailureClass
-from reconciler.types import JSON, Commit, How, Intent, ObjectRef, TaskKey, TaskKind, TreeId
+from reconciler.types import (
+    JSON,
+    Commit,
+    ForeignRef,
+    How,
+    Intent,
+    ObjectRef,
+    TaskKey,
+    TaskKind,
+    TreeId,
+)
 
 #: How many failed attempts at keys a history keeps; complete ones are kept for ever.
 FAILED_HISTORY = 50
@@ -85,11 +95,27 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceRecord:
+    """What a reference to another cluster's object was resolved to the last time.
+
+    ``image`` and ``image_key`` are of the image that it was made in, of a Model's.
+    """
+
+    target: ForeignRef
+    key: TaskKey
+    url: str
+    image: str | None = None
+    image_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRecord:
-    """The last complete artifact."""
+    """The last complete artifact, and the image it was made in: what other clusters refer to."""
 
     url: str
     key: TaskKey
+    image: str | None = None
+    image_key: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -125,7 +151,11 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """A task that ended. ``image_key`` is the build key or digest of the image it ran in."""
+    """A task that ended.
+
+    ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
+    digest of that.
+    """
 
     task: TaskKind
     key: TaskKey
@@ -151,6 +181,7 @@ class Record:
     reason: str = ""
     manifest: ManifestRecord | None = None
     source: SourceRecord | None = None
+    references: tuple[ReferenceRecord, ...] = ()
     image: str | None = None
     artifact: ArtifactRecord | None = None
     desired: TaskKey | None = None

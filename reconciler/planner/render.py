@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
-from reconciler.planner.desired import Desired, Task
+from reconciler.planner.desired import Desired, Given, Task
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import Settings
 from reconciler.run import RunSpec
@@ -29,12 +29,12 @@ def render_run(
     settings: Settings,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, str],
+    mounts: Mapping[TaskKey, Given],
 ) -> RunSpec:
     """The run of a task whose needs are complete.
 
-    ``image`` is the reference it runs in (None for a build); ``mounts`` the URL of every
-    artifact it reads. The task's key, how and intent are known by then.
+    ``image`` is the reference it runs in (None for a build); ``mounts`` where every
+    artifact is that it reads. The task's key, how and intent are known by then.
     """
     assert task.key is not None
     assert task.intent is not None
@@ -94,8 +94,8 @@ def _secrets(section: RunSection) -> dict[str, SecretKey]:
     return {name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()}
 
 
-def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, str]) -> Mounted | None:
-    return Mounted(key, mounts[key]) if key is not None else None
+def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, Given]) -> Mounted | None:
+    return Mounted(key, mounts[key].at, mounts[key].cluster) if key is not None else None
 
 
 def _context(desired: Desired) -> BuildContext:
@@ -146,7 +146,7 @@ def _lineage(
     settings: Settings,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, str],
+    mounts: Mapping[TaskKey, Given],
 ) -> dict[str, JSON]:
     ref = desired.ref
     lineage: dict[str, JSON] = {
@@ -168,5 +168,8 @@ def _lineage(
         }
     for name, key in (("base", task.base), ("dataset", task.dataset)):
         if key is not None:
-            lineage[name] = {"key": key, "url": mounts[key]}
+            read: dict[str, JSON] = {"key": key, "url": mounts[key].at}
+            if mounts[key].cluster is not None:
+                read["cluster"] = mounts[key].cluster
+            lineage[name] = read
     return lineage

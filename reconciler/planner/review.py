@@ -129,7 +129,14 @@ def _touched(
     desired = plan.situation.desired
     for ref in [*desired, *(ref for ref in sorted(by_ref) if ref not in desired)]:
         why, caused = whys.get(ref), by_ref.get(ref, [])
-        shown = tuple(action for action in caused if action.note != NEEDLESS)
+        blocked = ref in desired and desired[ref].blocked is not None
+        shown = tuple(
+            action
+            for action in caused
+            # Of tasks whose keys are unknown there is one thing to say: why, once for the object.
+            if action.note != NEEDLESS
+            and not (blocked and action.key is None and action.action is ActionKind.WAIT)
+        )
         if why is None and not shown:
             continue
         yield ObjectReview(
@@ -188,4 +195,5 @@ def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
 def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:
     item = plan.situation.desired.get(ref)
     if item is not None:
-        yield from dict.fromkeys(up for up, _, _ in references(item.manifest))
+        found = (up for up, _, _ in references(item.manifest))
+        yield from dict.fromkeys(up for up in found if isinstance(up, ObjectRef))

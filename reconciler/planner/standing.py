@@ -58,9 +58,9 @@ class _Standing:
             yield 0, f"Nothing runs for it: it takes over the artifact of {item.promoted}."
             yield from self._need(item.key, 1)
         elif not item.tasks and item.given is not None:
-            yield 0, f"Nothing runs for it: {item.given} is there already."
+            yield 0, f"Nothing runs for it: {item.given.at} is there already."
         for decision in self._plan.decisions:
-            if decision.ref == item.ref:
+            if decision.ref == item.ref and (decision.task.key or item.blocked is None):
                 yield 0, f"{decision.task.kind}: {self._state(decision)}"
                 yield from self._below(decision, 1)
 

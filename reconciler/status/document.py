@@ -23,6 +23,7 @@ from reconciler.planner.record import (
     ManifestRecord,
     Phase,
     Record,
+    ReferenceRecord,
     SourceRecord,
     TaskPhase,
     TaskRecord,
@@ -31,6 +32,7 @@ from reconciler.run import FailureClass
 from reconciler.types import (
     API_VERSION,
     Commit,
+    ForeignRef,
     How,
     Intent,
     Kind,
@@ -94,6 +96,7 @@ def dump_record(record: Record) -> bytes:
                 reason=record.reason,
                 manifest=_manifest(record.manifest),
                 source=_source(record.source),
+                references=[_reference(reference) for reference in record.references],
                 image=record.image,
                 artifact=_artifact(record.artifact),
                 desired=_filled(key=record.desired),
@@ -145,7 +148,27 @@ def _source(source: SourceRecord | None) -> dict[str, Any]:
 def _artifact(artifact: ArtifactRecord | None) -> dict[str, Any]:
     if artifact is None:
         return {}
-    return _filled(url=artifact.url, key=artifact.key, metrics=dict(artifact.metrics))
+    return _filled(
+        url=artifact.url,
+        key=artifact.key,
+        image=artifact.image,
+        imageKey=artifact.image_key,
+        metrics=dict(artifact.metrics),
+    )
+
+
+def _reference(reference: ReferenceRecord) -> dict[str, Any]:
+    target = reference.target
+    return _filled(
+        cluster=target.cluster,
+        kind=target.ref.kind.value,
+        namespace=target.ref.namespace,
+        name=target.ref.name,
+        key=reference.key,
+        url=reference.url,
+        image=reference.image,
+        imageKey=reference.image_key,
+    )
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
@@ -212,6 +235,7 @@ def _record(value: dict[str, Any]) -> Record:
         reason=str(status.get("reason", "")),
         manifest=_read_manifest(status.get("manifest")),
         source=_read_source(status.get("source")),
+        references=tuple(map(_read_reference, _items(status, "references"))),
         image=status.get("image"),
         artifact=_read_artifact(status.get("artifact")),
         desired=TaskKey(desired) if desired else None,
@@ -251,7 +275,22 @@ def _read_artifact(value: dict[str, Any] | None) -> ArtifactRecord | None:
     if value is None:
         return None
     return ArtifactRecord(
-        url=str(value["url"]), key=TaskKey(value["key"]), metrics=dict(value.get("metrics", {}))
+        url=str(value["url"]),
+        key=TaskKey(value["key"]),
+        image=value.get("image"),
+        image_key=value.get("imageKey"),
+        metrics=dict(value.get("metrics", {})),
+    )
+
+
+def _read_reference(value: dict[str, Any]) -> ReferenceRecord:
+    ref = ObjectRef(Kind(value["kind"]), str(value["namespace"]), str(value["name"]))
+    return ReferenceRecord(
+        target=ForeignRef(str(value["cluster"]), ref),
+        key=TaskKey(value["key"]),
+        url=str(value["url"]),
+        image=value.get("image"),
+        image_key=value.get("imageKey"),
     )
 
 

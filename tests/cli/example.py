@@ -147,7 +147,7 @@ class Example:
 
     def _step(self) -> Plan:
         repository = LocalRepository.open(self.root)
-        reader = Reader(repository, path="", namespace="default")
+        reader = Reader(repository, path="", namespace="default", clusters=None)
         head = reader.read(repository.resolve("HEAD"))
         for run in self.runs.values():
             self.ledger.learn_run(run)

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import eventually
@@ -25,8 +24,6 @@ class ClusterSite(Site):
 
     def __init__(self, root: Any, namespace: Namespace) -> None:
         self.namespace = namespace
-        # Tests share a control plane: whoever looks everywhere must see its own alone.
-        self.instance = namespace.name[-8:]
         super().__init__(root)
 
     def configure(self, **sections: Any) -> None:
@@ -39,7 +36,8 @@ class ClusterSite(Site):
             "kubernetes": {
                 "namespace": self.namespace.name,
                 "namespaces": [self.namespace.name],
-                "instance": self.instance,
+                # Tests share a control plane: whoever looks everywhere must see its own alone.
+                "instance": self.namespace.name[-8:],
                 "lease": "4s",
             },
             "registry": {"url": "registry.test/models"},
@@ -60,11 +58,8 @@ class ClusterSite(Site):
 
     # -- the daemon --------------------------------------------------------------------------
 
-    def daemon(
-        self, replica: str = "one", *, kubeconfig: Path | None = None
-    ) -> subprocess.Popen[str]:
+    def daemon(self, replica: str = "one") -> subprocess.Popen[str]:
         """One replica, in the background; its log goes to ``<replica>.log``."""
-        through = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig)}
         state = {"RECONCILER_LOCAL__ROOT": str(self.root / f"state-{replica}")}
         with (self.root / f"{replica}.log").open("a") as log:
             return subprocess.Popen(
@@ -72,7 +67,7 @@ class ClusterSite(Site):
                 stdout=log,
                 stderr=log,
                 text=True,
-                env={**self.environment(), **state, **through, "POD_NAME": replica},
+                env={**self.environment(), **state, "POD_NAME": replica},
             )
 
     def environment(self) -> dict[str, str]:
@@ -123,7 +118,7 @@ class ClusterSite(Site):
 
     def head_of_status(self) -> str:
         done = subprocess.run(
-            ["git", "-C", str(self.remote), "rev-parse", "reconciler/status/local"],
+            ["git", "-C", str(self.remote), "rev-parse", self.branch],
             capture_output=True,
             text=True,
             check=False,

@@ -37,6 +37,7 @@ class Site:
     def __post_init__(self) -> None:
         self.remote = self.root / "manifests.git"
         self.work = self.root / "work"
+        self.branch = BRANCH
         self.ledger = self.root / "ledger"
         self.ledger.touch()
         git(self.root, "init", "--quiet", "--bare", "--initial-branch=main", str(self.remote))
@@ -126,7 +127,7 @@ class Site:
     def statuses(self) -> dict[str, dict[str, Any]]:
         """The status of every object by name, from the status branch of the remote."""
         listed = subprocess.run(
-            ["git", "-C", str(self.remote), "ls-tree", "-r", "--name-only", BRANCH],
+            ["git", "-C", str(self.remote), "ls-tree", "-r", "--name-only", self.branch],
             capture_output=True,
             text=True,
             check=False,
@@ -140,7 +141,7 @@ class Site:
 
     def show(self, path: str) -> str:
         """A file of the status branch."""
-        return git(self.remote, "show", f"{BRANCH}:{path}")
+        return git(self.remote, "show", f"{self.branch}:{path}")
 
     def phases(self) -> dict[str, str]:
         return {name: status["phase"] for name, status in self.statuses().items()}

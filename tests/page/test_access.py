@@ -37,7 +37,7 @@ async def served(*hosts: str, page: bool = True) -> AsyncIterator[str]:
         metrics=Metrics(),
         ready=lambda: True,
         pushed=lambda: None,
-        branch="main",
+        branches=("main",),
         page=site if page else None,
     )
     async with serve("0.0.0.0:0", found) as bound:

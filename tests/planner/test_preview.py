@@ -59,10 +59,9 @@ def test_a_shared_build_runs_as_its_first_object_says() -> None:
 def test_a_task_whose_inputs_are_unknown_says_so() -> None:
     world = World({"fine.yaml": finetune("fine", "base"), "base.yaml": scratch("base")})
     world.trees[".//src/base"] = "unreachable"
-    assert previews(world, "base") == {}
-    for item in previews(world, "fine").values():
+    for item in (*previews(world, "base").values(), *previews(world, "fine").values()):
         assert item.spec is None
-        assert item.reason
+        assert "connection refused" in item.reason
 
 
 def test_a_run_has_its_manifests_labels_but_for_those_that_are_others() -> None:

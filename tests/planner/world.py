@@ -18,11 +18,13 @@ from reconciler.planner.desire import desire
 from reconciler.planner.desired import Desired
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome
+from reconciler.planner.peers import PeerObject, Unavailable
 from reconciler.planner.plan import ActionKind, Plan, Settings, Situation
 from reconciler.planner.record import Phase, Record
 from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
 from reconciler.types import (
     Commit,
+    ForeignRef,
     GitSource,
     Kind,
     ObjectRef,
@@ -62,6 +64,8 @@ class World:
     specs: dict[str, RunSpec] = field(default_factory=dict)
     created: list[RunSpec] = field(default_factory=list)
     released: frozenset[str] = frozenset()
+    peers: dict[ForeignRef, PeerObject | Unavailable] = field(default_factory=dict)
+    ahead: bool = False
     now: datetime = START
     head: Commit = HEAD
 
@@ -76,7 +80,7 @@ class World:
 
     def desired(self) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
         contents = [read_file(path, text.encode()) for path, text in self.files.items()]
-        found = collect(contents)
+        found = collect(contents, clusters=self.settings.peers)
         requests = {}
         for ref, manifest in found.objects.items():
             git = manifest.document.spec.source.git
@@ -91,6 +95,9 @@ class World:
             requests=requests,
             records=self.records,
             ledger=self.ledger,
+            allowed=self.settings.peers,
+            peers=self.peers,
+            ahead=self.ahead,
         )
         invalid: dict[ObjectRef, str] = {}
         for problem in found.problems:

@@ -74,7 +74,13 @@ def command_pod(
     fragment = artifact.fragment + _local_files(spec)
     for name, mounted, place in (("base", spec.base, BASE), ("dataset", spec.dataset, DATA)):
         if mounted is not None:
-            read = settings.directory(name, mounted.url, namespace=spec.namespace, read_only=True)
+            read = settings.directory(
+                name,
+                mounted.url,
+                namespace=spec.namespace,
+                read_only=True,
+                allowed=mounted.cluster is not None,
+            )
             fragment += _mounted(read, place).fragment
     install = wrapper.install_container(settings.images.wrapper)
     fragment = (

@@ -127,13 +127,17 @@ class ClusterSettings:
         covering = [s for s in self.build_secrets if _covers(s.prefix, url)]
         return max(covering, key=lambda s: len(s.prefix)).secret if covering else None
 
-    def directory(self, name: str, url: str, *, namespace: str, read_only: bool) -> Directory:
+    def directory(
+        self, name: str, url: str, *, namespace: str, read_only: bool, allowed: bool = False
+    ) -> Directory:
         """A directory by its URL, in the bucket that is configured for it. Raises RenderError.
+
+        ``allowed``: ``clusters`` allows the URL already, so that ``allow.buckets`` need not.
 
         Artifacts are read where they were written: a bucket that has been replaced
         stays in the configuration, under any name, for as long as anything in it is read.
         """
-        bucket = self._bucket(url)
+        bucket = self._bucket(url, allowed=allowed)
         _, _, rest = url.partition("://")
         _, _, path = rest.partition("/")
         parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -149,7 +153,7 @@ class ClusterSettings:
             rclone_image=self.images.rclone,
         )
 
-    def _bucket(self, url: str) -> Bucket:
+    def _bucket(self, url: str, *, allowed: bool) -> Bucket:
         covering = [bucket for bucket in self.buckets if f"{url}/".startswith(f"{bucket.url}/")]
         if covering:
             return max(covering, key=lambda bucket: len(bucket.url))
@@ -166,7 +170,7 @@ class ClusterSettings:
             for pattern in self.allow_buckets
             if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
         ]
-        if not any(fnmatchcase(url, pattern) for pattern in patterns):
+        if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
             raise RenderError(
                 f"{url} is in no bucket of the configuration, and allow.buckets does not name it"
             )

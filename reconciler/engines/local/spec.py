@@ -185,11 +185,13 @@ def _read_resources(value: Mapping[str, Any]) -> Resources:
 
 
 def _mounted(mounted: Mounted | None) -> JSON:
-    return None if mounted is None else {"key": mounted.key, "url": mounted.url}
+    if mounted is None:
+        return None
+    return _present({"key": mounted.key, "url": mounted.url, "cluster": mounted.cluster})
 
 
 def _read_mounted(value: Mapping[str, Any]) -> Mounted:
-    return Mounted(TaskKey(value["key"]), value["url"])
+    return Mounted(TaskKey(value["key"]), value["url"], value.get("cluster"))
 
 
 def _maybe(value: Mapping[str, Any] | None, read: Callable[[Mapping[str, Any]], T]) -> T | None:

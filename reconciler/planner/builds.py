@@ -1,4 +1,4 @@
-"""What tasks get from other objects: given artifacts, and builds that several share. Pure."""
+"""Builds that several objects share. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ from collections.abc import Mapping
 
 from reconciler.planner.desired import Desired, Task
 from reconciler.types import ObjectRef, TaskKey, TaskKind
-
-
-def given_artifacts(desired: Mapping[ObjectRef, Desired]) -> dict[TaskKey, str]:
-    """The URLs of the artifacts that manifests say are there already."""
-    given: dict[TaskKey, str] = {}
-    for item in desired.values():
-        if item.given is not None and item.key is not None:
-            given[item.key] = item.given
-        if item.given_base is not None:
-            for task in item.tasks:
-                if task.base is not None:
-                    given[task.base] = item.given_base
-    return given
 
 
 def build_owners(

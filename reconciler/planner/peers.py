@@ -1,0 +1,130 @@
+"""Other clusters: what their status says of an object, and how much of that is believed. Pure.
+
+What another cluster's status says is input from outside: whoever may write there may be another
+team, or nobody's friend. So an artifact of it is used only where this daemon's own configuration
+allows the registry of its image and the bucket of its files, and nothing that it says of a key
+counts for any task of this cluster: it goes with the reference that asked for it, and no further.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from reconciler.planner.keys import Hash
+from reconciler.types import ForeignRef, TaskKey
+
+#: What another cluster cannot reach: a node's own disk, and a claim in a namespace.
+NODE_BOUND = ("file", "pvc")
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://[A-Za-z0-9][A-Za-z0-9._-]*(?P<path>(?:/[^/]+)*)/?"
+)
+_UNSAFE = re.compile(r"[\s?#%\\,:@\x00-\x1f\x7f]")
+_IMAGE = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*)"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@(?P<digest>sha256:[0-9a-f]{64})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another cluster, and the globs over images and bucket URLs that its status may name."""
+
+    registries: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A complete artifact of another cluster, as its status has it.
+
+    ``image`` is the reference of the image it was made in, ``image_key`` the build key or digest
+    that stands for it in keys.
+    """
+
+    key: TaskKey
+    url: str
+    image_key: Hash | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerObject:
+    """An object of another cluster: its last complete artifact, and all that are recorded.
+
+    ``follows`` are the objects of other clusters that it is made from in turn.
+    """
+
+    phase: str
+    current: Offer | None = None
+    offers: Mapping[TaskKey, Offer] = field(default_factory=dict)
+    follows: frozenset[ForeignRef] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why nothing is known of another cluster's object now: the end of a sentence."""
+
+    reason: str
+
+
+#: What is known of the objects of other clusters that manifests refer to.
+Peers = Mapping[ForeignRef, PeerObject | Unavailable]
+
+
+def refused(offer: Offer, peer: Peer, *, image: bool) -> str | None:
+    """Why this cluster does not take an artifact from there, if it does not.
+
+    ``image``: whether its image is to be used too.
+    """
+    return _refused_url(offer.url, peer) or (_refused_image(offer, peer) if image else None)
+
+
+def _refused_url(url: str, peer: Peer) -> str | None:
+    found = _URL.fullmatch(url)
+    if url.partition("://")[0] in NODE_BOUND:
+        return f"its artifact {url} is bound to a node of that cluster; expected a bucket"
+    parts = found["path"].split("/") if found else []
+    if found is None or _UNSAFE.search(url.partition("://")[2]) or {".", ".."} & {*parts}:
+        return f"its artifact {url!r:.200} is no bucket URL such as s3://bucket/path"
+    if not _covered(url, peer.buckets):
+        return f"its artifact {url} is in no bucket that clusters allows"
+    return None
+
+
+def _refused_image(offer: Offer, peer: Peer) -> str | None:
+    if offer.image is None or offer.image_key is None:
+        return "its status names no image"
+    found = _IMAGE.fullmatch(offer.image)
+    if found is None:
+        return f"its image {offer.image!r:.200} is not pinned by digest"
+    if offer.image_key.startswith("sha256:") and offer.image_key != found["digest"]:
+        return f"its image {offer.image} is not the one that its key was made with"
+    if not _covered(found["name"], peer.registries):
+        return f"its image {offer.image} is in no registry that clusters allows"
+    return None
+
+
+def _covered(value: str, globs: Iterable[str]) -> bool:
+    """Whether a glob names the value, or a folder it is in.
+
+    Host and path are held against the glob's own, so that a * for one never runs on into the other.
+    """
+    return any(_matches(value, glob) for glob in globs)
+
+
+def _matches(value: str, glob: str) -> bool:
+    scheme, host, path = _parts(value)
+    want_scheme, want_host, want_path = _parts(glob)
+    if scheme != want_scheme or not fnmatchcase(host, want_host):
+        return False
+    return not want_path or fnmatchcase(path, want_path) or fnmatchcase(path, f"{want_path}/*")
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    scheme, marker, rest = text.partition("://")
+    host, _, path = (rest if marker else text).partition("/")
+    return (scheme if marker else ""), host, path.rstrip("/")

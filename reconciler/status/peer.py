@@ -1,0 +1,134 @@
+"""Another cluster's status file, read as what it is: input that somebody else wrote.
+
+Nothing is taken over but what a reference needs, each value is checked against the form it must
+have, and the text is bounded in size, values and aliases as a manifest is. What a newer version may
+have added is passed over. Whether what is found may be used at all is decided by
+:mod:`reconciler.planner.peers`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from reconciler.manifests import patterns
+from reconciler.manifests.yaml import read_documents, validate
+from reconciler.planner.peers import Offer, PeerObject, Unavailable
+from reconciler.planner.record import TaskPhase
+from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
+
+#: A file of another cluster is read up to this size: some 2,500 complete artifacts.
+LARGEST_FILE = 1 << 20
+
+_Name = Annotated[str, Field(pattern=patterns.NAME)]
+_Key = Annotated[str, Field(pattern=patterns.KEY)]
+_ImageKey = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})$")]
+_Image = Annotated[str, Field(max_length=1024)]
+_Word = Annotated[str, Field(pattern=r"^[A-Za-z]{1,40}$")]
+_Url = Annotated[str, Field(max_length=2048)]
+
+
+P = TypeVar("P", bound="_Part")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, populate_by_name=False)
+
+
+class _Metadata(_Part):
+    name: _Name
+    namespace: _Name
+
+
+class _Artifact(_Part):
+    url: _Url
+    key: _Key
+    image: _Image | None = None
+    image_key: _ImageKey | None = None
+
+
+class _Entry(_Part):
+    key: _Key
+    phase: _Word
+    artifact: _Url | None = None
+    image: _Image | None = None
+    image_key: _ImageKey | None = None
+
+
+class _Reference(_Part):
+    cluster: _Name
+    kind: Kind
+    namespace: _Name
+    name: _Name
+
+
+class _Status(_Part):
+    phase: _Word
+    artifact: _Artifact | None = None
+    references: list[_Reference] = Field(default_factory=list)
+    history: list[_Entry] = Field(default_factory=list)
+
+
+class _File(_Part):
+    kind: Kind
+    metadata: _Metadata
+    status: _Status
+
+
+class _Sync(_Part):
+    cluster: _Name
+
+
+def read_peer(target: ForeignRef, path: str, data: bytes) -> PeerObject | Unavailable:
+    """What the file at ``path`` of another cluster's status branch says of an object."""
+    file = _read(path, data, _File)
+    if isinstance(file, Unavailable):
+        return file
+    ref = ObjectRef(file.kind, file.metadata.namespace, file.metadata.name)
+    if ref != target.ref:
+        return Unavailable(f"the file {path} on its status branch is about {ref}")
+    status = file.status
+    offers = {TaskKey(e.key): offer for e in status.history if (offer := _entry(e)) is not None}
+    current = None
+    if status.artifact is not None:
+        found = status.artifact
+        current = Offer(
+            key=TaskKey(found.key), url=found.url, image=found.image, image_key=found.image_key
+        )
+        offers.setdefault(current.key, current)
+    return PeerObject(phase=status.phase, current=current, offers=offers)
+
+
+def read_cluster(path: str, data: bytes) -> str | Unavailable:
+    """The cluster that a status branch is of, by its ``sync.yaml``."""
+    sync = _read(path, data, _Sync)
+    return sync if isinstance(sync, Unavailable) else sync.cluster
+
+
+def _entry(entry: _Entry) -> Offer | None:
+    """The artifact that an entry of the history left; a build leaves an image, which is none."""
+    if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
+        return None
+    return Offer(
+        key=TaskKey(entry.key), url=entry.artifact, image=entry.image, image_key=entry.image_key
+    )
+
+
+def _read(path: str, data: bytes, model: type[P]) -> P | Unavailable:
+    documents, problems = read_documents(data, path)
+    if problems or len(documents) != 1:
+        why = str(problems[0]) if problems else f"{path} holds {len(documents)} documents"
+        return Unavailable(f"its status cannot be read: {why}")
+    value = documents[0].value
+    version = value.get("apiVersion") if isinstance(value, dict) else None
+    if version != API_VERSION:
+        return Unavailable(
+            f"{path} on its status branch has apiVersion {version!r:.60}, and this daemon reads "
+            f"{API_VERSION}"
+        )
+    found = validate(documents[0], model)
+    if isinstance(found, list):
+        return Unavailable(f"its status cannot be read: {found[0]}")
+    return found

@@ -1,0 +1,108 @@
+"""Another cluster's status file is input from outside: whatever it holds, it is only judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.planner.peers import Offer, PeerObject, Unavailable
+from reconciler.planner.record import ArtifactRecord, HistoryEntry, Phase, Record, TaskPhase
+from reconciler.status.document import dump_record, dump_yaml, load_yaml
+from reconciler.status.peer import LARGEST_FILE, read_cluster, read_peer
+from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
+
+REF = ObjectRef(Kind.MODEL, "default", "base")
+TARGET = ForeignRef("prod", REF)
+PATH = "default/models/base.yaml"
+OLD, NEW, BUILD = TaskKey("a" * 40), TaskKey("b" * 40), "e" * 40
+IMAGE = f"registry.test/base@sha256:{'0' * 64}"
+
+
+def entry(key: str, task: TaskKind, **more: Any) -> HistoryEntry:
+    return HistoryEntry(task=task, key=TaskKey(key), phase=TaskPhase.SUCCEEDED, **more)
+
+
+RECORD = Record(
+    ref=REF,
+    phase=Phase.TRAINING,
+    image=IMAGE,
+    artifact=ArtifactRecord(url="s3://prod/new", key=NEW, image=IMAGE, image_key=BUILD),
+    history=(
+        entry(BUILD, TaskKind.BUILD, image=IMAGE, image_key=BUILD),
+        entry(OLD, TaskKind.TRAIN, artifact="s3://prod/old", image=IMAGE, image_key=BUILD),
+        HistoryEntry(task=TaskKind.TRAIN, key=TaskKey("c" * 40), phase=TaskPhase.FAILED),
+    ),
+)
+
+
+def read(data: bytes) -> PeerObject | Unavailable:
+    return read_peer(TARGET, PATH, data)
+
+
+def changed(**status: Any) -> bytes:
+    value = load_yaml(PATH, dump_record(RECORD))
+    value["status"].update(status)
+    return dump_yaml(value)
+
+
+def test_what_a_daemon_writes_is_what_another_reads() -> None:
+    new = Offer(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
+    old = Offer(key=OLD, url="s3://prod/old", image=IMAGE, image_key=BUILD)
+    assert read(dump_record(RECORD)) == PeerObject(
+        phase="Training", current=new, offers={OLD: old, NEW: new}
+    )
+
+
+def test_what_a_newer_version_has_added_is_passed_over() -> None:
+    found = read(changed(novelty={"any": ["thing"]}, phase="Novel"))
+    assert isinstance(found, PeerObject)
+    assert found.phase == "Novel"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "holds 0 documents"),
+        (b"a: 1\n---\na: 2\n", "holds 2 documents"),
+        (b"- a\n", "apiVersion None"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a: [", "cannot be read"),
+        (b"a: &a [1]\nb: *a\nb: 2\n", "b"),
+        (b"#" * (LARGEST_FILE + 1), "larger than 1 MiB"),
+        (b"a: &a [" + b"1," * 999 + b"1]\nb: [" + b"*a," * 999 + b"*a]\n", "values"),
+        (b"apiVersion: substratus.ai/v2\n", "apiVersion 'substratus.ai/v2'"),
+        (b"apiVersion: substratus.ai/v1\n", "cannot be read"),
+        (changed(artifact={"url": "s3://prod/new", "key": "../../x"}), "artifact.key"),
+        (changed(artifact={"url": ["s3://prod/new"], "key": NEW}), "artifact.url"),
+        (changed(artifact={"url": "s3://" + "x" * 3000, "key": NEW}), "artifact.url"),
+        (changed(history="none"), "history"),
+        (changed(phase="\x1b[31mReady"), "cannot be read"),
+        (dump_record(RECORD).replace(b"name: base", b"name: other"), "about Model default/other"),
+        (dump_record(RECORD).replace(b"kind: Model", b"kind: Dataset"), "is about Dataset"),
+    ],
+)
+def test_what_is_no_status_of_the_object_is_said_to_be_none(data: bytes, why: str) -> None:
+    found = read(data)
+    assert isinstance(found, Unavailable)
+    assert why in found.reason
+    assert "\n" not in found.reason
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise(data: bytes) -> None:
+    assert isinstance(read(data), PeerObject | Unavailable)
+    assert isinstance(read_cluster("sync.yaml", data), str | Unavailable)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+
+
+@given(st.sampled_from(["phase", "artifact", "history", "references", "image"]), _JSON)
+def test_no_value_in_place_of_another_raises(name: str, value: object) -> None:
+    assert isinstance(read(changed(**{name: value})), PeerObject | Unavailable)
