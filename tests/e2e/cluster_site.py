@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import eventually
@@ -24,6 +25,8 @@ class ClusterSite(Site):
 
     def __init__(self, root: Any, namespace: Namespace) -> None:
         self.namespace = namespace
+        # Tests share a control plane: whoever looks everywhere must see its own alone.
+        self.instance = namespace.name[-8:]
         super().__init__(root)
 
     def configure(self, **sections: Any) -> None:
@@ -36,8 +39,7 @@ class ClusterSite(Site):
             "kubernetes": {
                 "namespace": self.namespace.name,
                 "namespaces": [self.namespace.name],
-                # Tests share a control plane: whoever looks everywhere must see its own alone.
-                "instance": self.namespace.name[-8:],
+                "instance": self.instance,
                 "lease": "4s",
             },
             "registry": {"url": "registry.test/models"},
@@ -58,8 +60,11 @@ class ClusterSite(Site):
 
     # -- the daemon --------------------------------------------------------------------------
 
-    def daemon(self, replica: str = "one") -> subprocess.Popen[str]:
+    def daemon(
+        self, replica: str = "one", *, kubeconfig: Path | None = None
+    ) -> subprocess.Popen[str]:
         """One replica, in the background; its log goes to ``<replica>.log``."""
+        through = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig)}
         state = {"RECONCILER_LOCAL__ROOT": str(self.root / f"state-{replica}")}
         with (self.root / f"{replica}.log").open("a") as log:
             return subprocess.Popen(
@@ -67,7 +72,7 @@ class ClusterSite(Site):
                 stdout=log,
                 stderr=log,
                 text=True,
-                env={**self.environment(), **state, "POD_NAME": replica},
+                env={**self.environment(), **state, **through, "POD_NAME": replica},
             )
 
     def environment(self) -> dict[str, str]:

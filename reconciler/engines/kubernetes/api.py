@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from reconciler import __version__
 from reconciler.engines.kubernetes.errors import ApiError, Unreachable, from_answer
 from reconciler.run import EngineError
 from reconciler.types import JSON
@@ -29,6 +30,8 @@ RETRY_LONGEST = 10.0
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
 CONNECTIONS = 32
+#: By which an administrator finds the daemon in an audit log.
+USER_AGENT = f"model-reconciler/{__version__}"
 #: Seconds for connections to close that nobody can wait for.
 CLOSING = 0.05
 
@@ -73,7 +76,9 @@ class Api:
         # Its own retries wait for as long as a server says, without a bound.
         settings.retries = None
         settings.client_go_retries = False
-        return cls(client.ApiClient(settings), pause=pause)
+        connected = client.ApiClient(settings)
+        connected.user_agent = USER_AGENT
+        return cls(connected, pause=pause)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 #: The leader stops writing this share of the lease before another may take it: no two clocks
 #: run at the same rate.
 MARGIN = 0.2
-#: The lease is renewed so many times in its duration.
+#: The lease is renewed so many times in its duration; who stands by looks somewhat more often, so
+#: that it sees the last renewal within one such period, with time left for the look itself.
 RENEWALS = 5
 
 
@@ -74,6 +75,8 @@ class Leadership:
         self._clock = clock
         self._until = 0.0
         self._seen = ("", 0.0)
+        self._free_at = 0.0
+        self._held: Lease | None = None
         self._leader: str | None = None
         self.epoch = 0
 
@@ -87,16 +90,23 @@ class Leadership:
         while True:
             if await self._try():
                 break
-            jitter = 0.75 + random.random() / 2  # noqa: S311 -- not a secret
-            await asyncio.sleep(self._duration / RENEWALS * jitter)
+            await asyncio.sleep(self._until_next_look())
         log.info("leading", lease=self._name, epoch=self.epoch)
+
+    def _until_next_look(self) -> float:
+        """Seconds; never past the moment at which the lease may be free."""
+        jitter = 0.5 + random.random() / 4  # noqa: S311 -- not a secret
+        period = self._duration / RENEWALS * jitter
+        free_in = self._free_at - self._clock()
+        return min(period, free_in) if free_in > 0 else period
 
     async def keep(self) -> None:
         """Renew until that fails for so long that the lease is lost; then return."""
+        renewed = True
         while self.leads:
-            await asyncio.sleep(self._duration / RENEWALS)
-            if not await self._try() and not self.leads:
-                break
+            # After a failure sooner: one lost answer in two must not cost the lease.
+            await asyncio.sleep(self._duration / RENEWALS / (1 if renewed else 4))
+            renewed = await self._try()
         log.warning("not leading any more", lease=self._name, epoch=self.epoch)
 
     async def release(self) -> None:
@@ -115,26 +125,29 @@ class Leadership:
         """Take or renew the lease if it is free or ours. Nothing is raised: it is tried again."""
         before = self._clock()
         try:
-            lease = await self._read()
+            # One's own is renewed unread: nobody else writes it while it holds.
+            lease = self._held if self.leads else None
+            lease = lease or await self._read()
             if lease is None:
-                await self._create()
                 epoch = 0
+                self._held = await self._create()
             elif lease.spec.holder_identity == self._holder and self.leads:
                 epoch = self.epoch
-                await self._write(lease, holder=self._holder, transitions=epoch)
+                self._held = await self._write(lease, holder=self._holder, transitions=epoch)
             elif self._is_free(lease):
                 epoch = (lease.spec.lease_transitions or 0) + 1
-                await self._write(lease, holder=self._holder, transitions=epoch)
+                self._held = await self._write(lease, holder=self._holder, transitions=epoch)
             else:
                 self._until = 0.0
                 self._tell(lease.spec.holder_identity)
                 return False
         except Conflict:
-            return False  # another was quicker, or it changed between reading and writing
+            self._held = None  # another was quicker, or the answer to the last renewal was lost
+            return False
         except ApiError as error:
             log.warning("the lease cannot be reached", lease=self._name, error=str(error))
             return False
-        self.epoch = epoch
+        self.epoch, self._leader = epoch, None
         self._until = before + self._duration * (1 - MARGIN)
         return True
 
@@ -150,8 +163,8 @@ class Leadership:
         now = self._clock()
         if version != self._seen[0]:
             self._seen = (version, now)
-        duration = lease.spec.lease_duration_seconds or self._duration
-        return not lease.spec.holder_identity or now - self._seen[1] > duration
+        self._free_at = self._seen[1] + (lease.spec.lease_duration_seconds or self._duration)
+        return not lease.spec.holder_identity or now >= self._free_at
 
     async def _read(self) -> Lease | None:
         try:
@@ -160,20 +173,22 @@ class Leadership:
             return None
         return msgspec.json.decode(data, type=Lease)
 
-    async def _create(self) -> None:
+    async def _create(self) -> Lease:
         now = _now()
         spec = LeaseSpec(self._holder, self._duration, now, now, 0)
-        await self._api.create(self._collection, self._object(None, spec))
+        data = await self._api.create(self._collection, self._object(None, spec))
+        return msgspec.json.decode(data, type=Lease)
 
-    async def _write(self, lease: Lease, *, holder: str, transitions: int) -> None:
+    async def _write(self, lease: Lease, *, holder: str, transitions: int) -> Lease:
         now = _now()
         same = lease.spec.holder_identity == holder
         acquired = lease.spec.acquire_time if same else now
         spec = LeaseSpec(holder, self._duration, acquired, now, transitions)
-        await self._api.replace(
+        data = await self._api.replace(
             f"{self._collection}/{self._name}",
             self._object(lease.metadata.resource_version, spec),
         )
+        return msgspec.json.decode(data, type=Lease)
 
     def _object(self, version: str | None, spec: LeaseSpec) -> dict[str, JSON]:
         metadata: dict[str, JSON] = {"name": self._name, "namespace": self._namespace}
