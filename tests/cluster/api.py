@@ -41,15 +41,15 @@ class Api:
         self, server: str, ca: str, user: Pair | None = None, *, token: str | None = None
     ) -> None:
         self._server = urlsplit(server)
-        self._context = ssl.create_default_context(cafile=ca)
+        self.context = ssl.create_default_context(cafile=ca)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if user is not None:
-            self._context.load_cert_chain(user.certificate, user.key)
+            self.context.load_cert_chain(user.certificate, user.key)
 
     def text(self, method: str, path: str, body: Object | None = None) -> str:
         """The answer to one request. Raises `ApiError`, or `OSError` where none came."""
         connection = http.client.HTTPSConnection(
-            self._server.hostname or "", self._server.port, timeout=10, context=self._context
+            self._server.hostname or "", self._server.port, timeout=10, context=self.context
         )
         try:
             patch = method == "PATCH"

@@ -9,6 +9,7 @@ stays known meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import msgspec
 import structlog
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.errors import ApiError, Expired, from_answer
+from reconciler.engines.kubernetes.errors import ApiError, Expired, Unreachable, from_answer
 from reconciler.engines.kubernetes.objects import ListMetadata, Metadata, Status
 
 log = structlog.get_logger(__name__)
@@ -94,6 +95,7 @@ class Cache(Generic[T]):
         self._event = msgspec.json.Decoder(_Event)
         self.synced = asyncio.Event()
         self.relists = 0
+        self._failures = 0
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._objects.values())
@@ -115,8 +117,9 @@ class Cache(Generic[T]):
         return found
 
     async def check(self) -> None:
-        """Look whether it can be listed at all. Raises ApiError."""
-        await self._api.get(self._path, {"labelSelector": self._selector, "limit": "1"})
+        """Look whether it may be listed. Raises ApiError, but not where the server is away."""
+        with contextlib.suppress(Unreachable):
+            await self._api.get(self._path, {"labelSelector": self._selector, "limit": "1"})
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -149,16 +152,15 @@ class Cache(Generic[T]):
 
     async def _watch_until(self, end: float) -> None:
         """Watch, beginning anew whenever the server or the network ends it. Raises Expired."""
-        failures = 0
+        self._failures = 0
         while time.monotonic() < end:
             try:
                 await self._watch()
-                failures = 0
             except Expired:
                 raise
             except ApiError as error:
-                failures += 1
-                await self._back_off(error, failures)
+                self._failures += 1
+                await self._back_off(error, self._failures)
 
     async def _watch(self) -> None:
         query = {
@@ -169,6 +171,7 @@ class Cache(Generic[T]):
             "timeoutSeconds": str(int(WATCH_SECONDS * _jitter())),
         }
         async with self._api.watch(self._path, query, silence=SILENCE_SECONDS) as lines:
+            self._failures = 0  # one that is cut again and again is still one that works
             async for line in lines:
                 self._take(self._event.decode(line))
 

@@ -96,13 +96,16 @@ class KubernetesEngine:
         """
         self._changed = changed
         caches: list[Cache[Job] | Cache[Pod]] = [*self._jobs, *self._pods]
-        # Asked once where an error is the caller's to see; from then on it is retried for ever.
-        await asyncio.gather(*(cache.check() for cache in caches))
-        self._watches = [asyncio.create_task(cache.run()) for cache in caches]
         try:
+            # Asked once where an error is the caller's to see; from then on it is retried.
+            await asyncio.gather(*(cache.check() for cache in caches))
+            self._watches = [asyncio.create_task(cache.run()) for cache in caches]
             async with asyncio.timeout(START_TIMEOUT):
                 for cache in caches:
                     await cache.synced.wait()
+        except EngineError:
+            await self.stop()
+            raise
         except TimeoutError as error:
             await self.stop()
             raise EngineError("the cluster's Jobs and Pods could not be listed") from error
