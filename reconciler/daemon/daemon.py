@@ -11,12 +11,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from reconciler.config import Setup
+from reconciler.daemon.acting import Acting
 from reconciler.daemon.peers import PeerWatch
 from reconciler.daemon.planning import (
     Requests,
@@ -34,9 +35,9 @@ from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
 from reconciler.planner.outcome import outcome, wanted_results
-from reconciler.planner.plan import ActionKind, Ending, Plan
+from reconciler.planner.plan import Plan
 from reconciler.planner.record import Record
-from reconciler.run import Engine, EngineError, FailureClass, Run, RunPhase, RunSpec
+from reconciler.run import Engine
 from reconciler.status.sync import Sync
 from reconciler.types import GitSource, ObjectRef, Problem
 
@@ -284,44 +285,17 @@ class Daemon:
         log.info("results found that no record names", count=len(found))
         return await self._plan(head)
 
-    # -- acting ----------------------------------------------------------------------------
+    # -- acting and reporting --------------------------------------------------------------
 
     async def _act(self, head: Head, plan: Plan) -> None:
         if plan.released:
             self._record(head, plan)
             await self._reporter.flush()
-        for ending in plan.endings:
-            await self._end(ending)
-        for spec in plan.creates():
-            await self._create(spec)
+        acting = Acting(
+            self._engine, self._reporter.ledger, self._metrics, self.wake.replan, self._noticed
+        )
+        await acting.carry_out(plan)
         self._record(head, plan)
-
-    async def _end(self, ending: Ending) -> None:
-        bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
-        try:
-            await self._engine.delete(ending.run.name)
-        except EngineError as error:
-            self._metrics.errors.labels("engine").inc()
-            bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
-            return
-        if ending.action is not ActionKind.KEEP:
-            bound.info("run ended", run=ending.run.name, why=ending.reason)
-
-    async def _create(self, spec: RunSpec) -> None:
-        bound = log.bind(object=str(spec.object or ""), task=spec.task.value, key=spec.key[:12])
-        try:
-            await self._engine.create(spec)
-        except EngineError as error:
-            self._metrics.errors.labels("engine").inc()
-            bound.warning("a run could not be created", run=spec.name, error=str(error))
-            self._reporter.ledger.learn_run(_refused(spec, error))
-            self.wake.replan()
-            return
-        self._metrics.created.labels(spec.task.value).inc()
-        if self._noticed is not None:
-            self._metrics.head_to_run.observe(time.monotonic() - self._noticed)
-            self._noticed = None
-        bound.info("run created", run=spec.name)
 
     def _record(self, head: Head, plan: Plan) -> None:
         reporter = self._reporter
@@ -404,17 +378,3 @@ class Daemon:
                 self._metrics.errors.labels("push").inc()
                 self.troubles["push"] = f"The status cannot be pushed: {error}"
                 log.warning("status cannot be pushed", error=str(error), failures=failures)
-
-
-def _refused(spec: RunSpec, error: EngineError) -> Run:
-    """A creation that an engine refused, as the failure it is: of the manifest, or of the day.
-
-    The latter is tried again for as long as it takes: nothing has run that could be given up.
-    """
-    return replace(
-        spec.pending(),
-        phase=RunPhase.FAILED,
-        finished=datetime.now(UTC),
-        reason=str(error),
-        failure=FailureClass.COMMAND if error.permanent else FailureClass.UNAVAILABLE,
-    )

@@ -1,0 +1,149 @@
+"""A push of 1,000 Models becomes 1,000 Jobs, on a real API server.
+
+The baseline creates the same bodies, already rendered, over the same number of connections and does
+nothing else. Both begin when the push has been accepted and end when the API server has the last
+Job. The Jobs are suspended, as with a queue: what controllers make of Jobs is not measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks.process import cpu_seconds, peak_mebibytes
+from reconciler.engines.kubernetes.api import CONNECTIONS
+from tests.cluster import lease
+from tests.cluster.cluster import Cluster
+from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.site import git, stop, until
+from tests.e2e.test_operation import post
+from tests.git.remotes import HttpRemote
+
+MODELS = 1000
+PORT = 18089
+RAW = "raw"
+ROUNDS = 3
+
+
+def main() -> None:
+    """Print both, their ratio, and what the daemon used; the fastest of some rounds each."""
+    with tempfile.TemporaryDirectory() as name, lease.control_plane(Path(name, "c")) as cluster:
+        cluster.api.create("/api/v1/namespaces", {"metadata": {"name": RAW}})
+        rounds = [_round(Path(name), cluster, number) for number in range(ROUNDS)]
+    ours, raw = min(r[0] for r in rounds), min(r[1] for r in rounds)
+    cpu, peak = min(r[2] for r in rounds), max(r[3] for r in rounds)
+    print(f"{MODELS} Models to Jobs {ours:>7.2f} s   from the accepted push, fastest of {ROUNDS}")
+    print(
+        f"{'raw creates':18}{raw:>7.2f} s   of the same bodies, {CONNECTIONS} connections as well"
+    )
+    print(f"{'ratio':18}{ours / raw:>7.2f}     aim: 1.5")
+    print(f"{'daemon CPU':18}{cpu:>7.2f} s   from before the push to the last status")
+    print(f"{'daemon peak':18}{peak:>7.0f} MiB aim: 120")
+
+
+def _round(folder: Path, cluster: Cluster, number: int) -> tuple[float, float, float, float]:
+    namespace = Namespace(cluster, f"round-{number}")
+    cluster.api.create("/api/v1/namespaces", {"metadata": {"name": namespace.name}})
+    root = folder / namespace.name
+    root.mkdir()
+    forge = HttpRemote(root)
+    site = ClusterSite(root, namespace)
+    git(site.remote, "config", "http.receivepack", "true")
+    (root / "secret").write_text("a secret")
+    site.configure(
+        repository={"url": forge.url("manifests.git"), "interval": "1h"},
+        server={"address": f"127.0.0.1:{PORT}", "webhookSecretFile": "secret"},
+    )
+    site.model("first", more="    queue: q\n")
+    site.push()
+    daemon = site.daemon()
+    try:
+        until(lambda: "first" in site.phases(), what="the daemon to be at work")
+        before = cpu_seconds(daemon.pid)
+        ours = _push(site)
+        until(lambda: len(_statuses(site)) > MODELS, what="every status")
+        cpu, peak = cpu_seconds(daemon.pid) - before, peak_mebibytes(daemon.pid)
+    finally:
+        stop(daemon)
+        forge.close()
+    jobs = cluster.api.items(namespace.jobs)
+    raw = asyncio.run(_raw(cluster, [_body(job) for job in jobs[:MODELS]]))
+    for place in (namespace.name, RAW):
+        _empty(cluster, place)
+    return ours, raw, cpu, peak
+
+
+def _push(site: ClusterSite) -> float:
+    for number in range(MODELS):
+        site.model(f"m{number}", more="    queue: q\n")
+    site.push()
+    start = time.perf_counter()
+    body = b'{"ref": "refs/heads/main"}'
+    if post(f"http://127.0.0.1:{PORT}/webhook", body, "a secret") != 202:
+        raise SystemExit("the webhook was refused")
+    while _count(site.namespace.cluster, site.namespace.name) <= MODELS:
+        time.sleep(0.005)
+    return time.perf_counter() - start
+
+
+def _empty(cluster: Cluster, namespace: str) -> None:
+    cluster.api.request("DELETE", f"/apis/batch/v1/namespaces/{namespace}/jobs")
+    until(lambda: not _count(cluster, namespace), what="the Jobs to be gone")
+
+
+def _statuses(site: ClusterSite) -> list[str]:
+    listed = subprocess.run(
+        ["git", "-C", str(site.remote), "ls-tree", "-r", "--name-only", "reconciler/status/local"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [path for path in listed.stdout.split() if "/models/" in path]
+
+
+def _count(cluster: Cluster, namespace: str) -> int:
+    """How many Jobs there are, without their being read."""
+    page = cluster.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs?limit=1")
+    return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
+
+
+def _body(job: Mapping[str, Any]) -> bytes:
+    """A Job as it was sent, but for its namespace."""
+    meta, template = job["metadata"], job["spec"]["template"]
+    spec = {name: value for name, value in job["spec"].items() if name != "selector"}
+    labels = {k: v for k, v in template["metadata"]["labels"].items() if "/job-name" not in k}
+    labels = {k: v for k, v in labels.items() if k != "job-name" and "controller-uid" not in k}
+    spec["template"] = {**template, "metadata": {**template["metadata"], "labels": labels}}
+    kept = {name: meta[name] for name in ("name", "labels", "annotations")}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": kept, "spec": spec}
+    return json.dumps(body).encode()
+
+
+async def _raw(cluster: Cluster, bodies: list[bytes]) -> float:
+    url = f"{cluster.server}/apis/batch/v1/namespaces/{RAW}/jobs"
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=cluster.api.context)
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def create(body: bytes) -> None:
+            async with session.post(url, data=body) as answer:
+                if answer.status != 201:
+                    raise SystemExit(await answer.text())
+                await answer.read()
+
+        start = time.perf_counter()
+        await asyncio.gather(*map(create, bodies))
+        return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
