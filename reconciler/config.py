@@ -167,12 +167,13 @@ class ServerSection(Section):
 
     An empty address is none. ``webhookSecretFile`` holds what a forge signs its webhooks with;
     without it there is none. The page answers browsers on the daemon's own machine, and whoever
-    asks for one of ``hosts``.
+    asks for one of ``hosts``. ``metricsObjects`` is how many objects have metrics of their own.
     """
 
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$")] = "127.0.0.1:8080"
     webhook_secret_file: FilePath | None = None
     page: bool = True
+    metrics_objects: Annotated[int, Field(ge=0, le=100_000)] = 1000
     hosts: list[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$")]] = Field(
         default_factory=list
     )

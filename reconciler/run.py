@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Trouble
 from reconciler.types import (
     JSON,
     BuildContext,
@@ -227,3 +227,5 @@ class EngineError(ReconcilerError):
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+        if permanent:
+            self.trouble = Trouble.REJECTED

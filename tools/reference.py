@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
-
 from reconciler.config import config_schema
+from reconciler.errors import Trouble
 from reconciler.manifests.publish import json_schema
-from reconciler.metrics import Metrics
-from reconciler.types import Kind
+from reconciler.metrics import PLACES, Metrics
+from reconciler.metrics.runs import RESULTS, RETRIERS
+from reconciler.planner.plan import HoldKind
+from reconciler.planner.record import Phase, TaskPhase
+from reconciler.run import RunPhase
+from reconciler.types import Kind, TaskKind
+from reconciler.webhook import Verdict
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _WRITTEN = "<!-- Written by `make docs`. -->"
@@ -83,34 +86,54 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+_ABOUT_METRICS = """\
+Served at `/metrics`, in Prometheus' text format; [dashboards and
+alerts](operations.md#dashboards) are made of them. Labels hold nothing unbounded: no keys,
+commits or messages.
+
+What is labelled by object (`kind`, `namespace`, `name`) goes with the object, and only
+`server.metricsObjects` objects have it (1,000 by default): those first that need somebody
+(Invalid, Failed, Held, Waiting), Ready ones last, and equal ones by name.
+`reconciler_objects_left_out` says how many have none. `reconciler_gpu_seconds_total` has the
+first so many objects that used a GPU, and all others under one name, so that its sum is right.
+`namespace` is the object's: scrape with `honor_labels: true`, or Prometheus renames it to
+`exported_namespace`.
+
+A replica that does not lead knows of no objects, tasks, runs, GPUs or holds, and says 0.
+Counters begin anew with the process, and do not have what happened while it was away; the
+status files have.
+"""
+
+
 def metrics() -> str:
     """Of the daemon, by name."""
-    lines = [
-        _WRITTEN,
-        "# Metrics",
-        "",
-        (
-            "Served at `/metrics`. Labels hold nothing unbounded: no keys, commits or messages. "
-            "What is labelled by object goes with the object."
-        ),
-        "",
-        "| metric | type | labels | meaning |",
-        "|---|---|---|---|",
-    ]
-    for metric in _metrics(Metrics()):
-        name, kind = metric._name, _TYPES[type(metric)]  # noqa: SLF001 - there is no other way
-        shown = f"{name}_total" if kind == "counter" else name
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
-        lines.append(f"| `{shown}` | {kind} | {labels} | {metric._documentation} |")  # noqa: SLF001
+    lines = [_WRITTEN, "# Metrics", "", *_ABOUT_METRICS.splitlines(), ""]
+    lines += ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in sorted(Metrics().defined, key=lambda metric: metric.name):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.meaning} |")
+    lines += ["", "| label | values |", "|---|---|"]
+    for label, values in _label_values().items():
+        shown = ", ".join(f"`{value}`" for value in values)
+        lines.append(f"| {label} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
-_TYPES: dict[type, str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
-
-
-def _metrics(found: Metrics) -> list[MetricWrapperBase]:
-    metrics = [value for value in vars(found).values() if isinstance(value, MetricWrapperBase)]
-    return sorted(metrics, key=lambda metric: metric._name)  # noqa: SLF001
+def _label_values() -> dict[str, list[str]]:
+    """What each label can be, where that is a closed list."""
+    return {
+        "`kind`": [*Kind],
+        "`task`": [*TaskKind],
+        "`phase` of objects": [*Phase],
+        "`phase` of tasks": [*TaskPhase],
+        "`phase` of runs": [*RunPhase],
+        "`result` of runs": [*RESULTS],
+        "`result` of webhooks": [*Verdict],
+        "`by`": [*RETRIERS],
+        "`where`": [*PLACES],
+        "`class`": [*Trouble],
+        "`kind` of holds": [*HoldKind],
+    }
 
 
 def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:

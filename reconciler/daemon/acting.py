@@ -46,7 +46,7 @@ class Acting:
         try:
             await self.engine.delete(ending.run.name)
         except EngineError as error:
-            self.metrics.errors.labels("engine").inc()
+            self.metrics.failed("engine", error)
             bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
             asyncio.get_running_loop().call_later(END_RETRY, self.replan)
             return
@@ -58,12 +58,14 @@ class Acting:
         try:
             await self.engine.create(spec)
         except EngineError as error:
-            self.metrics.errors.labels("engine").inc()
+            self.metrics.failed("engine", error)
             bound.warning("a run could not be created", run=spec.name, error=str(error))
             self.ledger.learn_run(_refused(spec, error))
             self.replan()
             return
-        self.metrics.created.labels(spec.task.value).inc()
+        failure = self.ledger.failure(spec.key, spec.how)
+        again = failure is not None and failure.count > 0
+        self.metrics.runs.created_one(spec, again=again)
         if self.noticed is not None:
             self.metrics.head_to_run.observe(time.monotonic() - self.noticed)
             self.noticed = None

@@ -59,7 +59,8 @@ async def run_daemon(
     Its runs go on, and the last status is pushed, however it ends. What it finds is told to
     ``observe``, or else shown on the status page.
     """
-    metrics, running, board = Metrics(), Running(), Board()
+    metrics = Metrics(objects=setup.config.server.metrics_objects)
+    running, board = Running(), Board()
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
         running.daemon = await assemble(
@@ -70,6 +71,7 @@ async def run_daemon(
             return await _work(setup, running.daemon, once=once, end=end)
         finally:
             metrics.leader.set(0)
+            metrics.clear()
             running.daemon = None
             board.clear()
 

@@ -214,12 +214,12 @@ class Daemon:
             if await asyncio.to_thread(self._peers.fetch):
                 self.wake.plan = True
         except GitError as error:
-            self._metrics.errors.labels("fetch").inc()
+            self._metrics.failed("peers", error)
             log.warning("other clusters' status cannot be fetched", error=str(error))
 
     def _fetch_failed(self, error: GitError) -> float:
         """Note it, and say how many seconds to wait before the next try."""
-        self._metrics.errors.labels("fetch").inc()
+        self._metrics.failed("fetch", error)
         self._fetch_failures += 1
         self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
         delay = min(FETCH_RETRY_FIRST * 2.0 ** (self._fetch_failures - 1), FETCH_RETRY_LONGEST)
@@ -246,6 +246,7 @@ class Daemon:
             allow=self._setup.sources_allow,
         )
         resolutions = await self._resolve(requests, head)
+        self._metrics.report_sources(resolutions.values())
         peers = await asyncio.to_thread(self._peers.read, objects.manifests)
         with self._metrics.plan_seconds.time():
             return make_plan(
@@ -375,6 +376,6 @@ class Daemon:
                 self.wake.replan()  # what is recorded can be cleared away
             except GitError as error:
                 failures += 1
-                self._metrics.errors.labels("push").inc()
+                self._metrics.failed("push", error)
                 self.troubles["push"] = f"The status cannot be pushed: {error}"
                 log.warning("status cannot be pushed", error=str(error), failures=failures)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
+from reconciler.errors import Trouble
 from reconciler.git.bare import BareCopy
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError
@@ -120,7 +121,9 @@ class StatusBranch:
             else:
                 self._pushed(commit)
                 return commit
-        raise GitError(f"{self._ref} was moved by others {PUSH_TRIES} times in a row")
+        raise GitError(
+            f"{self._ref} was moved by others {PUSH_TRIES} times in a row", Trouble.CONFLICT
+        )
 
     def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         """The commit, not pushed yet; None where it would change nothing."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from reconciler.errors import Trouble
 from reconciler.git.errors import GitError
 
 #: More than a million refs, and far more than anybody reads of an error.
@@ -52,6 +53,8 @@ _running: set[subprocess.Popen[bytes]] = set()
 
 class LateError(GitError):
     """A command did not end by its deadline, and was ended."""
+
+    trouble = Trouble.TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

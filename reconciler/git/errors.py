@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Trouble
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 #: How much of what a server says is repeated.
@@ -14,9 +14,16 @@ _LONGEST = 300
 class GitError(ReconcilerError):
     """A Git operation failed. The message names the URL without its secrets, and what to do."""
 
+    def __init__(self, message: str, trouble: Trouble | None = None) -> None:
+        super().__init__(message)
+        if trouble is not None:
+            self.trouble = trouble
+
 
 class DamagedError(GitError):
     """A repository of ours cannot be read. It is only a copy, and can be made anew."""
+
+    trouble = Trouble.DAMAGED
 
 
 def redact(text: str) -> str:
@@ -40,29 +47,38 @@ _MEANINGS = (
     (
         r"host key verification failed|host identification has changed",
         "its host key is not a known one; put the right one into knownHostsFile",
+        Trouble.UNTRUSTED,
     ),
     (
         r"returned error: 3\d\d",
         "it sends on to another place, which is not followed; give the URL of that place",
+        Trouble.REJECTED,
     ),
     (
         r"authentication failed|could not read (username|password)|permission denied"  # noqa: ISC004
         r"|returned error: 40[13]|terminal prompts disabled|too many authentication",
         "",  # said by the one who knows whether credentials were configured
+        Trouble.REFUSED,
     ),
-    (r"dubious ownership", "it belongs to another user; see safe.directory in git's manual"),
+    (
+        r"dubious ownership",
+        "it belongs to another user; see safe.directory in git's manual",
+        Trouble.REFUSED,
+    ),
     (
         r"not found|does not exist|does not appear to be a git|no such file|returned error: 404",
         "there is no such repository, or it may not be seen",
+        Trouble.MISSING,
     ),
-    (r"could not resolve", "its host name cannot be resolved"),
-    (r"timed? ?out|operation too slow", "it did not answer in time"),
-    (r"certificate|ssl|tls", "its certificate is not trusted; see tls.caFile"),
+    (r"could not resolve", "its host name cannot be resolved", Trouble.UNREACHABLE),
+    (r"timed? ?out|operation too slow", "it did not answer in time", Trouble.TIMEOUT),
+    (r"certificate|ssl|tls", "its certificate is not trusted; see tls.caFile", Trouble.UNTRUSTED),
     (
         r"connection refused|failed to connect|couldn't connect|connection reset",
         "the connection was refused",
+        Trouble.UNREACHABLE,
     ),
-    (r"not allowed|transport .* not", "its protocol is not supported"),
+    (r"not allowed|transport .* not", "its protocol is not supported", Trouble.REJECTED),
 )
 
 
@@ -71,14 +87,14 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
     shown = redact(url)
     brief = _brief(said)
     searched = re.sub(r"'[^'\n]*'", "", said)  # a repository may be called openssl
-    for pattern, meaning in _MEANINGS:
+    for pattern, meaning, trouble in _MEANINGS:
         if re.search(pattern, searched, re.IGNORECASE):
             meant = meaning or (
                 "authentication was refused"
                 if configured
                 else "it wants authentication, and no credentials are configured for it"
             )
-            return GitError(f"{shown} cannot be {verb}: {meant} ({brief})")
+            return GitError(f"{shown} cannot be {verb}: {meant} ({brief})", trouble)
     if _DAMAGED.search("\n".join(x for x in said.splitlines() if not x.startswith("remote:"))):
         return DamagedError(f"{shown} cannot be {verb}: {brief}")
     return GitError(f"{shown} cannot be {verb}: {brief}")

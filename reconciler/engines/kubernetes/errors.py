@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from reconciler.engines.kubernetes.objects import Status
+from reconciler.errors import Trouble
 from reconciler.run import EngineError
 
 _LONGEST = 1000
@@ -33,17 +34,25 @@ class ApiError(EngineError):
 class Unreachable(ApiError):
     """No answer, or one that says that the server is overloaded or starting."""
 
+    trouble = Trouble.UNREACHABLE
+
 
 class Forbidden(ApiError):
     """The daemon's account lacks a right, or a quota is used up."""
+
+    trouble = Trouble.REFUSED
 
 
 class NotFound(ApiError):
     """There is no such object, or no such namespace."""
 
+    trouble = Trouble.MISSING
+
 
 class Conflict(ApiError):
     """An object of this name is there already, or another one than was meant."""
+
+    trouble = Trouble.CONFLICT
 
 
 class Expired(ApiError):
@@ -52,6 +61,8 @@ class Expired(ApiError):
 
 class Rejected(ApiError):
     """The object can never be accepted as it is: what it was rendered from must change."""
+
+    trouble = Trouble.REJECTED
 
 
 def from_answer(status: int, body: bytes, retry_after: float | None) -> ApiError:

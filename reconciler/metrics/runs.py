@@ -1,0 +1,197 @@
+"""What is counted of runs as they come, start, are tried again, and go.
+
+An engine says how its runs are, not what has happened to them; the difference to how they were a
+sync ago does. What had happened before the first sync is not counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Counted
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.metrics.definitions import Definitions
+from reconciler.planner.plan import Plan
+from reconciler.run import FailureClass, Run, RunPhase, RunSpec
+from reconciler.types import ObjectRef, TaskKind
+
+RESULTS = ("succeeded", "failed", "infrastructure", "cancelled")
+#: Who tried again: the engine within a run, or the daemon by another one.
+RETRIERS = ("engine", "daemon")
+#: The name under which all objects beyond the bound are counted; no object can be called so.
+OTHERS = "(others)"
+
+#: Of runs: from seconds to weeks.
+_RUN_SECONDS = (10, 60, 300, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 86400, 7 * 86400)
+_QUEUE_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 86400)
+_UNDER_WAY = (RunPhase.PENDING, RunPhase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """``started`` is kept, as a cluster forgets it with the pod."""
+
+    run: Run
+    gpus: int
+    started: datetime | None
+
+    @property
+    def under_way(self) -> bool:
+        return self.run.phase in _UNDER_WAY
+
+
+class RunSeries:
+    """Counters and histograms of runs; of GPU seconds at most ``most`` objects by name."""
+
+    def __init__(self, definitions: Definitions, *, most: int) -> None:
+        self._most = most
+        self._seen: dict[str, _Seen] | None = None
+        self._owners: set[ObjectRef] = set()
+        self.runs = definitions.gauge("runs", "Runs that the engine has.", "task", "phase")
+        self.gpus_requested = definitions.gauge("gpus_requested", "GPUs that live runs asked for.")
+        self.gpus_in_use = definitions.gauge(
+            "gpus_in_use", "GPUs of runs whose command has started."
+        )
+        self.created = definitions.counter("runs_created_total", "Runs created.", "task")
+        self.ended = definitions.counter(
+            "runs_ended_total",
+            "Runs that ended: succeeded, failed (the command), infrastructure (other reasons), "
+            "cancelled (while they were pending or running).",
+            "task",
+            "result",
+        )
+        self.retries = definitions.counter(
+            "retries_total",
+            "Attempts after a failed one: the engine's within a run, the daemon's by another run.",
+            "task",
+            "by",
+        )
+        self.queue_seconds = definitions.histogram(
+            "run_queue_duration_seconds",
+            "From the creation of a run to the start of its first command.",
+            "task",
+            buckets=_QUEUE_SECONDS,
+        )
+        self.run_seconds = definitions.histogram(
+            "run_duration_seconds",
+            "From the start of a run's first command to its end.",
+            "task",
+            "result",
+            buckets=_RUN_SECONDS,
+        )
+        self.gpu_seconds = definitions.counter(
+            "gpu_seconds_total",
+            "GPU seconds of runs that ended, however they did; all attempts. Objects beyond the "
+            f"bound are counted under the name `{OTHERS}`.",
+            "kind",
+            "namespace",
+            "name",
+        )
+        for task in TaskKind:
+            self.created.labels(task.value)
+            self.queue_seconds.labels(task.value)
+            for by in RETRIERS:
+                self.retries.labels(task.value, by)
+            for result in RESULTS:
+                self.ended.labels(task.value, result)
+
+    def created_one(self, spec: RunSpec, *, again: bool) -> None:
+        """A run was created; ``again``: an earlier one failed, not by its command's fault."""
+        self.created.labels(spec.task.value).inc()
+        if again:
+            self.retries.labels(spec.task.value, "daemon").inc()
+
+    def report(self, plan: Plan, known: Iterable[ObjectRef]) -> Mapping[ObjectRef, int]:
+        """Count what has happened since the last call; answers with the GPUs of live runs.
+
+        ``known`` are the objects that there are.
+        """
+        before = self._seen
+        asked = {(d.task.key, d.task.how): d.task.resources.gpus for d in plan.decisions}
+        seen = {}
+        for run in plan.situation.runs.values():
+            old = before.get(run.name) if before is not None else None
+            if old is not None and old.run.created != run.created:
+                old = None  # another one, of the same name
+            # One that was superseded is in no plan any more; it keeps what it asked for.
+            gpus = asked.get((run.key, run.how), old.gpus if old else 0)
+            started = (old.started if old else None) or run.started
+            new = seen[run.name] = _Seen(run, gpus, started)
+            if before is not None:
+                self._count(new, old)
+        for name, old in (before or {}).items():
+            if name not in seen and old.under_way:
+                self._count_end(old, "cancelled", plan.situation.now)
+        self._seen = seen
+        self._forget(set(known))
+        return self._set_gauges(seen.values())
+
+    def clear(self) -> None:
+        """Forget what there is; what was counted stays."""
+        self._seen = None
+        self._set_gauges(())
+
+    def _count(self, new: _Seen, old: _Seen | None) -> None:
+        run = new.run
+        just_started = new.started if old is None or old.started is None else None
+        if just_started is not None and run.created is not None:
+            waited = (just_started - run.created).total_seconds()
+            self.queue_seconds.labels(run.task.value).observe(max(0.0, waited))
+        if old is not None and old.run.attempts:
+            again = max(0, run.attempts - old.run.attempts)
+            self.retries.labels(run.task.value, "engine").inc(again)
+        if not new.under_way and (old is None or old.under_way):
+            self._count_end(new, _result(run), run.finished)
+
+    def _count_end(self, seen: _Seen, result: str, finished: datetime | None) -> None:
+        run = seen.run
+        self.ended.labels(run.task.value, result).inc()
+        seconds = 0.0
+        if seen.started is not None and finished is not None:
+            seconds = max(0.0, (finished - seen.started).total_seconds())
+            self.run_seconds.labels(run.task.value, result).observe(seconds)
+        told = run.result.gpu_seconds if run.result is not None else 0.0
+        used = told or seen.gpus * seconds
+        if run.object is not None and used:
+            self.gpu_seconds.labels(*self._owner(run.object)).inc(used)
+
+    def _owner(self, ref: ObjectRef) -> tuple[str, str, str]:
+        if ref not in self._owners:
+            if len(self._owners) >= self._most:
+                return "", "", OTHERS
+            self._owners.add(ref)
+        return _labels(ref)
+
+    def _forget(self, known: set[ObjectRef]) -> None:
+        for ref in self._owners - known:
+            self.gpu_seconds.remove(*_labels(ref))
+        self._owners &= known
+
+    def _set_gauges(self, seen: Iterable[_Seen]) -> Mapping[ObjectRef, int]:
+        seen = list(seen)
+        counted = Counted((one.run.task, one.run.phase) for one in seen)
+        for task in TaskKind:
+            for phase in RunPhase:
+                self.runs.labels(task.value, phase.value).set(counted[task, phase])
+        live = [one for one in seen if one.under_way]
+        started = [one for one in live if one.run.phase is RunPhase.RUNNING]
+        self.gpus_requested.set(sum(one.gpus for one in live))
+        self.gpus_in_use.set(sum(one.gpus for one in started))
+        of: Counted[ObjectRef] = Counted()
+        for one in live:
+            if one.run.object is not None:
+                of[one.run.object] += one.gpus
+        return of
+
+
+def _labels(ref: ObjectRef) -> tuple[str, str, str]:
+    return ref.kind.value, ref.namespace, ref.name
+
+
+def _result(run: Run) -> str:
+    if run.phase is RunPhase.SUCCEEDED:
+        return "succeeded"
+    if run.deleting:
+        return "cancelled"
+    return "failed" if run.failure is FailureClass.COMMAND else "infrastructure"

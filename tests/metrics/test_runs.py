@@ -1,0 +1,138 @@
+"""What is counted of runs as they come, start, are tried again, and go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.metrics import Metrics
+from reconciler.run import FailureClass
+from tests.metrics.watched import GPU, Watched, families, value
+from tests.planner.world import scratch
+
+
+def test_a_run_is_counted_from_its_creation_to_its_end() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    run = watched.run("a")
+    assert watched.value("gpus_requested") == 2
+    assert watched.value("gpus_in_use") == 0
+    watched.wait(30)
+    watched.world.start(run)
+    watched.sync()
+    assert watched.value("gpus_in_use") == 2
+    assert watched.value("object_gpus", kind="Model", namespace="default", name="a") == 2
+    assert watched.value("tasks", task="train", phase="Running") == 1
+    assert watched.value("run_queue_duration_seconds_sum", task="train") == 30
+    watched.wait(100)
+    watched.world.succeed(run)
+    ended = watched.world.runs[run]
+    assert ended.result is not None
+    watched.world.runs[run] = replace(ended, result=replace(ended.result, gpu_seconds=200.0))
+    watched.sync()
+    watched.sync()
+    assert watched.value("runs_ended_total", task="train", result="succeeded") == 1
+    assert watched.value("run_duration_seconds_sum", task="train", result="succeeded") == 100
+    assert watched.value("gpu_seconds_total", kind="Model", namespace="default", name="a") == 200
+    assert watched.value("gpus_requested") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [(FailureClass.COMMAND, "failed"), (FailureClass.INFRASTRUCTURE, "infrastructure")],
+)
+def test_a_run_that_failed_has_used_its_gpus_too(kind: FailureClass, result: str) -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    run = watched.run("a")
+    watched.world.start(run)
+    watched.sync()
+    watched.wait(50)
+    watched.world.fail(run, kind)
+    watched.sync()
+    assert watched.value("runs_ended_total", task="train", result=result) == 1
+    assert watched.value("gpu_seconds_total", kind="Model", namespace="default", name="a") == 100
+
+
+def test_a_superseded_run_is_cancelled_and_keeps_its_gpus_until_then() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    run = watched.run("a")
+    watched.world.start(run)
+    watched.sync()
+    watched.wait(10)
+    ending = replace(watched.world.runs[run], deleting=True)
+    watched.world.files["a.yaml"] = scratch("a", GPU).replace("epochs: 3", "epochs: 4")
+    watched.world.runs[run] = ending
+    plan = watched.world.plan()
+    watched.metrics.report(plan, watched.world.records, 0)
+    assert watched.value("gpus_in_use") == 2, "no decision is about it any more"
+    del watched.world.runs[run]
+    watched.sync()
+    assert watched.value("runs_ended_total", task="train", result="cancelled") == 1
+    assert watched.value("gpu_seconds_total", kind="Model", namespace="default", name="a") == 20
+
+
+def test_clearing_away_an_ended_run_counts_nothing() -> None:
+    watched = Watched(a=scratch("a"))
+    watched.build()
+    run = watched.run("a")
+    watched.world.succeed(run)
+    watched.sync()
+    watched.world.runs[run] = replace(watched.world.runs[run], deleting=True)
+    watched.sync()
+    watched.world.runs.pop(run, None)
+    watched.sync()
+    assert watched.value("runs_ended_total", task="train", result="succeeded") == 1
+    assert watched.value("runs_ended_total", task="train", result="cancelled") == 0
+
+
+def test_retries_within_a_run_are_the_engines() -> None:
+    watched = Watched(a=scratch("a"))
+    watched.build()
+    run = watched.run("a")
+    for attempts in (1, 2, 4):
+        watched.world.runs[run] = replace(watched.world.runs[run], attempts=attempts)
+        watched.sync()
+    assert watched.value("retries_total", task="train", by="engine") == 3
+
+
+def test_another_run_after_a_failure_that_was_not_the_commands_is_the_daemons_retry() -> None:
+    watched = Watched(a=scratch("a"))
+    watched.build()
+    spec = watched.world.specs[watched.run("a")]
+    watched.metrics.runs.created_one(spec, again=False)
+    watched.metrics.runs.created_one(spec, again=True)
+    assert watched.value("runs_created_total", task="train") == 2
+    assert watched.value("retries_total", task="train", by="daemon") == 1
+
+
+def test_a_delayed_retry_is_seen_to_be_due() -> None:
+    watched = Watched(a=scratch("a"))
+    watched.build()
+    watched.world.fail(watched.run("a"), FailureClass.INFRASTRUCTURE)
+    watched.sync()
+    assert watched.value("retries_due") == 1
+
+
+def test_what_ended_before_the_first_sync_is_not_counted() -> None:
+    watched = Watched(a=scratch("a"))
+    watched.build()
+    watched.world.fail(watched.run("a"))
+    later = Metrics()
+    later.report(watched.world.sync(), watched.world.records, 0)
+    assert value(later, "runs_ended_total", task="train", result="failed") == 0
+
+
+def test_who_does_not_lead_any_more_says_nothing_of_objects() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    watched.metrics.clear()
+    assert watched.value("gpus_requested") == 0
+    for name in ("objects", "tasks", "runs", "object_phase"):
+        found = [f for f in families(watched.metrics) if f.name == f"reconciler_{name}"]
+        assert sum(sample.value for family in found for sample in family.samples) == 0, name
+    assert watched.value("objects_left_out") == 0
+    watched.sync()
+    assert watched.value("runs_ended_total", task="train", result="cancelled") == 0

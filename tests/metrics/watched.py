@@ -1,0 +1,53 @@
+"""Metrics that watch a world of the planner, as a daemon's watch what it syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from reconciler.metrics import Metrics
+from reconciler.types import TaskKind
+from tests.planner.world import World
+
+GPU = ", resources: {gpu: {type: t4, count: 2}}"
+
+
+class Watched:
+    """A world, and the metrics of a daemon that has just begun to look at it."""
+
+    def __init__(self, *, objects: int = 1000, **files: str) -> None:
+        self.world = World(files={f"{name}.yaml": text for name, text in files.items()})
+        self.metrics = Metrics(objects=objects)
+        self.sync()
+
+    def sync(self) -> None:
+        """Two rounds, so that what the first one did is seen."""
+        for _ in range(2):
+            plan = self.world.sync()
+            self.metrics.report(plan, self.world.records, 0)
+
+    def build(self) -> None:
+        self.world.succeed(next(n for n in self.world.live() if "-b-" in n))
+        self.sync()
+
+    def run(self, name: str, task: TaskKind = TaskKind.TRAIN) -> str:
+        return self.world.run_of(name, task)
+
+    def value(self, metric: str, /, **labels: str) -> float | None:
+        return value(self.metrics, metric, **labels)
+
+    def wait(self, seconds: float) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+
+def value(metrics: Metrics, metric: str, /, **labels: str) -> float | None:
+    """The value of one series, None if there is none."""
+    return metrics.registry.get_sample_value(f"reconciler_{metric}", labels)
+
+
+def families(metrics: Metrics) -> Iterator[Metric]:
+    yield from text_string_to_metric_families(generate_latest(metrics.registry).decode())
