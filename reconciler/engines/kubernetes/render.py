@@ -148,7 +148,10 @@ def _pod(
 
 def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
     labels = dict(spec.labels)
-    annotations = {**spec.annotations, HOW: spec.how, INTENT: spec.intent, OUTPUT: output}
+    # On pods too: of a Job that is deleted they are what is left, and still the run.
+    notes = {HOW: spec.how, INTENT: spec.intent, OUTPUT: output}
+    metadata = pod["metadata"]
+    pod = {**pod, "metadata": {**metadata, "annotations": {**metadata["annotations"], **notes}}}
     body: Manifest = {
         "backoffLimit": spec.retries,
         "podReplacementPolicy": "Failed",  # at no time do two pods of one key run
@@ -174,7 +177,7 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
             "name": spec.name,
             "namespace": spec.namespace,
             "labels": labels,
-            "annotations": annotations,
+            "annotations": {**spec.annotations, **notes},
         },
         "spec": {**body, "template": pod},
     }

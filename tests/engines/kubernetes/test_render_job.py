@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from reconciler.engines.kubernetes.objects import Metadata
+from reconciler.engines.kubernetes.observe import identity
 from reconciler.engines.kubernetes.pods import RenderError
 from reconciler.engines.kubernetes.render import render
 from reconciler.engines.kubernetes.settings import ClusterSettings
@@ -37,7 +40,8 @@ def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterS
     assert job["metadata"]["name"] == spec.name
     assert job["metadata"]["namespace"] == spec.namespace
     assert job["metadata"]["labels"] == spec.labels
-    assert job["spec"]["template"]["metadata"]["labels"] == spec.labels
+    metadata_of_pod = job["spec"]["template"]["metadata"]
+    assert metadata_of_pod["labels"] == spec.labels
     annotations = job["metadata"]["annotations"]
     assert annotations["substratus.ai/how"] == HOW
     assert annotations["substratus.ai/intent"] == INTENT
@@ -45,6 +49,11 @@ def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterS
     assert annotations["substratus.ai/path"] == "models/falcon.yaml"
     pushed_to = f"registry.example.com/models/{spec.namespace}:{spec.key}"
     assert annotations["substratus.ai/output"] == (spec.output or pushed_to)
+    of_job, of_pod = (
+        identity(msgspec.convert(metadata, Metadata), spec.name)
+        for metadata in (job["metadata"], {"namespace": spec.namespace} | metadata_of_pod)
+    )
+    assert of_job == of_pod is not None, "pods whose Job was deleted are still the run"
 
 
 def test_retries_are_of_the_command_and_a_disruption_is_none(settings: ClusterSettings) -> None:
