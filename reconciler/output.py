@@ -44,13 +44,3 @@ class Logs(Protocol):
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
         """The last ``longest`` bytes of a log, at most. Never raises for what a log is like."""
         ...
-
-
-class LogsElsewhere:
-    """Logs that cannot be read from here; a visitor is told where they are."""
-
-    async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
-        """Where the log is."""
-        if log.url is None:
-            return NoTail("It has no log yet.")
-        return NoTail(f"The log is not on this machine's disk; the newest is at {log.url}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
+from reconciler.cli.sizes import sizes
 from reconciler.cli.state import State, StateReader
 from reconciler.manifests.collect import references
 from reconciler.manifests.schema import ModelManifest
@@ -24,7 +23,6 @@ from reconciler.review.words import counted
 from reconciler.status.document import written
 from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
 
-MARKER = "completed.json"
 _SHOWN_USERS = 3
 
 
@@ -40,9 +38,9 @@ class Artifact:
     key: TaskKey
     url: str
     finished: datetime | None
-    size: int | None
     used: tuple[Use, ...]
     removed: bool
+    size: int | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """As ``--format json`` prints it."""
@@ -87,15 +85,17 @@ def artifacts(
         if same(artifact.ref, name=name, namespace=namespace, kind=kind)
         and not (unused and artifact.used)
     ]
+    sized = sizes(artifact.url for artifact in found)
+    found = [replace(artifact, size=sized[artifact.url]) for artifact in found]
     if style == "json":
         click.echo(json.dumps([a.to_json() for a in found], indent=2, ensure_ascii=False))
         return
     for line in _lines(found) if found else ():
         click.echo(line)
-    sizes = [artifact.size for artifact in found if artifact.size is not None]
-    unknown = len(found) - len(sizes)
+    known = [artifact.size for artifact in found if artifact.size is not None]
+    unknown = len(found) - len(known)
     also = f", and {unknown} whose size cannot be read from here" if unknown else ""
-    click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(sizes))}{also}")
+    click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
 
 
 def _all(state: State) -> Iterator[Artifact]:
@@ -111,7 +111,6 @@ def _all(state: State) -> Iterator[Artifact]:
                     key=entry.key,
                     url=entry.artifact,
                     finished=entry.finished,
-                    size=_size(entry.artifact),
                     used=tuple(dict.fromkeys(users.get(entry.key, ()))),
                     removed=record.ref not in state.records,
                 )
@@ -153,23 +152,6 @@ def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
             target = state.records.get(ref)
             if target is not None and target.artifact is not None:
                 yield target.artifact.key, role
-
-
-def _size(url: str) -> int | None:
-    """Bytes of a directory on this disk: as its marker says, else counted; None elsewhere."""
-    split = urlsplit(url)
-    if split.scheme != "file":
-        return None
-    folder = Path(unquote(split.path))
-    if not folder.is_dir():
-        return None
-    try:
-        marker = json.loads((folder / MARKER).read_bytes())
-        return sum(int(file["size"]) for file in marker["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return sum(
-            Path(root, file).lstat().st_size for root, _, files in os.walk(folder) for file in files
-        )
 
 
 def _lines(found: list[Artifact]) -> Iterator[str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
 
+from reconciler.cli import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.cli.state import StateReader
+from reconciler.config import Setup
+from reconciler.daemon.cluster import pod_logs
+from reconciler.output import LogOf, Tail
 from reconciler.planner.record import Record, TaskRecord
 from reconciler.types import TaskKind
 
@@ -51,19 +57,41 @@ def logs(
     kind: str | None,
     config_file: Path,
 ) -> None:
-    """Print what the command of NAME's task printed, from the log that its status names.
+    """Print what the command of NAME's task printed.
 
-    A log on this machine's disk is read. Of one elsewhere, its URL is told.
+    In a cluster it is asked of the pod while there is one, as your kubeconfig says. Otherwise the
+    log is read that the status names: from this machine's disk, or from an s3://, gs:// or az://
+    bucket, with the credentials that the environment holds.
     """
-    state = StateReader(load_if_there(config_file), Path()).read()
+    setup = load_if_there(config_file)
+    state = StateReader(setup, Path()).read()
     record = state.records[one(state.records, name=name, namespace=namespace, kind=kind)]
     found = _task(record, task)
-    assert found.log is not None  # of those without one none is found
-    file = _file(found.log, attempt)
-    click.echo(f"==> {record.ref}, {found.task}: {file}", err=True)
-    for chunk in _tail(file, tail) if tail else _whole(file):
+    log = LogOf(object=record.ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
+    where, chunks = _found(setup, log, tail)
+    click.echo(f"==> {record.ref}, {found.task}: {where}", err=True)
+    for chunk in chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
+
+
+def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
+    """Where a log is, and its last lines, 0 for all. Raises ClickException or StoreError."""
+    why = ""
+    if setup is not None and setup.config.engine == "kubernetes":
+        printed = asyncio.run(pod_logs(setup).tail(replace(log, url=None), _LONGEST_TAIL))
+        if isinstance(printed, Tail):
+            return printed.where, _last(printed.data, lines)
+        why = printed.reason
+    if log.url is None:
+        raise click.ClickException(f"{log.object}, {log.task}: {why or 'it has no log yet'}")
+    if why:
+        click.echo(why, err=True)
+    if urlsplit(log.url).scheme == "file":
+        file = _file(log.url, log.attempt)
+        return str(file), _tail(file, lines) if lines else _whole(file)
+    url = _url(log.url, log.attempt)
+    return url, _last(stores.end(url, _LONGEST_TAIL), lines) if lines else stores.whole(url)
 
 
 def _task(record: Record, kind: str | None) -> TaskRecord:
@@ -72,7 +100,7 @@ def _task(record: Record, kind: str | None) -> TaskRecord:
     if not tasks:
         have = ", ".join(task.task.value for task in record.tasks) or "no task"
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
-    logged = [task for task in tasks if task.log is not None]
+    logged = [task for task in tasks if task.has_printed]
     if not logged:
         told = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
         raise click.ClickException(
@@ -81,23 +109,23 @@ def _task(record: Record, kind: str | None) -> TaskRecord:
     return max(logged, key=lambda task: (task.started is not None, task.started, task.task))
 
 
-def _file(log: str, attempt: int | None) -> Path:
-    """The log's file on this machine. Raises ClickException where it cannot be read from here."""
-    url = urlsplit(log)
-    if url.scheme != "file":
-        where = log if attempt is None else log.rpartition("/")[0] + f"/attempt-{attempt}.log"
-        raise click.ClickException(f"the log is not on this machine's disk; it is at {where}")
-    file = Path(unquote(url.path))
-    if not _NAME.fullmatch(file.name):
+def _url(log: str, attempt: int | None) -> str:
+    """The URL of an attempt's log. Raises ClickException where the status names anything else."""
+    folder, _, name = log.rpartition("/")
+    if not _NAME.fullmatch(name):
         raise click.ClickException(f"the status names {log}, which is no log of an attempt")
-    if attempt is not None:
-        file = file.with_name(f"attempt-{attempt}.log")
+    return log if attempt is None else f"{folder}/attempt-{attempt}.log"
+
+
+def _file(log: str, attempt: int | None) -> Path:
+    """The log's file on this machine. Raises ClickException where there is none."""
+    file = Path(unquote(urlsplit(_url(log, attempt)).path))
     if file.is_file():
         return file
     if not file.parent.is_dir():
         raise click.ClickException(
             f"there is no folder {file.parent} here; "
-            "the log is on the disk of the machine on which the daemon runs"
+            "the log is on the disk of the machine that ran it"
         )
     have = sorted(f.name for f in file.parent.iterdir() if _NAME.fullmatch(f.name))
     raise click.ClickException(
@@ -116,4 +144,8 @@ def _tail(file: Path, lines: int) -> Iterator[bytes]:
     with file.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _LONGEST_TAIL))
-        yield from stream.read(_LONGEST_TAIL).splitlines(keepends=True)[-lines:]
+        yield from _last(stream.read(_LONGEST_TAIL), lines)
+
+
+def _last(data: bytes, lines: int) -> Iterator[bytes]:
+    yield from data.splitlines(keepends=True)[-lines:]

@@ -16,6 +16,7 @@ from reconciler.daemon.ending import carry_out
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.lease import Leadership
+from reconciler.engines.kubernetes.logs import PodLogs
 from reconciler.engines.kubernetes.render import render
 from reconciler.engines.kubernetes.settings import ClusterSettings
 
@@ -33,6 +34,12 @@ async def kubernetes_engine(setup: Setup, authority: Authority) -> KubernetesEng
         namespaces=tuple(config.namespaces),
         may_write=authority.leads,
     )
+
+
+def pod_logs(setup: Setup) -> PodLogs:
+    """The logs of runs in the cluster that the configuration names."""
+    context = setup.config.kubernetes.context
+    return PodLogs(lambda: Api.connect(context=context))
 
 
 async def while_leading(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.config import Setup
+from reconciler.daemon.cluster import pod_logs
 from reconciler.engines.local.tail import LocalLogs
 from reconciler.git.url import is_local, local_path
-from reconciler.output import Logs, LogsElsewhere
+from reconciler.output import LogOf, Logs, NoTail, Tail
 from reconciler.page.board import Board
 from reconciler.page.site import Site
 
 if TYPE_CHECKING:
     from reconciler.daemon.daemon import Daemon
+
+#: Seconds for which the log of a pod is shown as it was.
+LOG_AGE = 10.0
 
 
 def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]) -> Site | None:
@@ -44,6 +50,23 @@ def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]
 
 def _logs(setup: Setup) -> Logs:
     if setup.config.engine != "local":
-        return LogsElsewhere()
+        return _Recent(pod_logs(setup))
     buckets = [local_path(url) for url in setup.buckets.values() if is_local(url)]
     return LocalLogs([setup.root, *buckets])
+
+
+class _Recent:
+    """Logs of a cluster, each read once in a while for all pages that are open on it."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._known: dict[LogOf, tuple[float, asyncio.Task[Tail | NoTail]]] = {}
+
+    async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
+        now = time.monotonic()
+        self._known = {of: known for of, known in self._known.items() if known[0] > now}
+        if log not in self._known:
+            asked = asyncio.ensure_future(self._logs.tail(log, longest))
+            self._known[log] = (now + LOG_AGE, asked)
+        # A visitor who leaves takes nothing from the others.
+        return await asyncio.shield(self._known[log][1])

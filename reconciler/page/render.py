@@ -94,7 +94,7 @@ def object_href(ref: ObjectRef) -> str:
 
 def newest_logged(record: Record) -> TaskRecord | None:
     """The task whose log a visitor wants first: of those that have one, the one started last."""
-    logged = [task for task in record.tasks if task.log is not None]
+    logged = [task for task in record.tasks if task.has_printed]
     return max(logged, key=lambda t: (t.started is not None, t.started, t.task), default=None)
 
 

@@ -150,7 +150,7 @@ class Site:
     async def _log(self, request: web.Request, record: Record) -> ShownLog | None:
         """The log that is asked for by ``task`` and ``attempt``; else the newest."""
         asked = request.query.get("task")
-        named = [task for task in record.tasks if task.task.value == asked and task.log]
+        named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
         task = named[0] if named else newest_logged(record)
         if task is None:
             return None
@@ -228,9 +228,9 @@ def _loopback(text: str) -> bool:
 
 
 def _attempt(text: str, task: TaskRecord) -> int | None:
-    """An attempt that there was; None for the newest."""
+    """An attempt that there was and another has followed; None for the newest."""
     plausible = text.isascii() and text.isdigit() and len(text) < 10
-    return int(text) if plausible and 1 <= int(text) <= task.attempts else None
+    return int(text) if plausible and 1 <= int(text) < task.attempts else None
 
 
 def _html(text: str, *, status: HTTPStatus = HTTPStatus.OK, tag: str | None = None) -> web.Response:

@@ -148,6 +148,11 @@ class TaskRecord:
     message: str = ""
     log: str | None = None
 
+    @property
+    def has_printed(self) -> bool:
+        """Whether there may be a log of it: at a URL, or of a pod that has no URL yet."""
+        return self.log is not None or self.attempts > 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:

@@ -116,13 +116,15 @@ def test_logs_that_are_not_there_say_why(example: Example, cli: Cli) -> None:
     assert "has no build; it has train" in cli("logs", "from-image", "--task", "build").err
 
 
-def test_a_log_in_a_bucket_is_told_by_its_url(cli: Cli, tmp_path: Path) -> None:
-    example = Example(tmp_path / "clone", bucket="gs://bucket")
+def test_a_log_in_a_store_that_cannot_be_read_is_told_by_its_url(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone", bucket="swift://bucket")
     example.sync()
     elsewhere = cli("logs", "digits", "--attempt", "2", "--config", _config(example))
     assert elsewhere.code == 1
-    assert "it is at gs://bucket/clusters/local/" in elsewhere.err
-    assert elsewhere.err.endswith("/logs/attempt-2.log\n")
+    assert elsewhere.err.startswith("reconciler: swift://bucket/clusters/local/")
+    assert elsewhere.err.endswith(
+        "/logs/attempt-2.log cannot be read from here: only s3:// and gs:// and az:// can\n"
+    )
 
 
 # -- artifacts -------------------------------------------------------------------------------

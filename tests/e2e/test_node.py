@@ -106,6 +106,27 @@ class NodeSite(ClusterSite):
         )
 
 
+def object_store(cluster: NodeCluster, namespace: Namespace) -> dict[str, Any]:
+    """A bucket of the cluster's object store, by rclone, with its credentials in a Secret."""
+    s3 = cluster.s3
+    secret = {
+        "metadata": {"name": "store"},
+        "stringData": {
+            "rclone.conf": "[store]\ntype = s3\nprovider = Other\n"
+            f"endpoint = {s3.endpoint}\naccess_key_id = {s3.access_key}\n"
+            f"secret_access_key = {s3.secret_key}\n"
+        },
+    }
+    cluster.api.create(f"/api/v1/namespaces/{namespace.name}/secrets", secret)
+    return {
+        "url": f"s3://{s3.bucket}/{namespace.name}",
+        "driver": "rclone",
+        "remote": "store",
+        "secret": "store",
+        "sync": "5s",
+    }
+
+
 @contextmanager
 def daemon(site: NodeSite) -> Iterator[None]:
     process = site.daemon()
@@ -163,23 +184,7 @@ def test_a_family_is_made_in_an_object_store(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
     s3 = node_cluster.s3
-    prefix = node_namespace.name
-    secret = {
-        "metadata": {"name": "store"},
-        "stringData": {
-            "rclone.conf": "[store]\ntype = s3\nprovider = Other\n"
-            f"endpoint = {s3.endpoint}\naccess_key_id = {s3.access_key}\n"
-            f"secret_access_key = {s3.secret_key}\n"
-        },
-    }
-    node_cluster.api.create(f"/api/v1/namespaces/{node_namespace.name}/secrets", secret)
-    bucket = {
-        "url": f"s3://{s3.bucket}/{prefix}",
-        "driver": "rclone",
-        "remote": "store",
-        "secret": "store",
-        "sync": "5s",
-    }
+    bucket = object_store(node_cluster, node_namespace)
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
     site.family()
     site.push()

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
+from reconciler.engines.local.tail import LocalLogs
 from reconciler.metrics import Metrics
-from reconciler.output import LogsElsewhere
 from reconciler.page.board import Board
 from reconciler.page.site import Site
 from reconciler.server import Served, serve
@@ -28,7 +28,7 @@ async def served(*hosts: str, page: bool = True) -> AsyncIterator[str]:
     site = Site(
         cluster="test",
         board=board,
-        logs=LogsElsewhere(),
+        logs=LocalLogs([]),
         standby=lambda: "standing by",
         troubles=tuple,
         hosts=hosts,

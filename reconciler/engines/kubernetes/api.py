@@ -91,6 +91,27 @@ class Api:
         """The answer to a GET. Raises ApiError."""
         return await self._request("GET", path, query=query)
 
+    async def tail(
+        self, path: str, query: Mapping[str, str], *, longest: int
+    ) -> tuple[bytes, bool]:
+        """The last ``longest`` bytes of a text, and whether any before them were dropped.
+
+        It is read to its end, or for as long as a request may take. Raises ApiError.
+        """
+        limits = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            response = await self._send("GET", path, query=query, limits=limits, accept="*/*")
+            async with response:
+                end, size = bytearray(), 0
+                async for chunk in response.content.iter_any():
+                    size += len(chunk)
+                    end += chunk
+                    if len(end) > 2 * longest:
+                        del end[:-longest]
+                return bytes(end[-longest:]), size > longest
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+
     async def create(self, path: str, body: Mapping[str, JSON]) -> bytes:
         """Create an object in a collection. Raises ApiError: Conflict if one of its name is there.
 
@@ -170,12 +191,13 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
         limits: aiohttp.ClientTimeout,
+        accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send a request; raise what is not a success."""
         _, url, headers, _, _ = await self._client.param_serialize(
             method,
             path,
-            header_params={"Accept": "application/json"},
+            header_params={"Accept": accept},
             auth_settings=["BearerToken"],
         )
         if query:

@@ -82,6 +82,7 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
         created=job.metadata.creation_timestamp,
         started=min((at for pod in pods if (at := started_at(pod))), default=None),
         deleting=deleting or job.metadata.deletion_timestamp is not None,
+        log=_log(who, max((t.attempt for t in told), default=0)),
     )
     if ended is None:
         return _live(job, pods, run)
@@ -95,6 +96,13 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
     else:
         kind, reason = failure(pods, ended)
     return replace(run, phase=RunPhase.FAILED, finished=finished, failure=kind, reason=reason)
+
+
+def _log(who: Identity, attempt: int) -> str | None:
+    """Where the log of the newest attempt that has ended is; a build's is only in its pod."""
+    if who.task is TaskKind.BUILD or who.output is None or attempt == 0:
+        return None
+    return f"{who.output.rstrip('/')}/logs/attempt-{attempt}.log"
 
 
 def orphan(pods: Sequence[Pod], run: str) -> Run | None:

@@ -1,0 +1,89 @@
+"""Files of a cloud's buckets, read with the credentials that a person's environment holds.
+
+The daemon itself reads no bucket: it has no credentials for any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+#: Which stores can be read, and in which variables their credentials are.
+SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
+
+
+class StoreError(ReconcilerError):
+    """A bucket's file that cannot be read from here."""
+
+
+class Missing(StoreError):
+    """There is no such file."""
+
+
+def whole(url: str) -> Iterator[bytes]:
+    """A file, piece by piece. Raises StoreError."""
+    import obstore  # noqa: PLC0415 -- half of what a command without it takes to start
+
+    with _told(url):
+        store, path = _open(url)
+        for piece in obstore.get(store, path):
+            yield bytes(piece)
+
+
+def end(url: str, longest: int) -> bytes:
+    """The last bytes of a file, at most so many. Raises StoreError."""
+    import obstore  # noqa: PLC0415
+
+    with _told(url):
+        store, path = _open(url)
+        size = obstore.head(store, path)["size"]
+        start = max(0, size - longest)
+        return bytes(obstore.get_range(store, path, start=start, end=size)) if size else b""
+
+
+def _open(url: str) -> tuple[ObjectStore, str]:
+    """The bucket of a URL, and the path in it."""
+    from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    bucket, path = parts.netloc, unquote(parts.path).strip("/")
+    # Whoever names a store without TLS, on a network of their own, knows.
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    client: ClientConfig = {"allow_http": plain}
+    retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
+    match parts.scheme:
+        case "s3":
+            return S3Store(bucket, client_options=client, retry_config=retry), path
+        case "gs":
+            return GCSStore(bucket, retry_config=retry), path
+        case "az":
+            return AzureStore(bucket, retry_config=retry), path
+        case _:
+            readable = " and ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise StoreError(f"{url} cannot be read from here: only {readable} can")
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """What a store says, in one line."""
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Missing(f"there is no {url}") from error
+    except (BaseError, OSError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise StoreError(
+            f"{url} cannot be read ({why}); credentials are taken from "
+            f"{SCHEMES[urlsplit(url).scheme]} in the environment"
+        ) from error
