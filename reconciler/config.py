@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,6 +22,7 @@ from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, 
 from reconciler.manifests.yaml import read_documents, validate
 from reconciler.planner.peers import NODE_BOUND, Peer
 from reconciler.planner.plan import Settings
+from reconciler.planner.record import Phase
 from reconciler.types import JSON, Kind, Location, Problem
 
 ENVIRONMENT_PREFIX = "RECONCILER_"
@@ -179,6 +180,35 @@ class ServerSection(Section):
     )
 
 
+class NotificationsSection(Section):
+    """A webhook that is told when an object's recorded phase changes to one of ``phases``.
+
+    ``urlFile`` holds its URL, which may be a secret itself, and ``secretFile`` what deliveries are
+    signed with; both are read at each one. At most one delivery an ``interval``. ``template`` makes
+    its body, a Jinja2 template of JSON.
+    """
+
+    url_file: FilePath
+    secret_file: FilePath | None = None
+    phases: list[Annotated[Phase, Field(strict=False)]] = Field(
+        default_factory=lambda: [Phase.INVALID, Phase.FAILED, Phase.HELD, Phase.READY]
+    )
+    interval: Seconds = 10.0
+    template: Annotated[str, Field(max_length=65536)] | None = None
+
+    @field_validator("template")
+    @classmethod
+    def _makes_json(cls, template: str | None) -> str | None:
+        if template is not None:
+            from reconciler.notify.body import Body, TemplateFault  # noqa: PLC0415 -- takes a while
+
+            try:
+                Body(template)
+            except TemplateFault as error:
+                raise ValueError(str(error)) from error
+        return template
+
+
 class LogSection(Section):
     """auto: for people on a terminal, JSON otherwise."""
 
@@ -209,6 +239,7 @@ class Config(Section):
     history: HistorySection = Field(default_factory=HistorySection)
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
+    notifications: NotificationsSection | None = None
     log: LogSection = Field(default_factory=LogSection)
 
     @model_validator(mode="after")

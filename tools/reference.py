@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.config import config_schema
 from reconciler.errors import Trouble
 from reconciler.manifests.publish import json_schema
-from reconciler.metrics import PLACES, Metrics
+from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.record import Phase, TaskPhase
@@ -129,6 +129,7 @@ def _label_values() -> dict[str, list[str]]:
         "`phase` of runs": [*RunPhase],
         "`result` of runs": [*RESULTS],
         "`result` of webhooks": [*Verdict],
+        "`result` of notifications": [*DELIVERIES],
         "`by`": [*RETRIERS],
         "`where`": [*PLACES],
         "`class`": [*Trouble],

@@ -14,6 +14,7 @@ from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.ending import carry_out
+from reconciler.daemon.notifying import Notifier, notifying
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
 from reconciler.daemon.visitors import status_page
@@ -63,17 +64,23 @@ async def run_daemon(
     running, board = Running(), Board()
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
-        running.daemon = await assemble(
-            setup, authority, metrics=metrics, observe=observe or board.tell, once=once
-        )
-        metrics.leader.set(1)
-        try:
-            return await _work(setup, running.daemon, once=once, end=end)
-        finally:
-            metrics.leader.set(0)
-            metrics.clear()
-            running.daemon = None
-            board.clear()
+        async with notifying(setup, metrics) as notifier:
+            running.daemon = await assemble(
+                setup,
+                authority,
+                metrics=metrics,
+                observe=observe or board.tell,
+                notifier=notifier,
+                once=once,
+            )
+            metrics.leader.set(1)
+            try:
+                return await _work(setup, running.daemon, once=once, end=end)
+            finally:
+                metrics.leader.set(0)
+                metrics.clear()
+                running.daemon = None
+                board.clear()
 
     server = setup.config.server
     secret = server.webhook_secret_file
@@ -111,7 +118,13 @@ async def _work(setup: Setup, daemon: Daemon, *, once: bool, end: asyncio.Event)
 
 
 async def assemble(
-    setup: Setup, authority: Authority, *, metrics: Metrics, observe: Observer, once: bool
+    setup: Setup,
+    authority: Authority,
+    *,
+    metrics: Metrics,
+    observe: Observer,
+    notifier: Notifier | None = None,
+    once: bool,
 ) -> Daemon:
     """A daemon, ready to run. With ``once`` it waits for sources, as no sync comes later."""
     git = setup.root / "git"
@@ -129,6 +142,7 @@ async def assemble(
         instance=setup.config.kubernetes.instance,
         path=setup.config.repository.path,
         authority=authority,
+        recorded=notifier.recorded if notifier is not None else lambda _before, _after: None,
     )
     return Daemon(
         setup,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import structlog
@@ -22,6 +22,7 @@ from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
 _REMOVED = "removed/"
+_Records = Mapping[ObjectRef, Record]
 
 
 class WrongBranchError(ReconcilerError):
@@ -33,6 +34,7 @@ class Reporter:
 
     :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
     push. In between everything is only in memory, and can be worked out again after a crash.
+    ``recorded`` is called after each push with the records on the branch before it and after it.
     """
 
     def __init__(
@@ -43,9 +45,12 @@ class Reporter:
         instance: str,
         path: str,
         authority: Authority = Authority(),  # noqa: B008 -- it is frozen
+        recorded: Callable[[_Records, _Records], None] = lambda _before, _after: None,
     ) -> None:
         self._branch = branch
         self._authority = authority
+        self._tell_recorded = recorded
+        self._recorded: _Records = {}
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
         self._own: bytes | None = None
@@ -77,6 +82,7 @@ class Reporter:
             self._remember_pushed(record)
             if not path.startswith(_REMOVED):
                 self.records[record.ref] = record
+        self._recorded = dict(self.records)
 
     def _may_push(self) -> bool:
         """Asked before each try, for the branch as it then is. Raises WrongBranchError.
@@ -154,20 +160,22 @@ class Reporter:
             if not self.dirty or self._sync is None:
                 return
             changes, sync = dict(self._pending), self._sync
-            records = list(self.records.values())
+            records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
-            changes[README_FILE] = readme(sync, records)
+            changes[README_FILE] = readme(sync, list(records.values()))
             guard = self._may_push
             commit = await asyncio.to_thread(self._branch.push, changes, message, guard=guard)
             self._sync_pushed = sync
             for path, text in changes.items():
                 if self._pending.get(path, b"") is text or self._pending.get(path) == text:
                     self._pending.pop(path, None)
-            for record in records:
+            for record in records.values():
                 self._remember_pushed(record)
+            before, self._recorded = self._recorded, records
         if commit is not None:
             log.info("status pushed", commit=commit[:12], files=len(changes))
+            self._tell_recorded(before, records)
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
         count = len(changes)

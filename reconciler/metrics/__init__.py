@@ -31,6 +31,8 @@ MOST_OBJECTS = 1000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 #: What a failed call was for.
 PLACES = ("fetch", "peers", "push", "engine")
+#: What comes of telling the webhook of notifications.
+DELIVERIES = ("sent", "failed")
 
 
 class Metrics(Definitions):
@@ -82,6 +84,9 @@ class Metrics(Definitions):
             "errors_total", "Failed calls to the outside, by what for and why.", "where", "class"
         )
         self.webhooks = self.counter("webhooks_total", "Deliveries to /webhook.", "result")
+        self.notifications = self.counter(
+            "notifications_total", "Deliveries to the webhook of notifications.", "result"
+        )
         self.fetch_seconds = self._duration("fetch", "A fetch of the manifest repository.")
         self.plan_seconds = self._duration("plan", "Working out a plan.")
         self.apply_seconds = self._duration("apply", "Carrying a plan out.")
@@ -93,6 +98,8 @@ class Metrics(Definitions):
         for where in PLACES:
             for trouble in Trouble:
                 self.errors.labels(where, trouble.value)
+        for result in DELIVERIES:
+            self.notifications.labels(result)
         for verdict in Verdict:
             self.webhooks.labels(verdict.value)
 

@@ -371,8 +371,7 @@ class _Answer:
             task=self.task,
             action=ActionKind.HOLD,
             phase=TaskPhase.HELD,
-            reason=f"held: {hold.reason}; "
-            f"release it with the line {hold.id} in {holds.RELEASE_FILE}",
+            reason=holds.release(hold),
             hold=hold.id,
         )
 

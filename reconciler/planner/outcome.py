@@ -10,6 +10,7 @@ from datetime import datetime
 from reconciler.manifests.collect import references
 from reconciler.manifests.schema import CommandSection
 from reconciler.planner.desired import PRUNE_ANNOTATION, Desired
+from reconciler.planner.holds import release
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Decision, Plan, Situation
 from reconciler.planner.record import (
@@ -67,11 +68,13 @@ def outcome(
     for ref, message in situation.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, message, places)
+    held = {ref: release(hold) for hold in plan.holds for ref in hold.objects}
     for ref, reason in plan.kept.items():
         known = situation.records.get(ref)
-        if known is not None:
-            phase = Phase.HELD if reason.startswith("held") else known.phase
-            records[ref] = replace(known, phase=phase, reason=reason)
+        if known is not None and ref in held:
+            records[ref] = replace(known, phase=Phase.HELD, reason=held[ref])
+        elif known is not None:
+            records[ref] = replace(known, reason=reason)
     return records
 
 

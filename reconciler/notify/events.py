@@ -1,0 +1,101 @@
+"""What is news between what the status branch said before a push and after it.
+
+Only what is recorded counts. So whoever starts on a branch, after a restart or as a new leader,
+has nothing to tell until something differs from what is recorded there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.planner.record import Phase, Record
+from reconciler.types import JSON, ObjectRef, TaskKey
+
+#: The phases in which an object is told of again when it is in them for another key.
+_OF_A_KEY = frozenset({Phase.READY, Phase.FAILED})
+#: How much of a reason, which may quote what a command printed, is told.
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An object that came into a phase, or a hold; ``before`` is None for an object that is new.
+
+    ``key`` is that of the artifact which its manifest asks for, ``key_before`` that of the last
+    one told of, and ``artifact`` where it is, once it is there. A hold is told once, by the first
+    of its objects; ``objects`` counts them. Its reason has the line that releases it.
+    """
+
+    ref: ObjectRef
+    phase: Phase
+    before: Phase | None = None
+    key: TaskKey | None = None
+    key_before: TaskKey | None = None
+    artifact: str | None = None
+    reason: str = ""
+    path: str = ""
+    commit: str = ""
+    objects: int = 1
+
+    @property
+    def about(self) -> tuple[ObjectRef | None, str]:
+        """What a later event about the same thing has in common with it."""
+        return (None, self.reason) if self.phase is Phase.HELD else (self.ref, "")
+
+    def to_json(self) -> dict[str, JSON]:
+        """As a template, and the body without one, have it."""
+        return {
+            "type": "hold" if self.phase is Phase.HELD else "phase",
+            "kind": self.ref.kind.value,
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "phase": self.phase.value,
+            "before": self.before.value if self.before is not None else None,
+            "reason": self.reason,
+            "key": self.key,
+            "artifact": self.artifact,
+            "path": self.path,
+            "commit": self.commit,
+            "objects": self.objects,
+        }
+
+
+def news(
+    before: Mapping[ObjectRef, Record],
+    after: Mapping[ObjectRef, Record],
+    phases: Collection[Phase],
+) -> Iterator[Event]:
+    """Objects that came into one of these phases, and holds that are new."""
+    held: dict[str, list[ObjectRef]] = {}
+    for ref, record in sorted(after.items()):
+        known = before.get(ref)
+        if known is record or record.phase not in phases:
+            continue
+        if record.phase is Phase.HELD:
+            if known is None or known.phase is not Phase.HELD or known.reason != record.reason:
+                held.setdefault(record.reason, []).append(ref)
+        elif (
+            known is None
+            or known.phase is not record.phase
+            or (record.phase in _OF_A_KEY and known.desired != record.desired)
+        ):
+            yield _event(record, known)
+    for refs in held.values():
+        yield _event(after[refs[0]], before.get(refs[0]), objects=len(refs))
+
+
+def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
+    manifest, reason, ready = record.manifest, record.reason, record.phase is Phase.READY
+    return Event(
+        ref=record.ref,
+        phase=record.phase,
+        before=known.phase if known is not None else None,
+        key=record.desired,
+        key_before=known.desired if known is not None else None,
+        artifact=record.artifact.url if ready and record.artifact is not None else None,
+        reason=reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…",
+        path=manifest.path if manifest is not None else "",
+        commit=manifest.commit if manifest is not None else "",
+        objects=objects,
+    )

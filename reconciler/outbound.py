@@ -1,0 +1,127 @@
+"""Calls over HTTP to hosts that answer what they like: bounded in time and size, led nowhere else.
+
+Redirects are not followed, so that a secret in a header stays with the host it is for. Nothing of
+an answer but its status reaches an error's message, and of a URL only the host.
+"""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from reconciler import __version__
+from reconciler.errors import ReconcilerError
+
+#: Seconds for a whole call, with its answer.
+TIMEOUT = 30.0
+#: The largest answer that is read, in bytes.
+LARGEST_ANSWER = 8 << 20
+
+
+class CallError(ReconcilerError):
+    """There was no answer, or one that is too large to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a host said; ``headers`` are by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def fine(self) -> bool:
+        """Whether it says that what was asked for is done."""
+        return 200 <= self.status < 300
+
+    def pause(self, default: float, longest: float) -> float:
+        """For how many seconds it asks to be left alone: ``Retry-After``, within bounds."""
+        told = self.headers.get("retry-after", "")
+        asked = float(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0.0
+        return min(max(asked, default), longest)
+
+
+class Client:
+    """Makes calls. Safe to use for several at a time."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109 -- of the connection's own deadline
+    ) -> Answer:
+        """Ask, and read the whole answer. Raises CallError."""
+        host = urlsplit(url).hostname or ""
+        try:
+            async with self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                proxy=_proxy(url, host),
+                timeout=aiohttp.ClientTimeout(total=timeout),
+            ) as response:
+                data = bytearray()
+                async for part in response.content.iter_chunked(64 << 10):
+                    data += part
+                    if len(data) > LARGEST_ANSWER:
+                        raise CallError(f"{host} answered with more than {LARGEST_ANSWER:,} bytes")
+                told = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, told, bytes(data))
+        except TimeoutError:
+            raise CallError(f"{host} did not answer within {timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Some of these quote the URL, which may be a secret.
+            raise CallError(f"{host or 'the host'} cannot be asked: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not trusted; see tls.caFile"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return str(error.os_error.strerror or "no connection")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _proxy(url: str, host: str) -> str | None:
+    """As the environment says, which is all that is taken from it."""
+    if urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(urlsplit(url).scheme)
+
+
+@asynccontextmanager
+async def client(ca_file: Path | None = None) -> AsyncIterator[Client]:
+    """Something to make calls with, which trusts the authorities in ``ca_file`` too.
+
+    Raises CallError where those cannot be read.
+    """
+    try:
+        trusted = ssl.create_default_context()
+        if ca_file is not None:
+            trusted.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise CallError(f"{ca_file} holds no certificates: {error}") from error
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trusted, limit=8),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"reconciler/{__version__}", "Accept-Encoding": "identity"},
+    ) as session:
+        yield Client(session)
