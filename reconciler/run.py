@@ -134,7 +134,8 @@ class Run:
     ``reason`` is one sentence a person can act on: why it waits, or why it failed.
     ``attempts`` counts started commands over all runs of this key; times are UTC.
     ``log`` is where the newest attempt's output is, as a URL.
-    ``deleting`` is set while the run is being ended: it is still live then.
+    ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
+    nothing is heard from where it is carried out: it may go on there, so it is live as well.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Run:
     log: str | None = None
     result: Result | None = None
     deleting: bool = False
+    lost: bool = False
 
     @property
     def live(self) -> bool:

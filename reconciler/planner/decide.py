@@ -189,6 +189,8 @@ class _Deciding:
     def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
         task = answer.task
         if run.deleting:
+            if run.lost:
+                return answer.wait(f"the run before it has not ended: {run.reason}")
             return answer.create("the run before it is still ending", run=run)
         if run.how != task.how and run.phase is RunPhase.PENDING:
             if not shadow:
@@ -197,6 +199,8 @@ class _Deciding:
             return answer.create("replaces a run that had not started", run=run)
         running = run.phase is RunPhase.RUNNING
         phase = TaskPhase.RUNNING if running else TaskPhase.PENDING
+        if run.lost:
+            phase = TaskPhase.WAITING
         reason = run.reason or ("running" if running else "its run is about to start")
         if run.how != task.how:
             reason = f"{reason}; how it runs was changed, which applies to the next run"

@@ -7,7 +7,7 @@ to a registry and pulled by the kubelet; artifacts are written through mounts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class NodeSite(ClusterSite):
         super().__init__(root, namespace)
         git(self.remote, "config", "http.receivepack", "true")
 
-    def configure(self, **sections: Any) -> None:
+    def configure(self, *, kubernetes: Mapping[str, Any] | None = None, **sections: Any) -> None:
+        """As a ClusterSite's; ``kubernetes`` is more of that section."""
         images = self.cluster.images
         super().configure(
             repository={"url": self.forge.url("manifests.git")},
@@ -71,6 +72,7 @@ class NodeSite(ClusterSite):
                     "buildkit": images["buildkit"],
                     "rclone": images["rclone"],
                 },
+                **(kubernetes or {}),
             },
             registry={"url": f"{self.cluster.registry}/models", "insecure": True},
             buckets={"default": self.bucket},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.planner.ledger import RETRY_LIMIT, Ledger
 from reconciler.planner.record import Phase
-from reconciler.run import FailureClass
+from reconciler.run import FailureClass, RunPhase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
@@ -122,3 +123,31 @@ def test_an_engine_that_cannot_be_asked_is_asked_for_as_long_as_it_takes() -> No
         world.now += timedelta(minutes=2)
     world.settle()
     assert world.phase("a") is Phase.READY
+
+
+def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    name = world.run_of("a", TaskKind.TRAIN)
+    world.runs[name] = replace(
+        world.runs[name], phase=RunPhase.RUNNING, lost=True, reason="nothing is heard of node1"
+    )
+    world.sync()
+    assert world.phases() == {"a": Phase.WAITING, "b": Phase.WAITING}
+    assert world.records[model("a")].reason == "nothing is heard of node1"
+    world.made()
+
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    (cancelled,) = world.plan().endings
+    assert cancelled.run.name == name
+    world.runs[name] = replace(world.runs[name], deleting=True)
+    world.files["a.yaml"] = scratch("a")
+    world.sync()
+    assert world.made() == []
+    assert "has not ended: nothing is heard of node1" in world.records[model("a")].reason
+
+    world.runs[name] = replace(world.runs[name], deleting=False, lost=False)
+    world.settle()
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}

@@ -63,6 +63,27 @@ def is_running(pod: Pod) -> bool:
     return main is not None and main.state.running is not None
 
 
+def lost(pods: Iterable[Pod]) -> str | None:
+    """Why nobody knows whether these pods still run; None if their nodes answer.
+
+    When a node is not heard of, Kubernetes takes the condition Ready off its pods and leaves what
+    its kubelet last said of their containers: no kubelet ever says those two things at once.
+    """
+    silent = {pod.spec.node_name for pod in pods if not pod.is_over() and _unheard(pod)}
+    if not silent:
+        return None
+    nodes = " and ".join(sorted(silent))
+    return (
+        f"nothing is heard of {nodes}, where its pod may still run; the next attempt waits until "
+        "the cluster gives that up (where a node is gone for good, delete its Node object)"
+    )
+
+
+def _unheard(pod: Pod) -> bool:
+    said = {c.type: (c.status, c.reason) for c in pod.status.conditions}
+    return said.get("Ready") == ("False", "") and said.get("ContainersReady", ("",))[0] == "True"
+
+
 def started_at(pod: Pod) -> datetime | None:
     """When its command started, if it has."""
     main = _main(pod)
@@ -121,6 +142,10 @@ def failure(pods: Sequence[Pod], ended: Condition | None) -> tuple[FailureClass,
     failed = [pod for pod in pods if pod.status.phase == "Failed"]
     if not failed:
         told = f": {ended.message}" if ended is not None and ended.message else ""
+        if "DisruptionTarget" in told:  # the rule that ended the Job, which names no more
+            return FailureClass.INFRASTRUCTURE, (
+                "its pod was disrupted: evicted, preempted, or its node was lost"
+            )
         return FailureClass.INFRASTRUCTURE, f"its pods are gone{told}"
     newest = max(failed, key=age)
     together = [

@@ -147,7 +147,9 @@ def _mounted(directory: Directory, place: str) -> _Mounted:
     volume_mount: Manifest = {"name": mount.volume, "mountPath": place}
     if mount.sub_path:
         volume_mount["subPath"] = mount.sub_path
-    if directory.read_only:
+    # What is one level down is a mount of its own: while that is gone, nothing may be written in
+    # its place, where the next mount would hide it.
+    if directory.read_only or mount.inside:
         volume_mount["readOnly"] = True
     if mount.propagation is not None:
         volume_mount["mountPropagation"] = mount.propagation

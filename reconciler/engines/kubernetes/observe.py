@@ -16,6 +16,7 @@ from reconciler.engines.kubernetes.attempts import (
     finished_at,
     has_started,
     is_running,
+    lost,
     one_line,
     started_at,
     stuck,
@@ -86,7 +87,8 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
     )
     if ended is None:
         return _live(job, pods, run)
-    finished = job.status.completion_time or finished_at(pods) or ended.last_transition_time
+    # Of a failure the Job's own time: its pods may go, and it must not look like another one then.
+    finished = job.status.completion_time or ended.last_transition_time or finished_at(pods)
     if ended.type == "Complete":
         result = _result(who, pods)
         if result is not None:
@@ -112,12 +114,15 @@ def orphan(pods: Sequence[Pod], run: str) -> Run | None:
     if who is None:
         return None
     nodes = " and ".join(sorted({pod.spec.node_name for pod in left} - {""}))
+    ending = f"its pods are being ended{' on ' + nodes if nodes else ''}"
+    unheard = lost(left)
     return replace(
         _run(who),
         attempts=len(left),
         deleting=True,
         phase=RunPhase.RUNNING,
-        reason=f"its pods are being ended{' on ' + nodes if nodes else ''}",
+        lost=unheard is not None,
+        reason=unheard or ending,
     )
 
 
@@ -136,6 +141,8 @@ def _run(who: Identity) -> Run:
 
 def _live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
     current = [pod for pod in pods if not pod.is_over()]
+    if (unheard := lost(current)) is not None:
+        return replace(run, phase=RunPhase.RUNNING, lost=True, reason=unheard)
     if job.spec.suspend:
         return replace(run, phase=RunPhase.PENDING, reason="queued: Kueue has not admitted it yet")
     if any(is_running(pod) for pod in current):

@@ -186,14 +186,15 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
 def _failure_policy(spec: RunSpec) -> Manifest:
     """Which failures count against ``retries``: those of the command.
 
-    A disruption (eviction, preemption, a lost node) is ignored, and a pod made anew; the daemon
-    ends a run that has had ten. Where something else is to blame the Job ends at once, for
-    the daemon to tell what it was and to try again later, with its own count and delay.
+    Where something else is to blame the Job ends at once, for the daemon to tell what it was and
+    to try again later, with its own count and delay. So it is with a disruption (eviction,
+    preemption, a lost node) too. Ignored, it would have a pod made anew at once and for ever: an
+    evicted pod is soon gone, so that nobody could say how many there have been.
     """
     first = SOURCE_CONTAINER if spec.build is not None else wrapper.VOLUME
     return {
         "rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]},
             _fail_at_once(CONTAINER, "In", wrapper.INFRASTRUCTURE_EXIT),
             _fail_at_once(first, "NotIn", 0),
         ]

@@ -70,13 +70,26 @@ calm() { # "STAMP/./PATH" of what has settled between two looks at the stage
         what=calm "$work/now" >"$work/ready"
     cp "$work/now" "$work/last"
 }
+pause() { # SYNC TOOK: until the next copy, so that one is there before SYNC after the last look
+    # A copy may take twice as long as the one before it, and no more than half of the time.
+    awk -v sync="$1" -v took="$2" 'BEGIN {
+        rest = sync - 3 * took
+        print (rest > took ? rest : took < sync ? took : sync)
+    }'
+}
 start_copying() {
     mkfifo "$work/order"
     exec 8<>"$work/order"
+    sync=${RECONCILER_SYNC:-600}
+    rest=$(pause "$sync" "${RECONCILER_SETTLE:-5}")
     while
-        read -r -t "${RECONCILER_SYNC:-600}" _ <&8 || :
+        read -r -t "$rest" _ <&8 || :
         [ ! -e "$work/stop" ] # a read that times out may have eaten a part of the word
-    do copy_out calm || say "not all could be copied to the bucket; the next copy tries again"; done &
+    do
+        looked=$(($(clock) - 200)) # what changed in the two seconds before is left to the next copy
+        copy_out calm || say "not all could be copied to the bucket; the next copy tries again"
+        rest=$(pause "$sync" "$(hundredths $(($(clock) - looked)))")
+    done &
     copier=$!
 }
 stop_copying() { # a copy under way is finished: it is needed anyhow

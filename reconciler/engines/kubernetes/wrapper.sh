@@ -303,7 +303,9 @@ finish() {
         code=0
         unsuccessful "the name of a file in the artifact is not UTF-8; rename it"
     }
-    if [ -n "$stage" ]; then cp "$work/marker" "$artifact/completed.json" && barrier
+    if [ -n "$stage" ]; then
+        cp "$work/marker" "$artifact/completed.json" && barrier &&
+            cmp "$work/marker" "$artifact/completed.json"
     else
         cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
             mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync "$artifact"

@@ -60,9 +60,9 @@ def test_retries_are_of_the_command_and_a_disruption_is_none(settings: ClusterSe
     spec = job_of(train(), settings)["spec"]
     assert spec["backoffLimit"] == 2
     assert spec["podReplacementPolicy"] == "Failed"
-    ignore, *fail = spec["podFailurePolicy"]["rules"]
-    assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
-    assert {rule["action"] for rule in fail} == {"FailJob"}
+    disrupted, *others = spec["podFailurePolicy"]["rules"]
+    assert disrupted == {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert {rule["action"] for rule in others} == {"FailJob"}
 
 
 def test_a_rule_names_only_containers_that_are_there(settings: ClusterSettings) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -254,3 +256,15 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
         assert b"torn" not in ended.output
     checked = pod(staged=True).sh(script.partition("mkdir -p set")[0])
     assert checked.code == 0, checked
+
+
+def test_copies_are_so_close_that_a_loss_is_at_most_one_interval() -> None:
+    script = str(resources.files("reconciler.engines.kubernetes") / "staged.sh")
+    for sync, took in ((600.0, 5.0), (600.0, 0.25), (20.0, 4.5), (600.0, 500.0), (10.0, 60.0)):
+        run = [BUSYBOX, "sh", "-c", f'. "$0"; pause {sync} {took}', script]
+        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        pause = float(done.stdout)
+        # What the look that begins a copy just misses is safe when the next copy has ended.
+        if sync >= 4 * took:
+            assert took + pause + 2 * took <= sync
+        assert min(took, sync) <= pause <= sync
