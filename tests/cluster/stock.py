@@ -36,11 +36,11 @@ def _rclone(binaries: Mapping[str, Path]) -> Image:
 
 
 def _buildkit(binaries: Mapping[str, Path]) -> Image:
-    """BuildKit with runc and Git; what rootless takes is there too."""
+    """BuildKit with runc, Git and ssh; what rootless takes is there too."""
     image = Image().busybox()
     for name in ("buildkitd", "buildctl", "rootlesskit"):
         image.file(f"/usr/bin/{name}", binaries[name])
-    for name in ("runc", "git"):
+    for name in ("runc", "git", "ssh"):
         image.program(f"/usr/bin/{name}", Path(tool(name)).resolve())
     # Debian's are set-uid root, and root without CAP_SYS_ADMIN may not write the map of a namespace
     # that another user made; that user with this one capability may.

@@ -49,21 +49,27 @@ class NodeSite(ClusterSite):
     """A site whose pods run: sources are folders of the manifest repository, served over HTTP."""
 
     def __init__(
-        self, root: Path, namespace: Namespace, cluster: NodeCluster, bucket: dict[str, Any]
+        self,
+        root: Path,
+        namespace: Namespace,
+        cluster: NodeCluster,
+        bucket: dict[str, Any],
+        *,
+        forge: HttpRemote | None = None,
     ) -> None:
         self.cluster = cluster
         self.bucket = bucket
-        self.forge = HttpRemote(root, address=cluster.address)
+        self.forge = forge or HttpRemote(root, address=cluster.address)
         super().__init__(root, namespace)
         git(self.remote, "config", "http.receivepack", "true")
 
     def configure(self, *, kubernetes: Mapping[str, Any] | None = None, **sections: Any) -> None:
         """As a ClusterSite's; ``kubernetes`` is more of that section."""
         images = self.cluster.images
-        super().configure(
-            repository={"url": self.forge.url("manifests.git")},
-            sources={"allow": ["http://*"]},
-            kubernetes={
+        mine: dict[str, Any] = {
+            "repository": {"url": self.forge.url("manifests.git")},
+            "sources": {"allow": ["http://*"]},
+            "kubernetes": {
                 "namespace": self.namespace.name,
                 "namespaces": [self.namespace.name],
                 "lease": "30s",
@@ -74,10 +80,12 @@ class NodeSite(ClusterSite):
                 },
                 **(kubernetes or {}),
             },
-            registry={"url": f"{self.cluster.registry}/models", "insecure": True},
-            buckets={"default": self.bucket},
-            **sections,
-        )
+            "registry": {"url": f"{self.cluster.registry}/models", "insecure": True},
+            "buckets": {"default": self.bucket},
+        }
+        for name, section in sections.items():
+            mine[name] = {**mine.get(name, {}), **section}
+        super().configure(**mine)
 
     def dockerfile(self, folder: str, script: str, text: str) -> None:
         self.write(f"{folder}/{script}", text, executable=True)

@@ -211,8 +211,9 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 class SshRemote:
     """One sshd per connection, as inetd would start it, with its own keys; nobody else's apply."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, address: str = "127.0.0.1") -> None:
         self.root = root
+        self.address = address
         self.keys = root.parent / "ssh"
         self.keys.mkdir()
         Path("/run/sshd").mkdir(exist_ok=True)
@@ -229,7 +230,7 @@ class SshRemote:
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = False
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((address, 0), Handler)
         self._children: set[subprocess.Popen[bytes]] = set()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -252,7 +253,7 @@ class SshRemote:
     def trust(self) -> None:
         """Write the host key that the server has now as the known one."""
         kind, key, *_ = (self.keys / "host.pub").read_text().split()
-        (self.keys / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        (self.keys / "known_hosts").write_text(f"[{self.address}]:{self.port} {kind} {key}\n")
 
     def _serve(self, connection: socket.socket) -> None:
         command = [str(SSHD), "-i", "-e", "-f", str(self.keys / "sshd_config")]
@@ -263,14 +264,14 @@ class SshRemote:
         child.wait()
 
     def url(self, name: str) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{self.root / name}"
+        return f"ssh://{getpass.getuser()}@{self.address}:{self.port}{self.root / name}"
 
     def credentials(self) -> CredentialTable:
         return CredentialTable([self.credential()])
 
     def credential(self, *, key: str = "client") -> Credential:
         return Credential(
-            prefix=f"ssh://127.0.0.1:{self.port}",
+            prefix=f"ssh://{self.address}:{self.port}",
             ssh_key_file=self.keys / key,
             known_hosts_file=self.keys / "known_hosts",
         )

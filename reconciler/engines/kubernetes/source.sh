@@ -9,6 +9,10 @@ fail() {
     >/dev/termination-log
   exit 210
 }
+told() { # what git said in FILE, without its advice
+  sed '/^$/d; /^fatal: Could not read from remote/d; /^Please make sure/d; /^and the repository/d' \
+    "$1" | tail -n 2 | tr '\n' ' '
+}
 
 export HOME=/tmp GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:http:ssh
 if [ -f /ca/ca.crt ]; then
@@ -47,11 +51,11 @@ git remote add origin "$SOURCE_URL"
 # Not every server gives out a commit by its id: then everything is fetched.
 git fetch --quiet --depth=1 origin "$SOURCE_COMMIT" 2>/tmp/first ||
   git fetch --quiet --tags origin '+refs/heads/*:refs/remotes/origin/*' 2>/tmp/second ||
-  fail "the source $SOURCE_URL cannot be fetched: $(tail -n 1 /tmp/second)"
+  fail "the source $SOURCE_URL cannot be fetched: $(told /tmp/second)"
 git -c advice.detachedHead=false checkout --quiet "$SOURCE_COMMIT" 2>/tmp/checkout ||
-  fail "the source $SOURCE_URL has no commit $SOURCE_COMMIT: $(tail -n 1 /tmp/checkout)"
+  fail "the source $SOURCE_URL has no commit $SOURCE_COMMIT: $(told /tmp/checkout)"
 if [ "$SOURCE_SUBMODULES" = true ]; then
   git submodule --quiet update --init --recursive --depth=1 2>/tmp/modules ||
-    fail "the submodules of $SOURCE_URL cannot be fetched: $(tail -n 1 /tmp/modules)"
+    fail "the submodules of $SOURCE_URL cannot be fetched: $(told /tmp/modules)"
 fi
 find . -name .git -prune -exec rm -rf {} +
