@@ -57,8 +57,9 @@ schemas: setup ## Write the published JSON Schemas to config/
 	@for kind in model dataset config; do $(BIN)/reconciler schema $$kind > config/$$kind.schema.json; done
 
 .PHONY: docs
-docs: setup schemas ## Write the reference pages in docs/
+docs: setup schemas ## Write the reference pages in docs/, and the dashboards
 	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.dashboards
 
 .PHONY: clean
 clean: ## Remove what was made

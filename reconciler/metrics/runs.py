@@ -95,6 +95,7 @@ class RunSeries:
                 self.retries.labels(task.value, by)
             for result in RESULTS:
                 self.ended.labels(task.value, result)
+                self.run_seconds.labels(task.value, result)
 
     def created_one(self, spec: RunSpec, *, again: bool) -> None:
         """A run was created; ``again``: an earlier one failed, not by its command's fault."""
@@ -120,6 +121,9 @@ class RunSeries:
             new = seen[run.name] = _Seen(run, gpus, started)
             if before is not None:
                 self._count(new, old)
+            if new.under_way and gpus and run.object is not None:
+                # From 0 on: what a counter begins with does not count as its growth.
+                self.gpu_seconds.labels(*self._owner(run.object))
         for name, old in (before or {}).items():
             if name not in seen and old.under_way:
                 self._count_end(old, "cancelled", plan.situation.now)

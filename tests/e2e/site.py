@@ -98,7 +98,7 @@ class Site:
             f"kind: Model\nmetadata: {{name: {name}}}\nspec:\n"
             f"  source: {{git: {{url: ., path: src/{name}}}}}\n"
             f"  training:\n    mode: Scratch\n    params: {json.dumps(dict(params or {}))}\n"
-            f"    env: {self.env(name)}\n",
+            f"    env: {self.env(name)}\n{more}",
         )
 
     def finetune(self, name: str, base: str, *, params: Mapping[str, Any] | None = None) -> None:

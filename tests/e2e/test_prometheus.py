@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import socket
 import subprocess
-import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +13,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from reconciler.metrics import Metrics
+from tests.e2e.prometheus import ROOT, RULES, ask, check_metrics, finds, prometheus, tool
 from tests.e2e.site import Site, until
-from tests.e2e.test_operation import GOOD, get, ready, running
+from tests.e2e.test_operation import GOOD, get, post, running
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 _NAME = re.compile(r"\breconciler_\w+")
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        message = f"{name} is not installed (Debian's package prometheus has it)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 def alerts() -> dict[str, Any]:
@@ -74,75 +58,120 @@ def test_rules_ask_for_metrics_that_exist() -> None:
     assert families <= {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in known}
 
 
-def test_a_prometheus_gets_data_for_every_metric_of_every_rule(site: Site, tmp_path: Path) -> None:
+def test_every_query_of_every_panel_and_alert_finds_something(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = tool("prometheus")
-    site.configure(server={"address": "127.0.0.1:0"})
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
-    site.push()
-    with running(site) as url:
-        until(lambda: ready(url), what="the first sync")
-        until(lambda: site.phases().get("a") == "Ready", what="a to be Ready")
-        done = subprocess.run(
-            [tool("promtool"), "check", "metrics"],
-            input=get(f"{url}/metrics"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        with prometheus(server, url.removeprefix("http://"), tmp_path) as at:
-            until(lambda: ask(at, "up == 1"), what="a scrape")
-            asked = {name for expression in expressions() for name in _NAME.findall(expression)}
-            missing = [name for name in sorted(asked) if not ask(at, name)]
-            assert missing == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    troubled(site)
+    try:
+        with running(site) as url, prometheus(server, url.removeprefix("http://"), tmp_path) as at:
+            until(lambda: ask(at, 'reconciler_gpu_seconds_total{name="a"} == 0'), what="a to begin")
+            (site.root / "go-a").touch()
+            until(lambda: site.phases().get("a") == "Ready", what="a to be Ready")
+            more_trouble(site, url)
+            wanted = [as_grafana_asks(query) for query in panel_queries()]
+            wanted += [name for rule in expressions() for name in _NAME.findall(rule)]
+            with suppress(AssertionError):  # it would not say which
+                until(lambda: not missing(at, wanted), what="data for all queries")
+            assert missing(at, wanted) == []
             for expression in expressions():
                 ask(at, expression)
+            for series, label in variables():
+                assert label in ask(at, as_grafana_asks(series))[0]["metric"]
             loaded = json.loads(get(f"{at}/api/v1/rules"))["data"]["groups"]
             assert {group["name"] for group in loaded} == {"reconciler-recording", "reconciler"}
+            hours = as_grafana_asks(
+                "sum by (name) (increase(reconciler_gpu_seconds_total[$__range]))"
+            )
+            assert {s["metric"]["name"] for s in ask(at, f"{hours} > 0")} == {"a"}
+            assert ask(at, 'reconciler_errors_total{where="fetch",class="missing"} > 0')
+            check_metrics(get(f"{url}/metrics"))
+    finally:
+        (site.root / "go-a").touch()
+        (site.root / "go-next").touch()
 
 
-def ask(at: str, query: str) -> list[Any]:
-    answer = json.loads(get(f"{at}/api/v1/query?query={urllib.parse.quote(query)}"))
-    assert answer["status"] == "success", answer
-    found: list[Any] = answer["data"]["result"]
+def troubled(site: Site) -> None:
+    """One that trains on the only GPU, and one each that fails, waits, queues, and is wrong."""
+    (site.root / "secret").write_text("a secret")
+    site.configure(
+        server={"address": "127.0.0.1:0", "webhookSecretFile": "secret"},
+        prune={"maxShare": 0.01, "floor": 0},
+    )
+    for name, gpus, body in (
+        ("a", 1, waiting_for(site, "go-a") + GOOD),
+        ("next", 1, waiting_for(site, "go-next") + GOOD),
+        ("greedy", 9, GOOD),
+        ("bad", 0, "exit 1\n"),
+    ):
+        site.script(f"src/{name}/train.sh", body)
+        site.scratch(name, more=f"    resources: {{gpu: {{count: {gpus}}}}}\n" if gpus else "")
+    site.write("wrong.yaml", "kind: Model\nmetadata: {name: wrong}\nspec: {sourec: {}}\n")
+    bucket = (site.root / "data").as_uri()
+    site.write(
+        "gone.yaml",
+        "kind: Dataset\nmetadata: {name: gone}\n"
+        f"spec: {{source: {{bucket: {{url: '{bucket}'}}}}}}\n",
+    )
+    site.push()
+
+
+def more_trouble(site: Site, url: str) -> None:
+    """The remote is away for a while; then one is to be removed, which is held, and one changes."""
+    away = site.root / "away.git"
+    site.remote.rename(away)
+    until(lambda: "cannot be fetched" in site.log(), what="a failed fetch")
+    away.rename(site.remote)
+    site.remove("gone.yaml")
+    site.scratch("a", params={"epochs": 2}, more="    resources: {gpu: {count: 1}}\n")
+    site.push()
+    assert post(f"{url}/webhook", b'{"ref": "refs/heads/main"}', "a secret") == 202
+    until(lambda: site.phases().get("gone") == "Held", what="a hold")
+
+
+def waiting_for(site: Site, name: str) -> str:
+    return f"while ! test -e '{site.root / name}'; do sleep 0.1; done\n"
+
+
+def panel_queries() -> list[str]:
+    return [
+        target["expr"]
+        for dashboard in dashboards()
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+def variables() -> list[tuple[str, str]]:
+    """The series and the label that each variable takes its values from."""
+    asked = [v for d in dashboards() for v in d["templating"]["list"] if v["type"] == "query"]
+    pattern = re.compile(r"label_values\((.*), (\w+)\)")
+    found = [pattern.fullmatch(variable["query"]["query"]) for variable in asked]
+    return [(match[1], match[2]) for match in found if match is not None]
+
+
+def dashboards() -> list[Any]:
+    found = [json.loads(f.read_text()) for f in (ROOT / "deploy" / "grafana").glob("*.json")]
+    assert len(found) == 3
     return found
 
 
-@contextmanager
-def prometheus(server: str, target: str, folder: Path) -> Iterator[str]:
-    """A Prometheus that scrapes the target every second, for as long as the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [{"job_name": "reconciler", "static_configs": [{"targets": [target]}]}],
+def as_grafana_asks(query: str) -> str:
+    """With variables as they are when somebody looks at the Model ``a``."""
+    values = {
+        "__rate_interval": "5m",
+        "__range": "1h",
+        "job": ".+",
+        "kind": "Model",
+        "namespace": "default",
+        "name": "a",
     }
-    (folder / "prometheus.yaml").write_text(json.dumps(config))
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                server,
-                f"--config.file={folder / 'prometheus.yaml'}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        at = f"http://127.0.0.1:{port}"
-        until(lambda: answers(f"{at}/-/ready"), what="Prometheus")
-        yield at
-    finally:
-        process.terminate()
-        process.wait(30)
+    for name, value in values.items():
+        query = re.sub(rf"\${name}\b", value, query)
+    assert "$" not in query
+    return query
 
 
-def answers(url: str) -> bool:
-    try:
-        return "Ready" in get(url)
-    except OSError:
-        return False
+def missing(at: str, queries: list[str]) -> list[str]:
+    return [query for query in dict.fromkeys(queries) if not finds(at, query)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
@@ -13,6 +15,7 @@ from reconciler.metrics import Metrics
 from reconciler.types import TaskKind
 from tests.planner.world import World
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 GPU = ", resources: {gpu: {type: t4, count: 2}}"
 
 
@@ -51,3 +54,21 @@ def value(metrics: Metrics, metric: str, /, **labels: str) -> float | None:
 
 def families(metrics: Metrics) -> Iterator[Metric]:
     yield from text_string_to_metric_families(generate_latest(metrics.registry).decode())
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Type and labels of each metric, by the name under which it is served."""
+    row = re.compile(r"^\| `(reconciler_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", re.MULTILINE)
+    rows = row.findall(DOCS.read_text())
+    return {name: (kind, set(re.findall(r"\w+", labels))) for name, kind, labels, _ in rows}
+
+
+def served(found: Iterable[Metric]) -> dict[str, tuple[str, set[str]]]:
+    """The same, of what is served."""
+    told = {}
+    for family in found:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        # Of what there is nothing just now, only the name and the type are served.
+        told[name] = (family.type, labels if family.samples else documented()[name][1])
+    return told

@@ -1,0 +1,103 @@
+"""A real Prometheus, Debian's, that scrapes a daemon and evaluates the project's rules."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import until
+from tests.e2e.test_operation import get
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        message = f"{name} is not installed (Debian's package prometheus has it)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def check_metrics(exposition: str) -> None:
+    """What is served is as promtool wants it."""
+    done = subprocess.run(
+        [tool("promtool"), "check", "metrics"],
+        input=exposition,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def ask(at: str, query: str) -> list[Any]:
+    answer = json.loads(get(f"{at}/api/v1/query?query={urllib.parse.quote(query)}"))
+    assert answer["status"] == "success", answer
+    found: list[Any] = answer["data"]["result"]
+    return found
+
+
+def finds(at: str, query: str) -> bool:
+    """Whether there is a number in the answer."""
+    return any(not math.isnan(float(series["value"][1])) for series in ask(at, query))
+
+
+@contextmanager
+def prometheus(server: str, target: str, folder: Path) -> Iterator[str]:
+    """A Prometheus that scrapes the target every second, for as long as the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {
+                "job_name": "reconciler",
+                "honor_labels": True,
+                # As service discovery on a cluster labels it: with the namespace of the pod.
+                "static_configs": [{"targets": [target], "labels": {"namespace": "reconciler"}}],
+            }
+        ],
+    }
+    (folder / "prometheus.yaml").write_text(json.dumps(config))
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                server,
+                f"--config.file={folder / 'prometheus.yaml'}",
+                f"--storage.tsdb.path={folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        at = f"http://127.0.0.1:{port}"
+        until(lambda: answers(f"{at}/-/ready"), what="Prometheus")
+        yield at
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return "Ready" in get(url)
+    except OSError:
+        return False
