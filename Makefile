@@ -50,6 +50,7 @@ lint: setup ## Check style, types and layers
 .PHONY: bench
 bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.metrics
 	@$(BIN)/python -m benchmarks.push_to_job
 
 .PHONY: schemas

@@ -109,9 +109,15 @@ class RunSeries:
         ``known`` are the objects that there are.
         """
         before = self._seen
-        asked = {(d.task.key, d.task.how): d.task.resources.gpus for d in plan.decisions}
+        runs = plan.situation.runs.values()
+        keys = {(run.key, run.how) for run in runs}
+        asked = {
+            (d.task.key, d.task.how): d.task.resources.gpus
+            for d in plan.decisions
+            if (d.task.key, d.task.how) in keys
+        }
         seen = {}
-        for run in plan.situation.runs.values():
+        for run in runs:
             old = before.get(run.name) if before is not None else None
             if old is not None and old.run.created != run.created:
                 old = None  # another one, of the same name
@@ -121,7 +127,7 @@ class RunSeries:
             new = seen[run.name] = _Seen(run, gpus, started)
             if before is not None:
                 self._count(new, old)
-            if new.under_way and gpus and run.object is not None:
+            if new.under_way and gpus and run.object is not None and not (old and old.gpus):
                 # From 0 on: what a counter begins with does not count as its growth.
                 self.gpu_seconds.labels(*self._owner(run.object))
         for name, old in (before or {}).items():

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from reconciler.metrics import Metrics
 from reconciler.metrics.runs import OTHERS
-from reconciler.planner.record import URGENCY, Phase
+from reconciler.planner.record import Phase
 from reconciler.run import Result, RunPhase
+from tests.metrics.many import many
 from tests.metrics.watched import GPU, Watched, families, value
 from tests.page.catalogs import fleet
 from tests.planner.world import finetune, scratch
@@ -30,13 +31,14 @@ def test_only_so_many_objects_have_series_and_the_urgent_come_first() -> None:
 
 def test_the_series_do_not_grow_beyond_the_bound() -> None:
     def series(objects: int) -> int:
-        known = fleet(objects)
-        metrics = Metrics(objects=50)
-        metrics.report(known.plan, known.records, 0)
+        metrics = Metrics()
+        metrics.report(*many(objects), 0)
         return sum(len(family.samples) for family in families(metrics))
 
-    assert len(URGENCY) < 50
-    assert series(1000) <= series(0 + 1) + 50 * 9
+    few, most, beyond = series(1), series(1_000), series(10_000)
+    assert few < 500
+    assert most == few + 999 * 10
+    assert beyond == most + 1, "the GPU seconds of all others"
 
 
 def test_gpu_seconds_beyond_the_bound_are_summed_under_one_name() -> None:

@@ -167,8 +167,14 @@ def _steps() -> tuple[Panel, ...]:
         Lines(
             title="Webhooks",
             queries=[Query(grown("webhooks_total", by="result"), "{{result}}")],
-            meaning="refused: without the right signature.",
-            width=12,
+            meaning="That came in. refused: without the right signature.",
+            width=6,
+        ),
+        Lines(
+            title="Notifications",
+            queries=[Query(grown("notifications_total", by="result"), "{{result}}")],
+            meaning="That went out.",
+            width=6,
         ),
     )
 
