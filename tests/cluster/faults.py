@@ -76,8 +76,8 @@ class Proxy:
             return await self._pass_on(request, cut=self._cut if watch else None)
         except (aiohttp.ClientError, OSError):
             self.failed[what] += 1
-            assert request.transport is not None
-            request.transport.abort()  # as it is when nobody listens
+            if request.transport is not None:  # else the client has gone already
+                request.transport.abort()  # as it is when nobody listens
             raise
 
     async def _pass_on(self, request: web.Request, *, cut: float | None) -> web.StreamResponse:
@@ -98,8 +98,8 @@ class Proxy:
                     async for chunk in answer.content.iter_any():
                         await response.write(chunk)
             except TimeoutError:
-                assert request.transport is not None
-                request.transport.abort()
+                if request.transport is not None:
+                    request.transport.abort()
                 return response
             await response.write_eof()
             return response

@@ -126,16 +126,13 @@ class Site:
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """The status of every object by name, from the status branch of the remote."""
-        listed = subprocess.run(
-            ["git", "-C", str(self.remote), "ls-tree", "-r", "--name-only", self.branch],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.split()
+        tip = git(self.remote, "rev-parse", "--verify", self.branch, quiet=True).strip()
+        if not tip:
+            return {}
         found = {}
-        for path in listed:
+        for path in git(self.remote, "ls-tree", "-r", "--name-only", tip).split():
             if path.endswith(".yaml") and path != "sync.yaml" and not path.startswith("removed/"):
-                document = YAML(typ="safe").load(self.show(path))
+                document = YAML(typ="safe").load(git(self.remote, "show", f"{tip}:{path}"))
                 found[document["metadata"]["name"]] = document["status"]
         return found
 

@@ -87,6 +87,11 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
     )
     if ended is None:
         return _live(job, pods, run)
+    if any(not pod.is_over() for pod in pods):
+        # The watch of Jobs is ahead of that of Pods, which has yet to tell how the last one ended.
+        started = any(has_started(pod) for pod in pods)
+        phase = RunPhase.RUNNING if started else RunPhase.PENDING
+        return replace(run, phase=phase, reason="it has ended; how is not known yet")
     # Of a failure the Job's own time: its pods may go, and it must not look like another one then.
     finished = job.status.completion_time or ended.last_transition_time or finished_at(pods)
     if ended.type == "Complete":

@@ -1,0 +1,43 @@
+"""What a Job and its Pods say while one of the two watches is ahead of the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from reconciler.engines.kubernetes.objects import Job, Pod
+from reconciler.engines.kubernetes.observe import view
+from reconciler.run import FailureClass, RunPhase
+from tests.engines.kubernetes.orders import bare_job, order, running, terminated
+
+
+def job(**status: Any) -> Job:
+    (rendered,) = bare_job(order("models"))
+    return msgspec.json.decode(json.dumps({**rendered, "status": status}), type=Job)
+
+
+def pod(status: Any) -> Pod:
+    (rendered,) = bare_job(order("models"))
+    told = {"metadata": rendered["metadata"], "status": status}
+    return msgspec.json.decode(json.dumps(told), type=Pod)
+
+
+@pytest.mark.parametrize("condition", ["Failed", "Complete"])
+def test_a_job_that_has_ended_waits_for_the_end_of_its_pod_to_be_seen(condition: str) -> None:
+    ended = job(conditions=[{"type": condition, "status": "True"}])
+    late = view(ended, [pod(running())])
+    assert late is not None
+    assert late.phase is RunPhase.RUNNING
+    later = view(ended, [pod(terminated(3 if condition == "Failed" else 0))])
+    assert later is not None
+    assert not later.live
+    assert later.failure is (FailureClass.COMMAND if condition == "Failed" else None)
+
+
+def test_a_job_that_has_ended_is_live_also_before_its_pod_is_seen_to_have_started() -> None:
+    late = view(job(conditions=[{"type": "Failed", "status": "True"}]), [pod({"phase": "Pending"})])
+    assert late is not None
+    assert late.phase is RunPhase.PENDING
