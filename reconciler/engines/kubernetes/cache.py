@@ -84,6 +84,7 @@ class Cache(Generic[T]):
     ) -> None:
         self.namespace = namespace
         self._api = api
+        self._collection = collection
         self._path = collection.path(namespace)
         self._what = collection.plural
         self._selector = selector
@@ -115,6 +116,14 @@ class Cache(Generic[T]):
             self._objects[_name(found)] = found
             self._changed()
         return found
+
+    async def ask(self, namespace: str, selector: str) -> None:
+        """Take over objects that the watch has not told of yet. Raises ApiError."""
+        query = {"labelSelector": f"{self._selector},{selector}", "limit": str(PAGE)}
+        page = self._list.decode(await self._api.get(self._collection.path(namespace), query))
+        for item in page.items:
+            if self._objects.setdefault(_name(item), item) is item:
+                self._changed()
 
     async def check(self) -> None:
         """Look whether it may be listed. Raises ApiError, but not where the server is away."""

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import job_of
+from reconciler.engines.kubernetes.attempts import JOB_NAME, job_of
 from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
 from reconciler.engines.kubernetes.objects import Job, Pod
-from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, view
+from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, unexplained, view
 from reconciler.engines.kubernetes.render import headless_service
+from reconciler.engines.kubernetes.unseen import Unseen
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.types import GROUP, JSON, TaskKey
 
@@ -80,6 +81,7 @@ class KubernetesEngine:
             for place in places
         ]
         self._view = _View()
+        self._unseen = Unseen(self._ask_for_pods, self._noticed)
         self._deleted: set[str] = set()
         self._ignored: set[str] = set()
         self._watches: list[asyncio.Task[None]] = []
@@ -118,6 +120,7 @@ class KubernetesEngine:
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
+        await self._unseen.stop()
         await self._api.close()
 
     def runs(self) -> Mapping[str, Run]:
@@ -181,20 +184,26 @@ class KubernetesEngine:
             for job in jobs:
                 meta = job.metadata
                 uids.add(meta.uid)
-                run = view(
-                    job,
-                    pods.pop((meta.namespace, meta.name), []),
-                    deleting=meta.uid in self._deleted,
-                )
+                own = pods.pop((meta.namespace, meta.name), [])
+                run = view(job, own, deleting=meta.uid in self._deleted)
                 if run is None:
                     self._ignore(job)
-                else:
-                    runs[run.name] = run
+                    continue
+                if run.live:
+                    self._unseen.follow(meta.uid)
+                elif self._unseen.awaits(job, own):
+                    run = unexplained(run)
+                runs[run.name] = run
         self._deleted &= uids
+        self._unseen.keep(uids)
         for (_, name), left in pods.items():
             if (run := orphan(left, name)) is not None:
                 runs[run.name] = run
         return runs
+
+    async def _ask_for_pods(self, namespace: str, job: str) -> None:
+        cache = next(c for c in self._pods if c.namespace in (None, namespace))
+        await cache.ask(namespace, f"{JOB_NAME}={job}")
 
     def _ignore(self, job: Job) -> None:
         """Say once of a Job with our label that it is not one this engine has made."""
@@ -241,7 +250,9 @@ class KubernetesEngine:
         except NotFound as error:
             raise EngineError(f"there is no namespace {spec.namespace}; make it first") from error
         cache = next(c for c in self._jobs if c.namespace in (None, spec.namespace))
-        return cache.learn(data)
+        job = cache.learn(data)
+        self._unseen.follow(job.metadata.uid)
+        return job
 
     async def _adopt(self, spec: RunSpec, path: str) -> bytes:
         """The Job of that name, if it is what would have been created. Raises EngineError."""

@@ -89,9 +89,7 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
         return _live(job, pods, run)
     if any(not pod.is_over() for pod in pods):
         # The watch of Jobs is ahead of that of Pods, which has yet to tell how the last one ended.
-        started = any(has_started(pod) for pod in pods)
-        phase = RunPhase.RUNNING if started else RunPhase.PENDING
-        return replace(run, phase=phase, reason="it has ended; how is not known yet")
+        return unexplained(run) if lost(pods) is None else _live(job, pods, run)
     # Of a failure the Job's own time: its pods may go, and it must not look like another one then.
     finished = job.status.completion_time or ended.last_transition_time or finished_at(pods)
     if ended.type == "Complete":
@@ -103,6 +101,18 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
     else:
         kind, reason = failure(pods, ended)
     return replace(run, phase=RunPhase.FAILED, finished=finished, failure=kind, reason=reason)
+
+
+def unexplained(run: Run) -> Run:
+    """A run that has ended, of which the pods have yet to tell how."""
+    return replace(
+        run,
+        phase=RunPhase.RUNNING if run.started is not None else RunPhase.PENDING,
+        finished=None,
+        failure=None,
+        result=None,
+        reason="it has ended; how is not known yet",
+    )
 
 
 def _log(who: Identity, attempt: int) -> str | None:

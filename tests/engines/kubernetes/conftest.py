@@ -36,10 +36,13 @@ class Watched:
 
 @asynccontextmanager
 async def engine_at(
-    namespace: Namespace, *, may_write: Callable[[], bool] = lambda: True
+    namespace: Namespace,
+    *,
+    may_write: Callable[[], bool] = lambda: True,
+    kubeconfig: Path | None = None,
 ) -> AsyncIterator[Watched]:
     """An engine that looks at one namespace, for as long as the block."""
-    api = await Api.connect(kubeconfig=str(namespace.cluster.kubeconfig))
+    api = await Api.connect(kubeconfig=str(kubeconfig or namespace.cluster.kubeconfig))
     engine = KubernetesEngine(
         api,
         instance=INSTANCE,
