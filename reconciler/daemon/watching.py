@@ -34,7 +34,8 @@ async def _watch(repository: Path, wake: Wake) -> None:
     folder = repository / ".git" if (repository / ".git").is_dir() else repository
     try:
         # A push always writes the ref itself here; packing it later changes no commit.
-        async for _ in awatch(folder / "refs" / "heads"):
+        # Unfiltered: by default nothing inside a .git is told of.
+        async for _ in awatch(folder / "refs" / "heads", watch_filter=None):
             wake.look()
     except (OSError, RuntimeError) as error:
         log.warning("the repository cannot be watched; it is polled", error=str(error))
