@@ -84,7 +84,9 @@ def test_its_pod_may_run_where_the_restricted_standard_is_enforced(cluster: Clus
 async def test_its_rights_are_enough(cluster: Cluster, tmp_path: Path) -> None:
     kubeconfig = as_the_daemon(cluster, tmp_path)
     api = await Api.connect(kubeconfig=str(kubeconfig))
-    lease = Leadership(api, namespace="reconciler", name="reconciler-x", holder="me", duration=5)
+    lease = Leadership(
+        api, namespace="reconciler", name="reconciler-x", holder="me", owner="o", duration=5
+    )
     await lease.acquire()
     await lease.release()
     engine = KubernetesEngine(api, instance=INSTANCE, render=bare_job, namespaces=("models",))

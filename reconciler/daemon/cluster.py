@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
@@ -76,6 +77,7 @@ async def _candidate(setup: Setup) -> AsyncIterator[Leadership]:
         name=f"reconciler-{config.instance}",
         # A process that starts again under its pod's name is another candidate.
         holder=f"{name}-{secrets.token_hex(4)}",
+        owner=_owner(setup),
         duration=config.lease,
     )
     try:
@@ -83,6 +85,13 @@ async def _candidate(setup: Setup) -> AsyncIterator[Leadership]:
     finally:
         await leadership.release()
         await api.close()
+
+
+def _owner(setup: Setup) -> str:
+    """What this daemon's replicas sync, as a person and a Lease read it."""
+    url = urlsplit(setup.repository_url)
+    shown = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+    return f"cluster {setup.config.cluster} of {shown}"
 
 
 async def _then(what: Awaitable[object], event: asyncio.Event) -> None:

@@ -29,7 +29,7 @@ from tests.engines.kubernetes.orders import terminated
 
 ROUNDS = 20
 SEED = 20261124
-LEASE = 5
+LEASE = 8
 #: New Models of a round, and with it new Jobs.
 MODELS = 3
 

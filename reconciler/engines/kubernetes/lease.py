@@ -8,6 +8,9 @@ when it wakes. What slips through in the instant between the question and the wr
 harmless: names are content, deletions carry UIDs.
 
 The number of changes of hand (``leaseTransitions``) is the epoch; status commits carry it.
+
+Replicas share a Lease, and nobody else may: two daemons of one instance that sync something else
+would each take the other's runs for ones that no manifest wants. So the Lease says whose it is.
 """
 
 from __future__ import annotations
@@ -24,16 +27,25 @@ import structlog
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
 from reconciler.engines.kubernetes.objects import Metadata
-from reconciler.types import JSON
+from reconciler.run import EngineError
+from reconciler.types import GROUP, JSON
 
 log = structlog.get_logger(__name__)
 
 #: The leader stops writing this share of the lease before another may take it: no two clocks
 #: run at the same rate.
 MARGIN = 0.2
-#: The lease is renewed so many times in its duration; who stands by looks somewhat more often, so
-#: that it sees the last renewal within one such period, with time left for the look itself.
+#: The lease is renewed so many times in its duration; who stands by looks more than twice as often,
+#: so that it sees the last renewal within half such a period, with time left for slow answers.
 RENEWALS = 5
+
+
+#: On the Lease: the cluster and the repository that its replicas sync.
+OWNER = f"{GROUP}/owner"
+
+
+class OtherOwnerError(EngineError):
+    """The Lease belongs to a daemon that is no replica of this one."""
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -54,7 +66,10 @@ class Lease(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Leadership:
-    """One candidate for one Lease. ``duration`` is in seconds, of at least one."""
+    """One candidate for one Lease. ``duration`` is in seconds, of at least one.
+
+    ``owner`` is the same for all replicas of a daemon, and for no other daemon.
+    """
 
     def __init__(
         self,
@@ -63,6 +78,7 @@ class Leadership:
         namespace: str,
         name: str,
         holder: str,
+        owner: str,
         duration: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +87,7 @@ class Leadership:
         self._namespace = namespace
         self._name = name
         self._holder = holder
+        self._owner = owner
         self._duration = max(1, round(duration))
         self._clock = clock
         self._until = 0.0
@@ -86,7 +103,7 @@ class Leadership:
         return self._clock() < self._until
 
     async def acquire(self) -> None:
-        """Wait until this candidate leads."""
+        """Wait until this candidate leads. Raises OtherOwnerError."""
         while True:
             if await self._try():
                 break
@@ -95,7 +112,7 @@ class Leadership:
 
     def _until_next_look(self) -> float:
         """Seconds; never past the moment at which the lease may be free."""
-        jitter = 0.5 + random.random() / 4  # noqa: S311 -- not a secret
+        jitter = 0.3 + random.random() * 0.15  # noqa: S311 -- not a secret
         period = self._duration / RENEWALS * jitter
         free_in = self._free_at - self._clock()
         return min(period, free_in) if free_in > 0 else period
@@ -106,7 +123,11 @@ class Leadership:
         while self.leads:
             # After a failure sooner: one lost answer in two must not cost the lease.
             await asyncio.sleep(self._duration / RENEWALS / (1 if renewed else 4))
-            renewed = await self._try()
+            try:
+                renewed = await self._try()
+            except OtherOwnerError:
+                break  # the next to acquire it says so
+        self._until = 0.0
         log.warning("not leading any more", lease=self._name, epoch=self.epoch)
 
     async def release(self) -> None:
@@ -122,12 +143,16 @@ class Leadership:
             log.info("the lease could not be released; it runs out", error=str(error))
 
     async def _try(self) -> bool:
-        """Take or renew the lease if it is free or ours. Nothing is raised: it is tried again."""
+        """Take or renew the lease if it is free or ours; what fails is tried again.
+
+        Raises OtherOwnerError.
+        """
         before = self._clock()
         try:
             # One's own is renewed unread: nobody else writes it while it holds.
             lease = self._held if self.leads else None
             lease = lease or await self._read()
+            self._check_owner(lease)
             if lease is None:
                 epoch = 0
                 self._held = await self._create()
@@ -150,6 +175,16 @@ class Leadership:
         self.epoch, self._leader = epoch, None
         self._until = before + self._duration * (1 - MARGIN)
         return True
+
+    def _check_owner(self, lease: Lease | None) -> None:
+        """Also a Lease that nobody holds now: its owner's runs are still there."""
+        owner = lease.metadata.annotations.get(OWNER) if lease is not None else None
+        if owner is not None and owner != self._owner:
+            raise OtherOwnerError(
+                f"the Lease {self._namespace}/{self._name} is of the daemon of {owner}, and this "
+                f"is the daemon of {self._owner}: give it a kubernetes.instance of its own, or "
+                "delete the Lease if that daemon is gone"
+            )
 
     def _tell(self, leader: str | None) -> None:
         """Say who leads, once, to whoever wonders why nothing happens here."""
@@ -191,7 +226,11 @@ class Leadership:
         return msgspec.json.decode(data, type=Lease)
 
     def _object(self, version: str | None, spec: LeaseSpec) -> dict[str, JSON]:
-        metadata: dict[str, JSON] = {"name": self._name, "namespace": self._namespace}
+        metadata: dict[str, JSON] = {
+            "name": self._name,
+            "namespace": self._namespace,
+            "annotations": {OWNER: self._owner},
+        }
         if version is not None:
             metadata["resourceVersion"] = version
         built: dict[str, JSON] = msgspec.to_builtins(spec)

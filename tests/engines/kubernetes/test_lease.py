@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.lease import Leadership
+from reconciler.engines.kubernetes.lease import Leadership, OtherOwnerError
 from tests.cluster.fixtures import Namespace
 
 DURATION = 10
@@ -31,12 +31,15 @@ async def api(namespace: Namespace) -> AsyncIterator[Api]:
     await api.close()
 
 
-def candidate(api: Api, namespace: Namespace, holder: str, clock: Clock) -> Leadership:
+def candidate(
+    api: Api, namespace: Namespace, holder: str, clock: Clock, owner: str = "cluster a of b"
+) -> Leadership:
     return Leadership(
         api,
         namespace=namespace.name,
         name="reconciler",
         holder=holder,
+        owner=owner,
         duration=DURATION,
         clock=clock,
     )
@@ -116,3 +119,33 @@ async def test_a_leader_that_restarts_under_its_name_begins_a_new_epoch(
     clock.now += DURATION + 1
     assert await again._try()
     assert again.epoch == 1
+
+
+async def test_a_lease_of_another_daemon_is_never_taken(api: Api, namespace: Namespace) -> None:
+    clock = Clock()
+    one = candidate(api, namespace, "one", clock, "cluster a of https://git.test/one")
+    two = candidate(api, namespace, "two", clock, "cluster a of https://git.test/two")
+    await one.acquire()
+    message = "is of the daemon of cluster a of https://git.test/one, .* kubernetes.instance"
+    with pytest.raises(OtherOwnerError, match=message):
+        await two.acquire()
+    await one.release()
+    with pytest.raises(OtherOwnerError, match=message):
+        await two.acquire()
+    assert lease(namespace)["holderIdentity"] == ""
+
+
+async def test_a_lease_from_before_owners_were_told_is_taken(
+    api: Api, namespace: Namespace
+) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace.name}/leases"
+    old = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "reconciler"},
+        "spec": {"holderIdentity": "", "leaseDurationSeconds": DURATION},
+    }
+    namespace.cluster.api.create(path, old)
+    await candidate(api, namespace, "one", Clock()).acquire()
+    with pytest.raises(OtherOwnerError):
+        await candidate(api, namespace, "two", Clock(), "another").acquire()

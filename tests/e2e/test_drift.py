@@ -1,0 +1,183 @@
+"""What others do to Jobs: ours come back once, theirs are left alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import ClusterSite, uid
+from tests.e2e.site import stop, until
+from tests.engines.kubernetes.orders import running, terminated
+
+
+@pytest.fixture
+def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
+    return ClusterSite(tmp_path, namespace)
+
+
+@contextmanager
+def daemon(site: ClusterSite) -> Iterator[subprocess.Popen[str]]:
+    process = site.daemon()
+    try:
+        yield process
+        assert stop(process) == 0, site.log_of()
+        assert "Traceback" not in site.log_of()
+    finally:
+        stop(process, signal.SIGKILL)
+
+
+def delete(site: ClusterSite, job: Any) -> None:
+    """As ``kubectl delete job`` does, by hand."""
+    site.namespace.kubectl("delete", "job", job["metadata"]["name"], "--wait=false")
+
+
+def test_a_job_that_somebody_deletes_while_it_runs_is_created_again_once(
+    site: ClusterSite,
+) -> None:
+    site.model("a")
+    site.push()
+    with daemon(site):
+        first = site.job("a")
+        site.kubelet(first, running())
+        until(lambda: site.phases().get("a") == "Training", what="it to train")
+        delete(site, first)
+        second = site.job("a", other_than=uid(first))
+        assert second["metadata"]["name"] == first["metadata"]["name"]
+        site.kubelet(second, terminated(0))
+        until(lambda: site.phases().get("a") == "Ready", what="it to be Ready")
+        delete(site, second)
+        until(lambda: not site.jobs(), what="the finished Job to be gone")
+        site.model("b")
+        site.push()
+        site.job("b")
+        assert site.jobs().keys() == {"b"}, "what is complete is not run again"
+    assert site.log_of().count('"event": "run created"') == 3
+
+
+def test_a_job_with_our_name_but_not_our_labels_is_left_alone_and_reported(
+    site: ClusterSite,
+) -> None:
+    site.model("a")
+    site.model("other")
+    site.push()
+    name = rendered(site, "a")["metadata"]["name"]
+    theirs = site.namespace.cluster.api.create(
+        site.namespace.jobs,
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "labels": {"app": "theirs"}},
+            "spec": {
+                "suspend": True,
+                "template": {
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "containers": [{"name": "c", "image": "i"}],
+                    }
+                },
+            },
+        },
+    )
+    with daemon(site):
+        until(
+            lambda: "it is left alone" in site.statuses().get("a", {}).get("reason", ""),
+            what="the status to say so",
+        )
+        assert site.phases()["a"] == "Waiting"
+        site.remove("a.yaml")
+        site.push()
+        until(lambda: "a" not in site.phases(), what="the object to be gone")
+    path = f"{site.namespace.jobs}/{name}"
+    found = site.namespace.cluster.api.get(path)
+    assert uid(found) == uid(theirs)
+    assert found["metadata"]["labels"] == theirs["metadata"]["labels"]
+    assert found["spec"] == theirs["spec"]
+
+
+def rendered(site: ClusterSite, name: str) -> Any:
+    """The Job that an object's training would be."""
+    command = site.command("render", name, "--repo", str(site.work))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=site.environment()
+    )
+    assert done.returncode == 0, done.stderr
+    text = site.namespace.kubectl(
+        "create", "--dry-run=client", "--output=json", "--filename=-", given=done.stdout
+    )
+    return json.loads(text)
+
+
+def test_two_instances_in_one_namespace_never_touch_each_other_s_jobs(
+    tmp_path: Path, namespace: Namespace
+) -> None:
+    sites = []
+    for instance in ("first", "second"):
+        root = tmp_path / instance
+        root.mkdir()
+        site = ClusterSite(root, namespace)
+        site.instance = f"{site.instance}-{instance}"
+        site.configure()
+        site.model("same")
+        site.model(instance)
+        site.push()
+        sites.append(site)
+    one, two = sites
+    with ExitStack() as both:
+        for site in sites:
+            both.enter_context(daemon(site))
+        until(lambda: len(jobs(one)) == len(jobs(two)) == 2, what="four Jobs")
+        before = jobs(two)
+        one.remove("first.yaml")
+        one.model("same", params={"epochs": 2})
+        one.push()
+        until(lambda: set(jobs(one).values()) == {"same"}, what="its Job to be removed")
+        until(lambda: "first" not in one.phases(), what="its status to be removed")
+        assert jobs(two) == before
+        two.model("more")
+        two.push()
+        until(lambda: "more" in jobs(two).values(), what="the other to go on")
+        assert before.items() <= jobs(two).items()
+    for site in sites:
+        assert "could not be" not in site.log_of()
+
+
+def jobs(site: ClusterSite) -> dict[str, str]:
+    """The Jobs of one instance, by UID: of which object each is."""
+    found = site.namespace.cluster.api.items(site.namespace.jobs)
+    return {
+        uid(job): job["metadata"]["labels"]["substratus.ai/name"]
+        for job in found
+        if job["metadata"]["labels"]["substratus.ai/instance"] == site.instance
+        and "deletionTimestamp" not in job["metadata"]
+    }
+
+
+def test_a_daemon_that_shares_an_instance_with_another_refuses_to_start(
+    tmp_path: Path, namespace: Namespace
+) -> None:
+    sites = []
+    for name in ("one", "two"):
+        root = tmp_path / name
+        root.mkdir()
+        site = ClusterSite(root, namespace)
+        site.model(name)
+        site.push()
+        sites.append(site)
+    one, two = sites
+    with daemon(one):
+        job = one.job("one")
+        refused = two.daemon()
+        assert refused.wait(60) == 1
+        assert "is of the daemon of cluster local of" in two.log_of()
+        assert str(one.remote) in two.log_of()
+        assert "give it a kubernetes.instance of its own" in two.log_of()
+        assert "Traceback" not in two.log_of()
+        assert {uid(found) for found in one.jobs().values()} == {uid(job)}
