@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -35,6 +35,8 @@ class Kind(enum.StrEnum):
     MODEL = "Model"
     DATASET = "Dataset"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python
+
     @property
     def plural(self) -> str:
         """The folder name of this kind, in buckets and on the status branch."""
@@ -48,15 +50,16 @@ class TaskKind(enum.StrEnum):
     LOAD = "load"
     TRAIN = "train"
 
+    __hash__ = str.__hash__
+
     @property
     def letter(self) -> str:
         """As it stands in a run's name."""
         return self.value[0]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectRef:
-    """An object's identity within one cluster."""
+class ObjectRef(NamedTuple):
+    """An object's identity within one cluster: a tuple, as it is the key of nearly every table."""
 
     kind: Kind
     namespace: str

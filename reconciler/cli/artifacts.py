@@ -15,7 +15,6 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
 from reconciler.cli.state import State, StateReader
-from reconciler.manifests.collect import references
 from reconciler.manifests.schema import ModelManifest
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.review.escape import printable
@@ -142,7 +141,7 @@ def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
         return
     document = manifest.document
     training = isinstance(document, ModelManifest) and document.spec.training is not None
-    for ref, reference, _ in references(manifest):
+    for ref, reference, _ in manifest.references:
         if isinstance(ref, ForeignRef):
             continue  # another cluster's, which this list is not about
         role = "dataset of" if ref.kind is Kind.DATASET else "base of" if training else "source of"

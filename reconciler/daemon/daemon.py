@@ -35,8 +35,9 @@ from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
 from reconciler.planner.outcome import outcome, wanted_results
-from reconciler.planner.plan import Plan
+from reconciler.planner.plan import Plan, Settled
 from reconciler.planner.record import Record
+from reconciler.planner.settled import settle
 from reconciler.run import Engine
 from reconciler.status.sync import Sync
 from reconciler.types import GitSource, ObjectRef, Problem
@@ -105,6 +106,7 @@ class Daemon:
         self._head: Head | None = None
         self._noticed: float | None = None
         self._memo: Memo = {}
+        self._settled: dict[ObjectRef, Settled] = {}
         self._newest: Plan | None = None
         self._recovered = False
         self._fetch_failures = 0
@@ -263,6 +265,7 @@ class Daemon:
                 peers=peers,
                 recorded=reporter.recorded(runs),
                 memo=self._memo,
+                settled=dict(self._settled),  # a plan stays as it is, whoever looks at it when
             )
 
     async def _resolve(self, requests: Requests, head: Head) -> Resolutions:
@@ -300,18 +303,22 @@ class Daemon:
 
     def _record(self, head: Head, plan: Plan) -> None:
         reporter = self._reporter
-        before = {ref: record.phase for ref, record in reporter.records.items()}
         unknown = {
-            item.manifest.file
-            for ref, item in plan.situation.desired.items()
+            plan.situation.desired[ref].manifest.file
+            for ref in plan.decided
             if ref not in reporter.records
         }
         changed = self._mirror.last_changed(head.commit, unknown) if unknown else {}
         wrong = effective(head, self._reader, reporter.records).wrong
         places = {ref: problem.location for ref, problem in wrong.items()}
         records = outcome(plan, changed=changed, places=places)
+        before = {
+            ref: known.phase
+            for ref in (*records, *plan.removed)
+            if (known := reporter.records.get(ref)) is not None
+        }
         config = self._setup.config
-        reporter.update(
+        different = reporter.update(
             records,
             removed=plan.removed,
             sync=Sync(
@@ -323,6 +330,7 @@ class Daemon:
                 errors=head.collection.problems,
             ),
         )
+        settle(self._settled, plan, records=reporter.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
                 log.info("phase", object=str(ref), phase=record.phase.value, reason=record.reason)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.repository import Repository
-from reconciler.manifests.collect import references
 from reconciler.manifests.read import Manifest
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.peers import PeerObject, Peers, Unavailable
@@ -28,7 +27,7 @@ def foreign_references(objects: Mapping[ObjectRef, Manifest]) -> frozenset[Forei
     return frozenset(
         target
         for manifest in objects.values()
-        for target, _, _ in references(manifest)
+        for target, _, _ in manifest.references
         if isinstance(target, ForeignRef)
     )
 

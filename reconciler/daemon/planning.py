@@ -17,7 +17,7 @@ from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peers
-from reconciler.planner.plan import Plan, Settings, Situation
+from reconciler.planner.plan import Plan, Settings, Settled, Situation
 from reconciler.planner.record import Record
 from reconciler.run import Capacity, Run
 from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource, UnresolvedSource
@@ -63,13 +63,13 @@ def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, Record]) -
 def source_requests(
     objects: Mapping[ObjectRef, Manifest], *, repository_url: str, allow: tuple[str, ...]
 ) -> dict[ObjectRef, GitSource | UnresolvedSource]:
-    """What each object's Git source resolves to, or why it may not be read.
+    """What each object's Git source resolves to, or why it may not be read; in their order.
 
     The manifest repository itself (``url: .``) is a source with an empty URL.
     """
     requests: dict[ObjectRef, GitSource | UnresolvedSource] = {}
     for ref, manifest in objects.items():
-        git = manifest.document.spec.source.git
+        git = manifest.git
         if git is None:
             continue
         if git.url == ".":
@@ -119,8 +119,12 @@ def make_plan(
     ahead: bool = False,
     recorded: frozenset[str] = frozenset(),
     memo: Memo | None = None,
+    settled: Mapping[ObjectRef, Settled] = MappingProxyType({}),
 ) -> Plan:
-    """The plan of a sync of head; ``ahead``, of one that may come when other clusters moved on."""
+    """The plan of a sync of head; ``ahead``, of one that may come when other clusters moved on.
+
+    ``memo`` and ``settled`` are what earlier plans of this daemon have left.
+    """
     desired = desire(
         cluster=settings.cluster,
         objects=objects.manifests,
@@ -148,5 +152,6 @@ def make_plan(
             released=head.released,
             now=now,
             recorded=recorded,
+            settled=settled,
         )
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.git.repository import Repository
-from reconciler.manifests.collect import Collection, collect
+from reconciler.manifests.collect import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.read import FileContent, Manifest, read_file
 from reconciler.planner.holds import RELEASE_FILE, read_release
@@ -53,21 +53,18 @@ class Reader:
         self._clusters = clusters
         self._path = path
         self._namespace = namespace
-        self._parsed: dict[tuple[str, str], FileContent] = {}
+        self._parsed: dict[str, tuple[str, FileContent]] = {}
         self._last: tuple[Commit, Mapping[str, str]] | None = None
+        self._collection: Collection | None = None
         self._good: dict[tuple[Commit, str, ObjectRef], Manifest | None] = {}
 
     def read(self, commit: Commit) -> Head:
         """Read a commit. Raises GitError if the repository cannot be read."""
         files = self._repository.list_manifests(commit, self._path, self._last)
+        before = self._last[1] if self._last is not None else {}
         self._last = (commit, files)
-        ignore = self._ignore(files)
-        parsed: dict[tuple[str, str], FileContent] = {}
-        for path, blob in files.items():
-            if is_manifest_path(path) and not ignore.matches(self._inside(path)):
-                parsed[path, blob] = self._parsed.get((path, blob)) or self._parse(path, blob)
-        self._parsed = parsed
-        collection = collect(parsed.values(), clusters=self._clusters)
+        collection = self._changed(before, files) or self._all(files)
+        self._collection = collection
         return Head(
             commit=commit,
             collection=collection,
@@ -76,6 +73,32 @@ class Reader:
             released=read_release(self._repository.read_file(commit, RELEASE_FILE)),
             files=files,
         )
+
+    def _all(self, files: Mapping[str, str]) -> Collection:
+        ignore = self._ignore(files)
+        parsed = {}
+        for path, blob in files.items():
+            if is_manifest_path(path) and not ignore.matches(self._inside(path)):
+                known = self._parsed.get(path)
+                parsed[path] = (
+                    known if known and known[0] == blob else (blob, self._parse(path, blob))
+                )
+        self._parsed = parsed
+        return collect((content for _, content in parsed.values()), clusters=self._clusters)
+
+    def _changed(self, before: Mapping[str, str], files: Mapping[str, str]) -> Collection | None:
+        """From the last collection, where only the content of manifests is another."""
+        if self._collection is None or before.keys() != files.keys():
+            return None
+        blobs = dict(sorted(files.items() - before.items()))
+        # A file that was ignored, or says what is, is not among those that were parsed.
+        if not blobs.keys() <= self._parsed.keys():
+            return None
+        new = {path: (blob, self._parse(path, blob)) for path, blob in blobs.items()}
+        old = [self._parsed[path][1] for path in new]
+        found = amend(self._collection, old, [content for _, content in new.values()])
+        self._parsed.update(new)
+        return found
 
     def last_good(self, record: Record) -> Manifest | None:
         """The form an object's manifest had when it was last valid, where that can be read."""

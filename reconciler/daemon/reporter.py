@@ -57,6 +57,7 @@ class Reporter:
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
         self._pushed: set[tuple[str, str]] = set()
+        self._newer: dict[ObjectRef, Record] = {}
         self._pushing = asyncio.Lock()
         self.records: dict[ObjectRef, Record] = {}
         self.ledger = Ledger()
@@ -110,12 +111,18 @@ class Reporter:
         *,
         removed: Collection[ObjectRef],
         sync: Sync,
-    ) -> None:
-        """Take over the newest records; objects that went move to ``removed/``."""
+    ) -> frozenset[ObjectRef]:
+        """Take over the newest records; objects that went move to ``removed/``.
+
+        Returns the objects whose record is another than it was.
+        """
+        different = set()
         for ref, record in records.items():
             known = self.records.get(ref)
             newest = self._returned(record) if known is None else record
             if newest != known:
+                different.add(ref)
+                self._newer[ref] = newest
                 self.records[ref] = newest
                 self._pending[status_path(ref)] = dump_record(newest)
         for ref in removed:
@@ -129,6 +136,7 @@ class Reporter:
         elif known_sync.errors != sync.errors:
             # No commit of its own; it goes out with the next one.
             self._sync = replace(known_sync, errors=sync.errors)
+        return frozenset(different)
 
     def _returned(self, record: Record) -> Record:
         """An object that comes back finds its history, which was kept."""
@@ -159,7 +167,7 @@ class Reporter:
         async with self._pushing:
             if not self.dirty or self._sync is None:
                 return
-            changes, sync = dict(self._pending), self._sync
+            changes, newer, sync = dict(self._pending), dict(self._newer), self._sync
             records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
@@ -170,8 +178,10 @@ class Reporter:
             for path, text in changes.items():
                 if self._pending.get(path, b"") is text or self._pending.get(path) == text:
                     self._pending.pop(path, None)
-            for record in records.values():
+            for ref, record in newer.items():
                 self._remember_pushed(record)
+                if self._newer.get(ref) is record:
+                    del self._newer[ref]
             before, self._recorded = self._recorded, records
         if commit is not None:
             log.info("status pushed", commit=commit[:12], files=len(changes))

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Container
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reconciler.manifests.messages import did_you_mean
-from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import FileContent, Manifest
-from reconciler.manifests.schema import ModelManifest, Reference
 from reconciler.manifests.yaml import place
-from reconciler.types import ForeignRef, Kind, ObjectRef, Problem
+from reconciler.types import ForeignRef, ObjectRef, Problem
 
 #: Looking for the likeliest name among 10,000 takes up to a second, so it is not done for ever.
 MOST_HINTS = 20
 #: Of a longer circle of references the rest is only counted.
 LONGEST_CHAIN = 12
 
-#: The fields that hold references.
-BASE_FIELD: Path = ("spec", "source", "model")
-DATASET_FIELD: Path = ("spec", "training", "dataset")
 _NAME = ("metadata", "name")
 
 
@@ -37,29 +32,6 @@ class Collection:
     others: int
     files: int
     invalid: frozenset[ObjectRef]
-
-
-def references(
-    manifest: Manifest,
-) -> tuple[tuple[ObjectRef | ForeignRef, Reference, Path], ...]:
-    """What a manifest refers to: the object, the reference, and the field it is in."""
-    document = manifest.document
-    if not isinstance(document, ModelManifest):
-        return ()
-    found: list[tuple[Kind, Reference | None, Path]] = [
-        (Kind.MODEL, document.spec.source.model, BASE_FIELD)
-    ]
-    if document.spec.training is not None:
-        found.append((Kind.DATASET, document.spec.training.dataset, DATASET_FIELD))
-    return tuple(
-        (target(manifest, kind, ref), ref, path) for kind, ref, path in found if ref is not None
-    )
-
-
-def target(manifest: Manifest, kind: Kind, reference: Reference) -> ObjectRef | ForeignRef:
-    """The object that one of the manifest's references means."""
-    ref = ObjectRef(kind, reference.namespace or manifest.ref.namespace, reference.name)
-    return ref if reference.cluster is None else ForeignRef(reference.cluster, ref)
 
 
 def collect(
@@ -101,11 +73,36 @@ def collect(
     )
 
 
+def amend(
+    before: Collection, old: Sequence[FileContent], new: Sequence[FileContent]
+) -> Collection | None:
+    """What :func:`collect` would say once ``new`` are in the place of ``old``, file by file.
+
+    None where that takes a look at all files: something was or is wrong, or it is not the same
+    objects with the same references that the files hold.
+    """
+    if before.problems or any(content.problems for content in new):
+        return None
+    if [_shape(content) for content in old] != [_shape(content) for content in new]:
+        return None
+    manifests = (manifest for content in new for manifest in content.manifests)
+    others = sum(content.others for content in new) - sum(content.others for content in old)
+    return replace(
+        before,
+        objects={**before.objects, **{manifest.ref: manifest for manifest in manifests}},
+        others=before.others + others,
+    )
+
+
+def _shape(content: FileContent) -> object:
+    return content.path, [(manifest.ref, manifest.references) for manifest in content.manifests]
+
+
 def _unknown_clusters(
     objects: Mapping[ObjectRef, Manifest], clusters: Container[str]
 ) -> Iterator[Problem]:
     for manifest in objects.values():
-        for _, reference, path in references(manifest):
+        for _, reference, path in manifest.references:
             name = reference.cluster
             if name is not None and name not in clusters:
                 message = f'cluster "{name}" is not configured under clusters'
@@ -118,7 +115,7 @@ def _dangling(
     """References to what is not there. A referenced object that is invalid is there."""
     hints: dict[ObjectRef, str] = {}
     for manifest in objects.values():
-        for ref, _, path in references(manifest):
+        for ref, _, path in manifest.references:
             if isinstance(ref, ForeignRef) or ref in known:
                 continue
             if ref not in hints:
@@ -162,7 +159,7 @@ def _upstream(manifest: Manifest) -> list[ObjectRef]:
     """What decides the manifest's key. A reference with a key names something made already."""
     return [
         ref
-        for ref, reference, _ in references(manifest)
+        for ref, reference, _ in manifest.references
         if reference.key is None and isinstance(ref, ObjectRef)
     ]
 
@@ -174,7 +171,7 @@ def _told(objects: dict[ObjectRef, Manifest], circle: list[ObjectRef]) -> Iterat
     for number, ref in enumerate(circle):
         following = circle[(number + 1) % len(circle)]
         manifest = objects[ref]
-        path = next(path for up, _, path in references(manifest) if up == following)
+        path = next(path for up, _, path in manifest.references if up == following)
         message = f"the references go in a circle: {_chain(names, number)}"
         yield manifest.problem((*path, "name"), message)
 

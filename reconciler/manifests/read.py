@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.nodes import Path
+from reconciler.manifests.references import Referred, references
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
     DatasetManifest,
+    GitSection,
     ManifestDocument,
     ModelManifest,
 )
@@ -37,6 +39,13 @@ class Manifest:
     file: str
     digest: str
     source: Document = field(repr=False, compare=False)
+    #: At hand, as every sync asks for these of every manifest.
+    git: GitSection | None = field(init=False, repr=False, compare=False)
+    references: tuple[Referred, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "git", self.document.spec.source.git)
+        object.__setattr__(self, "references", references(self.ref, self.document))
 
     def locate(self, path: Path) -> Location:
         """Where a field is, or the nearest thing around where it would be."""

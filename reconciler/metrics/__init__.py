@@ -121,7 +121,8 @@ class Metrics(Definitions):
         for kind_of_hold in HoldKind:
             self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
         self.held_objects.set(len({ref for hold in plan.holds for ref in hold.objects}))
-        self.retries_due.set(sum(1 for d in plan.decisions if d.retry_at is not None))
+        due = (d for each in plan.decided.values() for d in each if d.retry_at is not None)
+        self.retries_due.set(sum(1 for _ in due))
         self.problems.set(errors)
         self.last_sync.set_to_current_time()
 

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from reconciler.manifests.collect import references
 from reconciler.planner.plan import Hold, Plan
 from reconciler.planner.record import URGENCY, Phase, Record
 from reconciler.types import ObjectRef, Problem
@@ -46,7 +45,7 @@ class Catalog:
         return {
             ref: tuple(
                 up
-                for up, *_ in references(item.manifest)
+                for up, *_ in item.manifest.references
                 if isinstance(up, ObjectRef) and up in self.records
             )
             for ref, item in self.plan.situation.desired.items()

@@ -8,7 +8,7 @@ still there, asks for nothing, not even for an image that nobody remembers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.record import TaskPhase
 from reconciler.planner.render import render_run
+from reconciler.planner.settled import to_decide
 from reconciler.run import FailureClass, Run, RunPhase, RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -28,43 +29,46 @@ def decide(situation: Situation) -> Plan:
     gone = endings.gone_objects(situation)
     known = len(situation.records)
     prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)
-    deciding = _Deciding(situation)
+    deciding = _Deciding(situation, to_decide(situation))
     guard_hold = holds.guard(
-        situation.desired, situation.records, frozenset(deciding.wanted), situation.settings
+        deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
     )
     held = [hold for hold in (guard_hold, prune_hold) if hold]
     active = [hold for hold in held if hold.id not in situation.released]
     deciding.hold = guard_hold if guard_hold in active else None
-    decisions = deciding.all()
+    decided = deciding.all()
     removed = frozenset() if prune_hold in active else gone.going
     kept = dict(gone.kept)
     if prune_hold is not None and prune_hold in active:
         kept |= dict.fromkeys(gone.going, f"held: {prune_hold.reason}")
-    desired_keys = {task.key for item in situation.desired.values() for task in item.tasks}
     ends = [
         *deciding.endings,
-        *endings.of_removed(situation, removed, desired_keys),
+        *endings.of_removed(situation, removed),
         *endings.of_builds(situation, removed),
     ]
     ending = {end.run.name for end in ends}
     ends.extend(endings.of_history(situation, ending))
     return Plan(
         situation=situation,
-        decisions=tuple(decisions),
+        decided=decided,
         endings=tuple(ends),
         removed=removed,
         kept=kept,
         holds=tuple(active),
         released=tuple(hold for hold in held if hold not in active),
-        retry_at=min((d.retry_at for d in decisions if d.retry_at is not None), default=None),
+        retry_at=min(
+            (d.retry_at for each in decided.values() for d in each if d.retry_at is not None),
+            default=None,
+        ),
     )
 
 
 @dataclass(slots=True)
 class _Deciding:
-    """One pass over the desired objects, upstream first."""
+    """One pass over the objects that are looked at, upstream first."""
 
     situation: Situation
+    objects: Mapping[ObjectRef, Desired]
     hold: Hold | None = None
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, str] = field(default_factory=dict)
@@ -78,11 +82,6 @@ class _Deciding:
 
     def __post_init__(self) -> None:
         by_slot, by_task = defaultdict(list), defaultdict(list)
-        gpus = {
-            (item.ref, task.kind): task.resources.gpus
-            for item in self.situation.desired.values()
-            for task in item.tasks
-        }
         for run in self.situation.runs.values():
             if not run.live:
                 continue
@@ -90,15 +89,20 @@ class _Deciding:
             self.live_runs += 1
             if run.object is not None:
                 by_task[run.object, run.task].append(run)
-                self.live_gpus += gpus.get((run.object, run.task), 0)
+                self.live_gpus += self._gpus_of(run.object, run.task)
         self.runs_by_slot, self.runs_by_task = dict(by_slot), dict(by_task)
-        self.owners = build_owners(self.situation.desired)
+        self.owners = build_owners(self.objects)
         self._find_wanted()
+
+    def _gpus_of(self, ref: ObjectRef, kind: TaskKind) -> int:
+        item = self.objects.get(ref)
+        found = (task for task in item.tasks if task.kind is kind) if item is not None else ()
+        return sum(task.resources.gpus for task in found)
 
     def _find_wanted(self) -> None:
         producers = self.producers
         roots: list[TaskKey] = []
-        for item in self.situation.desired.values():
+        for item in self.objects.values():
             for task in item.tasks:
                 if task.key is not None:
                     producers.setdefault(task.key, (item.ref, task))
@@ -120,16 +124,16 @@ class _Deciding:
 
     # -- one decision per task -------------------------------------------------------------
 
-    def all(self) -> list[Decision]:
+    def all(self) -> dict[ObjectRef, tuple[Decision, ...]]:
         """Every object's tasks, upstream first, so that whoever waits knows what for."""
-        decisions = []
-        for item in self.situation.desired.values():
-            for task in item.tasks:
-                decision = self._shared(item, task) or self._one(item, task)
-                decisions.append(decision)
-                if task.key is not None and decision.phase in _STUCK:
-                    self.stuck.setdefault(task.key, f"{item.ref} ({task.kind}): {decision.reason}")
-        return decisions
+        return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
+
+    def _tasks(self, item: Desired) -> Iterator[Decision]:
+        for task in item.tasks:
+            decision = self._shared(item, task) or self._one(item, task)
+            yield decision
+            if task.key is not None and decision.phase in _STUCK:
+                self.stuck.setdefault(task.key, f"{item.ref} ({task.kind}): {decision.reason}")
 
     def _shared(self, item: Desired, task: Task) -> Decision | None:
         """A build that another object of the namespace already answers for."""
@@ -138,7 +142,7 @@ class _Deciding:
         owner, owned = self.owners[item.ref.namespace, task.key]
         if owner == item.ref:
             return None
-        decision = self._one(self.situation.desired[owner], owned, shadow=True)
+        decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         return Decision(
             ref=item.ref,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from reconciler.manifests.collect import BASE_FIELD, DATASET_FIELD, references
 from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import Manifest
+from reconciler.manifests.references import BASE_FIELD, DATASET_FIELD
 from reconciler.manifests.schema import DatasetManifest, ModelManifest, TrainingSection
 from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
 from reconciler.planner.ingredients import (
@@ -71,6 +71,9 @@ class Desire:
         objects = self.referring.objects
         walking: set[ObjectRef] = set()
         for start in refs:
+            if not objects[start].references:
+                self.found[start] = self._one(objects[start])
+                continue
             stack: list[tuple[ObjectRef, bool]] = [(start, False)]
             while stack:
                 ref, entered = stack.pop()
@@ -78,21 +81,32 @@ class Desire:
                     walking.discard(ref)
                     self.found[ref] = self._one(objects[ref])
                 elif ref not in self.found and ref not in walking and ref in objects:
+                    upstream = [up for up, _, _ in objects[ref].references if up not in self.found]
+                    if not upstream:
+                        self.found[ref] = self._one(objects[ref])
+                        continue
                     walking.add(ref)
                     stack.append((ref, True))
-                    upstream = (up for up, _, _ in references(objects[ref]))
                     stack.extend((up, False) for up in upstream if isinstance(up, ObjectRef))
 
     def _one(self, manifest: Manifest) -> Desired:
-        upstream = {
-            path: self.referring.upstream(manifest.ref, target, reference)
-            for target, reference, path in references(manifest)
-        }
-        # Everything besides the manifest that its keys are made of, as values to compare.
-        depends = (id(manifest), self.cluster, self.sourcing.of(manifest), *upstream.values())
+        # Everything that its keys are made of besides the manifest, which the memo keeps alive.
+        depends = (
+            id(manifest),
+            self.cluster,
+            self.sourcing.depends(manifest),
+            *[
+                self.referring.depends(manifest.ref, target, reference)
+                for target, reference, _ in manifest.references
+            ],
+        )
         known = self.memo.get(manifest.ref)
         if known is not None and known[0] == depends:
             return known[1]
+        upstream = {
+            path: self.referring.upstream(manifest.ref, target, reference)
+            for target, reference, path in manifest.references
+        }
         document = manifest.document
         if isinstance(document, ModelManifest):
             found = self._model(manifest, document, upstream)

@@ -24,11 +24,14 @@ class Gone:
 
 def gone_objects(situation: Situation) -> Gone:
     """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
-    known = set(situation.records)
-    known.update(run.object for run in situation.runs.values() if run.object is not None)
-    missing = {
-        ref for ref in known if ref not in situation.desired and ref not in situation.invalid
-    }
+    missing = situation.records.keys() - situation.desired.keys() - situation.invalid.keys()
+    missing.update(
+        run.object
+        for run in situation.runs.values()
+        if run.object is not None
+        and run.object not in situation.desired
+        and run.object not in situation.invalid
+    )
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, "its manifest is gone; prune is disabled"))
     if situation.unreadable:
@@ -42,10 +45,11 @@ def gone_objects(situation: Situation) -> Gone:
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
-def of_removed(
-    situation: Situation, removed: Collection[ObjectRef], desired: Collection[TaskKey | None]
-) -> list[Ending]:
+def of_removed(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
     """Every run of an object that goes, unless a renamed object wants that very key."""
+    if not removed:
+        return []
+    desired = _desired_keys(situation)
     return [
         Ending(run=run, action=ActionKind.DELETE, reason="its manifest was removed")
         for run in situation.runs.values()
@@ -58,6 +62,13 @@ def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Endi
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
     """
+    builds = [
+        run
+        for run in situation.runs.values()
+        if run.task is TaskKind.BUILD and run.live and not run.deleting
+    ]
+    if not builds:
+        return []
     keys, intents = set(), set()
     for item in situation.desired.values():
         if item.blocked is not None and item.manifest.document.spec.source.git is not None:
@@ -72,12 +83,8 @@ def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Endi
         return []
     return [
         Ending(run=run, action=ActionKind.CANCEL, reason="no object needs this build any more")
-        for run in situation.runs.values()
-        if run.task is TaskKind.BUILD
-        and run.live
-        and not run.deleting
-        and run.key not in keys
-        and run.intent not in intents
+        for run in builds
+        if run.key not in keys and run.intent not in intents
     ]
 
 
@@ -86,17 +93,23 @@ def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
     """
-    desired = {task.key for item in situation.desired.values() for task in item.tasks}
     finished: dict[object, list[Run]] = defaultdict(list)
     for run in situation.runs.values():
         if not run.live and run.name not in ending:
             finished[run.object or run.intent].append(run)
-    ends = []
+    older = []
     for runs in finished.values():
-        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
-        for run in runs[situation.settings.history_jobs :]:
-            failed = run.phase is RunPhase.FAILED and run.key in desired
-            if not failed and run.name in situation.recorded:
-                reason = "an older run, whose outcome is recorded"
-                ends.append(Ending(run=run, action=ActionKind.KEEP, reason=reason))
-    return ends
+        if len(runs) > situation.settings.history_jobs:
+            runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
+            older += runs[situation.settings.history_jobs :]
+    desired = _desired_keys(situation) if older else frozenset()
+    return [
+        Ending(run=run, action=ActionKind.KEEP, reason="an older run, whose outcome is recorded")
+        for run in older
+        if not (run.phase is RunPhase.FAILED and run.key in desired)
+        and run.name in situation.recorded
+    ]
+
+
+def _desired_keys(situation: Situation) -> frozenset[TaskKey | None]:
+    return frozenset(task.key for item in situation.desired.values() for task in item.tasks)

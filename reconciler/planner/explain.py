@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests.collect import references
 from reconciler.manifests.read import Manifest
 from reconciler.manifests.yaml import shown_path
 from reconciler.planner.desired import (
@@ -172,7 +171,7 @@ def _chain(
     found: Mapping[ObjectRef, Why],
 ) -> tuple[tuple[ObjectRef, ...], str, int]:
     """The way from what this object is made from to what the change began with."""
-    for ref, reference, _ in references(item.manifest):
+    for ref, reference, _ in item.manifest.references:
         if reference.key is not None or isinstance(ref, ForeignRef):
             continue  # whatever it is made into, that is not between these two commits
         was, now = base.get(ref), head.get(ref)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.manifests.collect import references
 from reconciler.manifests.schema import CommandSection
 from reconciler.planner.desired import PRUNE_ANNOTATION, Desired
 from reconciler.planner.holds import release
@@ -52,19 +50,17 @@ def outcome(
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
 ) -> dict[ObjectRef, Record]:
-    """The record of every object that stays, by object.
+    """The record of every object that stays, by object; not of those that are settled.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
     time; ``places`` is where each invalid object's manifest is.
     """
     situation = plan.situation
-    decisions: dict[ObjectRef, list[Decision]] = defaultdict(list)
-    for decision in plan.decisions:
-        decisions[decision.ref].append(decision)
     ended = {(run.key, run.how): run for run in situation.runs.values() if not run.live}
     records = {}
-    for ref, item in situation.desired.items():
-        records[ref] = _Outcome(plan, item, decisions[ref], ended, changed).record()
+    for ref, decisions in plan.decided.items():
+        item = situation.desired[ref]
+        records[ref] = _Outcome(plan, item, decisions, ended, changed).record()
     for ref, message in situation.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, message, places)
@@ -258,7 +254,7 @@ class _Outcome:
     def _references(self) -> tuple[ReferenceRecord, ...]:
         """As they were resolved now, or the last time."""
         now = {known.target: known for known in self.item.references}
-        targets = [target for target, _, _ in references(self.item.manifest)]
+        targets = [target for target, _, _ in self.item.manifest.references]
         before = {known.target: known for known in self.before.references}
         return tuple(
             known

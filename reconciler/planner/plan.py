@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,6 +34,15 @@ class Settings:
     peers: Mapping[str, Peer] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An object that is done: what was asked for, its record, and what was decided of it."""
+
+    item: Desired
+    record: Record
+    decisions: tuple[Decision, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """Everything a plan is a function of.
@@ -42,6 +51,7 @@ class Situation:
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
     manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
     nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
+    ``settled`` are objects known to be done: it changes how long a plan takes, and never the plan.
     """
 
     settings: Settings
@@ -57,6 +67,7 @@ class Situation:
     released: frozenset[str]
     now: datetime
     recorded: Container[str] = frozenset()
+    settled: Mapping[ObjectRef, Settled] = field(default_factory=dict)
 
 
 class ActionKind(enum.StrEnum):
@@ -132,6 +143,8 @@ class Hold:
 class Plan:
     """The answer: a decision per task, runs to end, objects that go, and what is held.
 
+    ``decided`` has the decisions of the objects that were looked at, upstream first.
+
     ``removed`` are recorded objects without a manifest that go now; ``kept`` those that stay,
     with the reason. ``released`` are holds that a person let pass: what they allow is recorded
     before it is done, so that a crash in the middle does not ask again.
@@ -139,7 +152,7 @@ class Plan:
     """
 
     situation: Situation
-    decisions: tuple[Decision, ...]
+    decided: Mapping[ObjectRef, tuple[Decision, ...]]
     endings: tuple[Ending, ...]
     removed: frozenset[ObjectRef]
     kept: Mapping[ObjectRef, str]
@@ -147,6 +160,14 @@ class Plan:
     released: tuple[Hold, ...] = ()
     retry_at: datetime | None = None
 
+    @property
+    def decisions(self) -> Iterator[Decision]:
+        """Of every task, also of objects that are settled; upstream first."""
+        for ref in self.situation.desired:
+            found = self.decided.get(ref)
+            yield from found if found is not None else self.situation.settled[ref].decisions
+
     def creates(self) -> tuple[RunSpec, ...]:
         """The runs to create now."""
-        return tuple(decision.spec for decision in self.decisions if decision.spec is not None)
+        found = (decision.spec for each in self.decided.values() for decision in each)
+        return tuple(spec for spec in found if spec is not None)

@@ -43,6 +43,8 @@ class Phase(enum.StrEnum):
     WAITING = "Waiting"
     PENDING = "Pending"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python
+
 
 #: In the order in which a reader wants to see them: what needs somebody comes first.
 URGENCY = (
@@ -69,6 +71,8 @@ class TaskPhase(enum.StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     NEEDLESS = "Needless"
+
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

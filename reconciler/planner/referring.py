@@ -44,6 +44,15 @@ class Referring:
             return self._pinned(target, key)
         return self._current(target)
 
+    def depends(
+        self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
+    ) -> object:
+        """A value that differs where what :meth:`upstream` says may."""
+        if isinstance(target, ForeignRef) or reference.key is not None:
+            return self.upstream(ref, target, reference)
+        item = self.found.get(target)
+        return item if item is not None else target in self.objects
+
     # -- this cluster ----------------------------------------------------------------------
 
     def _current(self, target: ObjectRef) -> Upstream | str:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.manifests.collect import references
 from reconciler.planner.actions import NEEDLESS, Action, actions_of
 from reconciler.planner.explain import Effect, Why, explain
 from reconciler.planner.plan import ActionKind, Hold, Plan
@@ -195,5 +194,5 @@ def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
 def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:
     item = plan.situation.desired.get(ref)
     if item is not None:
-        found = (up for up, _, _ in references(item.manifest))
+        found = (up for up, _, _ in item.manifest.references)
         yield from dict.fromkeys(up for up in found if isinstance(up, ObjectRef))

@@ -24,9 +24,23 @@ class Sourcing:
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
     records: Mapping[ObjectRef, Record]
 
+    def depends(self, manifest: Manifest) -> object:
+        """A value that differs where what :meth:`of` says of the same manifest may."""
+        if manifest.git is None:
+            return None
+        request = self.requests.get(manifest.ref)
+        if not isinstance(request, GitSource):
+            return request
+        record = self.records.get(manifest.ref)
+        pinned = record.source if record is not None else None
+        now = self.sources.get(request)
+        if isinstance(now, ResolvedSource) and pinned is not None and pinned.tree == now.tree:
+            return request, now.tree, pinned  # in whichever commit that is
+        return request, now, pinned
+
     def of(self, manifest: Manifest) -> Source | str | None:
         """Where an object's Git source stands, or why that is not known; None without one."""
-        git = manifest.document.spec.source.git
+        git = manifest.git
         if git is None:
             return None
         request = self.requests.get(manifest.ref)

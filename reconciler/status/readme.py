@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Mapping
 
 from reconciler.planner.names import status_path
 from reconciler.planner.record import URGENCY, Phase, Record
@@ -17,13 +17,15 @@ _SHOWN_REASON = 120
 
 def readme(sync: Sync, records: Iterable[Record]) -> bytes:
     """Counts by phase, errors, and a table of objects."""
-    ordered = sorted(records, key=lambda r: (URGENCY.index(r.phase), r.ref))
-    counts = Counter(record.phase for record in ordered)
-    told = ", ".join(f"{counts[phase]} {phase}" for phase in URGENCY if counts[phase])
+    by_phase: dict[Phase, list[Record]] = {phase: [] for phase in URGENCY}
+    for record in records:
+        by_phase[record.phase].append(record)
+    count = sum(map(len, by_phase.values()))
+    told = ", ".join(f"{len(found)} {phase}" for phase, found in by_phase.items() if found)
     lines = [
         f"# Status of cluster {_escape(sync.cluster)}",
         "",
-        f"{len(ordered)} objects: {told}." if ordered else "No objects.",
+        f"{count} objects: {told}." if count else "No objects.",
         "",
         f"Manifests: `{sync.path or '/'}` at commit `{sync.head[:12]}`.",
         "Written by the reconciler; do not edit.",
@@ -33,12 +35,20 @@ def readme(sync: Sync, records: Iterable[Record]) -> bytes:
         lines += ["## Errors", ""]
         lines += [f"- {_escape(str(problem))}" for problem in sync.errors[:LISTED]]
         lines += [""]
-    if ordered:
+    if count:
         lines += ["## Objects", "", "| object | phase | metrics | reason |", "|---|---|---|---|"]
-        lines += [_row(record) for record in ordered[:LISTED]]
-        if len(ordered) > LISTED:
-            lines += ["", f"and {len(ordered) - LISTED} more."]
+        lines += [_row(record) for record in _first(by_phase, LISTED)]
+        if count > LISTED:
+            lines += ["", f"and {count - LISTED} more."]
     return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _first(by_phase: Mapping[Phase, list[Record]], most: int) -> list[Record]:
+    """The most urgent ones, each phase in the order of its objects."""
+    found: list[Record] = []
+    for records in by_phase.values():
+        found += heapq.nsmallest(most - len(found), records, key=lambda record: record.ref)
+    return found
 
 
 def _row(record: Record) -> str:

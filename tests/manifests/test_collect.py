@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.manifests.collect import collect, references
+from reconciler.manifests.collect import Collection, amend, collect
+from reconciler.manifests.read import read_file
 from reconciler.types import Kind, Location, ObjectRef
 from tests.manifests.reading import dataset, model, only, read, together, yaml
 
@@ -102,7 +103,7 @@ def test_a_reference_means_its_own_namespace_unless_it_says_another() -> None:
     base, own, other = model("base"), derived("a", "base"), derived("b", "base", namespace="x")
     base["metadata"]["namespace"] = own["metadata"]["namespace"] = "x"
     assert together(a=yaml(base, own, other)).problems == ()
-    assert [r for r, _, _ in references(only(yaml(own)))] == [ref("base", namespace="x")]
+    assert [r for r, _, _ in only(yaml(own)).references] == [ref("base", namespace="x")]
 
 
 def test_a_reference_to_an_invalid_object_is_not_dangling() -> None:
@@ -186,3 +187,43 @@ def test_chains_and_circles_may_be_long() -> None:
     assert len(closed.problems) == length + 1
     assert all(len(p.message) < 300 for p in closed.problems)
     assert closed.problems[0].message.endswith("(1489 more) → m0")
+
+
+def amended(before: dict[str, str], after: dict[str, str]) -> Collection | None:
+    """The collection of files, once some of them say something else."""
+    old = {path: read_file(path, text.encode()) for path, text in before.items()}
+    new = {path: read_file(path, text.encode()) for path, text in after.items()}
+    return amend(collect(old.values()), [old[path] for path in new], list(new.values()))
+
+
+A, B = "kind: Model\nmetadata: {name: a}\n", "kind: Model\nmetadata: {name: b}\n"
+IMAGE = "spec: {source: {image: {ref: 'r@sha256:%s'}}, load: {params: {n: %d}}}\n"
+ONE, TWO = IMAGE % ("0" * 64, 1), IMAGE % ("0" * 64, 2)
+ON_A = "spec: {source: {model: {name: a}}, training: {params: {n: %d}}}\n"
+
+
+def test_files_whose_objects_and_references_stay_are_put_in_place() -> None:
+    before = {"a.yaml": A + ONE, "b.yaml": B + ON_A % 1, "c.yaml": "kind: Other\napiVersion: v1\n"}
+    after = {"a.yaml": A + TWO, "b.yaml": B + ON_A % 2, "c.yaml": "# nothing\n"}
+    found = amended(before, after)
+    again = collect([read_file(path, text.encode()) for path, text in after.items()])
+    assert found == again
+    assert list(found.objects) == list(again.objects)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"b.yaml": B + ONE},  # it refers to nothing any more
+        {"b.yaml": B + ON_A.replace("name: a", "name: c") % 1},  # or to something else
+        {"a.yaml": A.replace("name: a", "name: c") + ONE},  # it is another object
+        {"a.yaml": "# nothing\n"},
+        {"a.yaml": A + ONE.replace("params", "parms")},
+    ],
+)
+def test_all_files_are_looked_at_where_more_has_changed(after: dict[str, str]) -> None:
+    assert amended({"a.yaml": A + ONE, "b.yaml": B + ON_A % 1}, after) is None
+
+
+def test_all_files_are_looked_at_where_something_was_wrong() -> None:
+    assert amended({"a.yaml": A, "b.yaml": B + ONE}, {"b.yaml": B + TWO}) is None

@@ -38,9 +38,12 @@ def many(count: int) -> tuple[Plan, dict[ObjectRef, Record]]:
         f"{now.name}-{number}": replace(now, name=f"{now.name}-{number}", object=ref)
         for number, ref in enumerate(refs)
     }
-    decisions = tuple(replace(d, ref=ref) for ref in refs for d in plan.decisions)
-    situation = replace(plan.situation, runs=runs, records=records)
-    return replace(plan, situation=situation, decisions=decisions), records
+    (item,) = plan.situation.desired.values()
+    shown = list(plan.decisions)
+    decided = {ref: tuple(replace(d, ref=ref) for d in shown) for ref in refs}
+    desired = dict.fromkeys(refs, item)
+    situation = replace(plan.situation, runs=runs, records=records, desired=desired)
+    return replace(plan, situation=situation, decided=decided), records
 
 
 def _done(world: World, run: str) -> None:

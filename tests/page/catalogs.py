@@ -38,4 +38,6 @@ def fleet(size: int) -> Catalog:
     del desired[model]
     plan = known.plan
     situation = replace(plan.situation, desired=desired, records=records)
-    return Catalog(replace(plan, situation=situation), records, ())
+    shown = list(plan.decisions)
+    decided = {ref: tuple(d for d in shown if d.ref == ref) for ref in desired}
+    return Catalog(replace(plan, situation=situation, decided=decided), records, ())

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.manifests.collect import collect
-from reconciler.manifests.read import read_file
+from reconciler.manifests.read import FileContent, read_file
 from reconciler.planner.decide import decide
-from reconciler.planner.desire import desire
+from reconciler.planner.desire import Memo, desire
 from reconciler.planner.desired import Desired
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome
 from reconciler.planner.peers import PeerObject, Unavailable
-from reconciler.planner.plan import ActionKind, Plan, Settings, Situation
+from reconciler.planner.plan import ActionKind, Plan, Settings, Settled, Situation
 from reconciler.planner.record import Phase, Record
+from reconciler.planner.settled import settle
 from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
 from reconciler.types import (
     Commit,
@@ -68,6 +69,10 @@ class World:
     ahead: bool = False
     now: datetime = START
     head: Commit = HEAD
+    parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
+    memo: Memo = field(default_factory=dict)
+    settled: dict[ObjectRef, Settled] = field(default_factory=dict)
+    remembering: Ledger | None = None
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
         """A source's tree is named by a test; by default it is made of its place."""
@@ -78,8 +83,16 @@ class World:
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         return ResolvedSource(Commit(digest), TreeId(digest))
 
-    def desired(self) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
-        contents = [read_file(path, text.encode()) for path, text in self.files.items()]
+    def read(self, path: str, text: str) -> FileContent:
+        """A file is parsed once, as by a daemon."""
+        if (path, text) not in self.parsed:
+            self.parsed[path, text] = read_file(path, text.encode())
+        return self.parsed[path, text]
+
+    def desired(
+        self, memo: Memo | None = None
+    ) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
+        contents = [self.read(path, text) for path, text in self.files.items()]
         found = collect(contents, clusters=self.settings.peers)
         requests = {}
         for ref, manifest in found.objects.items():
@@ -98,6 +111,7 @@ class World:
             allowed=self.settings.peers,
             peers=self.peers,
             ahead=self.ahead,
+            memo=memo,
         )
         invalid: dict[ObjectRef, str] = {}
         for problem in found.problems:
@@ -109,28 +123,39 @@ class World:
     def plan(self) -> Plan:
         for run in self.runs.values():
             self.ledger.learn_run(run)
-        desired, invalid, documents, unreadable = self.desired()
-        return decide(
-            Situation(
-                settings=self.settings,
-                head=self.head,
-                desired=desired,
-                invalid=invalid,
-                documents=documents,
-                unreadable=unreadable,
-                records=self.records,
-                ledger=self.ledger,
-                runs=self.runs,
-                capacity=self.capacity,
-                released=self.released,
-                now=self.now,
-                recorded=frozenset(self.runs),
-            )
+        if self.remembering is not self.ledger:  # it is another daemon
+            self.memo, self.settled, self.remembering = {}, {}, self.ledger
+        plan = decide(self.situation(self.memo, self.settled))
+        anew = decide(self.situation(None, {}))
+        for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
+            assert getattr(plan, told) == getattr(anew, told), "what is remembered changes a plan"
+        assert list(plan.decisions) == list(anew.decisions), "what is remembered changes a plan"
+        assert plan.creates() == anew.creates()
+        return plan
+
+    def situation(self, memo: Memo | None, settled: Mapping[ObjectRef, Settled]) -> Situation:
+        desired, invalid, documents, unreadable = self.desired(memo)
+        return Situation(
+            settings=self.settings,
+            head=self.head,
+            desired=desired,
+            invalid=invalid,
+            documents=documents,
+            unreadable=unreadable,
+            records=self.records,
+            ledger=self.ledger,
+            runs=self.runs,
+            capacity=self.capacity,
+            released=self.released,
+            now=self.now,
+            recorded=frozenset(self.runs),
+            settled=settled,
         )
 
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
+        anew = decide(self.situation(None, {}))
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
@@ -140,7 +165,17 @@ class World:
             self.created.append(spec)
             self.specs[spec.name] = spec
             self.runs[spec.name] = replace(spec.pending(), created=self.now)
-        self.records |= outcome(plan, changed={}, places={})
+        different = {
+            ref: record
+            for ref, record in outcome(plan, changed={}, places={}).items()
+            if record != self.records.get(ref)
+        }
+        found = {**self.records, **different}
+        assert {**self.records, **outcome(anew, changed={}, places={})} == found, (
+            "what is remembered changes a record"
+        )
+        self.records |= different
+        settle(self.settled, plan, records=self.records, changed=different)
         for ref in plan.removed:
             self.records.pop(ref, None)
         return plan

@@ -1,0 +1,64 @@
+"""What is done is not looked at again, until something of it differs.
+
+That plans and records are the same whether or not anything is remembered is asserted by the world
+of every test here (`World.plan`, `World.sync`); these tests say what is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.planner.plan import ActionKind
+from reconciler.types import TaskKind
+from tests.planner.world import World, finetune, model, scratch
+
+
+@pytest.fixture
+def world() -> World:
+    found = World({f"{name}.yaml": scratch(name) for name in "ab"})
+    found.files["c.yaml"] = finetune("c", "a")
+    found.settle()
+    found.sync()  # nothing has changed, which is when an object is known to be done
+    return found
+
+
+def test_of_many_objects_those_are_looked_at_that_have_changed(world: World) -> None:
+    assert world.plan().decided == {}
+    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    assert world.plan().decided.keys() == {model("b")}
+
+
+def test_what_is_downstream_of_a_change_is_looked_at_too(world: World) -> None:
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 4")
+    assert world.plan().decided.keys() == {model("a"), model("c")}
+
+
+def test_a_source_that_moves_is_a_change(world: World) -> None:
+    world.trees[".//src/b"] = "another tree"
+    assert world.plan().decided.keys() == {model("b")}
+
+
+def test_another_record_is_a_change(world: World) -> None:
+    world.records[model("b")] = replace(world.records[model("b")], reason="as somebody wrote it")
+    assert world.plan().decided.keys() == {model("b")}
+
+
+def test_a_superseded_run_that_will_not_end_is_ended_again_and_again(world: World) -> None:
+    good = world.files["b.yaml"]
+    world.files["b.yaml"] = good.replace("epochs: 3", "epochs: 4")
+    world.sync()
+    stubborn = world.runs[world.run_of("b", TaskKind.TRAIN)]
+    world.files["b.yaml"] = good
+    for _ in range(4):
+        (ending,) = world.sync().endings
+        assert (ending.run.name, ending.action) == (stubborn.name, ActionKind.CANCEL)
+        world.runs[stubborn.name] = stubborn
+
+
+def test_a_result_that_is_lost_with_the_daemon_is_looked_for_by_the_next(world: World) -> None:
+    world.ledger = type(world.ledger)()
+    for record in world.records.values():
+        world.ledger.learn_record(record)
+    assert world.plan().decided.keys() == world.records.keys()
