@@ -66,7 +66,7 @@ def _measure(folder: Path, cluster: Cluster, count: int) -> Cost:
     site.configure(
         repository={"url": str(repository), "interval": "1h"},
         buckets={"default": {"url": BUCKET}},
-        kubernetes={"instance": "default", "lease": "60s", "gpus": {"nvidia-l4": {}}},
+        kubernetes={"instance": f"of-{count}", "lease": "60s", "gpus": {"nvidia-l4": {}}},
         registry={"url": "registry"},
     )
     daemon = site.daemon()
