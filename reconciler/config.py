@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,7 +22,13 @@ from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, 
 from reconciler.manifests.yaml import read_documents, validate
 from reconciler.planner.peers import NODE_BOUND, Peer
 from reconciler.planner.plan import Settings
-from reconciler.planner.record import Phase
+from reconciler.reports_config import (
+    FilePath,
+    ForgeSite,
+    NotificationsSection,
+    ReviewSection,
+    forge_site,
+)
 from reconciler.types import JSON, Kind, Location, Problem
 
 ENVIRONMENT_PREFIX = "RECONCILER_"
@@ -40,7 +46,6 @@ class ConfigError(UsageFault):
 
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
-FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 ImageGlob = Annotated[str, Field(pattern=r"^[^\s/:@]+(:[0-9*]+)?(/[^\s@]*)?$", max_length=512)]
 BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
 
@@ -180,35 +185,6 @@ class ServerSection(Section):
     )
 
 
-class NotificationsSection(Section):
-    """A webhook that is told when an object's recorded phase changes to one of ``phases``.
-
-    ``urlFile`` holds its URL, which may be a secret itself, and ``secretFile`` what deliveries are
-    signed with; both are read at each one. At most one delivery an ``interval``. ``template`` makes
-    its body, a Jinja2 template of JSON.
-    """
-
-    url_file: FilePath
-    secret_file: FilePath | None = None
-    phases: list[Annotated[Phase, Field(strict=False)]] = Field(
-        default_factory=lambda: [Phase.INVALID, Phase.FAILED, Phase.HELD, Phase.READY]
-    )
-    interval: Seconds = 10.0
-    template: Annotated[str, Field(max_length=65536)] | None = None
-
-    @field_validator("template")
-    @classmethod
-    def _makes_json(cls, template: str | None) -> str | None:
-        if template is not None:
-            from reconciler.notify.body import Body, TemplateFault  # noqa: PLC0415 -- takes a while
-
-            try:
-                Body(template)
-            except TemplateFault as error:
-                raise ValueError(str(error)) from error
-        return template
-
-
 class LogSection(Section):
     """auto: for people on a terminal, JSON otherwise."""
 
@@ -240,6 +216,7 @@ class Config(Section):
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
     notifications: NotificationsSection | None = None
+    review: ReviewSection | None = None
     log: LogSection = Field(default_factory=LogSection)
 
     @model_validator(mode="after")
@@ -255,6 +232,12 @@ class Config(Section):
             ]
             if missing:
                 raise ValueError(f"engine: kubernetes needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _forge_is_known(self) -> Config:
+        if self.review is not None:
+            forge_site(self.review, self.repository.url)
         return self
 
     @model_validator(mode="after")
@@ -314,6 +297,12 @@ class Setup:
         """The status branch of each other cluster, by its name."""
         clusters = self.config.clusters
         return {name: c.branch.replace("{cluster}", name) for name, c in clusters.items()}
+
+    @property
+    def forge(self) -> ForgeSite | None:
+        """Where pull requests are told of, if they are."""
+        review = self.config.review
+        return forge_site(review, self.config.repository.url) if review is not None else None
 
     @property
     def buckets(self) -> dict[Kind, str]:

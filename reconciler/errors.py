@@ -14,6 +14,7 @@ class Trouble(enum.StrEnum):
     TIMEOUT = "timeout"
     MISSING = "missing"
     CONFLICT = "conflict"
+    LIMITED = "limited"  # too many calls; it says until when
     REJECTED = "rejected"  # it can never be accepted as it is
     DAMAGED = "damaged"
     OTHER = "other"

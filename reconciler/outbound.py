@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from reconciler import __version__
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Trouble
 
 #: Seconds for a whole call, with its answer.
 TIMEOUT = 30.0
@@ -27,6 +27,10 @@ LARGEST_ANSWER = 8 << 20
 
 class CallError(ReconcilerError):
     """There was no answer, or one that is too large to be read."""
+
+    def __init__(self, message: str, trouble: Trouble) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +84,29 @@ class Client:
                 async for part in response.content.iter_chunked(64 << 10):
                     data += part
                     if len(data) > LARGEST_ANSWER:
-                        raise CallError(f"{host} answered with more than {LARGEST_ANSWER:,} bytes")
+                        raise CallError(
+                            f"{host} answered with more than {LARGEST_ANSWER:,} bytes",
+                            Trouble.REJECTED,
+                        )
                 told = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, told, bytes(data))
         except TimeoutError:
-            raise CallError(f"{host} did not answer within {timeout:g} s") from None
+            late = f"{host} did not answer within {timeout:g} s"
+            raise CallError(late, Trouble.TIMEOUT) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Some of these quote the URL, which may be a secret.
-            raise CallError(f"{host or 'the host'} cannot be asked: {_told(error)}") from None
+            why, trouble = _told(error)
+            raise CallError(f"{host or 'the host'} cannot be asked: {why}", trouble) from None
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception) -> tuple[str, Trouble]:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not trusted; see tls.caFile"
+        return "its certificate is not trusted; see tls.caFile", Trouble.UNTRUSTED
     if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error.strerror or "no connection")
+        return str(error.os_error.strerror or "no connection"), Trouble.UNREACHABLE
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
+        return error.strerror, Trouble.UNREACHABLE
+    return type(error).__name__, Trouble.UNREACHABLE
 
 
 def _proxy(url: str, host: str) -> str | None:
@@ -118,7 +127,8 @@ async def client(ca_file: Path | None = None) -> AsyncIterator[Client]:
         if ca_file is not None:
             trusted.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise CallError(f"{ca_file} holds no certificates: {error}") from error
+        told = f"{ca_file} holds no certificates: {error}"
+        raise CallError(told, Trouble.UNTRUSTED) from error
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trusted, limit=8),
         cookie_jar=aiohttp.DummyCookieJar(),

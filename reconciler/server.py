@@ -36,7 +36,8 @@ class ListenError(ReconcilerError):
 class Served:
     """What is served, and what is done about it.
 
-    ``pushed`` is called for each push to one of ``branches`` that a webhook tells of.
+    ``pushed`` is called for each push to one of ``branches`` that a webhook tells of, and with
+    ``reviews`` for what it tells of pull requests.
     ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
     Without a ``page`` there is none.
     """
@@ -45,12 +46,13 @@ class Served:
     ready: Callable[[], bool]
     pushed: Callable[[], None]
     branches: tuple[str, ...]
+    reviews: bool = False
     secret_file: Path | None = None
     page: Site | None = None
     deliveries: Deliveries = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "deliveries", Deliveries(self.branches))
+        object.__setattr__(self, "deliveries", Deliveries(self.branches, self.reviews))
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """For Prometheus."""

@@ -34,16 +34,22 @@ class Verdict(enum.StrEnum):
 
 @dataclass(slots=True)
 class Deliveries:
-    """Judges deliveries, and remembers those it has accepted."""
+    """Judges deliveries, and remembers those it has accepted.
+
+    ``reviews``: those that tell of a pull request are wanted too.
+    """
 
     branches: tuple[str, ...]
+    reviews: bool = False
     _seen: dict[str, None] = field(default_factory=dict)
 
     def judge(self, headers: Mapping[str, str], body: bytes, secret: bytes) -> Verdict:
         """What to make of one delivery. ``headers`` are by lower-case name."""
         if not secret or not _signed(headers, body, secret):
             return Verdict.REFUSED
-        if not _is_push(headers) or not self._is_ours(body):
+        event = _event(headers)
+        wanted = event in _PUSHES or (self.reviews and event in _REVIEWS)
+        if not wanted or not self._is_ours(body):
             return Verdict.IGNORED
         name = _delivery(headers)
         if name is not None:
@@ -76,14 +82,18 @@ def _signed(headers: Mapping[str, str], body: bytes, secret: bytes) -> bool:
     return hmac.compare_digest(told.encode(), expected.encode())
 
 
-def _is_push(headers: Mapping[str, str]) -> bool:
-    event = (
+_PUSHES = frozenset({"push", "Push Hook", "System Hook"})
+#: Of these Gitea has one for a new head, which GitHub tells of by the other.
+_REVIEWS = frozenset({"pull_request", "pull_request_sync"})
+
+
+def _event(headers: Mapping[str, str]) -> str:
+    return (
         headers.get("x-github-event")
         or headers.get("x-gitea-event")
         or headers.get("x-gitlab-event")
         or "push"
     )
-    return event in ("push", "Push Hook", "System Hook")
 
 
 def _delivery(headers: Mapping[str, str]) -> str | None:

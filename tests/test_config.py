@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.config import ConfigError, Setup, config_schema, load_setup
+from reconciler.reports_config import ForgeSite
 from reconciler.types import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +44,46 @@ def test_only_the_repository_is_required(tmp_path: Path) -> None:
 )
 def test_a_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
     assert load(tmp_path, json.dumps({"repository": {"url": url}})).repository_url == url
+
+
+@pytest.mark.parametrize(
+    ("forge", "url", "api", "name"),
+    [
+        ("github", "https://github.com/team/models.git", "https://api.github.com", "team/models"),
+        ("github", "git@github.com:team/models", "https://api.github.com", "team/models"),
+        ("github", "https://git.corp:8443/a/b", "https://git.corp:8443/api/v3", "a/b"),
+        ("gitea", "ssh://git@git.corp:2222/a/b.git", "https://git.corp/api/v1", "a/b"),
+        ("forgejo", "https://git.corp/a/b/", "https://git.corp/api/v1", "a/b"),
+    ],
+)
+def test_where_a_forge_is_follows_from_the_repository(
+    tmp_path: Path, forge: str, url: str, api: str, name: str
+) -> None:
+    review = {"forge": forge, "tokenFile": "token"}
+    setup = load(tmp_path, json.dumps({"repository": {"url": url}, "review": review}))
+    assert setup.forge == ForgeSite(api, name)
+
+
+def test_a_forge_that_is_nowhere_or_hears_the_token_in_the_clear_is_an_error(
+    tmp_path: Path,
+) -> None:
+    for url in ("./models.git", "https://git.corp/deep/er/name"):
+        config = {"repository": {"url": url}, "review": {"forge": "gitea", "tokenFile": "t"}}
+        assert "review needs api and repository" in wrong(tmp_path, json.dumps(config))
+    for api, right in (("http://git.corp/api/v1", False), ("http://127.0.0.1:3000/api/v1", True)):
+        review = {"forge": "gitea", "tokenFile": "t", "api": api}
+        text = json.dumps({"repository": {"url": "https://git.corp/a/b"}, "review": review})
+        assert right or "is plain HTTP" in wrong(tmp_path, text)
+        if right:
+            load(tmp_path, text)
+
+
+def test_a_template_that_makes_no_json_is_an_error_with_its_place(tmp_path: Path) -> None:
+    text = "repository: {url: .}\nnotifications:\n  urlFile: u\n  template: '{{ cluster }}'\n"
+    told = wrong(tmp_path, text)
+    assert "reconciler.yaml:4:" in told
+    assert "notifications.template" in told
+    assert "makes no JSON" in told
 
 
 def test_a_file_that_is_not_there_needs_a_repository_from_the_environment(tmp_path: Path) -> None:

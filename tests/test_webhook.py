@@ -64,6 +64,13 @@ def test_no_signature_or_no_secret_is_refused() -> None:
     assert Deliveries(("main",)).judge(empty, PUSH, b"") is Verdict.REFUSED
 
 
+def test_a_pull_request_is_told_of_where_it_is_wanted() -> None:
+    body = b'{"action": "synchronize", "number": 7}'
+    headers = github(body, event="pull_request")
+    assert Deliveries(("main",)).judge(headers, body, SECRET) is Verdict.IGNORED
+    assert Deliveries(("main",), reviews=True).judge(headers, body, SECRET) is Verdict.ACCEPTED
+
+
 def test_the_same_delivery_again_is_a_duplicate() -> None:
     deliveries = Deliveries(("main",))
     assert deliveries.judge(github(), PUSH, SECRET) is Verdict.ACCEPTED

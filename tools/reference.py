@@ -14,6 +14,7 @@ from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.record import Phase, TaskPhase
+from reconciler.review.verdict import Judgement
 from reconciler.run import RunPhase
 from reconciler.types import Kind, TaskKind
 from reconciler.webhook import Verdict
@@ -130,6 +131,7 @@ def _label_values() -> dict[str, list[str]]:
         "`result` of runs": [*RESULTS],
         "`result` of webhooks": [*Verdict],
         "`result` of notifications": [*DELIVERIES],
+        "`result` of reviews": [*Judgement],
         "`by`": [*RETRIERS],
         "`where`": [*PLACES],
         "`class`": [*Trouble],

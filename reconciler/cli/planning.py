@@ -12,6 +12,7 @@ from reconciler.daemon.peers import PeerReader, foreign_references
 from reconciler.daemon.planning import (
     Requests,
     Resolutions,
+    as_recorded,
     effective,
     make_plan,
     own_sources,
@@ -23,7 +24,7 @@ from reconciler.git.repository import LocalRepository
 from reconciler.planner.desire import Memo
 from reconciler.planner.plan import Plan, Settings
 from reconciler.run import Capacity
-from reconciler.types import GitSource, Kind, ResolvedSource
+from reconciler.types import GitSource, Kind
 
 #: Without a configuration nobody knows where artifacts go; no plan depends on it.
 _NOWHERE = dict.fromkeys(Kind, "file:///")
@@ -103,11 +104,4 @@ class Planning:
         remote = {r for r in requests.values() if isinstance(r, GitSource) and r.url}
         if remote and self._setup is not None:
             found |= source_reader(self._setup).resolve(remote)
-        for ref, request in requests.items():
-            record = self.state.records.get(ref)
-            if not isinstance(request, GitSource) or record is None or record.source is None:
-                continue
-            now = found.get(request)
-            if not isinstance(now, ResolvedSource) and record.source.url == request.url:
-                found[request] = ResolvedSource(record.source.commit, record.source.tree)
-        return found
+        return as_recorded(found, requests, self.state.records)

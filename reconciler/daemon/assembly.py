@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.daemon import Daemon, Observer
 from reconciler.daemon.ending import carry_out
+from reconciler.daemon.following import Follower, following
 from reconciler.daemon.notifying import Notifier, notifying
 from reconciler.daemon.remotes import credential_table, source_reader, status_branch
 from reconciler.daemon.reporter import Reporter
@@ -25,9 +27,11 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.page.board import Board
+from reconciler.planner.plan import Plan
+from reconciler.planner.record import Record
 from reconciler.run import Engine
 from reconciler.server import Served, serve
-from reconciler.types import BuildContext
+from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +45,21 @@ class Running:
 
     def __init__(self) -> None:
         self.daemon: Daemon | None = None
+        self.follower: Follower | None = None
+        self._head: Commit | None = None
 
     def look(self) -> None:
         """The remote may have changed; a replica that does not lead looks when it does."""
         if self.daemon is not None:
             self.daemon.wake.look()
+        if self.follower is not None:
+            self.follower.look()
+
+    def synced(self, head: Commit) -> None:
+        """There is a plan of this head, and pull requests are for it from now on."""
+        if self.follower is not None and head != self._head:
+            self._head = head
+            self.follower.look()
 
     def ready(self) -> bool:
         """Whether all is as it should be: synced once, or standing by."""
@@ -63,19 +77,23 @@ async def run_daemon(
     metrics = Metrics(objects=setup.config.server.metrics_objects)
     running, board = Running(), Board()
 
+    def tell(plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]) -> None:
+        (observe or board.tell)(plan, records, problems)
+        running.synced(plan.situation.head)
+
     async def work(authority: Authority, end: asyncio.Event) -> bool:
         async with notifying(setup, metrics) as notifier:
             running.daemon = await assemble(
                 setup,
                 authority,
                 metrics=metrics,
-                observe=observe or board.tell,
+                observe=tell,
                 notifier=notifier,
                 once=once,
             )
             metrics.leader.set(1)
             try:
-                return await _work(setup, running.daemon, once=once, end=end)
+                return await _work(setup, running, authority, metrics, once=once, end=end)
             finally:
                 metrics.leader.set(0)
                 metrics.clear()
@@ -89,6 +107,7 @@ async def run_daemon(
         ready=running.ready,
         pushed=running.look,
         branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
+        reviews=setup.config.review is not None,
         secret_file=setup.path(secret) if secret is not None else None,
         page=status_page(setup, board, lambda: running.daemon),
     )
@@ -103,14 +122,29 @@ async def run_daemon(
             await work(Authority(), stop)
 
 
-async def _work(setup: Setup, daemon: Daemon, *, once: bool, end: asyncio.Event) -> bool:
+async def _work(
+    setup: Setup,
+    running: Running,
+    authority: Authority,
+    metrics: Metrics,
+    *,
+    once: bool,
+    end: asyncio.Event,
+) -> bool:
     """Run one daemon until ``end`` is set; says whether it came to its own end."""
+    daemon = running.daemon
+    assert daemon is not None
     async with AsyncExitStack() as stack:
         if not once:
             await stack.enter_async_context(watching(setup.repository_url, daemon.wake))
+            follower = following(
+                setup, authority, daemon.knowledge, metrics=metrics, troubles=daemon.troubles
+            )
+            running.follower = await stack.enter_async_context(follower)
         try:
             done = await carry_out(daemon.run(once=once), until=end)
         finally:
+            running.follower = None
             end_running()  # a remote that does not answer would hold up the exit
     if not done:
         log.info("stopped; runs go on and are taken up by the next start")

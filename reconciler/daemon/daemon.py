@@ -29,11 +29,13 @@ from reconciler.daemon.planning import (
 )
 from reconciler.daemon.reading import Head, Reader
 from reconciler.daemon.reporter import Reporter
+from reconciler.daemon.reviewing import Knowledge
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
+from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome, wanted_results
 from reconciler.planner.plan import Plan, Settled
 from reconciler.planner.record import Record
@@ -159,6 +161,20 @@ class Daemon:
             await self._reporter.flush()
         except GitError as error:
             log.warning("the last status could not be pushed", error=str(error))
+
+    def knowledge(self) -> Knowledge | None:
+        """What is known now, for whoever plans something else; None before there is a head."""
+        head, reporter = self._head, self._reporter
+        if head is None:
+            return None
+        ledger = reporter.ledger
+        return Knowledge(
+            head=head.commit,
+            records=dict(reporter.records),
+            ledger=Ledger(dict(ledger.completed), dict(ledger.failures)),
+            runs=dict(self._engine.runs()),
+            capacity=self._engine.capacity,
+        )
 
     def _changed_by_engine(self) -> None:
         self.wake.replan()

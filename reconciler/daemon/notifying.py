@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from reconciler.config import NotificationsSection, Setup
+from reconciler.config import Setup
 from reconciler.errors import ReconcilerError
 from reconciler.metrics import Metrics
 from reconciler.notify.body import Body, TemplateFault
@@ -28,6 +28,7 @@ from reconciler.notify.events import news
 from reconciler.notify.signature import delivery_headers
 from reconciler.outbound import Answer, CallError, Client, client
 from reconciler.planner.record import Record
+from reconciler.reports_config import NotificationsSection
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)

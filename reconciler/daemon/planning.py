@@ -103,6 +103,21 @@ def own_sources(requests: Requests, repository: Repository, head: Head) -> Resol
     return found
 
 
+def as_recorded(
+    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, Record]
+) -> Resolutions:
+    """Where sources stand; as last recorded, where they cannot be read now."""
+    every = dict(found)
+    for ref, request in requests.items():
+        record = records.get(ref)
+        if not isinstance(request, GitSource) or record is None or record.source is None:
+            continue
+        now = every.get(request)
+        if not isinstance(now, ResolvedSource) and record.source.url == request.url:
+            every[request] = ResolvedSource(record.source.commit, record.source.tree)
+    return every
+
+
 def make_plan(
     *,
     head: Head,

@@ -47,13 +47,16 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
     )
 
 
-def source_reader(setup: Setup, *, patience: float | None = None) -> Sources:
+def source_reader(
+    setup: Setup, *, patience: float | None = None, folder: str = "sources"
+) -> Sources:
     """Looks sources up, and fetches what is built.
 
-    ``patience`` is for how many seconds a sync waits for them, None for as long as it takes.
+    ``patience`` is for how many seconds a sync waits for them, None for as long as it takes. Each
+    reader in a process has a folder of its own.
     """
     return Sources(
-        setup.root / "git" / "sources",
+        setup.root / "git" / folder,
         credentials=credential_table(setup),
         interval=setup.config.sources.interval,
         patience=patience,

@@ -91,12 +91,25 @@ def environment(
     return env | dict(more or {})
 
 
-def run_git(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Done:
-    """Run git to its end or its deadline, with all it started. Raises GitError and LateError."""
+def run_git(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    largest: int | None = None,
+) -> Done:
+    """Run git to its end or its deadline, with all it started. Raises GitError and LateError.
+
+    ``largest`` is how many bytes it may write into one file: a fetch of more than that fails.
+    """
+    command = ["git", *arguments]
+    if largest is not None:
+        # The shell's unit is 512 bytes.
+        command = ["sh", "-c", f'ulimit -f {-(-largest // 512)} && exec "$@"', "sh", *command]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(
-                ["git", *arguments],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -71,11 +71,18 @@ class Transport:
         return RemoteRefs(commits, head)
 
     def fetch(
-        self, path: Path, url: str, refspecs: Sequence[str], *, depth: int | None = None
+        self,
+        path: Path,
+        url: str,
+        refspecs: Sequence[str],
+        *,
+        depth: int | None = None,
+        largest: int | None = None,
     ) -> None:
         """Fetch into the bare repository at ``path`` what it has not got.
 
-        ``depth`` 0 makes good what an earlier fetch of some depth has left out.
+        ``depth`` 0 makes good what an earlier fetch of some depth has left out. ``largest`` is how
+        many bytes that may be.
 
         Raises GitError, and DamagedError where it is our repository that is at fault.
         """
@@ -90,6 +97,7 @@ class Transport:
             lambda at: [f"--git-dir={path}", "fetch", *options, "--", at, *refspecs],
             "read",
             timeout=self.timeout * FETCH_PATIENCE,
+            largest=largest,
         )
 
     def push(self, path: Path, url: str, commit: Commit, ref: str) -> None:
@@ -109,16 +117,17 @@ class Transport:
         *,
         timeout: float | None = None,
         rejected: Callable[[Done], str | None] = lambda _: None,
+        largest: int | None = None,
     ) -> Done:
         patience = timeout or self.timeout
         way = self._access(url)
-        done = self._run(way, command, patience)
+        done = self._run(way, command, patience, largest)
         if done.code != 0 and "returned error: 30" in done.err:
             moved = self._follow(url, way)
             if moved is not None:
                 self._moved[url] = moved
                 way = self._access(url)
-                done = self._run(way, command, patience)
+                done = self._run(way, command, patience, largest)
         if done.code == 0:
             return done
         why = rejected(done)
@@ -130,9 +139,15 @@ class Transport:
     def _access(self, url: str) -> Access:
         return access(self._moved.get(url, url), self.credentials, self.home, self.timeout)
 
-    def _run(self, way: Access, command: Callable[[str], list[str]], timeout: float) -> Done:
+    def _run(
+        self,
+        way: Access,
+        command: Callable[[str], list[str]],
+        timeout: float,
+        largest: int | None = None,
+    ) -> Done:
         try:
-            return run_git(command(way.url), env=way.env, timeout=timeout)
+            return run_git(command(way.url), env=way.env, timeout=timeout, largest=largest)
         except LateError as error:
             raise LateError(f"{redact(way.url)}: {error}") from error
 

@@ -19,6 +19,7 @@ from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner.plan import HoldKind, Plan
 from reconciler.planner.record import Phase, Record, TaskPhase
+from reconciler.review.verdict import Judgement
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind, UnresolvedSource
 from reconciler.webhook import Verdict
 
@@ -30,7 +31,7 @@ MOST_OBJECTS = 1000
 #: Of what the daemon does itself, in seconds.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 #: What a failed call was for.
-PLACES = ("fetch", "peers", "push", "engine")
+PLACES = ("fetch", "peers", "push", "engine", "forge")
 #: What comes of telling the webhook of notifications.
 DELIVERIES = ("sent", "failed")
 
@@ -87,6 +88,10 @@ class Metrics(Definitions):
         self.notifications = self.counter(
             "notifications_total", "Deliveries to the webhook of notifications.", "result"
         )
+        self.pull_requests = self.gauge("pull_requests", "Open pull requests that are followed.")
+        self.reviews = self.counter(
+            "reviews_total", "Plans of pull requests, by the commit status they gave.", "result"
+        )
         self.fetch_seconds = self._duration("fetch", "A fetch of the manifest repository.")
         self.plan_seconds = self._duration("plan", "Working out a plan.")
         self.apply_seconds = self._duration("apply", "Carrying a plan out.")
@@ -100,6 +105,8 @@ class Metrics(Definitions):
                 self.errors.labels(where, trouble.value)
         for result in DELIVERIES:
             self.notifications.labels(result)
+        for judgement in Judgement:
+            self.reviews.labels(judgement.value)
         for verdict in Verdict:
             self.webhooks.labels(verdict.value)
 
@@ -139,7 +146,8 @@ class Metrics(Definitions):
         for kind_of_hold in HoldKind:
             self.holds.labels(kind_of_hold.value).set(0)
         for gauge in (
-            self.held_objects, self.retries_due, self.problems, self.unreadable_sources
+            self.held_objects, self.retries_due, self.problems, self.unreadable_sources,
+            self.pull_requests,
         ):  # fmt: skip
             gauge.set(0)
 

@@ -1,0 +1,256 @@
+"""A pull request is told what it would do: a status on its head, and one comment, kept current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import Site, git, stop, until
+from tests.e2e.test_operation import get, ready, running
+from tests.forge.server import SOMEBODY, ForgeServer
+from tests.git.remotes import HttpRemote
+
+GOOD = 'echo good > "$MODEL_DIR/weights"\n'
+MARKER = "<!-- reconciler plan of cluster local -->"
+
+
+@pytest.fixture(params=["github", "gitea"])
+def forge(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
+    server = ForgeServer(gitea=request.param == "gitea")
+    yield server
+    server.close()
+    assert server.complaints == []
+
+
+@pytest.fixture
+def remote(site: Site) -> Iterator[HttpRemote]:
+    git(site.remote, "config", "http.receivepack", "true")
+    found = HttpRemote(site.root)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def team(site: Site, forge: ForgeServer, remote: HttpRemote) -> Site:
+    """A base and a Model off it on a forge, both made; pull requests are followed."""
+    configure(site, forge, remote)
+    site.script("src/base/train.sh", GOOD)
+    site.scratch("base", params={"epochs": 3})
+    site.finetune("left", "base", params={"epochs": 1})
+    site.push()
+    assert site.run_once().returncode == 0
+    return site
+
+
+def configure(site: Site, forge: ForgeServer, remote: HttpRemote, **more: Any) -> None:
+    (site.root / "token").write_text(f"{forge.token}\n")
+    review = {
+        "forge": "gitea" if forge.gitea else "github",
+        "api": forge.api,
+        "repository": "team/models",
+        "tokenFile": "token",
+        "interval": "0.2s",
+    }
+    site.configure(
+        server={"address": "127.0.0.1:0"},
+        repository={"url": remote.url("manifests.git"), "interval": "1s"},
+        sources={"allow": ["http://*"]},
+        review={**review, **more},
+    )
+
+
+def propose(site: Site, forge: ForgeServer, number: int, message: str = "Change") -> str:
+    """Push what was changed in the work tree as the head of a pull request, as a forge has it."""
+    git(site.work, "add", "--all")
+    git(site.work, "commit", "--quiet", "--allow-empty", "--message", message)
+    head = git(site.work, "rev-parse", "HEAD").strip()
+    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/head")
+    forge.open(number, head)
+    return head
+
+
+def test_a_head_gets_a_status_and_one_comment_that_is_edited(
+    team: Site, forge: ForgeServer
+) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("base.yaml", '"epochs": 3', '"epochs": 5')
+    first = propose(team, forge, 7)
+    with running(team) as url:
+        until(lambda: forge.bodies(7), what="the comment")
+        assert forge.status(first) == ("success", "2 trainings run again.")
+        (comment,) = forge.bodies(7)
+        assert comment.startswith(f"{MARKER}\n### Plan for cluster `local`\n")
+        assert "`training.params.epochs`: `3` → `5`" in comment
+        assert "default/left" in comment
+        assert f"head `{first[:12]}`" in comment
+
+        team.edit("base.yaml", '"epochs": 5', '"epochs": 6')
+        second = propose(team, forge, 7)
+        until(lambda: forge.comments[7][0]["edits"] == 1, what="the comment to be edited")
+        assert "`3` → `6`" in forge.bodies(7)[0]
+        assert len(forge.bodies(7)) == 1
+        assert forge.status(second) == ("success", "2 trainings run again.")
+
+        team.edit("left.yaml", "params:", "parms:")
+        broken = propose(team, forge, 7)
+        until(lambda: forge.comments[7][0]["edits"] == 2, what="the errors to be told")
+        state, told = forge.status(broken) or ("", "")
+        assert state == "failure"
+        assert told.startswith("left.yaml:6:5")
+        assert "`left.yaml:6:5`" in forge.bodies(7)[0]
+        until(lambda: planned(team) == 3, what="the plan to be counted")
+        metrics = get(f"{url}/metrics")
+    assert 'reconciler_reviews_total{result="success"} 2.0' in metrics
+    assert 'reconciler_reviews_total{result="failure"} 1.0' in metrics
+    assert "reconciler_pull_requests 1.0" in metrics
+    assert team.ran() == {"base": 1, "left": 1}, "nothing of a pull request is run"
+    assert forge.token not in team.log()
+
+
+def test_what_the_forge_has_is_not_sent_again(team: Site, forge: ForgeServer) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    head = propose(team, forge, 7)
+    for number in (1, 2):
+        daemon = team.start()
+        try:
+            until(lambda: planned(team) >= number, what="the plan")  # noqa: B023 -- called at once
+            looks = forge.said("pulls/list") + 3
+            until(lambda: forge.said("pulls/list") >= looks, what="some looks")  # noqa: B023
+        finally:
+            stop(daemon)
+    assert planned(team) == 2, "once by each daemon"
+    assert len(forge.statuses[head]) == 1
+    assert (len(forge.bodies(7)), forge.comments[7][0]["edits"]) == (1, 0)
+
+
+def planned(site: Site) -> int:
+    return site.log().count("pull request planned")
+
+
+def test_a_plan_is_of_what_a_merge_would_make_and_again_when_the_branch_moves(
+    team: Site, forge: ForgeServer
+) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    head = propose(team, forge, 7)
+    git(team.work, "checkout", "--quiet", "main")
+    team.finetune("right", "base")
+    tip = team.push("Another model")
+    with running(team):
+        until(lambda: f"Base `{tip[:12]}`" in "".join(forge.bodies(7)), what="the comment")
+        until(lambda: team.phases().get("right") == "Ready", what="the other model")
+        assert "right" not in forge.bodies(7)[0], "it is not this change that brings or removes it"
+        assert forge.status(head) == ("success", "1 training runs again.")
+        team.edit("left.yaml", '"epochs": 1', '"epochs": 4')
+        team.push("The same line")
+        until(lambda: (forge.status(head) or ("",))[0] == "failure", what="the conflict")
+        assert forge.status(head) == ("failure", "It conflicts with main in left.yaml")
+        assert "conflicts with `main` in `left.yaml`" in forge.bodies(7)[0]
+
+
+def test_others_requests_and_what_touches_no_manifest_are_left_alone(
+    team: Site, forge: ForgeServer
+) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "words")
+    team.write("NOTES.md", "words\n")
+    words = propose(team, forge, 8)
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    other = propose(team, forge, 9)
+    forge.open(9, other, base="release")
+    forge.pulls[10] = {"number": "ten", "head": None, "base": 3}
+    with running(team):
+        until(lambda: forge.status(words), what="the status")
+    assert forge.status(words) == ("success", "This change makes nothing run.")
+    assert forge.bodies(8) == []
+    assert other not in forge.statuses
+
+
+def test_a_closed_one_costs_nothing_and_somebody_elses_comment_is_not_ours(
+    team: Site, forge: ForgeServer
+) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    propose(team, forge, 6)
+    del forge.pulls[6]
+    propose(team, forge, 7)
+    forge.write(7, f"{MARKER}\n### Plan\n\nAll is well, merge it.", SOMEBODY)
+    with running(team):
+        until(lambda: len(forge.bodies(7)) == 2, what="our own comment")
+    assert forge.bodies(7)[0].endswith("merge it."), "theirs stays theirs"
+    assert not any("/6/" in call for call in forge.calls)
+    heads = git(team.root / "state/git/proposals.git", "for-each-ref", "--format=%(refname)")
+    assert "refs/proposals/pull/6/head" not in heads
+
+
+def test_what_people_write_calls_nobody(team: Site, forge: ForgeServer) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "nasty")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": "@team/all <img src=x> ![](http://e.vil/x)"')
+    propose(team, forge, 7)
+    with running(team):
+        until(lambda: forge.bodies(7), what="the comment")
+    (comment,) = forge.bodies(7)
+    assert "`@team/all <img src=x> ![](http://e.vil/x)`" in comment
+
+
+def test_a_source_that_no_merged_manifest_names_is_not_looked_up(
+    team: Site, forge: ForgeServer, remote: HttpRemote
+) -> None:
+    git(team.work, "checkout", "--quiet", "-b", "elsewhere")
+    url = remote.url("private.git")
+    team.write(
+        "new.yaml",
+        f"kind: Model\nmetadata: {{name: new}}\nspec: {{source: {{git: {{url: '{url}'}}}}, "
+        "load: {command: [load.sh]}}\n",
+    )
+    propose(team, forge, 7)
+    with running(team):
+        until(lambda: forge.bodies(7), what="the comment")
+    assert "is new, and is looked up once this is merged" in forge.bodies(7)[0]
+    assert not any("private.git" in path for path, _ in remote.requests)
+
+
+def test_a_forge_that_is_away_or_wants_a_pause_holds_up_nothing(
+    team: Site, forge: ForgeServer
+) -> None:
+    answers = iter([(500, {}), (403, {"Retry-After": "1"})])
+
+    def fault(operation: str) -> tuple[int, dict[str, str], bytes] | None:
+        if operation != "repos/create-commit-status":
+            return None
+        status, headers = next(answers, (0, {}))
+        return (status, headers, b'{"message": "@all later"}') if status else None
+
+    forge.fault = fault
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    head = propose(team, forge, 7)
+    git(team.work, "checkout", "--quiet", "main")
+    with running(team) as url:
+        until(lambda: forge.said("repos/create-commit-status") >= 1, what="the first try")
+        team.finetune("right", "base")
+        team.push("A push meanwhile")
+        until(lambda: team.phases().get("right") == "Ready", what="the push to be carried out")
+        until(lambda: forge.status(head), what="the status, in the end")
+        metrics = get(f"{url}/metrics")
+    assert 'reconciler_errors_total{class="unreachable",where="forge"} 1.0' in metrics
+    assert 'reconciler_errors_total{class="limited",where="forge"} 1.0' in metrics
+
+
+def test_a_token_that_is_refused_is_told_and_a_new_one_taken(
+    team: Site, forge: ForgeServer
+) -> None:
+    (team.root / "token").write_text("old\n")
+    git(team.work, "checkout", "--quiet", "-b", "longer")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    head = propose(team, forge, 7)
+    with running(team) as url:
+        until(lambda: ready(url), what="the first sync")
+        until(lambda: "Pull requests cannot be followed" in get(url), what="the page to say so")
+        (team.root / "token.new").write_text(forge.token)
+        (team.root / "token.new").replace(team.root / "token")
+        until(lambda: forge.status(head), what="the status")
+        until(lambda: "cannot be followed" not in get(url), what="the page to be quiet again")
+    assert "Bad credentials" in team.log()

@@ -1,0 +1,211 @@
+"""A small forge: what the description says of a few calls, kept in memory, and strict about it.
+
+Anything that is not described (a path, a parameter, a header, a body) is an answer of 400 and a
+complaint, which tests look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from jsonschema import Draft202012Validator
+
+from tests.forge.description import Operation, operations
+
+ME = {"id": 77, "login": "reconciler-bot", "type": "User"}
+SOMEBODY = {"id": 5, "login": "mallory", "type": "User"}
+
+#: (status, headers, body) instead of the real answer, or None.
+Fault = Callable[[str], tuple[int, dict[str, str], bytes] | None]
+
+
+@dataclass
+class ForgeServer:
+    """``pulls``, ``statuses`` and ``comments`` are its memory; ``calls`` what was asked of it."""
+
+    gitea: bool = False
+    token: str = "t0ken"
+    pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    statuses: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    fault: Fault = lambda _: None
+
+    def __post_init__(self) -> None:
+        self._described = operations(gitea=self.gitea)
+        self._prefix = "/api/v1" if self.gitea else ""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                status, headers, body = outer.answer(self, self.rfile.read(length))
+                outer.answers.append(status)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = handle_any  # noqa: N815 -- as they must be called
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}{self._prefix}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    # -- what tests do to it and see of it -----------------------------------------------------
+
+    def open(self, number: int, head: str, base: str = "main") -> None:
+        self.pulls[number] = {
+            "number": number,
+            "state": "open",
+            "head": {"ref": "change", "sha": head},
+            "base": {"ref": base, "sha": "0" * 40},
+            "title": "@everyone look",
+        }
+
+    def status(self, commit: str) -> tuple[str, str] | None:
+        given = self.statuses.get(commit)
+        return (given[-1]["state"], given[-1]["description"]) if given else None
+
+    def bodies(self, number: int) -> list[str]:
+        return [comment["body"] for comment in self.comments.get(number, [])]
+
+    def said(self, operation: str) -> int:
+        return sum(1 for call in self.calls if call.startswith(f"{operation} "))
+
+    # -- answering -----------------------------------------------------------------------------
+
+    def answer(
+        self, request: BaseHTTPRequestHandler, data: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        parts = urlsplit(request.path)
+        path = parts.path.removeprefix(self._prefix)
+        for operation in self._described:
+            found = operation.match(request.command, path)
+            if found is not None:
+                break
+        else:
+            return self._complain(f"{request.command} {request.path} is not described")
+        self.calls.append(f"{operation.name} {path}")
+        wrong = self._headers(request) or self._query(operation, parts.query)
+        if wrong:
+            return self._complain(wrong)
+        if request.headers.get("Authorization") != self._authorization():
+            return _json(401, {"message": "Bad credentials"})
+        fault = self.fault(operation.name)
+        if fault is not None:
+            return fault
+        body = None
+        if operation.body is not None:
+            body = json.loads(data)
+            errors = [e.message for e in Draft202012Validator(operation.body).iter_errors(body)]
+            if errors:
+                self.complaints.append(f"{operation.name}: {errors[0][:300]}")
+                return _json(422, {"message": "Validation Failed"})
+        elif data:
+            return self._complain(f"{operation.name} has a body")
+        status, value = self._do(operation.name, found, body)
+        tag = f'W/"{hashlib.sha256(json.dumps(value).encode()).hexdigest()}"'
+        if request.command == "GET" and request.headers.get("If-None-Match") == tag:
+            return 304, {"ETag": tag}, b""
+        answer = _json(status, value)
+        return answer[0], {**answer[1], "ETag": tag}, answer[2]
+
+    def _authorization(self) -> str:
+        return f"{'token' if self.gitea else 'Bearer'} {self.token}"
+
+    def _headers(self, request: BaseHTTPRequestHandler) -> str:
+        asked = {} if self.gitea else {"X-GitHub-Api-Version": "2022-11-28"}
+        asked["Accept"] = "application/json" if self.gitea else "application/vnd.github+json"
+        if request.command != "GET":
+            asked["Content-Type"] = "application/json"
+        for name, value in asked.items():
+            if request.headers.get(name) != value:
+                return f"{name} is {request.headers.get(name)!r}"
+        return "" if request.headers.get("User-Agent") else "GitHub refuses calls of no User-Agent"
+
+    def _query(self, operation: Operation, query: str) -> str:
+        import re
+
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if not re.fullmatch(operation.query.get(name, "(?!)"), value):
+                return f"{operation.name}: {name}={value} is not described"
+        return ""
+
+    def _complain(self, text: str) -> tuple[int, dict[str, str], bytes]:
+        self.complaints.append(text)
+        return _json(400, {"message": text})
+
+    def _do(self, name: str, found: dict[str, str], body: Any) -> tuple[int, Any]:
+        match name:
+            case "users/get-authenticated":
+                return 200, ME
+            case "pulls/list":
+                return 200, list(self.pulls.values())
+            case "repos/get-combined-status-for-ref":
+                newest = self.statuses.get(found["ref"], [])[-1:]
+                field = "status" if self.gitea else "state"
+                return 200, {
+                    "state": "pending",
+                    "statuses": [
+                        {
+                            "context": s["context"],
+                            field: s["state"],
+                            "description": s["description"],
+                        }
+                        for s in newest
+                    ],
+                }
+            case "repos/create-commit-status":
+                self.statuses.setdefault(found["sha"], []).append(body)
+                return 201, {"id": 1, **body}
+            case "issues/list-comments":
+                return 200, self.comments.get(int(found["issue_number"]), [])
+            case "issues/create-comment":
+                return 201, self.write(int(found["issue_number"]), body["body"])
+            case _:
+                return self._edit(int(found["comment_id"]), body["body"])
+
+    def write(self, number: int, body: str, user: dict[str, Any] = ME) -> dict[str, Any]:
+        made = sum(len(comments) for comments in self.comments.values())
+        comment = {"id": 1000 + made, "body": body, "user": user, "edits": 0}
+        self.comments.setdefault(number, []).append(comment)
+        return comment
+
+    def _edit(self, number: int, body: str) -> tuple[int, Any]:
+        for comments in self.comments.values():
+            for comment in comments:
+                if comment["id"] == number:
+                    assert comment["user"] == ME, "somebody else's comment was edited"
+                    comment |= {"body": body, "edits": comment["edits"] + 1}
+                    return 200, comment
+        return 404, {"message": "Not Found"}
+
+
+def _json(status: int, value: Any) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(value).encode()

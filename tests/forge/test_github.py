@@ -1,0 +1,200 @@
+"""The client, against a server that is strict about what the description says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from reconciler.errors import Trouble
+from reconciler.forge.github import GITEA, GITHUB, LONGEST_PAUSE, GitHub
+from reconciler.forge.port import Comment, ForgeError
+from reconciler.outbound import LARGEST_ANSWER, client
+from reconciler.review.verdict import Judgement, Verdict
+from reconciler.types import Commit
+from tests.forge.server import ME, SOMEBODY, ForgeServer
+
+HEAD = Commit("a" * 40)
+MARKER = "<!-- ours -->"
+
+
+@pytest.fixture(params=["github", "gitea"])
+def server(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
+    found = ForgeServer(gitea=request.param == "gitea")
+    yield found
+    found.close()
+    assert found.complaints == []
+
+
+@pytest.fixture
+async def forge(server: ForgeServer) -> AsyncIterator[GitHub]:
+    async with client() as caller:
+        yield GitHub(
+            caller,
+            server.api,
+            "team/models",
+            lambda: server.token,
+            context="reconciler/prod",
+            dialect=GITEA if server.gitea else GITHUB,
+        )
+
+
+async def test_open_requests_for_the_branch_are_listed(server: ForgeServer, forge: GitHub) -> None:
+    server.open(7, HEAD)
+    server.open(8, HEAD, base="release")
+    (found,) = await forge.open_requests("main", 100)
+    assert (found.number, found.head, found.target) == (7, HEAD, "main")
+    assert found.ref == "refs/pull/7/head"
+
+
+async def test_a_list_that_has_not_changed_is_not_sent_again(
+    server: ForgeServer, forge: GitHub
+) -> None:
+    server.open(7, HEAD)
+    first = await forge.open_requests("main", 100)
+    assert await forge.open_requests("main", 100) == first
+    server.open(8, HEAD)
+    assert len(await forge.open_requests("main", 100)) == 2
+    assert server.answers == [200, 304, 200]
+
+
+async def test_no_more_pages_are_read_than_there_may_be_requests(
+    server: ForgeServer, forge: GitHub
+) -> None:
+    for number in range(1, 301):
+        server.open(number, HEAD)
+    assert len(await forge.open_requests("main", 120)) <= 120
+    assert server.said("pulls/list") == (3 if server.gitea else 2)
+
+
+async def test_what_is_not_of_the_described_form_is_left_out(
+    server: ForgeServer, forge: GitHub
+) -> None:
+    server.open(7, HEAD)
+    good = server.pulls[7]
+    changes: list[dict[str, object]] = [
+        {"number": 0},
+        {"number": "7; rm"},
+        {"number": 1 << 40},
+        {"head": {"sha": "../../etc"}},
+        {"head": {"sha": "-" * 40}},
+        {"head": None},
+        {"base": {"ref": "x" * 300}},
+    ]
+    for number, change in enumerate(changes, start=100):
+        server.pulls[number] = {**good, **change}
+    assert [found.number for found in await forge.open_requests("main", 100)] == [7]
+
+
+async def test_a_status_is_given_and_found_again(server: ForgeServer, forge: GitHub) -> None:
+    assert await forge.verdict(HEAD) is None
+    given = Verdict(Judgement.FAILURE, "a.yaml:1:1 spec: is required")
+    await forge.judge(HEAD, given)
+    assert await forge.verdict(HEAD) == given
+    assert server.statuses[HEAD] == [
+        {"state": "failure", "description": given.description, "context": "reconciler/prod"}
+    ]
+
+
+async def test_a_comment_is_written_found_edited_and_written_anew(
+    server: ForgeServer, forge: GitHub
+) -> None:
+    server.write(7, f"{MARKER} not really", SOMEBODY)
+    assert await forge.own_comment(7, MARKER) is None
+    made = await forge.comment(7, f"{MARKER}\nplan")
+    assert await forge.own_comment(7, MARKER) == made
+    edited = await forge.edit(7, made, f"{MARKER}\nother")
+    assert edited == Comment(made.id, f"{MARKER}\nother")
+    assert server.bodies(7)[1] == f"{MARKER}\nother"
+    del server.comments[7][1]
+    assert await forge.edit(7, made, "gone") is None
+
+
+async def test_an_app_finds_its_comments_although_it_may_not_ask_who_it_is(
+    server: ForgeServer, forge: GitHub
+) -> None:
+    def fault(name: str) -> tuple[int, dict[str, str], bytes] | None:
+        if name != "users/get-authenticated":
+            return None
+        return 403, {}, b'{"message": "Resource not accessible by integration"}'
+
+    server.fault = fault
+    server.write(7, f"{MARKER} mine", SOMEBODY)
+    server.write(7, f"{MARKER}\nplan", {**ME, "type": "Bot"})
+    if server.gitea:
+        with pytest.raises(ForgeError, match="403"):
+            await forge.own_comment(7, MARKER)
+    else:
+        found = await forge.own_comment(7, MARKER)
+        assert found is not None
+        assert found.body == f"{MARKER}\nplan"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "trouble", "lasting"),
+    [
+        (401, {}, Trouble.REFUSED, False),
+        (403, {}, Trouble.REFUSED, False),
+        (403, {"Retry-After": "30"}, Trouble.LIMITED, False),
+        (429, {"Retry-After": "30"}, Trouble.LIMITED, False),
+        (404, {}, Trouble.MISSING, True),
+        (422, {}, Trouble.REJECTED, True),
+        (301, {"Location": "http://127.0.0.1:1/"}, Trouble.REJECTED, True),
+        (502, {"Retry-After": "30"}, Trouble.UNREACHABLE, False),
+    ],
+)
+async def test_errors_are_told_apart(
+    server: ForgeServer,
+    forge: GitHub,
+    status: int,
+    headers: dict[str, str],
+    trouble: Trouble,
+    lasting: bool,
+) -> None:
+    body = json.dumps({"message": "no\n@all \u001b[31m" + "x" * 10_000}).encode()
+    server.fault = lambda _: (status, headers, body)
+    with pytest.raises(ForgeError) as caught:
+        await forge.judge(HEAD, Verdict(Judgement.SUCCESS, ""))
+    error = caught.value
+    assert (error.trouble, error.lasting) == (trouble, lasting)
+    assert error.pause == (30 if "Retry-After" in headers else 0)
+    assert str(error).isprintable()
+    assert len(str(error)) < 500
+    assert server.token not in str(error)
+
+
+async def test_a_used_up_limit_says_until_when(server: ForgeServer, forge: GitHub) -> None:
+    def limited(reset: float) -> None:
+        headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(reset))}
+        server.fault = lambda _: (403, headers, b"{}")
+
+    for seconds, least, most in [
+        (600, 500, 601),
+        (-5, 1, 1),
+        (10**6, LONGEST_PAUSE, LONGEST_PAUSE),
+    ]:
+        limited(time.time() + seconds)
+        with pytest.raises(ForgeError, match="too many calls") as caught:
+            await forge.open_requests("main", 100)
+        assert least <= caught.value.pause <= most
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b'{"a": 1}', b"<html>", b"\xff\xfe", b"[" * 100_000, b'[{"id": 1e999}]'],
+    ids=lambda body: repr(body[:10]),
+)
+async def test_an_answer_of_another_form_is_an_error(
+    server: ForgeServer, forge: GitHub, body: bytes
+) -> None:
+    server.fault = lambda name: None if name == "users/get-authenticated" else (200, {}, body)
+    with pytest.raises(ForgeError):
+        await forge.own_comment(7, MARKER)
+
+
+async def test_an_answer_without_end_is_not_read_to_it(server: ForgeServer, forge: GitHub) -> None:
+    server.fault = lambda _: (200, {}, b" " * (LARGEST_ANSWER + 1))
+    with pytest.raises(ForgeError, match="more than"):
+        await forge.open_requests("main", 100)

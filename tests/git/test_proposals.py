@@ -1,0 +1,114 @@
+"""What is proposed is fetched apart, within bounds, and merged without being checked out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.errors import GitError
+from reconciler.git.proposals import Conflict, Proposals
+from reconciler.types import Commit
+from tests.e2e.site import Site, git
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    found = Site(tmp_path)
+    found.write("a.yaml", "one\ntwo\nthree\n")
+    found.write("b.yaml", "b\n")
+    found.push()
+    return found
+
+
+def proposals(site: Site, *, largest: int = 1 << 20) -> Proposals:
+    return Proposals(
+        site.root / "git/proposals.git",
+        site.remote.as_uri(),
+        branch="main",
+        credentials=CredentialTable(),
+        largest=largest,
+    )
+
+
+def propose(site: Site, number: int, **files: str) -> Commit:
+    """A pull request off main; its head is only where forges keep them."""
+    git(site.work, "checkout", "--quiet", "-B", f"pr-{number}", "main")
+    for name, text in files.items():
+        site.write(f"{name}.yaml", text)
+    git(site.work, "add", "--all")
+    git(site.work, "commit", "--quiet", "--allow-empty", "--message", "Proposed")
+    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/head")
+    head = git(site.work, "rev-parse", "HEAD").strip()
+    git(site.work, "checkout", "--quiet", "main")
+    return Commit(head)
+
+
+def test_a_head_is_merged_into_what_the_branch_is_now(site: Site) -> None:
+    head = propose(site, 7, a="ONE\ntwo\nthree\n")
+    site.write("b.yaml", "moved on\n")
+    tip = Commit(site.push())
+    found = proposals(site)
+    found.fetch_base(tip)
+    assert found.fetch_head("refs/pull/7/head") == head
+    merged = found.merged(tip, head)
+    assert isinstance(merged, str)
+    assert found.read_file(merged, "a.yaml") == b"ONE\ntwo\nthree\n"
+    assert found.read_file(merged, "b.yaml") == b"moved on\n"
+    assert found.merged(tip, head) == merged
+
+
+def test_what_is_merged_or_up_to_date_needs_no_merge(site: Site) -> None:
+    head = propose(site, 7, b="better\n")
+    tip = Commit(git(site.work, "rev-parse", "main").strip())
+    found = proposals(site)
+    found.fetch_base(tip)
+    assert found.fetch_head("refs/pull/7/head") == head
+    assert found.merged(tip, head) == head
+    assert found.merged(head, tip) == head
+
+
+def test_a_conflict_names_the_files(site: Site) -> None:
+    head = propose(site, 7, a="one\nTWO\nthree\n")
+    site.write("a.yaml", "one\n2\nthree\n")
+    tip = Commit(site.push())
+    found = proposals(site)
+    found.fetch_base(tip)
+    found.fetch_head("refs/pull/7/head")
+    assert found.merged(tip, head) == Conflict(("a.yaml",))
+
+
+def test_one_that_has_nothing_in_common_is_refused(site: Site) -> None:
+    git(site.work, "checkout", "--quiet", "--orphan", "other")
+    git(site.work, "commit", "--quiet", "--message", "Another beginning")
+    git(site.work, "push", "--quiet", "origin", "HEAD:refs/pull/7/head")
+    tip = Commit(git(site.work, "rev-parse", "main").strip())
+    found = proposals(site)
+    found.fetch_base(tip)
+    with pytest.raises(GitError, match="no commit in common"):
+        found.merged(tip, found.fetch_head("refs/pull/7/head"))
+
+
+def test_one_that_brings_too_much_is_not_taken(site: Site) -> None:
+    propose(site, 7, large=os.urandom(300_000).hex())
+    small = propose(site, 8, small="fine\n")
+    found = proposals(site, largest=100_000)
+    found.fetch_base(Commit(git(site.work, "rev-parse", "main").strip()))
+    with pytest.raises(GitError):
+        found.fetch_head("refs/pull/7/head")
+    assert found.fetch_head("refs/pull/8/head") == small
+    assert not list((site.root / "git/proposals.git/objects/pack").glob("tmp_*"))
+
+
+def test_what_is_closed_is_forgotten(site: Site) -> None:
+    tip = Commit(git(site.work, "rev-parse", "main").strip())
+    found = proposals(site)
+    found.fetch_base(tip)
+    for number in (7, 8):
+        propose(site, number, a=f"{number}\n")
+        found.fetch_head(f"refs/pull/{number}/head")
+    found.keep_only({"refs/pull/8/head"})
+    refs = git(site.root / "git/proposals.git", "for-each-ref", "--format=%(refname)").split()
+    assert refs == ["refs/heads/main", "refs/proposals/pull/8/head"]
