@@ -60,9 +60,10 @@ schemas: setup ## Write the published JSON Schemas to config/
 	@for kind in model dataset config; do $(BIN)/reconciler schema $$kind > config/$$kind.schema.json; done
 
 .PHONY: docs
-docs: setup schemas ## Write the reference pages in docs/, and the dashboards
+docs: setup schemas ## Write the reference pages in docs/, and in deploy/ what is written
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.dashboards
+	@$(BIN)/python -m tools.alerts
 
 .PHONY: clean
 clean: ## Remove what was made

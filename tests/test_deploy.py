@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.cluster.cluster import Cluster
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
+COMPONENTS = sorted(folder.name for folder in (DEPLOY / "components").iterdir())
 OVERLAYS = sorted(folder.name for folder in (DEPLOY / "overlays").iterdir())
 ACCOUNT = "system:serviceaccount:reconciler:reconciler"
 
@@ -41,6 +43,19 @@ def test_every_overlay_is_accepted(own_control_plane: Cluster) -> None:
             "apply", "--filename=-", given=kustomized(own_control_plane, overlay)
         )
         assert "deployment.apps/reconciler" in told, overlay
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_component_fits_an_overlay_and_adds_to_it(
+    component: str, control_plane: Cluster, tmp_path: Path
+) -> None:
+    there = os.path.relpath(DEPLOY, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{there}/overlays/single]\ncomponents: [{there}/components/{component}]\n"
+    )
+    made = control_plane.kubectl("kustomize", str(tmp_path))
+    assert made != kustomized(control_plane, "single")
+    assert "kind: Deployment" in made
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

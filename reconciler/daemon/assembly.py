@@ -117,7 +117,7 @@ async def run_daemon(
         if setup.config.engine == "kubernetes":
             from reconciler.daemon.cluster import while_leading  # noqa: PLC0415 -- takes a second
 
-            await while_leading(setup, stop, work)
+            await while_leading(setup, stop, work, metrics.asked)
         else:
             await work(Authority(), stop)
 
@@ -182,18 +182,20 @@ async def assemble(
         setup,
         mirror=mirror,
         sources=sources,
-        engine=await _engine(setup, authority, mirror, sources),
+        engine=await _engine(setup, authority, mirror, sources, metrics),
         reporter=reporter,
         metrics=metrics,
         observe=observe,
     )
 
 
-async def _engine(setup: Setup, authority: Authority, mirror: Mirror, sources: Sources) -> Engine:
+async def _engine(
+    setup: Setup, authority: Authority, mirror: Mirror, sources: Sources, metrics: Metrics
+) -> Engine:
     if setup.config.engine == "kubernetes":
         from reconciler.daemon.cluster import kubernetes_engine  # noqa: PLC0415 -- takes a second
 
-        return await kubernetes_engine(setup, authority)
+        return await kubernetes_engine(setup, authority, metrics.asked)
 
     def export(context: BuildContext, destination: Path) -> None:
         if context.url or context.submodules:

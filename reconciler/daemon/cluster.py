@@ -14,7 +14,7 @@ import structlog
 from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.ending import carry_out
-from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.api import Api, Asked
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.lease import Leadership
 from reconciler.engines.kubernetes.logs import PodLogs
@@ -24,12 +24,12 @@ from reconciler.engines.kubernetes.settings import ClusterSettings
 log = structlog.get_logger(__name__)
 
 
-async def kubernetes_engine(setup: Setup, authority: Authority) -> KubernetesEngine:
+async def kubernetes_engine(setup: Setup, authority: Authority, asked: Asked) -> KubernetesEngine:
     """The engine, not started. Raises EngineError where no cluster can be found."""
     config = setup.config.kubernetes
     settings = ClusterSettings.from_setup(setup)
     return KubernetesEngine(
-        await Api.connect(context=config.context),
+        await Api.connect(context=config.context, asked=asked),
         instance=config.instance,
         render=lambda spec: render(spec, settings),
         namespaces=tuple(config.namespaces),
@@ -44,13 +44,16 @@ def pod_logs(setup: Setup) -> PodLogs:
 
 
 async def while_leading(
-    setup: Setup, stop: asyncio.Event, work: Callable[[Authority, asyncio.Event], Awaitable[bool]]
+    setup: Setup,
+    stop: asyncio.Event,
+    work: Callable[[Authority, asyncio.Event], Awaitable[bool]],
+    asked: Asked,
 ) -> None:
     """Lead, work, and begin again whenever the lease is lost, until ``stop`` is set.
 
     ``work`` ends soon after the event it is given is set, and says whether it is done for good.
     """
-    async with _candidate(setup) as leadership:
+    async with _candidate(setup, asked) as leadership:
         while not stop.is_set():
             if not await carry_out(leadership.acquire(), until=stop):
                 return
@@ -67,9 +70,9 @@ async def while_leading(
 
 
 @asynccontextmanager
-async def _candidate(setup: Setup) -> AsyncIterator[Leadership]:
+async def _candidate(setup: Setup, asked: Asked) -> AsyncIterator[Leadership]:
     config = setup.config.kubernetes
-    api = await Api.connect(context=config.context)
+    api = await Api.connect(context=config.context, asked=asked)
     name = os.environ.get("POD_NAME") or os.uname().nodename
     leadership = Leadership(
         api,

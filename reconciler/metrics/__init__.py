@@ -84,6 +84,12 @@ class Metrics(Definitions):
         self.errors = self.counter(
             "errors_total", "Failed calls to the outside, by what for and why.", "where", "class"
         )
+        self.requests = self.counter(
+            "api_requests_total",
+            "Requests to the cluster's API server, by HTTP status; 0: no answer. A watch is one.",
+            "method",
+            "code",
+        )
         self.webhooks = self.counter("webhooks_total", "Deliveries to /webhook.", "result")
         self.notifications = self.counter(
             "notifications_total", "Deliveries to the webhook of notifications.", "result"
@@ -116,6 +122,10 @@ class Metrics(Definitions):
     def failed(self, where: str, error: BaseException) -> None:
         """Count a failed call; ``where`` is one of PLACES."""
         self.errors.labels(where, trouble_of(error).value).inc()
+
+    def asked(self, method: str, status: int) -> None:
+        """Count a request to the API server; its HTTP status is 0 where there was no answer."""
+        self.requests.labels(method, str(status)).inc()
 
     def report(self, plan: Plan, records: Mapping[ObjectRef, Record], errors: int) -> None:
         """Bring everything up to date after a sync; ``errors`` counts those of the manifests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite
-from tests.e2e.prometheus import check_metrics
+from tests.e2e.panels import as_grafana_asks, missing, on_a_cluster, panel_queries
+from tests.e2e.prometheus import check_metrics, prometheus, tool
 from tests.e2e.site import until
 from tests.e2e.test_cluster import daemon
 from tests.e2e.test_operation import get
@@ -38,14 +40,19 @@ def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
 
 
 class Served:
-    """What a daemon serves, asked anew each time."""
+    """What a replica serves, asked anew each time."""
 
-    def __init__(self, site: ClusterSite) -> None:
-        self._site = site
+    def __init__(self, site: ClusterSite, replica: str = "one") -> None:
+        self._site, self._replica = site, replica
+
+    @property
+    def address(self) -> str:
+        log = self._site.log_of(self._replica)
+        found: list[str] = re.findall(r'"address": "([^"]+)", "event": "listening"', log)
+        return found[-1] if found else ""
 
     def text(self) -> str:
-        found = re.findall(r'"address": "([^"]+)", "event": "listening"', self._site.log_of())
-        return get(f"http://{found[-1]}/metrics") if found else ""
+        return get(f"http://{self.address}/metrics") if self.address else ""
 
     def families(self) -> Iterator[Metric]:
         yield from text_string_to_metric_families(self.text())
@@ -59,6 +66,10 @@ class Served:
 
     def ended(self, result: str) -> float | None:
         return self.value("runs_ended_total", task="train", result=result)
+
+    def objects(self) -> float:
+        found = [f for f in self.families() if f.name == "reconciler_objects"]
+        return sum(sample.value for family in found for sample in family.samples)
 
 
 def test_it_serves_what_is_documented(site: ClusterSite) -> None:
@@ -84,3 +95,34 @@ def test_it_serves_what_is_documented(site: ClusterSite) -> None:
         used = next(f for f in families if f.name == "reconciler_gpu_seconds").samples
         assert [(s.labels, s.value) for s in used] == [({**of_a, "name": "a"}, 120.0)]
         assert served(families) == documented()
+
+
+def test_requests_to_the_api_server_are_counted(site: ClusterSite, tmp_path: Path) -> None:
+    server = tool("prometheus")
+    site.model("a")
+    site.push()
+    told = Served(site)
+    with daemon(site):
+        site.job("a")
+        assert told.value("api_requests_total", method="POST", code="201")
+        asked = [as_grafana_asks(query) for query in panel_queries() if on_a_cluster(query)]
+        assert len(asked) == 1
+        with prometheus(server, told.address, tmp_path) as at:
+            until(lambda: not missing(at, asked), what="an answer")
+
+
+def test_a_replica_that_was_overtaken_knows_of_no_objects(site: ClusterSite) -> None:
+    site.model("a")
+    site.push()
+    first, second = Served(site), Served(site, "two")
+    with daemon(site) as one:
+        until(lambda: first.objects() == 1, what="the first to lead")
+        with daemon(site, "two"):
+            until(lambda: "standing by" in site.log_of("two"), what="the other to stand by")
+            assert second.objects() == 0
+            one.send_signal(signal.SIGSTOP)
+            until(lambda: second.objects() == 1, what="the other to take over")
+            one.send_signal(signal.SIGCONT)
+            until(lambda: first.value("leader") == 0, what="the first to notice")
+            assert first.objects() == 0
+            assert second.objects() == 1

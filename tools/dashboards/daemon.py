@@ -162,13 +162,19 @@ def _steps() -> tuple[Panel, ...]:
             title="Syncs",
             queries=[Query(grown("sync_duration_seconds_count", by="job"), "{{job}}")],
             meaning="With nothing to do there are next to none.",
-            width=12,
+            width=6,
         ),
         Lines(
             title="Webhooks",
             queries=[Query(grown("webhooks_total", by="result"), "{{result}}")],
             meaning="That came in. refused: without the right signature.",
             width=6,
+        ),
+        Lines(
+            title="Requests to the API server",
+            queries=[Query(grown("api_requests_total", by="method, code"), "{{method}} {{code}}")],
+            meaning="On a cluster, by HTTP status. With nothing to do: the lease's renewals.",
+            width=12,
         ),
         Lines(
             title="Notifications",

@@ -36,14 +36,19 @@ USER_AGENT = f"model-reconciler/{__version__}"
 CLOSING = 0.05
 
 Pause = Callable[[float], Awaitable[None]]
+#: Is told the method and the HTTP status of each request, 0 where there was no answer.
+Asked = Callable[[str, int], None]
 
 
 class Api:
-    """One API server, as one user. ``pause`` waits between two tries."""
+    """One API server, as one user. ``pause`` waits between two tries; ``asked`` is told of each."""
 
-    def __init__(self, client: Any, *, pause: Pause = asyncio.sleep) -> None:
+    def __init__(
+        self, client: Any, *, pause: Pause = asyncio.sleep, asked: Asked = lambda *_: None
+    ) -> None:
         self._client = client
         self._pause = pause
+        self._asked = asked
 
     @classmethod
     async def connect(
@@ -52,6 +57,7 @@ class Api:
         context: str | None = None,
         kubeconfig: str | None = None,
         pause: Pause = asyncio.sleep,
+        asked: Asked = lambda *_: None,
     ) -> Api:
         """As the kubeconfig says (``$KUBECONFIG``), else as the pod that this runs in.
 
@@ -78,7 +84,7 @@ class Api:
         settings.client_go_retries = False
         connected = client.ApiClient(settings)
         connected.user_agent = USER_AGENT
-        return cls(connected, pause=pause)
+        return cls(connected, pause=pause, asked=asked)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -202,10 +208,15 @@ class Api:
         )
         if query:
             url = f"{url}?{urlencode(query)}"
-        answer = await self._client.call_api(
-            method, url, headers, body=body, _request_timeout=limits
-        )
+        try:
+            answer = await self._client.call_api(
+                method, url, headers, body=body, _request_timeout=limits
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self._asked(method, 0)
+            raise
         response: aiohttp.ClientResponse = answer.response
+        self._asked(method, response.status)
         if response.status >= 300:
             async with response:
                 raise from_answer(
