@@ -17,6 +17,7 @@ import pytest
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.rclone_bucket import rclone_bucket
 from tests.e2e.site import git, stop, until
 from tests.git.remotes import HttpRemote
 
@@ -117,24 +118,8 @@ class NodeSite(ClusterSite):
 
 
 def object_store(cluster: NodeCluster, namespace: Namespace) -> dict[str, Any]:
-    """A bucket of the cluster's object store, by rclone, with its credentials in a Secret."""
-    s3 = cluster.s3
-    secret = {
-        "metadata": {"name": "store"},
-        "stringData": {
-            "rclone.conf": "[store]\ntype = s3\nprovider = Other\n"
-            f"endpoint = {s3.endpoint}\naccess_key_id = {s3.access_key}\n"
-            f"secret_access_key = {s3.secret_key}\n"
-        },
-    }
-    cluster.api.create(f"/api/v1/namespaces/{namespace.name}/secrets", secret)
-    return {
-        "url": f"s3://{s3.bucket}/{namespace.name}",
-        "driver": "rclone",
-        "remote": "store",
-        "secret": "store",
-        "sync": "5s",
-    }
+    """A bucket of the cluster's object store, by rclone, that is copied to often."""
+    return rclone_bucket(cluster, namespace, sync="5s")
 
 
 @contextmanager

@@ -34,7 +34,7 @@ until buildctl debug workers >/dev/null 2>&1; do
   tries=$((tries + 1))
   if [ "$tries" -gt 300 ] || ! kill -0 "$daemon" 2>/dev/null; then
     tail -n 20 /tmp/buildkitd.log >&2
-    reason=$(grep -m 1 '^buildkitd: ' /tmp/buildkitd.log || tail -n 1 /tmp/buildkitd.log)
+    reason=$(grep -m 1 -e '^buildkitd: ' -e ' error: ' /tmp/buildkitd.log || tail -n 1 /tmp/buildkitd.log)
     fail infrastructure "BuildKit did not start: $reason"
   fi
   sleep 0.2

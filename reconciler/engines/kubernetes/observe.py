@@ -168,6 +168,9 @@ def _live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
     reasons = [reason for pod in current if (reason := stuck(pod))]
     failed = [pod for pod in pods if pod.status.phase == "Failed"]
     reason = reasons[0] if reasons else "its pod is starting"
+    if not pods and job.status.start_time is not None and not job.status.active:
+        # The Job controller has looked, and no pod came of it; why, it tells in events alone.
+        reason = f"it has no pod; where that lasts, `kubectl describe job {run.name}` says why"
     if failed:
         _, why = failure(failed, None)
         reason = f"{why}; the next attempt follows" if not reasons else f"{reason}; before: {why}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.engines.kubernetes.render import render
+from tests.cluster.api import ApiError
 from tests.cluster.cluster import Cluster
 from tests.engines.kubernetes.specs import settings_of, train
 
@@ -47,3 +48,18 @@ def test_every_driver_s_pods_and_volumes_are_accepted(
         given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}),
     )  # fmt: skip
     assert told.count("created (server dry run)") == len(objects)
+
+
+@pytest.mark.parametrize("less", [{}, {"capabilities": {"add": ["SYS_ADMIN"]}}])
+def test_nothing_less_than_privileged_may_hand_a_mount_on(
+    control_plane: Cluster, tmp_path: Path, less: dict[str, Any]
+) -> None:
+    bucket = BUCKETS["rclone"]
+    settings = settings_of(tmp_path, buckets={"default": bucket})
+    output = f"{bucket['url']}/clusters/c/namespaces/default/models/m/{'a' * 40}/"
+    job, *_ = render(train(output=output, base=None, dataset=None), settings)
+    containers = job["spec"]["template"]["spec"]["initContainers"]
+    (sidecar,) = [c for c in containers if c["name"] == "rclone-artifact"]
+    sidecar["securityContext"] = less
+    with pytest.raises(ApiError, match="available only to privileged containers"):
+        control_plane.api.create("/apis/batch/v1/namespaces/default/jobs?dryRun=All", job)

@@ -166,7 +166,7 @@ def test_rclone_mounts_by_a_sidecar_that_alone_is_privileged(tmp_path: Path) -> 
         f"minio:models/prod/own/{KEY}",
         "/bucket/mount",
     ]
-    assert sidecar["args"][-1] == "--transfers=8"
+    assert "--transfers=8" in sidecar["args"]
     (main,) = pod["containers"]
     assert "privileged" not in main["securityContext"]
     privileged = [c["name"] for c in pod["initContainers"] if "privileged" in c["securityContext"]]
@@ -193,6 +193,16 @@ def test_what_rclone_only_reads_it_cannot_write(tmp_path: Path) -> None:
     pod = pod_of(in_bucket("s3://models/prod"), settings)
     assert "--read-only" in named(pod["initContainers"], "rclone-base")["args"]
     assert "--read-only" not in named(pod["initContainers"], "rclone-artifact")["args"]
+
+
+def test_no_option_changes_how_rclone_writes(tmp_path: Path) -> None:
+    # At 0s, what cannot be uploaded is forgotten, and the barrier finds nothing to wait for.
+    given = ["--vfs-write-back=0s", "--vfs-cache-mode=off"]
+    settings = settings_of(tmp_path, buckets=buckets({**RCLONE, "mountOptions": given}))
+    pod = pod_of(in_bucket("s3://models/prod"), settings)
+    flags = [a.partition("=") for a in named(pod["initContainers"], "rclone-artifact")["args"]]
+    last = {name: value for name, _, value in flags}
+    assert (last["--vfs-write-back"], last["--vfs-cache-mode"]) == ("100ms", "writes")
 
 
 def test_one_pod_has_directories_of_three_buckets(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ _SCRIPT = resources.files(__package__).joinpath("rclone.sh").read_text(encoding=
 
 #: Every user of the command's container may read and write.
 _FLAGS = ("--allow-other", "--umask=000", "--dir-cache-time=10s", f"--cache-dir={_CACHE}")
-#: A file is closed when it is whole, and goes out at once.
-_WRITING = ("--vfs-cache-mode=writes", "--vfs-write-back=0s", "--rc", f"--rc-addr={BARRIER}")
+#: A file is closed when it is whole, and goes out nearly at once. Not quite: at ``0s`` rclone
+#: uploads while it closes, and an upload that fails is neither queued again nor told to anybody.
+_WRITING = ("--vfs-cache-mode=writes", "--vfs-write-back=100ms", "--rc", f"--rc-addr={BARRIER}")
 _READING = ("--read-only",)
 
 
@@ -42,7 +43,8 @@ def mount(directory: Directory) -> Mount:
     bucket = directory.bucket
     remote = bucket.remote or bucket.scheme
     source = f"{remote}:{bucket.container}/{directory.path}"
-    flags = (*_FLAGS, *(_READING if directory.read_only else _WRITING), *bucket.mount_options)
+    # The last of two equal flags counts, and on these depends what "written" means.
+    flags = (*_FLAGS, *bucket.mount_options, *(_READING if directory.read_only else _WRITING))
     name = f"{SIDECAR_PREFIX}{directory.name}"
     volumes: list[Manifest] = [
         {"name": directory.name, "emptyDir": {}},
