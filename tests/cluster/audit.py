@@ -11,7 +11,10 @@ from tests.cluster.cluster import Cluster
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: ``watch pods`` is of a verb and a resource; the code is 0 of an open watch."""
+    """One request: ``watch pods`` is of a verb and a resource; the code is 0 of an open watch.
+
+    A subresource is named as in RBAC: ``pods/log``.
+    """
 
     verb: str
     resource: str
@@ -30,9 +33,10 @@ def asked(cluster: Cluster, *, agent: str = "", since: int = 0) -> Iterator[Aske
         event = json.loads(line)
         if event["stage"] == "ResponseComplete" and event.get("userAgent", "").startswith(agent):
             reference = event.get("objectRef", {})
+            part = f"/{reference['subresource']}" if reference.get("subresource") else ""
             yield Asked(
                 verb=event["verb"],
-                resource=reference.get("resource", event["requestURI"]),
+                resource=reference.get("resource", event["requestURI"]) + part,
                 name=reference.get("name", ""),
                 code=event.get("responseStatus", {}).get("code", 0),
                 agent=event.get("userAgent", ""),

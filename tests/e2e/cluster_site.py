@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
 from tests.e2e.site import PATIENCE, Site, environment
@@ -82,6 +84,24 @@ class ClusterSite(Site):
     def log_of(self, replica: str = "one") -> str:
         file = self.root / f"{replica}.log"
         return file.read_text() if file.exists() else ""
+
+    def squatter(self, name: str) -> Any:
+        """Somebody else's Job, which has the name that the training of an object at HEAD has."""
+        command = self.command("render", name, "--repo", str(self.work), "--task", "train")
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=self.environment()
+        )
+        assert done.returncode == 0, done.stderr
+        rendered = YAML(typ="safe").load_all(done.stdout)
+        (ours,) = [each["metadata"]["name"] for each in rendered if each["kind"] == "Job"]
+        pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
+        theirs = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": ours, "labels": {"app": "theirs"}},
+            "spec": {"suspend": True, "template": {"spec": pod}},
+        }
+        return self.namespace.cluster.api.create(self.namespace.jobs, theirs)
 
     # -- the cluster -------------------------------------------------------------------------
 

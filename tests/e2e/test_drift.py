@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -68,24 +67,7 @@ def test_a_job_with_our_name_but_not_our_labels_is_left_alone_and_reported(
     site.model("a")
     site.model("other")
     site.push()
-    name = rendered(site, "a")["metadata"]["name"]
-    theirs = site.namespace.cluster.api.create(
-        site.namespace.jobs,
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "labels": {"app": "theirs"}},
-            "spec": {
-                "suspend": True,
-                "template": {
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "containers": [{"name": "c", "image": "i"}],
-                    }
-                },
-            },
-        },
-    )
+    theirs = site.squatter("a")
     with daemon(site):
         until(
             lambda: "it is left alone" in site.statuses().get("a", {}).get("reason", ""),
@@ -95,24 +77,11 @@ def test_a_job_with_our_name_but_not_our_labels_is_left_alone_and_reported(
         site.remove("a.yaml")
         site.push()
         until(lambda: "a" not in site.phases(), what="the object to be gone")
-    path = f"{site.namespace.jobs}/{name}"
+    path = f"{site.namespace.jobs}/{theirs['metadata']['name']}"
     found = site.namespace.cluster.api.get(path)
     assert uid(found) == uid(theirs)
     assert found["metadata"]["labels"] == theirs["metadata"]["labels"]
     assert found["spec"] == theirs["spec"]
-
-
-def rendered(site: ClusterSite, name: str) -> Any:
-    """The Job that an object's training would be."""
-    command = site.command("render", name, "--repo", str(site.work))
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=site.environment()
-    )
-    assert done.returncode == 0, done.stderr
-    text = site.namespace.kubectl(
-        "create", "--dry-run=client", "--output=json", "--filename=-", given=done.stdout
-    )
-    return json.loads(text)
 
 
 def test_two_instances_in_one_namespace_never_touch_each_other_s_jobs(
