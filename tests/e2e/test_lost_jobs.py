@@ -1,0 +1,110 @@
+"""What is finished is not repeated, whatever becomes of the Jobs that finished it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.api import eventually
+from tests.cluster.cluster import Cluster
+from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import ClusterSite, uid
+from tests.e2e.site import stop, until
+from tests.engines.kubernetes.orders import running, terminated
+
+END = {"done": "Ready", "failed": "Failed", "going": "Training"}
+
+
+class Elsewhere(ClusterSite):
+    """A daemon that lives in another namespace than its Jobs."""
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "POD_NAMESPACE": "default"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
+    return Elsewhere(tmp_path, namespace)
+
+
+@contextmanager
+def daemon(site: ClusterSite, replica: str = "one") -> Iterator[subprocess.Popen[str]]:
+    process = site.daemon(replica)
+    try:
+        yield process
+        assert stop(process) == 0, site.log_of(replica)
+        assert "Traceback" not in site.log_of(replica)
+    finally:
+        stop(process, signal.SIGKILL)
+
+
+def reach_the_end(site: ClusterSite) -> dict[str, Any]:
+    """One that is done, one that failed and one that runs; their statuses."""
+    for name in END:
+        site.model(name)
+    site.push()
+    site.kubelet(site.job("done"), terminated(0))
+    site.kubelet(site.job("failed"), terminated(3))
+    site.kubelet(site.job("going"), running())
+    until(lambda: site.phases() == END, what="all three")
+    return site.statuses()
+
+
+def only_what_was_under_way_runs_again(site: ClusterSite, before: dict[str, Any]) -> None:
+    again = site.job("going")
+    site.kubelet(again, terminated(0))
+    until(lambda: site.phases() == {**END, "going": "Ready"}, what="it to be Ready")
+    site.model("fresh")
+    site.push()
+    site.job("fresh")
+    assert site.jobs().keys() == {"going", "fresh"}
+    after = site.statuses()
+    for name in ("done", "failed"):
+        assert after[name] == before[name]
+
+
+def test_a_job_that_its_ttl_or_somebody_has_removed_is_not_missed(site: ClusterSite) -> None:
+    with daemon(site):
+        before = reach_the_end(site)
+        jobs = site.jobs()
+        path = f"{site.namespace.jobs}/{jobs['done']['metadata']['name']}"
+        ttl = {"spec": {"ttlSecondsAfterFinished": 1}}
+        site.namespace.cluster.api.request("PATCH", path, ttl)
+        for name in ("failed", "going"):
+            job = jobs[name]["metadata"]["name"]
+            site.namespace.kubectl("delete", "job", job, "--wait=false")
+        site.job("going", other_than=uid(jobs["going"]))
+        until(lambda: site.jobs().keys() == {"going"}, what="the others to be gone")
+        only_what_was_under_way_runs_again(site, before)
+
+
+def test_a_namespace_that_is_deleted_and_made_again_repeats_nothing_finished(
+    site: ClusterSite,
+) -> None:
+    api, name = site.namespace.cluster.api, site.namespace.name
+    with daemon(site):
+        before = reach_the_end(site)
+        api.delete(f"/api/v1/namespaces/{name}")
+        eventually(lambda: api.find(f"/api/v1/namespaces/{name}") is None or None, "it to be gone")
+        api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        only_what_was_under_way_runs_again(site, before)
+
+
+def test_a_cluster_that_is_rebuilt_from_nothing_repeats_nothing_finished(
+    tmp_path: Path, own_control_plane: Cluster, namespace: Namespace
+) -> None:
+    first = Namespace(own_control_plane, namespace.name)
+    own_control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": first.name}})
+    site = Elsewhere(tmp_path, first)
+    with daemon(site):
+        before = reach_the_end(site)
+    site.namespace = namespace  # of the same name, in a cluster that has never seen a Job of ours
+    assert not site.jobs()
+    with daemon(site, "again"):
+        only_what_was_under_way_runs_again(site, before)
