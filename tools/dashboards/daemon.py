@@ -28,6 +28,7 @@ def dashboard() -> Dashboard:
             Row("How it is", (*_health(), *_signs())),
             Row("What fails", _failures()),
             Row("How long its steps take", _steps()),
+            Row("What comes and goes", _traffic()),
             Row("What it uses", _usage()),
         ),
     )
@@ -153,7 +154,7 @@ def _steps() -> tuple[Panel, ...]:
                     Query(quantile(share, step, over="15m"), name) for step, name in _STEPS.items()
                 ],
                 meaning="Over a quarter of an hour, of the steps that were done in it.",
-                width=12,
+                width=8,
                 unit="s",
             )
             for title, share in (("Medians", 0.5), ("95th percentiles", 0.95))
@@ -162,6 +163,17 @@ def _steps() -> tuple[Panel, ...]:
             title="Syncs",
             queries=[Query(grown("sync_duration_seconds_count", by="job"), "{{job}}")],
             meaning="With nothing to do there are next to none.",
+            width=8,
+        ),
+    )
+
+
+def _traffic() -> tuple[Panel, ...]:
+    return (
+        Lines(
+            title="Requests to the API server",
+            queries=[Query(grown("api_requests_total", by="method, code"), "{{method}} {{code}}")],
+            meaning="On a cluster, by HTTP status. With nothing to do: the lease's renewals.",
             width=6,
         ),
         Lines(
@@ -171,10 +183,13 @@ def _steps() -> tuple[Panel, ...]:
             width=6,
         ),
         Lines(
-            title="Requests to the API server",
-            queries=[Query(grown("api_requests_total", by="method, code"), "{{method}} {{code}}")],
-            meaning="On a cluster, by HTTP status. With nothing to do: the lease's renewals.",
-            width=12,
+            title="Reviews of pull requests",
+            queries=[
+                Query(total("pull_requests"), "open"),
+                Query(grown("reviews_total", by="result"), "{{result}}"),
+            ],
+            meaning="Pull requests that are followed, and what was told of their plans.",
+            width=6,
         ),
         Lines(
             title="Notifications",
