@@ -94,7 +94,7 @@ class Image:
             if name != "busybox":
                 self.link(f"/bin/{name}", "busybox")
         self.folder("/tmp", 0o1777)
-        self.folder("/root", 0o700)
+        self.folder("/root")  # open to all: the interpreter may be below it
         self.folder("/home/user", 0o755, owner=1000)
         self.text(
             "/etc/passwd",

@@ -40,14 +40,22 @@ def _buildkit(binaries: Mapping[str, Path]) -> Image:
     image = Image().busybox()
     for name in ("buildkitd", "buildctl", "rootlesskit"):
         image.file(f"/usr/bin/{name}", binaries[name])
-    for name in ("runc", "git", "ssh"):
-        image.program(f"/usr/bin/{name}", Path(tool(name)).resolve())
+    image.program("/usr/bin/runc", Path(tool("runc")).resolve())
+    git(image)
     # Debian's are set-uid root, and root without CAP_SYS_ADMIN may not write the map of a namespace
     # that another user made; that user with this one capability may.
     for name, capability in {"newuidmap": _CAP_SETUID, "newgidmap": _CAP_SETGID}.items():
         image.program(f"/usr/bin/{name}", Path(tool(name)).resolve(), capability=capability)
     image.text("/etc/subuid", "user:100000:65536\n")
     image.text("/etc/subgid", "user:100000:65536\n")
+    image.folder("/run", 0o755)
+    return image
+
+
+def git(image: Image) -> None:
+    """Git and ssh, as a program that talks to remotes needs them."""
+    for name in ("git", "ssh"):
+        image.program(f"/usr/bin/{name}", Path(tool(name)).resolve())
     core = Path(
         subprocess.run(
             ["git", "--exec-path"], capture_output=True, text=True, check=True
@@ -60,5 +68,3 @@ def _buildkit(binaries: Mapping[str, Path]) -> Image:
     for name in ("git-remote-http", "git-remote-https"):
         image.program(str(core / name), (core / name).resolve())
     image.folder("/usr/share/git-core/templates")
-    image.folder("/run", 0o755)
-    return image
