@@ -14,7 +14,7 @@
 #   completed.json                  the marker, written last
 #   logs/attempt-N.log              rank 0; creating it, exclusively, is what numbers an attempt
 #   logs/attempt-N.rank-R.log       the other ranks, which learn N from rank 0
-#   .reconciler-spent-N             GPU seconds of an attempt that did not complete
+#   .reconciler-spent-N             GPU seconds of an attempt that did not complete, to the minute
 #   .reconciler-list-N-S            staged: what is whole after copy S of attempt N; the last counts
 #   .reconciler-copy-N-S/           staged: files of copy S that would have overwritten listed ones
 #   .reconciler-ranks-RUN-attempt   several nodes: holds N, once rank 0 of this run has begun
@@ -46,7 +46,7 @@ termination=${RECONCILER_TERMINATION:-/dev/termination-log}
 infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
 phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
-attempt=0 code='' seconds='' spent=0 total=0 metrics=''
+attempt=0 code='' seconds='' spent=0 recorded='' meter='' total=0 metrics=''
 
 say() { # a line of our own, to the container's log and the attempt's
     if [ -n "$streaming" ]; then printf '[reconciler] %s\n' "$*" >&9; return; fi
@@ -62,14 +62,27 @@ report() { # STATE CLASS MESSAGE: to the kubelet, which keeps what stands here w
 leave() { # EXIT CLASS MESSAGE
     trap '' TERM INT QUIT HUP
     [ -z "$3" ] || say "$3"
-    [ -z "$2" ] || record_spent
+    [ -z "$2" ] || record_spent "$spent"
     if [ -z "$2" ]; then report complete "" "$3"; else report failed "$2" "$3"; fi
     exit "$1"
 }
 fail() { leave "$infrastructure" infrastructure "$*"; }
-record_spent() { # what an attempt cost that did not complete; one that was killed leaves nothing
-    [ "$rank" != 0 ] || [ "$spent" = 0 ] || [ -e "$artifact/.reconciler-spent-$attempt" ] ||
-        hundredths "$spent" >"$artifact/.reconciler-spent-$attempt"
+record_spent() { # HUNDREDTHS: what an attempt cost that did not complete
+    [ "$rank" != 0 ] || [ "$1" = 0 ] || [ "$recorded" = "$1" ] ||
+        hundredths "$1" >"$artifact/.reconciler-spent-$attempt"
+    recorded=$1
+}
+start_meter() { # one that is killed has left, but for a minute, what it cost
+    [ "$rank" = 0 ] && [ "$gpus" != 0 ] || return 0
+    while sleep "${RECONCILER_METER:-60}"; do
+        record_spent $((($(clock) - begun) * gpus * nodes))
+    done >/dev/null 2>&1 9>&- &
+    meter=$!
+}
+stop_meter() {
+    [ -n "$meter" ] || return 0
+    kill "$meter" 2>/dev/null
+    reap "$meter"
 }
 stop() { # the container is to end: the command first, then what it left is saved
     interrupted=1 told=1
@@ -230,6 +243,7 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     shift
     hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) print name }')
     set -- "$attempt" "$home/busybox" setsid "$program" "$@"
+    phase=starting
     (
         unset LC_ALL
         eval "$environment"
@@ -241,6 +255,7 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     ) &
     pid=$!
     phase=running
+    [ -z "$told" ] || stop # it came while the command was started
     reap "$pid"
     code=$reaped phase=after
 }
@@ -268,7 +283,7 @@ full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
         awk '{ exit !($1 > 0 && $2 * $3 < 1048576) }'
 }
 unsuccessful() { # MESSAGE
-    record_spent
+    record_spent "$spent"
     say "$1"
     [ -z "$stage" ] || save || say "not all that the command left is in the bucket"
     log=''
@@ -280,7 +295,9 @@ unsuccessful() { # MESSAGE
     case $code in 0 | "$infrastructure") leave 1 command "$1" ;; *) leave "$code" command "$1" ;; esac
 }
 write_marker() { # FILES: from the listing that it is to match
-    total=$(cat "$artifact"/.reconciler-spent-* 2>/dev/null |
+    total=$(for of in "$artifact"/.reconciler-spent-*; do
+        [ "${of##*-}" = "$attempt" ] || cat "$of"
+    done 2>/dev/null |
         awk -v own="$(hundredths "$spent")" '/^[0-9]{1,12}[.][0-9][0-9]$/ { own += $1 }
             END { printf "%.2f", own }')
     {
@@ -341,10 +358,12 @@ open_log
 report began "" ""
 started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
 [ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
+start_meter
 run "$@"
 seconds=$(($(clock) - begun)) finished_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 # shellcheck disable=SC2034  # for staged.sh
 ended_at=$(date +%s)
+stop_meter
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
 close_log

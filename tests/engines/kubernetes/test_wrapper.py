@@ -290,6 +290,22 @@ def test_gpu_seconds_are_those_of_all_attempts(pod: MakeContainer) -> None:
     marker = read_marker(container.bucket, KEY)
     assert marker is not None
     assert marker.content["gpuSeconds"] == ended.termination.gpu_seconds
+
+
+def test_gpu_seconds_of_a_killed_attempt_are_not_lost(pod: MakeContainer) -> None:
+    container = pod(gpus=3, env={"RECONCILER_METER": "0.3"})
+    metered = "until grep -q '[1-9]' $MODEL_DIR/.reconciler-spent-1; do usleep 10000; done"
+    ready = fifo(container.place / "ready")
+    script = f"{metered}; echo >{ready}; while :; do sleep 9; done"
+    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        ready.read_bytes()
+        running.signal(signal.SIGKILL)
+        running.wait()
+    spent = float((container.bucket / ".reconciler-spent-1").read_text() or 0)
+    ended = pod(gpus=3, env={"RECONCILER_METER": "0.01"}).sh("sleep 0.1")
+    own = (ended.termination.seconds or 0) * 3
+    assert ended.termination.gpu_seconds == pytest.approx(spent + own)
+    assert spent > 0
     assert not list(container.bucket.glob(".reconciler-*"))
 
 
