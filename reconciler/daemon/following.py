@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -187,13 +188,14 @@ class Follower:
 
     def _review(self, request: PullRequest, known: Knowledge) -> tuple[Commit, _Words]:
         """What to say, and the commit it is of: the ref may have moved since it was listed."""
-        reviewer = self.reviewer
+        reviewer, proposals, head = self.reviewer, self.reviewer.proposals, request.head
         try:
-            head = reviewer.proposals.fetch_head(request.ref)
+            if not proposals.has(head):
+                head = proposals.fetch_head(request.ref)
             found = reviewer.review(known, head)
         except DamagedError:
-            reviewer.proposals.remake()
-            head = reviewer.proposals.fetch_head(request.ref)
+            proposals.remake()
+            head = proposals.fetch_head(request.ref)
             found = reviewer.review(known, head)
         return head, _words(self.setup, found)
 
@@ -248,8 +250,12 @@ def _marker(setup: Setup) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    """Forges change ends of lines, and cut them off at the end."""
-    return one.replace("\r\n", "\n").strip() == other.strip()
+    """Whether both say the same. Forges change ends of lines, and cut them off at the end.
+
+    That a plan is the same on a newer commit of the branch is no reason to edit a hundred comments.
+    """
+    one, other = (re.sub("Base `[0-9a-f]+`", "", text) for text in (one, other))
+    return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
 
 
 def _words(setup: Setup, found: Review | Conflict) -> _Words:

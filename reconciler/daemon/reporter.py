@@ -163,7 +163,19 @@ class Reporter:
         """Push what changed.
 
         Raises GitError; nothing is lost then, the next flush has it all. Raises WrongBranchError.
+        One that is cancelled ends with its push, which a thread cannot be told to leave: another
+        would work on the same repository beside it, and nobody would be told of what it recorded.
         """
+        pushing = asyncio.create_task(self._flush())
+        try:
+            await asyncio.shield(pushing)
+        except asyncio.CancelledError:
+            await asyncio.wait([pushing])
+            if not pushing.cancelled() and (error := pushing.exception()) is not None:
+                log.warning("the status could not be pushed", error=str(error))
+            raise
+
+    async def _flush(self) -> None:
         async with self._pushing:
             if not self.dirty or self._sync is None:
                 return

@@ -7,7 +7,7 @@ A plan is of the commit that a merge would make, held against that of the branch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,7 +91,8 @@ class Reviewer:
             return self._resolve(requests, at, named)
 
         before, after = planning.plan(old, look_up), planning.plan(new, look_up)
-        return review(after, before=before, errors=new.collection.problems)
+        found = review(after, before=before, errors=new.collection.problems)
+        return replace(found, head=head)  # nobody else knows the commit of the merge
 
     def _named(self, requests: Requests, known: Knowledge) -> frozenset[str]:
         """The URLs of sources that somebody has approved of, by merging a manifest that names them.

@@ -24,6 +24,8 @@ from reconciler.types import Commit
 
 #: The largest pack that a proposal may bring, in bytes.
 LARGEST = 256 << 20
+#: How many of that size may be left of proposals that are closed, before all is fetched anew.
+_MOST_LEFT = 4
 _MERGING_TIMEOUT = 60.0
 _MOST_CONFLICTS = 3
 #: Those of the proposals that are fetched; the branch they are for is in refs/heads/.
@@ -56,12 +58,14 @@ class Proposals(Repository):
         self._url = url
         self._branch = f"refs/heads/{branch}"
         self._largest = largest
+        self._begun = 0
 
     def fetch_base(self, commit: Commit) -> None:
         """Have the branch up to this commit. Raises GitError."""
         if self.has(commit):
             return
         self._fetch(self._branch, self._branch)
+        self._begun = self._begun or self._size()
         if not self.has(commit):
             raise GitError(f"{self._branch} has no commit {commit} any more")
 
@@ -92,14 +96,25 @@ class Proposals(Repository):
         """Throw everything away, which is fetched again when it is asked for."""
         self._copy.remake()
         self._repository = self._copy.repository
+        self._begun = 0
+
+    def _size(self) -> int:
+        """Bytes in packs."""
+        packs = (self._copy.path / "objects" / "pack").glob("*.pack")
+        return sum(pack.stat().st_size for pack in packs)
 
     def keep_only(self, refs: Collection[str]) -> None:
-        """Forget proposals that are not open any more."""
+        """Forget proposals that are not open any more.
+
+        What they brought is dropped with everything else, once it may be much.
+        """
         kept = {_PROPOSALS + ref.removeprefix("refs/") for ref in refs}
         with suppress(pygit2.GitError):
             for name in list(self._repository.references):
                 if name.startswith(_PROPOSALS) and name not in kept:
                     self._repository.references.delete(name)
+        if self._size() > self._begun + _MOST_LEFT * self._largest:
+            self.remake()
 
     def merged(self, base: Commit, head: Commit) -> Commit | Conflict:
         """The commit that merging head into base would make; base, if it has head already.

@@ -144,6 +144,12 @@ def test_a_plan_is_of_what_a_merge_would_make_and_again_when_the_branch_moves(
         until(lambda: team.phases().get("right") == "Ready", what="the other model")
         assert "right" not in forge.bodies(7)[0], "it is not this change that brings or removes it"
         assert forge.status(head) == ("success", "1 training runs again.")
+        assert f"head `{head[:12]}`" in forge.bodies(7)[0], "and not of the merge"
+        before = planned(team)
+        team.write("NOTES.md", "words\n")
+        team.push("The plan stays the same")
+        until(lambda: planned(team) > before, what="it to be planned again")
+        assert forge.comments[7][0]["edits"] == 0
         team.edit("left.yaml", '"epochs": 1', '"epochs": 4')
         team.push("The same line")
         until(lambda: (forge.status(head) or ("",))[0] == "failure", what="the conflict")

@@ -102,6 +102,21 @@ def test_one_that_brings_too_much_is_not_taken(site: Site) -> None:
     assert not list((site.root / "git/proposals.git/objects/pack").glob("tmp_*"))
 
 
+def test_what_closed_ones_have_left_is_dropped_once_it_is_much(site: Site) -> None:
+    tip = Commit(git(site.work, "rev-parse", "main").strip())
+    found = proposals(site, largest=100_000)
+    found.fetch_base(tip)
+    packs = site.root / "git/proposals.git/objects/pack"
+    for number in range(7):
+        propose(site, number, large=os.urandom(40_000).hex())
+        found.fetch_head(f"refs/pull/{number}/head")
+        found.keep_only(set())
+    assert sum(pack.stat().st_size for pack in packs.glob("*.pack")) <= 500_000
+    assert found.fetch_head("refs/pull/6/head")
+    found.fetch_base(tip)
+    assert found.has(tip)
+
+
 def test_what_is_closed_is_forgotten(site: Site) -> None:
     tip = Commit(git(site.work, "rev-parse", "main").strip())
     found = proposals(site)

@@ -1,0 +1,83 @@
+"""Pushes of the status: one at a time, and each told of once, however a daemon ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.daemon.reporter import Reporter
+from reconciler.git.branch import StatusBranch
+from reconciler.git.credentials import CredentialTable
+from reconciler.planner.record import Phase, Record
+from reconciler.status.sync import Sync
+from reconciler.types import Commit, Kind, ObjectRef
+from tests.e2e.site import git
+
+REF = ObjectRef(Kind.MODEL, "default", "a")
+
+
+class HeldUp(StatusBranch):
+    """The first push waits until it is let go; it is counted how many are under way at once."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        super().__init__(
+            path,
+            url,
+            branch="status",
+            credentials=CredentialTable(),
+            author_name="Test",
+            author_email="test@localhost",
+        )
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.under_way = self.most = 0
+
+    def push(self, *args: Any, **named: Any) -> Commit | None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.begun.set()
+        self.go.wait()
+        try:
+            return super().push(*args, **named)
+        finally:
+            self.under_way -= 1
+
+
+async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    told: list[Mapping[ObjectRef, Record]] = []
+    reporter = Reporter(
+        branch,
+        cluster="local",
+        instance="default",
+        path="",
+        recorded=lambda _, after: told.append(after),
+    )
+    await reporter.load()
+    sync = Sync(
+        cluster="local",
+        instance="default",
+        path="",
+        head=Commit("c" * 40),
+        observed=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=sync)
+    first = asyncio.create_task(reporter.flush())
+    await asyncio.to_thread(branch.begun.wait)
+    first.cancel()
+    last = asyncio.create_task(reporter.flush())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    branch.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await last
+    assert branch.most == 1
+    assert [dict(after) for after in told] == [{REF: Record(ref=REF, phase=Phase.READY)}]
+    assert "phase: Ready" in git(tmp_path / "remote.git", "show", "status:default/models/a.yaml")
