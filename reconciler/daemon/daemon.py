@@ -309,22 +309,26 @@ class Daemon:
 
     async def _act(self, head: Head, plan: Plan) -> None:
         if plan.released:
-            self._record(head, plan)
+            await self._record(head, plan)
             await self._reporter.flush()
         acting = Acting(
             self._engine, self._reporter.ledger, self._metrics, self.wake.replan, self._noticed
         )
         await acting.carry_out(plan)
-        self._record(head, plan)
+        await self._record(head, plan)
 
-    def _record(self, head: Head, plan: Plan) -> None:
+    async def _record(self, head: Head, plan: Plan) -> None:
         reporter = self._reporter
         unknown = {
             plan.situation.desired[ref].manifest.file
             for ref in plan.decided
             if ref not in reporter.records
         }
-        changed = self._mirror.last_changed(head.commit, unknown) if unknown else {}
+        changed = (
+            await asyncio.to_thread(self._mirror.last_changed, head.commit, unknown)
+            if unknown
+            else {}
+        )
         wrong = effective(head, self._reader, reporter.records).wrong
         places = {ref: problem.location for ref, problem in wrong.items()}
         records = outcome(plan, changed=changed, places=places)
