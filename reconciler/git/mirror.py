@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.git.bare import BareCopy
+from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, redact
 from reconciler.git.export import export_tree
@@ -16,6 +17,9 @@ from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
 from reconciler.types import Commit, TreeId
 
 T = TypeVar("T")
+
+#: How many times as long as usual a fetch of the manifest repository may take in the end.
+MOST_PATIENCE = 16.0
 
 
 class Mirror(Repository):
@@ -40,6 +44,7 @@ class Mirror(Repository):
         self._others = {other: f"refs/heads/{other}" for other in others}
         self._seen: Mapping[str, Commit] = {}
         self._transport = transport
+        self._patience = 1.0
 
     @classmethod
     def open(
@@ -78,12 +83,21 @@ class Mirror(Repository):
             raise GitError(self._no_branch(self._transport.list_refs(self._url).commits))
         if self._copy.ref(ref) != head or not self.has(head):
             self._copy.sweep()
-            self._transport.fetch(self._copy.path, self._url, [f"+{ref}:{ref}"])
+            self._fetch_branch(f"+{ref}:{ref}")
             head = Commit(self._copy.ref(ref) or head)  # it may have moved in between
             if not self.has(head):
                 raise DamagedError(f"{self._copy.path} has not got {head}, which was fetched")
             self._settle()
         return head
+
+    def _fetch_branch(self, refspec: str) -> None:
+        """Each fetch that takes too long is begun anew, so the next one gets twice the time."""
+        try:
+            self._transport.fetch(self._copy.path, self._url, [refspec], patience=self._patience)
+        except LateError:
+            self._patience = min(self._patience * 2, MOST_PATIENCE)
+            raise
+        self._patience = 1.0
 
     def fetch_tips(self) -> dict[str, Commit | None]:
         """The tips of the other branches as the last :meth:`fetch` saw them; None: there is none.

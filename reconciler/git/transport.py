@@ -78,13 +78,14 @@ class Transport:
         *,
         depth: int | None = None,
         largest: int | None = None,
+        patience: float = 1.0,
     ) -> None:
         """Fetch into the bare repository at ``path`` what it has not got.
 
         ``depth`` 0 makes good what an earlier fetch of some depth has left out. ``largest`` is how
-        many bytes that may be.
+        many bytes that may be. ``patience`` is how many times as long as usual it may take.
 
-        Raises GitError, and DamagedError where it is our repository that is at fault.
+        Raises GitError, LateError, and DamagedError where it is our repository that is at fault.
         """
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]
         options.append("--update-shallow")  # the other side may be a shallow clone itself
@@ -96,7 +97,7 @@ class Transport:
             url,
             lambda at: [f"--git-dir={path}", "fetch", *options, "--", at, *refspecs],
             "read",
-            timeout=self.timeout * FETCH_PATIENCE,
+            timeout=self.timeout * FETCH_PATIENCE * patience,
             largest=largest,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,15 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reconciler.git.command import end_running
+from reconciler.git.command import LateError, end_running
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
+from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.git.transport import Transport
 from reconciler.types import Commit, GitSource, UnresolvedSource
 from tests.e2e.site import until
 from tests.git.history import History
-from tests.git.remotes import BadServer, FileRemote, SshRemote, make_bare
+from tests.git.remotes import BadServer, FileRemote, HttpRemote, SshRemote, make_bare
 
 DEADLINE = 0.3
 Talk = Callable[[socket.socket, threading.Event], None]
@@ -202,3 +205,50 @@ def test_what_cannot_be_looked_up_is_tried_less_and_less_often(tmp_path: Path) -
     assert waits[0] < 6
     assert max(waits) <= 66
     assert waits[-1] > 50
+
+
+def test_a_repository_that_takes_too_long_to_clone_gets_more_time_each_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.git.transport.FETCH_PATIENCE", 1)
+    root = tmp_path / "remotes"
+    head = History(make_bare(root)).commit({"large": random.Random(1).randbytes(400_000).hex()})
+    remote = HttpRemote(root)
+    slow = BadServer(lambda one, closing: narrow(one, remote.server.server_port, closing))
+    mirror = Mirror.open(
+        tmp_path / "mirror",
+        f"http://127.0.0.1:{slow.port}/a.git",
+        branch="main",
+        credentials=CredentialTable(),
+        timeout=2.0,
+    )
+    try:
+        with pytest.raises(LateError):
+            mirror.fetch()
+        until(lambda: fetched(mirror) == head, what="a fetch that was given time enough")
+    finally:
+        slow.close()
+        remote.close()
+
+
+def fetched(mirror: Mirror) -> Commit | None:
+    try:
+        return mirror.fetch()
+    except LateError:
+        return None
+
+
+def narrow(one: socket.socket, port: int, closing: threading.Event) -> None:
+    """A connection through which 100 kB come in a second."""
+    with socket.create_connection(("127.0.0.1", port)) as other:
+        threading.Thread(target=copy, args=(one, other, closing, 0.0)).start()
+        copy(other, one, closing, 0.05)
+        one.shutdown(socket.SHUT_RDWR)
+
+
+def copy(
+    source: socket.socket, target: socket.socket, closing: threading.Event, pause: float
+) -> None:
+    with contextlib.suppress(OSError):
+        while (data := source.recv(5_000)) and not closing.wait(pause):
+            target.sendall(data)
