@@ -16,6 +16,7 @@ from reconciler.daemon.authority import Authority
 from reconciler.daemon.ending import carry_out
 from reconciler.engines.kubernetes.api import Api, Asked
 from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.engines.kubernetes.inventory import render_inventory
 from reconciler.engines.kubernetes.lease import Leadership
 from reconciler.engines.kubernetes.logs import PodLogs
 from reconciler.engines.kubernetes.render import render
@@ -34,6 +35,7 @@ async def kubernetes_engine(setup: Setup, authority: Authority, asked: Asked) ->
         render=lambda spec: render(spec, settings),
         namespaces=tuple(config.namespaces),
         may_write=authority.leads,
+        inventory=lambda folder: render_inventory(folder, settings),
     )
 
 

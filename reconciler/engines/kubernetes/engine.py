@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,8 +19,10 @@ from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.attempts import JOB_NAME, job_of
 from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
+from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
 from reconciler.engines.kubernetes.objects import Job, Pod
 from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, unexplained, view
+from reconciler.engines.kubernetes.pods import Manifest
 from reconciler.engines.kubernetes.render import headless_service
 from reconciler.engines.kubernetes.unseen import Unseen
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
@@ -64,11 +66,13 @@ class KubernetesEngine:
         render: Render,
         namespaces: tuple[str, ...] = (),
         may_write: Callable[[], bool] = lambda: True,
+        inventory: Callable[[Folder], list[Manifest] | None] = lambda _: None,
     ) -> None:
         self._api = api
         self._instance = instance
         self._render = render
         self._may_write = may_write
+        self._inventory = inventory
         self._changed: Callable[[], None] = lambda: None
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
         places = namespaces or (None,)
@@ -164,8 +168,15 @@ class KubernetesEngine:
         self._noticed()
 
     async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
-        """Nothing: the Jobs that would make them look, find a marker or a tag, and end."""
-        return {}
+        """Artifacts that a Job finds in a bucket, where ``inventory`` renders one for it.
+
+        Nothing of images: a build asks the registry first. What is not found is made by a run,
+        which looks, finds its marker or tag, and ends.
+        """
+        if not self._may_write():
+            return {}
+        looking = Inventory(self._api, self._inventory, self._create_other)
+        return await looking.take(wanted)
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -180,26 +191,31 @@ class KubernetesEngine:
                 pods[pod.metadata.namespace, job_of(pod)].append(pod)
         runs = {}
         uids = set()
-        for jobs in self._jobs:
-            for job in jobs:
-                meta = job.metadata
-                uids.add(meta.uid)
-                own = pods.pop((meta.namespace, meta.name), [])
-                run = view(job, own, deleting=meta.uid in self._deleted)
-                if run is None:
-                    self._ignore(job)
-                    continue
-                if run.live:
-                    self._unseen.follow(meta.uid)
-                elif self._unseen.awaits(job, own):
-                    run = unexplained(run)
-                runs[run.name] = run
+        for job in self._jobs_of_runs():
+            meta = job.metadata
+            uids.add(meta.uid)
+            own = pods.pop((meta.namespace, meta.name), [])
+            run = view(job, own, deleting=meta.uid in self._deleted)
+            if run is None:
+                self._ignore(job)
+                continue
+            if run.live:
+                self._unseen.follow(meta.uid)
+            elif self._unseen.awaits(job, own):
+                run = unexplained(run)
+            runs[run.name] = run
         self._deleted &= uids
         self._unseen.keep(uids)
         for (_, name), left in pods.items():
             if (run := orphan(left, name)) is not None:
                 runs[run.name] = run
         return runs
+
+    def _jobs_of_runs(self) -> Iterator[Job]:
+        for cache in self._jobs:
+            for job in cache:
+                if job.metadata.labels.get(f"{GROUP}/task") != INVENTORY:
+                    yield job
 
     async def _ask_for_pods(self, namespace: str, job: str) -> None:
         cache = next(c for c in self._pods if c.namespace in (None, namespace))

@@ -81,7 +81,7 @@ def command_pod(
                 read_only=True,
                 allowed=mounted.cluster is not None,
             )
-            fragment += _mounted(read, place).fragment
+            fragment += mount_at(read, place).fragment
     install = wrapper.install_container(settings.images.wrapper)
     fragment = (
         Fragment(
@@ -121,7 +121,7 @@ def command_pod(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Mounted:
+class Mounted:
     """A directory in the pod: ``path`` is where the main container finds it."""
 
     fragment: Fragment
@@ -129,11 +129,11 @@ class _Mounted:
     barrier: str | None
 
 
-def _artifact(directory: Directory, own: str) -> _Mounted:
+def _artifact(directory: Directory, own: str) -> Mounted:
     """The run's own directory; where its bucket is staged, with local disk in its place."""
     if directory.bucket.writes is Writes.DIRECT:
-        return _mounted(directory, own)
-    mounted = _mounted(directory, STAGED)
+        return mount_at(directory, own)
+    mounted = mount_at(directory, STAGED)
     local = Fragment(
         volumes=({"name": "staging", "emptyDir": {}},),
         mounts=({"name": "staging", "mountPath": own},),
@@ -141,7 +141,7 @@ def _artifact(directory: Directory, own: str) -> _Mounted:
     return replace(mounted, fragment=mounted.fragment + local)
 
 
-def _mounted(directory: Directory, place: str) -> _Mounted:
+def mount_at(directory: Directory, place: str) -> Mounted:
     """A directory of a bucket at a place of the main container."""
     mount = DRIVERS[directory.bucket.driver].mount(directory)
     volume_mount: Manifest = {"name": mount.volume, "mountPath": place}
@@ -153,7 +153,7 @@ def _mounted(directory: Directory, place: str) -> _Mounted:
         volume_mount["readOnly"] = True
     if mount.propagation is not None:
         volume_mount["mountPropagation"] = mount.propagation
-    return _Mounted(
+    return Mounted(
         fragment=mount.fragment + Fragment(mounts=(volume_mount,)),
         path=posixpath.join(place, mount.inside) if mount.inside else place,
         barrier=mount.barrier,

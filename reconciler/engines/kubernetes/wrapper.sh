@@ -172,6 +172,20 @@ find_marker() { # the artifact is complete: end at once
 }
     leave 0 "" "the artifact is complete; the command is not started"
 }
+inventory() { # every complete artifact below $artifact, as "KIND/NAME/KEY GPU-SECONDS METRICS"
+    cd "$artifact" || return
+    find . -mindepth 4 -maxdepth 4 -type f -name completed.json | sort >"$work/found"
+    while IFS= read -r marker; do
+        place=${marker%/completed.json} place=${place#./}
+        case $place in *[!a-z0-9./-]*) continue ;; esac # no name of ours
+        list_files "$place" >"$work/files" 2>/dev/null || continue
+        found=$(awk -v mode=marker -v file="$place/completed.json" -v list="$work/files" \
+            -v key="${place##*/}" -f "$home/wrapper.awk") || continue
+        printf '%s %s %s\n' "$place" "${found##*
+}" "${found%
+*}"
+    done <"$work/found"
+}
 number_attempt() { # by creating its log, before anything else of it
     for old in "$artifact"/logs/attempt-*.log; do
         n=${old##*/attempt-} n=${n%.log}
@@ -331,6 +345,10 @@ finish() {
 }
 
 # --- what happens, in order --------------------------------------------------------------------
+if [ -n "${RECONCILER_INVENTORY:-}" ]; then
+    mkdir -p "$work" && inventory
+    exit
+fi
 trap stop TERM INT QUIT HUP
 rm -rf "$work"
 mkdir -p "$work" "$artifact/logs" "$model/logs" || fail "the artifact's directory cannot be written"

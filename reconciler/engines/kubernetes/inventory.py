@@ -1,0 +1,247 @@
+"""What is complete in a bucket, told by a Job that looks: for a daemon that has lost its memory.
+
+The daemon holds no credentials of buckets, and pods do. One Job for each namespace's part of a
+bucket mounts that read-only, checks every marker against the files beside it, and prints a line for
+each that holds. Its log is read once, and the Job deleted. Whatever goes wrong with it costs time
+and nothing else: a run whose artifact is there finds its own marker, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from reconciler.engines.kubernetes import templates, wrapper
+from reconciler.engines.kubernetes.api import Api
+from reconciler.engines.kubernetes.attempts import JOB_NAME, condition
+from reconciler.engines.kubernetes.cache import JOBS, PODS
+from reconciler.engines.kubernetes.jobs import mount_at
+from reconciler.engines.kubernetes.objects import Condition, Job, Pod
+from reconciler.engines.kubernetes.pods import CONTAINER, Fragment, Manifest
+from reconciler.engines.kubernetes.settings import ClusterSettings
+from reconciler.run import LONGEST_METRIC, MOST_METRICS, EngineError, Result, Wanted
+from reconciler.types import GROUP, JSON, TaskKey
+
+log = structlog.get_logger(__name__)
+
+#: The label of its task; no task of an object is called so.
+INVENTORY = "inventory"
+#: Seconds that an inventory may take, from its creation: then it is done without.
+PATIENCE = 600.0
+POLL = 1.0
+AT_ONCE = 8
+#: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 50,000 artifacts.
+LONGEST = 16 << 20
+#: A Job that nobody came to delete goes by itself.
+_TTL = 600
+_FOLDER = "/bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A namespace's part of a bucket, and what is looked for there, by its path in it."""
+
+    url: str
+    namespace: str
+    wanted: Mapping[str, Wanted]
+
+
+def folders(wanted: Iterable[Wanted]) -> list[Folder]:
+    """Where artifacts would be: ``BUCKET/clusters/C/namespaces/N/`` and then ``KIND/NAME/KEY/``."""
+    found: dict[str, dict[str, Wanted]] = defaultdict(dict)
+    for item in wanted:
+        if item.url is not None:
+            *place, kind, name, key = item.url.rstrip("/").split("/")
+            found["/".join(place)][f"{kind}/{name}/{key}"] = item
+    return [Folder(url, url.rpartition("/")[2], items) for url, items in found.items()]
+
+
+def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest] | None:
+    """The Job, and the volumes it needs; None where its bucket is to have none. Raises RenderError.
+
+    It keeps to the restricted Pod Security Standard, but for the mount of the bucket.
+    """
+    directory = settings.directory(
+        "inventory", folder.url, namespace=folder.namespace, read_only=True
+    )
+    if not directory.bucket.inventory:
+        return None
+    mount = mount_at(directory, _FOLDER)
+    install = wrapper.install_container(settings.images.wrapper)
+    fragment = (
+        Fragment(init_containers=(install,), volumes=(wrapper.volume(),), mounts=(wrapper.mount(),))
+        + mount.fragment
+    )
+    container = {
+        "name": CONTAINER,
+        "image": settings.images.wrapper,
+        "command": wrapper.wrapped(()),
+        "env": [
+            {"name": "RECONCILER_ARTIFACT", "value": wrapper.literal(mount.path)},
+            {"name": "RECONCILER_INVENTORY", "value": "1"},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "securityContext": install["securityContext"],
+        "volumeMounts": list(fragment.mounts),
+    }
+    pod: Manifest = {
+        "metadata": {"labels": _labels(settings)},
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": int(PATIENCE),
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "initContainers": list(fragment.init_containers),
+            "containers": [container],
+            "volumes": list(fragment.volumes),
+        },
+    }
+    pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
+    said = json.dumps([settings.instance, folder.url]).encode()
+    job: Manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": f"r-inventory-{hashlib.sha256(said).hexdigest()[:12]}",
+            "namespace": folder.namespace,
+            "labels": _labels(settings),
+        },
+        "spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": _TTL, "template": pod},
+    }
+    return [job, *fragment.objects]
+
+
+def _labels(settings: ClusterSettings) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/managed-by": "reconciler",
+        f"{GROUP}/instance": settings.instance,
+        f"{GROUP}/task": INVENTORY,
+    }
+
+
+def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
+    """What the log says is complete, of what is looked for. Other lines are nobody's business."""
+    found: dict[TaskKey, Result] = {}
+    for line in text.splitlines():
+        path, _, rest = line.decode("utf-8", "replace").partition(" ")
+        item = folder.wanted.get(path)
+        if item is None:
+            continue
+        seconds, _, metrics = rest.partition(" ")
+        try:
+            spent = float(seconds)
+            told = msgspec.json.decode(metrics, type=dict[str, float])
+        except (ValueError, msgspec.MsgspecError):
+            continue
+        if not math.isfinite(spent) or spent < 0:
+            continue
+        kept = [
+            (name, value)
+            for name, value in told.items()
+            if len(name) <= LONGEST_METRIC and math.isfinite(value)
+        ]
+        found[item.key] = Result(url=item.url, metrics=dict(kept[:MOST_METRICS]), gpu_seconds=spent)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Takes inventories. ``create`` makes an object, and is told nothing of one that is there."""
+
+    api: Api
+    render: Callable[[Folder], list[Manifest] | None]
+    create: Callable[[Manifest], Awaitable[None]]
+
+    async def take(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
+        """What is found of it in every bucket that can be looked into."""
+        places = asyncio.Semaphore(AT_ONCE)
+        found: dict[TaskKey, Result] = {}
+        for part in await asyncio.gather(*(self._of(each, places) for each in folders(wanted))):
+            found |= part
+        return found
+
+    async def _of(self, folder: Folder, places: asyncio.Semaphore) -> dict[TaskKey, Result]:
+        async with places:
+            try:
+                rendered = self.render(folder)
+                if rendered is None:
+                    return {}
+                return await self._by(rendered, folder)
+            except (EngineError, TimeoutError) as error:
+                log.warning(
+                    "a bucket could not be looked into; runs look for their own artifacts",
+                    bucket=folder.url,
+                    error=str(error) or "its Job took too long",
+                )
+                return {}
+
+    async def _by(self, rendered: list[Manifest], folder: Folder) -> dict[TaskKey, Result]:
+        """By these objects. Raises EngineError and TimeoutError."""
+        job, *others = rendered
+        log.info("looking for artifacts", bucket=folder.url, job=job["metadata"]["name"])
+        for other in (*others, job):
+            await self.create(other)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return read_inventory(await self._log(job), folder)
+        finally:
+            await self._delete(job)
+
+    async def _log(self, rendered: Manifest) -> bytes:
+        """What the Job printed, once it has ended. Raises EngineError."""
+        namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
+        while True:
+            ended = await self._end(rendered)
+            if ended is not None:
+                break
+            await asyncio.sleep(POLL)
+        if ended.type == "Failed":
+            raise EngineError(f"the Job {name} failed: {ended.message}")
+        pods = PODS.path(namespace)
+        told = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
+        found = msgspec.json.decode(told, type=_Pods).items
+        pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
+        if pod is None:
+            raise EngineError(f"the pod of the Job {name} is gone")
+        path = f"{PODS.path(namespace, pod.metadata.name)}/log"
+        text, _ = await self.api.tail(path, {"container": CONTAINER}, longest=LONGEST)
+        return text
+
+    async def _end(self, rendered: Manifest) -> Condition | None:
+        job = await self._ours(rendered)
+        return condition(job.status.conditions, "Complete", "Failed")
+
+    async def _ours(self, rendered: Manifest) -> Job:
+        """The Job as it is. Raises EngineError where that is somebody else's."""
+        meta = rendered["metadata"]
+        data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
+        job = msgspec.json.decode(data, type=Job)
+        if not meta["labels"].items() <= job.metadata.labels.items():
+            raise EngineError(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
+        return job
+
+    async def _delete(self, rendered: Manifest) -> None:
+        """Failing to is harmless: its TTL is a safety net."""
+        with contextlib.suppress(EngineError):
+            meta = (await self._ours(rendered)).metadata
+            options: dict[str, JSON] = {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "propagationPolicy": "Background",
+                "preconditions": {"uid": meta.uid},
+            }
+            await self.api.delete(JOBS.path(meta.namespace, meta.name), options)
+
+
+class _Pods(msgspec.Struct, frozen=True):
+    items: list[Pod] = msgspec.field(default_factory=list)
