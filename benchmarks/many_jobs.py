@@ -8,6 +8,7 @@ Job. The Jobs are suspended, as with a queue: what controllers make of Jobs is n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -96,8 +97,9 @@ def _push(site: ClusterSite) -> float:
 
 
 def _empty(cluster: Cluster, namespace: str) -> None:
-    cluster.api.request("DELETE", f"/apis/batch/v1/namespaces/{namespace}/jobs")
-    until(lambda: not _count(cluster, namespace), what="the Jobs to be gone")
+    with contextlib.suppress(TimeoutError):  # it goes on
+        cluster.api.request("DELETE", f"/apis/batch/v1/namespaces/{namespace}/jobs")
+    until(lambda: not _count(cluster, namespace), what="the Jobs to be gone", patience=300)
 
 
 def _statuses(site: ClusterSite) -> list[str]:

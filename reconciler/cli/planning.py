@@ -48,7 +48,7 @@ class Planning:
         self._repository = repository
         self._ahead = ahead
         config = setup.config if setup else None
-        self._memo: Memo = {}
+        self._memo = Memo()
         self._now = clock()
         self._reader = Reader(
             repository,

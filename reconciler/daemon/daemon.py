@@ -33,6 +33,7 @@ from reconciler.daemon.reviewing import Knowledge
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
+from reconciler.manifests.read import Manifest
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
 from reconciler.planner.ledger import Ledger
@@ -107,7 +108,8 @@ class Daemon:
         self._peers = PeerWatch(mirror, setup.peer_branches)
         self._head: Head | None = None
         self._noticed: float | None = None
-        self._memo: Memo = {}
+        self._asked: tuple[Mapping[ObjectRef, Manifest], Requests] | None = None
+        self._memo = Memo()
         self._settled: dict[ObjectRef, Settled] = {}
         self._newest: Plan | None = None
         self._recovered = False
@@ -258,11 +260,14 @@ class Daemon:
         for run in runs.values():
             reporter.ledger.learn_run(run)
         objects = effective(head, self._reader, reporter.records)
-        requests = source_requests(
-            objects.manifests,
-            repository_url=self._setup.repository_url,
-            allow=self._setup.sources_allow,
-        )
+        if self._asked is None or self._asked[0] is not objects.manifests:
+            asked = source_requests(
+                objects.manifests,
+                repository_url=self._setup.repository_url,
+                allow=self._setup.sources_allow,
+            )
+            self._asked = objects.manifests, asked
+        requests = self._asked[1]
         resolutions = await self._resolve(requests, head)
         self._metrics.report_sources(resolutions.values())
         peers = await asyncio.to_thread(self._peers.read, objects.manifests)

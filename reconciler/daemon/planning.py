@@ -39,6 +39,8 @@ class Objects:
 
 def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, Record]) -> Objects:
     """What head says, and for what it says wrongly, what was said last."""
+    if not head.collection.problems:
+        return Objects(head.collection.objects, {})
     manifests = dict(head.collection.objects)
     wrong: dict[ObjectRef, Problem] = {}
     by_file: dict[str, Problem] = {}

@@ -67,7 +67,7 @@ class Reviewer:
         )
         self._sources = source_reader(setup, patience=_PATIENCE, folder="proposals-sources")
         self._mirror = folder / "manifests.git"
-        self._memo: Memo = {}
+        self._memo = Memo()
         self._reader = Reader(
             self.proposals,
             path=config.repository.path,

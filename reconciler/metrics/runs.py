@@ -113,7 +113,7 @@ class RunSeries:
         keys = {(run.key, run.how) for run in runs}
         asked = {
             (d.task.key, d.task.how): d.task.resources.gpus
-            for d in plan.decisions
+            for d in (plan.decisions if keys else ())
             if (d.task.key, d.task.how) in keys
         }
         seen = {}

@@ -8,7 +8,7 @@ of their references, so each key finds the keys it depends on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from reconciler.manifests.nodes import Path
@@ -43,6 +43,7 @@ from reconciler.planner.referring import Referring
 from reconciler.planner.sourcing import Sourcing
 from reconciler.types import (
     JSON,
+    ForeignRef,
     GitSource,
     ObjectRef,
     ResolvedSource,
@@ -52,8 +53,22 @@ from reconciler.types import (
 
 #: What each reference of an object came to, by the field it is in.
 _Found = Mapping[Path, Upstream | str]
-#: What an object's keys depend on, and what came of it; see :func:`desire`.
-Memo = dict[ObjectRef, tuple[tuple[object, ...], Desired]]
+
+
+@dataclass(slots=True)
+class Memo:
+    """What earlier calls of :func:`desire` have left for the next.
+
+    ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
+    of ``objects``, and ``outside`` what of that depended on more than manifests: on where sources
+    stand, on what is recorded, on other clusters.
+    """
+
+    known: dict[ObjectRef, tuple[tuple[object, ...], Desired]] = field(default_factory=dict)
+    objects: Mapping[ObjectRef, Manifest] | None = None
+    cluster: str = ""
+    outside: list[tuple[Manifest, list[object]]] = field(default_factory=list)
+    found: dict[ObjectRef, Desired] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -100,7 +115,7 @@ class Desire:
                 for target, reference, _ in manifest.references
             ],
         )
-        known = self.memo.get(manifest.ref)
+        known = self.memo.known.get(manifest.ref)
         if known is not None and known[0] == depends:
             return known[1]
         upstream = {
@@ -114,8 +129,17 @@ class Desire:
             found = self._dataset(manifest, document)
         resolved = (up.reference for up in upstream.values() if isinstance(up, Upstream))
         found = replace(found, references=tuple(known for known in resolved if known is not None))
-        self.memo[manifest.ref] = depends, found
+        self.memo.known[manifest.ref] = depends, found
         return found
+
+    def outside(self, manifest: Manifest) -> list[object]:
+        """What its keys are made of that is in no manifest; nothing for most."""
+        found = [
+            self.referring.depends(manifest.ref, target, reference)
+            for target, reference, _ in manifest.references
+            if isinstance(target, ForeignRef) or reference.key is not None
+        ]
+        return found if manifest.git is None else [self.sourcing.depends(manifest), *found]
 
     # -- objects ---------------------------------------------------------------------------
 
@@ -307,23 +331,36 @@ def desire(
     name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
     follow one of those are to be taken for unknown. With a ``memo`` that is handed in
     again, only objects are worked out whose manifest, or anything upstream of it, is another than
-    the last time.
+    the last time; and none are looked at where ``objects`` is the very same mapping and nothing
+    else is another.
     """
-    found: dict[ObjectRef, Desired] = {}
-    walk = Desire(
-        cluster=cluster,
-        sourcing=Sourcing(sources=sources, requests=requests, records=records),
-        referring=Referring(
-            objects=objects,
+    memo = memo if memo is not None else Memo()
+
+    def over(found: dict[ObjectRef, Desired]) -> Desire:
+        return Desire(
+            cluster=cluster,
+            sourcing=Sourcing(sources=sources, requests=requests, records=records),
+            referring=Referring(
+                objects=objects,
+                found=found,
+                records=records,
+                ledger=ledger,
+                allowed=allowed,
+                peers=peers,
+                ahead=ahead,
+            ),
+            memo=memo,
             found=found,
-            records=records,
-            ledger=ledger,
-            allowed=allowed,
-            peers=peers,
-            ahead=ahead,
-        ),
-        memo=memo if memo is not None else {},
-        found=found,
-    )
+        )
+
+    if memo.objects is objects and memo.cluster == cluster:
+        walk = over(memo.found)
+        if all(walk.outside(manifest) == then for manifest, then in memo.outside):
+            return memo.found
+    walk = over({})
     walk.walk(sorted(objects))
+    memo.objects, memo.cluster, memo.found = objects, cluster, walk.found
+    memo.outside = [
+        (manifest, then) for manifest in objects.values() if (then := walk.outside(manifest))
+    ]
     return walk.found

@@ -24,14 +24,14 @@ class Gone:
 
 def gone_objects(situation: Situation) -> Gone:
     """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
-    missing = situation.records.keys() - situation.desired.keys() - situation.invalid.keys()
-    missing.update(
-        run.object
-        for run in situation.runs.values()
-        if run.object is not None
-        and run.object not in situation.desired
-        and run.object not in situation.invalid
-    )
+    desired, invalid = situation.desired, situation.invalid
+    owners = {run.object for run in situation.runs.values() if run.object is not None}
+    missing = {
+        ref
+        for refs in (situation.records, owners)
+        for ref in refs
+        if ref not in desired and ref not in invalid
+    }
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, "its manifest is gone; prune is disabled"))
     if situation.unreadable:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.manifests.collect import collect
+from reconciler.manifests.collect import Collection, collect
 from reconciler.manifests.read import FileContent, read_file
 from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire
@@ -70,7 +70,8 @@ class World:
     now: datetime = START
     head: Commit = HEAD
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
-    memo: Memo = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo)
+    collected: tuple[dict[str, str], Collection] | None = None
     settled: dict[ObjectRef, Settled] = field(default_factory=dict)
     remembering: Ledger | None = None
 
@@ -92,8 +93,10 @@ class World:
     def desired(
         self, memo: Memo | None = None
     ) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
-        contents = [self.read(path, text) for path, text in self.files.items()]
-        found = collect(contents, clusters=self.settings.peers)
+        if self.collected is None or self.collected[0] != self.files:
+            contents = [self.read(path, text) for path, text in self.files.items()]
+            self.collected = dict(self.files), collect(contents, clusters=self.settings.peers)
+        found = self.collected[1]
         requests = {}
         for ref, manifest in found.objects.items():
             git = manifest.document.spec.source.git
@@ -124,7 +127,7 @@ class World:
         for run in self.runs.values():
             self.ledger.learn_run(run)
         if self.remembering is not self.ledger:  # it is another daemon
-            self.memo, self.settled, self.remembering = {}, {}, self.ledger
+            self.memo, self.settled, self.remembering = Memo(), {}, self.ledger
         plan = decide(self.situation(self.memo, self.settled))
         anew = decide(self.situation(None, {}))
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
