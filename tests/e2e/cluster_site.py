@@ -49,6 +49,9 @@ class ClusterSite(Site):
         }
         for name, section in sections.items():
             config[name] = {**config.get(name, {}), **section}
+        # A first start would wait for an inventory.
+        buckets = {n: {"inventory": False, **bucket} for n, bucket in config["buckets"].items()}
+        config["buckets"] = buckets
         (self.root / "reconciler.yaml").write_text(json.dumps(config))
 
     def model(self, name: str, *, params: Mapping[str, Any] | None = None, more: str = "") -> None:

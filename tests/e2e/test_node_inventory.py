@@ -50,7 +50,7 @@ def attempts(cluster: NodeCluster, statuses: dict[str, Any]) -> dict[str, list[s
 def test_what_is_in_the_bucket_is_found_and_nothing_is_made_again(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
-    bucket = rclone_bucket(node_cluster, node_namespace, sync="5s")
+    bucket = rclone_bucket(node_cluster, node_namespace, sync="5s", inventory=True)
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
     site.family()
     site.push()

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 #: The label of its task; no task of an object is called so.
 INVENTORY = "inventory"
 #: Seconds that an inventory may take, from its creation: then it is done without.
-PATIENCE = 600.0
+PATIENCE = 300.0
 POLL = 1.0
 AT_ONCE = 8
 #: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 50,000 artifacts.
