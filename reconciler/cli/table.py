@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.page.words import lasted, shown_metric, task_seconds
+from reconciler.page.words import shown_metric, task_seconds
 from reconciler.planner.record import Phase, Record
+from reconciler.review.words import seconds
 
 _STYLE = {
     Phase.INVALID: "bold red",
@@ -67,4 +68,4 @@ def duration(record: Record, now: datetime) -> str:
     """How long the object's tasks have run, as ``12s``, ``3m04s`` or ``2h10m``."""
     if not any(task.started for task in record.tasks):
         return ""
-    return lasted(sum(task_seconds(task, now) for task in record.tasks))
+    return seconds(sum(task_seconds(task, now) for task in record.tasks))

@@ -16,12 +16,13 @@ from reconciler.page.history import Order, comparisons
 from reconciler.page.lineage import neighbourhood, overview
 from reconciler.page.screen import LINES, Screen
 from reconciler.page.selection import ROWS, Selection, listed
-from reconciler.page.words import cut, lasted, shown_metric, task_seconds
+from reconciler.page.words import cut, shown_metric, task_seconds
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.names import status_path
 from reconciler.planner.record import Phase, Record, TaskRecord
 from reconciler.planner.standing import standing
 from reconciler.review.escape import plain
+from reconciler.review.words import seconds
 from reconciler.types import Kind, ObjectRef, TaskKind
 
 #: Errors and holds that are listed, and what is read of one; the rest is counted.
@@ -145,7 +146,7 @@ def _environment() -> Environment:
         "sentence": _sentence,
         "stamp": _stamp,
         "iso": _iso,
-        "lasted": lasted,
+        "lasted": seconds,
         "metric": shown_metric,
         "total": _total,
         "since": _since,

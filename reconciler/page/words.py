@@ -13,15 +13,6 @@ from reconciler.types import JSON
 LONGEST_VALUE = 60
 
 
-def lasted(seconds: float) -> str:
-    """A duration as ``12s``, ``3m04s`` or ``2h10m``."""
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f}m{seconds % 60:02.0f}s"
-    return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}m"
-
-
 def task_seconds(task: TaskRecord, now: datetime) -> float:
     """How long a task has run, or ran."""
     if task.started is None:
