@@ -48,18 +48,20 @@ class NotificationsSection(Section):
 class ReviewSection(Section):
     """Pull requests that are planned, and told of it by a commit status and one comment.
 
-    ``api`` and ``repository`` (owner/name) follow from ``repository.url`` where that is a forge's.
-    ``tokenFile`` is read at each request. At most ``open`` requests are followed, looked at once an
-    ``interval``. ``sources: known`` looks up no source but those that merged manifests name.
+    ``api`` and ``repository`` (owner/name, on GitLab with all groups) follow from
+    ``repository.url`` where that is a forge's. ``tokenFile`` is read at each request. At most
+    ``open`` requests are followed, looked at once an ``interval``. ``sources: known`` looks up no
+    source but those that merged manifests name.
     """
 
-    forge: Literal["github", "gitea", "forgejo"]
+    forge: Literal["github", "gitlab", "gitea", "forgejo"]
     token_file: FilePath
     api: (
         Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2048)] | None
     ) = None
     repository: (
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", max_length=255)] | None
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", max_length=255)]
+        | None
     ) = None
     interval: Seconds = 60.0
     open: Annotated[int, Field(ge=1, le=1000)] = 100
@@ -86,15 +88,16 @@ def forge_site(section: ReviewSection, url: str) -> ForgeSite:
     """Where to ask about the repository at a URL. Raises ValueError where that does not say."""
     found = re.fullmatch(
         r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/:]+@)"
-        r"(?P<host>[A-Za-z0-9.-]+)(?P<port>:\d+)?[/:](?P<name>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+?)"
-        r"(?:\.git)?/?",
-        url,
+        r"(?P<host>[A-Za-z0-9.-]+)(?P<port>:\d+)?[/:](?P<name>[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+)",
+        url.rstrip("/").removesuffix(".git"),
     )
     api, name = section.api, section.repository
     if found is not None:
         port = found["port"] if url.startswith("https://") and found["port"] else ""
         api = api or _api(section.forge, found["host"] + port)
         name = name or found["name"]
+    if name is not None and name.count("/") > 1 and section.forge != "gitlab":
+        name = None
     if api is None or name is None:
         raise ValueError(
             "review needs api and repository, as repository.url is not that of a forge"
@@ -103,6 +106,8 @@ def forge_site(section: ReviewSection, url: str) -> ForgeSite:
 
 
 def _api(forge: str, host: str) -> str:
+    if forge == "gitlab":
+        return f"https://{host}/api/v4"
     if forge != "github":
         return f"https://{host}/api/v1"
     return "https://api.github.com" if host == "github.com" else f"https://{host}/api/v3"

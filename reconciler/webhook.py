@@ -84,7 +84,7 @@ def _signed(headers: Mapping[str, str], body: bytes, secret: bytes) -> bool:
 
 _PUSHES = frozenset({"push", "Push Hook", "System Hook"})
 #: Of these Gitea has one for a new head, which GitHub tells of by the other.
-_REVIEWS = frozenset({"pull_request", "pull_request_sync"})
+_REVIEWS = frozenset({"pull_request", "pull_request_sync", "Merge Request Hook"})
 
 
 def _event(headers: Mapping[str, str]) -> str:

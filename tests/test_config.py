@@ -53,6 +53,7 @@ def test_a_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
         ("github", "git@github.com:team/models", "https://api.github.com", "team/models"),
         ("github", "https://git.corp:8443/a/b", "https://git.corp:8443/api/v3", "a/b"),
         ("gitea", "ssh://git@git.corp:2222/a/b.git", "https://git.corp/api/v1", "a/b"),
+        ("gitlab", "https://gitlab.com/a/b/c.git", "https://gitlab.com/api/v4", "a/b/c"),
         ("forgejo", "https://git.corp/a/b/", "https://git.corp/api/v1", "a/b"),
     ],
 )

@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
+from reconciler.daemon.forges import forge_of
 from reconciler.daemon.reviewing import Knowledge, Reviewer
+from reconciler.daemon.wording import Words, marker_of, same, unplannable, words_of
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.forge.github import GITEA, GITHUB, GitHub
 from reconciler.forge.port import Comment, Forge, ForgeError, PullRequest
 from reconciler.git.command import end_running
 from reconciler.git.errors import DamagedError, GitError
-from reconciler.git.proposals import Conflict
 from reconciler.metrics import Metrics
 from reconciler.outbound import client
-from reconciler.planner.review import Review
-from reconciler.review.escape import code
-from reconciler.review.markdown import markdown
-from reconciler.review.verdict import Judgement, Verdict, verdict, verdict_of
+from reconciler.review.verdict import Verdict
+from reconciler.review.words import counted
 from reconciler.types import Commit
 
 log = structlog.get_logger(__name__)
@@ -66,15 +62,6 @@ class _Told:
     comment: Comment | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What is said of a request; ``matter``: it is worth a comment, where there is none yet."""
-
-    verdict: Verdict
-    body: str
-    matter: bool
-
-
 @dataclass(slots=True)
 class Follower:
     """``know`` says what the daemon knows now, None before its first sync."""
@@ -89,6 +76,7 @@ class Follower:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _done: dict[int, _Done] = field(default_factory=dict)
     _told: dict[int, _Told] = field(default_factory=dict)
+    _refused: dict[int, str] = field(default_factory=dict)
     _failures: int = 0
     _busy: asyncio.Future[Any] | None = None
 
@@ -139,6 +127,7 @@ class Follower:
             for gone in self._done.keys() - numbers:
                 del self._done[gone]
                 self._told.pop(gone, None)
+                self._refuse(gone, None)
             refs = {request.ref for request in requests}
             await self._in_thread(lambda: self.reviewer.proposals.keep_only(refs))
         # One that nobody has planned yet does not wait for all those that the branch moved under.
@@ -170,7 +159,7 @@ class Follower:
             if tries < MOST_TRIES:
                 self._done[request.number] = replace(done, tries=tries)
                 return
-            head, words = request.head, _unknown()
+            head, words = request.head, unplannable()
         try:
             await self._tell(request, head, words)
         except ForgeError as error:
@@ -178,15 +167,15 @@ class Follower:
                 raise
             bound.warning("a pull request cannot be told of", error=str(error), tries=tries)
             self.metrics.failed("forge", error)
-            self.troubles["pull request"] = f"A pull request cannot be told of: {error}"
+            self._refuse(request.number, str(error))
             self._done[request.number] = replace(done, tries=tries if tries < MOST_TRIES else 0)
             return
-        self.troubles.pop("pull request", None)
+        self._refuse(request.number, None)
         self._done[request.number] = done
         self.metrics.reviews.labels(words.verdict.state.value).inc()
         bound.info("pull request planned", verdict=words.verdict.state.value)
 
-    def _review(self, request: PullRequest, known: Knowledge) -> tuple[Commit, _Words]:
+    def _review(self, request: PullRequest, known: Knowledge) -> tuple[Commit, Words]:
         """What to say, and the commit it is of: the ref may have moved since it was listed."""
         reviewer, proposals, head = self.reviewer, self.reviewer.proposals, request.head
         try:
@@ -197,7 +186,7 @@ class Follower:
             proposals.remake()
             head = proposals.fetch_head(request.ref)
             found = reviewer.review(known, head)
-        return head, _words(self.setup, found)
+        return head, words_of(self.setup, found)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do it in a thread, of which nobody can say that it is over before it is."""
@@ -210,15 +199,26 @@ class Follower:
             end_running()
             await asyncio.wait([self._busy], timeout=0.1)
 
+    def _refuse(self, number: int, why: str | None) -> None:
+        """Note why a request cannot be told of, or that it can."""
+        self._refused.pop(number, None)
+        if why is not None:
+            self._refused[number] = why
+        self.troubles.pop("pull request", None)
+        if self._refused:
+            last = next(reversed(self._refused.values()))
+            count = counted(len(self._refused), "pull request")
+            self.troubles["pull request"] = f"{count} cannot be told of: {last}"
+
     # -- telling ---------------------------------------------------------------------------
 
-    async def _tell(self, request: PullRequest, head: Commit, words: _Words) -> None:
+    async def _tell(self, request: PullRequest, head: Commit, words: Words) -> None:
         """Give the forge what it does not have yet. Raises ForgeError."""
         if not self.authority.leads():
             raise ForgeError("another replica leads now", Trouble.CONFLICT)
         section = self.setup.config.review
         assert section is not None
-        number, marker = request.number, _marker(self.setup)
+        number, marker = request.number, marker_of(self.setup)
         told = self._told.get(number)
         if told is None or told.commit != head:
             comment = told.comment if told is not None else None
@@ -226,54 +226,22 @@ class Follower:
                 comment = await self.forge.own_comment(number, marker)
             told = self._told[number] = _Told(head, await self.forge.verdict(head), comment)
         if told.verdict != words.verdict:
-            await self.forge.judge(head, words.verdict)
+            await self.forge.judge(request, head, words.verdict)
             told.verdict = words.verdict
         if section.comment:
             await self._comment(number, told, words)
 
-    async def _comment(self, number: int, told: _Told, words: _Words) -> None:
+    async def _comment(self, number: int, told: _Told, words: Words) -> None:
         """One comment, where there is something to say; from then on it is kept up to date."""
         if told.comment is None and not words.matter:
             return
-        text = f"{_marker(self.setup)}\n{words.body}"
-        if told.comment is not None and _same(told.comment.body, text):
+        text = f"{marker_of(self.setup)}\n{words.body}"
+        if told.comment is not None and same(told.comment.body, text):
             return
         if told.comment is not None:
             told.comment = await self.forge.edit(number, told.comment, text)
         if told.comment is None:
             told.comment = await self.forge.comment(number, text)
-
-
-def _marker(setup: Setup) -> str:
-    """How a comment of this daemon begins, which a forge does not show."""
-    return f"<!-- reconciler plan of cluster {setup.config.cluster} -->"
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether both say the same. Forges change ends of lines, and cut them off at the end.
-
-    That a plan is the same on a newer commit of the branch is no reason to edit a hundred comments.
-    """
-    one, other = (re.sub("Base `[0-9a-f]+`", "", text) for text in (one, other))
-    return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
-
-
-def _words(setup: Setup, found: Review | Conflict) -> _Words:
-    cluster, branch = setup.config.cluster, setup.config.repository.branch
-    if isinstance(found, Conflict):
-        told = f"It conflicts with {branch} in {', '.join(found.paths)}"
-        paths = ", ".join(code(path, 160) for path in found.paths)
-        body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
-        return _Words(verdict(Judgement.FAILURE, told), body, matter=False)
-    body = markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
-    matter = bool(found.objects or found.errors or found.holds or found.released)
-    return _Words(verdict_of(found), body, matter=matter)
-
-
-def _unknown() -> _Words:
-    """The reason may tell of this machine, so it stands in the log."""
-    told = "It cannot be planned; the daemon's log says why"
-    return _Words(verdict(Judgement.ERROR, told), f"### Plan\n\n{told}.", matter=False)
 
 
 @asynccontextmanager
@@ -290,17 +258,10 @@ async def following(
     if section is None or site is None:
         yield None
         return
-    token_file, ca_file = setup.path(section.token_file), setup.config.tls.ca_file
+    ca_file = setup.config.tls.ca_file
     async with AsyncExitStack() as stack:
         caller = await stack.enter_async_context(client(setup.path(ca_file) if ca_file else None))
-        forge = GitHub(
-            caller,
-            site.api,
-            site.repository,
-            lambda: _token(token_file),
-            context=f"reconciler/{setup.config.cluster}",
-            dialect=GITHUB if section.forge == "github" else GITEA,
-        )
+        forge = forge_of(setup, section, site, caller)
         reviewer = await asyncio.to_thread(Reviewer, setup)
         follower = Follower(setup, forge, reviewer, authority, know, metrics, troubles)
         work = asyncio.create_task(follower.run())
@@ -310,14 +271,3 @@ async def following(
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await follower.idle()
-
-
-def _token(file: Path) -> str:
-    """The token in a file; it must be fit for a header."""
-    try:
-        token = file.read_bytes()[:4096].strip().decode("ascii")
-    except (OSError, ValueError) as error:
-        raise ForgeError(f"{file} cannot be read", Trouble.REFUSED) from error
-    if not token or not token.isprintable() or " " in token:
-        raise ForgeError(f"{file} does not hold a token", Trouble.REFUSED)
-    return token

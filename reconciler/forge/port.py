@@ -29,13 +29,14 @@ class ForgeError(ReconcilerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """An open request to merge ``head`` into the branch ``target``.
+    """An open request to merge ``head``, of the branch ``branch``, into the branch ``target``.
 
     ``ref`` is where the repository it is merged into has its head, also that of a fork's.
     """
 
     number: int
     head: Commit
+    branch: str
     target: str
     ref: str
 
@@ -62,8 +63,8 @@ class Forge(Protocol):
         """The status that we gave a commit."""
         ...
 
-    async def judge(self, commit: Commit, verdict: Verdict) -> None:
-        """Give a commit a status, in the place of one that it may have from us."""
+    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
+        """Give a commit of a request a status, in the place of one that it may have from us."""
         ...
 
     async def own_comment(self, number: int, marker: str) -> Comment | None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.site import Site, git, stop, until
 from tests.e2e.test_operation import get, ready, running
+from tests.forge.gitlab_server import GitLabServer
 from tests.forge.server import SOMEBODY, ForgeServer
 from tests.git.remotes import HttpRemote
 
@@ -16,9 +17,10 @@ GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 MARKER = "<!-- reconciler plan of cluster local -->"
 
 
-@pytest.fixture(params=["github", "gitea"])
+@pytest.fixture(params=["github", "gitea", "gitlab"])
 def forge(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
-    server = ForgeServer(gitea=request.param == "gitea")
+    kind = request.param
+    server = GitLabServer() if kind == "gitlab" else ForgeServer(gitea=kind == "gitea")
     yield server
     server.close()
     assert server.complaints == []
@@ -47,7 +49,7 @@ def team(site: Site, forge: ForgeServer, remote: HttpRemote) -> Site:
 def configure(site: Site, forge: ForgeServer, remote: HttpRemote, **more: Any) -> None:
     (site.root / "token").write_text(f"{forge.token}\n")
     review = {
-        "forge": "gitea" if forge.gitea else "github",
+        "forge": forge.kind,
         "api": forge.api,
         "repository": "team/models",
         "tokenFile": "token",
@@ -66,7 +68,7 @@ def propose(site: Site, forge: ForgeServer, number: int, message: str = "Change"
     git(site.work, "add", "--all")
     git(site.work, "commit", "--quiet", "--allow-empty", "--message", message)
     head = git(site.work, "rev-parse", "HEAD").strip()
-    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/head")
+    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:{forge.ref(number)}")
     forge.open(number, head)
     return head
 
@@ -117,8 +119,8 @@ def test_what_the_forge_has_is_not_sent_again(team: Site, forge: ForgeServer) ->
         daemon = team.start()
         try:
             until(lambda: planned(team) >= number, what="the plan")  # noqa: B023 -- called at once
-            looks = forge.said("pulls/list") + 3
-            until(lambda: forge.said("pulls/list") >= looks, what="some looks")  # noqa: B023
+            looks = forge.said("list requests") + 3
+            until(lambda: forge.said("list requests") >= looks, what="some looks")  # noqa: B023
         finally:
             stop(daemon)
     assert planned(team) == 2, "once by each daemon"
@@ -188,7 +190,7 @@ def test_a_closed_one_costs_nothing_and_somebody_elses_comment_is_not_ours(
     assert forge.bodies(7)[0].endswith("merge it."), "theirs stays theirs"
     assert not any("/6/" in call for call in forge.calls)
     heads = git(team.root / "state/git/proposals.git", "for-each-ref", "--format=%(refname)")
-    assert "refs/proposals/pull/6/head" not in heads
+    assert forge.ref(6).removeprefix("refs/") not in heads
 
 
 def test_what_people_write_calls_nobody(team: Site, forge: ForgeServer) -> None:
@@ -224,7 +226,7 @@ def test_a_forge_that_is_away_or_wants_a_pause_holds_up_nothing(
     answers = iter([(500, {}), (403, {"Retry-After": "1"})])
 
     def fault(operation: str) -> tuple[int, dict[str, str], bytes] | None:
-        if operation != "repos/create-commit-status":
+        if operation != "set status":
             return None
         status, headers = next(answers, (0, {}))
         return (status, headers, b'{"message": "@all later"}') if status else None
@@ -235,7 +237,7 @@ def test_a_forge_that_is_away_or_wants_a_pause_holds_up_nothing(
     head = propose(team, forge, 7)
     git(team.work, "checkout", "--quiet", "main")
     with running(team) as url:
-        until(lambda: forge.said("repos/create-commit-status") >= 1, what="the first try")
+        until(lambda: forge.said("set status") >= 1, what="the first try")
         team.finetune("right", "base")
         team.push("A push meanwhile")
         until(lambda: team.phases().get("right") == "Ready", what="the push to be carried out")

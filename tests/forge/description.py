@@ -4,7 +4,9 @@ From https://github.com/github/rest-api-description (2022-11-28): the operations
 and request bodies. Their schemas take other properties too; here those that are not described are
 refused, as a misspelt one would change nothing and be noticed by nobody. The lengths are not in it:
 they are what GitHub's servers answer 422 to. Gitea's description (``/swagger.v1.json``) has the
-same paths below ``/api/v1``, with ``limit`` for ``per_page`` and no ``direction`` or ``base``.
+same paths below ``/api/v1``, with ``limit`` for ``per_page`` and no ``direction``; a ``base`` that
+it does not know is ignored by it. GitLab's (``/api/v4``) is from its pages on merge requests,
+notes and commits.
 """
 
 from __future__ import annotations
@@ -53,33 +55,74 @@ _STATUS = {
 }
 
 
+_NOTE = {
+    "type": "object",
+    "required": ["body"],
+    "properties": {"body": {"type": "string", "minLength": 1, "maxLength": 1_000_000}},
+    "additionalProperties": False,
+}
+_GITLAB_STATUS = {
+    "type": "object",
+    "required": ["state"],
+    "properties": {
+        "state": {"enum": ["pending", "running", "success", "failed", "canceled", "skipped"]},
+        "ref": {"type": "string", "minLength": 1, "maxLength": 255},
+        "name": {"type": "string", "default": "default"},
+        "target_url": {"type": "string", "maxLength": 255},
+        "description": {"type": "string", "maxLength": 255},
+        "coverage": {"type": "number"},
+        "pipeline_id": {"type": "integer"},
+    },
+    "additionalProperties": False,
+}
+
+
+def gitlab_operations() -> list[Operation]:
+    project, notes = "/projects/{id}", "/projects/{id}/merge_requests/{merge_request_iid}/notes"
+    order = {"order_by": "created_at|updated_at", "sort": "asc|desc"}
+    listed = {"state": "opened|closed|locked|merged|all", "target_branch": ".+", **order, **_PAGES}
+    return [
+        Operation("current user", "GET", "/user"),
+        Operation("list requests", "GET", f"{project}/merge_requests", listed),
+        Operation(
+            "list statuses",
+            "GET",
+            f"{project}/repository/commits/{{sha}}/statuses",
+            {"name": ".+", **_PAGES},
+        ),
+        Operation("set status", "POST", f"{project}/statuses/{{sha}}", body=_GITLAB_STATUS),
+        Operation("list comments", "GET", notes, {**order, **_PAGES}),
+        Operation("create comment", "POST", notes, body=_NOTE),
+        Operation("update comment", "PUT", f"{notes}/{{note_id}}", body=_NOTE),
+    ]
+
+
 def operations(*, gitea: bool) -> list[Operation]:
+    """Of GitHub and of Gitea."""
     pages = _GITEA_PAGES if gitea else _PAGES
     order = {"sort": "recentupdate|oldest|priority|leastupdate|mostcomment|leastcomment"}
     if not gitea:
         order = {"sort": "created|updated|popularity|long-running", "direction": "asc|desc"}
     repo = "/repos/{owner}/{repo}"
     return [
-        Operation("users/get-authenticated", "GET", "/user"),
+        Operation("current user", "GET", "/user"),
         Operation(
-            "pulls/list",
+            "list requests",
             "GET",
             f"{repo}/pulls",
             {"state": "open|closed|all", "base": ".+", **order, **pages},
         ),
+        Operation("list statuses", "GET", f"{repo}/commits/{{ref}}/status", pages),
+        Operation("set status", "POST", f"{repo}/statuses/{{sha}}", body=_STATUS),
+        Operation("list comments", "GET", f"{repo}/issues/{{issue_number}}/comments", pages),
         Operation(
-            "repos/get-combined-status-for-ref", "GET", f"{repo}/commits/{{ref}}/status", pages
-        ),
-        Operation("repos/create-commit-status", "POST", f"{repo}/statuses/{{sha}}", body=_STATUS),
-        Operation("issues/list-comments", "GET", f"{repo}/issues/{{issue_number}}/comments", pages),
-        Operation(
-            "issues/create-comment",
+            "create comment",
             "POST",
             f"{repo}/issues/{{issue_number}}/comments",
             body=_COMMENT,
         ),
         Operation(
-            "issues/update-comment",
+            "update comment",
             "PATCH",
             f"{repo}/issues/comments/{{comment_id}}",
             body=_COMMENT,

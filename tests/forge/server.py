@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -41,8 +43,8 @@ class ForgeServer:
     fault: Fault = lambda _: None
 
     def __post_init__(self) -> None:
-        self._described = operations(gitea=self.gitea)
-        self._prefix = "/api/v1" if self.gitea else ""
+        self._described = self.describe()
+        self._prefix = self.prefix()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,7 +61,7 @@ class ForgeServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_PATCH = handle_any  # noqa: N815 -- as they must be called
+            do_GET = do_POST = do_PATCH = do_PUT = handle_any  # noqa: N815 -- as they must be called
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
@@ -76,6 +78,30 @@ class ForgeServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    # -- what one forge has other than another ---------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        return "gitea" if self.gitea else "github"
+
+    def describe(self) -> list[Operation]:
+        return operations(gitea=self.gitea)
+
+    def prefix(self) -> str:
+        return "/api/v1" if self.gitea else ""
+
+    def ref(self, number: int) -> str:
+        return f"refs/pull/{number}/head"
+
+    def may(self, headers: Message) -> bool:
+        scheme = "token" if self.gitea else "Bearer"
+        return headers.get("Authorization") == f"{scheme} {self.token}"
+
+    def demanded(self) -> dict[str, str]:
+        if self.gitea:
+            return {"Accept": "application/json"}
+        return {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
     # -- what tests do to it and see of it -----------------------------------------------------
 
@@ -115,7 +141,7 @@ class ForgeServer:
         wrong = self._headers(request) or self._query(operation, parts.query)
         if wrong:
             return self._complain(wrong)
-        if request.headers.get("Authorization") != self._authorization():
+        if not self.may(request.headers):
             return _json(401, {"message": "Bad credentials"})
         fault = self.fault(operation.name)
         if fault is not None:
@@ -129,19 +155,15 @@ class ForgeServer:
                 return _json(422, {"message": "Validation Failed"})
         elif data:
             return self._complain(f"{operation.name} has a body")
-        status, value = self._do(operation.name, found, body)
+        status, value = self.do(operation.name, found, body)
         tag = f'W/"{hashlib.sha256(json.dumps(value).encode()).hexdigest()}"'
         if request.command == "GET" and request.headers.get("If-None-Match") == tag:
             return 304, {"ETag": tag}, b""
         answer = _json(status, value)
         return answer[0], {**answer[1], "ETag": tag}, answer[2]
 
-    def _authorization(self) -> str:
-        return f"{'token' if self.gitea else 'Bearer'} {self.token}"
-
     def _headers(self, request: BaseHTTPRequestHandler) -> str:
-        asked = {} if self.gitea else {"X-GitHub-Api-Version": "2022-11-28"}
-        asked["Accept"] = "application/json" if self.gitea else "application/vnd.github+json"
+        asked = self.demanded()
         if request.command != "GET":
             asked["Content-Type"] = "application/json"
         for name, value in asked.items():
@@ -150,8 +172,6 @@ class ForgeServer:
         return "" if request.headers.get("User-Agent") else "GitHub refuses calls of no User-Agent"
 
     def _query(self, operation: Operation, query: str) -> str:
-        import re
-
         for name, value in parse_qsl(query, keep_blank_values=True):
             if not re.fullmatch(operation.query.get(name, "(?!)"), value):
                 return f"{operation.name}: {name}={value} is not described"
@@ -161,13 +181,13 @@ class ForgeServer:
         self.complaints.append(text)
         return _json(400, {"message": text})
 
-    def _do(self, name: str, found: dict[str, str], body: Any) -> tuple[int, Any]:
+    def do(self, name: str, found: dict[str, str], body: Any) -> tuple[int, Any]:
         match name:
-            case "users/get-authenticated":
+            case "current user":
                 return 200, ME
-            case "pulls/list":
+            case "list requests":
                 return 200, list(self.pulls.values())
-            case "repos/get-combined-status-for-ref":
+            case "list statuses":
                 newest = self.statuses.get(found["ref"], [])[-1:]
                 field = "status" if self.gitea else "state"
                 return 200, {
@@ -181,15 +201,15 @@ class ForgeServer:
                         for s in newest
                     ],
                 }
-            case "repos/create-commit-status":
+            case "set status":
                 self.statuses.setdefault(found["sha"], []).append(body)
                 return 201, {"id": 1, **body}
-            case "issues/list-comments":
+            case "list comments":
                 return 200, self.comments.get(int(found["issue_number"]), [])
-            case "issues/create-comment":
+            case "create comment":
                 return 201, self.write(int(found["issue_number"]), body["body"])
             case _:
-                return self._edit(int(found["comment_id"]), body["body"])
+                return self.rewrite(int(found["comment_id"]), body["body"])
 
     def write(self, number: int, body: str, user: dict[str, Any] = ME) -> dict[str, Any]:
         made = sum(len(comments) for comments in self.comments.values())
@@ -197,7 +217,7 @@ class ForgeServer:
         self.comments.setdefault(number, []).append(comment)
         return comment
 
-    def _edit(self, number: int, body: str) -> tuple[int, Any]:
+    def rewrite(self, number: int, body: str) -> tuple[int, Any]:
         for comments in self.comments.values():
             for comment in comments:
                 if comment["id"] == number:

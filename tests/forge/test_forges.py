@@ -9,48 +9,59 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from reconciler.errors import Trouble
-from reconciler.forge.github import GITEA, GITHUB, LONGEST_PAUSE, GitHub
-from reconciler.forge.port import Comment, ForgeError
+from reconciler.forge.github import GITEA, GITHUB, GitHub
+from reconciler.forge.gitlab import GitLab
+from reconciler.forge.port import Comment, Forge, ForgeError, PullRequest
+from reconciler.forge.rest import LONGEST_PAUSE
 from reconciler.outbound import LARGEST_ANSWER, client
 from reconciler.review.verdict import Judgement, Verdict
 from reconciler.types import Commit
+from tests.forge.gitlab_server import GitLabServer
 from tests.forge.server import ME, SOMEBODY, ForgeServer
 
 HEAD = Commit("a" * 40)
 MARKER = "<!-- ours -->"
 
 
-@pytest.fixture(params=["github", "gitea"])
+REQUEST = PullRequest(number=7, head=HEAD, branch="change", target="main", ref="")
+
+
+@pytest.fixture(params=["github", "gitea", "gitlab"])
 def server(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
-    found = ForgeServer(gitea=request.param == "gitea")
+    kind = request.param
+    found = GitLabServer() if kind == "gitlab" else ForgeServer(gitea=kind == "gitea")
     yield found
     found.close()
     assert found.complaints == []
 
 
 @pytest.fixture
-async def forge(server: ForgeServer) -> AsyncIterator[GitHub]:
+async def forge(server: ForgeServer) -> AsyncIterator[Forge]:
+    context = "reconciler/prod"
     async with client() as caller:
-        yield GitHub(
-            caller,
-            server.api,
-            "team/models",
-            lambda: server.token,
-            context="reconciler/prod",
-            dialect=GITEA if server.gitea else GITHUB,
-        )
+        if server.kind == "gitlab":
+            yield GitLab(caller, server.api, "team/models", lambda: server.token, context=context)
+        else:
+            yield GitHub(
+                caller,
+                server.api,
+                "team/models",
+                lambda: server.token,
+                context=context,
+                dialect=GITEA if server.gitea else GITHUB,
+            )
 
 
-async def test_open_requests_for_the_branch_are_listed(server: ForgeServer, forge: GitHub) -> None:
+async def test_open_requests_for_the_branch_are_listed(server: ForgeServer, forge: Forge) -> None:
     server.open(7, HEAD)
     server.open(8, HEAD, base="release")
     (found,) = await forge.open_requests("main", 100)
     assert (found.number, found.head, found.target) == (7, HEAD, "main")
-    assert found.ref == "refs/pull/7/head"
+    assert found.ref == server.ref(7)
 
 
 async def test_a_list_that_has_not_changed_is_not_sent_again(
-    server: ForgeServer, forge: GitHub
+    server: ForgeServer, forge: Forge
 ) -> None:
     server.open(7, HEAD)
     first = await forge.open_requests("main", 100)
@@ -61,45 +72,57 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(
 
 
 async def test_no_more_pages_are_read_than_there_may_be_requests(
-    server: ForgeServer, forge: GitHub
+    server: ForgeServer, forge: Forge
 ) -> None:
     for number in range(1, 301):
         server.open(number, HEAD)
     assert len(await forge.open_requests("main", 120)) <= 120
-    assert server.said("pulls/list") == (3 if server.gitea else 2)
+    assert server.said("list requests") == (3 if server.gitea else 2)
 
 
 async def test_what_is_not_of_the_described_form_is_left_out(
-    server: ForgeServer, forge: GitHub
+    server: ForgeServer, forge: Forge
 ) -> None:
     server.open(7, HEAD)
     good = server.pulls[7]
     changes: list[dict[str, object]] = [
-        {"number": 0},
-        {"number": "7; rm"},
-        {"number": 1 << 40},
-        {"head": {"sha": "../../etc"}},
-        {"head": {"sha": "-" * 40}},
-        {"head": None},
-        {"base": {"ref": "x" * 300}},
+        {"iid": "7; rm", "number": None},
+        {"sha": "../../etc", "head": None},
+        {"target_branch": "x" * 300, "base": None},
     ]
+    if server.kind != "gitlab":
+        changes += [
+            {"number": 0},
+            {"number": "7; rm"},
+            {"number": 1 << 40},
+            {"head": {"sha": "../../etc"}},
+            {"head": {"sha": "-" * 40}},
+            {"head": None},
+            {"base": {"ref": "x" * 300}},
+        ]
     for number, change in enumerate(changes, start=100):
         server.pulls[number] = {**good, **change}
     assert [found.number for found in await forge.open_requests("main", 100)] == [7]
 
 
-async def test_a_status_is_given_and_found_again(server: ForgeServer, forge: GitHub) -> None:
+async def test_a_status_is_given_and_found_again(server: ForgeServer, forge: Forge) -> None:
     assert await forge.verdict(HEAD) is None
     given = Verdict(Judgement.FAILURE, "a.yaml:1:1 spec: is required")
-    await forge.judge(HEAD, given)
+    await forge.judge(REQUEST, HEAD, given)
     assert await forge.verdict(HEAD) == given
-    assert server.statuses[HEAD] == [
-        {"state": "failure", "description": given.description, "context": "reconciler/prod"}
-    ]
+    (sent,) = server.statuses[HEAD]
+    if server.kind == "gitlab":
+        expected = {"state": "failed", "name": "reconciler/prod", "ref": "change"}
+    else:
+        expected = {"state": "failure", "context": "reconciler/prod"}
+    assert sent == {**expected, "description": given.description}
+    for state in Judgement:
+        await forge.judge(REQUEST, HEAD, Verdict(state, "again"))
+        assert await forge.verdict(HEAD) == Verdict(state, "again")
 
 
 async def test_a_comment_is_written_found_edited_and_written_anew(
-    server: ForgeServer, forge: GitHub
+    server: ForgeServer, forge: Forge
 ) -> None:
     server.write(7, f"{MARKER} not really", SOMEBODY)
     assert await forge.own_comment(7, MARKER) is None
@@ -113,17 +136,17 @@ async def test_a_comment_is_written_found_edited_and_written_anew(
 
 
 async def test_an_app_finds_its_comments_although_it_may_not_ask_who_it_is(
-    server: ForgeServer, forge: GitHub
+    server: ForgeServer, forge: Forge
 ) -> None:
     def fault(name: str) -> tuple[int, dict[str, str], bytes] | None:
-        if name != "users/get-authenticated":
+        if name != "current user":
             return None
         return 403, {}, b'{"message": "Resource not accessible by integration"}'
 
     server.fault = fault
     server.write(7, f"{MARKER} mine", SOMEBODY)
     server.write(7, f"{MARKER}\nplan", {**ME, "type": "Bot"})
-    if server.gitea:
+    if server.kind != "github":
         with pytest.raises(ForgeError, match="403"):
             await forge.own_comment(7, MARKER)
     else:
@@ -147,7 +170,7 @@ async def test_an_app_finds_its_comments_although_it_may_not_ask_who_it_is(
 )
 async def test_errors_are_told_apart(
     server: ForgeServer,
-    forge: GitHub,
+    forge: Forge,
     status: int,
     headers: dict[str, str],
     trouble: Trouble,
@@ -156,7 +179,7 @@ async def test_errors_are_told_apart(
     body = json.dumps({"message": "no\n@all \u001b[31m" + "x" * 10_000}).encode()
     server.fault = lambda _: (status, headers, body)
     with pytest.raises(ForgeError) as caught:
-        await forge.judge(HEAD, Verdict(Judgement.SUCCESS, ""))
+        await forge.judge(REQUEST, HEAD, Verdict(Judgement.SUCCESS, ""))
     error = caught.value
     assert (error.trouble, error.lasting) == (trouble, lasting)
     assert error.pause == (30 if "Retry-After" in headers else 0)
@@ -165,7 +188,7 @@ async def test_errors_are_told_apart(
     assert server.token not in str(error)
 
 
-async def test_a_used_up_limit_says_until_when(server: ForgeServer, forge: GitHub) -> None:
+async def test_a_used_up_limit_says_until_when(server: ForgeServer, forge: Forge) -> None:
     def limited(reset: float) -> None:
         headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(reset))}
         server.fault = lambda _: (403, headers, b"{}")
@@ -187,14 +210,27 @@ async def test_a_used_up_limit_says_until_when(server: ForgeServer, forge: GitHu
     ids=lambda body: repr(body[:10]),
 )
 async def test_an_answer_of_another_form_is_an_error(
-    server: ForgeServer, forge: GitHub, body: bytes
+    server: ForgeServer, forge: Forge, body: bytes
 ) -> None:
-    server.fault = lambda name: None if name == "users/get-authenticated" else (200, {}, body)
+    server.fault = lambda name: None if name == "current user" else (200, {}, body)
     with pytest.raises(ForgeError):
         await forge.own_comment(7, MARKER)
 
 
-async def test_an_answer_without_end_is_not_read_to_it(server: ForgeServer, forge: GitHub) -> None:
+async def test_an_answer_without_end_is_not_read_to_it(server: ForgeServer, forge: Forge) -> None:
     server.fault = lambda _: (200, {}, b" " * (LARGEST_ANSWER + 1))
     with pytest.raises(ForgeError, match="more than"):
         await forge.open_requests("main", 100)
+
+
+async def test_no_line_of_a_note_is_a_command() -> None:
+    server = GitLabServer()
+    try:
+        async with client() as caller:
+            forge = GitLab(caller, server.api, "team/models", lambda: server.token, context="c")
+            made = await forge.comment(7, "plan\n/merge\n  /approve\na/b")
+            assert server.bodies(7) == ["plan\n&#47;merge\n  &#47;approve\na/b"]
+            await forge.edit(7, made, "/close")
+            assert server.bodies(7) == ["&#47;close"]
+    finally:
+        server.close()

@@ -1,0 +1,153 @@
+"""GitLab's REST API (version 4): merge requests, notes on them, and statuses of commits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct
+
+from reconciler.errors import Trouble
+from reconciler.forge.port import Comment, ForgeError, PullRequest
+from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
+from reconciler.outbound import Client
+from reconciler.review.verdict import Judgement, Verdict
+from reconciler.types import JSON, Commit
+
+_PAGE = 100
+#: Pages of notes that are looked through for ours, which is among the first.
+_MOST_PAGES = 10
+#: What it calls the states. It has no other for what could not be judged, and a status that has
+#: ended is never changed: another of its name takes its place.
+_STATES = {
+    Judgement.SUCCESS: "success",
+    Judgement.FAILURE: "failed",
+    Judgement.ERROR: "canceled",
+}
+
+
+class _User(Struct):
+    id: Id
+
+
+class _Request(Struct):
+    iid: Number
+    sha: Sha
+    source_branch: Branch
+    target_branch: Branch
+
+
+class _Note(Struct):
+    id: Id
+    body: str | None = None
+    author: _User | None = None
+
+
+class _Status(Struct):
+    name: str = ""
+    status: str = ""
+    description: str | None = None
+
+
+class GitLab:
+    """A project at ``api``; ``token`` is called at each request, as it may rotate.
+
+    ``context`` is what its statuses are called.
+    """
+
+    def __init__(
+        self, client: Client, api: str, project: str, token: Callable[[], str], *, context: str
+    ) -> None:
+        self._rest = Rest(client, api, lambda: {"PRIVATE-TOKEN": token()})
+        self._path = f"/projects/{quote(project, safe='')}"
+        self._context = context
+        self._first_page = Listed()
+        self._me: int | None = None
+
+    async def open_requests(self, target: str, most: int) -> Sequence[PullRequest]:
+        """As the port says."""
+        found = list[_Request]()
+        for number in range(1, -(-most // _PAGE) + 1):
+            query = {"state": "opened", "target_branch": target}
+            query |= {"order_by": "updated_at", "sort": "desc"}
+            path = f"{self._path}/merge_requests?{urlencode(query)}&{_page(number)}"
+            listed = await (self._first_page if number == 1 else Listed()).read(self._rest, path)
+            found += items(listed[:_PAGE], _Request)
+            if len(listed) < _PAGE:
+                break
+        return [_request(each) for each in found if each.target_branch == target][:most]
+
+    async def verdict(self, commit: Commit) -> Verdict | None:
+        """As the port says."""
+        query = urlencode({"name": self._context})
+        path = f"{self._path}/repository/commits/{commit}/statuses?{query}&{_page(1)}"
+        for status in decode(await self._rest.ask("GET", path), list[_Status]):
+            for judgement, state in _STATES.items():
+                if (status.name, status.status) == (self._context, state):
+                    return Verdict(judgement, status.description or "")
+        return None
+
+    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
+        """As the port says. GitLab wants the branch too, which may be that of a fork."""
+        payload: dict[str, JSON] = {
+            "state": _STATES[verdict.state],
+            "description": verdict.description,
+            "name": self._context,
+            "ref": request.branch,
+        }
+        await self._rest.ask("POST", f"{self._path}/statuses/{commit}", payload)
+
+    async def own_comment(self, number: int, marker: str) -> Comment | None:
+        """As the port says. Somebody else's note with our marker in it is not ours."""
+        if self._me is None:
+            self._me = decode(await self._rest.ask("GET", "/user"), _User).id
+        for page in range(1, _MOST_PAGES + 1):
+            query = urlencode({"order_by": "created_at", "sort": "asc"})
+            path = f"{self._notes(number)}?{query}&{_page(page)}"
+            notes = decode(await self._rest.ask("GET", path), list[_Note])
+            for note in notes:
+                mine = note.author is not None and note.author.id == self._me
+                if mine and (note.body or "").startswith(marker):
+                    return Comment(note.id, note.body or "")
+            if len(notes) < _PAGE:
+                break
+        return None
+
+    async def comment(self, number: int, body: str) -> Comment:
+        """As the port says."""
+        answer = await self._rest.ask("POST", self._notes(number), {"body": _inert(body)})
+        return Comment(decode(answer, _Note).id, body)
+
+    async def edit(self, number: int, comment: Comment, body: str) -> Comment | None:
+        """As the port says."""
+        path = f"{self._notes(number)}/{comment.id}"
+        try:
+            await self._rest.ask("PUT", path, {"body": _inert(body)})
+        except ForgeError as error:
+            if error.trouble is Trouble.MISSING:
+                return None
+            raise
+        return Comment(comment.id, body)
+
+    def _notes(self, number: int) -> str:
+        return f"{self._path}/merge_requests/{number}/notes"
+
+
+def _inert(body: str) -> str:
+    """The text without a line that is a command: ``/merge`` on one of its own would be done."""
+    return re.sub(r"(?m)^([ \t]*)/", r"\1&#47;", body)
+
+
+def _page(number: int) -> str:
+    return urlencode({"per_page": _PAGE, "page": number})
+
+
+def _request(found: _Request) -> PullRequest:
+    return PullRequest(
+        number=found.iid,
+        head=Commit(found.sha),
+        branch=found.source_branch,
+        target=found.target_branch,
+        ref=f"refs/merge-requests/{found.iid}/head",
+    )

@@ -1,0 +1,151 @@
+"""Calls to a forge's REST API, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from reconciler.errors import Trouble
+from reconciler.forge.port import ForgeError
+from reconciler.outbound import Answer, CallError, Client
+from reconciler.review.escape import printable
+from reconciler.types import JSON
+
+#: The longest that it is left alone at its own request, in seconds: GitHub counts by the hour.
+LONGEST_PAUSE = 3600.0
+
+Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+Number = Annotated[int, Meta(ge=1, le=1 << 31)]
+Branch = Annotated[str, Meta(min_length=1, max_length=255)]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """An API at a URL; ``headers`` are made at each request, as a token may rotate."""
+
+    client: Client
+    api: str
+    headers: Callable[[], Mapping[str, str]]
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, JSON] | None = None,
+        *,
+        tag: str | None = None,
+    ) -> Answer:
+        """A good answer, or one that nothing has changed since ``tag``. Raises ForgeError."""
+        headers = dict(self.headers())
+        body = None
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(payload).encode()
+        if tag is not None:
+            headers["If-None-Match"] = tag
+        try:
+            answer = await self.client.call(method, self.api + path, headers=headers, body=body)
+        except CallError as error:
+            raise ForgeError(str(error), error.trouble) from error
+        if answer.fine or (tag is not None and answer.status == HTTPStatus.NOT_MODIFIED):
+            return answer
+        raise _refusal(answer, f"{method} {path.partition('?')[0]}")
+
+
+class Listed:
+    """A list that is asked for again and again: what has not changed is not sent again."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._tag: str | None = None
+        self._items: list[msgspec.Raw] = []
+
+    async def read(self, rest: Rest, path: str) -> list[msgspec.Raw]:
+        """The items at a path. Raises ForgeError."""
+        tag = self._tag if path == self._path else None
+        answer = await rest.ask("GET", path, tag=tag)
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            self._items = decode(answer, list[msgspec.Raw])
+            told = answer.headers.get("etag", "")
+            self._path, self._tag = path, told if 0 < len(told) < 500 else None
+        return self._items
+
+
+def items(raw: list[msgspec.Raw], shape: type[T]) -> list[T]:
+    """Those of a list that are of the form that is described; any other is left out."""
+    found = []
+    for each in raw:
+        try:
+            found.append(msgspec.json.decode(each, type=shape))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def decode(answer: Answer, shape: type[T]) -> T:
+    """What an answer says, in its described form. Raises ForgeError."""
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ForgeError(
+            f"its answer is not of the form that is described: {printable(str(error))[:200]}",
+            Trouble.OTHER,
+        ) from error
+
+
+_TROUBLES: Mapping[int, Trouble] = {
+    HTTPStatus.UNAUTHORIZED: Trouble.REFUSED,
+    HTTPStatus.FORBIDDEN: Trouble.REFUSED,
+    HTTPStatus.NOT_FOUND: Trouble.MISSING,
+    HTTPStatus.GONE: Trouble.MISSING,
+    HTTPStatus.CONFLICT: Trouble.CONFLICT,
+    HTTPStatus.REQUEST_TIMEOUT: Trouble.TIMEOUT,
+}
+
+
+def _refusal(answer: Answer, what: str) -> ForgeError:
+    """What an answer means that is not a yes."""
+    status, pause = answer.status, _pause(answer)
+    said = _message(answer.body)
+    told = f"{what} was answered with {status}{f' ({said})' if said else ''}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.FORBIDDEN and pause):
+        return ForgeError(f"{told}: too many calls", Trouble.LIMITED, pause=pause or 60.0)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ForgeError(told, Trouble.UNREACHABLE, pause=pause)
+    if 300 <= status < 400:
+        told = f"{told}: it sends on to another place, which is not followed"
+    trouble = _TROUBLES.get(status, Trouble.REJECTED)
+    lasting = trouble in (Trouble.MISSING, Trouble.REJECTED)
+    return ForgeError(told, trouble, pause=pause, lasting=lasting)
+
+
+def _pause(answer: Answer) -> float:
+    """For how long it wants to be left alone: Retry-After, or the end of a limit that is used up.
+
+    ``x-ratelimit-reset`` is in seconds since 1970.
+    """
+    if "retry-after" in answer.headers:
+        return answer.pause(1.0, LONGEST_PAUSE)
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    if answer.headers.get("x-ratelimit-remaining") == "0" and reset.isdigit() and len(reset) < 12:
+        return min(max(int(reset) - time.time(), 1.0), LONGEST_PAUSE)
+    return 0.0
+
+
+def _message(body: bytes) -> str:
+    """What it says is wrong, for the log."""
+    try:
+        said = json.loads(body[:100_000])
+    except (ValueError, RecursionError):
+        return ""
+    message = said.get("message") if isinstance(said, dict) else None
+    return printable(message)[:200] if isinstance(message, str) else ""

@@ -1,0 +1,193 @@
+"""What comes of a pull request where something is in the way: told once, and of no other's cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.config import load_setup
+from reconciler.daemon import following
+from reconciler.daemon.authority import Authority
+from reconciler.daemon.following import MOST_TRIES, Follower
+from reconciler.daemon.remotes import credential_table
+from reconciler.daemon.reviewing import Knowledge, Reviewer
+from reconciler.forge.github import GitHub
+from reconciler.forge.port import ForgeError
+from reconciler.git.mirror import Mirror
+from reconciler.metrics import Metrics
+from reconciler.outbound import client
+from reconciler.planner.ledger import Ledger
+from reconciler.run import Capacity
+from reconciler.types import Commit
+from tests.e2e.site import Site, git
+from tests.forge.server import ForgeServer
+
+
+@pytest.fixture
+def server() -> Iterator[ForgeServer]:
+    found = ForgeServer()
+    yield found
+    found.close()
+    assert found.complaints == []
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: ForgeServer) -> Site:
+    found = Site(tmp_path)
+    review = {"forge": "github", "api": server.api, "repository": "team/models", "tokenFile": "t"}
+    found.configure(review=review)
+    found.script("src/a/train.sh")
+    found.scratch("a", params={"epochs": 1})
+    found.push()
+    return found
+
+
+@pytest.fixture
+async def follower(
+    site: Site, server: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Follower]:
+    monkeypatch.setattr(following, "PACE", 0.0)
+    setup = load_setup(site.root / "reconciler.yaml", {})
+    mirror = Mirror.open(
+        setup.root / "git/manifests.git",
+        setup.repository_url,
+        branch="main",
+        credentials=credential_table(setup),
+    )
+
+    def know() -> Knowledge:
+        return Knowledge(
+            head=mirror.fetch(),
+            records={},
+            ledger=Ledger(),
+            runs={},
+            capacity=Capacity(containers=True),
+        )
+
+    async with client() as caller:
+        forge = GitHub(
+            caller, server.api, "team/models", lambda: server.token, context="reconciler/local"
+        )
+        yield Follower(setup, forge, Reviewer(setup), Authority(), know, Metrics(), {})
+
+
+def propose(site: Site, server: ForgeServer, number: int, **params: Any) -> Commit:
+    git(site.work, "checkout", "--quiet", "-B", f"pr-{number}", "main")
+    site.scratch("a", params={"epochs": number, **params})
+    git(site.work, "commit", "--quiet", "--all", "--message", "Change")
+    git(site.work, "push", "--quiet", "origin", f"HEAD:refs/pull/{number}/head")
+    head = Commit(git(site.work, "rev-parse", "HEAD").strip())
+    git(site.work, "checkout", "--quiet", "main")
+    server.open(number, head)
+    return head
+
+
+async def test_only_the_leader_tells_anybody(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    propose(site, server, 7)
+    follower.authority = Authority(lambda: False)
+    with pytest.raises(ForgeError, match="another replica"):
+        await follower._round(100)
+    assert (server.statuses, server.comments) == ({}, {})
+    follower.authority = Authority()
+    await follower._round(100)
+    assert len(server.bodies(7)) == 1
+
+
+async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    locked, other = propose(site, server, 7), propose(site, server, 8)
+
+    def fault(name: str) -> tuple[int, dict[str, str], bytes] | None:
+        if name == "create comment" and "/7/" in server.calls[-1]:
+            return 403, {}, b'{"message": "Unable to create comment because issue is locked."}'
+        return None
+
+    server.fault = fault
+    for _ in range(MOST_TRIES + 2):
+        await follower._round(100)
+    assert "issue is locked" in follower.troubles["pull request"]
+    told = ("success", "1 training runs for the first time.")
+    assert [server.status(head) for head in (locked, other)] == [told, told]
+    assert (len(server.bodies(7)), len(server.bodies(8))) == (0, 1)
+    assert sum("/7/" in call for call in server.calls if call.startswith("create")) == MOST_TRIES
+    propose(site, server, 9)
+    del server.pulls[7]
+    await follower._round(100)
+    assert follower.troubles == {}
+
+
+async def test_a_comment_that_somebody_deleted_is_written_anew(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    propose(site, server, 7)
+    await follower._round(100)
+    server.comments[7].clear()
+    git(site.work, "push", "--quiet", "origin", ":refs/pull/7/head")
+    propose(site, server, 7, lr=0.1)
+    await follower._round(100)
+    (body,) = server.bodies(7)
+    assert "a.yaml" in body
+
+
+async def test_a_head_that_cannot_be_fetched_is_an_error_in_the_end(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    gone = Commit("d" * 40)
+    server.open(7, gone)
+    for number in range(1, MOST_TRIES + 3):
+        assert server.status(gone) is None or number > MOST_TRIES
+        await follower._round(100)
+    assert server.status(gone) == ("error", "It cannot be planned; the daemon's log says why")
+    assert len(server.statuses[gone]) == 1
+    assert server.bodies(7) == []
+    server.open(7, propose(site, server, 7))
+    await follower._round(100)
+    assert len(server.bodies(7)) == 1
+
+
+async def test_a_repository_that_is_damaged_is_made_anew(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    propose(site, server, 7)
+    await follower._round(100)
+    for pack in (site.root / "state/git/proposals.git/objects/pack").glob("*.pack"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"damaged")
+    head = propose(site, server, 8)
+    await follower._round(100)
+    assert (server.status(head) or ("",))[0] == "success"
+
+
+async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    nasty = "@all " * 40
+    many = [
+        f"kind: Model\nmetadata: {{name: {'m' * 50}-{number}}}\nspec: {{source: {{model: "
+        f"{{name: a}}}}, training: {{params: {{a: {nasty!r}}}, resources: {{cpu: 1}}}}}}\n"
+        for number in range(1500)
+    ]
+    git(site.work, "checkout", "--quiet", "-B", "many", "main")
+    for number in range(0, 1500, 300):
+        site.write(f"many-{number}.yaml", "---\n".join(many[number : number + 300]))
+    git(site.work, "add", "--all")
+    head = propose_as_it_is(site, server, 7)
+    await follower._round(100)
+    (body,) = server.bodies(7)
+    assert 60_000 < len(body.encode()) <= 65_536
+    assert "more objects" in body
+    assert server.status(head) == ("success", "1,500 trainings run for the first time.")
+
+
+def propose_as_it_is(site: Site, server: ForgeServer, number: int) -> Commit:
+    git(site.work, "commit", "--quiet", "--message", "Change")
+    git(site.work, "push", "--quiet", "origin", f"HEAD:{server.ref(number)}")
+    head = Commit(git(site.work, "rev-parse", "HEAD").strip())
+    server.open(number, head)
+    return head

@@ -1,0 +1,77 @@
+"""The same small forge as GitLab has it: merge requests, notes, and states by other names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+from tests.forge.description import Operation, gitlab_operations
+from tests.forge.server import ForgeServer
+
+_JUDGED = {"success": "success", "failed": "failure", "canceled": "error"}
+
+
+@dataclass
+class GitLabServer(ForgeServer):
+    """A commit that is on no branch of the project, as a fork's is, gets a status by a ref only."""
+
+    @property
+    def kind(self) -> str:
+        return "gitlab"
+
+    def describe(self) -> list[Operation]:
+        return gitlab_operations()
+
+    def prefix(self) -> str:
+        return "/api/v4"
+
+    def ref(self, number: int) -> str:
+        return f"refs/merge-requests/{number}/head"
+
+    def may(self, headers: Message) -> bool:
+        return headers.get("PRIVATE-TOKEN") == self.token
+
+    def demanded(self) -> dict[str, str]:
+        return {}
+
+    def open(self, number: int, head: str, base: str = "main") -> None:
+        self.pulls[number] = {
+            "id": 5_000 + number,
+            "iid": number,
+            "sha": head,
+            "source_branch": "change",
+            "target_branch": base,
+            "title": "@all look",
+        }
+
+    def status(self, commit: str) -> tuple[str, str] | None:
+        given = super().status(commit)
+        return (_JUDGED[given[0]], given[1]) if given else None
+
+    def do(self, name: str, found: dict[str, str], body: Any) -> tuple[int, Any]:
+        if found.get("id", "team%2Fmodels") != "team%2Fmodels":
+            return 404, {"message": "404 Project Not Found"}
+        number = int(found.get("merge_request_iid", 0))
+        match name:
+            case "list statuses":
+                newest = self.statuses.get(found["sha"], [])[-1:]
+                return 200, [
+                    {"name": s["name"], "status": s["state"], "description": s["description"]}
+                    for s in newest
+                ]
+            case "set status" if "ref" not in body:
+                return 404, {"message": "404 References for commit Not Found"}
+            case "list comments":
+                return 200, [_note(comment) for comment in self.comments.get(number, [])]
+            case "create comment":
+                return 201, _note(self.write(number, body["body"]))
+            case "update comment":
+                status, comment = self.rewrite(int(found["note_id"]), body["body"])
+                return status, _note(comment) if status == 200 else comment
+            case _:
+                return super().do(name, found, body)
+
+
+def _note(comment: dict[str, Any]) -> dict[str, Any]:
+    return {"id": comment["id"], "body": comment["body"], "author": comment["user"]}
