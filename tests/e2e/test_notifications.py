@@ -145,6 +145,25 @@ def test_one_that_refuses_or_leads_elsewhere_is_not_tried_again(
         elsewhere.close()
 
 
+def test_however_much_there_is_an_interval_has_one_delivery(site: Site, receiver: Receiver) -> None:
+    configure(site, receiver, interval="1h")
+    site.script("src/first/train.sh", GOOD)
+    site.scratch("first")
+    site.push()
+    with running(site):
+        until(receiver.events, what="the first delivery")
+        for name in ("a", "b", "c"):
+            site.script(f"src/{name}/train.sh", GOOD)
+            site.scratch(name)
+            site.push()
+            until(lambda: site.phases().get(name) == "Ready", what=name)  # noqa: B023 -- at once
+        assert told(receiver) == ["first Ready"]
+    assert [sorted(e["name"] for e in d.json["events"]) for d in receiver.got] == [
+        ["first"],
+        ["a", "b", "c"],
+    ], "what waits when the daemon ends is its last delivery"
+
+
 def test_the_url_and_the_secret_may_rotate(site: Site, receiver: Receiver) -> None:
     first = Receiver()
     configure(site, first)
