@@ -133,12 +133,32 @@ def stuck(pod: Pod) -> str | None:
     return None
 
 
-def failure(pods: Sequence[Pod], ended: Condition | None) -> tuple[FailureClass, str]:
+def disruption(pods: Iterable[Pod]) -> str | None:
+    """Why the first of these pods was disrupted; None if none was. Soon after, it is gone.
+
+    One that is neither over nor deleted may yet be spared: the condition is then taken back.
+    """
+    for pod in pods:
+        disrupted = condition(pod.status.conditions, "DisruptionTarget")
+        ends = pod.is_over() or pod.metadata.deletion_timestamp is not None
+        if disrupted is not None and ends:
+            detail = one_line(disrupted.message or disrupted.reason)
+            return f"its pod was disrupted{_where(pod)}: {detail}"
+    return None
+
+
+def failure(
+    pods: Sequence[Pod], ended: Condition | None, *, disrupted: str | None = None
+) -> tuple[FailureClass, str]:
     """Whose fault the newest failed pod is, and why it failed.
 
-    Of several ranks that failed together the first one to end is the cause: the others fail
-    because it is gone.
+    ``disrupted`` is what :func:`disruption` said before. A rank that is evicted takes the others'
+    commands with it, which fail on their own account, perhaps even before it has ended. Of
+    ranks that failed together otherwise the first one to end is the cause.
     """
+    told = disruption(pods) or disrupted
+    if told is not None:
+        return FailureClass.INFRASTRUCTURE, told
     failed = [pod for pod in pods if pod.status.phase == "Failed"]
     if not failed:
         told = f": {ended.message}" if ended is not None and ended.message else ""
@@ -148,11 +168,7 @@ def failure(pods: Sequence[Pod], ended: Condition | None) -> tuple[FailureClass,
             )
         return FailureClass.INFRASTRUCTURE, f"its pods are gone{told}"
     newest = max(failed, key=age)
-    together = [
-        pod
-        for pod in failed
-        if pod.metadata.labels.get(JOB_INDEX) is not None and not _disrupted(pod)
-    ]
+    together = [pod for pod in failed if pod.metadata.labels.get(JOB_INDEX) is not None]
     cause = min(together, key=_ended_first) if together else newest
     return _pod_failure(cause)
 
@@ -162,16 +178,12 @@ def _ended_first(pod: Pod) -> str:
     return ended.finished_at.isoformat() if ended and ended.finished_at else "9"
 
 
-def _disrupted(pod: Pod) -> Condition | None:
-    return condition(pod.status.conditions, "DisruptionTarget")
+def _where(pod: Pod) -> str:
+    return f" on {pod.spec.node_name}" if pod.spec.node_name else ""
 
 
 def _pod_failure(pod: Pod) -> tuple[FailureClass, str]:
-    where = f" on {pod.spec.node_name}" if pod.spec.node_name else ""
-    disrupted = _disrupted(pod)
-    if disrupted is not None:
-        detail = one_line(disrupted.message or disrupted.reason)
-        return FailureClass.INFRASTRUCTURE, f"its pod was disrupted{where}: {detail}"
+    where = _where(pod)
     status = pod.status
     if status.reason == "DeadlineExceeded":
         if not has_started(pod):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import JOB_NAME, job_of
+from reconciler.engines.kubernetes.attempts import JOB_NAME, disruption, job_of
 from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
@@ -87,6 +87,7 @@ class KubernetesEngine:
         self._view = _View()
         self._unseen = Unseen(self._ask_for_pods, self._noticed)
         self._deleted: set[str] = set()
+        self._disrupted: dict[str, str | None] = {}
         self._ignored: set[str] = set()
         self._watches: list[asyncio.Task[None]] = []
 
@@ -191,11 +192,15 @@ class KubernetesEngine:
                 pods[pod.metadata.namespace, job_of(pod)].append(pod)
         runs = {}
         uids = set()
+        disruptions: dict[str, str | None] = {}
         for job in self._jobs_of_runs():
             meta = job.metadata
             uids.add(meta.uid)
             own = pods.pop((meta.namespace, meta.name), [])
-            run = view(job, own, deleting=meta.uid in self._deleted)
+            # The pod that was disrupted may be gone by the time that its Job has failed.
+            disrupted = disruption(own) or self._disrupted.get(meta.uid)
+            disruptions[meta.uid] = disrupted
+            run = view(job, own, deleting=meta.uid in self._deleted, disrupted=disrupted)
             if run is None:
                 self._ignore(job)
                 continue
@@ -205,6 +210,7 @@ class KubernetesEngine:
                 run = unexplained(run)
             runs[run.name] = run
         self._deleted &= uids
+        self._disrupted = disruptions
         self._unseen.keep(uids)
         for (_, name), left in pods.items():
             if (run := orphan(left, name)) is not None:

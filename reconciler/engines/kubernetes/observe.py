@@ -65,10 +65,13 @@ def identity(metadata: Metadata, run: str) -> Identity | None:
     return Identity(run, task, key, how, intent, of, notes.get(OUTPUT))
 
 
-def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None:
+def view(
+    job: Job, pods: Sequence[Pod], *, deleting: bool = False, disrupted: str | None = None
+) -> Run | None:
     """The run that a Job is; None if it is not one of ours.
 
-    ``deleting``: its deletion was asked for and is not seen yet.
+    ``deleting``: its deletion was asked for and is not seen yet. ``disrupted``: what befell a pod
+    of it that may be gone by now.
     """
     who = identity(job.metadata, job.metadata.name)
     if who is None:
@@ -99,7 +102,7 @@ def view(job: Job, pods: Sequence[Pod], *, deleting: bool = False) -> Run | None
         reason = "the build has ended, but its pod, which knew the image's digest, is gone"
         kind = FailureClass.INFRASTRUCTURE
     else:
-        kind, reason = failure(pods, ended)
+        kind, reason = failure(pods, ended, disrupted=disrupted)
     return replace(run, phase=RunPhase.FAILED, finished=finished, failure=kind, reason=reason)
 
 
@@ -172,7 +175,7 @@ def _live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
         # The Job controller has looked, and no pod came of it; why, it tells in events alone.
         reason = f"it has no pod; where that lasts, `kubectl describe job {run.name}` says why"
     if failed:
-        _, why = failure(failed, None)
+        _, why = failure(pods, None)
         reason = f"{why}; the next attempt follows" if not reasons else f"{reason}; before: {why}"
     phase = RunPhase.RUNNING if started else RunPhase.PENDING
     return replace(run, phase=phase, reason=one_line(reason))

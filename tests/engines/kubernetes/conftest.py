@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.engines.kubernetes.engine import KubernetesEngine, Render
 from reconciler.run import Run
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.container import Container, need_busybox
@@ -40,13 +40,14 @@ async def engine_at(
     *,
     may_write: Callable[[], bool] = lambda: True,
     kubeconfig: Path | None = None,
+    render: Render = bare_job,
 ) -> AsyncIterator[Watched]:
     """An engine that looks at one namespace, for as long as the block."""
     api = await Api.connect(kubeconfig=str(kubeconfig or namespace.cluster.kubeconfig))
     engine = KubernetesEngine(
         api,
         instance=INSTANCE,
-        render=bare_job,
+        render=render,
         namespaces=(namespace.name,),
         may_write=may_write,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -126,6 +128,42 @@ async def test_a_command_s_failure_is_told_from_the_cluster_s(
     assert "ran out of memory" in runs[mine.name].reason
     assert runs[theirs.name].failure is FailureClass.INFRASTRUCTURE
     assert "NoExecute taint" in runs[theirs.name].reason
+
+
+async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Namespace) -> None:
+    ranks: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "completions": 2,
+        "parallelism": 2,
+        "podReplacementPolicy": "Failed",
+    }
+    async with engine_at(namespace, render=partial(bare_job, **ranks)) as watched:
+        spec = order(namespace.name)
+        await watched.engine.create(spec)
+        path = namespace.pods
+        both = eventually(
+            lambda: found if len(found := pods(namespace, spec.name)) == 2 else None, "two pods"
+        )
+        first, second = (f"{path}/{pod['metadata']['name']}" for pod in both)
+        api = namespace.cluster.api
+        for pod in (first, second):
+            api.request("PATCH", f"{pod}/status", {"status": running()})
+        await watched.until(lambda runs: runs[spec.name].attempts == 2)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        disrupted = {"type": "DisruptionTarget", "status": "True", "message": "evicting"}
+        status = {"conditions": [{**disrupted, "lastTransitionTime": now}]}
+        keeps = [*both[1]["metadata"]["finalizers"], "test/keeps"]
+        api.request("PATCH", second, {"metadata": {"finalizers": keeps}})
+        api.request("PATCH", f"{second}/status", {"status": status})
+        api.delete(second)
+        # Its peer fails on its own account; of the one that was evicted nothing is left.
+        api.request("PATCH", f"{first}/status", {"status": terminated(1, message="peer is gone")})
+        await watched.until(lambda runs: "disrupted" in runs[spec.name].reason)
+        api.request("PATCH", second, {"metadata": {"finalizers": None}})
+        runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
+        assert api.find(second) is None
+    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
+    assert runs[spec.name].reason == "its pod was disrupted: evicting"
 
 
 async def test_a_run_that_cannot_be_scheduled_says_why(
