@@ -193,9 +193,8 @@ class _Deciding:
     def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
         task = answer.task
         if run.deleting:
-            if run.lost:
-                return answer.wait(f"the run before it has not ended: {run.reason}")
-            return answer.create("the run before it is still ending", run=run)
+            reason = "the run before it is still ending"
+            return answer.lost([run]) or answer.create(reason, run=run)
         if run.how != task.how and run.phase is RunPhase.PENDING:
             if not shadow:
                 reason = "how it runs was changed before its command started"
@@ -265,7 +264,8 @@ class _Deciding:
         if needs:
             return answer.create(f"waiting for {self._names(item.ref, needs)}", needs=needs)
         if superseded:
-            return answer.create("starts when the run it supersedes has ended")
+            reason = "starts when the run it supersedes has ended"
+            return answer.lost(superseded) or answer.create(reason)
         stale = situation.runs.get(self._name(item.ref, task))
         if stale is not None:
             if not shadow:
@@ -372,6 +372,13 @@ class _Answer:
             reason=reason,
             retry_at=retry_at,
         )
+
+    def lost(self, runs: list[Run]) -> Decision | None:
+        """It comes after these; where nobody knows whether one of them has ended, that is said."""
+        for run in runs:
+            if run.lost:
+                return self.wait(f"the run before it has not ended: {run.reason}")
+        return None
 
     def hold(self, hold: Hold) -> Decision:
         return Decision(

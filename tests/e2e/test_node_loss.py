@@ -16,7 +16,7 @@ from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
 from tests.e2e.site import until
 from tests.e2e.store_proxy import store_proxy
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, program
+from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath, program
 
 SYNC = 24
 #: The first attempt leaves a checkpoint with each moment's time, for ever.
@@ -106,3 +106,48 @@ def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
     (of_key,) = pods.pods().values()
     assert len(of_key) == 2
     pods.never_two_of_a_key()
+
+
+@pytest.mark.timeout(300)
+def test_a_node_that_comes_back_has_kept_its_pod(
+    tmp_path: Path, own_node_cluster: NodeCluster
+) -> None:
+    cluster = own_node_cluster
+    namespace = Namespace(cluster, "default")
+    bucket = hostpath(tmp_path)
+    site = NodeSite(tmp_path, namespace, cluster, bucket)
+    folder = Path(bucket["url"].removeprefix("file://"))
+    end = "os.environ['MODEL_DIR'] + '/end'"
+    text = f"import os, time\nwhile not os.path.exists({end}): time.sleep(0.1)"
+    program(site, "cut", text)
+    site.push()
+
+    def reason() -> str:
+        status = site.statuses().get("cut", {})
+        return f"{status.get('phase')}: {status.get('reason')}"
+
+    with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
+        until(lambda: reason() == "Training: running", what="its start", patience=PATIENCE)
+        cluster.cut("node1")
+        until(
+            lambda: reason().startswith("Waiting: nothing is heard of node1"),
+            what="the loss to be told",
+            patience=PATIENCE,
+        )
+        # What it is asked to be changes meanwhile: the run is to end, and may still run.
+        program(site, "cut", text, params={"epochs": 2})
+        site.push()
+        until(lambda: "the run before it has not ended" in reason(), what="that to be told")
+        assert reason().startswith("Waiting:")
+        assert len(cluster.api.items(namespace.pods)) == 1
+        cluster.mend("node1")
+        until(lambda: reason() == "Training: running", what="the next run", patience=PATIENCE)
+        (running,) = [p for p in folder.rglob("attempt-1.log") if key_of(site) in str(p)]
+        (running.parents[1] / "end").touch()
+        until(lambda: reason() == "Ready: complete", what="its end", patience=PATIENCE)
+    assert len(pods.pods()) == 2
+    pods.never_two_of_a_key()
+
+
+def key_of(site: NodeSite) -> str:
+    return str(site.statuses()["cut"]["desired"]["key"])

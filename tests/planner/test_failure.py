@@ -142,6 +142,8 @@ def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:
     world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
     (cancelled,) = world.plan().endings
     assert cancelled.run.name == name
+    reasons = [d.reason for d in world.plan().decisions if d.ref == model("a")]
+    assert "the run before it has not ended: nothing is heard of node1" in reasons
     world.runs[name] = replace(world.runs[name], deleting=True)
     world.files["a.yaml"] = scratch("a")
     world.sync()
