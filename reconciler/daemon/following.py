@@ -25,7 +25,7 @@ from reconciler.daemon.wording import Words, marker_of, same, unplannable, words
 from reconciler.errors import ReconcilerError, Trouble
 from reconciler.forge.port import Comment, Forge, ForgeError, PullRequest
 from reconciler.git.command import end_running
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.git.errors import DamagedError
 from reconciler.metrics import Metrics
 from reconciler.outbound import client
 from reconciler.review.verdict import Verdict
@@ -92,19 +92,19 @@ class Follower:
             wait = section.interval * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
             try:
                 await self._round(section.open)
-            except (ForgeError, GitError) as error:
+            except Exception as error:  # noqa: BLE001 -- following ends with the daemon alone
                 wait = self._failed(error)
                 await asyncio.sleep(wait)
             else:
                 self._failures = 0
                 self.troubles.pop("forge", None)
+                await asyncio.sleep(PACE)  # however often it is woken
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
-                await asyncio.sleep(PACE)
             self._wake.clear()
 
-    def _failed(self, error: ReconcilerError) -> float:
+    def _failed(self, error: Exception) -> float:
         """Note it, and say how many seconds to wait before the next try."""
         self.metrics.failed("forge", error)
         self.troubles["forge"] = f"Pull requests cannot be followed: {error}"
@@ -112,7 +112,9 @@ class Follower:
         self._failures += 1
         asked = error.pause if isinstance(error, ForgeError) else 0.0
         delay = max(delay, asked) * (1 + random.random() / 4)  # noqa: S311 -- a jitter
-        log.warning("pull requests cannot be followed", error=str(error), retry=round(delay, 1))
+        known = isinstance(error, ReconcilerError)
+        told = log.warning if known else log.exception
+        told("pull requests cannot be followed", error=str(error), retry=round(delay, 1))
         return delay
 
     async def _round(self, most: int) -> None:
@@ -153,8 +155,9 @@ class Follower:
         tries = before.tries + 1 if before is not None and same else 1
         try:
             head, words = await self._in_thread(lambda: self._review(request, known))
-        except GitError as error:
-            bound.warning("a pull request cannot be planned", error=str(error), tries=tries)
+        except Exception as error:  # noqa: BLE001 -- whatever one proposes, others are planned
+            told = bound.warning if isinstance(error, ReconcilerError) else bound.exception
+            told("a pull request cannot be planned", error=str(error), tries=tries)
             self.metrics.failed("forge", error)
             if tries < MOST_TRIES:
                 self._done[request.number] = replace(done, tries=tries)

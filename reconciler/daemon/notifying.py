@@ -95,6 +95,8 @@ class Notifier:
             result = "sent"
         except (DeliveryError, TemplateFault) as error:
             log.warning("a notification cannot be delivered", error=str(error))
+        except Exception:  # the next one must be delivered all the same
+            log.exception("a notification cannot be delivered")
         finally:
             self.metrics.notifications.labels(result).inc()
 

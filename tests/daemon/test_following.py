@@ -151,6 +151,24 @@ async def test_a_head_that_cannot_be_fetched_is_an_error_in_the_end(
     assert len(server.bodies(7)) == 1
 
 
+async def test_one_that_nobody_thought_of_does_not_end_the_following(
+    site: Site, server: ForgeServer, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = propose(site, server, 7), propose(site, server, 8)
+    review = follower.reviewer.review
+
+    def broken(known: Knowledge, head: Commit) -> Any:
+        if head == bad:
+            raise ZeroDivisionError
+        return review(known, head)
+
+    monkeypatch.setattr(follower.reviewer, "review", broken)
+    for _ in range(MOST_TRIES):
+        await follower._round(100)
+    assert (server.status(bad) or ("",))[0] == "error"
+    assert (server.status(good) or ("",))[0] == "success"
+
+
 async def test_a_repository_that_is_damaged_is_made_anew(
     site: Site, server: ForgeServer, follower: Follower
 ) -> None:
