@@ -108,3 +108,18 @@ def test_a_cluster_that_is_rebuilt_from_nothing_repeats_nothing_finished(
     assert not site.jobs()
     with daemon(site, "again"):
         only_what_was_under_way_runs_again(site, before)
+
+
+def test_runs_wait_for_an_inventory_and_do_without_one_that_fails(site: ClusterSite) -> None:
+    site.configure(buckets={"default": {"url": "file:///srv/models", "inventory": True}})
+    site.model("a")
+    site.push()
+    with daemon(site):
+        looking = site.job("")  # it is of no object
+        assert looking["metadata"]["labels"]["substratus.ai/task"] == "inventory"
+        assert site.jobs().keys() == {""}, "nothing is created before it has ended"
+        site.kubelet(looking, terminated(1, message="no such bucket"))
+        site.job("a")
+        until(lambda: site.jobs().keys() == {"a"}, what="the inventory to be cleared away")
+        assert "a bucket could not be looked into" in site.log_of()
+        assert "lacks others" not in site.log_of(), "it is known for what it is"
