@@ -111,9 +111,11 @@ class RunSeries:
         before = self._seen
         runs = plan.situation.runs.values()
         keys = {(run.key, run.how) for run in runs}
+        owners = {run.object for run in runs if run.object is not None}
         asked = {
             (d.task.key, d.task.how): d.task.resources.gpus
-            for d in (plan.decisions if keys else ())
+            for ref in owners | plan.decided.keys()
+            for d in plan.decisions_of(ref)
             if (d.task.key, d.task.how) in keys
         }
         seen = {}

@@ -164,8 +164,14 @@ class Plan:
     def decisions(self) -> Iterator[Decision]:
         """Of every task, also of objects that are settled; upstream first."""
         for ref in self.situation.desired:
-            found = self.decided.get(ref)
-            yield from found if found is not None else self.situation.settled[ref].decisions
+            yield from self.decisions_of(ref)
+
+    def decisions_of(self, ref: ObjectRef) -> tuple[Decision, ...]:
+        """Of the tasks of one object; none where it is not desired."""
+        if ref not in self.situation.desired:
+            return ()
+        found = self.decided.get(ref)
+        return found if found is not None else self.situation.settled[ref].decisions
 
     def creates(self) -> tuple[RunSpec, ...]:
         """The runs to create now."""
