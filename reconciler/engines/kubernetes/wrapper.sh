@@ -362,6 +362,8 @@ if [ "$rank" = 0 ]; then
     rm -f "$artifact/completed.json" || fail "an invalid completed.json cannot be removed"
     number_attempt
     log=$model/logs/attempt-$attempt.log
+    # Before the command has cost anything: a store that does not take this takes nothing of it.
+    [ -z "$stage" ] || barrier || fail "the bucket does not take what is written; the command is not started"
     if [ "$nodes" -gt 1 ]; then
         rm -f "$artifact"/.reconciler-ranks-*
         echo "$attempt" >"$ranks-attempt" || fail "the other ranks cannot be told of the attempt"

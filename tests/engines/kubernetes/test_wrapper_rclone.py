@@ -14,6 +14,8 @@ from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
 
 Answer = dict[str, object]
+#: How often rclone is asked before the command starts: the attempt's number has to arrive.
+START = 3
 QUIET: Answer = {
     "erroredFiles": 0, "outOfSpace": False, "uploadsInProgress": 0, "uploadsQueued": 0,
 }  # fmt: skip
@@ -63,14 +65,16 @@ def test_the_marker_is_written_only_once_nothing_is_queued(
     early: list[bool] = []
 
     def answer(number: int) -> Answer:
-        if number < 12:
+        if number <= START:
+            return QUIET
+        if number < 15:
             early.append((container.bucket / "completed.json").exists())
         # Quiet for one look, as between close() and the queue, then busy.
-        return {**QUIET, "uploadsQueued": 0 if number % 4 == 1 or number > 12 else 2}
+        return {**QUIET, "uploadsQueued": 0 if number % 4 == 0 or number > 15 else 2}
 
     rclone.answer = answer
     assert container.sh("echo 1 >$MODEL_DIR/w").code == 0
-    assert rclone.asked > 12
+    assert rclone.asked > 15
     assert not any(early)
     assert (container.bucket / "completed.json").exists()
 
@@ -80,7 +84,7 @@ def test_an_upload_that_failed_makes_no_marker(
     pod: MakeContainer, rclone: Rclone, broken: Answer
 ) -> None:
     container = pod(staged=True, rclone=rclone.address)
-    rclone.answer = lambda _: {**QUIET, **broken}
+    rclone.answer = lambda number: QUIET if number <= START else {**QUIET, **broken}
     ended = container.sh("echo 1 >$MODEL_DIR/w")
     assert (ended.code, ended.termination.failure) == (
         INFRASTRUCTURE_EXIT, FailureClass.INFRASTRUCTURE,
@@ -89,10 +93,24 @@ def test_an_upload_that_failed_makes_no_marker(
 
 
 def test_an_upload_that_never_ends_makes_no_marker(pod: MakeContainer, rclone: Rclone) -> None:
-    container = pod(staged=True, rclone=rclone.address, env={"RECONCILER_BARRIER": "0"})
-    rclone.answer = lambda _: {**QUIET, "uploadsInProgress": 1}
-    assert container.sh("echo 1 >$MODEL_DIR/w").code == INFRASTRUCTURE_EXIT
+    container = pod(staged=True, rclone=rclone.address, env={"RECONCILER_BARRIER": "3"})
+    rclone.answer = lambda number: {**QUIET, "uploadsInProgress": int(number > START)}
+    ended = container.sh("echo 1 >$MODEL_DIR/w")
+    assert (ended.code, ended.termination.exit_code) == (INFRASTRUCTURE_EXIT, 0), "it has run"
     assert not (container.bucket / "completed.json").exists()
+
+
+def test_no_command_is_started_on_a_store_that_takes_nothing(
+    pod: MakeContainer, rclone: Rclone
+) -> None:
+    container = pod(staged=True, rclone=rclone.address, env={"RECONCILER_BARRIER": "0"})
+    rclone.answer = lambda _: {**QUIET, "uploadsQueued": 1}
+    ended = container.sh(f"touch {container.place}/started")
+    assert (ended.code, ended.termination.failure) == (
+        INFRASTRUCTURE_EXIT, FailureClass.INFRASTRUCTURE,
+    )  # fmt: skip
+    assert "the command is not started" in ended.termination.message
+    assert not (container.place / "started").exists()
 
 
 def test_a_sidecar_that_is_gone_makes_no_marker(pod: MakeContainer) -> None:
