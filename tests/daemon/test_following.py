@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,19 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
     del server.pulls[7]
     await follower._round(100)
     assert follower.troubles == {}
+
+
+async def test_without_comments_only_the_status_is_given(
+    site: Site, server: ForgeServer, follower: Follower
+) -> None:
+    head = propose(site, server, 7)
+    config = follower.setup.config
+    assert config.review is not None
+    quiet = config.review.model_copy(update={"comment": False})
+    follower.setup = replace(follower.setup, config=config.model_copy(update={"review": quiet}))
+    await follower._round(100)
+    assert (server.status(head) or ("",))[0] == "success"
+    assert (server.bodies(7), server.said("list comments")) == ([], 0)
 
 
 async def test_a_comment_that_somebody_deleted_is_written_anew(
