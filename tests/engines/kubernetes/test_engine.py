@@ -130,6 +130,34 @@ async def test_a_command_s_failure_is_told_from_the_cluster_s(
     assert "NoExecute taint" in runs[theirs.name].reason
 
 
+async def test_a_run_is_lost_while_its_node_is_not_heard_of(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+
+    def conditions(ready: str, containers: str, reason: str = "") -> dict[str, Any]:
+        found = {"Ready": ready, "ContainersReady": containers}
+        return {
+            "conditions": [
+                {"type": kind, "status": status, **({"reason": reason} if reason else {})}
+                for kind, status in found.items()
+            ]
+        }
+
+    kubelet(namespace, spec.name, {**running(), **conditions("True", "True")})
+    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
+    assert not runs[spec.name].lost
+    kubelet(namespace, spec.name, conditions("False", "True"))
+    runs = await watched.until(lambda runs: runs[spec.name].lost)
+    assert runs[spec.name].live
+    assert "nothing is heard of" in runs[spec.name].reason
+    # As a kubelet says it where a sidecar is started anew.
+    kubelet(namespace, spec.name, conditions("False", "False", "ContainersNotReady"))
+    runs = await watched.until(lambda runs: not runs[spec.name].lost)
+    assert runs[spec.name].reason == "running"
+
+
 async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Namespace) -> None:
     ranks: dict[str, Any] = {
         "completionMode": "Indexed",
