@@ -95,6 +95,7 @@ class Leadership:
         self._free_at = 0.0
         self._held: Lease | None = None
         self._leader: str | None = None
+        self._told: str | None = None
         self.epoch = 0
 
     @property
@@ -104,9 +105,11 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Wait until this candidate leads. Raises OtherOwnerError."""
+        self._leader = self._told = None  # it stands by from now on, and no sooner
         while True:
             if await self._try():
                 break
+            self._tell()
             await asyncio.sleep(self._until_next_look())
         log.info("leading", lease=self._name, epoch=self.epoch)
 
@@ -164,7 +167,7 @@ class Leadership:
                 self._held = await self._write(lease, holder=self._holder, transitions=epoch)
             else:
                 self._until = 0.0
-                self._tell(lease.spec.holder_identity)
+                self._leader = lease.spec.holder_identity
                 return False
         except Conflict:
             self._held = None  # another was quicker, or the answer to the last renewal was lost
@@ -186,11 +189,11 @@ class Leadership:
                 "delete the Lease if that daemon is gone"
             )
 
-    def _tell(self, leader: str | None) -> None:
+    def _tell(self) -> None:
         """Say who leads, once, to whoever wonders why nothing happens here."""
-        if leader != self._leader:
-            self._leader = leader
-            log.info("standing by: another leads", lease=self._name, leader=leader)
+        if self._leader != self._told:
+            self._told = self._leader
+            log.info("standing by: another leads", lease=self._name, leader=self._leader)
 
     def _is_free(self, lease: Lease) -> bool:
         """Released, or unchanged for its whole duration by *this* clock; no two are compared."""
