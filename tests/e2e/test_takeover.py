@@ -7,6 +7,7 @@ the last renewal of the one to the moment that the other wrote as that of its ac
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -50,7 +51,7 @@ class Replicas:
 
         def settled() -> bool:
             new = [self.site.log_of(name)[begun:] for name, begun in self.begun.items()]
-            return any("standing by" in log for log in new) and any("leading" in log for log in new)
+            return sorted(map(says, new)) == ["leading", "standing by"]
 
         until(settled, what="one to lead and one to stand by")
         before = self.lease()["renewTime"]
@@ -100,6 +101,12 @@ class Replicas:
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
             stop(process, signal.SIGKILL)
+
+
+def says(log: str) -> str:
+    """What a replica said last of whether it leads."""
+    told = re.findall(r'"event": "(leading|standing by|not leading)', log)
+    return told[-1] if told else ""
 
 
 def time_of(text: str) -> datetime:
