@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -61,11 +62,9 @@ def _stay(cluster: Cluster) -> None:
         s3 = cluster.s3
         write(f"export AWS_ACCESS_KEY_ID={s3.access_key} AWS_SECRET_ACCESS_KEY={s3.secret_key}\n")
         write(f"export AWS_ENDPOINT_URL={s3.endpoint}\n")
-        write("\nFor reconciler.yaml:\n")
-        write("  engine: kubernetes\n")
-        write("  kubernetes: {context: test}\n")
-        write(f"  registry: {{url: {cluster.registry}/models, insecure: true}}\n")
-        write(f'  buckets: {{default: {{url: "s3://{s3.bucket}", driver: rclone}}}}\n')
+        write("\nA reconciler.yaml, but for the repository:\n")
+        for key, value in cluster.configuration.items():
+            write(f"  {key}: {json.dumps(value)}\n")
         write("\nImages to run:\n")
         for name, ref in cluster.images.items():
             write(f"  {name}: {ref}\n")

@@ -127,6 +127,29 @@ class NodeCluster(Cluster):
     s3: S3
     images: Mapping[str, str]
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What a reconciler.yaml says of it: its images, its registry, and its object store."""
+        s3 = self.s3
+        remote = (
+            f":s3,provider=Rclone,endpoint='{s3.endpoint}',access_key_id={s3.access_key},"
+            f"secret_access_key={s3.secret_key},force_path_style=true"
+        )
+        return {
+            "engine": "kubernetes",
+            "kubernetes": {
+                "images": {
+                    "wrapper": self.images["busybox"],
+                    "buildkit": self.images["buildkit"],
+                    "rclone": self.images["rclone"],
+                },
+            },
+            "registry": {"url": f"{self.registry}/models", "insecure": True},
+            "buckets": {
+                "default": {"url": f"s3://{s3.bucket}", "driver": "rclone", "remote": remote},
+            },
+        }
+
     def trust(self, registry: str, ca: Path) -> None:
         """Let the nodes pull from ``registry`` (host:port), that ``ca`` vouches for."""
         server = f"https://{registry}"

@@ -7,7 +7,7 @@ to a registry and pulled by the kubelet; artifacts are written through mounts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,24 +64,18 @@ class NodeSite(ClusterSite):
         super().__init__(root, namespace)
         git(self.remote, "config", "http.receivepack", "true")
 
-    def configure(self, *, kubernetes: Mapping[str, Any] | None = None, **sections: Any) -> None:
-        """As a ClusterSite's; ``kubernetes`` is more of that section."""
-        images = self.cluster.images
+    def configure(self, **sections: Any) -> None:
+        theirs = self.cluster.configuration
         mine: dict[str, Any] = {
             "repository": {"url": self.forge.url("manifests.git")},
             "sources": {"allow": ["http://*"]},
             "kubernetes": {
+                **theirs["kubernetes"],
                 "namespace": self.namespace.name,
                 "namespaces": [self.namespace.name],
                 "lease": "30s",
-                "images": {
-                    "wrapper": images["busybox"],
-                    "buildkit": images["buildkit"],
-                    "rclone": images["rclone"],
-                },
-                **(kubernetes or {}),
             },
-            "registry": {"url": f"{self.cluster.registry}/models", "insecure": True},
+            "registry": theirs["registry"],
             "buckets": {"default": self.bucket},
         }
         for name, section in sections.items():
