@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from ruamel.yaml import YAML
 
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
-from tests.e2e.site import PATIENCE, Site, environment
+from tests.e2e.site import PATIENCE, Site, environment, stop
 
 IMAGE = f"registry.test/base@sha256:{'0' * 64}"
 
@@ -158,3 +160,18 @@ class ClusterSite(Site):
 def uid(job: Any) -> str:
     found: str = job["metadata"]["uid"]
     return found
+
+
+@contextmanager
+def daemon(
+    site: ClusterSite, replica: str = "one", *, kubeconfig: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A replica for as long as the block, at whose end it must end well."""
+    process = site.daemon(replica, kubeconfig=kubeconfig)
+    try:
+        yield process
+        assert stop(process) == 0, site.log_of(replica)
+        assert "Traceback" not in site.log_of(replica)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        stop(process, signal.SIGKILL)

@@ -6,7 +6,6 @@ Each test prints what was asked of the server, and how much of that failed.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import Proxy, half, proxy
 from tests.cluster.fixtures import Namespace
+from tests.e2e import cluster_site
 from tests.e2e.cluster_site import ClusterSite, uid
-from tests.e2e.site import stop, until
+from tests.e2e.site import until
 from tests.engines.kubernetes.orders import running, terminated
 
 SEED = 20261124
@@ -27,14 +27,9 @@ SEED = 20261124
 
 @contextmanager
 def daemon(site: ClusterSite, through: Proxy) -> Iterator[None]:
-    process = site.daemon(kubeconfig=through.kubeconfig(site.root / "proxy.kubeconfig"))
-    try:
+    with cluster_site.daemon(site, kubeconfig=through.kubeconfig(site.root / "proxy.kubeconfig")):
         yield
-        assert stop(process) == 0, site.log_of()
-        assert "Traceback" not in site.log_of()
-        print("asked:", dict(through.asked), "failed:", dict(through.failed))  # noqa: T201 -- asked for
-    finally:
-        stop(process, signal.SIGKILL)
+    print("asked:", dict(through.asked), "failed:", dict(through.failed))  # noqa: T201 -- asked for
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ import pytest
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite, uid
+from tests.e2e.cluster_site import ClusterSite, daemon, uid
 from tests.e2e.site import stop, until
 from tests.engines.kubernetes.orders import running, terminated
 
@@ -24,18 +21,6 @@ OUT_OF_LUCK = terminated(3, message="out of luck")
 @pytest.fixture
 def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
     return ClusterSite(tmp_path, namespace)
-
-
-@contextmanager
-def daemon(site: ClusterSite, replica: str = "one") -> Iterator[subprocess.Popen[str]]:
-    process = site.daemon(replica)
-    try:
-        yield process
-        assert stop(process) == 0, site.log_of(replica)
-        assert "Traceback" not in site.log_of(replica)
-    finally:
-        process.send_signal(signal.SIGCONT)
-        stop(process, signal.SIGKILL)
 
 
 def phase(site: ClusterSite, name: str) -> str | None:

@@ -13,11 +13,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.cluster_site import ClusterSite, daemon
 from tests.e2e.panels import as_grafana_asks, missing, on_a_cluster, panel_queries
 from tests.e2e.prometheus import check_metrics, prometheus, tool
 from tests.e2e.site import until
-from tests.e2e.test_cluster import daemon
 from tests.e2e.test_operation import get
 from tests.engines.kubernetes.orders import running, terminated
 from tests.metrics.watched import documented, served

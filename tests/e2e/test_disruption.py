@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite, uid
+from tests.e2e.cluster_site import ClusterSite, daemon, uid
 from tests.e2e.site import git, until
-from tests.e2e.test_cluster import daemon
 from tests.engines.kubernetes.orders import running
 
 EVICTED = {

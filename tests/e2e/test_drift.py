@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite, uid
-from tests.e2e.site import stop, until
+from tests.e2e.cluster_site import ClusterSite, daemon, uid
+from tests.e2e.site import until
 from tests.engines.kubernetes.orders import running, terminated
 
 
 @pytest.fixture
 def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
     return ClusterSite(tmp_path, namespace)
-
-
-@contextmanager
-def daemon(site: ClusterSite) -> Iterator[subprocess.Popen[str]]:
-    process = site.daemon()
-    try:
-        yield process
-        assert stop(process) == 0, site.log_of()
-        assert "Traceback" not in site.log_of()
-    finally:
-        stop(process, signal.SIGKILL)
 
 
 def delete(site: ClusterSite, job: Any) -> None:

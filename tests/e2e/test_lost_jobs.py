@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,8 @@ import pytest
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite, uid
-from tests.e2e.site import stop, until
+from tests.e2e.cluster_site import ClusterSite, daemon, uid
+from tests.e2e.site import until
 from tests.engines.kubernetes.orders import running, terminated
 
 END = {"done": "Ready", "failed": "Failed", "going": "Training"}
@@ -31,17 +27,6 @@ class Elsewhere(ClusterSite):
 @pytest.fixture
 def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
     return Elsewhere(tmp_path, namespace)
-
-
-@contextmanager
-def daemon(site: ClusterSite, replica: str = "one") -> Iterator[subprocess.Popen[str]]:
-    process = site.daemon(replica)
-    try:
-        yield process
-        assert stop(process) == 0, site.log_of(replica)
-        assert "Traceback" not in site.log_of(replica)
-    finally:
-        stop(process, signal.SIGKILL)
 
 
 def reach_the_end(site: ClusterSite) -> dict[str, Any]:

@@ -7,141 +7,16 @@ to a registry and pulled by the kubelet; artifacts are written through mounts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.family import all_ready, check_family, family
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
 from tests.e2e.rclone_bucket import rclone_bucket
-from tests.e2e.site import git, stop, until
-from tests.git.remotes import HttpRemote
-
-PATIENCE = 300.0
-DATA = """\
-#!/bin/sh
-set -eu
-seq 1 "$PARAM_ROWS" > "$DATA_DIR/rows"
-"""
-TRAIN = """\
-#!/usr/bin/env python3
-import json, os
-from pathlib import Path
-model = Path(os.environ["MODEL_DIR"])
-params = json.loads(Path(os.environ["PARAMS_FILE"]).read_text())
-rows = len((Path(os.environ["DATA_DIR"]) / "rows").read_text().split())
-base = os.environ.get("BASE_MODEL_DIR")
-weight = params["rate"] * rows + (float((Path(base) / "weights").read_text()) if base else 0)
-(model / "checkpoints").mkdir(exist_ok=True)
-(model / "checkpoints" / f"{os.environ['ATTEMPT']}.txt").write_text("made")
-if int(os.environ["ATTEMPT"]) <= params.get("failures", 0):
-    raise SystemExit("out of luck")
-(model / "weights").write_text(str(weight))
-(model / "metrics.json").write_text(json.dumps({"weight": weight}))
-print("trained")
-"""
-
-
-class NodeSite(ClusterSite):
-    """A site whose pods run: sources are folders of the manifest repository, served over HTTP."""
-
-    def __init__(
-        self,
-        root: Path,
-        namespace: Namespace,
-        cluster: NodeCluster,
-        bucket: dict[str, Any],
-        *,
-        forge: HttpRemote | None = None,
-    ) -> None:
-        self.cluster = cluster
-        self.bucket = bucket
-        self.forge = forge or HttpRemote(root, address=cluster.address)
-        super().__init__(root, namespace)
-        git(self.remote, "config", "http.receivepack", "true")
-
-    def configure(self, **sections: Any) -> None:
-        theirs = self.cluster.configuration
-        mine: dict[str, Any] = {
-            "repository": {"url": self.forge.url("manifests.git")},
-            "sources": {"allow": ["http://*"]},
-            "kubernetes": {
-                **theirs["kubernetes"],
-                "namespace": self.namespace.name,
-                "namespaces": [self.namespace.name],
-                "lease": "30s",
-            },
-            "registry": theirs["registry"],
-            "buckets": {"default": self.bucket},
-        }
-        for name, section in sections.items():
-            mine[name] = {**mine.get(name, {}), **section}
-        super().configure(**mine)
-
-    def dockerfile(self, folder: str, script: str, text: str) -> None:
-        self.write(f"{folder}/{script}", text, executable=True)
-        self.write(
-            f"{folder}/Dockerfile",
-            f"FROM {self.cluster.images['python']}\nWORKDIR /app\nCOPY {script} .\n",
-        )
-
-    def family(self) -> None:
-        """A dataset, a base that is trained on it, and a finetune of that."""
-        self.dockerfile("src/data", "load.sh", DATA)
-        self.dockerfile("src/model", "train.sh", TRAIN)
-        self.write(
-            "data.yaml",
-            "kind: Dataset\nmetadata: {name: rows}\nspec:\n"
-            "  source: {git: {url: ., path: src/data}}\n  load: {params: {rows: 7}}\n",
-        )
-        self.write(
-            "base.yaml",
-            "kind: Model\nmetadata: {name: base}\nspec:\n"
-            "  source: {git: {url: ., path: src/model}}\n"
-            "  training: {mode: Scratch, dataset: {name: rows}, params: {rate: 2}}\n",
-        )
-        self.write(
-            "fine.yaml",
-            "kind: Model\nmetadata: {name: fine}\nspec:\n  source: {model: {name: base}}\n"
-            "  training: {dataset: {name: rows}, params: {rate: 0.5, failures: 1}, retries: 1}\n",
-        )
-
-
-def object_store(cluster: NodeCluster, namespace: Namespace) -> dict[str, Any]:
-    """A bucket of the cluster's object store, by rclone, that is copied to often."""
-    return rclone_bucket(cluster, namespace, sync="5s")
-
-
-@contextmanager
-def daemon(site: NodeSite) -> Iterator[None]:
-    process = site.daemon()
-    try:
-        yield
-        assert stop(process) == 0
-        assert "Traceback" not in site.log_of()
-    finally:
-        stop(process, 9)
-        site.forge.close()
-
-
-def all_ready(site: NodeSite) -> bool:
-    phases = site.phases()
-    assert "Failed" not in phases.values(), site.statuses()
-    return len(phases) == 3 and set(phases.values()) == {"Ready"}
-
-
-def check_family(site: NodeSite) -> dict[str, Any]:
-    statuses = site.statuses()
-    assert statuses["base"]["artifact"]["metrics"] == {"weight": 14.0}
-    assert statuses["fine"]["artifact"]["metrics"] == {"weight": 17.5}
-    (task,) = [t for t in statuses["fine"]["tasks"] if t["task"] == "train"]
-    assert task["attempts"] == 2
-    assert statuses["base"]["image"].startswith(f"{site.cluster.registry}/models/")
-    return statuses
+from tests.e2e.site import until
 
 
 @pytest.mark.timeout(900)
@@ -151,7 +26,7 @@ def test_a_family_is_made_on_the_node_s_disk(
     bucket = tmp_path / "bucket"
     bucket.mkdir(mode=0o777)
     site = NodeSite(tmp_path, node_namespace, node_cluster, {"url": bucket.as_uri()})
-    site.family()
+    family(site)
     site.push()
     with daemon(site):
         until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
@@ -173,9 +48,9 @@ def test_a_family_is_made_in_an_object_store(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
     s3 = node_cluster.s3
-    bucket = object_store(node_cluster, node_namespace)
+    bucket = rclone_bucket(node_cluster, node_namespace, sync="5s")
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
-    site.family()
+    family(site)
     site.push()
     with daemon(site):
         until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
@@ -186,23 +61,6 @@ def test_a_family_is_made_in_an_object_store(
         folder = s3.folder / place
     assert (folder / "weights").read_text() == "17.5"
     assert json.loads((folder / "completed.json").read_text())["key"] == Path(place).name
-
-
-def hostpath(tmp_path: Path) -> dict[str, Any]:
-    bucket = tmp_path / "bucket"
-    bucket.mkdir()
-    bucket.chmod(0o777)
-    return {"url": bucket.as_uri()}
-
-
-def program(site: NodeSite, name: str, text: str, **training: Any) -> None:
-    """A Model that is trained by a Python program in an image that is there."""
-    section = {"mode": "Scratch", "command": ["python3", "-c", text], **training}
-    image = training.pop("image", None) or site.cluster.images["python"]
-    section.pop("image", None)
-    spec = {"source": {"image": {"ref": image}}, "training": section}
-    manifest = {"kind": "Model", "metadata": {"name": name}, "spec": spec}
-    site.write(f"{name}.yaml", json.dumps(manifest))
 
 
 RANKS = """\

@@ -8,8 +8,8 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
 from tests.e2e.site import until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath, program
 
 #: The first attempt takes its time to end when it is told to, as one that saves its state does.
 LINGERS = """\

@@ -8,10 +8,10 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, program
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
 from tests.e2e.site import until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, program
 
 #: The first attempt trains for ever; the next one says where it began, and ends.
 TRAINING = """\

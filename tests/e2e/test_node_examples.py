@@ -16,9 +16,9 @@ import pytest
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.images import Image
+from tests.e2e.node_site import NodeSite, daemon, hostpath
 from tests.e2e.packages import package_index
 from tests.e2e.site import until
-from tests.e2e.test_node import NodeSite, daemon, hostpath
 from tests.examples.manifests import EXAMPLES, manifests
 
 PATIENCE = 900.0

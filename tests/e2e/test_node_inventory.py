@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +9,11 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import daemon
+from tests.e2e.family import all_ready, check_family, family
+from tests.e2e.node_site import PATIENCE, NodeSite
 from tests.e2e.rclone_bucket import folder_of, rclone_bucket
-from tests.e2e.site import git, stop, until
-from tests.e2e.test_node import PATIENCE, NodeSite, all_ready, check_family
-
-
-@contextmanager
-def daemon(site: NodeSite, replica: str) -> Iterator[None]:
-    process = site.daemon(replica)
-    try:
-        yield
-        assert stop(process) == 0, site.log_of(replica)
-        assert "Traceback" not in site.log_of(replica)
-    finally:
-        stop(process, signal.SIGKILL)
+from tests.e2e.site import git, until
 
 
 def lose_everything_but_the_bucket(site: NodeSite) -> None:
@@ -52,7 +40,7 @@ def test_what_is_in_the_bucket_is_found_and_nothing_is_made_again(
 ) -> None:
     bucket = rclone_bucket(node_cluster, node_namespace, sync="5s", inventory=True)
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
-    site.family()
+    family(site)
     site.push()
     try:
         with daemon(site, "first"):

@@ -14,8 +14,9 @@ import pytest
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon
+from tests.e2e.rclone_bucket import rclone_bucket
 from tests.e2e.site import git, until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, object_store
 
 #: It fails once, and ends the second time when a branch named ``go`` is pushed.
 TALKER = """\
@@ -38,7 +39,7 @@ print("attempt", attempt, "ends")
 def test_logs_come_from_the_pod_and_then_from_the_object_store(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
-    bucket = object_store(node_cluster, node_namespace)
+    bucket = rclone_bucket(node_cluster, node_namespace, sync="5s")
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
     address = f"127.0.0.1:{free(1)[0]}"
     site.configure(server={"address": address})

@@ -12,11 +12,11 @@ import pytest
 from tests.cluster.api import eventually
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
 from tests.e2e.site import until
 from tests.e2e.store_proxy import store_proxy
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath, program
 
 SYNC = 24
 #: The first attempt leaves a checkpoint with each moment's time, for ever.

@@ -23,8 +23,8 @@ from tests.cluster.certificates import Authority
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath
 from tests.e2e.site import git, until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath
 from tests.git.remotes import HttpRemote, SshRemote
 
 USER, PASSWORD = "builder", "letmein"

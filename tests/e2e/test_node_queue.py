@@ -8,9 +8,9 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
 from tests.e2e.pod_watch import watched
 from tests.e2e.site import until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath, program
 
 TRAINING = """\
 import os, time

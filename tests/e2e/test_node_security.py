@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.docs.reading import ROOT, blocks
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
 from tests.e2e.rclone_bucket import rclone_bucket
 from tests.e2e.site import until
-from tests.e2e.test_node import PATIENCE, NodeSite, daemon, hostpath, program
 
 LOAD = 'echo initial >"$MODEL_DIR/weights"'
 TRAIN = """\

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import audit
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.cluster_site import ClusterSite, uid
-from tests.e2e.site import stop, until
+from tests.e2e.cluster_site import ClusterSite, daemon, uid
+from tests.e2e.site import until
 from tests.engines.kubernetes.orders import running, terminated
 
 #: A daemon that calls itself another version, by which it is told in the audit log.
@@ -31,17 +27,6 @@ class Upgraded(ClusterSite):
     def command(self, *arguments: str) -> list[str]:
         _, _, _, *rest = super().command(*arguments)
         return [sys.executable, "-c", NEWER, *rest]
-
-
-@contextmanager
-def daemon(site: ClusterSite, replica: str) -> Iterator[subprocess.Popen[str]]:
-    process = site.daemon(replica)
-    try:
-        yield process
-        assert stop(process) == 0, site.log_of(replica)
-        assert "Traceback" not in site.log_of(replica)
-    finally:
-        stop(process, signal.SIGKILL)
 
 
 def test_an_upgrade_creates_deletes_and_retries_nothing(
