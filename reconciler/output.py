@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.types import ObjectRef, TaskKind
+
+#: How the log of an attempt is called; whatever else a status names as one is not read.
+ATTEMPT_LOG = re.compile(r"attempt-\d{1,9}\.log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +17,8 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.cli.state import StateReader
 from reconciler.config import Setup
 from reconciler.daemon.cluster import pod_logs
-from reconciler.output import LogOf, Tail
-from reconciler.planner.record import Record, TaskRecord
+from reconciler.output import ATTEMPT_LOG, LogOf, Tail
+from reconciler.planner.record import Record, TaskRecord, newest_printed
 from reconciler.types import TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
@@ -27,7 +26,6 @@ LINES = 200
 _LONGEST_TAIL = 8 << 20
 _CHUNK = 1 << 20
 _TASKS = click.Choice([task.value for task in TaskKind])
-_NAME = re.compile(r"attempt-\d{1,9}\.log")
 
 
 @click.command()
@@ -100,19 +98,19 @@ def _task(record: Record, kind: str | None) -> TaskRecord:
     if not tasks:
         have = ", ".join(task.task.value for task in record.tasks) or "no task"
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
-    logged = [task for task in tasks if task.has_printed]
-    if not logged:
+    newest = newest_printed(tasks)
+    if newest is None:
         told = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
         raise click.ClickException(
             f"{record.ref} has no log yet: {told}. `reconciler why {record.ref.name}` says more"
         )
-    return max(logged, key=lambda task: (task.started is not None, task.started, task.task))
+    return newest
 
 
 def _url(log: str, attempt: int | None) -> str:
     """The URL of an attempt's log. Raises ClickException where the status names anything else."""
     folder, _, name = log.rpartition("/")
-    if not _NAME.fullmatch(name):
+    if not ATTEMPT_LOG.fullmatch(name):
         raise click.ClickException(f"the status names {log}, which is no log of an attempt")
     return log if attempt is None else f"{folder}/attempt-{attempt}.log"
 
@@ -127,7 +125,7 @@ def _file(log: str, attempt: int | None) -> Path:
             f"there is no folder {file.parent} here; "
             "the log is on the disk of the machine that ran it"
         )
-    have = sorted(f.name for f in file.parent.iterdir() if _NAME.fullmatch(f.name))
+    have = sorted(f.name for f in file.parent.iterdir() if ATTEMPT_LOG.fullmatch(f.name))
     raise click.ClickException(
         f"there is no {file.name} in {file.parent}; there is {', '.join(have) or 'no log'}"
     )

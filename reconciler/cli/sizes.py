@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler.cli import stores
+from reconciler.engines.local.marker import MARKER
 
-MARKER = "completed.json"
 #: Markers that are read from stores at once, and bytes of one: 64 MiB name 500,000 files.
 _AT_ONCE = 16
 _LONGEST_MARKER = 64 << 20

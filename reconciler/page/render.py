@@ -19,7 +19,7 @@ from reconciler.page.selection import ROWS, Selection, listed
 from reconciler.page.words import cut, shown_metric, task_seconds
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.names import status_path
-from reconciler.planner.record import Phase, Record, TaskRecord
+from reconciler.planner.record import Phase, Record
 from reconciler.planner.standing import standing
 from reconciler.review.escape import plain
 from reconciler.review.words import seconds
@@ -91,12 +91,6 @@ def message_page(frame: Frame, title: str, *sentences: str) -> str:
 def object_href(ref: ObjectRef) -> str:
     """Where an object's page is: names are DNS labels, and need no quoting."""
     return f"/objects/{status_path(ref).removesuffix('.yaml')}"
-
-
-def newest_logged(record: Record) -> TaskRecord | None:
-    """The task whose log a visitor wants first: of those that have one, the one started last."""
-    logged = [task for task in record.tasks if task.has_printed]
-    return max(logged, key=lambda t: (t.started is not None, t.started, t.task), default=None)
 
 
 def _render(template: str, **values: object) -> str:

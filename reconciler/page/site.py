@@ -29,13 +29,12 @@ from reconciler.page.render import (
     Frame,
     ShownLog,
     message_page,
-    newest_logged,
     object_page,
     overview_page,
 )
 from reconciler.page.screen import LONGEST, screen
 from reconciler.page.selection import Selection
-from reconciler.planner.record import Record, TaskRecord
+from reconciler.planner.record import Record, TaskRecord, newest_printed
 from reconciler.types import Kind, ObjectRef
 
 HEADERS = {
@@ -151,7 +150,7 @@ class Site:
         """The log that is asked for by ``task`` and ``attempt``; else the newest."""
         asked = request.query.get("task")
         named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
-        task = named[0] if named else newest_logged(record)
+        task = named[0] if named else newest_printed(record.tasks)
         if task is None:
             return None
         attempt = _attempt(request.query.get("attempt", ""), task)

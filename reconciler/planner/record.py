@@ -8,7 +8,7 @@ which have failed and under which how) is read back from there.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -156,6 +156,12 @@ class TaskRecord:
     def has_printed(self) -> bool:
         """Whether there may be a log of it: at a URL, or of a pod that has no URL yet."""
         return self.log is not None or self.attempts > 0
+
+
+def newest_printed(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
+    """The task whose log somebody wants first: of those that may have one, the one started last."""
+    printed = (task for task in tasks if task.has_printed)
+    return max(printed, key=lambda t: (t.started is not None, t.started, t.task), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.site import Site, git, stop, until
 from tests.e2e.test_operation import get, ready, running
-from tests.forge.gitlab_server import GitLabServer
+from tests.forge.gitlab_server import forge_server
 from tests.forge.server import SOMEBODY, ForgeServer
 from tests.git.remotes import HttpRemote
 
@@ -19,11 +19,8 @@ MARKER = "<!-- reconciler plan of cluster local -->"
 
 @pytest.fixture(params=["github", "gitea", "gitlab"])
 def forge(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
-    kind = request.param
-    server = GitLabServer() if kind == "gitlab" else ForgeServer(gitea=kind == "gitea")
-    yield server
-    server.close()
-    assert server.complaints == []
+    with forge_server(request.param) as found:
+        yield found
 
 
 @pytest.fixture

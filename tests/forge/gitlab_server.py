@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -75,3 +77,12 @@ class GitLabServer(ForgeServer):
 
 def _note(comment: dict[str, Any]) -> dict[str, Any]:
     return {"id": comment["id"], "body": comment["body"], "author": comment["user"]}
+
+
+@contextmanager
+def forge_server(kind: str) -> Iterator[ForgeServer]:
+    """A forge that must have had nothing to complain of: ``github``, ``gitea`` or ``gitlab``."""
+    server = GitLabServer() if kind == "gitlab" else ForgeServer(gitea=kind == "gitea")
+    yield server
+    server.close()
+    assert server.complaints == []

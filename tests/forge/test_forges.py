@@ -16,7 +16,7 @@ from reconciler.forge.rest import LONGEST_PAUSE
 from reconciler.outbound import LARGEST_ANSWER, client
 from reconciler.review.verdict import Judgement, Verdict
 from reconciler.types import Commit
-from tests.forge.gitlab_server import GitLabServer
+from tests.forge.gitlab_server import GitLabServer, forge_server
 from tests.forge.server import ME, SOMEBODY, ForgeServer
 
 HEAD = Commit("a" * 40)
@@ -28,11 +28,8 @@ REQUEST = PullRequest(number=7, head=HEAD, branch="change", target="main", ref="
 
 @pytest.fixture(params=["github", "gitea", "gitlab"])
 def server(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
-    kind = request.param
-    found = GitLabServer() if kind == "gitlab" else ForgeServer(gitea=kind == "gitea")
-    yield found
-    found.close()
-    assert found.complaints == []
+    with forge_server(request.param) as found:
+        yield found
 
 
 @pytest.fixture

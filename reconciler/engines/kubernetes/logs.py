@@ -8,7 +8,13 @@ from urllib.parse import quote
 import msgspec
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import JOB_INDEX, age, has_started, termination
+from reconciler.engines.kubernetes.attempts import (
+    JOB_INDEX,
+    JOB_NAME,
+    age,
+    has_started,
+    termination,
+)
 from reconciler.engines.kubernetes.objects import Pod
 from reconciler.engines.kubernetes.observe import identity
 from reconciler.engines.kubernetes.pods import CONTAINER
@@ -49,7 +55,7 @@ class PodLogs:
 
 async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
     pods = f"/api/v1/namespaces/{log.object.namespace}/pods"
-    found = await api.get(pods, {"labelSelector": f"batch.kubernetes.io/job-name={run}"})
+    found = await api.get(pods, {"labelSelector": f"{JOB_NAME}={run}"})
     pod = _pod(_of(log, run, msgspec.json.decode(found, type=_Pods).items), log.attempt)
     if pod is None:
         of = "its newest attempt" if log.attempt is None else f"attempt {log.attempt}"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reconciler.output import LogOf, NoTail, Tail
-
-_NAME = re.compile(r"attempt-\d{1,9}\.log")
+from reconciler.output import ATTEMPT_LOG, LogOf, NoTail, Tail
 
 
 class LocalLogs:
@@ -43,7 +40,7 @@ class LocalLogs:
         except (OSError, ValueError):
             return NoTail("The log cannot be found.")
         inside = any(folder.is_relative_to(known) for known in self._folders)
-        if not inside or not _NAME.fullmatch(file.name):
+        if not inside or not ATTEMPT_LOG.fullmatch(file.name):
             return NoTail("The status names a file that is no log of this daemon's runs.")
         try:
             return _read(folder / file.name, longest)
