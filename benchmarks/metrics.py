@@ -14,6 +14,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from reconciler.metrics import MOST_OBJECTS, Metrics
+from reconciler.planner.phases import Phases
 from reconciler.planner.plan import Plan
 from reconciler.planner.record import Record
 from reconciler.types import ObjectRef
@@ -37,8 +38,9 @@ def main() -> None:
 
 def _row(plan: Plan, records: dict[ObjectRef, Record], bound: int) -> None:
     metrics = Metrics(objects=bound)
-    metrics.report(plan, records, 0)
-    told = [_timed(lambda: metrics.report(plan, records, 0)) for _ in range(ROUNDS)]
+    phases = Phases(records.values())
+    metrics.report(plan, records, phases, errors=0)
+    told = [_timed(lambda: metrics.report(plan, records, phases, errors=0)) for _ in range(ROUNDS)]
     text = generate_latest(metrics.registry)
     series = sum(not line.startswith(b"#") for line in text.splitlines())
     raw = by_hand(series, len(text))

@@ -19,32 +19,25 @@ import structlog
 
 from reconciler.config import Setup
 from reconciler.daemon.acting import Acting
+from reconciler.daemon.looking import SourceLook
 from reconciler.daemon.peers import PeerWatch
-from reconciler.daemon.planning import (
-    Requests,
-    Resolutions,
-    effective,
-    make_plan,
-    own_sources,
-    source_requests,
-)
+from reconciler.daemon.planning import effective, make_plan
 from reconciler.daemon.reading import Head, Reader
 from reconciler.daemon.reporter import Reporter
 from reconciler.daemon.reviewing import Knowledge
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
-from reconciler.manifests.read import Manifest
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome, wanted_results
-from reconciler.planner.plan import Plan, Settled
+from reconciler.planner.plan import Plan, Settlement
 from reconciler.planner.record import Record
 from reconciler.planner.settled import settle
 from reconciler.run import Engine
 from reconciler.status.sync import Sync
-from reconciler.types import GitSource, ObjectRef, Problem
+from reconciler.types import ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -106,12 +99,12 @@ class Daemon:
             namespace=setup.config.kubernetes.namespace,
             clusters=setup.config.clusters,
         )
+        self._look = SourceLook(setup, mirror, sources)
         self._peers = PeerWatch(mirror, setup.peer_branches)
         self._head: Head | None = None
         self._noticed: float | None = None
-        self._asked: tuple[Mapping[ObjectRef, Manifest], Requests] | None = None
         self._memo = Memo()
-        self._settled: dict[ObjectRef, Settled] = {}
+        self._settled = Settlement()
         self._newest: Plan | None = None
         self._recovered = False
         self._fetch_failures = 0
@@ -266,15 +259,7 @@ class Daemon:
         for run in runs.values():
             reporter.ledger.learn_run(run)
         objects = effective(head, self._reader, reporter.records)
-        if self._asked is None or self._asked[0] is not objects.manifests:
-            asked = source_requests(
-                objects.manifests,
-                repository_url=self._setup.repository_url,
-                allow=self._setup.sources_allow,
-            )
-            self._asked = objects.manifests, asked
-        requests = self._asked[1]
-        resolutions = await self._resolve(requests, head)
+        requests, resolutions = await asyncio.to_thread(self._look.look, objects.manifests, head)
         self._metrics.report_sources(resolutions.values())
         peers = await asyncio.to_thread(self._peers.read, objects.manifests)
         with self._metrics.plan_seconds.time():
@@ -292,14 +277,8 @@ class Daemon:
                 peers=peers,
                 recorded=reporter.recorded(runs),
                 memo=self._memo,
-                settled=dict(self._settled),  # a plan stays as it is, whoever looks at it when
+                settled=self._settled,
             )
-
-    async def _resolve(self, requests: Requests, head: Head) -> Resolutions:
-        found = dict(await asyncio.to_thread(own_sources, requests, self._mirror, head))
-        remote = {r for r in requests.values() if isinstance(r, GitSource) and r.url}
-        found |= await asyncio.to_thread(self._sources.resolve, remote)
-        return found
 
     async def _recover(self, head: Head, plan: Plan) -> Plan:
         """Without a memory in Git, and only then, results are looked for where they would be."""
@@ -361,13 +340,15 @@ class Daemon:
                 errors=head.collection.problems,
             ),
         )
-        settle(self._settled, plan, records=reporter.records, changed=different)
+        self._settled = settle(plan, records=reporter.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
                 log.info("phase", object=str(ref), phase=record.phase.value, reason=record.reason)
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
-        self._metrics.report(plan, reporter.records, len(head.collection.problems))
+        self._metrics.report(
+            plan, reporter.records, reporter.phases, errors=len(head.collection.problems)
+        )
         self._observe(plan, reporter.records, head.collection.problems)
 
     # -- waiting ---------------------------------------------------------------------------
@@ -408,11 +389,12 @@ class Daemon:
                 continue
             try:
                 with self._metrics.push_seconds.time():
-                    await self._reporter.flush()
+                    recorded = await self._reporter.flush()
                 failures = 0
                 self.troubles.pop("push", None)
                 self._metrics.last_push.set_to_current_time()
-                self.wake.replan()  # what is recorded can be cleared away
+                if recorded:
+                    self.wake.replan()  # older runs can be cleared away
             except GitError as error:
                 failures += 1
                 self._metrics.failed("push", error)

@@ -99,6 +99,7 @@ class PeerWatch:
         self._mirror = mirror
         self._reader = PeerReader(mirror, branches)
         self._tips: Tips = {}
+        self._wanted: tuple[Mapping[ObjectRef, Manifest], frozenset[ForeignRef]] | None = None
 
     def fetch(self) -> bool:
         """Take over what has moved, after a fetch of the mirror; says whether anything has.
@@ -111,4 +112,8 @@ class PeerWatch:
 
     def read(self, objects: Mapping[ObjectRef, Manifest]) -> Peers:
         """What is known of the objects of other clusters that these manifests refer to."""
-        return self._reader.read(foreign_references(objects), self._tips)
+        if not self._reader.branches:
+            return {}  # the planner says of each cluster that it is not configured
+        if self._wanted is None or self._wanted[0] is not objects:
+            self._wanted = objects, foreign_references(objects)
+        return self._reader.read(self._wanted[1], self._tips)

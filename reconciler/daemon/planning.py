@@ -17,7 +17,7 @@ from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peers
-from reconciler.planner.plan import Plan, Settings, Settled, Situation
+from reconciler.planner.plan import Plan, Settings, Settlement, Situation
 from reconciler.planner.record import Record
 from reconciler.run import Capacity, Run
 from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource, UnresolvedSource
@@ -65,30 +65,33 @@ def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, Record]) -
 def source_requests(
     objects: Mapping[ObjectRef, Manifest], *, repository_url: str, allow: tuple[str, ...]
 ) -> dict[ObjectRef, GitSource | UnresolvedSource]:
-    """What each object's Git source resolves to, or why it may not be read; in their order.
+    """What each object's Git source resolves to, or why it may not be read; in their order."""
+    found = (
+        (ref, source_request(manifest, repository_url=repository_url, allow=allow))
+        for ref, manifest in objects.items()
+    )
+    return {ref: request for ref, request in found if request is not None}
+
+
+def source_request(
+    manifest: Manifest, *, repository_url: str, allow: tuple[str, ...]
+) -> GitSource | UnresolvedSource | None:
+    """What an object's Git source resolves to, or why it may not be read; None without one.
 
     The manifest repository itself (``url: .``) is a source with an empty URL.
     """
-    requests: dict[ObjectRef, GitSource | UnresolvedSource] = {}
-    for ref, manifest in objects.items():
-        git = manifest.git
-        if git is None:
-            continue
-        if git.url == ".":
-            requests[ref] = GitSource(url="", path=git.path)
-            continue
-        try:
-            url = resolve_url(repository_url, git.url)
-        except GitError as error:
-            requests[ref] = UnresolvedSource(str(error))
-            continue
-        if not matches(url, allow):
-            requests[ref] = UnresolvedSource(f"the source {url} is not in sources.allow")
-            continue
-        requests[ref] = GitSource(
-            url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit
-        )
-    return requests
+    git = manifest.git
+    if git is None:
+        return None
+    if git.url == ".":
+        return GitSource(url="", path=git.path)
+    try:
+        url = resolve_url(repository_url, git.url)
+    except GitError as error:
+        return UnresolvedSource(str(error))
+    if not matches(url, allow):
+        return UnresolvedSource(f"the source {url} is not in sources.allow")
+    return GitSource(url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit)
 
 
 def own_sources(requests: Requests, repository: Repository, head: Head) -> Resolutions:
@@ -136,7 +139,7 @@ def make_plan(
     ahead: bool = False,
     recorded: frozenset[str] = frozenset(),
     memo: Memo | None = None,
-    settled: Mapping[ObjectRef, Settled] = MappingProxyType({}),
+    settled: Settlement = Settlement(),  # noqa: B008 -- it is frozen
 ) -> Plan:
     """The plan of a sync of head; ``ahead``, of one that may come when other clusters moved on.
 

@@ -10,6 +10,7 @@ from reconciler.git.repository import Repository
 from reconciler.manifests.collect import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.read import FileContent, Manifest, read_file
+from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.holds import RELEASE_FILE, read_release
 from reconciler.planner.record import Record
 from reconciler.types import Commit, ObjectRef
@@ -88,9 +89,9 @@ class Reader:
 
     def _changed(self, before: Mapping[str, str], files: Mapping[str, str]) -> Collection | None:
         """From the last collection, where only the content of manifests is another."""
-        if self._collection is None or before.keys() != files.keys():
+        if self._collection is None or not same_keys(before, files):
             return None
-        blobs = dict(sorted(files.items() - before.items()))
+        blobs = {path: files[path] for path in sorted(differing(before, files))}
         # A file that was ignored, or says what is, is not among those that were parsed.
         if not blobs.keys() <= self._parsed.keys():
             return None

@@ -13,6 +13,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.git.branch import StatusBranch
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
+from reconciler.planner.phases import Phases
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import FailureClass, Run
 from reconciler.status.document import dump_record, load_record
@@ -60,6 +61,7 @@ class Reporter:
         self._newer: dict[ObjectRef, Record] = {}
         self._pushing = asyncio.Lock()
         self.records: dict[ObjectRef, Record] = {}
+        self.phases = Phases()
         self.ledger = Ledger()
         self.found_memory = False
 
@@ -84,6 +86,7 @@ class Reporter:
             if not path.startswith(_REMOVED):
                 self.records[record.ref] = record
         self._recorded = dict(self.records)
+        self.phases = Phases(self.records.values())
 
     def _may_push(self) -> bool:
         """Asked before each try, for the branch as it then is. Raises WrongBranchError.
@@ -124,10 +127,12 @@ class Reporter:
                 different.add(ref)
                 self._newer[ref] = newest
                 self.records[ref] = newest
+                self.phases.put(ref, newest.phase)
                 self._pending[status_path(ref)] = dump_record(newest)
         for ref in removed:
             known = self.records.pop(ref, None)
             if known is not None:
+                self.phases.put(ref, None)
                 self._pending[status_path(ref)] = None
                 self._pending[removed_path(ref)] = dump_record(known)
         known_sync = self._sync
@@ -159,8 +164,8 @@ class Reporter:
         pushed = self._sync_pushed.head if self._sync_pushed else None
         return bool(self._pending) or head != pushed
 
-    async def flush(self) -> None:
-        """Push what changed.
+    async def flush(self) -> bool:
+        """Push what changed; says whether the outcome of any run is recorded by that.
 
         Raises GitError; nothing is lost then, the next flush has it all. Raises WrongBranchError.
         One that is cancelled ends with its push, which a thread cannot be told to leave: another
@@ -168,22 +173,23 @@ class Reporter:
         """
         pushing = asyncio.create_task(self._flush())
         try:
-            await asyncio.shield(pushing)
+            return await asyncio.shield(pushing)
         except asyncio.CancelledError:
             await asyncio.wait([pushing])
             if not pushing.cancelled() and (error := pushing.exception()) is not None:
                 log.warning("the status could not be pushed", error=str(error))
             raise
 
-    async def _flush(self) -> None:
+    async def _flush(self) -> bool:
         async with self._pushing:
             if not self.dirty or self._sync is None:
-                return
+                return False
+            outcomes = len(self._pushed)
             changes, newer, sync = dict(self._pending), dict(self._newer), self._sync
             records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
-            changes[README_FILE] = readme(sync, list(records.values()))
+            changes[README_FILE] = readme(sync, records, self.phases)
             guard = self._may_push
             commit = await asyncio.to_thread(self._branch.push, changes, message, guard=guard)
             self._sync_pushed = sync
@@ -198,6 +204,7 @@ class Reporter:
         if commit is not None:
             log.info("status pushed", commit=commit[:12], files=len(changes))
             self._tell_recorded(before, records)
+        return len(self._pushed) > outcomes
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
         count = len(changes)

@@ -4,8 +4,8 @@ A path lookup of libgit2 says the same of a folder that is not in a commit and o
 cannot be read. The second, taken for the first, would look like manifests that were deleted.
 
 libgit2's own diff has no bound: a dozen trees of ten entries that name each other keep it busy
-for years. So entries are taken from the raw trees and compared as sets: 20 ms for two folders of
-10,000 files each, 2 ms for a thousand folders of ten.
+for years. So entries are taken from the raw trees and compared as sets, and only those that differ
+are taken apart: 5 ms for two folders of 10,000 files each, 2 ms for a thousand folders of ten.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MOST_ENTRIES = 2_000_000
 DEEPEST = 200
 
 Wanted: TypeAlias = Callable[[str], bool]
-#: Mode, name and id, as a tree has them.
-_Entry: TypeAlias = tuple[bytes, bytes, bytes]
-_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+#: Mode, name and id of an entry, as a tree has them.
+_Parts: TypeAlias = tuple[bytes, bytes, bytes]
+_ENTRY = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL)
 
 
 def entry_at(tree: pygit2.Tree, path: str) -> pygit2.Object | None:
@@ -71,13 +71,15 @@ class Walk:
         while pairs:
             old, new, inside, depth = pairs.pop()
             olds, news = self._entries(old, depth), self._entries(new, depth)
-            gone = {name: (mode, oid) for mode, name, oid in olds - news}
-            come = {name: (mode, oid) for mode, name, oid in news - olds}
+            gone = {name: (mode, oid) for mode, name, oid in map(_parts, olds - news)}
+            come = {name: (mode, oid) for mode, name, oid in map(_parts, news - olds)}
             for name in gone.keys() & come.keys():
                 if _is_folder(gone[name][0]) and _is_folder(come[name][0]):
                     path = f"{inside}{os.fsdecode(name)}/"
                     pairs.append((gone.pop(name)[1], come.pop(name)[1], path, depth + 1))
             for name, (mode, oid) in gone.items():
+                if name in come and _is_file(mode) and _is_file(come[name][0]):
+                    continue  # it is told of as another blob
                 for path, _ in self._of((mode, name, oid), inside, depth):
                     yield path, None
             for name, (mode, oid) in come.items():
@@ -87,14 +89,14 @@ class Walk:
         folders = [(oid, prefix, depth)]
         while folders:
             folder, inside, depth = folders.pop()
-            for mode, name, each in self._entries(folder, depth):
+            for mode, name, each in map(_parts, self._entries(folder, depth)):
                 path = f"{inside}{os.fsdecode(name)}"
                 if _is_folder(mode):
                     folders.append((each, f"{path}/", depth + 1))
                 elif _is_file(mode) and self.wanted(path):
                     yield path, each.hex()
 
-    def _of(self, entry: _Entry, inside: str, depth: int) -> Iterator[tuple[str, str]]:
+    def _of(self, entry: _Parts, inside: str, depth: int) -> Iterator[tuple[str, str]]:
         """The wanted files that an entry is or holds."""
         mode, name, oid = entry
         path = f"{inside}{os.fsdecode(name)}"
@@ -103,15 +105,21 @@ class Walk:
         elif _is_file(mode) and self.wanted(path):
             yield path, oid.hex()
 
-    def _entries(self, oid: bytes, depth: int) -> set[_Entry]:
-        found = self.repository[pygit2.Oid(raw=oid)]
-        entries = set(_ENTRY.findall(found.read_raw()))
+    def _entries(self, oid: bytes, depth: int) -> set[bytes]:
+        # As bytes of the object store: libgit2 would take each entry apart for itself first.
+        _, data = self.repository.read(pygit2.Oid(raw=oid))
+        entries = set(_ENTRY.findall(data))
         self.left -= len(entries) + 1
         if self.left < 0 or depth > DEEPEST:
             raise GitError(
                 f"the tree has more than {MOST_ENTRIES:,} entries, or more than {DEEPEST} levels"
             )
         return entries
+
+
+def _parts(entry: bytes) -> _Parts:
+    mode, _, rest = entry.partition(b" ")
+    return mode, rest[:-21], rest[-20:]
 
 
 def _is_folder(mode: bytes) -> bool:

@@ -17,6 +17,7 @@ from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
+from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
 from reconciler.planner.record import Phase, Record, TaskPhase
 from reconciler.review.verdict import Judgement
@@ -127,13 +128,13 @@ class Metrics(Definitions):
         """Count a request to the API server; its HTTP status is 0 where there was no answer."""
         self.requests.labels(method, str(status)).inc()
 
-    def report(self, plan: Plan, records: Mapping[ObjectRef, Record], errors: int) -> None:
+    def report(
+        self, plan: Plan, records: Mapping[ObjectRef, Record], phases: Phases, *, errors: int
+    ) -> None:
         """Bring everything up to date after a sync; ``errors`` counts those of the manifests."""
         gpus = self.runs.report(plan, records)
         self._objects.tell(records, gpus)
-        objects = Counted((record.ref.kind, record.phase) for record in records.values())
-        tasks = Counted((decision.task.kind, decision.phase) for decision in plan.decisions)
-        self._set_counts(objects, tasks)
+        self._set_counts(phases.counts(), plan.task_counts())
         held = Counted(hold.kind for hold in plan.holds)
         for kind_of_hold in HoldKind:
             self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
@@ -152,7 +153,7 @@ class Metrics(Definitions):
         """Forget what there is: who does not lead does not know. What was counted stays."""
         self.runs.clear()
         self._objects.clear()
-        self._set_counts(Counted(), Counted())
+        self._set_counts({}, {})
         for kind_of_hold in HoldKind:
             self.holds.labels(kind_of_hold.value).set(0)
         for gauge in (
@@ -162,11 +163,14 @@ class Metrics(Definitions):
             gauge.set(0)
 
     def _set_counts(
-        self, objects: Counted[tuple[Kind, Phase]], tasks: Counted[tuple[TaskKind, TaskPhase]]
+        self,
+        objects: Mapping[tuple[Kind, Phase], int],
+        tasks: Mapping[tuple[TaskKind, TaskPhase], int],
     ) -> None:
         for kind in Kind:
             for phase in Phase:
-                self.objects.labels(kind.value, phase.value).set(objects[kind, phase])
+                self.objects.labels(kind.value, phase.value).set(objects.get((kind, phase), 0))
         for task in TaskKind:
             for task_phase in TaskPhase:
-                self.tasks.labels(task.value, task_phase.value).set(tasks[task, task_phase])
+                count = tasks.get((task, task_phase), 0)
+                self.tasks.labels(task.value, task_phase.value).set(count)

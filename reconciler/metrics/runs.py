@@ -7,7 +7,7 @@ sync ago does. What had happened before the first sync is not counted.
 from __future__ import annotations
 
 from collections import Counter as Counted
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,7 +103,7 @@ class RunSeries:
         if again:
             self.retries.labels(spec.task.value, "daemon").inc()
 
-    def report(self, plan: Plan, known: Iterable[ObjectRef]) -> Mapping[ObjectRef, int]:
+    def report(self, plan: Plan, known: Container[ObjectRef]) -> Mapping[ObjectRef, int]:
         """Count what has happened since the last call; answers with the GPUs of live runs.
 
         ``known`` are the objects that there are.
@@ -136,7 +136,7 @@ class RunSeries:
             if name not in seen and old.under_way:
                 self._count_end(old, "cancelled", plan.situation.now)
         self._seen = seen
-        self._forget(set(known))
+        self._forget(known)
         return self._set_gauges(seen.values())
 
     def clear(self) -> None:
@@ -175,10 +175,11 @@ class RunSeries:
             self._owners.add(ref)
         return _labels(ref)
 
-    def _forget(self, known: set[ObjectRef]) -> None:
-        for ref in self._owners - known:
+    def _forget(self, known: Container[ObjectRef]) -> None:
+        gone = {ref for ref in self._owners if ref not in known}
+        for ref in gone:
             self.gpu_seconds.remove(*_labels(ref))
-        self._owners &= known
+        self._owners -= gone
 
     def _set_gauges(self, seen: Iterable[_Seen]) -> Mapping[ObjectRef, int]:
         seen = list(seen)

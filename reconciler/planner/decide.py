@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.planner import endings, holds
@@ -19,13 +19,15 @@ from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.record import TaskPhase
 from reconciler.planner.render import render_run
-from reconciler.planner.settled import to_decide
+from reconciler.planner.settled import settled_in, to_decide
 from reconciler.run import FailureClass, Run, RunPhase, RunSpec
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 def decide(situation: Situation) -> Plan:
     """The plan for a situation. The same situation always has the same plan."""
+    settled = settled_in(situation.settled, situation.desired, situation.records)
+    situation = replace(situation, settled=settled)
     gone = endings.gone_objects(situation)
     known = len(situation.records)
     prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)

@@ -8,7 +8,9 @@ of their references, so each key finds the keys it depends on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from reconciler.manifests.nodes import Path
@@ -16,6 +18,7 @@ from reconciler.manifests.read import Manifest
 from reconciler.manifests.references import BASE_FIELD, DATASET_FIELD
 from reconciler.manifests.schema import DatasetManifest, ModelManifest, TrainingSection
 from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.ingredients import (
     Image,
     Product,
@@ -40,7 +43,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peer, Peers
 from reconciler.planner.record import Record
 from reconciler.planner.referring import Referring
-from reconciler.planner.sourcing import Sourcing
+from reconciler.planner.sourcing import Glance, Sourcing
 from reconciler.types import (
     JSON,
     ForeignRef,
@@ -56,19 +59,36 @@ _Found = Mapping[Path, Upstream | str]
 
 
 @dataclass(slots=True)
+class _Outside:
+    """What an object's keys are made of that is in no manifest.
+
+    ``glance`` is what ``depends`` was worked out from, where that is a source alone: as long as
+    those are the very same, so is this.
+    """
+
+    glance: Glance | None
+    depends: list[object]
+
+
+@dataclass(slots=True)
 class Memo:
     """What earlier calls of :func:`desire` have left for the next.
 
     ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
-    of ``objects``, and ``outside`` what of that depended on more than manifests: on where sources
-    stand, on what is recorded, on other clusters.
+    of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
+    ``order`` the place of each object in ``found``, and ``consumers`` who refers to it. Where
+    references that pin a key lead back, which no order suits, not ``ordered``.
     """
 
     known: dict[ObjectRef, tuple[tuple[object, ...], Desired]] = field(default_factory=dict)
-    objects: Mapping[ObjectRef, Manifest] | None = None
-    cluster: str = ""
-    outside: list[tuple[Manifest, list[object]]] = field(default_factory=list)
+    objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
+    cluster: str | None = None
     found: dict[ObjectRef, Desired] = field(default_factory=dict)
+    outside: dict[ObjectRef, _Outside] = field(default_factory=dict)
+    sources: Sourcing | None = None
+    order: dict[ObjectRef, int] = field(default_factory=dict)
+    consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
+    ordered: bool = True
 
 
 @dataclass(slots=True)
@@ -81,7 +101,55 @@ class Desire:
     memo: Memo
     found: dict[ObjectRef, Desired]
 
-    def walk(self, refs: Iterable[ObjectRef]) -> None:
+    def all(self) -> None:
+        """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
+        objects, memo = self.referring.objects, self.memo
+        self._walk(sorted(objects))
+        memo.order = {ref: place for place, ref in enumerate(self.found)}
+        memo.outside = {ref: at for ref, each in objects.items() if (at := self._outside(each))}
+        memo.consumers, memo.ordered, memo.sources = {}, True, self.sourcing
+        for ref, manifest in objects.items():
+            for target, _, _ in manifest.references:
+                if isinstance(target, ObjectRef):
+                    memo.consumers.setdefault(target, []).append(ref)
+                    memo.ordered &= memo.order.get(target, -1) < memo.order[ref]
+
+    def again(self, changed: AbstractSet[ObjectRef]) -> None:
+        """These, whose manifest or anything outside has changed, and what is downstream of them."""
+        objects, order = self.referring.objects, self.memo.order
+        refs = tuple(order)
+        due = [order[ref] for ref in changed]
+        heapify(due)
+        while due:
+            place = heappop(due)
+            while due and due[0] == place:
+                heappop(due)
+            ref = refs[place]
+            before, now = self.found[ref], self._one(objects[ref])
+            if now is not before:
+                self.found[ref] = now
+                for consumer in self.memo.consumers.get(ref, ()):
+                    heappush(due, order[consumer])
+        for ref in changed:
+            self.memo.outside.pop(ref, None)
+            if (outside := self._outside(objects[ref])) is not None:
+                self.memo.outside[ref] = outside
+
+    def moved(self) -> set[ObjectRef]:
+        """The objects of which something has changed that is in no manifest."""
+        moved = set()
+        before, self.memo.sources = self.memo.sources, self.sourcing
+        for ref, known in self.memo.outside.items():
+            if known.glance is not None and self.sourcing.same(ref, known.glance, before):
+                continue
+            now = self._outside(self.referring.objects[ref])
+            if now is None or now.depends != known.depends:
+                moved.add(ref)
+            if now is not None:
+                known.glance, known.depends = now.glance, now.depends
+        return moved
+
+    def _walk(self, refs: Iterable[ObjectRef]) -> None:
         """Depth first without recursion: a chain of bases can be as long as the repository."""
         objects = self.referring.objects
         walking: set[ObjectRef] = set()
@@ -132,14 +200,17 @@ class Desire:
         self.memo.known[manifest.ref] = depends, found
         return found
 
-    def outside(self, manifest: Manifest) -> list[object]:
+    def _outside(self, manifest: Manifest) -> _Outside | None:
         """What its keys are made of that is in no manifest; nothing for most."""
         found = [
             self.referring.depends(manifest.ref, target, reference)
             for target, reference, _ in manifest.references
             if isinstance(target, ForeignRef) or reference.key is not None
         ]
-        return found if manifest.git is None else [self.sourcing.depends(manifest), *found]
+        if manifest.git is None:
+            return _Outside(None, found) if found else None
+        glance = None if found else self.sourcing.glance(manifest.ref)
+        return _Outside(glance, [self.sourcing.depends(manifest), *found])
 
     # -- objects ---------------------------------------------------------------------------
 
@@ -331,8 +402,7 @@ def desire(
     name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
     follow one of those are to be taken for unknown. With a ``memo`` that is handed in
     again, only objects are worked out whose manifest, or anything upstream of it, is another than
-    the last time; and none are looked at where ``objects`` is the very same mapping and nothing
-    else is another.
+    the last time; where that is none, what is returned is the very same as then.
     """
     memo = memo if memo is not None else Memo()
 
@@ -353,14 +423,18 @@ def desire(
             found=found,
         )
 
-    if memo.objects is objects and memo.cluster == cluster:
-        walk = over(memo.found)
-        if all(walk.outside(manifest) == then for manifest, then in memo.outside):
+    if memo.ordered and memo.cluster == cluster and same_keys(memo.objects, objects):
+        changed = differing(memo.objects, objects)
+        if all(objects[ref].references == memo.objects[ref].references for ref in changed):
+            changed |= over(memo.found).moved()
+            memo.objects = objects
+            if changed:
+                walk = over(dict(memo.found))
+                walk.again(changed)
+                if differing(memo.found, walk.found):
+                    memo.found = walk.found
             return memo.found
     walk = over({})
-    walk.walk(sorted(objects))
+    walk.all()
     memo.objects, memo.cluster, memo.found = objects, cluster, walk.found
-    memo.outside = [
-        (manifest, then) for manifest in objects.values() if (then := walk.outside(manifest))
-    ]
     return walk.found

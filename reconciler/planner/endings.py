@@ -27,10 +27,7 @@ def gone_objects(situation: Situation) -> Gone:
     desired, invalid = situation.desired, situation.invalid
     owners = {run.object for run in situation.runs.values() if run.object is not None}
     missing = {
-        ref
-        for refs in (situation.records, owners)
-        for ref in refs
-        if ref not in desired and ref not in invalid
+        ref for ref in situation.settled.stray | owners if ref not in desired and ref not in invalid
     }
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, "its manifest is gone; prune is disabled"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peer
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import Capacity, Run, RunSpec
-from reconciler.types import Commit, Kind, ObjectRef, TaskKey
+from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +37,27 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An object that is done: what was asked for, its record, and what was decided of it."""
+    """An object that is done: what was asked for, and what was decided of it."""
 
     item: Desired
-    record: Record
     decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Which of the ``desired`` objects are ``done``, and which ``open``: each is one of the two.
+
+    Before the first plan nothing is known, not even what is desired.
+    ``order`` has the place of each object, upstream first; ``tasks`` counts those of objects that
+    are done; ``stray`` are recorded objects that are not desired.
+    """
+
+    desired: Mapping[ObjectRef, Desired] | None = None
+    order: Mapping[ObjectRef, int] = field(default_factory=dict)
+    done: Mapping[ObjectRef, Settled] = field(default_factory=dict)
+    open: frozenset[ObjectRef] = frozenset()
+    stray: frozenset[ObjectRef] = frozenset()
+    tasks: Mapping[TaskKind, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +68,8 @@ class Situation:
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
     manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
     nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
-    ``settled`` are objects known to be done: it changes how long a plan takes, and never the plan.
+    ``settled`` says which objects are known to be done: it changes how long a plan takes, and
+    never the plan.
     """
 
     settings: Settings
@@ -67,7 +85,7 @@ class Situation:
     released: frozenset[str]
     now: datetime
     recorded: Container[str] = frozenset()
-    settled: Mapping[ObjectRef, Settled] = field(default_factory=dict)
+    settled: Settlement = field(default_factory=Settlement)
 
 
 class ActionKind(enum.StrEnum):
@@ -171,7 +189,17 @@ class Plan:
         if ref not in self.situation.desired:
             return ()
         found = self.decided.get(ref)
-        return found if found is not None else self.situation.settled[ref].decisions
+        return found if found is not None else self.situation.settled.done[ref].decisions
+
+    def task_counts(self) -> Mapping[tuple[TaskKind, TaskPhase], int]:
+        """How many tasks of each kind are in each phase; what is not there is 0."""
+        settled = self.situation.settled
+        counts = Counter({(kind, TaskPhase.SUCCEEDED): n for kind, n in settled.tasks.items()})
+        for ref, decisions in self.decided.items():
+            counts.update((decision.task.kind, decision.phase) for decision in decisions)
+            if (known := settled.done.get(ref)) is not None:
+                counts.subtract((d.task.kind, TaskPhase.SUCCEEDED) for d in known.decisions)
+        return counts
 
     def creates(self) -> tuple[RunSpec, ...]:
         """The runs to create now."""

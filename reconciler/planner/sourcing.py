@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import is_
+from typing import TypeAlias
 
 from reconciler.manifests.read import Manifest
 from reconciler.planner.desired import UPDATE_ANNOTATION, Source, annotation
 from reconciler.planner.keys import pin_hash
 from reconciler.planner.record import Record
 from reconciler.types import GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+
+#: An object's request, where that stands, and what is recorded of the object.
+Glance: TypeAlias = tuple[
+    GitSource | UnresolvedSource | None, ResolvedSource | UnresolvedSource | None, Record | None
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,20 @@ class Sourcing:
     sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
     records: Mapping[ObjectRef, Record]
+
+    def glance(self, ref: ObjectRef) -> Glance:
+        """What :meth:`depends` looks at, itself: all of these the very same, so is the answer."""
+        request = self.requests.get(ref)
+        now = self.sources.get(request) if isinstance(request, GitSource) else None
+        return request, now, self.records.get(ref)
+
+    def same(self, ref: ObjectRef, glance: Glance, before: Sourcing | None) -> bool:
+        """Whether a glance, last taken or found the same ``before``, would be the very same."""
+        if self.records.get(ref) is not glance[2]:
+            return False
+        if before is not None and before.sources is self.sources:
+            return before.requests is self.requests or self.requests.get(ref) is glance[0]
+        return all(map(is_, self.glance(ref), glance))
 
     def depends(self, manifest: Manifest) -> object:
         """A value that differs where what :meth:`of` says of the same manifest may."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from reconciler.planner.names import status_path
+from reconciler.planner.phases import Phases
 from reconciler.planner.record import URGENCY, Phase, Record
 from reconciler.status.sync import Sync
+from reconciler.types import ObjectRef
 
 #: How many objects the page lists; those that need somebody come first.
 LISTED = 200
@@ -15,13 +16,10 @@ _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
-def readme(sync: Sync, records: Iterable[Record]) -> bytes:
-    """Counts by phase, errors, and a table of objects."""
-    by_phase: dict[Phase, list[Record]] = {phase: [] for phase in URGENCY}
-    for record in records:
-        by_phase[record.phase].append(record)
-    count = sum(map(len, by_phase.values()))
-    told = ", ".join(f"{len(found)} {phase}" for phase, found in by_phase.items() if found)
+def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> bytes:
+    """Counts by phase, errors, and a table of objects: the most urgent ones."""
+    count = len(phases)
+    told = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
     lines = [
         f"# Status of cluster {_escape(sync.cluster)}",
         "",
@@ -37,18 +35,10 @@ def readme(sync: Sync, records: Iterable[Record]) -> bytes:
         lines += [""]
     if count:
         lines += ["## Objects", "", "| object | phase | metrics | reason |", "|---|---|---|---|"]
-        lines += [_row(record) for record in _first(by_phase, LISTED)]
+        lines += [_row(records[ref]) for ref in phases.first(LISTED)]
         if count > LISTED:
             lines += ["", f"and {count - LISTED} more."]
     return ("\n".join(lines).rstrip() + "\n").encode()
-
-
-def _first(by_phase: Mapping[Phase, list[Record]], most: int) -> list[Record]:
-    """The most urgent ones, each phase in the order of its objects."""
-    found: list[Record] = []
-    for records in by_phase.values():
-        found += heapq.nsmallest(most - len(found), records, key=lambda record: record.ref)
-    return found
 
 
 def _row(record: Record) -> str:

@@ -9,7 +9,7 @@ from reconciler.metrics.runs import OTHERS
 from reconciler.planner.record import Phase
 from reconciler.run import Result, RunPhase
 from tests.metrics.many import many
-from tests.metrics.watched import GPU, Watched, families, value
+from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.page.catalogs import fleet
 from tests.planner.world import finetune, scratch
 
@@ -20,7 +20,7 @@ BUCKET = "kind: Dataset\nmetadata: {name: b}\nspec: {source: {bucket: {url: file
 def test_only_so_many_objects_have_series_and_the_urgent_come_first() -> None:
     known = fleet(100)
     metrics = Metrics(objects=15)
-    metrics.report(known.plan, known.records, 0)
+    report(metrics, known.plan, known.records)
     (family,) = [f for f in families(metrics) if f.name == "reconciler_object_phase"]
     shown = family.samples
     phases = [sample.labels["phase"] for sample in shown]
@@ -32,7 +32,7 @@ def test_only_so_many_objects_have_series_and_the_urgent_come_first() -> None:
 def test_the_series_do_not_grow_beyond_the_bound() -> None:
     def series(objects: int) -> int:
         metrics = Metrics()
-        metrics.report(*many(objects), 0)
+        report(metrics, *many(objects))
         return sum(len(family.samples) for family in families(metrics))
 
     few, most, beyond = series(1), series(1_000), series(10_000)

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.metrics import Metrics
 from reconciler.run import FailureClass
-from tests.metrics.watched import GPU, Watched, families, value
+from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
 
 
@@ -66,7 +66,7 @@ def test_a_superseded_run_is_cancelled_and_keeps_its_gpus_until_then() -> None:
     watched.world.files["a.yaml"] = scratch("a", GPU).replace("epochs: 3", "epochs: 4")
     watched.world.runs[run] = ending
     plan = watched.world.plan()
-    watched.metrics.report(plan, watched.world.records, 0)
+    report(watched.metrics, plan, watched.world.records)
     assert watched.value("gpus_in_use") == 2, "no decision is about it any more"
     del watched.world.runs[run]
     watched.sync()
@@ -121,7 +121,7 @@ def test_what_ended_before_the_first_sync_is_not_counted() -> None:
     watched.build()
     watched.world.fail(watched.run("a"))
     later = Metrics()
-    later.report(watched.world.sync(), watched.world.records, 0)
+    report(later, watched.world.sync(), watched.world.records)
     assert value(later, "runs_ended_total", task="train", result="failed") == 0
 
 

@@ -6,8 +6,6 @@ of every test here (`World.plan`, `World.sync`); these tests say what is looked 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from reconciler.planner.plan import ActionKind
@@ -40,11 +38,6 @@ def test_a_source_that_moves_is_a_change(world: World) -> None:
     assert world.plan().decided.keys() == {model("b")}
 
 
-def test_another_record_is_a_change(world: World) -> None:
-    world.records[model("b")] = replace(world.records[model("b")], reason="as somebody wrote it")
-    assert world.plan().decided.keys() == {model("b")}
-
-
 def test_a_superseded_run_that_will_not_end_is_ended_again_and_again(world: World) -> None:
     good = world.files["b.yaml"]
     world.files["b.yaml"] = good.replace("epochs: 3", "epochs: 4")
@@ -62,3 +55,33 @@ def test_a_result_that_is_lost_with_the_daemon_is_looked_for_by_the_next(world: 
     for record in world.records.values():
         world.ledger.learn_record(record)
     assert world.plan().decided.keys() == world.records.keys()
+
+
+def test_what_is_asked_for_is_the_very_same_where_nothing_has_changed(world: World) -> None:
+    before = world.plan().situation.desired
+    assert world.plan().situation.desired is before
+    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    after = world.plan().situation.desired
+    assert {ref for ref in after if after[ref] is not before[ref]} == {model("b")}
+    assert before is not after, "a plan stays as it was, whoever looks at it when"
+
+
+def test_references_that_pin_keys_in_a_circle_are_worked_out_as_if_nothing_was_remembered(
+    world: World,
+) -> None:
+    keys = {name: world.records[model(name)].desired for name in "ab"}
+    for one, other in ("ab", "ba"):
+        world.files[f"{one}2.yaml"] = finetune(f"{one}2", other).replace(
+            f"{{name: {other}}}", f"{{name: {other}, key: {keys[other]}}}"
+        )
+    pinned = world.files["a2.yaml"].replace(f"name: b, key: {keys['b']}", "name: b2, key: %s")
+    world.settle()
+    world.files["a2.yaml"] = pinned % world.records[model("b2")].desired
+    world.files["b2.yaml"] = world.files["b2.yaml"].replace(
+        f"name: a, key: {keys['a']}", f"name: a2, key: {world.records[model('a2')].desired}"
+    )
+    world.settle()
+    assert not world.memo.ordered
+    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.settle()
+    assert world.phases()["a2"] == world.phases()["b2"] == world.phases()["b"] == "Ready"

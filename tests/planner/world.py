@@ -7,6 +7,7 @@ knows as values.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from reconciler.planner.desired import Desired
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome
 from reconciler.planner.peers import PeerObject, Unavailable
-from reconciler.planner.plan import ActionKind, Plan, Settings, Settled, Situation
+from reconciler.planner.plan import ActionKind, Plan, Settings, Settlement, Situation
 from reconciler.planner.record import Phase, Record
 from reconciler.planner.settled import settle
 from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
@@ -72,7 +73,7 @@ class World:
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
     collected: tuple[dict[str, str], Collection] | None = None
-    settled: dict[ObjectRef, Settled] = field(default_factory=dict)
+    settled: Settlement = field(default_factory=Settlement)
     remembering: Ledger | None = None
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
@@ -127,16 +128,18 @@ class World:
         for run in self.runs.values():
             self.ledger.learn_run(run)
         if self.remembering is not self.ledger:  # it is another daemon
-            self.memo, self.settled, self.remembering = Memo(), {}, self.ledger
+            self.memo, self.settled, self.remembering = Memo(), Settlement(), self.ledger
         plan = decide(self.situation(self.memo, self.settled))
-        anew = decide(self.situation(None, {}))
+        anew = decide(self.situation(None, Settlement()))
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
             assert getattr(plan, told) == getattr(anew, told), "what is remembered changes a plan"
         assert list(plan.decisions) == list(anew.decisions), "what is remembered changes a plan"
         assert plan.creates() == anew.creates()
+        counts = Counter((d.task.kind, d.phase) for d in anew.decisions)
+        assert +Counter(plan.task_counts()) == counts == +Counter(anew.task_counts())
         return plan
 
-    def situation(self, memo: Memo | None, settled: Mapping[ObjectRef, Settled]) -> Situation:
+    def situation(self, memo: Memo | None, settled: Settlement) -> Situation:
         desired, invalid, documents, unreadable = self.desired(memo)
         return Situation(
             settings=self.settings,
@@ -158,7 +161,7 @@ class World:
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
-        anew = decide(self.situation(None, {}))
+        anew = decide(self.situation(None, Settlement()))
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
@@ -178,7 +181,7 @@ class World:
             "what is remembered changes a record"
         )
         self.records |= different
-        settle(self.settled, plan, records=self.records, changed=different)
+        self.settled = settle(plan, records=self.records, changed=different.keys())
         for ref in plan.removed:
             self.records.pop(ref, None)
         return plan
