@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+#: A size is hashed as canonical JSON, which writes no integer beyond it exactly.
+LARGEST_SIZE = 2**53 - 1
+
 _SUFFIX = {
     "": Decimal(1),
     "m": Decimal("0.001"),
@@ -34,6 +37,17 @@ def parse_quantity(text: str | float) -> Decimal:
     if match is None:
         raise ValueError(f'expected a quantity such as 2, 500m or 16Gi, found "{_shown(text)}"')
     return Decimal(match[1]) * _SUFFIX[match[2] or ""]
+
+
+def parse_bytes(text: str | float) -> int:
+    """The whole bytes of a Kubernetes quantity.
+
+    Raises ValueError for anything else, and for more than :data:`LARGEST_SIZE`.
+    """
+    size = int(parse_quantity(text))
+    if size > LARGEST_SIZE:
+        raise ValueError(f'expected less than 8Pi, found "{_shown(text)}"')
+    return size
 
 
 def parse_duration(text: str | float) -> float:

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
-from reconciler.manifests.quantity import parse_duration, parse_quantity
+from reconciler.manifests.quantity import parse_bytes, parse_duration, parse_quantity
 
 
 class Section(BaseModel):
@@ -56,7 +56,7 @@ def _cores(value: object) -> object:
 
 
 def _bytes(value: object) -> object:
-    return int(parse_quantity(_scalar(value)))
+    return parse_bytes(_scalar(value))
 
 
 def _seconds(value: object) -> object:

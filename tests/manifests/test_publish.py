@@ -29,6 +29,7 @@ ONLY_VALIDATE_SAYS = {
     "NaN",
     "an infinity",
     "a large integer",
+    "a size that no hash can hold",
     "large params",
     "params of long numbers",
     "no command of a load",

@@ -43,6 +43,7 @@ VALID = {
     "params": trained(params={"a": 2**53 - 1, "b": [1.5, {"c": None}], "d-e": True, "": "x"}),
     "params that no variable shows": trained(params={"a": [], "A": {}}),
     "NUL within a list": trained(params={"a": ["\0"]}),
+    "a large size": trained(resources={"memory": "7.9Pi"}),
     "nodes of a training": trained(resources={"nodes": 4}),
     "params at the limit": trained(params={"a": "x" * (64 * 1024 - 8)}),
 }
@@ -103,6 +104,10 @@ INVALID = {
     "NaN": (trained(params={"a": float("nan")}), "spec.training.params.a"),
     "an infinity": (trained(params={"a": [float("inf")]}), "spec.training.params.a[0]"),
     "a large integer": (trained(params={"a": {"b": -(2**53)}}), "spec.training.params.a.b"),
+    "a size that no hash can hold": (
+        trained(resources={"disk": "8Pi"}),
+        "spec.training.resources.disk",
+    ),
     "large params": (trained(params={"a": "x" * (64 * 1024 - 7)}), "spec.training.params"),
     "params of long numbers": (trained(params={"a": [1e20] * 3200}), "spec.training.params"),
     "nodes of a load": (model(load={"resources": {"nodes": 2}}), "spec.load.resources.nodes"),
