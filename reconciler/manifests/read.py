@@ -71,7 +71,21 @@ class FileContent:
 
 
 def read_file(path: str, data: bytes, *, default_namespace: str = "default") -> FileContent:
-    """Read every manifest of a file, and say everything that is wrong with any."""
+    """Read every manifest of a file, and say everything that is wrong with any.
+
+    Git's names are bytes, but a status file is text that names the files of manifests: one that
+    is not UTF-8 (with the lone surrogates of ``os.fsdecode`` in it here) cannot hold any.
+    """
+    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    content = _read_documents(shown, data, default_namespace)
+    if shown == path or not (content.manifests or content.problems):
+        return content
+    said = "the name of the file is not UTF-8 text; give it another"
+    problem = Problem(Location(shown), "", said)
+    return FileContent(shown, problems=(problem,), others=content.others, broken=True)
+
+
+def _read_documents(path: str, data: bytes, default_namespace: str) -> FileContent:
     documents, failure = scan_documents(data, path)
     manifests: list[Manifest] = []
     problems: list[Problem] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_a_file_that_does_not_parse_removes_nothing(site: Site) -> None:
     assert (status["phase"], "a.yaml" in status["reason"]) == ("Invalid", True)
     assert status["artifact"]
     assert "a.yaml" in site.show("sync.yaml")
+    unharmed(site)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_an_error_that_is_recorded(site: Site) -> None:
+    good(site)
+    site.scratch("a")
+    (site.work / "a.yaml").rename(site.work / os.fsdecode(b"\xe9.yaml"))
+    site.push()
+    assert site.run_once().returncode == 1
+    assert "xe9.yaml" in site.show("sync.yaml")
     unharmed(site)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -200,6 +201,18 @@ def test_a_syntax_error_leaves_the_documents_before_it_and_marks_the_file_broken
     assert [m.ref.name for m in content.manifests] == ["falcon"]
     assert content.broken
     assert len(content.problems) == 1
+
+
+def test_a_manifest_in_a_file_whose_name_is_not_utf_8_is_an_error() -> None:
+    content = read(MODEL, os.fsdecode(b"caf\xe9.yaml"))
+    assert (content.manifests, content.broken) == ((), True)
+    (found,) = content.problems
+    assert str(found).startswith("caf\\xe9.yaml: the name of the file is not UTF-8")
+
+
+def test_what_is_not_ours_may_have_any_name() -> None:
+    content = read("on: push\n", os.fsdecode(b"caf\xe9.yaml"))
+    assert (content.problems, content.others) == ((), 1)
 
 
 def test_an_invalid_document_does_not_make_its_file_broken() -> None:
