@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,6 +14,8 @@ import click
 from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
+from reconciler.git.errors import GitError
+from reconciler.git.repository import LocalRepository
 from reconciler.manifests.collect import Collection, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.read import FileContent, read_file
@@ -28,9 +31,10 @@ LARGEST_FILE = 1 << 20
 def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     """Check the manifests in files or folders ('-' reads standard input; default: this folder).
 
-    All errors are reported at once, each with file, line, column and field. Given single files,
-    references to objects that are not among them are not complained of. In a workflow of GitHub
-    Actions, errors are printed as annotations too. Exits with 2 on errors.
+    Of a folder, what Git ignores is left out, as is what .reconcilerignore names. All errors are
+    reported at once, each with file, line, column and field. Given single files, references to
+    objects that are not among them are not complained of. In a workflow of GitHub Actions, errors
+    are printed as annotations too. Exits with 2 on errors.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"
@@ -38,7 +42,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     contents = [
         read_file(name, data, default_namespace=namespace)
         for path in paths or (".",)
-        for name, data in _read(path)
+        for name, data in _read(path, setup.root if setup else None)
     ]
     found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
     if style == "json":
@@ -49,7 +53,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     sys.exit(2 if found.problems else 0)
 
 
-def _read(path: str) -> Iterator[tuple[str, bytes]]:
+def _read(path: str, state: Path | None) -> Iterator[tuple[str, bytes]]:
     if path == "-":
         yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
         return
@@ -57,21 +61,43 @@ def _read(path: str) -> Iterator[tuple[str, bytes]]:
     if root.is_dir():
         ignore_file = root / IGNORE_FILE
         ignore = Ignore.parse(ignore_file.read_bytes() if ignore_file.is_file() else b"")
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(f for f in folders if f != ".git")
-            for name in sorted(files):
-                file = Path(folder, name)
-                inside = file.relative_to(root).as_posix()
-                if (
-                    is_manifest_path(inside)
-                    and not file.is_symlink()
-                    and not ignore.matches(inside)
-                ):
-                    yield file.as_posix(), _read_file(file)
+        for file in _files(root, state):
+            inside = file.relative_to(root).as_posix()
+            if not ignore.matches(inside):
+                yield file.as_posix(), _read_file(file)
         return
     if not root.exists():
         raise click.BadParameter(f"there is no file or folder {path}")
     yield path, _read_file(root)
+
+
+def _files(root: Path, state: Path | None) -> Iterator[Path]:
+    """The files of a folder that may hold manifests and that a commit of it would have.
+
+    Neither what Git ignores nor another repository in it, and not the daemon's own ``state``,
+    which holds copies of sources, and the files of artifacts.
+    """
+    ignores = _ignores(root)
+    for folder, folders, files in os.walk(root):
+        inner = [Path(folder, name) for name in sorted(folders) if name != ".git"]
+        folders[:] = [
+            path.name
+            for path in inner
+            if not (path / ".git").exists() and path.resolve() != state and not ignores(path)
+        ]
+        for path in (Path(folder, name) for name in sorted(files) if is_manifest_path(name)):
+            if path.is_file() and not path.is_symlink() and not ignores(path):
+                yield path
+
+
+def _ignores(root: Path) -> Callable[[Path], bool]:
+    """Whether Git ignores what is in a folder; nothing is, of one that is ignored itself."""
+    with suppress(GitError):
+        repository = LocalRepository.open(root)
+        place = root.resolve()
+        if not repository.ignores(place):
+            return lambda path: repository.ignores(place / path.relative_to(root))
+    return lambda _: False
 
 
 def _read_file(file: Path) -> bytes:

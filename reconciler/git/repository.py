@@ -7,7 +7,8 @@ is that of what changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import pygit2
@@ -189,6 +190,21 @@ class LocalRepository(Repository):
         """The folder that is checked out; None of a bare repository."""
         folder = self._repository.workdir
         return Path(folder) if folder else None
+
+    def ignores(self, file: Path) -> bool:
+        """Whether Git leaves a file or folder of the work tree out of commits."""
+        root = self.work_tree
+        if root is None or root.resolve() not in file.parents:
+            return False
+        path = file.relative_to(root.resolve()).as_posix()
+        # What was added all the same is in the index, and stays there.
+        return self._repository.path_is_ignored(path) and path not in self._added
+
+    @cached_property
+    def _added(self) -> frozenset[str]:
+        """The files of the index, and their folders."""
+        files = [PurePosixPath(entry.path) for entry in self._repository.index]
+        return frozenset(str(path) for file in files for path in (file, *file.parents))
 
     def resolve(self, rev: str) -> Commit:
         """The commit that a revision names. Raises GitError."""

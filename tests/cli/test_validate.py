@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from tests.cli.conftest import Cli
@@ -82,6 +84,37 @@ def test_ignored_files_hidden_folders_and_links_are_not_read(cli: Cli, tmp_path:
     (tmp_path / "link.yaml").symlink_to(tmp_path / "b.tmp.yaml")
     said = cli("validate")
     assert (said.code, said.out) == (0, "1 manifest\n")
+
+
+def test_of_a_folder_only_what_a_commit_would_have_is_read(cli: Cli, tmp_path: Path) -> None:
+    """A daemon's state has copies of sources, and files of artifacts that are no YAML."""
+    pygit2.init_repository(tmp_path)
+    pygit2.init_repository(tmp_path / "sources" / "other")
+    (tmp_path / ".gitignore").write_text("/build/\n*.local.yaml\n")
+    (tmp_path / "reconciler.yaml").write_text("repository: {url: .}\n")
+    for path in ("build/a.yaml", "b.local.yaml", "sources/other/c.yaml", "state/d.yaml"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("kind: Wrong\n")
+    os.mkfifo(tmp_path / "e.yaml")
+    (tmp_path / "squad.yaml").write_text(GOOD)
+    said = cli("validate")
+    assert (said.code, said.out) == (0, "1 manifest, 1 other file ignored\n")
+
+
+def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it(
+    cli: Cli, tmp_path: Path
+) -> None:
+    repository = pygit2.init_repository(tmp_path)
+    for path in ("added/a.yaml", "build/b.yaml"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text("kind: Wrong\n")
+    repository.index.add("added/a.yaml")
+    repository.index.write()
+    (tmp_path / ".gitignore").write_text("*/\n")
+    said = cli("validate")
+    assert said.out.startswith("added/a.yaml:1:1: error: ")
+    assert "build" not in said.out
+    assert cli("validate", "build").out.startswith("build/b.yaml:1:1: error: ")
 
 
 def test_the_configured_namespace_is_the_default(cli: Cli, tmp_path: Path) -> None:
