@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,8 +41,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     whole = not paths or any(Path(path).is_dir() for path in paths)
     contents = [
         read_file(name, data, default_namespace=namespace)
-        for path in paths or (".",)
-        for name, data in _read(path, setup.root if setup else None)
+        for name, data in _read_all(paths or (".",), setup.root if setup else None)
     ]
     found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
     if style == "json":
@@ -53,10 +52,21 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     sys.exit(2 if found.problems else 0)
 
 
-def _read(path: str, state: Path | None) -> Iterator[tuple[str, bytes]]:
-    if path == "-":
-        yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
-        return
+def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, bytes]]:
+    """What the paths name, each file once: a folder and a file in it may both be given."""
+    read: set[Path] = set()
+    for path in paths:
+        if path == "-":
+            yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
+            continue
+        for file in _named(path, state):
+            place = file.resolve()
+            if place not in read:
+                read.add(place)
+                yield file.as_posix(), _read_file(file)
+
+
+def _named(path: str, state: Path | None) -> Iterator[Path]:
     root = Path(path)
     if root.is_dir():
         ignore_file = root / IGNORE_FILE
@@ -64,11 +74,11 @@ def _read(path: str, state: Path | None) -> Iterator[tuple[str, bytes]]:
         for file in _files(root, state):
             inside = file.relative_to(root).as_posix()
             if not ignore.matches(inside):
-                yield file.as_posix(), _read_file(file)
+                yield file
         return
     if not root.exists():
         raise click.BadParameter(f"there is no file or folder {path}")
-    yield path, _read_file(root)
+    yield root
 
 
 def _files(root: Path, state: Path | None) -> Iterator[Path]:

@@ -53,6 +53,13 @@ def test_single_files_may_refer_to_what_is_not_among_them(cli: Cli, tmp_path: Pa
     assert "there is no Dataset default/squad" in said.out
 
 
+def test_a_file_that_is_named_twice_is_read_once(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "squad.yaml").write_text(GOOD)
+    for paths in (("data", "data/squad.yaml"), ("data/squad.yaml", "./data/../data/squad.yaml")):
+        assert cli("validate", *paths).out == "1 manifest\n"
+
+
 def test_standard_input_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD.replace("squad}", "Squad}")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
