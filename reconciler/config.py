@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from reconciler.cluster_config import BucketsSection, KubernetesSection, RegistrySection
 from reconciler.errors import UsageFault
+from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
 from reconciler.manifests.yaml import read_documents, validate
 from reconciler.planner.peers import NODE_BOUND, Peer
@@ -349,7 +350,8 @@ class Setup:
 def load_setup(file: Path, environment: Mapping[str, str]) -> Setup:
     """Read the file, set what the environment overrides, and check the whole.
 
-    A file that is not there is an empty one, if the environment says where the repository is.
+    A file that is empty, or has only comments, is no mistake: the environment may say it all. One
+    that is not there is an empty one, if the environment says where the repository is.
     Raises ConfigError.
     """
     overrides = _overrides(environment)
@@ -365,8 +367,11 @@ def load_setup(file: Path, environment: Mapping[str, str]) -> Setup:
     documents, problems = read_documents(data, str(file))
     if problems:
         raise ConfigError(problems)
+    documents = documents or read_documents(b"{}", str(file))[0]
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
-        message = f"expected one mapping, found {len(documents)} documents"
+        several = len(documents) > 1
+        found = f"{len(documents)} documents" if several else described(documents[0].value)
+        message = f"expected one mapping, found {found}"
         raise ConfigError([Problem(Location(str(file)), "", message)])
     value = documents[0].value
     for path, (_, override) in overrides.items():

@@ -95,6 +95,12 @@ def test_a_file_that_is_not_there_needs_a_repository_from_the_environment(tmp_pa
     assert setup.repository_url == "https://example.com/m"
 
 
+@pytest.mark.parametrize("text", ["", "# repository: {url: .}\n", "---\n", "repository:\n"])
+def test_a_file_that_says_nothing_leaves_it_to_the_environment(tmp_path: Path, text: str) -> None:
+    config = load(tmp_path, text, RECONCILER_REPOSITORY__URL="https://example.com/m").config
+    assert config.repository.url == "https://example.com/m"
+
+
 def test_the_environment_goes_over_the_file_and_is_read_as_yaml(tmp_path: Path) -> None:
     config = load(
         tmp_path,
@@ -135,8 +141,9 @@ def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> N
         ("repository: {url: .}\ncluster: Prod\n", "/reconciler.yaml:2:1: cluster: "),
         ("repository: {url: .}\nrepository: {url: .}\n", "/reconciler.yaml:2:1: "),
         ("repository: {url: .\n", "/reconciler.yaml:"),
-        ("- a\n", "expected one mapping"),
-        ("", "expected one mapping"),
+        ("- a\n", "expected one mapping, found a list"),
+        ("a: 1\n---\nb: 2\n", "expected one mapping, found 2 documents"),
+        ("", "repository: is required"),
     ],
 )
 def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, message: str) -> None:
