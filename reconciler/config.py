@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from reconciler.cluster_config import BucketsSection, KubernetesSection, RegistrySection
 from reconciler.errors import UsageFault
@@ -411,10 +409,12 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
         if isinstance(path, str):
             problems.append(Problem(Location(f"${name}"), ".".join(parts).lower(), path))
             continue
-        try:
-            found[path] = (name, YAML(typ="safe").load(text))
-        except YAMLError:
-            problems.append(Problem(Location(f"${name}"), ".".join(path), "is not valid YAML"))
+        documents, wrong = read_documents(text.encode("utf-8", "surrogateescape"), f"${name}")
+        if not wrong and len(documents) < 2:
+            found[path] = (name, documents[0].value if documents else None)
+        else:
+            said = wrong[0].message if wrong else f"expected one value, found {len(documents)}"
+            problems.append(Problem(Location(f"${name}"), ".".join(path), said))
     if problems:
         raise ConfigError(problems)
     return found

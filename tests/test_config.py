@@ -118,6 +118,25 @@ def test_the_environment_goes_over_the_file_and_is_read_as_yaml(tmp_path: Path) 
     assert config.repository.interval == 120
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2026-11-27", "2026-11-27"), ("on", "on"), ("'1.0'", "1.0"), ("v1_000", "v1_000")],
+)
+def test_a_variable_is_read_by_the_same_rules_as_the_file(
+    tmp_path: Path, text: str, value: str
+) -> None:
+    text_of_file = f"repository: {{url: ., branch: {text}}}"
+    assert load(tmp_path, text_of_file).config.repository.branch == value
+    read = load(tmp_path, "repository: {url: .}", RECONCILER_REPOSITORY__BRANCH=text)
+    assert read.config.repository.branch == value
+
+
+def test_a_variable_may_be_a_mapping_with_a_url(tmp_path: Path) -> None:
+    """libyaml alone would not read it."""
+    read = load(tmp_path, "{}", RECONCILER_REPOSITORY="{url: https://example.com/m}")
+    assert read.config.repository.url == "https://example.com/m"
+
+
 def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> None:
     load(
         tmp_path,
@@ -159,7 +178,7 @@ def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, mes
             "$RECONCILER_GUARD__TASK: guard.task: there is no key task",
         ),
         ("RECONCILER_GUARD__TASKS", "many", "$RECONCILER_GUARD__TASKS: guard.tasks: expected"),
-        ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: is not valid YAML"),
+        ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: not valid YAML"),
     ],
 )
 def test_a_mistake_in_a_variable_names_the_variable(
