@@ -10,11 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, Field, model_validator
 
-from reconciler.cluster_config import BucketsSection, KubernetesSection, RegistrySection
+from reconciler.cluster_config import (
+    BucketSection,
+    BucketsSection,
+    KubernetesSection,
+    RegistrySection,
+)
 from reconciler.errors import UsageFault
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
@@ -372,11 +377,10 @@ def load_setup(file: Path, environment: Mapping[str, str]) -> Setup:
         message = f"expected one mapping, found {found}"
         raise ConfigError([Problem(Location(str(file)), "", message)])
     value = documents[0].value
-    for path, (_, override) in overrides.items():
-        _set(value, path, override)
+    placed = {_set(value, path, said[1]): said for path, said in overrides.items()}
     checked = validate(documents[0], Config)
     if isinstance(checked, list):
-        raise ConfigError([_placed(problem, overrides) for problem in checked])
+        raise ConfigError([_placed(problem, placed) for problem in checked])
     return Setup(config=checked, folder=file.resolve().parent)
 
 
@@ -403,7 +407,7 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
         parts = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
-        if _alias(Config, parts[0]) is None:
+        if _key(Config, parts[0]) is None:
             continue
         path = _resolve(parts)
         if isinstance(path, str):
@@ -421,35 +425,68 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
 
 
 def _resolve(parts: list[str]) -> _Path | str:
-    section: type[BaseModel] | None = Config
+    holder: _Holder = Config
     path: list[str] = []
     for part in parts:
-        alias = _alias(section, part) if section is not None else None
-        if section is None or alias is None:
+        found = _key(holder, part)
+        if found is None:
             return f"there is no key {part.lower()} in {'.'.join(path) or 'the configuration'}"
-        path.append(alias[0])
-        section = alias[1]
+        path.append(found[0])
+        holder = found[1]
     return tuple(path)
 
 
-def _alias(section: type[BaseModel], part: str) -> tuple[str, type[BaseModel] | None] | None:
-    """The key whose upper-case form this is, and the section it holds, if it holds one."""
-    for name, field in section.model_fields.items():
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A mapping whose keys are names of the user's, each with a section, or with anything."""
+
+    section: type[BaseModel] | None
+
+
+#: What keys are looked up in; None: nothing below it has a variable of its own.
+_Holder: TypeAlias = "type[BaseModel] | _Named | None"
+
+
+def _key(holder: _Holder, part: str) -> tuple[str, _Holder] | None:
+    """The key whose upper-case form this is, and what it holds."""
+    if isinstance(holder, _Named):
+        return _name(part), holder.section
+    if holder is None:
+        return None
+    for name, field in holder.model_fields.items():
         alias = field.alias or name
         if alias.upper() == part:
-            types = [field.annotation, *get_args(field.annotation)]
-            inner = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
-            return alias, inner[0] if inner and get_origin(field.annotation) is not list else None
-    return None
+            return alias, _held(field.annotation)
+    return (_name(part), BucketSection) if holder is BucketsSection else None
 
 
-def _set(value: dict[str, JSON], path: _Path, override: JSON) -> None:
-    for part in path[:-1]:
-        inner = value.get(part)
-        if not isinstance(inner, dict):
-            inner = value[part] = {}
-        value = inner
-    value[path[-1]] = override
+def _held(annotation: object) -> _Holder:
+    types = [annotation, *get_args(annotation)]
+    sections = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
+    section = sections[0] if sections else None
+    if get_origin(annotation) is not dict:
+        return section if get_origin(annotation) is not list else None
+    return _Named(section) if section is not None or get_args(annotation)[0] == Name else None
+
+
+def _name(part: str) -> str:
+    """The name that a part of a variable stands for; a shell's variables have no ``-``."""
+    return part.lower().replace("_", "-")
+
+
+def _set(value: dict[str, JSON], path: _Path, override: JSON) -> _Path:
+    """Set a value; returns where it is now, with the names as the file has them."""
+    place: list[str] = []
+    for part in path:
+        if place:
+            inner = value.get(place[-1])
+            if not isinstance(inner, dict):
+                inner = value[place[-1]] = {}
+            value = inner
+        same = (key for key in value if _name(key) == part)
+        place.append(part if part in value else next(same, part))
+    value[place[-1]] = override
+    return tuple(place)
 
 
 def _placed(problem: Problem, overrides: Mapping[_Path, tuple[str, JSON]]) -> Problem:

@@ -137,6 +137,24 @@ def test_a_variable_may_be_a_mapping_with_a_url(tmp_path: Path) -> None:
     assert read.config.repository.url == "https://example.com/m"
 
 
+def test_what_people_have_named_has_variables_too(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        "repository: {url: .}\nclusters: {us-east: {buckets: ['s3://a']}}\n"
+        "kubernetes: {gpus: {A100: {resource: x/y}}}\n",
+        RECONCILER_CLUSTERS__US_EAST__BRANCH="status",
+        RECONCILER_CLUSTERS__WEST__BRANCH="west",
+        RECONCILER_BUCKETS__ARCHIVE__URL="s3://archive",
+        RECONCILER_KUBERNETES__GPUS__A100__RESOURCE="nvidia.com/gpu",
+        RECONCILER_KUBERNETES__PROFILES__SPOT="{spec: {hostname: a}}",
+    ).config
+    assert read.clusters["us-east"].buckets == ["s3://a"]
+    assert {n: c.branch for n, c in read.clusters.items()} == {"us-east": "status", "west": "west"}
+    assert read.buckets.named["archive"].url == "s3://archive"
+    assert {n: g.resource for n, g in read.kubernetes.gpus.items()} == {"A100": "nvidia.com/gpu"}
+    assert read.kubernetes.profiles == {"spot": {"spec": {"hostname": "a"}}}
+
+
 def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> None:
     load(
         tmp_path,
@@ -178,6 +196,16 @@ def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, mes
             "$RECONCILER_GUARD__TASK: guard.task: there is no key task",
         ),
         ("RECONCILER_GUARD__TASKS", "many", "$RECONCILER_GUARD__TASKS: guard.tasks: expected"),
+        (
+            "RECONCILER_CLUSTERS__PROD__BRANHC",
+            "x",
+            "$RECONCILER_CLUSTERS__PROD__BRANHC: clusters.prod.branhc: there is no key branhc",
+        ),
+        (
+            "RECONCILER_CLUSTERS__PROD__BRANCH",
+            "3",
+            "$RECONCILER_CLUSTERS__PROD__BRANCH: clusters.prod.branch: expected",
+        ),
         ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: not valid YAML"),
     ],
 )
