@@ -491,7 +491,7 @@ def _set(value: dict[str, JSON], path: _Path, override: JSON) -> _Path:
 
 def _placed(problem: Problem, overrides: Mapping[_Path, tuple[str, JSON]]) -> Problem:
     """A problem with a value that a variable set is that variable's."""
-    parts = tuple(problem.field.split("."))
+    parts = tuple(re.split(r"[.\[]", problem.field))
     for path, (name, _) in overrides.items():
         if parts[: len(path)] == path:
             return Problem(Location(f"${name}"), problem.field, problem.message)

@@ -206,6 +206,7 @@ def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, mes
             "3",
             "$RECONCILER_CLUSTERS__PROD__BRANCH: clusters.prod.branch: expected",
         ),
+        ("RECONCILER_ALLOW__IMAGES", "[3]", "$RECONCILER_ALLOW__IMAGES: allow.images[0]: expected"),
         ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: not valid YAML"),
     ],
 )
