@@ -199,6 +199,22 @@ def test_a_status_branch_of_another_daemon_is_refused(site: Site) -> None:
     assert git(site.remote, "rev-parse", BRANCH) == tip
 
 
+def test_a_status_that_cannot_be_pushed_is_a_failure_of_run_once(site: Site) -> None:
+    good(site)
+    site.push()
+    hook = site.remote / "hooks" / "update"
+    hook.write_text("#!/bin/sh\necho no status here >&2\nexit 1\n")
+    hook.chmod(0o755)
+    ended = site.run_once()
+    assert ended.returncode == 1
+    assert "no status here" in ended.stderr
+    hook.unlink()
+    site.ran()
+    assert site.run_once().returncode == 0
+    assert site.ran() == {}, "what was made is found again"
+    unharmed(site)
+
+
 def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
     site.configure(repository={"url": "./nowhere.git"})
     done = site.run_once()
