@@ -25,7 +25,7 @@ def read_release(data: bytes | None) -> frozenset[str]:
     if data is None:
         return frozenset()
     lines = (
-        line.partition("#")[0].split() for line in data.decode("utf-8", "replace").splitlines()
+        line.partition("#")[0].split() for line in data.decode("utf-8-sig", "replace").splitlines()
     )
     return frozenset(words[0] for words in lines if words)
 
