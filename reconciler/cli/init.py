@@ -10,6 +10,7 @@ import click
 import pygit2
 
 from reconciler.cli.options import config_option
+from reconciler.git.errors import GitError
 
 _BRANCH = "main"
 
@@ -22,6 +23,8 @@ def init(directory: Path, config_file: object) -> None:
 
     Everything is committed, so `reconciler run --once` works there at once.
     """
+    if directory.exists() and not directory.is_dir():
+        raise click.BadParameter(f"{directory} is no folder")
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")
     directory.mkdir(parents=True, exist_ok=True)
@@ -32,13 +35,10 @@ def init(directory: Path, config_file: object) -> None:
             dirs_exist_ok=True,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    repository = pygit2.init_repository(directory, initial_head=_BRANCH)
-    repository.index.add_all()
-    repository.index.write()
-    tree = repository.index.write_tree()
-    author = _author(repository)
-    message = "Start from the examples\n"
-    repository.create_commit("HEAD", author, author, message, tree, [])
+    try:
+        _commit(pygit2.init_repository(directory, initial_head=_BRANCH))
+    except pygit2.GitError as error:  # a ~/.gitconfig that cannot be read, say
+        raise GitError(f"{directory} cannot be made a repository: {error}") from error
     click.echo(
         f"Made {directory}: a Git repository with example manifests and a reconciler.yaml.\n\n"
         f"  cd {directory}\n"
@@ -56,8 +56,17 @@ def _scaffold() -> resources.abc.Traversable:
     return resources.files("reconciler") / ".." / "examples-repo"
 
 
+def _commit(repository: pygit2.Repository) -> None:
+    repository.index.add_all()
+    repository.index.write()
+    tree = repository.index.write_tree()
+    author = _author(repository)
+    message = "Start from the examples\n"
+    repository.create_commit("HEAD", author, author, message, tree, [])
+
+
 def _author(repository: pygit2.Repository) -> pygit2.Signature:
     try:
         return repository.default_signature
-    except KeyError:  # nobody has told Git who they are
+    except (KeyError, pygit2.GitError):  # nobody has told Git who they are, or only half of it
         return pygit2.Signature("reconciler", "reconciler@localhost")

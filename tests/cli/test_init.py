@@ -1,0 +1,49 @@
+"""``reconciler init``: on machines as they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pygit2
+import pytest
+
+from tests.cli.conftest import Cli, command
+
+
+def init(home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A process of its own: libgit2 looks for the user's configuration once."""
+    return subprocess.run(
+        command("init", str(folder)),
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("user", ["", "[user]\n\tname =\n\temail =\n", "[user]\n\tname = Jo\n"])
+def test_who_has_not_told_git_their_name_gets_a_commit_all_the_same(
+    tmp_path: Path, user: str
+) -> None:
+    (tmp_path / ".gitconfig").write_text(user)
+    done = init(tmp_path, tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    assert pygit2.Repository(tmp_path / "demo").head.peel(pygit2.Commit).author.name == "reconciler"
+
+
+def test_a_configuration_that_git_cannot_read_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / ".gitconfig").write_text("[user\n")
+    done = init(tmp_path, tmp_path / "demo")
+    assert done.returncode == 1
+    assert ".gitconfig" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert cli("init", ".").code == 64
+    said = cli("init", "file")
+    assert said.code == 64
+    assert "file is no folder" in said.err
