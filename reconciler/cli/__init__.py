@@ -89,4 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ReconcilerError as error:
         click.echo(f"reconciler: {error}", err=True)
         code = 1
+    except OSError as error:
+        # A disk that is full, a folder that may not be written: not for a traceback to tell.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"reconciler: {where}{error.strerror or error}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -47,3 +47,9 @@ def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
     said = cli("init", "file")
     assert said.code == 64
     assert "file is no folder" in said.err
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = cli("init", "file/demo")
+    assert (said.code, said.err) == (1, "reconciler: file/demo: Not a directory\n")
