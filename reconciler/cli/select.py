@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,14 @@ from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean
+from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
 from reconciler.planner.record import Phase, Record
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What no label can be would match nothing, and look like an answer.
+_LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]})")
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -69,13 +74,13 @@ def phase_option(command: F) -> F:
 
 
 def read_labels(labels: Sequence[str]) -> dict[str, str]:
-    """``-l LABEL=VALUE``, several times."""
+    """``-l LABEL=VALUE``, several times, or several joined by commas as kubectl takes them."""
     wanted = {}
-    for label in labels:
-        key, separator, value = label.partition("=")
-        if not separator:
+    for label in ",".join(labels).split(",") if labels else ():
+        found = _LABEL.fullmatch(label)
+        if found is None:
             raise click.BadParameter(f"expected LABEL=VALUE, found {label}", param_hint="-l")
-        wanted[key] = value
+        wanted[found["key"]] = found["value"]
     return wanted
 
 

@@ -38,7 +38,11 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 @click.command()
 @name_argument(required=False)
 @click.option(
-    "-l", "labels", multiple=True, metavar="LABEL=VALUE", help="Only objects so labelled."
+    "-l",
+    "labels",
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="Only objects so labelled; several are joined by commas, or given one by one.",
 )
 @namespace_option
 @kind_option

@@ -68,6 +68,8 @@ def test_status_is_narrowed_by_name_and_label(at: Site, cli: Cli) -> None:
     assert rows(cli("status", "base").out).keys() == {"base"}
     assert rows(cli("status", "-l", "team=vision").out).keys() == {"fine"}
     assert rows(cli("status", "-l", "team=speech").out) == {}
+    assert rows(cli("status", "-l", "team=vision,team=vision").out).keys() == {"fine"}
+    assert rows(cli("status", "-l", "team=vision,other=").out) == {}
     missing = cli("status", "nobody")
     assert missing.code == 1
     assert "no object is called nobody" in missing.err
