@@ -289,6 +289,10 @@ class _Outcome:
             )
         if decision.spec is not None:
             run_part = replace(run_part, job=decision.spec.name)
+        message = "" if decision.phase in _DONE else decision.reason
+        if failure is not None and decision.phase is TaskPhase.WAITING:
+            # The failure's own, which a later daemon reads as that; it adds by itself what is next.
+            message = failure.reason
         return replace(
             run_part,
             task=task.kind,
@@ -300,7 +304,7 @@ class _Outcome:
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,
             finished=failure.at if failure else run_part.finished,
-            message="" if decision.phase in _DONE else decision.reason,
+            message=message,
         )
 
     def _task_before(self, decision: Decision) -> TaskRecord:

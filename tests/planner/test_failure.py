@@ -98,6 +98,21 @@ def test_a_restart_does_not_count_a_failure_twice() -> None:
     assert task.failures == 1
 
 
+def test_a_restart_while_it_waits_to_try_again_changes_nothing_that_is_recorded() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+    world.sync()
+    world.sync()
+    recorded = dict(world.records)
+    assert "tried again at" in recorded[model("a")].reason
+    world.ledger = Ledger()
+    for record in recorded.values():
+        world.ledger.learn_record(record)
+    world.sync()
+    assert world.records == recorded
+
+
 def test_success_after_a_failure_that_was_not_the_commands() -> None:
     world = World({"a.yaml": scratch("a")})
     world.sync()
