@@ -125,8 +125,9 @@ def _dangling(
 
 
 def _hint(ref: ObjectRef, known: Container[ObjectRef]) -> str:
-    """The same name in another namespace or of the other kind, else a similar name."""
-    same = min((other for other in known if other.name == ref.name), default=None)
+    """The same name in another namespace, else of the other kind, else a similar name."""
+    named = (other for other in known if other.name == ref.name)
+    same = min(named, key=lambda other: (other.kind is not ref.kind, other), default=None)
     if same is not None:
         return f"; there is a {same}"
     names = sorted({o.name for o in known if o.kind is ref.kind and o.namespace == ref.namespace})

@@ -99,6 +99,12 @@ def test_what_is_likely_meant_is_said(reference: dict[str, Any], message: str) -
     assert problem.field == "spec.training.dataset.name"
 
 
+def test_of_two_of_that_name_the_one_of_the_kind_that_is_referred_to_is_meant() -> None:
+    found = together(a=yaml(derived("a", "d", namespace="x"), model("d"), dataset("d")))
+    (problem,) = found.problems
+    assert problem.message == "there is no Model x/d; there is a Model default/d"
+
+
 def test_a_reference_means_its_own_namespace_unless_it_says_another() -> None:
     base, own, other = model("base"), derived("a", "base"), derived("b", "base", namespace="x")
     base["metadata"]["namespace"] = own["metadata"]["namespace"] = "x"
