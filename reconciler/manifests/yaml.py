@@ -18,6 +18,10 @@ from reconciler.types import JSON, Location, ObjectRef, Problem
 
 LARGEST_FILE = 1 << 20
 
+#: A byte order mark may begin any document, not only a file: files are put together as they are.
+#: The parser would make it a part of the first key, and the document one that is not ours.
+_MARK = re.compile(r"^\ufeff(?=---\s)|^(---[ \t]*\r?\n)\ufeff", re.MULTILINE)
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -116,7 +120,7 @@ def _text(data: bytes) -> str:
     if len(data) > LARGEST_FILE:
         raise UnreadableError(f"the file is larger than {LARGEST_FILE >> 20} MiB")
     try:
-        return data.decode("utf-8-sig")
+        return _MARK.sub(r"\1", data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnreadableError("the file is not UTF-8 text", line, 1) from error

@@ -82,6 +82,13 @@ def test_an_empty_document_is_nothing(text: str) -> None:
     assert not content.broken
 
 
+@pytest.mark.parametrize("between", ["---\n\ufeff", "\ufeff---\n", "---\r\n\ufeff"])
+def test_a_byte_order_mark_may_begin_any_document(between: str) -> None:
+    content = read(f"\ufeff{MODEL}{between}{yaml(dataset())}")
+    assert [m.ref.name for m in content.manifests] == ["falcon", "d"]
+    assert (content.problems, content.others) == ((), 0)
+
+
 def test_a_file_may_hold_ours_and_others() -> None:
     content = read(f"{MODEL}---\napiVersion: v1\nkind: Secret\n---\n{yaml(dataset())}")
     assert [m.ref.kind for m in content.manifests] == [Kind.MODEL, Kind.DATASET]
