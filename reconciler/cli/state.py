@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+
 from reconciler.config import Setup
 from reconciler.daemon.remotes import status_branch
 from reconciler.git.errors import GitError
@@ -97,16 +99,16 @@ class StateReader:
     def __init__(self, setup: Setup | None, folder: Path) -> None:
         self._setup = setup
         self._folder = folder
+        self._told = False
 
     def read(self) -> State:
         """The newest state. Raises GitError and StatusFormatError."""
         setup = self._setup
         if setup is None:
-            return read_state(LocalRepository.open(self._folder), DEFAULT_BRANCH)
+            return self._local(self._folder, DEFAULT_BRANCH)
         url = setup.repository_url
         if is_local(url):
-            repository = LocalRepository.open(local_path(url))
-            return read_state(repository, setup.status_branch)
+            return self._local(local_path(url), setup.status_branch)
         branch = status_branch(setup, setup.root / "git" / "reader.git")
         if branch.fetch() is None:
             raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
@@ -114,6 +116,17 @@ class StateReader:
         for path, data in branch.read_all():
             state.learn(path, data)
         return state
+
+    def _local(self, folder: Path, branch: str) -> State:
+        repository = LocalRepository.open(folder)
+        if repository.status_branch(branch) is None and not self._told:
+            self._told = True
+            click.echo(
+                f"Note: there is no branch {branch} here: nothing was synced yet, or it was not "
+                "fetched.",
+                err=True,
+            )
+        return read_state(repository, branch)
 
     def _clone(self) -> Repository | None:
         """The clone the command is called in, where there is one: labels are read from it."""

@@ -64,6 +64,16 @@ def test_status_is_found_in_a_clone_without_a_configuration(
     assert rows(cli("status").out).keys() == {"base", "fails", "fine"}
 
 
+def test_where_nothing_was_synced_or_fetched_the_status_says_so(cli: Cli, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    said = cli("status", "--format", "json")
+    assert (said.code, said.out) == (0, "[]\n")
+    assert said.err == (
+        "Note: there is no branch reconciler/status/local here: nothing was synced yet, or it was "
+        "not fetched.\n"
+    )
+
+
 def test_status_is_narrowed_by_name_and_label(at: Site, cli: Cli) -> None:
     assert rows(cli("status", "base").out).keys() == {"base"}
     assert rows(cli("status", "-l", "team=vision").out).keys() == {"fine"}
