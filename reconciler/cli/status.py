@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from reconciler.cli.state import StateReader
 from reconciler.cli.table import console, object_table
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
 from reconciler.status.document import dump_record, load_yaml
+from reconciler.types import JSON
 
 WATCH_INTERVAL = 2.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,7 +73,7 @@ def status(
     """Show the status of all objects, or of those called NAME, as the status branch has it.
 
     It needs no access to a cluster. Without a configuration file the repository in this folder
-    is read, from what was last fetched.
+    is read, from what was last fetched. With --watch, JSON is a line at first, and at each change.
     """
     order = _order(sort, history=history)
     reader = StateReader(load_if_there(config_file), Path())
@@ -92,10 +93,11 @@ def status(
     if name is not None and not records:
         raise click.ClickException(f"no object is called {name}")
     if style == "json":
-        documents = [
-            load_yaml(str(r.ref), dump_record(r)) for r in sorted(records, key=lambda r: r.ref)
-        ]
-        click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
+        if not watch:
+            click.echo(json.dumps(_documents(records), indent=2, ensure_ascii=False))
+            return
+        with suppress(KeyboardInterrupt):
+            _follow_json(records, look)
         return
     screen = console()
 
@@ -109,6 +111,21 @@ def status(
         while True:
             time.sleep(WATCH_INTERVAL)
             live.update(render(look()))
+
+
+def _documents(records: Sequence[Record]) -> list[JSON]:
+    """The status files of objects."""
+    return [load_yaml(str(r.ref), dump_record(r)) for r in sorted(records, key=lambda r: r.ref)]
+
+
+def _follow_json(records: Sequence[Record], look: Callable[[], Sequence[Record]]) -> None:
+    """A line for what there is, and another whenever something of it is different."""
+    while True:
+        click.echo(json.dumps(_documents(records), ensure_ascii=False))
+        before = records
+        while records == before:
+            time.sleep(WATCH_INTERVAL)
+            records = look()
 
 
 def _order(sort: str | None, *, history: bool) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pexpect
@@ -119,6 +121,33 @@ def test_watch_keeps_looking_until_ctrl_c(at: Site) -> None:
     watch.expect(pexpect.EOF)
     watch.close()
     assert watch.exitstatus == 0
+
+
+def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.script("src/a/train.sh", TRAIN)
+    site.scratch("a")
+    site.push()
+    site.run_once()
+    configured = ("--config", str(site.root / "reconciler.yaml"))
+    with subprocess.Popen(
+        command("status", "--watch", "--format", "json", *configured),
+        stdout=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as watch:
+        assert watch.stdout is not None
+        first = json.loads(watch.stdout.readline())
+        site.remove("a.yaml")
+        site.scratch("b")
+        site.push()
+        site.run_once()
+        second = json.loads(watch.stdout.readline())
+        watch.send_signal(signal.SIGINT)
+        watch.stdout.read()
+    names = [{each["metadata"]["name"] for each in looked} for looked in (first, second)]
+    assert names == [{"a"}, {"b"}]
+    assert watch.returncode == 0
 
 
 def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
