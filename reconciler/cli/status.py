@@ -29,6 +29,7 @@ from reconciler.cli.select import (
 from reconciler.cli.state import StateReader
 from reconciler.cli.table import console, object_table
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
+from reconciler.review.escape import printable
 from reconciler.status.document import dump_record, load_yaml
 from reconciler.types import JSON
 
@@ -170,7 +171,10 @@ def _history_row(record: Record, entry: HistoryEntry) -> tuple[str, ...]:
     current = record.artifact is not None and record.artifact.key == entry.key
     result = "current" if current else entry.phase.value
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in entry.metrics.items())
-    params = ", ".join(f"{name}={json.dumps(value)}" for name, value in entry.params.items())
+    params = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in entry.params.items()
+    )
     if entry.phase is TaskPhase.FAILED:
         metrics = entry.message
-    return (record.ref.name, finished, entry.task.value, entry.key[:12], result, metrics, params)
+    row = (record.ref.name, finished, entry.task.value, entry.key[:12], result, metrics, params)
+    return tuple(map(printable, row))

@@ -28,7 +28,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Site:
     site.script("src/fails/train.sh", "echo out of luck >&2\nexit 3\n")
     site.scratch("base", params={"epochs": 3})
     site.scratch("fails")
-    site.finetune("fine", "base", params={"lr": 0.5})
+    site.finetune("fine", "base", params={"lr": 0.5, "voice": "zoë\u202e"})
     site.edit("fine.yaml", "{name: fine}", "{name: fine, labels: {team: vision}}")
     site.push()
     assert site.run_once().returncode == 1
@@ -93,6 +93,8 @@ def test_history_shows_params_metrics_and_failures(at: Site, cli: Cli) -> None:
     assert "current" in line
     assert "accuracy 0.97, loss 0.1" in line
     assert "epochs=3" in line
+    (line,) = [line for line in out.splitlines() if line.startswith("fine") and "train" in line]
+    assert 'voice="zoë\\u202e"' in line
     (line,) = [line for line in out.splitlines() if line.startswith("fails") and "train" in line]
     assert "Failed" in line
     assert "out of luck" in line
