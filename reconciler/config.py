@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from reconciler.cluster_config import (
     BucketSection,
@@ -50,6 +50,17 @@ class ConfigError(UsageFault):
 
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
+#: What Git lets no reference be called; ``{cluster}`` stands for a name that is fine.
+_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)")
+
+
+def _branch(name: str) -> str:
+    if _NO_BRANCH.search(name):
+        raise ValueError(f"{described(name)} is no name that a branch can have in Git")
+    return name
+
+
+Branch = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_branch)]
 ImageGlob = Annotated[str, Field(pattern=r"^[^\s/:@]+(:[0-9*]+)?(/[^\s@]*)?$", max_length=512)]
 BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
 
@@ -78,7 +89,7 @@ class RepositorySection(Section):
     """The manifest repository. ``path`` alone decides which manifests are this daemon's."""
 
     url: Annotated[str, Field(min_length=1, max_length=2048)]
-    branch: Annotated[str, Field(min_length=1, max_length=255)] = "main"
+    branch: Branch = "main"
     path: RepositoryPath = ""
     interval: Seconds = 30.0
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
@@ -94,7 +105,7 @@ class AuthorSection(Section):
 class StatusSection(Section):
     """Where status files go, and how often changes are pushed at most."""
 
-    branch: Annotated[str, Field(min_length=1, max_length=255)] = STATUS_BRANCH
+    branch: Branch = STATUS_BRANCH
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
 
@@ -135,7 +146,7 @@ class ClusterSection(Section):
 
     registries: list[ImageGlob] = Field(default_factory=list)
     buckets: list[BucketGlob] = Field(default_factory=list)
-    branch: Annotated[str, Field(min_length=1, max_length=255)] = STATUS_BRANCH
+    branch: Branch = STATUS_BRANCH
 
 
 class GuardSection(Section):

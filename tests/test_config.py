@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ def wrong(tmp_path: Path, text: str, **environment: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text, **environment)
     return str(caught.value).replace(str(tmp_path), "")
+
+
+def git_takes(branch: str) -> bool:
+    command = ["git", "check-ref-format", "--branch", branch]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def test_only_the_repository_is_required(tmp_path: Path) -> None:
@@ -153,6 +159,28 @@ def test_what_people_have_named_has_variables_too(tmp_path: Path) -> None:
     assert read.buckets.named["archive"].url == "s3://archive"
     assert {n: g.resource for n, g in read.kubernetes.gpus.items()} == {"A100": "nvidia.com/gpu"}
     assert read.kubernetes.profiles == {"spot": {"spec": {"hostname": "a"}}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "-x", "/x", "x/", "a//b", "a..b", "a.lock", "a.lock/b", ".x", "a/.x", "x.", "a@{b"]
+    + [f"a{character}b" for character in "~^:?*[\\\t"],
+)
+def test_what_git_refuses_is_no_name_of_a_branch(tmp_path: Path, name: str) -> None:
+    assert not git_takes(name)
+    for section in ("repository", "status"):
+        config: dict[str, dict[str, str]] = {"repository": {"url": "."}}
+        config.setdefault(section, {})["branch"] = name
+        told = wrong(tmp_path, json.dumps(config))
+        assert f"{section}.branch: " in told
+        assert "is no name that a branch can have in Git" in told
+
+
+def test_other_names_are_names_of_branches(tmp_path: Path) -> None:
+    name = "Fix/#1_a-b.c,d{e}@f%é"
+    assert git_takes(name)
+    read = load(tmp_path, json.dumps({"repository": {"url": ".", "branch": name}}))
+    assert read.config.repository.branch == name
 
 
 def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> None:
