@@ -48,6 +48,7 @@ class ConfigError(UsageFault):
         self.problems = problems
 
 
+LARGEST_PORT = 65535
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
 #: What Git lets no reference be called; ``{cluster}`` stands for a name that is fine.
@@ -183,6 +184,13 @@ class TlsSection(Section):
     ca_file: FilePath | None = None
 
 
+def _with_port(address: str) -> str:
+    port = int(address.rpartition(":")[2] or 0)
+    if port > LARGEST_PORT:
+        raise ValueError(f"expected a port of at most {LARGEST_PORT}, found {port}")
+    return address
+
+
 class ServerSection(Section):
     """Where metrics, health, /webhook and the page are served. Port 0 takes a free one.
 
@@ -191,7 +199,9 @@ class ServerSection(Section):
     asks for one of ``hosts``. ``metricsObjects`` is how many objects have metrics of their own.
     """
 
-    address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$")] = "127.0.0.1:8080"
+    address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$"), AfterValidator(_with_port)] = (
+        "127.0.0.1:8080"
+    )
     webhook_secret_file: FilePath | None = None
     page: bool = True
     metrics_objects: Annotated[int, Field(ge=0, le=100_000)] = 1000

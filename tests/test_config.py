@@ -202,6 +202,10 @@ def test_variables_that_are_not_meant_for_us_are_left_alone(tmp_path: Path) -> N
         ),
         ("repository:\n  url: .\n  intervall: 3\n", "/reconciler.yaml:3:3: repository.intervall: "),
         ("repository: {url: .}\nguard: {tasks: -1}\n", "/reconciler.yaml:2:9: guard.tasks: "),
+        (
+            "repository: {url: .}\nserver: {address: '0.0.0.0:65536'}\n",
+            "/reconciler.yaml:2:10: server.address: expected a port of at most 65535, found 65536",
+        ),
         ("repository: {url: .}\nengine: docker\n", "/reconciler.yaml:2:1: engine: "),
         ("repository: {url: .}\ncluster: Prod\n", "/reconciler.yaml:2:1: cluster: "),
         ("repository: {url: .}\nrepository: {url: .}\n", "/reconciler.yaml:2:1: "),
