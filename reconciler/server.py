@@ -117,7 +117,8 @@ async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host or None, int(port))
+        # An IPv6 address is in brackets here, as in a URL, and in none where it is bound.
+        site = web.TCPSite(runner, host.removeprefix("[").removesuffix("]") or None, int(port))
         try:
             await site.start()
         except OSError as error:
@@ -126,6 +127,6 @@ async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
                 f'set server.address to a free one, or to "" for none'
             ) from error
         bound = runner.addresses[0]
-        yield f"{bound[0]}:{bound[1]}"
+        yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
     finally:
         await runner.cleanup()

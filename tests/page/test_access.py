@@ -21,8 +21,8 @@ from tests.planner.world import scratch
 
 
 @asynccontextmanager
-async def served(*hosts: str, page: bool = True) -> AsyncIterator[str]:
-    """A server on all addresses; yields its port."""
+async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> AsyncIterator[str]:
+    """A server on all addresses, or on one; yields its port."""
     of, board = world(m=scratch("m")), Board()
     board.tell(of.settle(), of.records, ())
     site = Site(
@@ -40,8 +40,9 @@ async def served(*hosts: str, page: bool = True) -> AsyncIterator[str]:
         branches=("main",),
         page=site if page else None,
     )
-    async with serve("0.0.0.0:0", found) as bound:
+    async with serve(address, found) as bound:
         assert bound is not None
+        assert bound.startswith(address.rpartition(":")[0])
         yield bound.rpartition(":")[2]
 
 
@@ -55,6 +56,16 @@ async def ask(
         return answer.status, answer.headers, await answer.text()
 
 
+def ipv6() -> bool:
+    """Whether this machine's loopback has an address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def own_address() -> str:
     """An address of this machine that is not the loopback's."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -64,6 +75,14 @@ def own_address() -> str:
             pytest.skip("this machine has no other address")
         address: str = probe.getsockname()[0]
         return address
+
+
+async def test_an_address_of_ipv6_is_in_brackets() -> None:
+    if not ipv6():
+        pytest.skip("this machine has no IPv6")
+    async with served(address="[::1]:0") as port:
+        status, _, _ = await ask(f"http://[::1]:{port}/healthz")
+    assert status == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080"])
