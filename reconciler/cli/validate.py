@@ -14,6 +14,7 @@ import click
 from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
+from reconciler.config import Setup
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.collect import Collection, collect
@@ -29,19 +30,20 @@ LARGEST_FILE = 1 << 20
 @format_option("text", "json")
 @config_option
 def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
-    """Check the manifests in files or folders ('-' reads standard input; default: this folder).
+    """Check the manifests in files or folders ('-' reads standard input).
 
-    Of a folder, what Git ignores is left out, as is what .reconcilerignore names. All errors are
-    reported at once, each with file, line, column and field. Given single files, references to
-    objects that are not among them are not complained of. In a workflow of GitHub Actions, errors
-    are printed as annotations too. Exits with 2 on errors.
+    Default: this folder, or its repository.path where a configuration has one. Of a folder, what
+    Git ignores is left out, as is what .reconcilerignore names. All errors are reported at once,
+    each with file, line, column and field. Given single files, references to objects that are not
+    among them are not complained of. In a workflow of GitHub Actions, errors are printed as
+    annotations too. Exits with 2 on errors.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"
     whole = not paths or any(Path(path).is_dir() for path in paths)
     contents = [
         read_file(name, data, default_namespace=namespace)
-        for name, data in _read_all(paths or (".",), setup.root if setup else None)
+        for name, data in _read_all(paths or (_default(setup),), setup.root if setup else None)
     ]
     found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
     if style == "json":
@@ -50,6 +52,12 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         with annotating(found.problems, root=Path()):
             _print(found, contents)
     sys.exit(2 if found.problems else 0)
+
+
+def _default(setup: Setup | None) -> str:
+    """The folder of this cluster's manifests; other clusters' may be beside it, alike by name."""
+    path = setup.config.repository.path if setup else ""
+    return path if path and Path(path).is_dir() else "."
 
 
 def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, bytes]]:

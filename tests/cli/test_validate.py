@@ -124,6 +124,16 @@ def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it
     assert cli("validate", "build").out.startswith("build/b.yaml:1:1: error: ")
 
 
+def test_the_configured_path_is_what_is_read(cli: Cli, tmp_path: Path) -> None:
+    """What is beside it is another cluster's, whose objects may be called the same."""
+    (tmp_path / "reconciler.yaml").write_text("repository: {url: ., path: prod}\n")
+    for cluster in ("prod", "staging"):
+        (tmp_path / cluster).mkdir()
+        (tmp_path / cluster / "squad.yaml").write_text(GOOD)
+    assert cli("validate").out == "1 manifest\n"
+    assert "is defined already" in cli("validate", ".").out
+
+
 def test_the_configured_namespace_is_the_default(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "reconciler.yaml").write_text(
         "repository: {url: .}\nkubernetes: {namespace: team}\n"
