@@ -37,6 +37,7 @@ from reconciler.types import JSON, Kind, Location, Problem
 
 ENVIRONMENT_PREFIX = "RECONCILER_"
 CONFIG_VARIABLE = "RECONCILER_CONFIG"
+REPOSITORY_VARIABLE = "RECONCILER_REPOSITORY__URL"
 DEFAULT_FILE = "reconciler.yaml"
 
 

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, Setup, load_setup
+from reconciler.config import (
+    CONFIG_VARIABLE,
+    DEFAULT_FILE,
+    REPOSITORY_VARIABLE,
+    Setup,
+    load_setup,
+)
 from reconciler.git.repository import LocalRepository
 from reconciler.git.url import is_local, local_path
 
@@ -73,9 +79,12 @@ def load(config_file: Path) -> Setup:
 
 
 def load_if_there(config_file: Path) -> Setup | None:
-    """The configuration, or None where nobody named a file and there is none."""
+    """The configuration, or None where nobody named a file and there is none.
+
+    As for the daemon, variables alone are one if they say where the repository is.
+    """
     context = click.get_current_context()
     source = context.get_parameter_source("config_file")
     if source is click.core.ParameterSource.DEFAULT and not config_file.exists():
-        return None
+        return load(config_file) if REPOSITORY_VARIABLE in os.environ else None
     return load(config_file)

@@ -66,6 +66,14 @@ def test_status_is_found_in_a_clone_without_a_configuration(
     assert rows(cli("status").out).keys() == {"base", "fails", "fine"}
 
 
+def test_variables_alone_are_a_configuration_for_every_command(
+    synced: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_REPOSITORY__URL", str(synced.remote))
+    assert rows(cli("status").out).keys() == {"base", "fails", "fine"}
+    assert cli("artifacts").code == 0
+
+
 def test_where_nothing_was_synced_or_fetched_the_status_says_so(cli: Cli, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     said = cli("status", "--format", "json")
