@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reconciler.cli.state import DEFAULT_BRANCH, REMOVED, State
+from reconciler.cli.state import DEFAULT_BRANCH, State
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
@@ -38,7 +38,7 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
         tip = repository.status_branch(setup.status_branch if setup else DEFAULT_BRANCH)
         for path in repository.list_manifests(tip) if tip is not None else ():
             parts = path.removesuffix(".yaml").split("/")
-            if len(parts) == 3 and not path.startswith(REMOVED):
+            if len(parts) == 3:  # those that are gone are a folder deeper
                 names.setdefault(parts[2], f"{parts[1].removesuffix('s')} in {parts[0]}")
     return [CompletionItem(n, help=h) for n, h in sorted(names.items()) if n.startswith(incomplete)]
 

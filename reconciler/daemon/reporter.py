@@ -12,7 +12,7 @@ from reconciler.daemon.authority import Authority
 from reconciler.errors import ReconcilerError
 from reconciler.git.branch import StatusBranch
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import removed_path, status_path
+from reconciler.planner.names import is_removed, removed_path, status_path
 from reconciler.planner.phases import Phases
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import FailureClass, Run
@@ -22,7 +22,6 @@ from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
-_REMOVED = "removed/"
 _Records = Mapping[ObjectRef, Record]
 
 
@@ -83,7 +82,7 @@ class Reporter:
             record = load_record(path, text)
             self.ledger.learn_record(record)
             self._remember_pushed(record)
-            if not path.startswith(_REMOVED):
+            if not is_removed(path):
                 self.records[record.ref] = record
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())

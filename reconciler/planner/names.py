@@ -43,6 +43,14 @@ def removed_path(ref: ObjectRef) -> str:
     return f"removed/{status_path(ref)}"
 
 
+def is_removed(path: str) -> bool:
+    """Whether a file of the status branch is of an object that is gone.
+
+    One of the namespace ``removed`` has its file below a folder of that name too, a level higher.
+    """
+    return path.startswith("removed/") and path.count("/") > 2
+
+
 _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")
 
 

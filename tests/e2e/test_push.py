@@ -103,6 +103,21 @@ def test_a_removed_manifest_takes_its_runs_and_status_file_and_leaves_its_artifa
     assert site.phases()["right"] == "Ready"
 
 
+def test_an_object_of_a_namespace_called_removed_is_not_taken_for_one_that_is_gone(
+    site: Site,
+) -> None:
+    for name in ("a", "stays"):
+        site.script(f"src/{name}/train.sh", 'echo w > "$MODEL_DIR/weights"\n')
+        site.scratch(name)
+    site.edit("a.yaml", "{name: a}", "{name: a, namespace: removed}")
+    site.push()
+    site.run_once()
+    site.remove("a.yaml")
+    site.push()
+    site.run_once()
+    assert "phase: Ready" in site.show("removed/removed/models/a.yaml")
+
+
 def test_of_ten_models_in_folders_a_commit_to_one_rebuilds_that_one(site: Site) -> None:
     names = [f"m{number}" for number in range(10)]
     for name in names:
