@@ -26,8 +26,9 @@ _STYLE = {
     Phase.WAITING: "yellow",
     Phase.PENDING: "dim",
 }
-#: Without a terminal there is no width to keep to.
-_PIPED_WIDTH = 160
+#: Without a terminal there is no width to keep to: what is cut cannot be searched for, or read in
+#: the log of a pipeline.
+_PIPED_WIDTH = 1 << 16
 
 
 def object_table(records: Iterable[Record], *, now: datetime | None = None) -> Table:

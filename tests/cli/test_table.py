@@ -1,0 +1,22 @@
+"""The table of objects, where nobody looks at it through a window."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.cli.table import console, object_table
+from reconciler.planner.record import Phase, Record
+from tests.planner.world import model
+
+
+def test_a_reason_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    long = " ".join(["because"] * 200)
+    records = [
+        Record(ref=model("a"), phase=Phase.FAILED, reason=long),
+        Record(ref=model("b"), phase=Phase.WAITING, reason="waiting"),
+    ]
+    console().print(object_table(records))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].endswith(f"  {long}")
+    assert lines[3].startswith("Model   b")
+    assert len(lines) == 4
