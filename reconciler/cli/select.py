@@ -114,3 +114,15 @@ def has_labels(record: Record, wanted: dict[str, str], state: State) -> bool:
         return True
     have = state.labels(record)
     return all(have.get(key) == value for key, value in wanted.items())
+
+
+def note_unknown_labels(state: State) -> None:
+    """Say for how many objects nobody can tell here: an empty answer would look like one."""
+    count = sum(map(state.lacks, state.records.values()))
+    if count:
+        objects = "1 object" if count == 1 else f"{count} objects"
+        click.echo(
+            f"Note: the labels of {objects} are not known: labels are read from manifests, and "
+            "the commits that these are in are not in a clone here.",
+            err=True,
+        )

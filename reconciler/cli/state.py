@@ -47,10 +47,17 @@ class State:
         manifest = self.manifest(record)
         return manifest.document.metadata.labels if manifest is not None else {}
 
+    def lacks(self, record: Record) -> bool:
+        """Whether the commit that an object's manifest is in is not here, but elsewhere."""
+        repository = self.repository
+        if record.manifest is None:
+            return False
+        return repository is None or not repository.has(record.manifest.commit)
+
     def manifest(self, record: Record) -> Manifest | None:
         """An object's manifest, as its recorded commit has it; None where that is not here."""
         manifest, repository = record.manifest, self.repository
-        if manifest is None or repository is None or not repository.has(manifest.commit):
+        if manifest is None or repository is None or self.lacks(record):
             return None
         data = repository.read_file(manifest.commit, manifest.path)
         content = read_file(manifest.path, data or b"", default_namespace=record.ref.namespace)

@@ -22,6 +22,7 @@ from reconciler.cli.select import (
     kind_option,
     name_argument,
     namespace_option,
+    note_unknown_labels,
     phase_option,
     read_labels,
     same,
@@ -80,8 +81,10 @@ def status(
     reader = StateReader(load_if_there(config_file), Path())
     wanted = read_labels(labels)
 
-    def look() -> list[Record]:
+    def look(*, first: bool = False) -> list[Record]:
         state = reader.read()
+        if wanted and first:
+            note_unknown_labels(state)
         return [
             record
             for record in state.records.values()
@@ -90,7 +93,7 @@ def status(
             and has_labels(record, wanted, state)
         ]
 
-    records = look()
+    records = look(first=True)
     if name is not None and not records:
         raise click.ClickException(f"no object is called {name}")
     if style == "json":

@@ -95,6 +95,18 @@ def test_status_is_narrowed_by_name_and_label(at: Site, cli: Cli) -> None:
     assert "no object is called nobody" in missing.err
 
 
+def test_labels_that_a_shallow_clone_cannot_tell_are_not_passed_over(
+    synced: Site, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = ("--depth=1", "--branch=reconciler/status/local")
+    git(tmp_path, "clone", "--quiet", *elsewhere, synced.remote.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert cli("status").err == ""
+    said = cli("status", "-l", "team=vision")
+    assert rows(said.out) == {}
+    assert "the labels of 3 objects are not known" in said.err
+
+
 def test_history_shows_params_metrics_and_failures(at: Site, cli: Cli) -> None:
     out = cli("status", "--history").out
     (line,) = [line for line in out.splitlines() if line.startswith("base") and "train" in line]
