@@ -193,12 +193,18 @@ class LocalRepository(Repository):
 
     def ignores(self, file: Path) -> bool:
         """Whether Git leaves a file or folder of the work tree out of commits."""
-        root = self.work_tree
-        if root is None or root.resolve() not in file.parents:
+        root = self._root
+        if root is None or not file.is_relative_to(root) or file == root:
             return False
-        path = file.relative_to(root.resolve()).as_posix()
+        path = file.relative_to(root).as_posix()
         # What was added all the same is in the index, and stays there.
         return self._repository.path_is_ignored(path) and path not in self._added
+
+    @cached_property
+    def _root(self) -> Path | None:
+        """The work tree, without symbolic links."""
+        root = self.work_tree
+        return root.resolve() if root is not None else None
 
     @cached_property
     def _added(self) -> frozenset[str]:
