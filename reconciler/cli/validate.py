@@ -98,23 +98,24 @@ def _files(root: Path, state: Path | None) -> Iterator[Path]:
     ignores = _ignores(root)
     for folder, folders, files in os.walk(root):
         inner = [Path(folder, name) for name in sorted(folders) if name != ".git"]
-        folders[:] = [
-            path.name
-            for path in inner
-            if not (path / ".git").exists() and path.resolve() != state and not ignores(path)
-        ]
+        folders[:] = [path.name for path in inner if path.resolve() != state and not ignores(path)]
         for path in (Path(folder, name) for name in sorted(files) if is_manifest_path(name)):
             if path.is_file() and not path.is_symlink() and not ignores(path):
                 yield path
 
 
 def _ignores(root: Path) -> Callable[[Path], bool]:
-    """Whether Git ignores what is in a folder; nothing is, of one that is ignored itself."""
+    """Whether Git ignores what is in a folder, or takes it for another repository.
+
+    Nothing is, of a folder that is ignored itself, or in no repository.
+    """
     with suppress(GitError):
         repository = LocalRepository.open(root)
         place = root.resolve()
         if not repository.ignores(place):
-            return lambda path: repository.ignores(place / path.relative_to(root))
+            return lambda path: (
+                repository.ignores(place / path.relative_to(root)) or (path / ".git").exists()
+            )
     return lambda _: False
 
 

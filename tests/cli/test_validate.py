@@ -124,6 +124,12 @@ def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it
     assert cli("validate", "build").out.startswith("build/b.yaml:1:1: error: ")
 
 
+def test_a_folder_that_has_a_repository_and_is_in_none_is_read(cli: Cli, tmp_path: Path) -> None:
+    pygit2.init_repository(tmp_path / "clone")
+    (tmp_path / "clone" / "squad.yaml").write_text(GOOD)
+    assert cli("validate").out == "1 manifest\n"
+
+
 def test_the_configured_path_is_what_is_read(cli: Cli, tmp_path: Path) -> None:
     """What is beside it is another cluster's, whose objects may be called the same."""
     (tmp_path / "reconciler.yaml").write_text("repository: {url: ., path: prod}\n")
