@@ -20,11 +20,12 @@ MOVES = st.lists(st.tuples(st.sampled_from(REFS), st.none() | st.sampled_from(UR
 def test_counts_and_order_are_those_of_the_newest_records(
     first: list[tuple[ObjectRef, Phase | None]], then: list[tuple[ObjectRef, Phase | None]]
 ) -> None:
-    known = {ref: phase for ref, phase in first if phase is not None}
-    phases = Phases(Record(ref=ref, phase=phase) for ref, phase in known.items())
+    known: dict[ObjectRef, Phase | None] = dict(first)
+    left = {ref: phase for ref, phase in known.items() if phase is not None}
+    phases = Phases(Record(ref=ref, phase=phase) for ref, phase in left.items())
     for ref, phase in then:
         phases.put(ref, phase)
-        known[ref] = phase  # type: ignore[assignment]
+        known[ref] = phase
     left = {ref: phase for ref, phase in known.items() if phase is not None}
     assert len(phases) == len(left)
     assert +Counter(phases.counts()) == Counter((r.kind, p) for r, p in left.items())
