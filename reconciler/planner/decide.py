@@ -138,12 +138,18 @@ class _Deciding:
                 self.stuck.setdefault(task.key, f"{item.ref} ({task.kind}): {decision.reason}")
 
     def _shared(self, item: Desired, task: Task) -> Decision | None:
-        """A build that another object of the namespace already answers for."""
-        if task.kind is not TaskKind.BUILD or task.key is None or task.key not in self.wanted:
+        """What another object answers for: a build of its namespace, or by ``formerly`` any task.
+
+        The latter while an object and the one that it is to become are both there.
+        """
+        if task.key is None or task.key not in self.wanted:
             return None
-        owner, owned = self.owners[item.ref.namespace, task.key]
+        build = task.kind is TaskKind.BUILD
+        slot = item.ref.namespace, task.key
+        owner, owned = self.owners[slot] if build else self.producers[task.key]
         if owner == item.ref:
             return None
+        self._cancel_superseded(self._superseded(item.ref, task), task)
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         return Decision(

@@ -304,6 +304,21 @@ def test_a_renamed_object_keeps_its_artifact_with_formerly() -> None:
     assert world.phases() == {"b": Phase.READY}
 
 
+def test_an_object_and_what_it_is_renamed_to_share_runs_while_both_are_there() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    world.made()
+    changed = scratch("a").replace("epochs: 3", "epochs: 4")
+    world.files["a.yaml"] = changed
+    world.files["b.yaml"] = changed.replace(
+        "{name: a}", "{name: b, annotations: {substratus.ai/formerly: a}}"
+    )
+    world.settle()
+    assert world.made() == [("a", "train")], "one run of one key"
+    assert world.phases() == {"a": "Ready", "b": "Ready"}
+    assert world.records[model("a")].artifact == world.records[model("b")].artifact
+
+
 def test_a_pinned_reference_stays_at_that_artifact() -> None:
     world = World({"a.yaml": scratch("a")})
     world.settle()
