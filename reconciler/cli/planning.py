@@ -67,6 +67,7 @@ class Planning:
                 "fetch it if there is one.",
                 err=True,
             )
+        self._containers = setup is None or setup.config.engine != "local"
         self._settings = setup.settings if setup else Settings(buckets=_NOWHERE)
         self._url = (
             setup.repository_url if setup else repository.remote_url() or repository.path.as_uri()
@@ -90,7 +91,7 @@ class Planning:
             records=state.records,
             ledger=state.ledger,
             runs=state.runs(),
-            capacity=Capacity(containers=True),
+            capacity=Capacity(containers=self._containers),
             settings=self._settings,
             now=self._now,
             peers=self._peers.read(foreign_references(objects.manifests), self._tips),

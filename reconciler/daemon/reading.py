@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Container
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.git.repository import Repository
 from reconciler.manifests.collect import Collection, amend, collect
@@ -13,7 +13,7 @@ from reconciler.manifests.read import FileContent, Manifest, read_file
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.holds import RELEASE_FILE, read_release
 from reconciler.planner.record import Record
-from reconciler.types import Commit, ObjectRef
+from reconciler.types import Commit, Location, ObjectRef, Problem
 
 IGNORE_FILE = ".reconcilerignore"
 #: A file larger than this is an error; the reader asks for one byte more, to see that it is.
@@ -66,6 +66,11 @@ class Reader:
         self._last = (commit, files)
         collection = self._changed(before, files) or self._all(files)
         self._collection = collection
+        if self._path and not files and self._repository.tree_id(commit, self._path) is None:
+            missing = Problem(
+                Location(self._path), "", "repository.path is no folder of the repository"
+            )
+            collection = replace(collection, problems=(missing,))
         return Head(
             commit=commit,
             collection=collection,

@@ -215,6 +215,22 @@ def test_a_status_that_cannot_be_pushed_is_a_failure_of_run_once(site: Site) -> 
     unharmed(site)
 
 
+def test_a_path_that_is_no_folder_is_an_error_and_removes_nothing(site: Site) -> None:
+    good(site)
+    site.write("prod/models/keep.txt", "a folder without manifests\n")
+    site.push()
+    site.configure(repository={"url": "./manifests.git", "path": "prod"})
+    assert site.run_once().returncode == 0, "a folder that has no manifests yet"
+    (site.root / "reconciler.yaml").write_text(
+        (site.root / "reconciler.yaml").read_text().replace('"prod"', '"pord"')
+    )
+    git(site.remote, "update-ref", "-d", f"refs/heads/{BRANCH}")
+    ended = site.run_once()
+    assert ended.returncode == 1
+    assert "pord: repository.path is no folder of the repository" in ended.stdout
+    assert "pord" in site.show("sync.yaml")
+
+
 def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
     site.configure(repository={"url": "./nowhere.git"})
     done = site.run_once()
