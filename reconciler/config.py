@@ -299,8 +299,15 @@ class Setup:
     folder: Path
 
     def path(self, name: str) -> Path:
-        """A configured path as an absolute one."""
-        return (self.folder / Path(name).expanduser()).resolve()
+        """A configured path as an absolute one, wherever links lead now."""
+        return self.file(name).resolve()
+
+    def file(self, name: str) -> Path:
+        """A configured file that may rotate: links to it are followed at each use, not before.
+
+        Kubernetes mounts a Secret by links, and removes what they led to once it has changed.
+        """
+        return self.folder / Path(name).expanduser()
 
     @property
     def repository_url(self) -> str:

@@ -108,7 +108,7 @@ async def run_daemon(
         pushed=running.look,
         branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
         reviews=setup.config.review is not None,
-        secret_file=setup.path(secret) if secret is not None else None,
+        secret_file=setup.file(secret) if secret is not None else None,
         page=status_page(setup, board, lambda: running.daemon),
     )
     async with serve("" if once else server.address, served) as bound:
@@ -210,5 +210,5 @@ async def _engine(
         setup.root,
         slots=local.slots or os.cpu_count() or 1,
         export=export,
-        secrets=setup.path(local.secrets),
+        secrets=setup.file(local.secrets),
     )

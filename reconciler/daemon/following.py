@@ -263,7 +263,7 @@ async def following(
         return
     ca_file = setup.config.tls.ca_file
     async with AsyncExitStack() as stack:
-        caller = await stack.enter_async_context(client(setup.path(ca_file) if ca_file else None))
+        caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
         forge = forge_of(setup, section, site, caller)
         reviewer = await asyncio.to_thread(Reviewer, setup)
         follower = Follower(setup, forge, reviewer, authority, know, metrics, troubles)

@@ -15,7 +15,7 @@ from reconciler.reports_config import ForgeSite, ReviewSection
 
 def forge_of(setup: Setup, section: ReviewSection, site: ForgeSite, caller: Client) -> Forge:
     """The forge, with a token that is read at each request. Its calls raise ForgeError."""
-    file, context = setup.path(section.token_file), f"reconciler/{setup.config.cluster}"
+    file, context = setup.file(section.token_file), f"reconciler/{setup.config.cluster}"
 
     def token() -> str:
         return _token(file)

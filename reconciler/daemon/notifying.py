@@ -162,12 +162,12 @@ async def notifying(setup: Setup, metrics: Metrics) -> AsyncIterator[Notifier | 
     notifier = Notifier(
         section=section,
         cluster=setup.config.cluster,
-        url_file=setup.path(section.url_file),
-        secret_file=setup.path(secret) if secret is not None else None,
+        url_file=setup.file(section.url_file),
+        secret_file=setup.file(secret) if secret is not None else None,
         metrics=metrics,
     )
     async with AsyncExitStack() as stack:
-        to = await stack.enter_async_context(client(setup.path(ca_file) if ca_file else None))
+        to = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
         work = asyncio.create_task(notifier.run(to))
         try:
             yield notifier

@@ -17,7 +17,7 @@ def credential_table(setup: Setup) -> CredentialTable:
     normal_url(setup.repository_url)
 
     def path(name: str | None) -> Path | None:
-        return setup.path(name) if name is not None else None
+        return setup.file(name) if name is not None else None
 
     def credential(prefix: str, section: CredentialsSection) -> Credential:
         return Credential(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,30 @@ def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert credential is not None
     with pytest.raises(GitError, match="missing cannot be read"):
         credential.password()
+
+
+def test_a_password_in_a_mounted_secret_is_read_where_its_links_lead_now(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+
+    def mounted(version: str) -> None:
+        """As a kubelet does it: a new folder, a link put in place at once, the old one gone."""
+        before = mount.joinpath("..data").resolve()
+        (mount / f"..{version}").mkdir()
+        (mount / f"..{version}/token").write_text(version)
+        (mount / "..new").symlink_to(f"..{version}")
+        (mount / "..new").rename(mount / "..data")
+        if before.name != "..data":
+            shutil.rmtree(before)
+
+    mounted("first")
+    (mount / "token").symlink_to("..data/token")
+    (tmp_path / "reconciler.yaml").write_text(
+        "repository: {url: 'https://127.0.0.1:1/a', credentials: {passwordFile: mount/token}}\n"
+    )
+    table = credential_table(load_setup(tmp_path / "reconciler.yaml", {}))
+    credential = table.find("https://127.0.0.1:1/a")
+    assert credential is not None
+    assert credential.password() == "first"
+    mounted("second")
+    assert credential.password() == "second"

@@ -68,7 +68,7 @@ class LocalEngine:
         self._layout = Layout(root.resolve())
         self._shelf = Shelf(self._layout)
         self._terms = Terms(
-            self._layout, secrets.resolve() if secrets else None, grace, retry_delay
+            self._layout, secrets.absolute() if secrets else None, grace, retry_delay
         )
         self._slots = max(1, slots)
         self._export = export
