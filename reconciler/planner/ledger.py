@@ -59,9 +59,10 @@ class Failure:
     def retry_delay(self) -> float:
         """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
         if self.kind is FailureClass.UNAVAILABLE:
-            delay = min(RETRY_FIRST * 2.0 ** (max(self.tries, 1) - 1), UNAVAILABLE_LONGEST)
+            number, longest = self.tries, UNAVAILABLE_LONGEST
         else:
-            delay = min(RETRY_FIRST * 2.0 ** (max(self.count, 1) - 1), RETRY_LONGEST)
+            number, longest = self.count, RETRY_LONGEST
+        delay = min(RETRY_FIRST * 2.0 ** min(max(number, 1) - 1, 30), longest)
         return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
 
 

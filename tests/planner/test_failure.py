@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from reconciler.planner.ledger import RETRY_LIMIT, Ledger
+import pytest
+
+from reconciler.planner.ledger import RETRY_LIMIT, RETRY_LONGEST, Failure, Ledger
 from reconciler.planner.record import Phase
 from reconciler.run import FailureClass, RunPhase
-from reconciler.types import TaskKind
+from reconciler.types import How, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -138,6 +140,20 @@ def test_an_engine_that_cannot_be_asked_is_asked_for_as_long_as_it_takes() -> No
         world.now += timedelta(minutes=2)
     world.settle()
     assert world.phase("a") is Phase.READY
+
+
+@pytest.mark.parametrize("kind", [FailureClass.UNAVAILABLE, FailureClass.INFRASTRUCTURE])
+def test_however_often_something_has_failed_there_is_a_next_try(kind: FailureClass) -> None:
+    failure = Failure(
+        key=TaskKey("0" * 40),
+        how=How("0" * 40),
+        kind=kind,
+        reason="it is away",
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        count=10_000,
+        tries=10_000,
+    )
+    assert 0 < failure.retry_delay <= RETRY_LONGEST
 
 
 def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:

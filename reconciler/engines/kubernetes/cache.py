@@ -199,7 +199,7 @@ class Cache(Generic[T]):
         self._changed()
 
     async def _back_off(self, error: Exception, failures: int) -> None:
-        delay = min(BACKOFF_FIRST * 2.0 ** (failures - 1), BACKOFF_LONGEST) * _jitter()
+        delay = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 30), BACKOFF_LONGEST) * _jitter()
         retry_after = getattr(error, "retry_after", None)
         if retry_after is not None:
             delay = max(delay, min(retry_after, BACKOFF_LONGEST))

@@ -309,7 +309,7 @@ class LocalEngine:
             return
         if record.spawns:
             _log.warning("a run has lost its supervisor", run=name, log=str(run.supervisor_log))
-            record.spawn_at = now + min(_MAX_SPAWN_DELAY, 2.0**record.spawns)
+            record.spawn_at = now + min(_MAX_SPAWN_DELAY, 2.0 ** min(record.spawns, 30))
         record.spawns += 1
         self._supervisors.start(run)
 

@@ -1,0 +1,56 @@
+"""A remote that is away for days: tried again at the longest pause, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from reconciler.config import load_setup
+from reconciler.daemon.assembly import assemble
+from reconciler.daemon.authority import Authority
+from reconciler.daemon.daemon import FETCH_RETRY_LONGEST, Daemon
+from reconciler.daemon.reporter import Reporter
+from reconciler.git.errors import GitError
+from reconciler.metrics import Metrics
+from tests.e2e.site import Site
+
+#: Of a pause that doubles each time, more than a float can hold.
+MANY = 1100
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> Daemon:
+    setup = load_setup(Site(tmp_path).root / "reconciler.yaml", {})
+    return await assemble(
+        setup, Authority(), metrics=Metrics(), observe=lambda *_: None, once=False
+    )
+
+
+async def test_fetches_that_fail_for_days_are_tried_again(daemon: Daemon) -> None:
+    pauses = [daemon._fetch_failed(GitError("it is away")) for _ in range(MANY)]
+    assert pauses[0] < pauses[1] < pauses[2]
+    assert FETCH_RETRY_LONGEST <= pauses[-1] <= 2 * FETCH_RETRY_LONGEST
+
+
+async def test_pushes_that_fail_for_days_are_tried_again(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > MANY:
+            raise asyncio.CancelledError
+
+    async def refuse(_: Reporter) -> None:
+        raise GitError("it is away")
+
+    monkeypatch.setattr(Reporter, "dirty", True)
+    monkeypatch.setattr(Reporter, "flush", refuse)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await daemon._report()
+    assert pauses[0] < pauses[1] < pauses[2]
+    assert pauses[-1] == 60.0
