@@ -75,11 +75,16 @@ class Deliveries:
 def _signed(headers: Mapping[str, str], body: bytes, secret: bytes) -> bool:
     token = headers.get("x-gitlab-token")
     if token is not None:
-        return hmac.compare_digest(token.encode(), secret)
+        return hmac.compare_digest(_sent(token), secret)
     told = headers.get("x-hub-signature-256") or headers.get("x-signature-256")
     told = told.removeprefix("sha256=") if told else headers.get("x-gitea-signature", "")
     expected = hmac.new(secret, body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(told.encode(), expected.encode())
+    return hmac.compare_digest(_sent(told), expected.encode())
+
+
+def _sent(header: str) -> bytes:
+    """A header as it was sent: bytes that are no text arrive as halves of surrogate pairs."""
+    return header.encode("utf-8", "surrogateescape")
 
 
 _PUSHES = frozenset({"push", "Push Hook", "System Hook"})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.metrics import Metrics
+from reconciler.server import Served, serve
 from reconciler.webhook import REMEMBERED, Deliveries, Verdict
 
 SECRET = b"a secret"
@@ -102,6 +106,28 @@ def test_other_events_are_ignored(event: str) -> None:
 )
 def test_pushes_of_something_else_are_ignored(body: bytes) -> None:
     assert Deliveries(("main",)).judge(github(body), body, SECRET) is Verdict.IGNORED
+
+
+@pytest.mark.parametrize("name", ["X-Gitlab-Token", "X-Hub-Signature-256", "X-Gitea-Signature"])
+async def test_a_signature_that_is_no_text_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    served = Served(
+        metrics=Metrics(),
+        ready=lambda: True,
+        pushed=lambda: None,
+        branches=("main",),
+        secret_file=tmp_path / "secret",
+    )
+    async with serve("127.0.0.1:0", served) as address:
+        assert address is not None
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        header = name.encode() + b": sha256=\xff\xfe\r\n"
+        writer.write(b"POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n" + header)
+        writer.write(b"Connection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 403 "), answer
 
 
 @given(st.dictionaries(st.sampled_from(sorted(github())), st.text(max_size=80)), st.binary())
