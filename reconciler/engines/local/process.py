@@ -83,11 +83,13 @@ def members(token: str, leaders: Sequence[Identity], *, own: bool) -> list[int]:
     table = {entry.pid: entry for entry in (_table_linux() if _LINUX else _table_psutil())}
     me = os.getpid()
     # A session id cannot be given to a new process while the session has a member. So if its
-    # leader's id now belongs to another process, nothing of the session is left.
+    # leader's id now belongs to another process, nothing of the session is left. Nor is anything
+    # after a reboot, when another session that has outlived its leader may have had that id.
     sessions = {
         leader.pid
         for leader in leaders
-        if leader.pid not in table or table[leader.pid].start == leader.start
+        if _since_boot(leader)
+        and (leader.pid not in table or table[leader.pid].start == leader.start)
     }
     found = {pid for pid, entry in table.items() if entry.session in sessions}
     found |= {pid for pid in table if pid not in found and _has_token(pid, token)}
@@ -146,6 +148,10 @@ def _entry(pid: int) -> _Entry | None:
     if fields[0] in "ZX":
         return None
     return _Entry(pid, int(fields[1]), int(fields[3]), f"{_boot()}:{fields[19]}")
+
+
+def _since_boot(leader: Identity) -> bool:
+    return not _LINUX or leader.start.startswith(f"{_boot()}:")
 
 
 @cache
