@@ -87,7 +87,11 @@ def find_program(name: str, cwd: Path, path: str) -> str:
     Raises CommandError where there is none that can be executed.
     """
     here = cwd / name
-    if here.is_file():
+    try:
+        found_here = here.is_file()
+    except OSError:  # longer than a name can be, as a whole command line in one word is
+        found_here = False
+    if found_here:
         if os.access(here, os.X_OK):
             return str(here)
         raise CommandError(
@@ -95,7 +99,7 @@ def find_program(name: str, cwd: Path, path: str) -> str:
         )
     if "/" not in name and (found := shutil.which(name, path=path)):
         return found
-    raise CommandError(f'"{name}" is neither a file in the source nor a program on PATH')
+    raise CommandError(f'"{name[:200]}" is neither a file in the source nor a program on PATH')
 
 
 def launch(command: Command, inherit: Sequence[int]) -> Launched:

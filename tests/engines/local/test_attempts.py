@@ -144,6 +144,7 @@ async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench
     [
         ({"run.sh": "exit 0\n"}, "run.sh", "git update-index --chmod=+x run.sh"),
         ({"other": ""}, "run.sh", "neither a file in the source nor a program on PATH"),
+        ({"other": ""}, f"echo {'a' * 300}", "neither a file in the source nor a program on PATH"),
         ({"run.sh": "#!/no/such/shell\n"}, "run.sh", "cannot be executed"),
         ({"run.sh": "#! \0"}, "run.sh", "cannot be executed"),
     ],
