@@ -58,7 +58,8 @@ def list_files(directory: Path) -> list[tuple[str, int]]:
     """The artifact's files by path, with their sizes in bytes, without the reserved ones.
 
     A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for a
-    link to anywhere else: the artifact would change or break with what it points to.
+    link to anywhere else: the artifact would change or break with what it points to. And for a
+    name that is not UTF-8, which no JSON can list.
     """
     root = directory.resolve()
     found: list[tuple[str, int]] = []
@@ -70,6 +71,7 @@ def list_files(directory: Path) -> list[tuple[str, int]]:
         for name in files + folders:
             path = here / name
             relative = path.relative_to(root).as_posix()
+            _check_name(relative)
             if path.is_symlink():
                 _check_link(path, root, relative)
             if path.is_file():
@@ -79,6 +81,15 @@ def list_files(directory: Path) -> list[tuple[str, int]]:
 
 def _reserved(name: str) -> bool:
     return name == MARKER or name.startswith(_RESERVED_PREFIX)
+
+
+def _check_name(relative: str) -> None:
+    try:
+        relative.encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"the file name {os.fsencode(relative)!r} in the artifact is not UTF-8; rename it"
+        ) from error
 
 
 def _check_link(path: Path, root: Path, relative: str) -> None:

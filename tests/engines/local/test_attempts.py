@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from reconciler.run import FailureClass, RunPhase
@@ -198,6 +200,14 @@ async def test_a_link_out_of_the_artifact_fails_the_command(bench: Bench) -> Non
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert 'the symbolic link "weights" leads out of the artifact' in run.reason
     assert not (bench.artifact(spec) / "completed.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there can be no such name")
+async def test_a_file_name_that_is_not_utf8_fails_the_command(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        _, run = await bench.carry_out(engine, 'echo > "$MODEL_DIR/$(printf "a\\377")"')
+    assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
+    assert r"the file name b'a\xff' in the artifact is not UTF-8" in run.reason
 
 
 async def test_a_marker_that_the_command_wrote_itself_is_none(bench: Bench) -> None:
