@@ -161,7 +161,7 @@ class Carrier:
         if ended.stop is not None:
             raise StoppedError(ended.stop)
         if ended.end is not End.SUCCEEDED:
-            full = output.disk_full or shutil.disk_usage(place).free < _DISK_FULL
+            full = output.disk_full or _free(place) < _DISK_FULL
             raise self._failure(ended, commands[0].argv[0], output, secret, full=full)
 
     def _failure(
@@ -183,6 +183,13 @@ class Carrier:
         last = output.last_lines(5 if self.job.is_build else 1, secret)
         reason = f"{what}: {last}" if last else what
         return RunFailedError(reason, FailureClass.COMMAND, again=True)
+
+
+def _free(place: Path) -> int:
+    """Bytes that are free where a command wrote, which may have removed that folder."""
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def _signal(number: int) -> str:

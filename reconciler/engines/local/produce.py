@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from reconciler.engines.local.layout import Image
 from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
+    ArtifactError,
     MetricsError,
     last_attempt,
     log_of,
@@ -62,6 +64,11 @@ class _Production:
     def image(self) -> Image:
         return Image(Path(self.run.job.image or ""))
 
+    @property
+    def _own(self) -> str:
+        """The variable that names the artifact directory."""
+        return "DATA_DIR" if self.run.job.output_kind == Kind.DATASET else "MODEL_DIR"
+
     def carry_out(self) -> Result:
         run, job = self.run, self.run.job
         claim = run.claim(job.key, "an earlier attempt of the same key to end")
@@ -69,7 +76,6 @@ class _Production:
             marker = read_marker(self.output, job.key)
             if marker is None:
                 run.not_lost()
-                self._prepare()
                 return run.with_retries(lambda: self._once(claim))
             make_read_only(self.output)
             return marker.result(job.output_url or "")
@@ -78,12 +84,12 @@ class _Production:
 
     def _prepare(self) -> None:
         """See that the artifact directory can be written, and that what is read is there."""
-        self.output.mkdir(parents=True, exist_ok=True)
+        _have_folder(self.output)
         sync_directory(self.output.parent)
         if not self.output.stat().st_mode & stat.S_IWUSR:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
-        (self.output / LOGS).mkdir(exist_ok=True)
+        _have_folder(self.output / LOGS)
         for what, path in (("base", self.run.job.base), ("dataset", self.run.job.dataset)):
             if path and not Path(path).is_dir():
                 raise RunFailedError(
@@ -93,8 +99,8 @@ class _Production:
 
     def _once(self, claim: Claim) -> Result:
         run, job = self.run, self.run.job
-        # Nothing but a valid marker may look like one, whoever wrote it.
-        (self.output / MARKER).unlink(missing_ok=True)
+        self._prepare()
+        self._unmark()
         env = image_environment(run.layout, self.image)
         secrets = read_secrets(job.secrets, job.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
@@ -115,7 +121,7 @@ class _Production:
                     secret=secrets.values(),
                 )
             except BaseException:
-                (self.output / MARKER).unlink(missing_ok=True)
+                self._unmark()
                 raise
             finally:
                 elapsed = (states.now() - started).total_seconds()
@@ -128,12 +134,17 @@ class _Production:
     def _complete(self, attempt: int, started: datetime, output: Output) -> Result:
         job = self.run.job
         finished = states.now()
+        if self.output.is_symlink() or not self.output.is_dir():
+            raise ArtifactError(
+                f"the directory that {self._own} names is not there any more; write into it, and "
+                "remove or replace no more than what is in it"
+            )
         metrics: dict[str, float] = {}
         try:
             metrics = read_metrics(self.output)
         except MetricsError as error:
             output.note(f"{error}; the artifact is complete without metrics")
-        (self.output / MARKER).unlink(missing_ok=True)
+        self._unmark()
         sync_tree(self.output)
         marker = write_marker(
             self.output,
@@ -147,6 +158,11 @@ class _Production:
         )
         make_read_only(self.output)
         return marker.result(job.output_url or "")
+
+    def _unmark(self) -> None:
+        """Nothing but a valid marker may look like one, whoever wrote it."""
+        with suppress(NotADirectoryError):  # a command has put a file in the artifact's place
+            remove_tree(self.output / MARKER)
 
     def _commands(
         self, attempt: int, env: Path | None, secrets: Mapping[str, str], scratch: Path
@@ -186,8 +202,7 @@ class _Production:
 
     def _contract(self, output: Path) -> dict[str, str]:
         job = self.run.job
-        own = "DATA_DIR" if job.output_kind == Kind.DATASET else "MODEL_DIR"
-        variables = {own: str(output), "PARAMS_FILE": str(self.run.run.params)}
+        variables = {self._own: str(output), "PARAMS_FILE": str(self.run.run.params)}
         if job.base:
             variables["BASE_MODEL_DIR"] = job.base
         if job.dataset and job.task == TaskKind.TRAIN:
@@ -204,6 +219,13 @@ class _Production:
             for path in paths
             if not any(place.is_relative_to(path.resolve()) for place in writable)
         )
+
+
+def _have_folder(path: Path) -> None:
+    """Have a folder of our own, whatever a command has put in its place."""
+    if path.is_symlink() or not path.is_dir():
+        remove_tree(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def _granted(run: Carrier) -> list[str]:

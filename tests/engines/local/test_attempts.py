@@ -202,6 +202,42 @@ async def test_a_link_out_of_the_artifact_fails_the_command(bench: Bench) -> Non
     assert not (bench.artifact(spec) / "completed.json").exists()
 
 
+@pytest.mark.parametrize(
+    "instead",
+    ["", 'echo > "$MODEL_DIR"', 'ln -s "$SCRATCH_DIR" "$MODEL_DIR"'],
+    ids=["nothing", "a file", "a link"],
+)
+async def test_a_command_that_removes_its_directory_leaves_no_artifact_and_is_to_blame(
+    bench: Bench, instead: str
+) -> None:
+    async with bench.engine() as engine:
+        image = await bench.image(
+            engine, {"run.sh": script(f'rm -r "$MODEL_DIR"\n{instead}\nexit "$PARAM_CODE"')}
+        )
+        for code, said in ((0, "that MODEL_DIR names is not there any more"), (3, "exit code 3")):
+            spec = bench.spec(image, f"train{code}", params={"code": code}, retries=1)
+            await engine.create(spec)
+            run = await bench.ended(engine, spec.name)
+            assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND), run.reason
+            assert said in run.reason
+        again = bench.spec(image, "train3", command=("true",), how=How("1" * 40))
+        await engine.create(again)
+        assert (await bench.ended(engine, again.name)).phase is RunPhase.SUCCEEDED
+    assert bench.marker(again)["files"] == []
+
+
+@pytest.mark.parametrize("name", ["completed.json", "logs"])
+async def test_what_a_command_puts_in_the_place_of_a_reserved_name_is_cleared_away(
+    bench: Bench, name: str
+) -> None:
+    other = "mkdir" if name == "completed.json" else "touch"
+    body = f"if mkdir ../once; then rm -rf {name}; {other} {name}; exit 1; fi"
+    async with bench.engine() as engine:
+        spec, run = await bench.carry_out(engine, f'cd "$MODEL_DIR"; {body}', retries=1)
+        assert (run.phase, run.failure) == (RunPhase.SUCCEEDED, None), run.reason
+    assert bench.marker(spec)["files"] == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there can be no such name")
 async def test_a_file_name_that_is_not_utf8_fails_the_command(bench: Bench) -> None:
     async with bench.engine() as engine:
