@@ -22,6 +22,7 @@ from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon.assembly import run_daemon
+from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Plan
 from reconciler.planner.record import Phase, Record
 from reconciler.types import ObjectRef, Problem
@@ -36,7 +37,7 @@ def run(config_file: Path, once: bool) -> None:
     """Run the daemon: sync at every push, until it is told to stop.
 
     SIGTERM and Ctrl-C stop it gracefully: what runs goes on, and the next start takes it up.
-    With --once it exits with 1 if an object ends Failed or Invalid.
+    With --once it exits with 1 if an object ends Failed or Invalid, or the status cannot be pushed.
     """
     setup = load(config_file)
     if once:
@@ -73,8 +74,13 @@ class _Seen:
 
 def _once(setup: Setup) -> int:
     seen, screen = _Seen(), console()
-    with _progress(setup, screen, seen):
-        stopped = asyncio.run(_run_once(setup, seen))
+    try:
+        with _progress(setup, screen, seen):
+            stopped = asyncio.run(_run_once(setup, seen))
+    except ReconcilerError:
+        if seen.records:
+            screen.print(seen.table())  # what was done, though nobody else is told of it
+        raise
     screen.print(seen.table())
     for problem in seen.errors:
         screen.print(f"error: {problem}", style="red", markup=False, highlight=False)

@@ -116,7 +116,8 @@ class Daemon:
     async def run(self, *, once: bool = False) -> None:
         """Sync until cancelled; with ``once``, until nothing more can be done.
 
-        Raises GitError, StatusFormatError or WrongBranchError where it cannot begin.
+        Raises GitError, StatusFormatError or WrongBranchError where it cannot begin, and with
+        ``once`` GitError where it cannot push what came of it.
         """
         await self._start(once=once)
         try:
@@ -125,6 +126,8 @@ class Daemon:
                 await self._loop(once=once)
                 for helper in helpers:
                     helper.cancel()
+            if once:
+                await self._reporter.flush()  # what nobody is told of was not done
         except* Exception as group:  # noqa: BLE001 -- it goes on, without the group around it
             # Only one of them can be the cause; the others were cancelled for it.
             raise group.exceptions[0] from None

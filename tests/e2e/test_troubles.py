@@ -238,6 +238,24 @@ def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
     assert "nowhere.git" in done.stderr.splitlines()[-1]
 
 
+def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site) -> None:
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    hook = site.remote / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho this branch is protected\nexit 1\n")
+    hook.chmod(0o755)
+    done = site.run_once()
+    assert done.returncode == 1
+    assert "Ready" in done.stdout
+    assert "this branch is protected" in done.stderr.splitlines()[-1]
+    hook.unlink()
+    assert site.run_once().returncode == 0
+    assert site.phases() == {"a": "Ready"}
+    assert site.ran() == {"a": 1}
+
+
 def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
     site.script("src/a/train.sh", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
     site.scratch("a")
