@@ -190,7 +190,10 @@ class Reporter:
             changes[SYNC_FILE] = dump_sync(sync)
             changes[README_FILE] = readme(sync, records, self.phases)
             guard = self._may_push
-            commit = await asyncio.to_thread(self._branch.push, changes, message, guard=guard)
+            # Whoever deletes or rewrites the branch does not change what this daemon knows.
+            commit = await asyncio.to_thread(
+                self._branch.push, changes, message, guard=guard, restore=True
+            )
             self._sync_pushed = sync
             for path, text in changes.items():
                 if self._pending.get(path, b"") is text or self._pending.get(path) == text:

@@ -13,6 +13,7 @@ from pygit2.enums import FileMode
 
 from reconciler.errors import Trouble
 from reconciler.git.bare import BareCopy
+from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError
 from reconciler.git.repository import Repository
@@ -96,14 +97,21 @@ class StatusBranch:
         message: str,
         *,
         guard: Callable[[], bool] = lambda: True,
+        restore: bool = False,
     ) -> Commit | None:
         """Commit exactly these changes (None deletes) on the tip, and push them.
 
         If somebody else pushed in between, theirs is fetched and the same changes are made on
         top of it. Changes that are there already make no commit, and None is returned.
         ``guard`` is asked before each try; GitError is raised where it says no, as for any failure.
+        ``restore``: where the branch was deleted or rewritten instead, what it had before goes
+        onto it again. Otherwise it is taken as it is.
         """
+        seen = self._tip
         for number in range(PUSH_TRIES):
+            if restore and seen is not None and self._tip != seen and not self._goes_on_from(seen):
+                changes = {**dict(self._files.read_all(seen)), **changes}
+            seen = self._tip
             commit = self._make(changes, message)
             if commit is None:
                 return None
@@ -124,6 +132,19 @@ class StatusBranch:
         raise GitError(
             f"{self._ref} was moved by others {PUSH_TRIES} times in a row", Trouble.CONFLICT
         )
+
+    def _goes_on_from(self, seen: Commit) -> bool:
+        """Whether the tip has a commit that was the tip; also where that is not here any more."""
+        if not self._files.has(seen):
+            return True
+        if self._tip is None:
+            return False
+        done = run_git(
+            [f"--git-dir={self._copy.path}", "merge-base", "--is-ancestor", seen, self._tip],
+            env=environment(self._copy.path),
+            timeout=DEFAULT_TIMEOUT,
+        )
+        return done.code != 1
 
     def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         """The commit, not pushed yet; None where it would change nothing."""

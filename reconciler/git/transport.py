@@ -180,6 +180,8 @@ class Transport:
 _FIRST = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref"
     r"|failed to lock|incorrect old value|reference already exists|unable to lock"
+    # Ours is shallow, and what it goes on from is not there any more: the branch is another one.
+    r"|shallow update not allowed"
 )
 
 

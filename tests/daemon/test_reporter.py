@@ -18,6 +18,8 @@ from reconciler.planner.record import Phase, Record
 from reconciler.status.sync import Sync
 from reconciler.types import Commit, Kind, ObjectRef
 from tests.e2e.site import git
+from tests.git.history import History
+from tests.git.remotes import make_bare
 
 REF = ObjectRef(Kind.MODEL, "default", "a")
 
@@ -81,3 +83,34 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
     assert branch.most == 1
     assert [dict(after) for after in told] == [{REF: Record(ref=REF, phase=Phase.READY)}]
     assert "phase: Ready" in git(tmp_path / "remote.git", "show", "status:default/models/a.yaml")
+
+
+async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_path: Path) -> None:
+    history = History(make_bare(tmp_path, "remote.git"))
+    branch = StatusBranch(
+        tmp_path / "status.git",
+        history.path.as_uri(),
+        branch="status",
+        credentials=CredentialTable(),
+        author_name="Test",
+        author_email="test@localhost",
+    )
+    reporter = Reporter(branch, cluster="local", instance="default", path="")
+    await reporter.load()
+    sync = Sync(
+        cluster="local",
+        instance="default",
+        path="",
+        head=Commit("c" * 40),
+        observed=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=sync)
+    await reporter.flush()
+    history.commit({"z": "anew"}, branch="status", orphan=True)
+    other = ObjectRef(Kind.MODEL, "default", "b")
+    reporter.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=sync)
+    await reporter.flush()
+    files = git(history.path, "ls-tree", "-r", "--name-only", "status").split()
+    assert files == [
+        "README.md", "default/models/a.yaml", "default/models/b.yaml", "sync.yaml", "z"
+    ]  # fmt: skip

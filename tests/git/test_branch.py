@@ -158,6 +158,28 @@ def test_a_branch_that_was_begun_anew_by_somebody_is_taken_as_it_is(
     assert content(history) == {"z": "anew", "b": "2"}
 
 
+@pytest.mark.parametrize("what", ["deleted", "begun anew", "set back"])
+def test_what_was_on_a_branch_that_is_gone_is_restored_where_that_is_asked_for(
+    what: str, remote: Remote, history: History, tmp_path: Path
+) -> None:
+    first = history.commit({"a": "1"}, branch=NAME)
+    history.commit({"a": "2", "removed/b": "1"}, branch=NAME)
+    branch = branch_of(remote, tmp_path)
+    branch.fetch()  # no more than the tip, as after a restart
+    if what == "begun anew":
+        history.commit({"z": "theirs"}, branch=NAME, orphan=True)
+    elif what == "set back":
+        git(history.path, "update-ref", f"refs/heads/{NAME}", first)
+    else:
+        git(history.path, "update-ref", "-d", f"refs/heads/{NAME}")
+    git(history.path, "gc", "--quiet", "--prune=now")
+    branch.push({"c": b"1"}, "One", restore=True)
+    theirs = {"z": "theirs"} if what == "begun anew" else {}
+    assert content(history) == {"a": "2", "removed/b": "1", "c": "1", **theirs}
+    branch.push({"c": b"2"}, "Two", restore=True)
+    assert content(history)["c"] == "2"
+
+
 def test_of_a_long_history_only_the_tip_is_fetched(
     remote: Remote, history: History, tmp_path: Path
 ) -> None:
