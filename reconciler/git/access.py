@@ -19,7 +19,7 @@ import pygit2
 
 from reconciler.git.command import environment
 from reconciler.git.credentials import TOKEN_USER, Credential, CredentialTable
-from reconciler.git.errors import GitError, redact
+from reconciler.git.errors import GitError, redact, writing
 from reconciler.git.url import is_local, split_ssh
 
 _HELPER = (
@@ -41,7 +41,8 @@ class Access:
 def access(url: str, table: CredentialTable, home: Path, timeout: float) -> Access:
     """Prepare a call to a URL. Files are read anew at each call. Raises GitError."""
     home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
     credential = table.find(url)
     ssh = split_ssh(url)
     if ssh is not None:
@@ -178,9 +179,10 @@ def _write(file: Path, text: str) -> Path:
             return file
     except (OSError, UnicodeDecodeError):
         pass
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as new:
-        new.write(text)
-    Path(new.name).replace(file)
+    with writing(file):
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as new:
+            new.write(text)
+        Path(new.name).replace(file)
     return file
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.git.command import environment, run_git
-from reconciler.git.errors import DamagedError
+from reconciler.git.errors import DamagedError, writing
 
 #: Beyond these a repository is packed. libgit2 opens every pack, and Git slows down likewise.
 MOST_PACKS = 20
@@ -24,11 +24,15 @@ _PACKING_TIMEOUT = 900.0
 
 
 class BareCopy:
-    """The repository at ``path``; ``repository`` is to be asked for anew at each use."""
+    """The repository at ``path``; ``repository`` is to be asked for anew at each use.
+
+    Raises GitError where the disk does not let it be made.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.repository = self._open()
+        with writing(self.path):
+            self.repository = self._open()
 
     def _open(self) -> pygit2.Repository:
         """Open it, or make it; what cannot be opened is made anew."""
@@ -62,8 +66,9 @@ class BareCopy:
         """
         self.close()
         gc.collect()
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.repository = self._make()
+        with writing(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.repository = self._make()
 
     def close(self) -> None:
         """Let go of open files. It can still be used, and opens them again."""
@@ -89,7 +94,8 @@ class BareCopy:
         """
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/tmp_*"):
             for left in self.path.glob(pattern):
-                left.unlink(missing_ok=True)
+                with writing(self.path):
+                    left.unlink(missing_ok=True)
 
     def tidy(self) -> bool:
         """Pack what has gathered, if it is much; says whether it was. Raises GitError."""

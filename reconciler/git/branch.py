@@ -15,7 +15,7 @@ from reconciler.errors import Trouble
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.git.errors import DamagedError, GitError, writing
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.types import Commit
@@ -148,11 +148,12 @@ class StatusBranch:
 
     def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         """The commit, not pushed yet; None where it would change nothing."""
-        with suppress(KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
+        with writing(self._copy.path):
+            with suppress(KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
+                return self._make_once(changes, message)
+            self._copy.remake()
+            self.fetch()
             return self._make_once(changes, message)
-        self._copy.remake()
-        self.fetch()
-        return self._make_once(changes, message)
 
     def _make_once(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         tree = self._tree(changes)
@@ -162,7 +163,7 @@ class StatusBranch:
 
     def _pushed(self, commit: Commit) -> None:
         self._tip = commit
-        with suppress(DamagedError, pygit2.GitError):
+        with suppress(DamagedError, pygit2.GitError, OSError):
             self._repository.references.create(self._ref, commit, force=True)
             self._copy.tidy()
             return

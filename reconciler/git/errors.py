@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pygit2
 
 from reconciler.errors import ReconcilerError, Trouble
 
@@ -24,6 +29,19 @@ class DamagedError(GitError):
     """A repository of ours cannot be read. It is only a copy, and can be made anew."""
 
     trouble = Trouble.DAMAGED
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What this machine's disk refuses (it is full, say) as a GitError: later it may not.
+
+    libgit2 tells of the same in two ways, of which one is an OSError without a number.
+    """
+    try:
+        yield
+    except (OSError, pygit2.GitError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise GitError(f"{path} cannot be written: {why}") from error
 
 
 def redact(text: str) -> str:

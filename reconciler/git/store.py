@@ -61,7 +61,7 @@ class Store:
 
     def still_named(self, url: str) -> None:
         """A manifest names this URL: what is here of it is kept."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.utime(self._path(url))
 
     def _path(self, url: str) -> Path:
