@@ -379,18 +379,18 @@ class Setup:
         )
 
 
-def load_setup(file: Path, environment: Mapping[str, str]) -> Setup:
+def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = False) -> Setup:
     """Read the file, set what the environment overrides, and check the whole.
 
     A file that is empty, or has only comments, is no mistake: the environment may say it all. One
-    that is not there is an empty one, if the environment says where the repository is.
-    Raises ConfigError.
+    that is not there is an empty one, if the environment says where the repository is and the file
+    is not ``required``. Raises ConfigError.
     """
     overrides = _overrides(environment)
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        if ("repository", "url") not in overrides:
+        if required or ("repository", "url") not in overrides:
             message = "there is no such file; `reconciler init DIR` makes a repository that has one"
             raise ConfigError([Problem(Location(str(file)), "", message)]) from None
         data = b"{}"

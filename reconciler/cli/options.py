@@ -73,9 +73,9 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
-def load(config_file: Path) -> Setup:
+def load(config_file: Path, *, required: bool = False) -> Setup:
     """The configuration, with what the environment overrides. Raises ConfigError."""
-    return load_setup(config_file, os.environ)
+    return load_setup(config_file, os.environ, required=required)
 
 
 def load_if_there(config_file: Path) -> Setup | None:

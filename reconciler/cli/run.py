@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def run(config_file: Path, once: bool) -> None:
     if once:
         sys.exit(_once(setup))
     configure_logs(setup)
-    asyncio.run(_serve(config_file, setup))
+    asyncio.run(_serve(config_file, setup, was_there=config_file.exists()))
 
 
 def configure_logs(setup: Setup, *, level: str | None = None) -> None:
@@ -110,12 +110,14 @@ async def _run_once(setup: Setup, observe: _Seen) -> bool:
     return stop.is_set()
 
 
-async def _serve(config_file: Path, setup: Setup) -> None:
+async def _serve(config_file: Path, setup: Setup, *, was_there: bool) -> None:
     stop = _stop_on_signals()
     while not stop.is_set():
         changed = asyncio.Event()
         setups: list[Setup] = [setup]
-        watcher = asyncio.create_task(_watch_config(config_file, setup, setups, changed))
+        watcher = asyncio.create_task(
+            _watch_config(config_file, setup, setups, changed, was_there=was_there)
+        )
         end = asyncio.Event()
         ender = asyncio.create_task(_either(stop, changed, then=end))
         try:
@@ -141,26 +143,48 @@ async def _either(*events: asyncio.Event, then: asyncio.Event) -> None:
             wait.cancel()
 
 
+async def _changes(folder: Path) -> AsyncGenerator[None, None]:
+    """At each change in a folder, and once at the beginning, before which there may be some."""
+    watch = awatch(folder, recursive=False)
+    first = asyncio.ensure_future(anext(watch))
+    try:
+        await asyncio.sleep(0)  # from here on it watches
+        yield
+        await first
+        yield
+        async for _ in watch:
+            yield
+    finally:
+        first.cancel()
+
+
 async def _watch_config(
-    config_file: Path, setup: Setup, setups: list[Setup], changed: asyncio.Event
+    config_file: Path,
+    setup: Setup,
+    setups: list[Setup],
+    changed: asyncio.Event,
+    *,
+    was_there: bool,
 ) -> None:
     """Wait for a configuration that differs and is right; a wrong one is reported, not taken.
 
-    The folder is watched, not the file: editors replace files, and Kubernetes swaps a link.
+    The folder is watched, not the file: editors replace files, and Kubernetes swaps a link. Where
+    there was a file, one that is gone for a moment is not an empty one.
     """
     try:
-        async for _ in awatch(setup.folder, recursive=False):
-            try:
-                newest = load(config_file)
-            except ConfigError as error:
-                log.warning(
-                    "the changed configuration is wrong; the old one stays", error=str(error)
-                )
-                continue
-            if newest != setup:
-                setups.append(newest)
-                changed.set()
-                return
+        async with aclosing(_changes(setup.folder)) as changes:
+            async for _ in changes:
+                try:
+                    newest = load(config_file, required=was_there)
+                except ConfigError as error:
+                    log.warning(
+                        "the changed configuration is wrong; the old one stays", error=str(error)
+                    )
+                    continue
+                if newest != setup:
+                    setups.append(newest)
+                    changed.set()
+                    return
     except (OSError, RuntimeError) as error:
         log.warning("the configuration cannot be watched for changes", error=str(error))
 
