@@ -19,7 +19,7 @@ import structlog
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.control import poke
-from reconciler.engines.local.durable import remove_tree
+from reconciler.engines.local.durable import remove_tree, sync_directory, sync_tree
 from reconciler.engines.local.gpus import find_gpus
 from reconciler.engines.local.grants import Denied, Holding, Machine, decide
 from reconciler.engines.local.layout import Layout, LayoutError, path_of
@@ -349,8 +349,11 @@ class LocalEngine:
         try:
             folder = Path(self._shelf.new_export())
             self._export(context, folder)
+            # A folder is renamed whole even if what is in it has not reached the disk.
+            sync_tree(folder)
             # Under the run's own directory it is the run's; if that was removed it is nobody's.
             folder.rename(record.directory.source)
+            sync_directory(record.directory.path)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
             run = record.directory
             if not self._stopping and run.path.exists() and not run.source.exists():

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.engines.local import venv
 from reconciler.engines.local.durable import remove_tree
+from reconciler.engines.local.layout import path_of
 from reconciler.run import FailureClass, RunPhase
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, script
@@ -55,6 +56,27 @@ async def test_an_image_is_the_source_read_only(bench: Bench) -> None:
         assert [p for p in (tree, *tree.rglob("*")) if p.stat().st_mode & 0o222] == []
         record = json.loads((folder / "image.json").read_text())
     assert (record["env"], record["commit"]) == (None, "c" * 40)
+
+
+async def test_a_source_is_on_the_disk_before_the_run_has_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        synced.add(os.fstat(handle).st_ino)
+
+    # The supervisor, a process of its own, would make a file that was cut short durable as it is.
+    monkeypatch.setattr(os, "fsync", noted)
+    async with bench.engine() as engine:
+        image = await bench.image(engine, {"run.sh": "#!/bin/sh\n", "data/a.txt": "a"})
+    tree = path_of(image)
+    assert tree is not None
+    files = {path: path.stat().st_ino for path in (tree / "tree").rglob("*")}
+    assert len(files) == 3
+    assert [path for path, inode in files.items() if inode not in synced] == []
 
 
 async def test_an_image_that_is_there_is_not_fetched_or_built_again(bench: Bench) -> None:
