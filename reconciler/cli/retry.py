@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -86,12 +87,9 @@ def _next(known: str, now: datetime) -> str:
 
 
 def _patch(file: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        f"a/{file}",
-        f"b/{file}",
-    )
+    # Lines as Git has them: those of `splitlines` end at a Unicode line separator too.
+    old, new = (list(io.StringIO(text, newline="\n")) for text in (before, after))
+    lines = difflib.unified_diff(old, new, f"a/{file}", f"b/{file}")
     return "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )

@@ -108,6 +108,18 @@ def test_the_patch_applies_and_makes_the_plan_run_it_again(example: Example, cli
     assert "+ train runs once more: its failure is forgotten" in plan
 
 
+def test_a_patch_has_the_lines_that_git_has(example: Example, cli: Cli) -> None:
+    file = example.root / "models" / "base.yaml"
+    text = file.read_bytes().decode()
+    at = text.index("spec:")
+    file.write_bytes(f'{text[:at]}  annotations: {{note: "one\u2028line"}}\n{text[at:]}'.encode())
+    example.commit("A note")
+    said = cli("retry", "digits-base")
+    assert (said.code, said.err) == (0, "")
+    subprocess.run(["git", "apply", "-"], input=said.out.encode(), check=True, cwd=example.root)
+    assert f'{RETRY}: "1"' in file.read_bytes().decode()
+
+
 def test_commit_changes_that_file_alone_and_counts_on(example: Example, cli: Cli) -> None:
     (example.root / "models" / "other.txt").write_text("not of this commit\n")
     example.git("add", "models/other.txt")
