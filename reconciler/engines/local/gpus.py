@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 _DEADLINE = 20.0  # a driver in trouble hangs its tools
@@ -15,7 +16,9 @@ _DEVICE = re.compile(r"nvidia\d+")
 def find_gpus() -> tuple[str, ...]:
     """Ids as CUDA_VISIBLE_DEVICES takes them; where the daemon has that set, those alone."""
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return tuple(gpu.strip() for gpu in given.split(",") if gpu.strip())
+        named = (gpu.strip() for gpu in given.split(","))
+        # CUDA sees those before the first that is none; -1 is the usual way to hide them all.
+        return tuple(gpu for gpu in takewhile(lambda gpu: not gpu.startswith("-"), named) if gpu)
     return tuple(str(number) for number in range(_count()))
 
 

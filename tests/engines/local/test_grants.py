@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.engines.local.gpus import find_gpus
 from reconciler.engines.local.grants import Denied, Granted, Holding, Machine, decide
 from reconciler.run import RunSpec
 from reconciler.types import Gpu, How, Intent, Resources, TaskKind
@@ -57,6 +59,23 @@ def test_a_run_that_waits_for_gpus_leaves_the_cores_to_others() -> None:
         Denied("one", "waiting for 1 of 2 GPUs"),
         Granted("none", ()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [
+        ("", ()),
+        ("-1", ()),
+        ("0,2", ("0", "2")),
+        (" GPU-1a , 1", ("GPU-1a", "1")),
+        ("1,-1,0", ("1",)),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_see(
+    visible: str, gpus: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert find_gpus() == gpus
 
 
 def test_a_run_that_can_never_start_holds_nobody_up() -> None:
