@@ -16,7 +16,7 @@ _BRANCH = "main"
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @config_option
 def init(directory: Path, config_file: object) -> None:
     """Make a new Git repository in DIR: example manifests, their sources, and a reconciler.yaml.
@@ -27,7 +27,10 @@ def init(directory: Path, config_file: object) -> None:
         raise click.BadParameter(f"{directory} is no folder")
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"{directory} cannot be made: {error.strerror}") from error
     with resources.as_file(_scaffold()) as scaffold:
         shutil.copytree(
             scaffold,

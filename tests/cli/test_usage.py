@@ -39,13 +39,18 @@ def test_every_command_has_help_and_takes_a_configuration(cli: Cli, name: str) -
         (["status", "-l", "team in (vision)"], "expected LABEL=VALUE, found team in (vision)"),
         (["schema", "job"], "'job' is not one of"),
         (["run", "--twice"], "No such option '--twice'"),
+        (["init", "file"], "Directory 'file' is a file"),
+        (["init", "file/demo"], "file/demo cannot be made: Not a directory"),
         (["validate", "nowhere"], "there is no file or folder nowhere"),
         (["run"], "reconciler.yaml: there is no such file"),
         (["run", "--config", "other.yaml"], "other.yaml: there is no such file"),
         (["status", "--config", "other.yaml"], "other.yaml: there is no such file"),
     ],
 )
-def test_bad_usage_ends_with_64(cli: Cli, arguments: list[str], message: str) -> None:
+def test_bad_usage_ends_with_64(
+    cli: Cli, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").touch()
     said = cli(*arguments)
     assert said.code == 64
     assert message in said.err
