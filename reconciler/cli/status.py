@@ -29,6 +29,7 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.state import StateReader
 from reconciler.cli.table import console, object_table
+from reconciler.git.errors import GitError
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.status.document import dump_record, load_yaml
@@ -114,7 +115,14 @@ def status(
     with suppress(KeyboardInterrupt), Live(render(records), console=screen) as live:
         while True:
             time.sleep(WATCH_INTERVAL)
-            live.update(render(look()))
+            why = None
+            try:
+                records = look()
+            except GitError as error:  # a remote that is away for a moment: it stands as it was
+                why = Text(str(error), style="yellow")
+            table = render(records)
+            table.caption = why
+            live.update(table)
 
 
 def _documents(records: Sequence[Record]) -> list[JSON]:
@@ -129,7 +137,10 @@ def _follow_json(records: Sequence[Record], look: Callable[[], Sequence[Record]]
         before = records
         while records == before:
             time.sleep(WATCH_INTERVAL)
-            records = look()
+            try:
+                records = look()
+            except GitError as error:  # a remote that is away for a moment
+                click.echo(f"Note: {error}", err=True)
 
 
 def _order(sort: str | None, *, history: bool) -> str | None:

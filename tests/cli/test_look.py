@@ -172,6 +172,29 @@ def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
     assert watch.returncode == 0
 
 
+def test_watch_goes_on_where_the_remote_is_away_for_a_moment(at: Site) -> None:
+    program, *arguments = command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))
+    watch = pexpect.spawn(
+        program,
+        arguments,
+        env={**environment(), "TERM": "xterm"},
+        timeout=60,
+        dimensions=(40, 120),
+    )
+    away = at.root / "away.git"
+    watch.expect("base .*Ready")
+    at.remote.rename(away)
+    try:
+        watch.expect("is not in a Git repository")
+        watch.expect("base .*Ready")
+    finally:
+        away.rename(at.remote)
+    watch.sendintr()
+    watch.expect(pexpect.EOF)
+    watch.close()
+    assert watch.exitstatus == 0
+
+
 def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
     site = Site(tmp_path)
     gate = tmp_path / "gate"
