@@ -17,6 +17,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
+from reconciler.planner.names import is_status_path
 from reconciler.planner.record import Phase, Record
 from reconciler.types import Kind, ObjectRef
 
@@ -37,8 +38,8 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
         repository = LocalRepository.open(Path())
         tip = repository.status_branch(setup.status_branch if setup else DEFAULT_BRANCH)
         for path in repository.list_manifests(tip) if tip is not None else ():
-            parts = path.removesuffix(".yaml").split("/")
-            if len(parts) == 3:  # those that are gone are a folder deeper
+            if is_status_path(path):
+                parts = path.removesuffix(".yaml").split("/")
                 names.setdefault(parts[2], f"{parts[1].removesuffix('s')} in {parts[0]}")
     return [CompletionItem(n, help=h) for n, h in sorted(names.items()) if n.startswith(incomplete)]
 

@@ -15,11 +15,10 @@ from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path
 from reconciler.manifests.read import Manifest, read_file
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import is_removed
+from reconciler.planner.names import is_removed_path, is_status_path
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import Run, RunPhase
 from reconciler.status.document import load_record
-from reconciler.status.sync import SYNC_FILE
 from reconciler.types import ObjectRef, TaskKind
 
 DEFAULT_BRANCH = "reconciler/status/local"
@@ -36,11 +35,12 @@ class State:
 
     def learn(self, path: str, data: bytes) -> None:
         """Take over one file of the branch."""
-        if not path.endswith(".yaml") or path == SYNC_FILE:
+        removed = is_removed_path(path)
+        if not removed and not is_status_path(path):
             return
         record = load_record(path, data)
         self.ledger.learn_record(record)
-        (self.removed if is_removed(path) else self.records)[record.ref] = record
+        (self.removed if removed else self.records)[record.ref] = record
 
     def labels(self, record: Record) -> Mapping[str, str]:
         """The labels of an object's manifest, as its recorded commit has them."""

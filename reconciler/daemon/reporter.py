@@ -12,7 +12,12 @@ from reconciler.daemon.authority import Authority
 from reconciler.errors import ReconcilerError
 from reconciler.git.branch import StatusBranch
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import is_removed, removed_path, status_path
+from reconciler.planner.names import (
+    is_removed_path,
+    is_status_path,
+    removed_path,
+    status_path,
+)
 from reconciler.planner.phases import Phases
 from reconciler.planner.record import Record, TaskPhase
 from reconciler.run import FailureClass, Run
@@ -77,12 +82,13 @@ class Reporter:
             self._own = data
             self.found_memory = True
         for path, text in self._branch.read_all():
-            if not path.endswith(".yaml") or path == SYNC_FILE:
+            removed = is_removed_path(path)
+            if not removed and not is_status_path(path):
                 continue
             record = load_record(path, text)
             self.ledger.learn_record(record)
             self._remember_pushed(record)
-            if not is_removed(path):
+            if not removed:
                 self.records[record.ref] = record
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-from reconciler.types import How, ObjectRef, TaskKey, TaskKind
+from reconciler.types import How, Kind, ObjectRef, TaskKey, TaskKind
 
 #: The longest name a run can have, and still be a valid Service name with room for a suffix.
 LONGEST = 54
 _SHARED_BUILD = "build"
+_REMOVED = "removed/"
+_STATUS_PATH = re.compile(rf"[^/]+/({'|'.join(kind.plural for kind in Kind)})/[^/]+\.yaml")
 
 
 def run_name(
@@ -40,15 +42,17 @@ def status_path(ref: ObjectRef) -> str:
 
 def removed_path(ref: ObjectRef) -> str:
     """Where an object's file goes when its manifest is gone."""
-    return f"removed/{status_path(ref)}"
+    return f"{_REMOVED}{status_path(ref)}"
 
 
-def is_removed(path: str) -> bool:
-    """Whether a file of the status branch is of an object that is gone.
+def is_status_path(path: str) -> bool:
+    """Whether a file of the status branch is an object's; others may have put anything there."""
+    return _STATUS_PATH.fullmatch(path) is not None
 
-    One of the namespace ``removed`` has its file below a folder of that name too, a level higher.
-    """
-    return path.startswith("removed/") and path.count("/") > 2
+
+def is_removed_path(path: str) -> bool:
+    """Whether it is that of an object which is gone; a namespace may be called ``removed`` too."""
+    return path.startswith(_REMOVED) and is_status_path(path.removeprefix(_REMOVED))
 
 
 _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")

@@ -194,6 +194,39 @@ def test_a_source_in_this_repository_comes_with_its_submodules(site: Site, tmp_p
     assert (folder(status["artifact"]["url"]) / "weights").read_text() == "shared\n"
 
 
+def test_what_others_put_on_the_status_branch_is_left_alone(site: Site, tmp_path: Path) -> None:
+    site.script("src/a/train.sh", TRAIN)
+    site.scratch("a")
+    site.push()
+    site.run_once()
+    clone = tmp_path / "status"
+    git(site.root, "clone", "--quiet", f"--branch={BRANCH}", str(site.remote), str(clone))
+    (clone / ".forge").mkdir()
+    (clone / ".forge" / "pipeline.yaml").write_text("jobs: []\n")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message", "A pipeline")
+    git(clone, "push", "--quiet")
+    tip = git(clone, "rev-parse", "HEAD")
+    done = site.run_once()
+    assert done.returncode == 0, done.stderr
+    assert git(site.remote, "rev-parse", BRANCH) == tip, "nothing has changed"
+    assert site.ran() == {"a": 1}
+
+
+def test_an_object_of_a_namespace_called_removed_is_not_taken_for_one_that_is(site: Site) -> None:
+    for name in ("a", "b"):
+        site.script(f"src/{name}/train.sh", TRAIN)
+        site.scratch(name)
+        site.edit(f"{name}.yaml", f"{{name: {name}}}", f"{{name: {name}, namespace: removed}}")
+    site.push()
+    site.run_once()
+    site.remove("a.yaml")
+    site.push()
+    assert site.run_once().returncode == 0
+    files = git(site.remote, "ls-tree", "-r", "--name-only", BRANCH, "removed").split()
+    assert files == ["removed/models/b.yaml", "removed/removed/models/a.yaml"]
+
+
 def test_a_lost_status_branch_and_lost_engine_state_repeat_nothing(site: Site) -> None:
     family(site)
     site.run_once()

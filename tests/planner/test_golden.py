@@ -15,7 +15,7 @@ import pytest
 from reconciler.manifests.read import read_file
 from reconciler.planner.desire import desire
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import artifact_url, is_removed, removed_path, run_name, status_path
+from reconciler.planner.names import artifact_url, is_removed_path, removed_path, run_name, status_path
 from reconciler.planner.record import (
     ArtifactRecord,
     Condition,
@@ -101,8 +101,8 @@ def test_names_and_paths_are_what_they_always_were() -> None:
 @pytest.mark.parametrize("namespace", ["default", "removed", "models"])
 def test_where_a_status_file_is_says_whether_its_object_is_gone(namespace: str) -> None:
     ref = ObjectRef(Kind.MODEL, namespace, "falcon-7b")
-    assert not is_removed(status_path(ref))
-    assert is_removed(removed_path(ref))
+    assert not is_removed_path(status_path(ref))
+    assert is_removed_path(removed_path(ref))
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 63, "a" * 23 + "-" + "b" * 20])
