@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from io import TextIOBase
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _StandardError(TextIOBase):
+    """Where a line that cannot be written is lost, and nothing else: the disk may be full."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(*, style: Literal["auto", "text", "json"], level: str) -> None:
@@ -26,6 +41,6 @@ def configure(*, style: Literal["auto", "text", "json"], level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=False,
     )

@@ -7,14 +7,17 @@ import hmac
 import json
 import re
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import Site, git, stop, until
+from tests.e2e.site import Site, environment, git, stop, until
 from tests.git.remotes import HttpRemote
 
 GOOD = 'echo good > "$MODEL_DIR/weights"\n'
@@ -162,6 +165,19 @@ def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
     created = [line for line in lines if line["event"] == "run created"]
     assert {line["task"] for line in created} == {"build", "train"}
     assert created[-1]["object"] == "Model default/a"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it has a disk that is always full")
+def test_a_log_that_cannot_be_written_ends_nothing(site: Site) -> None:
+    site.script("src/a/train.sh", GOOD)
+    site.scratch("a")
+    site.push()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            site.command("run", "--once"), stderr=full, check=False, env=environment()
+        )
+    assert done.returncode == 0
+    assert site.phases() == {"a": "Ready"}
 
 
 def test_an_address_in_use_is_one_clear_line(site: Site) -> None:
