@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import configparser
 from dataclasses import dataclass
+from pathlib import Path
 
 import pygit2
 from pygit2.enums import FileMode
 
+from reconciler.git.command import environment, run_git
 from reconciler.git.trees import entry_at
 from reconciler.types import Commit
 
 _LARGEST = 64 << 10
+_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def submodules(repository: pygit2.Repository, commit: Commit, folder: str) -> li
     if not isinstance(entry, pygit2.Blob) or entry.size > _LARGEST:
         return []
     modules = []
-    for path, url in _parse(entry.data.decode("utf-8", "replace")):
+    for path, url in _listed(Path(repository.path), commit):
         inside = _inside(path, folder)
         link = entry_at(found.tree, path) if inside else None
         if inside and link is not None and link.filemode == FileMode.COMMIT:
@@ -46,14 +48,26 @@ def _inside(path: str, folder: str) -> str | None:
     return path.removeprefix(prefix) if path.startswith(prefix) else None
 
 
-def _parse(text: str) -> list[tuple[str, str]]:
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-    try:
-        parser.read_string("\n".join(line.strip() for line in text.splitlines()))
-    except configparser.Error:
+def _listed(repository: Path, commit: Commit) -> list[tuple[str, str]]:
+    """Path and URL of each, as Git itself reads them: quoted, with comments, the last one counts.
+
+    Of a blob it follows no includes.
+    """
+    options = ["--null", "--get-regexp", r"^submodule\..*\.(path|url)$"]
+    done = run_git(
+        [f"--git-dir={repository}", "config", f"--blob={commit}:.gitmodules", *options],
+        env=environment(repository),
+        timeout=_TIMEOUT,
+    )
+    if done.code != 0:  # there is none, or it is no configuration
         return []
+    modules: dict[str, dict[str, str]] = {}
+    for entry in done.out.split("\0"):
+        key, _, value = entry.partition("\n")
+        name, _, variable = key.rpartition(".")
+        modules.setdefault(name, {})[variable] = value
     return [
-        (section["path"], section["url"])
-        for name, section in parser.items()
-        if name.startswith("submodule") and section.get("path") and section.get("url")
+        (module["path"], module["url"])
+        for module in modules.values()
+        if module.get("path") and module.get("url")
     ]

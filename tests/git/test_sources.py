@@ -336,6 +336,26 @@ def test_a_list_of_submodules_that_makes_no_sense_is_left_out(
     assert list((out / "lib").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a#b", '[submodule "x"]\n\tpath = "a#b"\n\turl = "../b.git"\n'),
+        ("lib", '[submodule "x"] # one\n\tpath = lib ; two\n\turl = ../b.git # three\n'),
+        ("lib", '[submodule "x"]\n\turl = ../nowhere.git\n\tpath = lib\n\turl = ../b.git\n'),
+    ],
+    ids=["quoted", "with comments", "said twice"],
+)
+def test_the_list_of_submodules_is_read_as_git_reads_it(
+    path: str, text: str, files: FileRemote, tmp_path: Path
+) -> None:
+    inner = History(make_bare(files.root, "b.git")).commit({"m": "m"})
+    history = History(make_bare(files.root))
+    head = history.commit({path: Gitlink(inner), ".gitmodules": text})
+    out = tmp_path / "out"
+    sources_of(files, tmp_path).export(context(history, files.url("a.git"), head), out)
+    assert (out / path / "m").read_text() == "m"
+
+
 def test_submodules_in_a_circle_or_too_many_end(
     files: FileRemote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
