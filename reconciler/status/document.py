@@ -238,7 +238,7 @@ def _record(value: dict[str, Any]) -> Record:
         references=tuple(map(_read_reference, _items(status, "references"))),
         image=status.get("image"),
         artifact=_read_artifact(status.get("artifact")),
-        desired=TaskKey(desired) if desired else None,
+        desired=TaskKey(_text(desired)) if desired else None,
         conditions=tuple(map(_read_condition, _items(status, "conditions"))),
         tasks=tuple(map(_read_task, _items(status, "tasks"))),
         history=tuple(map(_read_entry, _items(status, "history"))),
@@ -254,7 +254,7 @@ def _read_manifest(value: dict[str, Any] | None) -> ManifestRecord | None:
         return None
     return ManifestRecord(
         path=str(value["path"]),
-        commit=Commit(value["commit"]),
+        commit=Commit(_text(value["commit"])),
         digest=str(value.get("digest", "")),
         protected=bool(value.get("protected", False)),
     )
@@ -265,8 +265,8 @@ def _read_source(value: dict[str, Any] | None) -> SourceRecord | None:
         return None
     return SourceRecord(
         url=str(value["url"]),
-        commit=Commit(value["commit"]),
-        tree=TreeId(value["tree"]),
+        commit=Commit(_text(value["commit"])),
+        tree=TreeId(_text(value["tree"])),
         pin=str(value["pin"]),
     )
 
@@ -276,7 +276,7 @@ def _read_artifact(value: dict[str, Any] | None) -> ArtifactRecord | None:
         return None
     return ArtifactRecord(
         url=str(value["url"]),
-        key=TaskKey(value["key"]),
+        key=TaskKey(_text(value["key"])),
         image=value.get("image"),
         image_key=value.get("imageKey"),
         metrics=dict(value.get("metrics", {})),
@@ -287,7 +287,7 @@ def _read_reference(value: dict[str, Any]) -> ReferenceRecord:
     ref = ObjectRef(Kind(value["kind"]), str(value["namespace"]), str(value["name"]))
     return ReferenceRecord(
         target=ForeignRef(str(value["cluster"]), ref),
-        key=TaskKey(value["key"]),
+        key=TaskKey(_text(value["key"])),
         url=str(value["url"]),
         image=value.get("image"),
         image_key=value.get("imageKey"),
@@ -296,10 +296,11 @@ def _read_reference(value: dict[str, Any]) -> ReferenceRecord:
 
 def _read_condition(value: dict[str, Any]) -> Condition:
     since = _read_time(value["lastTransitionTime"])
-    assert since is not None
+    if since is None:
+        raise ValueError("lastTransitionTime is empty")
     return Condition(
-        type=value["type"],
-        status=value["status"],
+        type=_text(value["type"]),
+        status=_text(value["status"]),
         reason=value.get("reason", ""),
         message=value.get("message", ""),
         since=since,
@@ -312,9 +313,9 @@ def _read_task(value: dict[str, Any]) -> TaskRecord:
     return TaskRecord(
         task=TaskKind(value["task"]),
         phase=TaskPhase(value["phase"]),
-        key=TaskKey(key) if key else None,
-        how=How(how) if how else None,
-        intent=Intent(intent) if intent else None,
+        key=TaskKey(_text(key)) if key else None,
+        how=How(_text(how)) if how else None,
+        intent=Intent(_text(intent)) if intent else None,
         job=value.get("job"),
         attempts=int(value.get("attempts", 0)),
         failures=int(value.get("failures", 0)),
@@ -330,10 +331,10 @@ def _read_entry(value: dict[str, Any]) -> HistoryEntry:
     how, commit = value.get("how"), value.get("commit")
     return HistoryEntry(
         task=TaskKind(value["task"]),
-        key=TaskKey(value["key"]),
+        key=TaskKey(_text(value["key"])),
         phase=TaskPhase(value["phase"]),
-        how=How(how) if how else None,
-        commit=Commit(commit) if commit else None,
+        how=How(_text(how)) if how else None,
+        commit=Commit(_text(commit)) if commit else None,
         finished=_read_time(value.get("finished")),
         params=dict(value.get("params", {})),
         metrics=dict(value.get("metrics", {})),
@@ -343,6 +344,13 @@ def _read_entry(value: dict[str, Any]) -> HistoryEntry:
         image_key=value.get("imageKey"),
         message=str(value.get("message", "")),
     )
+
+
+def _text(value: object) -> str:
+    """A name or an id, which somebody's edit may have made into anything."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {str(value)[:80]}")
+    return value
 
 
 def _read_time(text: str | datetime | None) -> datetime | None:
