@@ -185,7 +185,13 @@ _FIRST = re.compile(
 )
 
 
+#: And where a branch is called as a folder of ours would be, or the other way round.
+_IN_THE_WAY = "exists; cannot create"
+
+
 def _rejection(done: Done) -> str | None:
+    if _IN_THE_WAY in done.err:
+        return None
     for line in done.out.splitlines():
         if line.startswith("!") and _FIRST.search(line):
             return line

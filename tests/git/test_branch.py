@@ -247,6 +247,14 @@ def test_a_push_that_a_hook_refuses_is_tried_once(files: FileRemote, tmp_path: P
     assert tries.read_text().split() == ["try"]
 
 
+def test_a_branch_that_is_in_the_way_is_told_at_once(remote: Remote, history: History) -> None:
+    in_the_way = NAME.rpartition("/")[0]
+    history.commit({"a": ""}, branch=in_the_way)
+    branch = branch_of(remote, history.path.parent / "ours")
+    with pytest.raises(GitError, match=f"'refs/heads/{in_the_way}' exists"):
+        branch.push({"a": b"1"}, "One")
+
+
 def test_a_locked_ref_is_somebody_else_who_is_first(files: FileRemote, tmp_path: Path) -> None:
     history = History(make_bare(files.root))
     ours = branch_of(files, tmp_path)
