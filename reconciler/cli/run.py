@@ -22,9 +22,10 @@ from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon.assembly import run_daemon
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
 from reconciler.planner.record import Phase, Record
+from reconciler.server import ListenError
 from reconciler.types import ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
@@ -112,23 +113,34 @@ async def _run_once(setup: Setup, observe: _Seen) -> bool:
 
 async def _serve(config_file: Path, setup: Setup, *, was_there: bool) -> None:
     stop = _stop_on_signals()
+    before: Setup | None = None
+    refused: Setup | None = None
     while not stop.is_set():
         changed = asyncio.Event()
         setups: list[Setup] = [setup]
         watcher = asyncio.create_task(
-            _watch_config(config_file, setup, setups, changed, was_there=was_there)
+            _watch_config(config_file, setup, setups, changed, was_there=was_there, refused=refused)
         )
         end = asyncio.Event()
         ender = asyncio.create_task(_either(stop, changed, then=end))
         try:
             await run_daemon(setup, once=False, stop=end)
+        except (UsageFault, ListenError) as error:  # both only ever at its beginning
+            if before is None:
+                raise
+            log.warning(
+                "the changed configuration cannot be used; the old one stays", error=str(error)
+            )
+            setup, refused, before = before, setup, None
+            configure_logs(setup)
+            continue
         finally:
             for task in (watcher, ender):
                 task.cancel()
             await asyncio.gather(watcher, ender, return_exceptions=True)
         if not changed.is_set():
             return
-        setup = setups[-1]
+        before, setup, refused = setup, setups[-1], None
         configure_logs(setup)
         log.info("configuration changed; starting with it")
 
@@ -165,8 +177,11 @@ async def _watch_config(
     changed: asyncio.Event,
     *,
     was_there: bool,
+    refused: Setup | None = None,
 ) -> None:
     """Wait for a configuration that differs and is right; a wrong one is reported, not taken.
+
+    ``refused`` is one that has turned out to be of no use, and may still be what the file says.
 
     The folder is watched, not the file: editors replace files, and Kubernetes swaps a link. Where
     there was a file, one that is gone for a moment is not an empty one.
@@ -181,7 +196,7 @@ async def _watch_config(
                         "the changed configuration is wrong; the old one stays", error=str(error)
                     )
                     continue
-                if newest != setup:
+                if newest not in (setup, refused):
                     setups.append(newest)
                     changed.set()
                     return

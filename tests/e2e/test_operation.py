@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -147,6 +148,20 @@ def test_a_changed_configuration_is_taken_up_and_a_wrong_one_is_not(site: Site) 
         site.scratch("a", params={"epochs": 2})
         site.push()
         until(lambda: "Renamed" in author(site), what="a commit by the new author")
+
+
+def test_a_changed_configuration_that_cannot_be_used_leaves_the_old_one(site: Site) -> None:
+    site.configure(server={"address": "127.0.0.1:0"})
+    site.push()
+    with running(site) as first, socket.create_server(("127.0.0.1", 0)) as taken:
+        until(lambda: ready(first), what="the first sync")
+        site.configure(server={"address": f"127.0.0.1:{taken.getsockname()[1]}"})
+        until(lambda: "cannot be used; the old one stays" in site.log(), what="the complaint")
+        until(lambda: address(site) != first, what="the server")
+        second = address(site)
+        until(lambda: ready(second), what="a sync with the old configuration")
+        site.configure(server={"address": "localhost:0"})
+        until(lambda: address(site) != second, what="the server of a third one")
 
 
 def author(site: Site) -> str:
