@@ -231,3 +231,11 @@ class EngineError(ReconcilerError):
         self.permanent = permanent
         if permanent:
             self.trouble = Trouble.REJECTED
+
+
+class ImageGoneError(EngineError):
+    """What the build ``key`` left, which a run needs, is not there any more."""
+
+    def __init__(self, message: str, key: TaskKey) -> None:
+        super().__init__(message)
+        self.key = key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,16 @@ import structlog
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import ActionKind, Ending, Plan
-from reconciler.run import Engine, EngineError, FailureClass, Run, RunPhase, RunSpec
+from reconciler.run import (
+    Engine,
+    EngineError,
+    FailureClass,
+    ImageGoneError,
+    Run,
+    RunPhase,
+    RunSpec,
+)
+from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +70,8 @@ class Acting:
         except EngineError as error:
             self.metrics.failed("engine", error)
             bound.warning("a run could not be created", run=spec.name, error=str(error))
+            if isinstance(error, ImageGoneError):
+                await self._forget(error.key)
             self.ledger.learn_run(_refused(spec, error))
             self.replan()
             return
@@ -70,6 +82,14 @@ class Acting:
             self.metrics.head_to_run.observe(time.monotonic() - self.noticed)
             self.noticed = None
         bound.info("run created", run=spec.name)
+
+    async def _forget(self, key: TaskKey) -> None:
+        """Have a build made again, though it is recorded, and a run may say so, that it is done."""
+        self.ledger.forget(key)
+        for run in self.engine.runs().values():
+            if run.key == key and not run.live:
+                with suppress(EngineError):  # it is asked again with the next run that needs it
+                    await self.engine.delete(run.name)
 
 
 async def _at_once(actions: Iterable[Coroutine[None, None, None]]) -> None:

@@ -121,6 +121,10 @@ class Ledger:
         elif known.image_key is None and image_key is not None:
             self.completed[key] = replace(known, image_key=image_key)
 
+    def forget(self, key: TaskKey) -> None:
+        """What the key left is not there any more: it is to be made again."""
+        self.completed.pop(key, None)
+
     def learn_run(self, run: Run) -> None:
         """Take over how a run ended; a live run says nothing yet."""
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+from reconciler.engines.local.durable import remove_tree
 from tests.e2e.site import BRANCH, Site, git
 
 TRAIN = """\
@@ -192,6 +195,24 @@ def test_a_source_in_this_repository_comes_with_its_submodules(site: Site, tmp_p
     status = site.statuses()["base"]
     assert status["phase"] == "Ready", status
     assert (folder(status["artifact"]["url"]) / "weights").read_text() == "shared\n"
+
+
+@pytest.mark.parametrize("lost", ["state", "state/images", "state/envs"])
+def test_an_image_that_is_lost_with_the_local_root_is_built_again(site: Site, lost: str) -> None:
+    site.configure(buckets={"default": {"url": (site.root / "bucket").as_uri()}})
+    site.script("src/a/train.sh", TRAIN)
+    site.write("src/a/requirements.txt", "# none\n")
+    site.scratch("a")
+    site.push()
+    assert site.run_once().returncode == 0
+    remove_tree(site.root / lost)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"a": 1}, "what is finished needs no image"
+    site.scratch("a", params={"epochs": 1})
+    site.push()
+    done = site.run_once()
+    assert (done.returncode, site.phases()) == (0, {"a": "Ready"}), done.stderr
+    assert site.ran() == {"a": 1}
 
 
 def test_what_others_put_on_the_status_branch_is_left_alone(site: Site, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ _VERSION = 1
 
 
 def image_result(image: Image) -> Result | None:
-    """The complete image in a directory as a build's result; None without one."""
+    """The complete image in a directory, with its environment, as a build's result, or None."""
     return Result(image=image.path.as_uri()) if _record(image) is not None else None
 
 
@@ -43,7 +43,7 @@ def image_environment(layout: Layout, image: Image) -> Path | None:
     """
     record = _record(image)
     env = record.get("env") if record else None
-    if record is None or (env and not (layout.envs / f"{env}.json").exists()):
+    if record is None:
         raise RunFailedError(
             f"the image {image.path} is not complete any more; it has to be built again",
             FailureClass.INFRASTRUCTURE,
@@ -87,7 +87,11 @@ def _record(image: Image) -> dict[str, JSON] | None:
         record = read_json(image.record)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("version") == _VERSION else None
+    if not isinstance(record, dict) or record.get("version") != _VERSION:
+        return None
+    env = record.get("env")
+    layout = Layout(image.path.parent.parent)
+    return None if env and not (layout.envs / f"{env}.json").exists() else record
 
 
 def _place(run: Carrier, image: Image) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.engines.local.build import image_result
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
 from reconciler.manifests.contract import param_variables
-from reconciler.run import EngineError, RunSpec
+from reconciler.run import EngineError, ImageGoneError, RunSpec
+from reconciler.types import TaskKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ def _image(spec: RunSpec, layout: Layout) -> Path:
             "source, or a cluster",
             permanent=True,
         )
-    if path.parent != layout.root / "images" or not Image(path).record.exists():
-        raise EngineError(f"the image {spec.image} is not there any more; it has to be built again")
+    if path.parent != layout.root / "images" or image_result(Image(path)) is None:
+        said = f"the image {spec.image} is not there any more; it has to be built again"
+        raise ImageGoneError(said, TaskKey(path.name))
     return path
 
 
