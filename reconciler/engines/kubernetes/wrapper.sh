@@ -274,8 +274,11 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     code=$reaped phase=after
 }
 ended() { # how, in words
-    if [ "$code" -le 128 ]; then echo "$name ended with exit code $code"; return; fi
-    ending="$name was killed by SIG$(kill -l $((code - 128)))"
+    signal=''
+    [ "$code" -le 128 ] || signal=$(kill -l $((code - 128)))
+    # Programs end with 255 too, and then it is no signal: it has no name but its number.
+    case $signal in '' | [0-9]*) echo "$name ended with exit code $code" && return ;; esac
+    ending="$name was killed by SIG$signal"
     if grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; then
         ending="$ending, for want of memory"
     elif [ "$code" = 137 ]; then ending="$ending, perhaps for want of memory"; fi

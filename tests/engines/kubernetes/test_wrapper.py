@@ -153,6 +153,21 @@ def test_the_exit_code_is_the_commands(pod: MakeContainer, script: str, code: in
     assert said.state is TerminationState.FAILED
 
 
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [
+        ("exit 255", "ended with exit code 255"),
+        ("exit 193", "ended with exit code 193"),
+        ("kill -SEGV $$", "was killed by SIGSEGV"),
+        ("exit 143", "was killed by SIGTERM"),
+    ],
+)
+def test_an_exit_code_above_128_is_a_signal_only_if_there_is_one(
+    pod: MakeContainer, script: str, ending: str
+) -> None:
+    assert pod().sh(script).termination.message == f"{BUSYBOX} {ending}"
+
+
 def test_a_command_cannot_pass_for_infrastructure(pod: MakeContainer) -> None:
     ended = pod().sh(f"exit {INFRASTRUCTURE_EXIT}")
     assert (ended.code, ended.termination.exit_code) == (1, INFRASTRUCTURE_EXIT)
