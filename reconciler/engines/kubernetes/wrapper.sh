@@ -255,14 +255,12 @@ left_over() { # end what the command left running
 run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     name=$1
     shift
-    hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) print name }')
+    hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) printf " %s", name }')
     set -- "$attempt" "$home/busybox" setsid "$program" "$@"
     phase=starting
     (
-        unset LC_ALL
-        eval "$environment"
-        # shellcheck disable=SC2086  # names, without blanks
-        unset environment $hidden
+        # What is the image's comes back last, also where it has the name of one of ours.
+        eval "unset LC_ALL environment; $environment; unset $hidden"
         export ATTEMPT="$1"
         shift
         exec "$@" >&9 2>&1 9>&- 8>&-
