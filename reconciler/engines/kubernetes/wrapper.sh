@@ -156,7 +156,7 @@ list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file tha
 await() { # FILE: until another rank has written it; the kubelet's deadline or SIGTERM end it
     until [ -s "$1" ]; do
         # The mount's directory cache is older than the file.
-        [ -z "$rclone" ] || timeout 20 wget -q -O - --post-data '' "http://$rclone/vfs/forget"
+        [ -z "$rclone" ] || timeout 20 wget -Y off -q -O - --post-data '' "http://$rclone/vfs/forget"
         sleep "$poll"
     done >/dev/null 2>&1
 }

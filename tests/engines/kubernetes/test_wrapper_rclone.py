@@ -113,6 +113,15 @@ def test_no_command_is_started_on_a_store_that_takes_nothing(
     assert not (container.place / "started").exists()
 
 
+def test_the_commands_proxy_is_not_asked_for_the_sidecar(
+    pod: MakeContainer, rclone: Rclone
+) -> None:
+    proxies = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    container = pod(staged=True, rclone=rclone.address, env=proxies)
+    ended = container.sh('echo "$http_proxy"')
+    assert (ended.code, ended.output) == (0, b"http://127.0.0.1:1\n")
+
+
 def test_a_sidecar_that_is_gone_makes_no_marker(pod: MakeContainer) -> None:
     container = pod(staged=True, rclone="127.0.0.1:1")
     ended = container.sh("echo 1 >$MODEL_DIR/w")
