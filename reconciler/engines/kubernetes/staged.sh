@@ -98,8 +98,11 @@ stop_copying() { # a copy under way is finished: it is needed anyhow
     reap "$copier"
     exec 8>&-
 }
+copy_log() { # also of a command that has removed it from where it writes
+    cp -L /proc/self/fd/6 "$artifact/logs/${log##*/}"
+}
 save() { # at the end, successful or not
-    if [ "$rank" = 0 ]; then copy_out all; else cp "$log" "$artifact/logs/" && barrier; fi
+    if [ "$rank" = 0 ]; then copy_out all; else copy_log && barrier; fi
 }
 copy_out() { # calm | all: copy what has changed to the bucket, then the list of what is whole there
     # $work/index has "STAMP/WHERE/./PATH" of what the bucket's list names. What it names is never
@@ -143,7 +146,7 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
         path in old { print old[path] }
     ' what=ready "$work/ready" what=copied "$work/copied" what=index "$work/index" \
         what=after "$work/after" >"$work/next"
-    cp "$log" "$artifact/logs/" && barrier || return
+    copy_log && barrier || return
     mv "$work/next" "$work/index"
     if ! cmp -s "$work/index" "$work/committed"; then
         {

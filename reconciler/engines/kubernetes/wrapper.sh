@@ -213,7 +213,7 @@ find_program() { # NAME: what it means, in the working directory and then on the
     leave 127 command "\"$1\" is neither a file in the working directory nor a program on PATH"
 }
 open_log() { # the command's output, live to the container's log and, up to a limit, to a file
-    mkfifo "$work/output" "$work/log" && : >"$log" || fail "$log cannot be written"
+    mkfifo "$work/output" "$work/log" && : >"$log" && exec 6<"$log" || fail "$log cannot be written"
     exec 9<>"$work/output" # both ends: neither open waits for the other
     tee "$work/log" <"$work/output" 9>&- &
     tee=$!
@@ -236,6 +236,8 @@ close_log() {
     kill "$guard" 2>/dev/null
     left_over
     streaming=''
+    # A command that clears its directory means no harm to its log.
+    [ -e "$log" ] || { mkdir -p "${log%/*}" && cat /proc/self/fd/6 >"$log" && exec 6<"$log"; } || :
     if [ -s "$work/rest" ]; then cp "$work/rest" "$work/tail"; else tail -c 8192 "$log" >"$work/tail"; fi
 }
 left_over() { # end what the command left running
@@ -263,7 +265,7 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
         eval "unset LC_ALL environment; $environment; unset $hidden"
         export ATTEMPT="$1"
         shift
-        exec "$@" >&9 2>&1 9>&- 8>&-
+        exec "$@" >&9 2>&1 9>&- 8>&- 6<&-
     ) &
     pid=$!
     phase=running

@@ -117,6 +117,20 @@ def test_output_is_live_in_the_log_while_the_command_runs(pod: MakeContainer) ->
         assert running.wait().output == b"half more"
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_command_that_clears_its_directory_loses_neither_artifact_nor_log(
+    pod: MakeContainer, staged: bool
+) -> None:
+    clear = 'echo before; rm -rf "$MODEL_DIR"/*; echo after; '
+    failed = pod(staged=staged).sh(clear + "exit 3")
+    assert (failed.code, failed.termination.last) == (3, "after")
+    container = pod(staged=staged)
+    assert log(container, 1).startswith(b"before\nafter\n")
+    assert container.sh(clear + WRITE).code == 0
+    assert log(container, 2) == b"before\nafter\n"
+    assert read_marker(container.bucket, KEY) is not None
+
+
 def test_binary_output_without_a_last_line_end_is_kept(pod: MakeContainer) -> None:
     container = pod()
     data = bytes(range(256)) * 300

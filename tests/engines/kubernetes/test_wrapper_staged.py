@@ -60,6 +60,15 @@ def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None
     assert not list(container.bucket.glob(".reconciler-*"))
 
 
+def test_a_command_that_has_removed_its_log_is_copied_out_all_the_same(pod: MakeContainer) -> None:
+    container = pod(staged=True, env=OFTEN)
+    script = 'rm -rf "$MODEL_DIR"/*; echo here; echo 1 >"$MODEL_DIR/c"' + WAIT
+    with container.started([BUSYBOX, "sh", "-c", script]):
+        until_listed(container)
+        assert log(container, 1) == b"here\n"
+        assert (container.bucket / "c").read_bytes() == b"1\n"
+
+
 def test_a_complete_staged_artifact_ends_the_next_run(pod: MakeContainer) -> None:
     assert pod(staged=True).sh("echo 1 >$MODEL_DIR/w").code == 0
     assert b"ran it" not in pod(staged=True).sh("echo ran it").output
