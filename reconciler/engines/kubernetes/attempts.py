@@ -21,6 +21,7 @@ from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
 from reconciler.run import FailureClass
 
 JOB_NAME = "batch.kubernetes.io/job-name"
+JOB_UID = "batch.kubernetes.io/controller-uid"
 JOB_INDEX = "batch.kubernetes.io/job-completion-index"
 _LONGEST = 500
 
@@ -31,6 +32,11 @@ _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 def job_of(pod: Pod) -> str:
     """The name of the Job that a pod belongs to."""
     return pod.metadata.labels.get(JOB_NAME, "")
+
+
+def job_uid(pod: Pod) -> str:
+    """Tells that Job from an earlier one of its name, whose pods may outlive it."""
+    return pod.metadata.labels.get(JOB_UID, "")
 
 
 def age(pod: Pod) -> tuple[str, str]:

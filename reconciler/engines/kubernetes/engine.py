@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import JOB_NAME, disruption, job_of
+from reconciler.engines.kubernetes.attempts import JOB_NAME, disruption, job_of, job_uid
 from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
@@ -189,14 +189,14 @@ class KubernetesEngine:
         pods: dict[tuple[str, str], list[Pod]] = defaultdict(list)
         for cache in self._pods:
             for pod in cache:
-                pods[pod.metadata.namespace, job_of(pod)].append(pod)
+                pods[job_of(pod), job_uid(pod)].append(pod)
         runs = {}
         uids = set()
         disruptions: dict[str, str | None] = {}
         for job in self._jobs_of_runs():
             meta = job.metadata
             uids.add(meta.uid)
-            own = pods.pop((meta.namespace, meta.name), [])
+            own = pods.pop((meta.name, meta.uid), [])
             # The pod that was disrupted may be gone by the time that its Job has failed.
             disrupted = disruption(own) or self._disrupted.get(meta.uid)
             disruptions[meta.uid] = disrupted
@@ -212,7 +212,7 @@ class KubernetesEngine:
         self._deleted &= uids
         self._disrupted = disruptions
         self._unseen.keep(uids)
-        for (_, name), left in pods.items():
+        for (name, _), left in pods.items():
             if (run := orphan(left, name)) is not None:
                 runs[run.name] = run
         return runs

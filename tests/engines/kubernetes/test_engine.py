@@ -100,6 +100,38 @@ async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
     await watched.until(lambda runs: spec.name not in runs)
 
 
+async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_name(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order(namespace.name)
+    await watched.engine.create(spec)
+    pod = eventually(lambda: pods(namespace, spec.name), "the run's pod")[0]
+    # As while the garbage collector has not come to it yet.
+    path = f"{namespace.pods}/{pod['metadata']['name']}"
+    finalizers = [*pod["metadata"].get("finalizers", []), "test/keeps"]
+    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": finalizers}})
+    disrupted = {"type": "DisruptionTarget", "status": "True", "message": "low on memory"}
+    kubelet(namespace, spec.name, {"phase": "Failed", "conditions": [disrupted]})
+    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
+    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
+    await watched.engine.delete(spec.name)
+    await watched.until(lambda runs: spec.name not in runs)
+
+    await watched.engine.create(spec)
+    names = {pod["metadata"]["name"]}
+
+    def newer() -> set[str]:
+        return {p["metadata"]["name"] for p in pods(namespace, spec.name)} - names
+
+    (second,) = eventually(newer, "a pod of the second Job")
+    status = {"status": terminated(3, message="out of luck")}
+    namespace.cluster.api.request("PATCH", f"{namespace.pods}/{second}/status", status)
+    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
+    assert (runs[spec.name].failure, runs[spec.name].attempts) == (FailureClass.COMMAND, 1)
+    assert "out of luck" in runs[spec.name].reason
+    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": None}})
+
+
 async def test_deleting_what_is_not_there_is_nothing(watched: Watched) -> None:
     await watched.engine.delete("r-nobody-t-000000000000-000000")
 
