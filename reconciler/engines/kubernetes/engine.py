@@ -141,12 +141,14 @@ class KubernetesEngine:
         after it, and goes with it.
         """
         self._must_lead()
+        jobs = self._jobs_in(spec.namespace)
         job, *others = self._render(spec)
         own = [other for other in others if other["kind"] == "Service"]
         for rendered in others:
             if rendered not in own:
                 await self._create_other(rendered)
-        created = await self._create_job(spec, job)
+        created = jobs.learn(await self._create_job(spec, job))
+        self._unseen.follow(created.metadata.uid)
         for rendered in own:
             await self._create_other(_owned(rendered, created))
 
@@ -261,20 +263,26 @@ class KubernetesEngine:
         with contextlib.suppress(Conflict):
             await self._api.create(_collection(rendered), rendered)
 
-    async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> Job:
+    def _jobs_in(self, namespace: str) -> Cache[Job]:
+        """Those of a namespace. Raises EngineError where none are looked for: nor are they made."""
+        for cache in self._jobs:
+            if cache.namespace in (None, namespace):
+                return cache
+        raise EngineError(
+            f"kubernetes.namespaces does not name {namespace}; add it, and give the daemon the "
+            "rights of deploy/base/role.yaml there"
+        )
+
+    async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> bytes:
         path = _collection(rendered)
         try:
-            data = await self._api.create(path, rendered)
+            return await self._api.create(path, rendered)
         except Conflict:
-            data = await self._adopt(spec, f"{path}/{spec.name}")
+            return await self._adopt(spec, f"{path}/{spec.name}")
         except Rejected as error:
             raise EngineError(f"the API server refuses it: {error}", permanent=True) from error
         except NotFound as error:
             raise EngineError(f"there is no namespace {spec.namespace}; make it first") from error
-        cache = next(c for c in self._jobs if c.namespace in (None, spec.namespace))
-        job = cache.learn(data)
-        self._unseen.follow(job.metadata.uid)
-        return job
 
     async def _adopt(self, spec: RunSpec, path: str) -> bytes:
         """The Job of that name, if it is what would have been created. Raises EngineError."""

@@ -41,14 +41,15 @@ async def engine_at(
     may_write: Callable[[], bool] = lambda: True,
     kubeconfig: Path | None = None,
     render: Render = bare_job,
+    everywhere: bool = False,
 ) -> AsyncIterator[Watched]:
-    """An engine that looks at one namespace, for as long as the block."""
+    """An engine that looks at one namespace, or at all of them, for as long as the block."""
     api = await Api.connect(kubeconfig=str(kubeconfig or namespace.cluster.kubeconfig))
     engine = KubernetesEngine(
         api,
         instance=INSTANCE,
         render=render,
-        namespaces=(namespace.name,),
+        namespaces=() if everywhere else (namespace.name,),
         may_write=may_write,
     )
     watched = Watched(engine)

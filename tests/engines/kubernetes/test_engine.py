@@ -248,10 +248,21 @@ async def test_what_the_api_server_can_never_accept_is_the_manifest_s_fault(
     assert caught.value.permanent
 
 
-async def test_a_missing_namespace_is_said_and_may_come(watched: Watched) -> None:
-    with pytest.raises(EngineError, match="there is no namespace nowhere") as caught:
-        await watched.engine.create(order("nowhere"))
+async def test_a_missing_namespace_is_said_and_may_come(namespace: Namespace) -> None:
+    async with engine_at(namespace, everywhere=True) as watched:
+        with pytest.raises(EngineError, match="there is no namespace nowhere") as caught:
+            await watched.engine.create(order("nowhere"))
     assert not caught.value.permanent
+
+
+async def test_nothing_is_created_in_a_namespace_that_is_not_looked_at(
+    watched: Watched, namespace: Namespace
+) -> None:
+    spec = order("default")
+    with pytest.raises(EngineError, match="does not name default") as caught:
+        await watched.engine.create(spec)
+    assert not caught.value.permanent
+    assert namespace.cluster.api.find(f"/apis/batch/v1/namespaces/default/jobs/{spec.name}") is None
 
 
 async def test_a_used_up_quota_is_said_and_may_be_raised(
