@@ -41,14 +41,23 @@ Asked = Callable[[str, int], None]
 
 
 class Api:
-    """One API server, as one user. ``pause`` waits between two tries; ``asked`` is told of each."""
+    """One API server, as one user. ``pause`` waits between two tries; ``asked`` is told of each.
+
+    ``may_write`` is asked before each request that changes anything, also before one is sent again.
+    """
 
     def __init__(
-        self, client: Any, *, pause: Pause = asyncio.sleep, asked: Asked = lambda *_: None
+        self,
+        client: Any,
+        *,
+        pause: Pause = asyncio.sleep,
+        asked: Asked = lambda *_: None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._pause = pause
         self._asked = asked
+        self._may_write = may_write
 
     @classmethod
     async def connect(
@@ -85,6 +94,10 @@ class Api:
         connected = client.ApiClient(settings)
         connected.user_agent = USER_AGENT
         return cls(connected, pause=pause, asked=asked)
+
+    def guarded(self, may_write: Callable[[], bool]) -> Api:
+        """The same server by the same connections, for one who may not always change anything."""
+        return Api(self._client, pause=self._pause, asked=self._asked, may_write=may_write)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -165,6 +178,8 @@ class Api:
         tries: int = TRIES,
     ) -> bytes:
         for attempt in range(1, tries + 1):
+            if method != "GET" and not self._may_write():
+                raise ApiError("this replica does not lead any more")
             try:
                 return await self._once(method, path, query=query, body=body)
             except Unreachable as error:

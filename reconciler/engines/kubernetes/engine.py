@@ -68,7 +68,7 @@ class KubernetesEngine:
         may_write: Callable[[], bool] = lambda: True,
         inventory: Callable[[Folder], list[Manifest] | None] = lambda _: None,
     ) -> None:
-        self._api = api
+        self._api = api.guarded(may_write)
         self._instance = instance
         self._render = render
         self._may_write = may_write
@@ -140,7 +140,6 @@ class KubernetesEngine:
         Volumes come before the Job, whose pods wait for them; what only this Job has comes
         after it, and goes with it.
         """
-        self._must_lead()
         jobs = self._jobs_in(spec.namespace)
         job, *others = self._render(spec)
         own = [other for other in others if other["kind"] == "Service"]
@@ -157,7 +156,6 @@ class KubernetesEngine:
         job = self._job(name)
         if job is None or job.metadata.deletion_timestamp is not None:
             return
-        self._must_lead()
         meta = job.metadata
         options: dict[str, JSON] = {
             "apiVersion": "v1",
@@ -253,10 +251,6 @@ class KubernetesEngine:
                     await self._create_other(_owned(service, job))
 
     # -- creating --------------------------------------------------------------------------
-
-    def _must_lead(self) -> None:
-        if not self._may_write():
-            raise EngineError("this replica does not lead any more")
 
     async def _create_other(self, rendered: dict[str, JSON]) -> None:
         """Whatever a Job needs beside it; one that is there already serves."""

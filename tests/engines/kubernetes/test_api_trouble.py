@@ -119,6 +119,20 @@ async def test_what_will_not_change_by_itself_is_not_asked_again(
     assert (len(asked), slept, caught.value.permanent) == (1, [], permanent)
 
 
+async def test_who_is_deposed_between_two_tries_does_not_try_again(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    async with server(lambda _: web.Response(status=503), tmp_path, slept) as (api, asked):
+        deposed = api.guarded(lambda: not slept)
+        with pytest.raises(ApiError, match="does not lead"):
+            await deposed.create("/api", {})
+        with pytest.raises(ApiError, match="does not lead"):
+            await deposed.delete("/api", {})
+        assert asked == ["POST"]
+        with pytest.raises(Unreachable):
+            await deposed.get("/api")
+
+
 async def test_an_update_whose_answer_was_lost_is_not_sent_again(
     tmp_path: Path, slept: Pauses
 ) -> None:
