@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -24,6 +24,7 @@ from reconciler.engines.kubernetes.objects import Job, Pod
 from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, unexplained, view
 from reconciler.engines.kubernetes.pods import Manifest
 from reconciler.engines.kubernetes.render import headless_service
+from reconciler.engines.kubernetes.rendezvous import Rendezvous, goes_on
 from reconciler.engines.kubernetes.unseen import Unseen
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.types import GROUP, JSON, TaskKey
@@ -86,6 +87,7 @@ class KubernetesEngine:
         ]
         self._view = _View()
         self._unseen = Unseen(self._ask_for_pods, self._noticed)
+        self._rendezvous = Rendezvous(self._create_other, self._current, self._noticed)
         self._deleted: set[str] = set()
         self._disrupted: dict[str, str | None] = {}
         self._ignored: set[str] = set()
@@ -126,6 +128,7 @@ class KubernetesEngine:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
         await self._unseen.stop()
+        await self._rendezvous.stop()
         await self._api.close()
 
     def runs(self) -> Mapping[str, Run]:
@@ -149,7 +152,7 @@ class KubernetesEngine:
         created = jobs.learn(await self._create_job(spec, job))
         self._unseen.follow(created.metadata.uid)
         for rendered in own:
-            await self._create_other(_owned(rendered, created))
+            await self._rendezvous.make(created, rendered)
 
     async def delete(self, name: str) -> None:
         """Delete the Job, and in the background its pods. Raises EngineError."""
@@ -206,6 +209,8 @@ class KubernetesEngine:
                 continue
             if run.live:
                 self._unseen.follow(meta.uid)
+                if (missing := self._rendezvous.missing(job)) is not None:
+                    run = replace(run, reason=missing)
             elif self._unseen.awaits(job, own):
                 run = unexplained(run)
             runs[run.name] = run
@@ -236,6 +241,10 @@ class KubernetesEngine:
                 job=f"{job.metadata.namespace}/{job.metadata.name}",
             )
 
+    def _current(self, job: Job) -> Job | None:
+        meta = job.metadata
+        return self._jobs_in(meta.namespace).get(meta.namespace, meta.name)
+
     def _job(self, name: str) -> Job | None:
         found = (job for cache in self._jobs for job in cache if job.metadata.name == name)
         return next((job for job in found if identity(job.metadata, name)), None)
@@ -245,10 +254,10 @@ class KubernetesEngine:
         for cache in self._jobs:
             for job in cache:
                 ranks = job.spec.completions or 1
-                if ranks > 1 and view(job, ()) is not None and self._may_write():
+                if ranks > 1 and goes_on(job) and view(job, ()) is not None:
                     meta = job.metadata
                     service = headless_service(meta.name, meta.namespace, meta.labels)
-                    await self._create_other(_owned(service, job))
+                    await self._rendezvous.make(job, service)
 
     # -- creating --------------------------------------------------------------------------
 
@@ -298,19 +307,6 @@ class KubernetesEngine:
             raise EngineError(f"an earlier Job {spec.name} is still being deleted")
         log.info("job adopted", run=spec.name)
         return data
-
-
-def _owned(rendered: dict[str, JSON], job: Job) -> dict[str, JSON]:
-    """An object that the garbage collector takes away with a Job."""
-    metadata = rendered["metadata"]
-    assert isinstance(metadata, dict)  # as it was rendered
-    owner: dict[str, JSON] = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": job.metadata.name,
-        "uid": job.metadata.uid,
-    }
-    return {**rendered, "metadata": {**metadata, "ownerReferences": [owner]}}
 
 
 def _collection(rendered: Mapping[str, JSON]) -> str:
