@@ -208,7 +208,9 @@ def _pod_failure(pod: Pod) -> tuple[FailureClass, str]:
             # What was mounted to be read is gone for the command, whatever it made of that.
             return FailureClass.INFRASTRUCTURE, f"the mount by {init.name} broke{where}"
         ended = init.state.terminated
-        if ended is not None and ended.exit_code != 0:
+        # A sidecar that somebody else has added is told to end after the command, and says how.
+        added = has_started(pod) and not init.name.startswith(SIDECAR_PREFIX)
+        if ended is not None and ended.exit_code != 0 and not added:
             told = read_termination(ended.message)
             if told is not None and told.message:
                 return FailureClass.INFRASTRUCTURE, told.message

@@ -41,3 +41,22 @@ def test_a_job_that_has_ended_is_live_also_before_its_pod_is_seen_to_have_starte
     late = view(job(conditions=[{"type": "Failed", "status": "True"}]), [pod({"phase": "Pending"})])
     assert late is not None
     assert late.phase is RunPhase.PENDING
+
+
+def ended(status: Any) -> tuple[FailureClass | None, str]:
+    """Whose fault a run with this one pod is, and why."""
+    run = view(job(conditions=[{"type": "Failed", "status": "True"}]), [pod(status)])
+    assert run is not None
+    assert run.phase is RunPhase.FAILED
+    return run.failure, run.reason
+
+
+def test_a_sidecar_that_ends_after_the_command_is_not_to_blame_for_its_failure() -> None:
+    state = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    sidecar = {"name": "mesh-proxy", "restartCount": 0, "state": state}
+    failed = {**terminated(3, message="no such layer"), "initContainerStatuses": [sidecar]}
+    assert ended(failed) == (FailureClass.COMMAND, "it ended with exit code 3: no such layer")
+    before = {"phase": "Failed", "initContainerStatuses": [sidecar]}
+    kind, reason = ended(before)
+    assert kind is FailureClass.INFRASTRUCTURE
+    assert "mesh-proxy" in reason
