@@ -24,6 +24,8 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 JOB_UID = "batch.kubernetes.io/controller-uid"
 JOB_INDEX = "batch.kubernetes.io/job-completion-index"
 _LONGEST = 500
+#: Exit codes of a container that somebody ends: by SIGKILL, by SIGTERM.
+_KILLED = (137, 143)
 
 #: Waiting reasons of a container whose image is not to be had.
 _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
@@ -237,7 +239,9 @@ def _command_failure(pod: Pod, where: str) -> tuple[FailureClass, str]:
     told = read_termination(ended.message)
     if told is None:
         detail = f": {one_line(ended.message)}" if ended.message else ""
-        blameless = ended.exit_code == INFRASTRUCTURE_EXIT
+        # Of how a command or a build ended there is a message; without one, the container was
+        # killed before its command began, or while it built.
+        blameless = ended.exit_code in (INFRASTRUCTURE_EXIT, *_KILLED)
         kind = FailureClass.INFRASTRUCTURE if blameless else FailureClass.COMMAND
         return kind, f"it ended with exit code {ended.exit_code}{detail}"
     if told.state is TerminationState.BEGAN:

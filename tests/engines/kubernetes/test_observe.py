@@ -60,3 +60,13 @@ def test_a_sidecar_that_ends_after_the_command_is_not_to_blame_for_its_failure()
     kind, reason = ended(before)
     assert kind is FailureClass.INFRASTRUCTURE
     assert "mesh-proxy" in reason
+
+
+@pytest.mark.parametrize("code", [137, 143])
+def test_a_container_that_was_ended_before_it_could_say_why_is_not_the_command_s_fault(
+    code: int,
+) -> None:
+    kind, reason = ended(terminated(code))
+    assert kind is FailureClass.INFRASTRUCTURE
+    assert f"exit code {code}" in reason
+    assert ended(terminated(code, reason="OOMKilled"))[0] is FailureClass.COMMAND
