@@ -197,6 +197,9 @@ def _pod_failure(pod: Pod) -> tuple[FailureClass, str]:
         if not has_started(pod):
             why = stuck(pod) or "its command had not started"
             return FailureClass.INFRASTRUCTURE, f"its timeout passed before it started: {why}"
+        told = termination(pod)
+        if told is not None and told.failure is FailureClass.INFRASTRUCTURE and not told.began:
+            return FailureClass.INFRASTRUCTURE, f"its timeout passed: {told.message}"
         seconds = pod.spec.active_deadline_seconds
         return FailureClass.COMMAND, f"it did not end within its timeout of {seconds}s"
     if status.reason == "Evicted":

@@ -59,6 +59,11 @@ class Termination:
     last: str = ""
     metrics: Mapping[str, float] | None = None
 
+    @property
+    def began(self) -> bool:
+        """Whether the command was started: it has an exit code, or the container was killed."""
+        return self.state is TerminationState.BEGAN or self.exit_code is not None
+
 
 def read_termination(message: str) -> Termination | None:
     """What a message says; None where the wrapper cannot have written it."""

@@ -70,3 +70,14 @@ def test_a_container_that_was_ended_before_it_could_say_why_is_not_the_command_s
     assert kind is FailureClass.INFRASTRUCTURE
     assert f"exit code {code}" in reason
     assert ended(terminated(code, reason="OOMKilled"))[0] is FailureClass.COMMAND
+
+
+def test_a_rank_whose_timeout_passes_while_it_waits_for_the_first_has_not_failed() -> None:
+    said = {"v": 1, "state": "failed", "attempt": 0, "class": "infrastructure"}
+    waited = json.dumps({**said, "message": "ended before the command started"})
+    late = {"reason": "DeadlineExceeded"}
+    kind, reason = ended({**terminated(143, message=waited), **late})
+    assert kind is FailureClass.INFRASTRUCTURE
+    assert reason == "its timeout passed: ended before the command started"
+    ran = json.dumps({**said, "attempt": 1, "exitCode": 143, "message": "stopped"})
+    assert ended({**terminated(143, message=ran), **late})[0] is FailureClass.COMMAND
