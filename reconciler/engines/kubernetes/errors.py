@@ -83,6 +83,9 @@ def from_answer(status: int, body: bytes, retry_after: float | None) -> ApiError
             return Forbidden(message or "forbidden", status=status)
         case 404:
             return NotFound(message or "not found", status=status)
+        case 409 if "cannot be fulfilled on resourcequotas" in message:
+            # Not of what was to be created: too many at once are counted against one quota.
+            return Unreachable(message, status=status)
         case 409:
             return Conflict(message or "conflict", status=status)
         case 410:

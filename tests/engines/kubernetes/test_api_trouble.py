@@ -119,6 +119,23 @@ async def test_what_will_not_change_by_itself_is_not_asked_again(
     assert (len(asked), slept, caught.value.permanent) == (1, [], permanent)
 
 
+async def test_what_conflicts_with_others_over_a_quota_is_sent_again(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    message = (
+        'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please '
+        "apply your changes to the latest version and try again"
+    )
+    told = json.dumps({"kind": "Status", "code": 409, "reason": "Conflict", "message": message})
+
+    def answer(number: int) -> web.Response:
+        return web.Response(status=409, text=told) if number < 3 else web.Response(text="{}")
+
+    async with server(answer, tmp_path, slept) as (api, asked):
+        assert await api.create("/api", {}) == b"{}"
+    assert len(asked) == 3
+
+
 async def test_who_is_deposed_between_two_tries_does_not_try_again(
     tmp_path: Path, slept: Pauses
 ) -> None:
