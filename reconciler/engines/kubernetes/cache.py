@@ -97,6 +97,7 @@ class Cache(Generic[T]):
         self.synced = asyncio.Event()
         self.relists = 0
         self._failures = 0
+        self._expired = 0
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._objects.values())
@@ -138,8 +139,11 @@ class Cache(Generic[T]):
                 await self._relist()
                 failures = 0
                 await self._watch_until(time.monotonic() + RELIST_SECONDS * _jitter())
-            except Expired:
+            except Expired as error:
                 log.info("the watch is too old to go on; listing anew", what=self._what)
+                self._expired += 1
+                if self._expired > 1:  # what was listed a moment ago is not old
+                    await self._back_off(error, self._expired - 1)
             except (ApiError, msgspec.MsgspecError) as error:
                 failures += 1
                 await self._back_off(error, failures)
@@ -189,6 +193,7 @@ class Cache(Generic[T]):
             status = msgspec.json.decode(event.object, type=Status)
             raise from_answer(status.code, bytes(event.object), None)
         found = self._object.decode(event.object)
+        self._expired = 0
         self._version = found.metadata.resource_version
         if event.type == "BOOKMARK":
             return

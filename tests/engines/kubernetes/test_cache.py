@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.cache import JOBS, Cache
@@ -17,6 +19,7 @@ from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
+from tests.engines.kubernetes.test_api_trouble import Pauses, server
 
 PATIENCE = 60.0
 SELECTOR = f"substratus.ai/instance={INSTANCE}"
@@ -102,6 +105,29 @@ async def test_a_version_that_the_server_has_forgotten_is_listed_anew(
 def _too_old() -> bytes:
     status = {"code": 410, "reason": "Expired", "message": "too old resource version: 1 (9)"}
     return json.dumps({"type": "ERROR", "object": {"kind": "Status", **status}}).encode()
+
+
+async def test_a_server_that_forgets_at_once_what_it_listed_is_not_asked_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: int) -> web.Response:  # a list, its watch, a list, its watch
+        return web.Response(text='{"items": []}' if request % 2 else _too_old().decode() + "\n")
+
+    pauses = asyncio.Queue[int]()
+
+    async def back_off(_cache: object, _error: Exception, failures: int) -> None:
+        await pauses.put(failures)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Cache, "_back_off", back_off)
+    async with server(answer, tmp_path, Pauses()) as (api, asked):
+        cache = Cache(api, JOBS, Job, selector=SELECTOR, changed=lambda: None)
+        task = asyncio.create_task(cache.run())
+        async with asyncio.timeout(PATIENCE):
+            assert await pauses.get() == 1
+        assert len(asked) == 4
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_server_that_was_away_is_watched_on(own_control_plane: Cluster) -> None:
