@@ -331,6 +331,11 @@ write_marker() { # FILES: from the listing that it is to match
 durable() { # in a file system: every file, and every folder that names one
     (cd "$artifact" && in_artifact \( -type f -o -type d \) -print0 | xargs -0 -r sync) && sync "$log"
 }
+durable_so_far() { # the same while rank 0 goes on: what it removes meanwhile is no loss
+    durable 2>"$work/unsafe" || {
+        [ -s "$work/unsafe" ] && ! grep -vE '(No such file or directory|Stale file handle)$' "$work/unsafe"
+    } && sync "$log"
+}
 finish() {
     if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
     write_marker "$work/files" || {
@@ -393,7 +398,7 @@ close_log
 [ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$(ended)"
 
 if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
-    if [ -n "$stage" ]; then save; else durable; fi || fail "what this rank wrote is not safe"
+    if [ -n "$stage" ]; then save; else durable_so_far; fi || fail "what this rank wrote is not safe"
     echo "done" >"$ranks-$rank" && { [ -z "$stage" ] || barrier; } || fail "rank 0 cannot be told"
     leave 0 "" ""
 fi

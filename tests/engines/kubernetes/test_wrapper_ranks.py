@@ -66,3 +66,21 @@ def test_gpu_seconds_count_every_node(pod: MakeContainer) -> None:
         second.sh(":")
         said = zero.wait().termination
     assert said.gpu_seconds == pytest.approx((said.seconds or 0) * 4)
+
+
+def test_what_rank_0_removes_while_another_rank_makes_its_files_safe_is_no_loss(
+    pod: MakeContainer,
+) -> None:
+    first, second = rank(pod, 0), rank(pod, 1)
+    gone = first.place / "gone"
+    churn = (
+        'cd "$MODEL_DIR"; echo 1 >w;'
+        f" until [ -e .reconciler-ranks-uid-1-1 ] || [ -e {gone} ]; do"
+        " mkdir d; for n in 1 2 3 4 5 6 7 8 9; do : >d/$n; : >t$n; done; rm -r d t?; done"
+    )
+    with first.started([BUSYBOX, "sh", "-c", churn]) as zero:
+        ended = second.sh(":")
+        gone.touch()
+        assert ended.code == 0, ended
+        assert zero.wait().code == 0
+    assert read_marker(first.bucket, KEY) is not None
