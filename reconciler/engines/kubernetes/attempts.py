@@ -167,13 +167,13 @@ def failure(
     told = disruption(pods) or disrupted
     if told is not None:
         return FailureClass.INFRASTRUCTURE, told
+    told = f": {ended.message}" if ended is not None and ended.message else ""
+    if "DisruptionTarget" in told:  # the rule that ended the Job, which names no more
+        return FailureClass.INFRASTRUCTURE, (
+            "its pod was disrupted: evicted, preempted, or its node was lost"
+        )
     failed = [pod for pod in pods if pod.status.phase == "Failed"]
     if not failed:
-        told = f": {ended.message}" if ended is not None and ended.message else ""
-        if "DisruptionTarget" in told:  # the rule that ended the Job, which names no more
-            return FailureClass.INFRASTRUCTURE, (
-                "its pod was disrupted: evicted, preempted, or its node was lost"
-            )
         return FailureClass.INFRASTRUCTURE, f"its pods are gone{told}"
     newest = max(failed, key=age)
     together = [pod for pod in failed if pod.metadata.labels.get(JOB_INDEX) is not None]

@@ -8,7 +8,7 @@ understands it without the manifest that it came from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.engines.kubernetes import templates, wrapper
@@ -156,6 +156,7 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
         "backoffLimit": spec.retries,
         "podReplacementPolicy": "Failed",  # at no time do two pods of one key run
         "ttlSecondsAfterFinished": TTL,
+        "podFailurePolicy": {"rules": list(_fail_at_once_on(spec))},
     }
     if spec.resources.nodes > 1:
         # Ranks cannot go on without each other: the daemon starts the next attempt whole.
@@ -165,8 +166,6 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
             "completions": spec.resources.nodes,
             "parallelism": spec.resources.nodes,
         }
-    else:
-        body["podFailurePolicy"] = _failure_policy(spec)
     if spec.queue is not None:
         labels[QUEUE_LABEL] = spec.queue
         body["suspend"] = True  # for Kueue to release
@@ -183,22 +182,22 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
     }
 
 
-def _failure_policy(spec: RunSpec) -> Manifest:
+def _fail_at_once_on(spec: RunSpec) -> Iterator[Manifest]:
     """Which failures count against ``retries``: those of the command.
 
     Where something else is to blame the Job ends at once, for the daemon to tell what it was and
     to try again later, with its own count and delay. So it is with a disruption (eviction,
     preemption, a lost node) too. Ignored, it would have a pod made anew at once and for ever: an
     evicted pod is soon gone, so that nobody could say how many there have been.
+
+    Any rank's failure ends its Job. Of a rank that was disrupted nothing is left but what the
+    Job says then, so that a daemon that was not there does not blame the others' commands.
     """
-    first = SOURCE_CONTAINER if spec.build is not None else wrapper.VOLUME
-    return {
-        "rules": [
-            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]},
-            _fail_at_once(CONTAINER, "In", wrapper.INFRASTRUCTURE_EXIT),
-            _fail_at_once(first, "NotIn", 0),
-        ]
-    }
+    yield {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    if spec.resources.nodes == 1:
+        yield _fail_at_once(CONTAINER, "In", wrapper.INFRASTRUCTURE_EXIT)
+        first = SOURCE_CONTAINER if spec.build is not None else wrapper.VOLUME
+        yield _fail_at_once(first, "NotIn", 0)
 
 
 def _fail_at_once(container: str, operator: str, code: int) -> Manifest:

@@ -226,6 +226,34 @@ async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Name
     assert runs[spec.name].reason == "its pod was disrupted: evicting"
 
 
+async def test_a_daemon_that_was_not_there_does_not_blame_the_ranks_that_were_left(
+    namespace: Namespace,
+) -> None:
+    policy = {"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}]}
+    spec, api, path = order(namespace.name), namespace.cluster.api, namespace.pods
+    (job,) = bare_job(
+        spec, completionMode="Indexed", completions=2, parallelism=2,
+        podReplacementPolicy="Failed", podFailurePolicy=policy,
+    )  # fmt: skip
+    api.create(namespace.jobs, job)
+    first, second = eventually(
+        lambda: found if len(found := pods(namespace, spec.name)) == 2 else None, "two pods"
+    )
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    evicted = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": now}
+    name = second["metadata"]["name"]
+    status = {**terminated(143), "conditions": [evicted]}
+    api.request("PATCH", f"{path}/{name}/status", {"status": status})
+    api.delete(f"{path}/{name}")
+    left = {"status": terminated(1, message="peer is gone")}
+    api.request("PATCH", f"{path}/{first['metadata']['name']}/status", left)
+    eventually(lambda: api.find(f"{path}/{name}") is None or None, "the evicted pod to be gone")
+    async with engine_at(namespace) as watched:
+        runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
+    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
+    assert "was disrupted" in runs[spec.name].reason
+
+
 async def test_a_run_that_cannot_be_scheduled_says_why(
     watched: Watched, namespace: Namespace
 ) -> None:

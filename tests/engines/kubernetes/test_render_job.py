@@ -103,7 +103,8 @@ def test_several_nodes_are_an_indexed_job_and_a_headless_service(
     assert job["spec"]["completionMode"] == "Indexed"
     assert job["spec"]["completions"] == job["spec"]["parallelism"] == 4
     assert job["spec"]["backoffLimit"] == 0
-    assert "podFailurePolicy" not in job["spec"]
+    (disrupted,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert disrupted == {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}
     assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
     assert service["spec"] == {
         "clusterIP": "None",
