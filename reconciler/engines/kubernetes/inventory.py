@@ -106,6 +106,8 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest
             "volumes": list(fragment.volumes),
         },
     }
+    if settings.registry.secret is not None:  # its images may be mirrored there
+        pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
     pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
     said = json.dumps([settings.instance, folder.url]).encode()
     job: Manifest = {

@@ -148,6 +148,15 @@ def test_the_job_is_valid_reads_only_and_may_do_nothing(
     assert [mount["readOnly"] for mount in mounts] == [True]
 
 
+def test_its_images_may_be_in_the_registry_that_runs_pull_from(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, registry={"url": "registry.test/models", "secret": "pull"})
+    objects = render_inventory(folder(wanted(ONE)), settings)
+    assert objects is not None
+    check_schema(objects)
+    pod = objects[0]["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+
+
 def test_a_bucket_may_be_left_out(tmp_path: Path) -> None:
     settings = settings_of(
         tmp_path, buckets={"default": {"url": "gs://models/prod", "inventory": False}}
