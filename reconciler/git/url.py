@@ -1,4 +1,4 @@
-"""URLs of Git repositories: absolute, relative to another, and what is of the same prefix.
+"""URLs of Git repositories: absolute, or relative to another.
 
 URLs come from manifests, which are untrusted. What is matched against the allow-list is the
 same normal form that is then opened, and anything that could be read in two ways is refused.
@@ -11,10 +11,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from reconciler.git.errors import GitError, redact
+from reconciler.prefixes import ABSOLUTE, PORTS, SCP, as_ssh
 
-_PORTS = {"https": 443, "http": 80, "ssh": 22, "file": None}
-_SCP = re.compile(r"(?:(?P<user>[^@:/]+)@)?(?P<host>[^@:/]+):(?P<path>[^:]+)")
-_ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 #: Neither may begin with a dash: ssh would take it for an option.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
@@ -32,10 +30,10 @@ def resolve_url(base: str, url: str) -> str:
 
 
 def _join(base: str, relative: str) -> str:
-    if _ABSOLUTE.match(base):
+    if ABSOLUTE.match(base):
         parts = urlsplit(base)
         head, path = f"{parts.scheme}://{parts.netloc}/", parts.path
-    elif scp := _SCP.fullmatch(base):
+    elif scp := SCP.fullmatch(base):
         head, path = base[: scp.start("path")], scp["path"]
         head += "/" if path.startswith("/") else ""
     else:
@@ -59,7 +57,7 @@ def normal_url(url: str) -> str:
         raise GitError(
             f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes"
         )
-    if _ABSOLUTE.match(url):
+    if ABSOLUTE.match(url):
         try:
             parts = urlsplit(url)
             return _normal_absolute(url, parts, parts.port)
@@ -71,7 +69,7 @@ def normal_url(url: str) -> str:
         path = _single_slashes(url).rstrip("/") or "/"
         _safe_path(path, url)
         return f"file://{quote(path)}"
-    if scp := _SCP.fullmatch(url):
+    if scp := SCP.fullmatch(url):
         return _normal_scp(url, scp)
     raise GitError(
         f"{redact(url)} is no URL of a repository: expected https, ssh, scp-like or file, "
@@ -81,7 +79,7 @@ def normal_url(url: str) -> str:
 
 def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
     shown, scheme = redact(url), parts.scheme.lower()
-    if scheme not in _PORTS:
+    if scheme not in PORTS:
         raise GitError(f"{shown}: {scheme} URLs are not supported; use https, ssh or file")
     if "?" in url or "#" in url:
         raise GitError(f"{shown}: a repository's URL has no query and no fragment")
@@ -102,7 +100,7 @@ def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
         raise GitError(f"{shown}: that is no name of a host, or of a user of one")
     if port == 0:
         raise GitError(f"{shown}: there is no port 0")
-    shown_port = f":{port}" if port is not None and port != _PORTS[scheme] else ""
+    shown_port = f":{port}" if port is not None and port != PORTS[scheme] else ""
     return urlunsplit((scheme, f"{user}{at}{host}{shown_port}", path, "", ""))
 
 
@@ -150,40 +148,11 @@ def host_of(url: str) -> str:
     return urlsplit(as_ssh(url)).hostname or ""
 
 
-def as_ssh(url: str) -> str:
-    """An scp-like URL as ``ssh://user@host/path``; any other as it is."""
-    if not _ABSOLUTE.match(url) and (scp := _SCP.fullmatch(url)):
-        return f"ssh://{url[: scp.start('path') - 1]}/{scp['path'].lstrip('/')}"
-    return url
-
-
 def split_ssh(url: str) -> tuple[str, str] | None:
     """The user of an ssh or scp-like URL, and the URL without one; None for any other."""
     if url.startswith("ssh://"):
         user, at, rest = url.removeprefix("ssh://").partition("/")[0].rpartition("@")
         return user, f"ssh://{rest}{url[len('ssh://') + len(user + at + rest) :]}"
-    if not _ABSOLUTE.match(url) and (scp := _SCP.fullmatch(url)):
+    if not ABSOLUTE.match(url) and (scp := SCP.fullmatch(url)):
         return scp["user"] or "", url[scp.start("host") :]
     return None
-
-
-def path_depth(url: str) -> int:
-    """How many components the path of a URL has."""
-    return len(_components(urlsplit(as_ssh(url)).path))
-
-
-def _components(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
-
-
-def has_prefix(url: str, prefix: str) -> bool:
-    """Whether a prefix covers a URL: the same scheme, host and port, and whole path components."""
-    mine, theirs = urlsplit(as_ssh(url)), urlsplit(as_ssh(prefix))
-    try:
-        ports = [each.port or _PORTS.get(each.scheme) for each in (mine, theirs)]
-    except ValueError:
-        return False
-    if (mine.scheme, mine.hostname, ports[0]) != (theirs.scheme, theirs.hostname, ports[1]):
-        return False
-    want = _components(theirs.path)
-    return _components(mine.path)[: len(want)] == want

@@ -19,6 +19,7 @@ from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
 from reconciler.engines.kubernetes.gpus import GpuType
 from reconciler.engines.kubernetes.pods import RenderError
+from reconciler.prefixes import has_prefix, path_depth
 from reconciler.types import Location, Problem
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
@@ -124,8 +125,8 @@ class ClusterSettings:
 
     def build_secret(self, url: str) -> str | None:
         """The Secret for a source: that of the longest prefix that covers its URL."""
-        covering = [s for s in self.build_secrets if _covers(s.prefix, url)]
-        return max(covering, key=lambda s: len(s.prefix)).secret if covering else None
+        covering = [s for s in self.build_secrets if has_prefix(url, s.prefix)]
+        return max(covering, key=lambda s: path_depth(s.prefix)).secret if covering else None
 
     def directory(
         self, name: str, url: str, *, namespace: str, read_only: bool, allowed: bool = False
@@ -176,11 +177,6 @@ class ClusterSettings:
             )
         root = f"{scheme}://{rest.partition('/')[0]}"
         return Bucket(url=root, driver=driver.name, writes=driver.writes[0])
-
-
-def _covers(prefix: str, url: str) -> bool:
-    """Whether a URL lies under a prefix, which ends where a part of the path does."""
-    return url == prefix or url.startswith(prefix if prefix.endswith(("/", ":")) else f"{prefix}/")
 
 
 def _bucket(asked: BucketSection) -> Bucket:

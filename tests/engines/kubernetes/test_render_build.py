@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.engines.kubernetes.pods import RenderError
 from reconciler.engines.kubernetes.settings import ClusterSettings
+from reconciler.prefixes import has_prefix
 from tests.engines.kubernetes.specs import (
     COMMIT,
     CONTEXT,
@@ -88,6 +89,25 @@ def test_the_sources_secret_goes_by_the_longest_prefix_and_to_the_fetch_alone(
     (fetch,) = pod["initContainers"]
     assert mounts_of(fetch)["/git-credentials"]["readOnly"] is True
     assert "/git-credentials" not in mounts_of(main_of(build(), settings))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("ssh://git@git.example.com/", "git@git.example.com:team/a"),
+        ("git@git.example.com:", "git@git.example.com:team/a"),
+        ("git@git.example.com:team", "ssh://git@git.example.com/team/a"),
+        ("https://GIT.example.com:443/team/", "https://git.example.com/team/a"),
+    ],
+)
+def test_a_build_fetches_with_the_secret_of_what_the_daemon_reads_with(
+    tmp_path: Path, prefix: str, url: str
+) -> None:
+    credentials = [{"prefix": prefix, "username": "u", "passwordFile": "p", "buildSecret": "git"}]
+    settings = settings_of(tmp_path, sources={"credentials": credentials})
+    pod = pod_of(build(build=replace(CONTEXT, url=url)), settings)
+    assert named(pod["volumes"], "git-credentials")["secret"]["secretName"] == "git"
+    assert has_prefix(url, prefix)
 
 
 def test_a_source_without_credentials_gets_none(tmp_path: Path) -> None:
