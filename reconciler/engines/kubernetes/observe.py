@@ -79,7 +79,7 @@ def view(
     pods = sorted(pods, key=age)
     ended = condition(job.status.conditions, "Complete", "Failed")
     told = [t for t in map(termination, pods) if t is not None]
-    attempts = max([sum(1 for pod in pods if has_started(pod)), *(t.attempt for t in told)])
+    attempts = max([_started(pods), *(t.attempt for t in told)])
     run = replace(
         _run(who),
         attempts=attempts,
@@ -118,6 +118,15 @@ def unexplained(run: Run) -> Run:
     )
 
 
+def _started(pods: Sequence[Pod]) -> int:
+    """How many attempts have started: each has one pod, or one of rank 0."""
+    return sum(has_started(pod) for pod in pods if _rank(pod) == "0")
+
+
+def _rank(pod: Pod) -> str:
+    return pod.metadata.labels.get(JOB_INDEX, "0")
+
+
 def _log(who: Identity, attempt: int) -> str | None:
     """Where the log of the newest attempt that has ended is; a build's is only in its pod."""
     if who.task is TaskKind.BUILD or who.output is None or attempt == 0:
@@ -136,7 +145,7 @@ def orphan(pods: Sequence[Pod], run: str) -> Run | None:
     unheard = lost(left)
     return replace(
         _run(who),
-        attempts=len(left),
+        attempts=_started(left),
         deleting=True,
         phase=RunPhase.RUNNING,
         lost=unheard is not None,
@@ -184,7 +193,7 @@ def _live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
 def _result(who: Identity, pods: Sequence[Pod]) -> Result | None:
     """What the run left. Of an artifact the marker has it all, should the pod be gone."""
     good = [pod for pod in pods if pod.status.phase == "Succeeded"]
-    first = next((pod for pod in good if pod.metadata.labels.get(JOB_INDEX, "0") == "0"), None)
+    first = next((pod for pod in good if _rank(pod) == "0"), None)
     if who.task is TaskKind.BUILD:
         return _image(who, first)
     told = termination(first) if first is not None else None

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from reconciler.engines.kubernetes.attempts import JOB_INDEX
 from reconciler.engines.kubernetes.objects import Job, Pod
-from reconciler.engines.kubernetes.observe import view
+from reconciler.engines.kubernetes.observe import orphan, view
 from reconciler.run import FailureClass, RunPhase
 from tests.engines.kubernetes.orders import bare_job, order, running, terminated
 
@@ -19,9 +20,10 @@ def job(**status: Any) -> Job:
     return msgspec.json.decode(json.dumps({**rendered, "status": status}), type=Job)
 
 
-def pod(status: Any) -> Pod:
+def pod(status: Any, **labels: str) -> Pod:
     (rendered,) = bare_job(order("models"))
-    told = {"metadata": rendered["metadata"], "status": status}
+    metadata: Any = rendered["metadata"]
+    told = {"metadata": {**metadata, "labels": metadata["labels"] | labels}, "status": status}
     return msgspec.json.decode(json.dumps(told), type=Pod)
 
 
@@ -81,3 +83,13 @@ def test_a_rank_whose_timeout_passes_while_it_waits_for_the_first_has_not_failed
     assert reason == "its timeout passed: ended before the command started"
     ran = json.dumps({**said, "attempt": 1, "exitCode": 143, "message": "stopped"})
     assert ended({**terminated(143, message=ran), **late})[0] is FailureClass.COMMAND
+
+
+def test_the_ranks_of_a_training_are_one_attempt() -> None:
+    ranks = [pod(running(), **{JOB_INDEX: str(rank)}) for rank in range(4)]
+    going = view(job(active=4), ranks)
+    assert going is not None
+    assert (going.phase, going.attempts) == (RunPhase.RUNNING, 1)
+    ending = orphan(ranks, going.name)
+    assert ending is not None
+    assert ending.attempts == 1
