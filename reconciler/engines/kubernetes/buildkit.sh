@@ -66,7 +66,7 @@ fi
 reason=$(grep -i '^error: ' "$log" | tail -n 1)
 case "$reason" in
 *"did not complete successfully"*) fail command "$reason" ;;
-*"failed to push"* | *"dial tcp"* | *"i/o timeout"* | *"TLS handshake"* | *"x509:"* | \
+*"failed to push"* | *"failed to do request"* | *"dial tcp"* | *"i/o timeout"* | *"TLS handshake"* | *"x509:"* | \
   *"connection refused"* | *"connection reset"* | *"no space left"* | *"unexpected status"* | \
   *"no such host"* | *"server misbehaving"* | *"too many requests"* | *"unexpected EOF"*)
   fail infrastructure "$reason" ;;

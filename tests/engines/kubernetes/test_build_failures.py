@@ -1,0 +1,59 @@
+"""Whose fault a build's failure is, by what BuildKit says; of networks it does on bad days only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+SCRIPT = resources.files("reconciler.engines.kubernetes").joinpath("buildkit.sh").read_text()
+#: As buildctl does: BuildKit is up, the tag is not there, and the build ends with a line.
+BUILDCTL = """#!/bin/sh
+case "$*" in debug*) exit 0 ;; *probe*) exit 1 ;; esac
+echo "$REASON"
+exit 1
+"""
+HEAD = 'failed to resolve source metadata: failed to do request: Head "https://registry.test/v2/": '
+
+
+def build(folder: Path, reason: str) -> tuple[int, str]:
+    """The exit code of a build that BuildKit ends so, and the class that it tells the kubelet."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, text in {"buildctl": BUILDCTL, "buildkitd": "#!/bin/sh\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    said = folder / "termination-log"
+    script = SCRIPT.replace("/tmp/", f"{folder}/").replace("/dev/termination-log", str(said))
+    state = {"STATE": str(folder / "state"), "BUILDKITD_CONFIG": "", "REASON": reason}
+    ended = subprocess.run(
+        ["sh", "-c", script, "buildkit", "registry.test/a:1", "/context"],
+        env={"PATH": f"{programs}:{os.environ['PATH']}", **state},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return ended.returncode, json.loads(said.read_text())["class"]
+
+
+@pytest.mark.parametrize("trouble", ["EOF", "context deadline exceeded", "net/http: timeout"])
+def test_a_registry_that_does_not_answer_is_not_the_build_s_fault(
+    tmp_path: Path, trouble: str
+) -> None:
+    assert build(tmp_path, f"error: failed to solve: {HEAD}{trouble}") == (210, "infrastructure")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        'process "sh -c echo failed to do request" did not complete successfully: exit code: 1',
+        "registry.test/nobody: not found",
+        "dockerfile parse error on line 1: unknown instruction: FRM",
+    ],
+)
+def test_a_dockerfile_s_failure_is_the_build_s_own(tmp_path: Path, reason: str) -> None:
+    assert build(tmp_path, f"error: failed to solve: {reason}") == (1, "command")
