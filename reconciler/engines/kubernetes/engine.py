@@ -262,9 +262,16 @@ class KubernetesEngine:
     # -- creating --------------------------------------------------------------------------
 
     async def _create_other(self, rendered: dict[str, JSON]) -> None:
-        """Whatever a Job needs beside it; one that is there already serves."""
-        with contextlib.suppress(Conflict):
-            await self._api.create(_collection(rendered), rendered)
+        """Whatever a Job needs beside it; one that is there already serves.
+
+        It is made of the configuration, not of a manifest: what is refused of it may be mended.
+        """
+        try:
+            with contextlib.suppress(Conflict):
+                await self._api.create(_collection(rendered), rendered)
+        except Rejected as error:
+            kind = rendered["kind"]
+            raise EngineError(f"the API server refuses its {kind}: {error}") from error
 
     def _jobs_in(self, namespace: str) -> Cache[Job]:
         """Those of a namespace. Raises EngineError where none are looked for: nor are they made."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.run import EngineError, FailureClass, RunPhase
-from reconciler.types import GROUP
+from reconciler.types import GROUP, JSON
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.conftest import Watched, engine_at
@@ -274,6 +274,19 @@ async def test_what_the_api_server_can_never_accept_is_the_manifest_s_fault(
         with pytest.raises(EngineError, match="backoffLimit") as caught:
             await watched.engine.create(spec)
     assert caught.value.permanent
+
+
+async def test_a_volume_that_the_api_server_refuses_is_the_configuration_s_fault(
+    namespace: Namespace,
+) -> None:
+    metadata: dict[str, JSON] = {"name": namespace.name}
+    volume: dict[str, JSON] = {"kind": "PersistentVolume", "metadata": metadata, "spec": {}}
+    spec = order(namespace.name)
+    async with engine_at(namespace, render=lambda s: [*bare_job(s), volume]) as watched:
+        with pytest.raises(EngineError, match="refuses its PersistentVolume") as caught:
+            await watched.engine.create(spec)
+    assert not caught.value.permanent
+    assert namespace.cluster.api.find(f"{namespace.jobs}/{spec.name}") is None
 
 
 async def test_a_missing_namespace_is_said_and_may_come(namespace: Namespace) -> None:
