@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from reconciler.engines.kubernetes.pods import (
 from reconciler.engines.kubernetes.settings import ClusterSettings
 from reconciler.manifests.contract import param_variables
 from reconciler.run import RunSpec
-from reconciler.types import GROUP, Kind
+from reconciler.types import GROUP, JSON, Kind
 
 MODEL = "/model/saved"
 BASE = "/base-model/saved"
@@ -96,7 +97,7 @@ def command_pod(
         grace = GRACE[output.bucket.writes]
     environment = wrapper.environment(
         key=spec.key,
-        lineage={**spec.lineage, "params": dict(spec.params)},
+        lineage={**spec.lineage, "params": _bounded(spec.params)},
         artifact=artifact.path,
         stage=own if staged else None,
         gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
@@ -118,6 +119,14 @@ def command_pod(
         "volumeMounts": list(fragment.mounts),
     }
     return Command(container=container, fragment=fragment, grace=grace)
+
+
+def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Numbers as canonical JSON has them, in which the size of params is bounded.
+
+    Written as ``1.0`` instead of ``1``, a long list of them would outgrow a variable.
+    """
+    return {name: json.loads(rfc8785.dumps(value)) for name, value in params.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

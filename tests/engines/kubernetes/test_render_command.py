@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rfc8785
 
 from reconciler.engines.kubernetes.pods import RenderError
 from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.types import Gpu, Resources, SecretKey
+from reconciler.manifests.rules import LARGEST_PARAMS
+from reconciler.types import JSON, Gpu, Resources, SecretKey
 from tests.engines.kubernetes.specs import (
     environment_of,
     expand,
@@ -185,3 +187,12 @@ def test_nodes_pull_with_the_registrys_secret(tmp_path: Path) -> None:
 def test_a_run_without_a_command_cannot_be_rendered(settings: ClusterSettings) -> None:
     with pytest.raises(RenderError, match="no command"):
         job_of(replace(train(), command=()), settings)
+
+
+def test_the_largest_params_fit_into_what_a_kernel_takes(settings: ClusterSettings) -> None:
+    ones: list[JSON] = [1.0] * ((LARGEST_PARAMS - 7) // 2)
+    params: dict[str, JSON] = {"a": ones}
+    assert len(rfc8785.dumps(params)) >= LARGEST_PARAMS - 2
+    pod = pod_of(train(params=params), settings)
+    longest = max(len(v["name"] + v.get("value", "")) for v in pod["containers"][0]["env"])
+    assert longest < 100 << 10  # of 128 KiB for a variable
