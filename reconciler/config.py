@@ -383,8 +383,8 @@ def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = F
     """Read the file, set what the environment overrides, and check the whole.
 
     A file that is empty, or has only comments, is no mistake: the environment may say it all. One
-    that is not there is an empty one, if the environment says where the repository is and the file
-    is not ``required``. Raises ConfigError.
+    that is not there is an empty one, if the environment says where the repository is. Neither
+    holds where the file is ``required``: it had something to say. Raises ConfigError.
     """
     overrides = _overrides(environment)
     try:
@@ -399,6 +399,8 @@ def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = F
     documents, problems = read_documents(data, str(file))
     if problems:
         raise ConfigError(problems)
+    if required and not documents:
+        raise ConfigError([Problem(Location(str(file)), "", "it is empty")])
     documents = documents or read_documents(b"{}", str(file))[0]
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         several = len(documents) > 1

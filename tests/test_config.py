@@ -44,6 +44,17 @@ def test_only_the_repository_is_required(tmp_path: Path) -> None:
     assert "url" in wrong(tmp_path, "repository: {}")
 
 
+def test_a_file_that_had_something_to_say_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    environment = {"RECONCILER_REPOSITORY__URL": "https://example.com/m"}
+    file = tmp_path / "reconciler.yaml"
+    for text in (None, "", "# being written"):
+        if text is not None:
+            file.write_text(text)
+        assert load_setup(file, environment).repository_url == "https://example.com/m"
+        with pytest.raises(ConfigError):
+            load_setup(file, environment, required=True)
+
+
 @pytest.mark.parametrize(
     "url",
     ["https://example.com/m", "ssh://git@example.com/m", "git@example.com:m", "file:///srv/m.git"],

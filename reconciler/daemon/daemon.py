@@ -138,7 +138,6 @@ class Daemon:
         while True:
             plan = await self._sync(strict=once)
             if once and plan is not None and self._finished(plan):
-                await self._reporter.flush()  # what could not be recorded has not ended well
                 return
             await self._sleep(plan)
 

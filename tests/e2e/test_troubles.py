@@ -199,22 +199,6 @@ def test_a_status_branch_of_another_daemon_is_refused(site: Site) -> None:
     assert git(site.remote, "rev-parse", BRANCH) == tip
 
 
-def test_a_status_that_cannot_be_pushed_is_a_failure_of_run_once(site: Site) -> None:
-    good(site)
-    site.push()
-    hook = site.remote / "hooks" / "update"
-    hook.write_text("#!/bin/sh\necho no status here >&2\nexit 1\n")
-    hook.chmod(0o755)
-    ended = site.run_once()
-    assert ended.returncode == 1
-    assert "no status here" in ended.stderr
-    hook.unlink()
-    site.ran()
-    assert site.run_once().returncode == 0
-    assert site.ran() == {}, "what was made is found again"
-    unharmed(site)
-
-
 def test_a_path_that_is_no_folder_is_an_error_and_removes_nothing(site: Site) -> None:
     good(site)
     site.write("prod/models/keep.txt", "a folder without manifests\n")

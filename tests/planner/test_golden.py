@@ -15,7 +15,13 @@ import pytest
 from reconciler.manifests.read import read_file
 from reconciler.planner.desire import desire
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import artifact_url, is_removed_path, removed_path, run_name, status_path
+from reconciler.planner.names import (
+    artifact_url,
+    is_removed_path,
+    removed_path,
+    run_name,
+    status_path,
+)
 from reconciler.planner.record import (
     ArtifactRecord,
     Condition,
