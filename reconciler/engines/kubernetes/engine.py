@@ -26,6 +26,7 @@ from reconciler.engines.kubernetes.pods import Manifest
 from reconciler.engines.kubernetes.render import headless_service
 from reconciler.engines.kubernetes.rendezvous import Rendezvous, goes_on
 from reconciler.engines.kubernetes.unseen import Unseen
+from reconciler.engines.kubernetes.views import Views
 from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.types import GROUP, JSON, TaskKey
 
@@ -86,6 +87,7 @@ class KubernetesEngine:
             for place in places
         ]
         self._view = _View()
+        self._views = Views()
         self._unseen = Unseen(self._ask_for_pods, self._noticed)
         self._rendezvous = Rendezvous(self._create_other, self._current, self._noticed)
         self._deleted: set[str] = set()
@@ -203,7 +205,8 @@ class KubernetesEngine:
             # The pod that was disrupted may be gone by the time that its Job has failed.
             disrupted = disruption(own) or self._disrupted.get(meta.uid)
             disruptions[meta.uid] = disrupted
-            run = view(job, own, deleting=meta.uid in self._deleted, disrupted=disrupted)
+            deleting = meta.uid in self._deleted
+            run = self._views.of(job, own, deleting=deleting, disrupted=disrupted)
             if run is None:
                 self._ignore(job)
                 continue
@@ -217,6 +220,7 @@ class KubernetesEngine:
         self._deleted &= uids
         self._disrupted = disruptions
         self._unseen.keep(uids)
+        self._views.keep(uids)
         for (name, _), left in pods.items():
             if (run := orphan(left, name)) is not None:
                 runs[run.name] = run

@@ -1,0 +1,54 @@
+"""A run is worked out again when its Job or a Pod of it is another object, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from reconciler.engines.kubernetes.objects import Job
+from reconciler.engines.kubernetes.observe import view
+from reconciler.engines.kubernetes.views import Views
+from reconciler.run import Run, RunPhase
+from tests.engines.kubernetes.orders import running, terminated
+from tests.engines.kubernetes.test_observe import job, pod
+
+
+def named(found: Job, uid: str) -> Job:
+    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, uid=uid))
+
+
+def test_what_has_not_changed_is_the_very_same_run() -> None:
+    views, of, its = Views(), named(job(), "u1"), pod(running())
+    first = views.of(of, [its], deleting=False, disrupted=None)
+    assert first is not None
+    assert first == view(of, [its])
+    assert views.of(of, [its], deleting=False, disrupted=None) is first
+    other = views.of(named(job(), "u2"), [], deleting=False, disrupted=None)
+    assert other is not None
+    assert other.phase is RunPhase.PENDING
+    assert views.of(of, [its], deleting=False, disrupted=None) is first
+
+
+def test_whatever_a_run_is_made_of_makes_it_another() -> None:
+    views, of, its = Views(), named(job(), "u1"), pod(running())
+
+    def seen(*pods: object, job: Job = of, deleting: bool = False) -> Run | None:
+        return views.of(job, pods, deleting=deleting, disrupted=None)  # type: ignore[arg-type]
+
+    first = seen(its)
+    assert first is not None
+    assert seen(its, deleting=True) == replace(first, deleting=True)
+    assert seen() == view(of, [])
+    assert seen(its, pod(terminated(3))) == view(of, [its, pod(terminated(3))])
+    ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
+    assert seen(pod(terminated(3)), job=ended) == view(ended, [pod(terminated(3))])
+
+
+def test_what_befell_a_pod_that_is_gone_is_part_of_it() -> None:
+    views = Views()
+    ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
+    blamed = views.of(ended, [], deleting=False, disrupted=None)
+    known = views.of(ended, [], deleting=False, disrupted="evicted")
+    assert blamed is not None
+    assert known == view(ended, [], disrupted="evicted") != blamed
