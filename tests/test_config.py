@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.config import ConfigError, Setup, config_schema, load_setup
+from reconciler.config import ConfigError, Setup, config_schema
+from reconciler.config_file import load_setup
 from reconciler.reports_config import ForgeSite
 from reconciler.types import Kind
 

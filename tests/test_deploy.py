@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import load_setup
+from reconciler.config_file import load_setup
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.lease import Leadership

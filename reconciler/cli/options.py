@@ -9,13 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.config import (
-    CONFIG_VARIABLE,
-    DEFAULT_FILE,
-    REPOSITORY_VARIABLE,
-    Setup,
-    load_setup,
-)
+from reconciler.config import Setup
+from reconciler.config_file import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, load_setup
 from reconciler.git.repository import LocalRepository
 from reconciler.git.url import is_local, local_path
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import load_setup
+from reconciler.config_file import load_setup
 from reconciler.daemon import following
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.following import MOST_TRIES, Follower

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.config import load_setup
+from reconciler.config_file import load_setup
 from reconciler.daemon.assembly import assemble
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.daemon import FETCH_RETRY_LONGEST, Daemon

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import load_setup
+from reconciler.config_file import load_setup
 from reconciler.daemon.remotes import credential_table, source_reader
 from reconciler.git.errors import GitError
 from reconciler.types import GitSource, UnresolvedSource

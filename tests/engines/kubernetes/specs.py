@@ -11,7 +11,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from reconciler.config import Setup, load_setup
+from reconciler.config import Setup
+from reconciler.config_file import load_setup
 from reconciler.engines.kubernetes.pods import Manifest
 from reconciler.engines.kubernetes.render import render
 from reconciler.engines.kubernetes.settings import ClusterSettings
