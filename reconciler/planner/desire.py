@@ -7,55 +7,31 @@ of their references, so each key finds the keys it depends on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
-from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import Manifest
-from reconciler.manifests.references import BASE_FIELD, DATASET_FIELD
-from reconciler.manifests.schema import DatasetManifest, ModelManifest, TrainingSection
-from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.planner.desired import Desired
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.ingredients import (
-    Image,
-    Product,
     Upstream,
-    built,
-    given,
-    how,
-    needs,
-    tasks,
-    unknown,
-)
-from reconciler.planner.keys import (
-    Hash,
-    as_intent,
-    as_key,
-    given_key,
-    identity,
-    load_key,
-    train_key,
 )
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peer, Peers
 from reconciler.planner.record import Record
 from reconciler.planner.referring import Referring
+from reconciler.planner.shape import Shaping
 from reconciler.planner.sourcing import Glance, Sourcing
 from reconciler.types import (
-    JSON,
     ForeignRef,
     GitSource,
     ObjectRef,
     ResolvedSource,
-    TaskKind,
     UnresolvedSource,
 )
-
-#: What each reference of an object came to, by the field it is in.
-_Found = Mapping[Path, Upstream | str]
 
 
 @dataclass(slots=True)
@@ -95,8 +71,7 @@ class Memo:
 class Desire:
     """Walks the objects and keeps what it found; see :func:`desire`."""
 
-    cluster: str
-    sourcing: Sourcing
+    shaping: Shaping
     referring: Referring
     memo: Memo
     found: dict[ObjectRef, Desired]
@@ -105,9 +80,10 @@ class Desire:
         """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
         objects, memo = self.referring.objects, self.memo
         self._walk(sorted(objects))
+        memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
         memo.order = {ref: place for place, ref in enumerate(self.found)}
         memo.outside = {ref: at for ref, each in objects.items() if (at := self._outside(each))}
-        memo.consumers, memo.ordered, memo.sources = {}, True, self.sourcing
+        memo.consumers, memo.ordered, memo.sources = {}, True, self.shaping.sourcing
         for ref, manifest in objects.items():
             for target, _, _ in manifest.references:
                 if isinstance(target, ObjectRef):
@@ -138,9 +114,9 @@ class Desire:
     def moved(self) -> set[ObjectRef]:
         """The objects of which something has changed that is in no manifest."""
         moved = set()
-        before, self.memo.sources = self.memo.sources, self.sourcing
+        before, self.memo.sources = self.memo.sources, self.shaping.sourcing
         for ref, known in self.memo.outside.items():
-            if known.glance is not None and self.sourcing.same(ref, known.glance, before):
+            if known.glance is not None and self.shaping.sourcing.same(ref, known.glance, before):
                 continue
             now = self._outside(self.referring.objects[ref])
             if now is None or now.depends != known.depends:
@@ -176,8 +152,8 @@ class Desire:
         # Everything that its keys are made of besides the manifest, which the memo keeps alive.
         depends = (
             id(manifest),
-            self.cluster,
-            self.sourcing.depends(manifest),
+            self.shaping.cluster,
+            self.shaping.sourcing.depends(manifest),
             *[
                 self.referring.depends(manifest.ref, target, reference)
                 for target, reference, _ in manifest.references
@@ -190,11 +166,7 @@ class Desire:
             path: self.referring.upstream(manifest.ref, target, reference)
             for target, reference, path in manifest.references
         }
-        document = manifest.document
-        if isinstance(document, ModelManifest):
-            found = self._model(manifest, document, upstream)
-        else:
-            found = self._dataset(manifest, document)
+        found = self.shaping.of(manifest, upstream)
         resolved = (up.reference for up in upstream.values() if isinstance(up, Upstream))
         found = replace(found, references=tuple(known for known in resolved if known is not None))
         self.memo.known[manifest.ref] = depends, found
@@ -209,177 +181,8 @@ class Desire:
         ]
         if manifest.git is None:
             return _Outside(None, found) if found else None
-        glance = None if found else self.sourcing.glance(manifest.ref)
-        return _Outside(glance, [self.sourcing.depends(manifest), *found])
-
-    # -- objects ---------------------------------------------------------------------------
-
-    def _model(self, manifest: Manifest, document: ModelManifest, upstream: _Found) -> Desired:
-        spec = document.spec
-        image = self._image(manifest, upstream)
-        if isinstance(image, str):
-            return _blocked(manifest, image)
-        if image.base is not None and not spec.load.command and spec.training is None:
-            return _promoted(manifest, image)
-        if spec.load.from_ is not None:
-            weights = self._given(manifest, spec.load.from_.url, spec.load.from_.revision)
-        elif spec.training is None or (spec.training.mode == "Finetune" and image.base is None):
-            weights = self._load(manifest, image)
-        else:
-            weights = None
-        if spec.training is None:
-            return image.desired(manifest, weights)
-        base = weights or image.base_product
-        return self._train(manifest, spec.training, image, base, upstream.get(DATASET_FIELD))
-
-    def _dataset(self, manifest: Manifest, document: DatasetManifest) -> Desired:
-        spec = document.spec
-        if spec.source.bucket is not None:
-            bucket = spec.source.bucket
-            given = self._given(manifest, bucket.url, bucket.revision)
-            return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
-        image = self._image(manifest, {})
-        if isinstance(image, str):
-            return _blocked(manifest, image)
-        if spec.load.from_ is not None:
-            given = self._given(manifest, spec.load.from_.url, spec.load.from_.revision)
-            return image.desired(manifest, given)
-        return image.desired(manifest, self._load(manifest, image))
-
-    def _image(self, manifest: Manifest, upstream: _Found) -> Image | str:
-        source = self.sourcing.of(manifest)
-        if isinstance(source, str):
-            return source
-        if source is not None:
-            return built(manifest, source)
-        named = manifest.document.spec.source.image
-        if named is not None:
-            digest = named.ref.rpartition("@")[2]
-            return Image(key=digest, intent=digest, given=Given(at=named.ref))
-        base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
-        if isinstance(base, str):
-            return base
-        if base.image_key is None or base.image_intent is None:
-            return f"waiting for {base.who}: no image of it is known"
-        return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
-
-    def _load(self, manifest: Manifest, image: Image) -> Product:
-        section = manifest.document.spec.load
-        who = self._identity(manifest)
-        base = image.base_product
-
-        def hashed(image: Hash, base: Hash | None) -> Hash:
-            return load_key(identity=who, image=image, section=section, base=base)
-
-        key, intent = _key_and_intent(
-            hashed,
-            (image.key, base.key if base else None),
-            (image.intent, base.intent if base else None),
-        )
-        task = Task(
-            kind=TaskKind.LOAD,
-            key=as_key(key),
-            how=how(manifest, section),
-            intent=as_intent(intent),
-            section=section,
-            image_key=image.key,
-            base=base.key if base else None,
-            needs=needs(image, base),
-            given=given(base),
-        )
-        return Product(key=as_key(key), intent=as_intent(intent), task=task)
-
-    def _train(
-        self,
-        manifest: Manifest,
-        section: TrainingSection,
-        image: Image,
-        base: Product | None,
-        dataset: Upstream | str | None,
-    ) -> Desired:
-        base = base if section.mode == "Finetune" else None
-        if isinstance(dataset, str):
-            return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
-        data = dataset.product if dataset is not None else None
-        who = self._identity(manifest)
-
-        def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
-            return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
-
-        key, intent = _key_and_intent(
-            hashed,
-            (image.key, base.key if base else None, data.key if data else None),
-            (image.intent, base.intent if base else None, data.intent if data else None),
-        )
-        task = Task(
-            kind=TaskKind.TRAIN,
-            key=as_key(key),
-            how=how(manifest, section),
-            intent=as_intent(intent),
-            section=section,
-            image_key=image.key,
-            base=base.key if base else None,
-            dataset=data.key if data else None,
-            needs=needs(image, base, data),
-            given=given(base, data),
-        )
-        product = Product(key=as_key(key), intent=as_intent(intent), task=task)
-        return image.desired(manifest, product, before=base)
-
-    def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
-        key = given_key(identity=self._identity(manifest), url=url, revision=revision)
-        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=url))
-
-    def _identity(self, manifest: Manifest) -> dict[str, JSON]:
-        formerly = annotation(manifest, FORMERLY_ANNOTATION)
-        who = identity(self.cluster, manifest.ref)
-        if formerly:
-            *rest, name = formerly.split("/")
-            who["name"] = name
-            if rest:
-                who["namespace"] = rest[-1]
-            if len(rest) > 1:
-                who["cluster"] = rest[0]
-        return who
-
-
-def _promoted(manifest: Manifest, image: Image) -> Desired:
-    base = image.base
-    assert base is not None  # the caller looked
-    return Desired(
-        manifest=manifest,
-        key=base.product.key,
-        intent=base.product.intent,
-        image_key=image.key,
-        image_intent=image.intent,
-        image=image.given,
-        given=base.product.given,
-        promoted=base.who,
-    )
-
-
-def _blocked(
-    manifest: Manifest, why: str, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
-) -> Desired:
-    """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
-    known = {task.kind for task in tasks}
-    return Desired(
-        manifest=manifest,
-        tasks=(*tasks, *unknown(manifest, known)),
-        blocked=why,
-        image_key=image.key if image else None,
-        image_intent=image.intent if image else None,
-        image=image.given if image else None,
-        source=image.source if image else None,
-    )
-
-
-def _key_and_intent(
-    hashed: Callable[..., Hash], keys: tuple[Hash | None, ...], intents: tuple[Hash | None, ...]
-) -> tuple[Hash, Hash]:
-    """The same hash over keys and over intents; where nothing upstream is followed, it is one."""
-    key = hashed(*keys)
-    return key, key if intents == keys else hashed(*intents)
+        glance = None if found else self.shaping.sourcing.glance(manifest.ref)
+        return _Outside(glance, [self.shaping.sourcing.depends(manifest), *found])
 
 
 def desire(
@@ -408,8 +211,7 @@ def desire(
 
     def over(found: dict[ObjectRef, Desired]) -> Desire:
         return Desire(
-            cluster=cluster,
-            sourcing=Sourcing(sources=sources, requests=requests, records=records),
+            shaping=Shaping(cluster, Sourcing(sources=sources, requests=requests, records=records)),
             referring=Referring(
                 objects=objects,
                 found=found,
