@@ -16,22 +16,14 @@ from types import MappingProxyType
 from reconciler.manifests.read import Manifest
 from reconciler.planner.desired import Desired
 from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.ingredients import (
-    Upstream,
-)
+from reconciler.planner.ingredients import Upstream
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.peers import Peer, Peers
 from reconciler.planner.record import Record
 from reconciler.planner.referring import Referring
 from reconciler.planner.shape import Shaping
 from reconciler.planner.sourcing import Glance, Sourcing
-from reconciler.types import (
-    ForeignRef,
-    GitSource,
-    ObjectRef,
-    ResolvedSource,
-    UnresolvedSource,
-)
+from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource, UnresolvedSource
 
 
 @dataclass(slots=True)
