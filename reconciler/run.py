@@ -136,6 +136,7 @@ class Run:
     ``log`` is where the newest attempt's output is, as a URL.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
     nothing is heard from where it is carried out: it may go on there, so it is live as well.
+    ``live`` says whether a process or pod of it may still be there, or may yet start.
     """
 
     name: str
@@ -155,11 +156,12 @@ class Run:
     result: Result | None = None
     deleting: bool = False
     lost: bool = False
+    #: At hand, as every sync asks for it of every run, of which most have ended long ago.
+    live: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def live(self) -> bool:
-        """Whether a process or pod of it may still be there, or may yet start."""
-        return self.deleting or self.phase in (RunPhase.PENDING, RunPhase.RUNNING)
+    def __post_init__(self) -> None:
+        live = self.deleting or self.phase in (RunPhase.PENDING, RunPhase.RUNNING)
+        object.__setattr__(self, "live", live)
 
 
 @dataclass(frozen=True, slots=True)

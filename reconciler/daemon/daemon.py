@@ -30,12 +30,13 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.desire import Memo
+from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.outcome import outcome, wanted_results
 from reconciler.planner.plan import Plan, Settlement
 from reconciler.planner.record import Record
 from reconciler.planner.settled import settle
-from reconciler.run import Engine
+from reconciler.run import Engine, Run
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 
@@ -105,6 +106,7 @@ class Daemon:
         self._noticed: float | None = None
         self._memo = Memo()
         self._settled = Settlement()
+        self._learnt: Mapping[str, Run] = {}
         self._newest: Plan | None = None
         self._recovered = False
         self._fetch_failures = 0
@@ -260,8 +262,9 @@ class Daemon:
     async def _plan(self, head: Head) -> Plan:
         reporter = self._reporter
         runs = self._engine.runs()
-        for run in runs.values():
-            reporter.ledger.learn_run(run)
+        for name in differing(self._learnt, runs):
+            reporter.ledger.learn_run(runs[name])
+        self._learnt = dict(runs)
         objects = effective(head, self._reader, reporter.records)
         requests, resolutions = await asyncio.to_thread(self._look.look, objects.manifests, head)
         self._metrics.report_sources(resolutions.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -137,7 +137,7 @@ def make_plan(
     now: datetime,
     peers: Peers = MappingProxyType({}),
     ahead: bool = False,
-    recorded: frozenset[str] = frozenset(),
+    recorded: Container[str] = frozenset(),
     memo: Memo | None = None,
     settled: Settlement = Settlement(),  # noqa: B008 -- it is frozen
 ) -> Plan:

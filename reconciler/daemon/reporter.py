@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -232,18 +233,29 @@ class Reporter:
             how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
             self._pushed.add((entry.key, how))
 
-    def recorded(self, runs: Mapping[str, Run]) -> frozenset[str]:
+    def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
         """The ended runs whose outcome is in Git, so that they can be cleared away.
 
         A failure that was not the command's leaves nothing behind that must be remembered.
         """
-        return frozenset(
-            run.name
-            for run in runs.values()
-            if not run.live
+        return _Recorded(runs, self._pushed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded(Container[str]):
+    """Names of runs; nearly none of which is ever asked for. ``pushed`` has keys and hows."""
+
+    runs: Mapping[str, Run]
+    pushed: AbstractSet[tuple[str, str]]
+
+    def __contains__(self, name: object) -> bool:
+        run = self.runs.get(name) if isinstance(name, str) else None
+        return (
+            run is not None
+            and not run.live
             and (
-                (run.key, "") in self._pushed
-                or (run.key, run.how) in self._pushed
+                (run.key, "") in self.pushed
+                or (run.key, run.how) in self.pushed
                 or run.failure is FailureClass.INFRASTRUCTURE
             )
         )

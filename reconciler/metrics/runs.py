@@ -7,14 +7,15 @@ sync ago does. What had happened before the first sync is not counted.
 from __future__ import annotations
 
 from collections import Counter as Counted
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.metrics.definitions import Definitions
+from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.plan import Plan
 from reconciler.run import FailureClass, Run, RunPhase, RunSpec
-from reconciler.types import ObjectRef, TaskKind
+from reconciler.types import How, ObjectRef, TaskKey, TaskKind
 
 RESULTS = ("succeeded", "failed", "infrastructure", "cancelled")
 #: Who tried again: the engine within a run, or the daemon by another one.
@@ -46,7 +47,10 @@ class RunSeries:
 
     def __init__(self, definitions: Definitions, *, most: int) -> None:
         self._most = most
-        self._seen: dict[str, _Seen] | None = None
+        self._runs: Mapping[str, Run] | None = None
+        self._seen: dict[str, _Seen] = {}
+        self._phases: Counted[tuple[TaskKind, RunPhase]] = Counted()
+        self._under_way: set[str] = set()
         self._owners: set[ObjectRef] = set()
         self.runs = definitions.gauge("runs", "Runs that the engine has.", "task", "phase")
         self.gpus_requested = definitions.gauge("gpus_requested", "GPUs that live runs asked for.")
@@ -108,41 +112,65 @@ class RunSeries:
 
         ``known`` are the objects that there are.
         """
-        before = self._seen
-        runs = plan.situation.runs.values()
-        keys = {(run.key, run.how) for run in runs}
-        owners = {run.object for run in runs if run.object is not None}
-        asked = {
-            (d.task.key, d.task.how): d.task.resources.gpus
-            for ref in owners | plan.decided.keys()
-            for d in plan.decisions_of(ref)
-            if (d.task.key, d.task.how) in keys
-        }
-        seen = {}
-        for run in runs:
-            old = before.get(run.name) if before is not None else None
+        runs = plan.situation.runs
+        first = self._runs is None
+        before = self._runs if self._runs is not None else {}
+        # Of most there is nothing new: they have ended, and are what they were.
+        names = differing(before, runs) | self._under_way
+        looked_at = [runs[name] for name in names if name in runs]
+        asked = self._asked(plan, looked_at)
+        for run in looked_at:
+            old = self._seen.get(run.name)
             if old is not None and old.run.created != run.created:
                 old = None  # another one, of the same name
             # One that was superseded is in no plan any more; it keeps what it asked for.
             gpus = asked.get((run.key, run.how), old.gpus if old else 0)
-            started = (old.started if old else None) or run.started
-            new = seen[run.name] = _Seen(run, gpus, started)
-            if before is not None:
+            new = _Seen(run, gpus, (old.started if old else None) or run.started)
+            self._put(run.name, new)
+            if not first:
                 self._count(new, old)
             if new.under_way and gpus and run.object is not None and not (old and old.gpus):
                 # From 0 on: what a counter begins with does not count as its growth.
                 self.gpu_seconds.labels(*self._owner(run.object))
-        for name, old in (before or {}).items():
-            if name not in seen and old.under_way:
+        gone = () if same_keys(before, runs) else self._seen.keys() - runs.keys()
+        for name in gone:
+            old = self._seen[name]
+            self._put(name, None)
+            if old.under_way:
                 self._count_end(old, "cancelled", plan.situation.now)
-        self._seen = seen
+        self._runs = dict(runs)  # an engine may go on with the same one
         self._forget(known)
-        return self._set_gauges(seen.values())
+        return self._set_gauges()
+
+    def _asked(self, plan: Plan, runs: Sequence[Run]) -> Mapping[tuple[TaskKey, How], int]:
+        """The GPUs that the tasks of these runs ask for, where they are in the plan."""
+        keys = {(run.key, run.how) for run in runs}
+        owners = {run.object for run in runs if run.object is not None}
+        return {
+            (d.task.key, d.task.how): d.task.resources.gpus
+            for ref in owners | plan.decided.keys()
+            for d in plan.decisions_of(ref)
+            if d.task.key is not None and (d.task.key, d.task.how) in keys
+        }
+
+    def _put(self, name: str, new: _Seen | None) -> None:
+        old = self._seen.pop(name, None)
+        if old is not None:
+            self._phases[old.run.task, old.run.phase] -= 1
+        self._under_way.discard(name)
+        if new is not None:
+            self._seen[name] = new
+            self._phases[new.run.task, new.run.phase] += 1
+            if new.under_way:
+                self._under_way.add(name)
 
     def clear(self) -> None:
         """Forget what there is; what was counted stays."""
-        self._seen = None
-        self._set_gauges(())
+        self._runs = None
+        self._seen.clear()
+        self._phases.clear()
+        self._under_way.clear()
+        self._set_gauges()
 
     def _count(self, new: _Seen, old: _Seen | None) -> None:
         run = new.run
@@ -181,13 +209,11 @@ class RunSeries:
             self.gpu_seconds.remove(*_labels(ref))
         self._owners -= gone
 
-    def _set_gauges(self, seen: Iterable[_Seen]) -> Mapping[ObjectRef, int]:
-        seen = list(seen)
-        counted = Counted((one.run.task, one.run.phase) for one in seen)
+    def _set_gauges(self) -> Mapping[ObjectRef, int]:
         for task in TaskKind:
             for phase in RunPhase:
-                self.runs.labels(task.value, phase.value).set(counted[task, phase])
-        live = [one for one in seen if one.under_way]
+                self.runs.labels(task.value, phase.value).set(self._phases[task, phase])
+        live = [self._seen[name] for name in self._under_way]
         started = [one for one in live if one.run.phase is RunPhase.RUNNING]
         self.gpus_requested.set(sum(one.gpus for one in live))
         self.gpus_in_use.set(sum(one.gpus for one in started))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,11 @@ class Gone:
 def gone_objects(situation: Situation) -> Gone:
     """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
     desired, invalid = situation.desired, situation.invalid
-    owners = {run.object for run in situation.runs.values() if run.object is not None}
+    owners = {
+        run.object
+        for run in situation.runs.values()
+        if run.object is not None and run.object not in desired
+    }
     missing = {
         ref for ref in situation.settled.stray | owners if ref not in desired and ref not in invalid
     }
@@ -90,15 +94,18 @@ def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
     """
-    finished: dict[object, list[Run]] = defaultdict(list)
-    for run in situation.runs.values():
-        if not run.live and run.name not in ending:
-            finished[run.object or run.intent].append(run)
+    most = situation.settings.history_jobs
+    ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
+    counts = Counter(run.object or run.intent for run in ended)
+    finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
+    if finished:
+        for run in ended:
+            if (runs := finished.get(run.object or run.intent)) is not None:
+                runs.append(run)
     older = []
     for runs in finished.values():
-        if len(runs) > situation.settings.history_jobs:
-            runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
-            older += runs[situation.settings.history_jobs :]
+        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
+        older += runs[most:]
     desired = _desired_keys(situation) if older else frozenset()
     return [
         Ending(run=run, action=ActionKind.KEEP, reason="an older run, whose outcome is recorded")

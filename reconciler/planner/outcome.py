@@ -56,7 +56,12 @@ def outcome(
     time; ``places`` is where each invalid object's manifest is.
     """
     situation = plan.situation
-    ended = {(run.key, run.how): run for run in situation.runs.values() if not run.live}
+    keys = {decision.task.key for each in plan.decided.values() for decision in each}
+    ended = {
+        (run.key, run.how): run
+        for run in situation.runs.values()
+        if not run.live and run.key in keys
+    }
     records = {}
     for ref, decisions in plan.decided.items():
         item = situation.desired[ref]
