@@ -23,8 +23,6 @@ def init(directory: Path, config_file: object) -> None:
 
     Everything is committed, so `reconciler run --once` works there at once.
     """
-    if directory.exists() and not directory.is_dir():
-        raise click.BadParameter(f"{directory} is no folder")
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")
     try:

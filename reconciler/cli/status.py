@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 from rich import box
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -120,9 +121,7 @@ def status(
                 records = look()
             except GitError as error:  # a remote that is away for a moment: it stands as it was
                 why = Text(str(error), style="yellow")
-            table = render(records)
-            table.caption = why
-            live.update(table)
+            live.update(Group(render(records), why) if why is not None else render(records))
 
 
 def _documents(records: Sequence[Record]) -> list[JSON]:

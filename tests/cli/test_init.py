@@ -46,10 +46,11 @@ def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
     assert cli("init", ".").code == 64
     said = cli("init", "file")
     assert said.code == 64
-    assert "file is no folder" in said.err
+    assert "Directory 'file' is a file" in said.err
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = cli("init", "file/demo")
-    assert (said.code, said.err) == (1, "reconciler: file/demo: Not a directory\n")
+    assert said.code == 64
+    assert said.err.endswith("file/demo cannot be made: Not a directory\n")

@@ -179,7 +179,7 @@ def test_watch_goes_on_where_the_remote_is_away_for_a_moment(at: Site) -> None:
         arguments,
         env={**environment(), "TERM": "xterm"},
         timeout=60,
-        dimensions=(40, 120),
+        dimensions=(40, 500),  # of a line that is wrapped nobody knows where
     )
     away = at.root / "away.git"
     watch.expect("base .*Ready")

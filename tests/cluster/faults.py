@@ -154,7 +154,6 @@ def proxy(cluster: Cluster, *, fault: Fault = never, cut: float | None = None) -
 
 
 def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
-    try:
-        loop.run_until_complete(serving)
-    finally:
-        loop.close()
+    # What still answers a client that has gone ends with it, and closes its connections.
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(serving)

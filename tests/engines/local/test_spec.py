@@ -142,7 +142,7 @@ def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
     layout.prepare()
     image = layout.image("b" * 40)
     image.path.mkdir()
-    image.record.write_text("{}")
+    image.record.write_text('{"version": 1}')
     terms = Terms(layout, tmp_path / "secrets", grace=10.0, retry_delay=1.0)
     train = RunSpec(
         **{f: getattr(TRAIN, f) for f in TRAIN.__slots__} | {"image": image.path.as_uri()}
