@@ -102,6 +102,10 @@ copy_log() { # also of a command that has removed it from where it writes
     cp -L /proc/self/fd/6 "$artifact/logs/${log##*/}"
 }
 save() { # at the end, successful or not
+    (cd "$model" && in_artifact -type l -print) | while IFS= read -r link; do
+        [ ! -d "$model/$link" ] ||
+            say "the symbolic link \"${link#./}\" leads to a folder; it is not kept, as no bucket has such links"
+    done
     if [ "$rank" = 0 ]; then copy_out all; else copy_log && barrier; fi
 }
 copy_out() { # calm | all: copy what has changed to the bucket, then the list of what is whole there

@@ -45,6 +45,14 @@ def until_listed(container: Container) -> None:
         assert container.home.exists()
 
 
+def test_a_link_to_a_folder_is_not_kept_and_the_log_says_so(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    ended = container.sh('cd "$MODEL_DIR"; mkdir "a b"; echo 1 >"a b/w"; ln -s "a b" latest')
+    assert ended.code == 0, ended
+    assert b'the symbolic link "latest" leads to a folder' in log(container, 1)
+    assert sorted(p.name for p in container.bucket.iterdir()) == ["a b", "completed.json", "logs"]
+
+
 def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None:
     container = pod(staged=True)
     ended = container.sh(
