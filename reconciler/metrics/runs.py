@@ -117,7 +117,7 @@ class RunSeries:
         before = self._runs if self._runs is not None else {}
         # Of most there is nothing new: they have ended, and are what they were.
         names = differing(before, runs) | self._under_way
-        looked_at = [runs[name] for name in names if name in runs]
+        looked_at = [runs[name] for name in sorted(names) if name in runs]
         asked = self._asked(plan, looked_at)
         for run in looked_at:
             old = self._seen.get(run.name)

@@ -177,7 +177,7 @@ def test_watch_goes_on_where_the_remote_is_away_for_a_moment(at: Site) -> None:
     watch = pexpect.spawn(
         program,
         arguments,
-        env={**environment(), "TERM": "xterm"},
+        env={**environment(), "TERM": "xterm", "COLUMNS": "500"},
         timeout=60,
         dimensions=(40, 500),  # of a line that is wrapped nobody knows where
     )

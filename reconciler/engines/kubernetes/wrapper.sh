@@ -223,7 +223,7 @@ open_log() { # the command's output, live to the container's log and, up to a li
         tail -c 8192 >"$work/rest"
         [ ! -s "$work/rest" ] || printf '\n[reconciler] %s\n' "the log ends here: it has reached \
 its limit of $limit bytes; the command went on"
-    } <"$work/log" >"$log" 9>&- &
+    } <"$work/log" >/proc/self/fd/6 9>&- & # opened already: the command may clear its directory at once
     writer=$!
     streaming=yes
 }
