@@ -29,6 +29,7 @@ from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
+from reconciler.pauses import doubled
 from reconciler.planner.desire import Memo
 from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
@@ -246,8 +247,7 @@ class Daemon:
         self._metrics.failed("fetch", error)
         self._fetch_failures += 1
         self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
-        doublings = min(self._fetch_failures - 1, 30)  # a float holds no more than 1023
-        delay = min(FETCH_RETRY_FIRST * 2.0**doublings, FETCH_RETRY_LONGEST)
+        delay = doubled(FETCH_RETRY_FIRST, self._fetch_failures - 1, FETCH_RETRY_LONGEST)
         delay *= 1 + random.random() / 4  # noqa: S311 -- a jitter, not a secret
         log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
         return delay
@@ -391,7 +391,7 @@ class Daemon:
         interval = self._setup.config.status.interval
         failures = 0
         while True:
-            await asyncio.sleep(min(interval * 2.0 ** min(failures, 30), max(interval, 60.0)))
+            await asyncio.sleep(doubled(interval, failures, max(interval, 60.0)))
             if not self._reporter.dirty:
                 continue
             try:

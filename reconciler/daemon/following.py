@@ -28,6 +28,7 @@ from reconciler.git.command import end_running
 from reconciler.git.errors import DamagedError
 from reconciler.metrics import Metrics
 from reconciler.outbound import client
+from reconciler.pauses import doubled
 from reconciler.review.verdict import Verdict
 from reconciler.review.words import counted
 from reconciler.types import Commit
@@ -108,7 +109,7 @@ class Follower:
         """Note it, and say how many seconds to wait before the next try."""
         self.metrics.failed("forge", error)
         self.troubles["forge"] = f"Pull requests cannot be followed: {error}"
-        delay = min(RETRY_FIRST * 2.0 ** min(self._failures, 30), RETRY_LONGEST)
+        delay = doubled(RETRY_FIRST, self._failures, RETRY_LONGEST)
         self._failures += 1
         asked = error.pause if isinstance(error, ForgeError) else 0.0
         delay = max(delay, asked) * (1 + random.random() / 4)  # noqa: S311 -- a jitter

@@ -18,6 +18,7 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, writing
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
+from reconciler.pauses import doubled
 from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.
@@ -120,7 +121,7 @@ class StatusBranch:
             try:
                 self._transport.push(self._copy.path, self._url, commit, self._ref)
             except PushRejectedError:
-                longest = min(0.05 * 2.0**number, LONGEST_PAUSE)
+                longest = doubled(0.05, number, LONGEST_PAUSE)
                 self._pause(random.random() * longest)  # noqa: S311 -- a jitter
                 self.fetch()
             except DamagedError:

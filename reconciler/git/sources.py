@@ -31,6 +31,7 @@ from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.url import resolve_url
 from reconciler.git.workers import Workers
+from reconciler.pauses import doubled
 from reconciler.types import (
     BuildContext,
     Commit,
@@ -216,7 +217,7 @@ class Sources:
 
     def _failed(self, seen: _Seen) -> None:
         """Say when to try again: later with each failure in a row."""
-        delay = min(RETRY_FIRST * 2.0 ** min(seen.failures, 30), self._interval)
+        delay = doubled(RETRY_FIRST, seen.failures, self._interval)
         seen.failures += 1
         seen.due = self._clock() + delay * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from reconciler.pauses import doubled
 from reconciler.planner.record import HistoryEntry, Record, TaskPhase
 from reconciler.run import FailureClass, Result, Run, RunPhase
 from reconciler.types import How, TaskKey, TaskKind
@@ -62,7 +63,7 @@ class Failure:
             number, longest = self.tries, UNAVAILABLE_LONGEST
         else:
             number, longest = self.count, RETRY_LONGEST
-        delay = min(RETRY_FIRST * 2.0 ** min(max(number, 1) - 1, 30), longest)
+        delay = doubled(RETRY_FIRST, max(number, 1) - 1, longest)
         return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
 
 

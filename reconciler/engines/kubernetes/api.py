@@ -18,6 +18,7 @@ import aiohttp
 
 from reconciler import __version__
 from reconciler.engines.kubernetes.errors import ApiError, Unreachable, from_answer
+from reconciler.pauses import doubled
 from reconciler.run import EngineError
 from reconciler.types import JSON
 
@@ -253,7 +254,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _delay(attempt: int, error: ApiError) -> float:
-    delay = min(RETRY_FIRST * 2.0 ** (attempt - 1), RETRY_LONGEST)
+    delay = doubled(RETRY_FIRST, attempt - 1, RETRY_LONGEST)
     if error.retry_after is not None:
         delay = max(delay, min(error.retry_after, RETRY_LONGEST))
     return delay * (1 + random.random() / 2)  # noqa: S311 -- a jitter, not a secret

@@ -22,6 +22,7 @@ import structlog
 from reconciler.engines.kubernetes.api import Api
 from reconciler.engines.kubernetes.errors import ApiError, Expired, Unreachable, from_answer
 from reconciler.engines.kubernetes.objects import ListMetadata, Metadata, Status
+from reconciler.pauses import doubled
 
 log = structlog.get_logger(__name__)
 
@@ -204,7 +205,7 @@ class Cache(Generic[T]):
         self._changed()
 
     async def _back_off(self, error: Exception, failures: int) -> None:
-        delay = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 30), BACKOFF_LONGEST) * _jitter()
+        delay = doubled(BACKOFF_FIRST, failures - 1, BACKOFF_LONGEST) * _jitter()
         retry_after = getattr(error, "retry_after", None)
         if retry_after is not None:
             delay = max(delay, min(retry_after, BACKOFF_LONGEST))

@@ -22,6 +22,7 @@ from reconciler.engines.local.layout import Layout, RunDirectory
 from reconciler.engines.local.output import Output
 from reconciler.engines.local.process import TOKEN, Identity
 from reconciler.engines.local.state import State
+from reconciler.pauses import doubled
 from reconciler.run import FailureClass, RunPhase
 
 _MAX_DELAY = 60.0
@@ -94,7 +95,7 @@ class Carrier:
             except RunFailedError as failure:
                 if not failure.again or self.state.tries > self.job.retries:
                     raise
-                delay = min(_MAX_DELAY, self.job.retry_delay * 2.0 ** (self.state.tries - 1))
+                delay = doubled(self.job.retry_delay, self.state.tries - 1, _MAX_DELAY)
                 # Half of it is left to chance, so that what failed together is not retried so.
                 delay *= random.uniform(0.5, 1)  # noqa: S311 - no secret
                 self.save(replace(self.state, reason=f"{failure}; next attempt in {delay:.0f} s"))

@@ -31,6 +31,7 @@ from reconciler.engines.local.shelf import Shelf
 from reconciler.engines.local.spawn import Supervisors
 from reconciler.engines.local.spec import SpecError
 from reconciler.engines.local.state import State
+from reconciler.pauses import doubled
 from reconciler.run import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
 from reconciler.types import BuildContext, TaskKey, TaskKind
 
@@ -309,7 +310,7 @@ class LocalEngine:
             return
         if record.spawns:
             _log.warning("a run has lost its supervisor", run=name, log=str(run.supervisor_log))
-            record.spawn_at = now + min(_MAX_SPAWN_DELAY, 2.0 ** min(record.spawns, 30))
+            record.spawn_at = now + doubled(1.0, record.spawns, _MAX_SPAWN_DELAY)
         record.spawns += 1
         self._supervisors.start(run)
 
