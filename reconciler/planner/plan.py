@@ -35,26 +35,18 @@ class Settings:
     peers: Mapping[str, Peer] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """An object that is done: what was asked for, and what was decided of it."""
-
-    item: Desired
-    decisions: tuple[Decision, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """Which of the ``desired`` objects are ``done``, and which ``open``: each is one of the two.
 
-    Before the first plan nothing is known, not even what is desired.
-    ``order`` has the place of each object, upstream first; ``tasks`` counts those of objects that
-    are done; ``stray`` are recorded objects that are not desired.
+    Before the first plan nothing is known, not even what is desired. ``done`` has what was decided
+    of each; ``order`` the place of each object, upstream first; ``tasks`` counts those of objects
+    that are done; ``stray`` are recorded objects that are not desired.
     """
 
     desired: Mapping[ObjectRef, Desired] | None = None
     order: Mapping[ObjectRef, int] = field(default_factory=dict)
-    done: Mapping[ObjectRef, Settled] = field(default_factory=dict)
+    done: Mapping[ObjectRef, tuple[Decision, ...]] = field(default_factory=dict)
     open: frozenset[ObjectRef] = frozenset()
     stray: frozenset[ObjectRef] = frozenset()
     tasks: Mapping[TaskKind, int] = field(default_factory=dict)
@@ -189,7 +181,7 @@ class Plan:
         if ref not in self.situation.desired:
             return ()
         found = self.decided.get(ref)
-        return found if found is not None else self.situation.settled.done[ref].decisions
+        return found if found is not None else self.situation.settled.done[ref]
 
     def task_counts(self) -> Mapping[tuple[TaskKind, TaskPhase], int]:
         """How many tasks of each kind are in each phase; what is not there is 0."""
@@ -198,7 +190,7 @@ class Plan:
         for ref, decisions in self.decided.items():
             counts.update((decision.task.kind, decision.phase) for decision in decisions)
             if (known := settled.done.get(ref)) is not None:
-                counts.subtract((d.task.kind, TaskPhase.SUCCEEDED) for d in known.decisions)
+                counts.subtract((d.task.kind, TaskPhase.SUCCEEDED) for d in known)
         return counts
 
     def creates(self) -> tuple[RunSpec, ...]:

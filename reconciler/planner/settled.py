@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from reconciler.planner.desired import Desired
 from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.plan import ActionKind, Decision, Plan, Settled, Settlement, Situation
+from reconciler.planner.plan import ActionKind, Decision, Plan, Settlement, Situation
 from reconciler.planner.record import Phase, Record, TaskPhase
 from reconciler.types import ObjectRef
 
@@ -54,12 +54,12 @@ def settle(
     """What a plan has shown to be done; ``changed`` are those whose record it changed."""
     desired = plan.situation.desired
     found = {
-        ref: Settled(desired[ref], decisions)
+        ref: decisions
         for ref, decisions in plan.decided.items()
         if ref in records and ref not in changed and _is_done(records[ref], decisions)
     }
     left = _without(plan.situation.settled, plan.decided.keys())
-    tasks = Counter(d.task.kind for known in found.values() for d in known.decisions)
+    tasks = Counter(d.task.kind for decisions in found.values() for d in decisions)
     return replace(
         left,
         done={**left.done, **found},
@@ -75,7 +75,7 @@ def _without(settled: Settlement, refs: AbstractSet[ObjectRef]) -> Settlement:
         return settled
     done, tasks = dict(settled.done), Counter(settled.tasks)
     for ref in left:
-        tasks.subtract(decision.task.kind for decision in done.pop(ref).decisions)
+        tasks.subtract(decision.task.kind for decision in done.pop(ref))
     return replace(settled, done=done, tasks=tasks)
 
 

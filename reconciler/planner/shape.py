@@ -9,7 +9,12 @@ from typing import TypeAlias
 from reconciler.manifests.nodes import Path
 from reconciler.manifests.read import Manifest
 from reconciler.manifests.references import BASE_FIELD, DATASET_FIELD
-from reconciler.manifests.schema import DatasetManifest, ModelManifest, TrainingSection
+from reconciler.manifests.schema import (
+    CommandSection,
+    DatasetManifest,
+    ModelManifest,
+    TrainingSection,
+)
 from reconciler.planner.desired import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
 from reconciler.planner.ingredients import (
     Image,
@@ -104,28 +109,11 @@ class Shaping:
     def _load(self, manifest: Manifest, image: Image) -> Product:
         section = manifest.document.spec.load
         who = self._identity(manifest)
-        base = image.base_product
 
-        def hashed(image: Hash, base: Hash | None) -> Hash:
+        def hashed(image: Hash, base: Hash | None, _: Hash | None) -> Hash:
             return load_key(identity=who, image=image, section=section, base=base)
 
-        key, intent = _key_and_intent(
-            hashed,
-            (image.key, base.key if base else None),
-            (image.intent, base.intent if base else None),
-        )
-        task = Task(
-            kind=TaskKind.LOAD,
-            key=as_key(key),
-            how=how(manifest, section),
-            intent=as_intent(intent),
-            section=section,
-            image_key=image.key,
-            base=base.key if base else None,
-            needs=needs(image, base),
-            given=given(base),
-        )
-        return Product(key=as_key(key), intent=as_intent(intent), task=task)
+        return _made(TaskKind.LOAD, manifest, section, image, hashed, base=image.base_product)
 
     def _train(
         self,
@@ -144,24 +132,7 @@ class Shaping:
         def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
             return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
 
-        key, intent = _key_and_intent(
-            hashed,
-            (image.key, base.key if base else None, data.key if data else None),
-            (image.intent, base.intent if base else None, data.intent if data else None),
-        )
-        task = Task(
-            kind=TaskKind.TRAIN,
-            key=as_key(key),
-            how=how(manifest, section),
-            intent=as_intent(intent),
-            section=section,
-            image_key=image.key,
-            base=base.key if base else None,
-            dataset=data.key if data else None,
-            needs=needs(image, base, data),
-            given=given(base, data),
-        )
-        product = Product(key=as_key(key), intent=as_intent(intent), task=task)
+        product = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, product, before=base)
 
     def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
@@ -212,9 +183,35 @@ def _blocked(
     )
 
 
-def _key_and_intent(
-    hashed: Callable[..., Hash], keys: tuple[Hash | None, ...], intents: tuple[Hash | None, ...]
-) -> tuple[Hash, Hash]:
-    """The same hash over keys and over intents; where nothing upstream is followed, it is one."""
-    key = hashed(*keys)
-    return key, key if intents == keys else hashed(*intents)
+def _made(
+    kind: TaskKind,
+    manifest: Manifest,
+    section: CommandSection,
+    image: Image,
+    hashed: Callable[[Hash, Hash | None, Hash | None], Hash],
+    *,
+    base: Product | None,
+    data: Product | None = None,
+) -> Product:
+    """What a command makes in an image, of what it reads.
+
+    Its key and its intent are the same hash over keys and over intents; where nothing upstream is
+    followed, it is one.
+    """
+    keys = image.key, base.key if base else None, data.key if data else None
+    intents = image.intent, base.intent if base else None, data.intent if data else None
+    key = as_key(hashed(*keys))
+    intent = as_intent(key if intents == keys else hashed(*intents))
+    task = Task(
+        kind=kind,
+        key=key,
+        how=how(manifest, section),
+        intent=intent,
+        section=section,
+        image_key=image.key,
+        base=base.key if base else None,
+        dataset=data.key if data else None,
+        needs=needs(image, base, data),
+        given=given(base, data),
+    )
+    return Product(key=key, intent=intent, task=task)
