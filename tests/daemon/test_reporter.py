@@ -22,6 +22,13 @@ from tests.git.history import History
 from tests.git.remotes import make_bare
 
 REF = ObjectRef(Kind.MODEL, "default", "a")
+SYNC = Sync(
+    cluster="local",
+    instance="default",
+    path="",
+    head=Commit("c" * 40),
+    observed=datetime(2026, 1, 1, tzinfo=UTC),
+)
 
 
 class HeldUp(StatusBranch):
@@ -62,14 +69,7 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
         recorded=lambda _, after: told.append(after),
     )
     await reporter.load()
-    sync = Sync(
-        cluster="local",
-        instance="default",
-        path="",
-        head=Commit("c" * 40),
-        observed=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=sync)
+    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
     first = asyncio.create_task(reporter.flush())
     await asyncio.to_thread(branch.begun.wait)
     first.cancel()
@@ -97,18 +97,11 @@ async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_pat
     )
     reporter = Reporter(branch, cluster="local", instance="default", path="")
     await reporter.load()
-    sync = Sync(
-        cluster="local",
-        instance="default",
-        path="",
-        head=Commit("c" * 40),
-        observed=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=sync)
+    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
     await reporter.flush()
     history.commit({"z": "anew"}, branch="status", orphan=True)
     other = ObjectRef(Kind.MODEL, "default", "b")
-    reporter.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=sync)
+    reporter.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=SYNC)
     await reporter.flush()
     files = git(history.path, "ls-tree", "-r", "--name-only", "status").split()
     assert files == [

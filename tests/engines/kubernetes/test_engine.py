@@ -76,16 +76,22 @@ async def test_somebody_else_s_job_of_that_name_is_left_alone(
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+def kept_pod(namespace: Namespace, run: str) -> str:
+    """The path of a run's pod, which a finalizer keeps although it is deleted."""
+    pod = eventually(lambda: pods(namespace, run), "the run's pod")[0]
+    path = f"{namespace.pods}/{pod['metadata']['name']}"
+    finalizers = [*pod["metadata"].get("finalizers", []), "test/keeps"]
+    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": finalizers}})
+    return path
+
+
 async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
     watched: Watched, namespace: Namespace
 ) -> None:
     spec = order(namespace.name)
     await watched.engine.create(spec)
-    pod = eventually(lambda: pods(namespace, spec.name), "the run's pod")[0]
     # A finalizer keeps the pod, as a kubelet does until its containers have ended.
-    path = f"{namespace.pods}/{pod['metadata']['name']}"
-    finalizers = [*pod["metadata"].get("finalizers", []), "test/keeps"]
-    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": finalizers}})
+    path = kept_pod(namespace, spec.name)
     kubelet(namespace, spec.name, running())
     await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
 
@@ -105,11 +111,8 @@ async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_n
 ) -> None:
     spec = order(namespace.name)
     await watched.engine.create(spec)
-    pod = eventually(lambda: pods(namespace, spec.name), "the run's pod")[0]
     # As while the garbage collector has not come to it yet.
-    path = f"{namespace.pods}/{pod['metadata']['name']}"
-    finalizers = [*pod["metadata"].get("finalizers", []), "test/keeps"]
-    namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": finalizers}})
+    path = kept_pod(namespace, spec.name)
     disrupted = {"type": "DisruptionTarget", "status": "True", "message": "low on memory"}
     kubelet(namespace, spec.name, {"phase": "Failed", "conditions": [disrupted]})
     runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
@@ -118,7 +121,7 @@ async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_n
     await watched.until(lambda runs: spec.name not in runs)
 
     await watched.engine.create(spec)
-    names = {pod["metadata"]["name"]}
+    names = {path.rpartition("/")[2]}
 
     def newer() -> set[str]:
         return {p["metadata"]["name"] for p in pods(namespace, spec.name)} - names
