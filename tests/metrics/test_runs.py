@@ -136,3 +136,18 @@ def test_who_does_not_lead_any_more_says_nothing_of_objects() -> None:
     assert watched.value("objects_left_out") == 0
     watched.sync()
     assert watched.value("runs_ended_total", task="train", result="cancelled") == 0
+
+
+def test_what_a_run_asks_for_is_known_once_its_manifest_is() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    watched.world.start(watched.run("a"))
+    watched.sync()
+    good = watched.world.files["a.yaml"]
+    later = Metrics()
+    watched.world.files["a.yaml"] = "kind: ["
+    report(later, watched.world.sync(), watched.world.records)
+    assert value(later, "gpus_in_use") == 0
+    watched.world.files["a.yaml"] = good
+    report(later, watched.world.sync(), watched.world.records)
+    assert value(later, "gpus_in_use") == 2

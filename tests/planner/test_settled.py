@@ -6,9 +6,13 @@ of every test here (`World.plan`, `World.sync`); these tests say what is looked 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reconciler.planner.decide import decide
 from reconciler.planner.plan import ActionKind
+from reconciler.planner.record import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
@@ -36,6 +40,48 @@ def test_what_is_downstream_of_a_change_is_looked_at_too(world: World) -> None:
 def test_a_source_that_moves_is_a_change(world: World) -> None:
     world.trees[".//src/b"] = "another tree"
     assert world.plan().decided.keys() == {model("b")}
+
+
+@pytest.mark.parametrize("amended", [False, True])
+def test_another_base_is_followed_from_then_on(world: World, amended: bool) -> None:
+    before = world.collect()
+    world.files["c.yaml"] = finetune("c", "b")
+    if amended:  # by whoever knows that nothing else is different
+        (manifest,) = world.read("c.yaml", world.files["c.yaml"]).manifests
+        found = replace(before, objects={**before.objects, manifest.ref: manifest})
+        world.collected = dict(world.files), found
+    world.settle()
+    world.sync()
+    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    assert world.plan().decided.keys() == {model("b"), model("c")}
+    world.settle()
+    world.sync()
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 4")
+    assert world.plan().decided.keys() == {model("a")}
+
+
+def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
+    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.sync()
+    world.succeed(world.run_of("b", TaskKind.TRAIN))
+    assert world.sync().decided.keys() == {model("b")}, "its record says Ready now"
+    assert world.sync().decided.keys() == {model("b")}, "and stays as it is"
+    assert world.sync().decided == {}
+
+
+def test_an_object_whose_manifest_is_wrong_now_is_looked_at(world: World) -> None:
+    situation = world.situation(world.memo, world.settled)
+    wrong = replace(situation, invalid={model("b"): "b.yaml:1:1: it is wrong"})
+    assert decide(wrong).decided.keys() == {model("b")}
+
+
+def test_an_object_that_never_was_right_goes_with_its_file(world: World) -> None:
+    world.files["d.yaml"] = scratch("d", ", timeout: soon")
+    world.sync()
+    assert world.phases()["d"] is Phase.INVALID
+    del world.files["d.yaml"]
+    assert world.sync().removed == {model("d")}
+    assert world.sync().removed == set()
 
 
 def test_a_superseded_run_that_will_not_end_is_ended_again_and_again(world: World) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.manifests.collect import Collection, collect
+from reconciler.manifests.collect import Collection, amend, collect
 from reconciler.manifests.read import FileContent, read_file
 from reconciler.planner.decide import decide
 from reconciler.planner.desire import Memo, desire
@@ -73,6 +73,8 @@ class World:
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
     collected: tuple[dict[str, str], Collection] | None = None
+    requests: dict[ObjectRef, GitSource] = field(default_factory=dict)
+    sources: dict[GitSource, ResolvedSource | UnresolvedSource] = field(default_factory=dict)
     settled: Settlement = field(default_factory=Settlement)
     remembering: Ledger | None = None
 
@@ -91,20 +93,34 @@ class World:
             self.parsed[path, text] = read_file(path, text.encode())
         return self.parsed[path, text]
 
+    def collect(self) -> Collection:
+        """All files, as a daemon collects them: from the last time, where that will do."""
+        before, found = self.collected or ({}, None)
+        if found is None or before != self.files:
+            changed = [path for path in self.files if before.get(path) != self.files[path]]
+            amended = None
+            if found is not None and before.keys() == self.files.keys():
+                old = [self.read(path, before[path]) for path in changed]
+                amended = amend(found, old, [self.read(path, self.files[path]) for path in changed])
+            every = (self.read(path, text) for path, text in self.files.items())
+            found = amended or collect(every, clusters=self.settings.peers)
+            self.collected = dict(self.files), found
+        return found
+
     def desired(
         self, memo: Memo | None = None
     ) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
-        if self.collected is None or self.collected[0] != self.files:
-            contents = [self.read(path, text) for path, text in self.files.items()]
-            self.collected = dict(self.files), collect(contents, clusters=self.settings.peers)
-        found = self.collected[1]
-        requests = {}
+        found = self.collect()
+        requests: dict[ObjectRef, GitSource] = {}
         for ref, manifest in found.objects.items():
             git = manifest.document.spec.source.git
             if git is not None:
                 url = "" if git.url == "." else git.url
                 requests[ref] = GitSource(url=url, path=git.path, branch=git.branch)
         sources = {request: self.tree_of(request) for request in requests.values()}
+        # As a daemon has them: what is equal is the very same.
+        requests = self.requests = self.requests if requests == self.requests else requests
+        sources = self.sources = self.sources if sources == self.sources else sources
         desired = desire(
             cluster=self.settings.cluster,
             objects=found.objects,
