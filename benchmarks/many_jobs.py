@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.process import cpu_seconds, peak_mebibytes
-from reconciler.engines.kubernetes.api import CONNECTIONS
+from reconciler.engines.kubernetes.client import CONNECTIONS
 from tests.cluster import lease
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pygit2
 
-from reconciler.daemon.planning import effective, make_plan, own_sources, source_requests
-from reconciler.daemon.reading import Reader
+from reconciler.engine import Capacity, Result
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
-from reconciler.planner.outcome import outcome, wanted_results
 from reconciler.planner.plan import Plan, Settings
-from reconciler.run import Capacity, Result
+from reconciler.planner.status_update import outcome, wanted_results
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind
+from reconciler.workspace.commit_reader import Reader
+from reconciler.workspace.planning import effective, make_plan, own_sources, source_requests
 
 BUCKET = "file:///buckets"
 STATUS_REF = "refs/heads/reconciler/status/local"

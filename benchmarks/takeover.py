@@ -10,7 +10,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from reconciler.engines.kubernetes.lease import RENEWALS
+from reconciler.engines.kubernetes.leader_election import RENEWALS
 from tests.cluster import lease
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite

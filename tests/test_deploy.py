@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.config_file import load_setup
-from reconciler.engines.kubernetes.api import Api
+from reconciler.config.loader import load_setup
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.engine import KubernetesEngine
-from reconciler.engines.kubernetes.lease import Leadership
-from reconciler.engines.kubernetes.settings import ClusterSettings
+from reconciler.engines.kubernetes.leader_election import Leadership
 from tests.cluster.cluster import Cluster
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.pauses import doubled
+from reconciler.backoff import doubled
 
 
 @pytest.mark.parametrize(

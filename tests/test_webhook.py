@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.forge.webhook import REMEMBERED, Deliveries, Verdict
 from reconciler.metrics import Metrics
-from reconciler.server import Served, serve
-from reconciler.webhook import REMEMBERED, Deliveries, Verdict
+from reconciler.web.server import Served, serve
 
 SECRET = b"a secret"
 PUSH = json.dumps({"ref": "refs/heads/main"}).encode()

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reconciler.config import config_schema
+from reconciler.forge.webhook import Verdict
+
+from reconciler.config.model import config_schema
+from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
-from reconciler.manifests.publish import json_schema
+from reconciler.manifests.json_schema import json_schema
 from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
-from reconciler.planner.record import Phase, TaskPhase
-from reconciler.review.verdict import Judgement
-from reconciler.run import RunPhase
+from reconciler.planner.status import Phase, TaskPhase
+from reconciler.review.commit_status import Judgement
 from reconciler.types import Kind, TaskKind
-from reconciler.webhook import Verdict
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _WRITTEN = "<!-- Written by `make docs`. -->"

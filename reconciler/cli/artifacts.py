@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.recorded_state import State, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
-from reconciler.cli.state import State, StateReader
 from reconciler.manifests.schema import ModelManifest
-from reconciler.planner.record import Record, TaskPhase
+from reconciler.planner.status import Record, TaskPhase
 from reconciler.review.escape import printable
-from reconciler.review.words import counted
+from reconciler.review.sentences import counted
 from reconciler.status.document import written
 from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
 

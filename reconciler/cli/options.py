@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.config import Setup
-from reconciler.config_file import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, load_setup
+from reconciler.config.loader import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, load_setup
+from reconciler.config.model import Setup
 from reconciler.git.repository import LocalRepository
 from reconciler.git.url import is_local, local_path
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import config_option, format_option, load_if_there, repo_option
 from reconciler.cli.plan_text import text
-from reconciler.cli.planning import Planning
 from reconciler.cli.workflow import annotating
 from reconciler.git.repository import LocalRepository
-from reconciler.planner.review import review
 from reconciler.review.markdown import markdown
+from reconciler.review.report import review
 
 
 @click.command()

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import click
 
 from reconciler.cli.errors import error_line
-from reconciler.planner.actions import Action
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.review import ObjectReview, Review
+from reconciler.review.actions import Action
 from reconciler.review.escape import printable
-from reconciler.review.words import (
+from reconciler.review.report import ObjectReview, Review
+from reconciler.review.sentences import (
     counted,
     errors_told,
     refusals,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
-from reconciler.cli.planning import Planning
-from reconciler.engines.kubernetes.builds import image_tag
-from reconciler.engines.kubernetes.pods import RenderError
-from reconciler.engines.kubernetes.render import render as objects_of
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.engines.kubernetes.text import dump
+from reconciler.engines.kubernetes.build_pod import image_tag
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.job import render as objects_of
+from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.engines.kubernetes.yaml import dump
 from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview

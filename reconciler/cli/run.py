@@ -17,16 +17,16 @@ from rich.live import Live
 from rich.table import Table
 from watchfiles import awatch
 
-from reconciler import logs
 from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
-from reconciler.config import ConfigError, Setup
-from reconciler.daemon.assembly import run_daemon
+from reconciler.config.model import ConfigError, Setup
+from reconciler.daemon import logging as logs
+from reconciler.daemon.app import run_daemon
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
-from reconciler.planner.record import Phase, Record
-from reconciler.server import ListenError
+from reconciler.planner.status import Phase, Record
 from reconciler.types import ObjectRef, Problem
+from reconciler.web.server import ListenError
 
 log = structlog.get_logger(__name__)
 

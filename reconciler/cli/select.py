@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reconciler.cli.state import DEFAULT_BRANCH, State
-from reconciler.config_file import DEFAULT_FILE, load_setup
+from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
+from reconciler.config.loader import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
 from reconciler.planner.names import is_status_path
-from reconciler.planner.record import Phase, Record
+from reconciler.planner.status import Phase, Record
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import (
     has_labels,
     kind_option,
@@ -28,10 +29,9 @@ from reconciler.cli.select import (
     read_labels,
     same,
 )
-from reconciler.cli.state import StateReader
 from reconciler.cli.table import console, object_table
 from reconciler.git.errors import GitError
-from reconciler.planner.record import HistoryEntry, Record, TaskPhase
+from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.status.document import dump_record, load_yaml
 from reconciler.types import JSON

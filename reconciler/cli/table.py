@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.page.words import shown_metric, task_seconds
-from reconciler.planner.record import Phase, Record
-from reconciler.review.words import seconds
+from reconciler.planner.status import Phase, Record
+from reconciler.review.sentences import seconds
+from reconciler.web.format import shown_metric, task_seconds
 
 _STYLE = {
     Phase.INVALID: "bold red",

@@ -14,12 +14,12 @@ import click
 from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
-from reconciler.config import Setup
+from reconciler.config.model import Setup
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository
-from reconciler.manifests.collect import Collection, collect
+from reconciler.manifests.collection import Collection, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
-from reconciler.manifests.read import FileContent, read_file
+from reconciler.manifests.loader import FileContent, read_file
 
 IGNORE_FILE = ".reconcilerignore"
 LARGEST_FILE = 1 << 20

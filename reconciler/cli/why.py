@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load_if_there, repo_option
-from reconciler.cli.planning import Planning
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git.errors import GitError
-from reconciler.planner.explain import explain
 from reconciler.planner.plan import Plan
-from reconciler.planner.record import Record, TaskPhase
-from reconciler.planner.standing import standing
+from reconciler.planner.status import Record, TaskPhase
+from reconciler.review.changes import explain
 from reconciler.review.escape import printable
+from reconciler.review.why import standing
 from reconciler.types import ObjectRef
 
 

@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from reconciler.errors import Trouble
-from reconciler.forge.port import Comment, ForgeError, PullRequest
+from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
-from reconciler.outbound import Client
-from reconciler.review.verdict import Judgement, Verdict
+from reconciler.http_client import Client
+from reconciler.review.commit_status import Judgement, Verdict
 from reconciler.types import JSON, Commit
 
 _PAGE = 100

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from reconciler.errors import Trouble
-from reconciler.forge.port import ForgeError
-from reconciler.outbound import Answer, CallError, Client
+from reconciler.forge.base import ForgeError
+from reconciler.http_client import Answer, CallError, Client
 from reconciler.review.escape import printable
 from reconciler.types import JSON
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 
-from reconciler.prefixes import as_ssh
+from reconciler.patterns import as_ssh
 
 #: What is served without encryption, or off this host's disk, is allowed by name only.
 _BY_NAME = frozenset({"http", "file"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.git.errors import GitError
-from reconciler.prefixes import has_prefix, path_depth
+from reconciler.patterns import has_prefix, path_depth
 
 #: What forges take as the user's name when the password is a token.
 TOKEN_USER = "x-access-token"  # noqa: S105 -- a user's name

@@ -16,7 +16,7 @@ from pygit2.enums import SortMode
 
 from reconciler.git.errors import DamagedError, GitError
 from reconciler.git.export import export_tree
-from reconciler.git.trees import REGULAR, Walk, changed_files, entry_at, folder_at
+from reconciler.git.tree_walk import REGULAR, Walk, changed_files, entry_at, folder_at
 from reconciler.types import Commit, TreeId
 
 IGNORE_FILE = ".reconcilerignore"

@@ -21,17 +21,17 @@ from typing import TypeVar
 
 import pygit2
 
+from reconciler.backoff import doubled
+from reconciler.git.client import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
 from reconciler.git.export import Budget, export_tree
-from reconciler.git.hosts import Hosts
+from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository
-from reconciler.git.store import Store
+from reconciler.git.source_hosts import Hosts
+from reconciler.git.source_workers import Workers
 from reconciler.git.submodules import Submodule, submodules
-from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.url import resolve_url
-from reconciler.git.workers import Workers
-from reconciler.pauses import doubled
 from reconciler.types import (
     BuildContext,
     Commit,

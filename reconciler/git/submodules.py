@@ -9,7 +9,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.git.command import environment, run_git
-from reconciler.git.trees import entry_at
+from reconciler.git.tree_walk import entry_at
 from reconciler.types import Commit
 
 _LARGEST = 64 << 10

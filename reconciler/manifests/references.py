@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from reconciler.manifests.nodes import Path
 from reconciler.manifests.schema import ManifestDocument, ModelManifest, Reference
+from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ForeignRef, Kind, ObjectRef
 
 #: The fields that hold references.

@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import rfc8785
 
-from reconciler.manifests.contract import env_name, is_reserved
+from reconciler.manifests.environment import env_name, is_reserved
 from reconciler.manifests.messages import described
-from reconciler.manifests.nodes import Path
+from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import GROUP, JSON, Kind
 
 LARGEST_PARAMS = 64 << 10

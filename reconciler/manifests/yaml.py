@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.manifests.messages import message
-from reconciler.manifests.nodes import Flaw, Node, Path, UnreadableError, compose
+from reconciler.manifests.yaml_nodes import Flaw, Node, Path, UnreadableError, compose
 from reconciler.types import JSON, Location, ObjectRef, Problem
 
 LARGEST_FILE = 1 << 20

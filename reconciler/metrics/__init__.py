@@ -13,16 +13,16 @@ from prometheus_client import Histogram, disable_created_metrics
 
 from reconciler import __version__
 from reconciler.errors import Trouble, trouble_of
+from reconciler.forge.webhook import Verdict
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.record import Phase, Record, TaskPhase
-from reconciler.review.verdict import Judgement
+from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.review.commit_status import Judgement
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind, UnresolvedSource
-from reconciler.webhook import Verdict
 
 # When a series began is no use to anybody here, and would double the counters.
 disable_created_metrics()  # type: ignore[no-untyped-call]

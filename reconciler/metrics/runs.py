@@ -11,10 +11,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
 from reconciler.metrics.definitions import Definitions
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.plan import Plan
-from reconciler.run import FailureClass, Run, RunPhase, RunSpec
 from reconciler.types import How, ObjectRef, TaskKey, TaskKind
 
 RESULTS = ("succeeded", "failed", "infrastructure", "cancelled")

@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from reconciler.errors import ReconcilerError
 from reconciler.notify.digest import Digest
 from reconciler.notify.events import Event
-from reconciler.planner.record import Phase
+from reconciler.planner.status import Phase
 from reconciler.review.escape import printable
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey
 

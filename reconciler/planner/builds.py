@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.planner.desired import Desired, Task
+from reconciler.planner.tasks import Desired, Task
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 

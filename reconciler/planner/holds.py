@@ -12,9 +12,9 @@ import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from reconciler.planner.desired import Desired, Task
 from reconciler.planner.plan import Hold, HoldKind, Settings
-from reconciler.planner.record import Record, TaskPhase
+from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.tasks import Desired, Task
 from reconciler.types import ObjectRef, TaskKey
 
 RELEASE_FILE = ".reconciler/release"

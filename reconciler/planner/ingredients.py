@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from reconciler.manifests.read import Manifest
+from reconciler.manifests.loader import Manifest
 from reconciler.manifests.schema import ModelSpec, RunSection
-from reconciler.planner.desired import RETRY_ANNOTATION, Desired, Given, Source, Task, annotation
 from reconciler.planner.keys import Hash, as_intent, as_key, build_key, how_hash
-from reconciler.planner.record import ReferenceRecord
+from reconciler.planner.status import ReferenceRecord
+from reconciler.planner.tasks import RETRY_ANNOTATION, Desired, Given, Source, Task, annotation
 from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey, TaskKind
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from reconciler.pauses import doubled
-from reconciler.planner.record import HistoryEntry, Record, TaskPhase
-from reconciler.run import FailureClass, Result, Run, RunPhase
+from reconciler.backoff import doubled
+from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.types import How, TaskKey, TaskKind
 
 #: Retries of failures that are not the command's, and the delays between them, in seconds.

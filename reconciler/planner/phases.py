@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.planner.record import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, Phase, Record
 from reconciler.types import Kind, ObjectRef
 
 

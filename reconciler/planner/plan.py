@@ -8,11 +8,11 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.planner.desired import Desired, Task
+from reconciler.engine import Capacity, Run, RunSpec
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.peers import Peer
-from reconciler.planner.record import Record, TaskPhase
-from reconciler.run import Capacity, Run, RunSpec
+from reconciler.planner.remote_clusters import Peer
+from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.tasks import Desired, Task
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from reconciler.engine import RunSpec
 from reconciler.planner.builds import build_owners
-from reconciler.planner.desired import Desired, Given, Task
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Situation
-from reconciler.planner.render import render_run
-from reconciler.run import RunSpec
+from reconciler.planner.run_spec import render_run
+from reconciler.planner.tasks import Desired, Given, Task
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 #: Where a build pushes to, by namespace and key.

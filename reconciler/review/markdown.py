@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from reconciler.planner.plan import Hold
-from reconciler.planner.review import ObjectReview, Review
 from reconciler.review.escape import code, prose
-from reconciler.review.graph import graph
-from reconciler.review.words import (
+from reconciler.review.mermaid import graph
+from reconciler.review.report import ObjectReview, Review
+from reconciler.review.sentences import (
     counted,
     errors_told,
     refusals,

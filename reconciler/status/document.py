@@ -14,9 +14,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.engine import FailureClass
 from reconciler.errors import ReconcilerError
 from reconciler.manifests.yaml import read_documents
-from reconciler.planner.record import (
+from reconciler.planner.status import (
     ArtifactRecord,
     Condition,
     HistoryEntry,
@@ -28,7 +29,6 @@ from reconciler.planner.record import (
     TaskPhase,
     TaskRecord,
 )
-from reconciler.run import FailureClass
 from reconciler.types import (
     API_VERSION,
     Commit,

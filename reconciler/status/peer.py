@@ -3,7 +3,7 @@
 Nothing is taken over but what a reference needs, each value is checked against the form it must
 have, and the text is bounded in size, values and aliases as a manifest is. What a newer version may
 have added is passed over. Whether what is found may be used at all is decided by
-:mod:`reconciler.planner.peers`.
+:mod:`reconciler.planner.remote_clusters`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
 from reconciler.manifests.yaml import read_documents, validate
-from reconciler.planner.peers import Offer, PeerObject, Unavailable
-from reconciler.planner.record import TaskPhase
+from reconciler.planner.remote_clusters import Offer, PeerObject, Unavailable
+from reconciler.planner.status import TaskPhase
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
 
 #: A file of another cluster is read up to this size: some 2,500 complete artifacts.

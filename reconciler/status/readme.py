@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.planner.names import status_path
 from reconciler.planner.phases import Phases
-from reconciler.planner.record import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, Phase, Record
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reconciler.daemon.planning import effective, make_plan, own_sources, source_requests
-from reconciler.daemon.reading import Reader
+from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.outcome import outcome
 from reconciler.planner.plan import Plan, Settings
-from reconciler.planner.record import Record
-from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
+from reconciler.planner.status import Record
+from reconciler.planner.status_update import outcome
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
+from reconciler.workspace.commit_reader import Reader
+from reconciler.workspace.planning import effective, make_plan, own_sources, source_requests
 from tests.e2e.site import environment
 from tests.examples.manifests import EXAMPLES
 

@@ -102,7 +102,7 @@ def test_a_plan_reads_as_it_is_kept(
     CHANGES[name](example)
     example.commit("Change")
     now = example.now + timedelta(hours=2)
-    monkeypatch.setattr("reconciler.cli.planning.clock", lambda: now)
+    monkeypatch.setattr("reconciler.cli.clone_planning.clock", lambda: now)
     # It is called beside the repository, where one of the changes puts a configuration.
     said = cli(
         "plan", "--base", "HEAD~1", "--head", "HEAD", "--repo", str(example.root), "--format", style

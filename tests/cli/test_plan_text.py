@@ -8,7 +8,7 @@ import click
 from hypothesis import given, settings
 
 from reconciler.cli.plan_text import text
-from reconciler.planner.review import Review
+from reconciler.review.report import Review
 from tests.review.test_markdown import QUICK, reviews
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifests.annotate import CannotEditError, annotate
-from reconciler.manifests.read import read_file
+from reconciler.manifests.edit import CannotEditError, annotate
+from reconciler.manifests.loader import read_file
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example

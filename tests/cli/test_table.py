@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.cli.table import console, object_table
-from reconciler.planner.record import Phase, Record
+from reconciler.planner.status import Phase, Record
 from tests.planner.world import model
 
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from reconciler.config_file import load_setup
-from reconciler.daemon import following
+from reconciler.config.loader import load_setup
+from reconciler.daemon import pull_requests as following
 from reconciler.daemon.authority import Authority
-from reconciler.daemon.following import MOST_TRIES, Follower
-from reconciler.daemon.remotes import credential_table
-from reconciler.daemon.reviewing import Knowledge, Reviewer
+from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
+from reconciler.daemon.pull_requests import MOST_TRIES, Follower
+from reconciler.engine import Capacity
+from reconciler.forge.base import ForgeError
 from reconciler.forge.github import GitHub
-from reconciler.forge.port import ForgeError
 from reconciler.git.mirror import Mirror
+from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.outbound import client
 from reconciler.planner.ledger import Ledger
-from reconciler.run import Capacity
 from reconciler.types import Commit
+from reconciler.workspace.git_remotes import credential_table
 from tests.e2e.site import Site, git
 from tests.forge.server import ForgeServer
 

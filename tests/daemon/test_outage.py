@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.config_file import load_setup
-from reconciler.daemon.assembly import assemble
+from reconciler.config.loader import load_setup
+from reconciler.daemon.app import assemble
 from reconciler.daemon.authority import Authority
-from reconciler.daemon.daemon import FETCH_RETRY_LONGEST, Daemon
-from reconciler.daemon.reporter import Reporter
+from reconciler.daemon.controller import FETCH_RETRY_LONGEST, Daemon
+from reconciler.daemon.status_store import Reporter
 from reconciler.git.errors import GitError
 from reconciler.metrics import Metrics
 from tests.e2e.site import Site

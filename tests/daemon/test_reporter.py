@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.daemon.reporter import Reporter
-from reconciler.git.branch import StatusBranch
+from reconciler.daemon.status_store import Reporter
 from reconciler.git.credentials import CredentialTable
-from reconciler.planner.record import Phase, Record
+from reconciler.git.status_branch import StatusBranch
+from reconciler.planner.status import Phase, Record
 from reconciler.status.sync import Sync
 from reconciler.types import Commit, Kind, ObjectRef
 from tests.e2e.site import git

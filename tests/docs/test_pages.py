@@ -9,8 +9,8 @@ import click
 import pytest
 
 from reconciler.cli import COMMANDS, cli
-from reconciler.config_file import load_setup
-from reconciler.manifests.read import read_file
+from reconciler.config.loader import load_setup
+from reconciler.manifests.loader import read_file
 from tests.docs.reading import PAGES, ROOT, Block, blocks
 from tools.reference import pages
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from reconciler.engines.local.durable import remove_tree
+from reconciler.engines.local.fsync import remove_tree
 from tests.e2e.site import BRANCH, Site, git
 
 TRAIN = """\

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engines.kubernetes.api import USER_AGENT
+from reconciler.engines.kubernetes.client import USER_AGENT
 from tests.cluster import audit
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace

@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from reconciler.engines.kubernetes.api import USER_AGENT
+from reconciler.engines.kubernetes.client import USER_AGENT
 from tests.cluster import audit
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace

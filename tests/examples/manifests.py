@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from reconciler.manifests.collect import Collection, collect
-from reconciler.manifests.read import read_file
+from reconciler.manifests.collection import Collection, collect
+from reconciler.manifests.loader import read_file
 from reconciler.manifests.schema import ManifestDocument
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples-repo"

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from reconciler.errors import Trouble
+from reconciler.forge.base import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.github import GITEA, GITHUB, GitHub
 from reconciler.forge.gitlab import GitLab
-from reconciler.forge.port import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.rest import LONGEST_PAUSE
-from reconciler.outbound import LARGEST_ANSWER, client
-from reconciler.review.verdict import Judgement, Verdict
+from reconciler.http_client import LARGEST_ANSWER, client
+from reconciler.review.commit_status import Judgement, Verdict
 from reconciler.types import Commit
 from tests.forge.gitlab_server import GitLabServer, forge_server
 from tests.forge.server import ME, SOMEBODY, ForgeServer

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git import branch as branch_module
-from reconciler.git.branch import LONGEST_PAUSE, PUSH_TRIES, StatusBranch
+from reconciler.git import status_branch as branch_module
 from reconciler.git.credentials import Credential
 from reconciler.git.errors import GitError
+from reconciler.git.status_branch import LONGEST_PAUSE, PUSH_TRIES, StatusBranch
 from tests.e2e.site import git
 from tests.git.conftest import TIMEOUT
 from tests.git.history import History
@@ -50,7 +50,7 @@ def content(history: History) -> dict[str, str]:
 WRITER = """
 import sys
 from pathlib import Path
-from reconciler.git.branch import StatusBranch
+from reconciler.git.status_branch import StatusBranch
 from reconciler.git.credentials import Credential, CredentialTable
 
 path, url, branch, name, count, prefix, key, hosts = sys.argv[1:]

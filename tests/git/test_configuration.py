@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.config_file import load_setup
-from reconciler.daemon.remotes import credential_table, source_reader
+from reconciler.config.loader import load_setup
 from reconciler.git.errors import GitError
 from reconciler.types import GitSource, UnresolvedSource
+from reconciler.workspace.git_remotes import credential_table, source_reader
 from tests.e2e.site import Site, git
 from tests.git.conftest import need_sshd
 from tests.git.history import History, Script

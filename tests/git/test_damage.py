@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
+from reconciler.git.status_branch import StatusBranch
 from reconciler.types import BuildContext, Commit, GitSource, ResolvedSource
 from tests.git.history import History
 from tests.git.remotes import FileRemote, make_bare

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
+from reconciler.git.status_branch import StatusBranch
 from tests.e2e.site import Site, git
 from tests.git.history import History
 from tests.git.remotes import make_bare

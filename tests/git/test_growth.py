@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.git import bare
-from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
+from reconciler.git.status_branch import StatusBranch
 from reconciler.types import Commit, GitSource
 from tests.e2e.site import git
 from tests.git.history import Content, History

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.proposals import Conflict, Proposals
+from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.types import Commit
 from tests.e2e.site import Site, git
 

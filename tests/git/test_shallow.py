@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.branch import StatusBranch
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.repository import LocalRepository
 from reconciler.git.sources import Sources
+from reconciler.git.status_branch import StatusBranch
 from reconciler.types import GitSource, ResolvedSource
 from tests.e2e.site import git
 from tests.git.history import History

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.git import sources as sources_module
+from reconciler.git.client import RemoteRefs, Transport
 from reconciler.git.errors import GitError
 from reconciler.git.sources import Resolution, Sources
-from reconciler.git.transport import RemoteRefs, Transport
 from reconciler.types import (
     BuildContext,
     Commit,

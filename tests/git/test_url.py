@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.git.errors import GitError
 from reconciler.git.url import host_of, local_path, normal_url, resolve_url, split_ssh
-from reconciler.prefixes import has_prefix
+from reconciler.patterns import has_prefix
 from tests.e2e.site import git
 
 BASES = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.manifests.collect import Collection, collect
-from reconciler.manifests.read import FileContent, Manifest, read_file
+from reconciler.manifests.collection import Collection, collect
+from reconciler.manifests.loader import FileContent, Manifest, read_file
 from reconciler.types import Problem
 
 

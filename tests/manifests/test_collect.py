@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.manifests.collect import Collection, amend, collect
-from reconciler.manifests.read import read_file
+from reconciler.manifests.collection import Collection, amend, collect
+from reconciler.manifests.loader import read_file
 from reconciler.types import Kind, Location, ObjectRef
 from tests.manifests.reading import dataset, model, only, read, together, yaml
 

@@ -7,8 +7,8 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.manifests.collect import collect
-from reconciler.manifests.read import read_file
+from reconciler.manifests.collection import collect
+from reconciler.manifests.loader import read_file
 from tests.manifests.reading import dataset, model, yaml
 
 #: libyaml counts the line breaks of YAML 1.1.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.manifests.publish import json_schema
+from reconciler.manifests.json_schema import json_schema
 from reconciler.manifests.yaml import read_documents
 from reconciler.types import Kind
 from tests.manifests.reading import dataset, model, read, yaml

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.manifests.read import read_file
+from reconciler.manifests.loader import read_file
 from reconciler.types import Kind, Location, ObjectRef
 from tests.manifests.reading import dataset, model, only, problem, read, said, yaml
 

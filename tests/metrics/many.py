@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.planner.plan import Plan
-from reconciler.planner.record import URGENCY, Record
+from reconciler.planner.status import URGENCY, Record
 from reconciler.types import Kind, ObjectRef
 from tests.planner.world import World
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.engine import Result, RunPhase
 from reconciler.metrics import Metrics
 from reconciler.metrics.runs import OTHERS
-from reconciler.planner.record import Phase
-from reconciler.run import Result, RunPhase
+from reconciler.planner.status import Phase
 from tests.metrics.many import many
 from tests.metrics.watched import GPU, Watched, families, report, value
-from tests.page.catalogs import fleet
 from tests.planner.world import finetune, scratch
+from tests.web.catalogs import fleet
 
 #: Somebody stays: with the last manifest nothing would be removed.
 BUCKET = "kind: Dataset\nmetadata: {name: b}\nspec: {source: {bucket: {url: file:///buckets/b}}}\n"

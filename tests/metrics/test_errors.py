@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.errors import from_answer
 from reconciler.errors import Trouble
 from reconciler.git.errors import explain
 from reconciler.metrics import Metrics
-from reconciler.run import EngineError
 from tests.metrics.watched import value
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.engine import FailureClass
 from reconciler.metrics import Metrics
-from reconciler.run import FailureClass
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
 

@@ -16,7 +16,7 @@ from reconciler.notify.body import LONGEST_BODY, Body, TemplateFault
 from reconciler.notify.digest import Digest
 from reconciler.notify.events import Event
 from reconciler.notify.signature import delivery_headers
-from reconciler.planner.record import Phase
+from reconciler.planner.status import Phase
 from reconciler.types import Kind, ObjectRef
 
 NASTY = 'bad "reason" \\ }} {{ 7 * 7 }} <!channel> @here https://evil.example \u202e\n\u2028'

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.notify.digest import MOST_KEPT, MOST_LISTED, Waiting
 from reconciler.notify.events import LONGEST_REASON, Event, news
-from reconciler.planner.record import ArtifactRecord, ManifestRecord, Phase, Record
+from reconciler.planner.status import ArtifactRecord, ManifestRecord, Phase, Record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 
 EVERY = frozenset(Phase)

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.record import Phase
-from reconciler.run import FailureClass, Run, RunPhase
+from reconciler.planner.status import Phase
 from reconciler.types import How, Intent, TaskKey, TaskKind
 from tests.planner.world import World, finetune, scratch
 

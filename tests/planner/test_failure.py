@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import RETRY_LIMIT, RETRY_LONGEST, Failure, Ledger
-from reconciler.planner.record import Phase
-from reconciler.run import FailureClass, RunPhase
+from reconciler.planner.status import Phase
 from reconciler.types import How, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

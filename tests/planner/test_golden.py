@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifests.read import read_file
-from reconciler.planner.desire import desire
+from reconciler.engine import FailureClass
+from reconciler.manifests.loader import read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import (
     artifact_url,
@@ -22,7 +22,8 @@ from reconciler.planner.names import (
     run_name,
     status_path,
 )
-from reconciler.planner.record import (
+from reconciler.planner.resolver import desire
+from reconciler.planner.status import (
     ArtifactRecord,
     Condition,
     HistoryEntry,
@@ -33,7 +34,6 @@ from reconciler.planner.record import (
     TaskPhase,
     TaskRecord,
 )
-from reconciler.run import FailureClass
 from reconciler.status.document import dump_record, load_record
 from reconciler.types import (
     Commit,

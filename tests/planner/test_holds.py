@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.planner.holds import read_release
 from reconciler.planner.plan import HoldKind
-from reconciler.planner.record import Phase
+from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

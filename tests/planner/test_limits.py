@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.planner.record import Phase
-from reconciler.run import Capacity
+from reconciler.engine import Capacity
+from reconciler.planner.status import Phase
 from tests.planner.world import World, model, scratch
 
 IMAGE = """\

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.engine import Capacity
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.peers import Offer, Peer, PeerObject, Unavailable, refused
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.record import Phase
-from reconciler.planner.review import review
-from reconciler.run import Capacity
+from reconciler.planner.remote_clusters import Offer, Peer, PeerObject, Unavailable, refused
+from reconciler.planner.status import Phase
+from reconciler.review.report import review
 from reconciler.status.document import dump_record, load_record
 from reconciler.types import ForeignRef, TaskKey, TaskKind
 from tests.planner.world import World, dataset, finetune, model, scratch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.record import Phase
-from reconciler.run import Run, RunPhase
+from reconciler.planner.status import Phase
 from reconciler.types import How, Intent, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.planner.plan import ActionKind, Settings
-from reconciler.planner.review import ObjectReview, Review, review
-from reconciler.review.words import summary, symbol, verb
+from reconciler.review.report import ObjectReview, Review, review
+from reconciler.review.sentences import summary, symbol, verb
 from reconciler.types import TaskKind
 from tests.planner.world import World, dataset, finetune, model, scratch
 

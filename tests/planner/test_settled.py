@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.planner.decide import decide
+from reconciler.planner.diff import decide
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.record import Phase
+from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.planner.record import Phase
-from reconciler.planner.standing import standing
-from reconciler.run import FailureClass
+from reconciler.engine import FailureClass
+from reconciler.planner.status import Phase
+from reconciler.review.why import standing
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

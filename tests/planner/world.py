@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.manifests.collect import Collection, amend, collect
-from reconciler.manifests.read import FileContent, read_file
-from reconciler.planner.decide import decide
-from reconciler.planner.desire import Memo, desire
-from reconciler.planner.desired import Desired
+from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
+from reconciler.manifests.collection import Collection, amend, collect
+from reconciler.manifests.loader import FileContent, read_file
+from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.outcome import outcome
-from reconciler.planner.peers import PeerObject, Unavailable
 from reconciler.planner.plan import ActionKind, Plan, Settings, Settlement, Situation
-from reconciler.planner.record import Phase, Record
-from reconciler.planner.settled import settle
-from reconciler.run import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
+from reconciler.planner.plan_cache import settle
+from reconciler.planner.remote_clusters import PeerObject, Unavailable
+from reconciler.planner.resolver import Memo, desire
+from reconciler.planner.status import Phase, Record
+from reconciler.planner.status_update import outcome
+from reconciler.planner.tasks import Desired
 from reconciler.types import (
     Commit,
     ForeignRef,

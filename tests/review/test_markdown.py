@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from reconciler.planner.actions import Action
-from reconciler.planner.explain import Effect, FieldChange, SourceMove, Why
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
-from reconciler.planner.review import ObjectReview, Review
+from reconciler.review.actions import Action
+from reconciler.review.changes import Effect, FieldChange, SourceMove, Why
 from reconciler.review.markdown import markdown
+from reconciler.review.report import ObjectReview, Review
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
 
 HARMFUL = [

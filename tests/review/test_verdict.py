@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reconciler.planner.plan import Hold, HoldKind
-from reconciler.planner.review import Review
-from reconciler.review.verdict import LONGEST, Judgement, verdict, verdict_of
+from reconciler.review.commit_status import LONGEST, Judgement, verdict, verdict_of
+from reconciler.review.report import Review
 from reconciler.types import Commit, Location, Problem
 from tests.planner.world import START
 

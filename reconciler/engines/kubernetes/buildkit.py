@@ -12,8 +12,8 @@ import json
 from importlib import resources
 from typing import Any
 
-from reconciler.engines.kubernetes.builds import DOCKER_CONFIG, Build, Builder, Built
-from reconciler.engines.kubernetes.pods import CONTAINER, Fragment, variables
+from reconciler.engines.kubernetes.build_pod import DOCKER_CONFIG, Build, Builder, Built
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, Fragment, variables
 from reconciler.engines.kubernetes.wrapper import literal
 
 _SCRIPT = resources.files(__package__).joinpath("buildkit.sh").read_text(encoding="utf-8")

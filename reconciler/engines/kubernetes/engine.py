@@ -15,19 +15,19 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import JOB_NAME, disruption, job_of, job_uid
-from reconciler.engines.kubernetes.cache import JOBS, PODS, Cache
+from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.engines.kubernetes.api_types import Job, Pod
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, disruption, job_of, job_uid
 from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
+from reconciler.engines.kubernetes.headless_service import Rendezvous, goes_on
+from reconciler.engines.kubernetes.informer import JOBS, PODS, Cache
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
-from reconciler.engines.kubernetes.objects import Job, Pod
-from reconciler.engines.kubernetes.observe import MANAGED_BY, identity, orphan, unexplained, view
-from reconciler.engines.kubernetes.pods import Manifest
-from reconciler.engines.kubernetes.render import headless_service
-from reconciler.engines.kubernetes.rendezvous import Rendezvous, goes_on
-from reconciler.engines.kubernetes.unseen import Unseen
-from reconciler.engines.kubernetes.views import Views
-from reconciler.run import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.engines.kubernetes.job import headless_service
+from reconciler.engines.kubernetes.missing_pods import Unseen
+from reconciler.engines.kubernetes.observer import MANAGED_BY, identity, orphan, unexplained, view
+from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.run_cache import Views
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)

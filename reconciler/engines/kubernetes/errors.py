@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from reconciler.engines.kubernetes.objects import Status
+from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_types import Status
 from reconciler.errors import Trouble
-from reconciler.run import EngineError
 
 _LONGEST = 1000
 

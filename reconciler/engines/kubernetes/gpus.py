@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.engines.kubernetes.pods import Manifest, RenderError
+from reconciler.engines.kubernetes.pod_parts import Manifest, RenderError
 from reconciler.types import Gpu
 
 #: The entry for GPUs of which no type is asked.

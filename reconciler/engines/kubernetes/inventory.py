@@ -20,15 +20,16 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from reconciler.engines.kubernetes import templates, wrapper
-from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import JOB_NAME, condition
-from reconciler.engines.kubernetes.cache import JOBS, PODS
-from reconciler.engines.kubernetes.jobs import mount_at
-from reconciler.engines.kubernetes.objects import Condition, Job, Pod
-from reconciler.engines.kubernetes.pods import CONTAINER, Fragment, Manifest
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.run import LONGEST_METRIC, MOST_METRICS, EngineError, Result, Wanted
+from reconciler.engine import LONGEST_METRIC, MOST_METRICS, EngineError, Result, Wanted
+from reconciler.engines.kubernetes import merge_patch as templates
+from reconciler.engines.kubernetes import wrapper
+from reconciler.engines.kubernetes.api_types import Condition, Job, Pod
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.command_pod import mount_at
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, condition
+from reconciler.engines.kubernetes.informer import JOBS, PODS
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, Fragment, Manifest
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)

@@ -7,19 +7,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.attempts import (
+from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_types import Pod
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
     JOB_NAME,
     age,
     has_started,
     termination,
 )
-from reconciler.engines.kubernetes.objects import Pod
-from reconciler.engines.kubernetes.observe import identity
-from reconciler.engines.kubernetes.pods import CONTAINER
-from reconciler.output import LogOf, NoTail, Tail
-from reconciler.run import EngineError
+from reconciler.engines.kubernetes.observer import identity
+from reconciler.engines.kubernetes.pod_parts import CONTAINER
+from reconciler.log_tail import LogOf, NoTail, Tail
 
 #: Bytes for which a line more is asked for: an API server is told where to begin in lines.
 LINE = 64

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.run import LONGEST_METRIC, MOST_METRICS, FailureClass, is_finite
+from reconciler.engine import LONGEST_METRIC, MOST_METRICS, FailureClass, is_finite
 from reconciler.types import JSON
 
 #: What the kubelet keeps of a message; of several containers' together it keeps 12 KiB.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from reconciler.engines.local.claim import StillRunningError
 from reconciler.engines.local.control import Control, Stop
 from reconciler.engines.local.launch import Command, Launched, launch
-from reconciler.engines.local.output import Output
+from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import Identity, kill, members
 
 #: Seconds that what a successful command left in the background is given to end by itself:

@@ -7,10 +7,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.engine import FailureClass, Result, RunPhase
 from reconciler.engines.local import state as states
-from reconciler.engines.local.carry import Carrier, RunFailedError
 from reconciler.engines.local.claim import Claim
-from reconciler.engines.local.durable import (
+from reconciler.engines.local.environment import for_installer
+from reconciler.engines.local.fsync import (
     encode,
     make_read_only,
     make_writable,
@@ -19,13 +20,12 @@ from reconciler.engines.local.durable import (
     sync_directory,
     sync_tree,
 )
-from reconciler.engines.local.durable import replace as replace_file
-from reconciler.engines.local.environment import for_installer
+from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.engines.local.launch import Command
 from reconciler.engines.local.layout import Image, Layout
 from reconciler.engines.local.marker import last_attempt, log_of
+from reconciler.engines.local.run_context import Carrier, RunFailedError
 from reconciler.engines.local.venv import Requirements, requirements_of, steps
-from reconciler.run import FailureClass, Result, RunPhase
 from reconciler.types import JSON
 
 _VERSION = 1

@@ -16,23 +16,23 @@ from pathlib import Path
 
 import structlog
 
+from reconciler.backoff import doubled
+from reconciler.engine import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.control import poke
-from reconciler.engines.local.durable import remove_tree, sync_directory, sync_tree
+from reconciler.engines.local.fsync import remove_tree, sync_directory, sync_tree
 from reconciler.engines.local.gpus import find_gpus
-from reconciler.engines.local.grants import Denied, Holding, Machine, decide
 from reconciler.engines.local.layout import Layout, LayoutError, path_of
 from reconciler.engines.local.locks import FileLock, held
 from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.order import Terms, job_for
 from reconciler.engines.local.record import Record
-from reconciler.engines.local.shelf import Shelf
-from reconciler.engines.local.spawn import Supervisors
+from reconciler.engines.local.run_store import Shelf
+from reconciler.engines.local.scheduler import Denied, Holding, Machine, decide
 from reconciler.engines.local.spec import SpecError
 from reconciler.engines.local.state import State
-from reconciler.pauses import doubled
-from reconciler.run import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
+from reconciler.engines.local.supervisors import Supervisors
 from reconciler.types import BuildContext, TaskKey, TaskKind
 
 #: Writes the tree of a build context into an empty directory; blocks, and may raise anything.

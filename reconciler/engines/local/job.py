@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.engines.local.durable import encode, read_json
+from reconciler.engines.local.fsync import encode, read_json
 from reconciler.types import JSON, Kind, TaskKind
 
 _VERSION = 1

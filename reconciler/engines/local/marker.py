@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engines.local.durable import encode, read_json, replace
+from reconciler.engine import LONGEST_METRIC, MOST_METRICS, Result, is_finite
+from reconciler.engines.local.fsync import encode, read_json, replace
 from reconciler.engines.local.state import numbers, write_time
-from reconciler.run import LONGEST_METRIC, MOST_METRICS, Result, is_finite
 from reconciler.types import JSON
 
 MARKER = "completed.json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.engine import EngineError, ImageGoneError, RunSpec
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
-from reconciler.manifests.contract import param_variables
-from reconciler.run import EngineError, ImageGoneError, RunSpec
+from reconciler.manifests.environment import param_variables
 from reconciler.types import TaskKey
 
 

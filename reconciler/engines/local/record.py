@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from reconciler.engine import Run, RunSpec
 from reconciler.engines.local import state as states
-from reconciler.engines.local.durable import read_json
+from reconciler.engines.local.fsync import read_json
 from reconciler.engines.local.layout import RunDirectory
 from reconciler.engines.local.spec import SpecError, decode_spec
 from reconciler.engines.local.state import State
-from reconciler.run import Run, RunSpec
 
 
 @dataclass(slots=True)

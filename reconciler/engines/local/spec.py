@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from reconciler.engine import RunSpec
 from reconciler.engines.local.state import read_time, write_time
-from reconciler.run import RunSpec
 from reconciler.types import (
     JSON,
     BuildContext,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.engines.local.durable import encode, read_json
-from reconciler.engines.local.durable import replace as replace_file
-from reconciler.run import FailureClass, Result, RunPhase
+from reconciler.engine import FailureClass, Result, RunPhase
+from reconciler.engines.local.fsync import encode, read_json
+from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.types import JSON
 
 _VERSION = 1

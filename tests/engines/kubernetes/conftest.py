@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engines.kubernetes.api import Api
+from reconciler.engine import Run
+from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine, Render
-from reconciler.run import Run
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.container import Container, need_busybox
 from tests.engines.kubernetes.orders import INSTANCE, bare_job

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.run import RunSpec
+from reconciler.engine import RunSpec
 from reconciler.types import (
     GROUP,
     JSON,

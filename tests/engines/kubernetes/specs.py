@@ -11,12 +11,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from reconciler.config import Setup
-from reconciler.config_file import load_setup
-from reconciler.engines.kubernetes.pods import Manifest
-from reconciler.engines.kubernetes.render import render
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.run import RunSpec
+from reconciler.config.loader import load_setup
+from reconciler.config.model import Setup
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.pod_parts import Manifest
 from reconciler.types import (
     GROUP,
     BuildContext,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.engines.kubernetes.render import render
+from reconciler.engines.kubernetes.job import render
 from tests.cluster.api import ApiError
 from tests.cluster.cluster import Cluster
 from tests.engines.kubernetes.specs import settings_of, train

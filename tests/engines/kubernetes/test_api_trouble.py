@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from reconciler.engines.kubernetes.api import TRIES, Api
+from reconciler.engines.kubernetes.client import TRIES, Api
 from reconciler.engines.kubernetes.errors import ApiError, Forbidden, Rejected, Unreachable
 
 Answer = Callable[[int], web.Response]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.cache import JOBS, Cache
+from reconciler.engines.kubernetes.api_types import Job
+from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.errors import ApiError
-from reconciler.engines.kubernetes.objects import Job
+from reconciler.engines.kubernetes.informer import JOBS, Cache
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
@@ -81,7 +81,7 @@ async def test_what_comes_changes_and_goes_is_seen(namespace: Namespace) -> None
 async def test_a_list_of_many_pages_is_one_list(
     namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.engines.kubernetes.cache.PAGE", 2)
+    monkeypatch.setattr("reconciler.engines.kubernetes.informer.PAGE", 2)
     names = {put(namespace.cluster, namespace.name, f"m{n}") for n in range(5)}
     async with looking(namespace.cluster, namespace.name) as seen:
         assert seen.names() == names

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.run import EngineError, FailureClass, RunPhase
+from reconciler.engine import EngineError, FailureClass, RunPhase
 from reconciler.types import GROUP, JSON
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.engine import Result, Wanted
 from reconciler.engines.kubernetes.inventory import (
     Folder,
     folders,
@@ -16,7 +17,6 @@ from reconciler.engines.kubernetes.inventory import (
     render_inventory,
 )
 from reconciler.engines.local.marker import write_marker
-from reconciler.run import Result, Wanted
 from reconciler.types import TaskKey, TaskKind
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import write_tree

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from reconciler.engines.kubernetes.api import Api
-from reconciler.engines.kubernetes.lease import Leadership, OtherOwnerError
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.leader_election import Leadership, OtherOwnerError
 from tests.cluster.fixtures import Namespace
 
 DURATION = 10

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.engines.kubernetes.api import Api
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.logs import PodLogs
-from reconciler.output import LogOf, NoTail
-from reconciler.run import RunSpec
+from reconciler.log_tail import LogOf, NoTail
 from reconciler.types import Kind, ObjectRef, TaskKind
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from reconciler.engines.kubernetes.attempts import JOB_INDEX
-from reconciler.engines.kubernetes.objects import Job, Pod
-from reconciler.engines.kubernetes.observe import orphan, view
-from reconciler.run import FailureClass, RunPhase
+from reconciler.engine import FailureClass, RunPhase
+from reconciler.engines.kubernetes.api_types import Job, Pod
+from reconciler.engines.kubernetes.diagnostics import JOB_INDEX
+from reconciler.engines.kubernetes.observer import orphan, view
 from tests.engines.kubernetes.orders import bare_job, order, running, terminated
 
 

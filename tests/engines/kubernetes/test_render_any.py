@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from reconciler.engines.kubernetes.pods import cores, size
-from reconciler.engines.kubernetes.render import render
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.engines.kubernetes.text import dump
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.pod_parts import cores, size
+from reconciler.engines.kubernetes.yaml import dump
 from reconciler.planner.names import run_name
-from reconciler.run import RunSpec
 from reconciler.types import (
     JSON,
     BuildContext,

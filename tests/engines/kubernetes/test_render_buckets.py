@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.engines.kubernetes.pods import RenderError
-from reconciler.engines.kubernetes.render import render
-from reconciler.run import RunSpec
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Mounted
 from tests.engines.kubernetes.specs import (
     BASE_KEY,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.engines.kubernetes.pods import RenderError
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.prefixes import has_prefix
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.patterns import has_prefix
 from tests.engines.kubernetes.specs import (
     COMMIT,
     CONTEXT,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from reconciler.engines.kubernetes.pods import RenderError
-from reconciler.engines.kubernetes.settings import ClusterSettings
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.manifests.rules import LARGEST_PARAMS
 from reconciler.types import JSON, Gpu, Resources, SecretKey
 from tests.engines.kubernetes.specs import (

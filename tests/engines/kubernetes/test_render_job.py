@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from reconciler.engines.kubernetes.objects import Metadata
-from reconciler.engines.kubernetes.observe import identity
-from reconciler.engines.kubernetes.pods import RenderError
-from reconciler.engines.kubernetes.render import render
-from reconciler.engines.kubernetes.settings import ClusterSettings
-from reconciler.run import RunSpec
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.api_types import Metadata
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.observer import identity
+from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Resources
 from tests.engines.kubernetes.specs import (
     HOW,

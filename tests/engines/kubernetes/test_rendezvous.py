@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from reconciler.engines.kubernetes.pods import Manifest
-from reconciler.engines.kubernetes.render import headless_service
-from reconciler.run import RunSpec
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.job import headless_service
+from reconciler.engines.kubernetes.pod_parts import Manifest
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.termination import (
     LIMIT,
     Termination,
     TerminationState,
     read_termination,
 )
-from reconciler.run import FailureClass
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=50)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from reconciler.run import FailureClass, RunPhase
+from reconciler.engine import FailureClass, RunPhase
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy
 from tests.cluster.fixtures import Namespace

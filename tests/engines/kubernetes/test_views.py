@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import msgspec
 
-from reconciler.engines.kubernetes.objects import Job
-from reconciler.engines.kubernetes.observe import view
-from reconciler.engines.kubernetes.views import Views
-from reconciler.run import Run, RunPhase
+from reconciler.engine import Run, RunPhase
+from reconciler.engines.kubernetes.api_types import Job
+from reconciler.engines.kubernetes.observer import view
+from reconciler.engines.kubernetes.run_cache import Views
 from tests.engines.kubernetes.orders import running, terminated
 from tests.engines.kubernetes.test_observe import job, pod
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import read_marker, write_marker
-from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, fifo, log, write_tree
 

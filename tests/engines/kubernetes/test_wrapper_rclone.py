@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
-from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
 
 Answer = dict[str, object]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import list_files, read_marker
-from reconciler.run import FailureClass
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo, log
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
+from reconciler.engine import Run, RunPhase, RunSpec
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.engines.local.layout import path_of
-from reconciler.run import Run, RunPhase, RunSpec
 from reconciler.types import (
     BuildContext,
     Commit,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reconciler.run import FailureClass, RunPhase
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.types import How, Mounted
 from tests.engines.local.bench import Bench, key_of, running, script, until
 

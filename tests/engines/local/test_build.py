@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local import venv
-from reconciler.engines.local.durable import remove_tree
+from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
-from reconciler.run import FailureClass, RunPhase
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, script
 

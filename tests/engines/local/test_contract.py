@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local import sandbox
-from reconciler.run import FailureClass, RunPhase
 from reconciler.types import Gpu, Kind, Mounted, Resources, SecretKey, TaskKind
 from tests.engines.local.bench import Bench, key_of, until
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.engine import RunSpec
 from reconciler.engines.local.gpus import find_gpus
-from reconciler.engines.local.grants import Denied, Granted, Holding, Machine, decide
-from reconciler.run import RunSpec
+from reconciler.engines.local.scheduler import Denied, Granted, Holding, Machine, decide
 from reconciler.types import Gpu, How, Intent, Resources, TaskKind
 from tests.engines.local.bench import key_of
 

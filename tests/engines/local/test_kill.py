@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local.marker import read_marker
-from reconciler.run import FailureClass, RunPhase
 from tests.engines.local.bench import DEADLINE, Bench, key_of, running, script, until
 from tests.engines.local.victim import FAILING, RUNS
 

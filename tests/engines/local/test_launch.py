@@ -41,7 +41,7 @@ def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
 
 
 def test_a_supervisor_imports_nothing_that_is_slow_to_import() -> None:
-    code = "import sys, reconciler.engines.local.supervise; print(*sys.modules)"
+    code = "import sys, reconciler.engines.local.supervisor; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True
     )

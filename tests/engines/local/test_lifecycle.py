@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reconciler.engine import EngineError, FailureClass, RunPhase, Wanted
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.engines.local.environment import for_supervisor
-from reconciler.run import EngineError, FailureClass, RunPhase, Wanted
 from reconciler.types import How, Resources, TaskKind
 from tests.engines.local.bench import Bench, export, key_of, running, script, until
 
@@ -302,7 +302,7 @@ async def supervise(bench: Bench, name: str) -> int:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "reconciler.engines.local.supervise",
+        "reconciler.engines.local.supervisor",
         str(bench.root / "runs" / name),
         env=for_supervisor(os.environ, Path(__file__).parents[3]),
     )

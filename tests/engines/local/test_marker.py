@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import Result
 from reconciler.engines.local.marker import (
     ArtifactError,
     MetricsError,
@@ -18,7 +19,6 @@ from reconciler.engines.local.marker import (
     read_metrics,
     write_marker,
 )
-from reconciler.run import Result
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = "0123456789" * 4

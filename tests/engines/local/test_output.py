@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engines.local.output import Output
+from reconciler.engines.local.logs import Output
 
 
 def test_a_log_is_cut_at_its_limit_and_says_so(tmp_path: Path) -> None:

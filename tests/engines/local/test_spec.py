@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.engine import RunSpec
 from reconciler.engines.local.job import JobError, encode_job, read_job
 from reconciler.engines.local.layout import Layout
 from reconciler.engines.local.order import Terms, job_for
 from reconciler.engines.local.spec import SpecError, decode_spec, encode_spec
-from reconciler.run import RunSpec
 from reconciler.types import (
     JSON,
     BuildContext,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engines.local.tail import LocalLogs
-from reconciler.output import LogOf, NoTail, Tail
+from reconciler.engines.local.log_tail import LocalLogs
+from reconciler.log_tail import LogOf, NoTail, Tail
 from reconciler.types import Kind, ObjectRef, TaskKind
 
 REF = ObjectRef(Kind.MODEL, "default", "m")

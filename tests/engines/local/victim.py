@@ -10,8 +10,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from reconciler.engine import RunPhase, RunSpec, Wanted
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.run import RunPhase, RunSpec, Wanted
 from reconciler.types import TaskKind
 from tests.engines.local.bench import Bench, until
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.engines.kubernetes.pods import Fragment
+from reconciler.engines.kubernetes.pod_parts import Fragment
 
 
 class Writes(enum.StrEnum):

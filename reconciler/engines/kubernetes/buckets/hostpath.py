@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pods import Fragment, RenderError
+from reconciler.engines.kubernetes.pod_parts import Fragment, RenderError
 
 
 def mount(directory: Directory) -> Mount:

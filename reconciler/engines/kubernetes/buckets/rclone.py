@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import resources
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pods import Fragment, Manifest
+from reconciler.engines.kubernetes.pod_parts import Fragment, Manifest
 from reconciler.engines.kubernetes.wrapper import literal
 
 #: Where rclone answers what it has not written yet. Without a password it answers what

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Mount
-from reconciler.engines.kubernetes.pods import Fragment, Manifest
+from reconciler.engines.kubernetes.pod_parts import Fragment, Manifest
 from reconciler.types import GROUP
 
 #: Asked for because the API wants a number; buckets have no size, and drivers ignore it.

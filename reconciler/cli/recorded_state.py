@@ -1,0 +1,143 @@
+"""What the status branch says, for commands that only look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from reconciler.config.model import Setup
+from reconciler.engine import Run, RunPhase
+from reconciler.git.errors import GitError
+from reconciler.git.repository import LocalRepository, Repository
+from reconciler.git.url import is_local, local_path
+from reconciler.manifests.loader import Manifest, read_file
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.names import is_removed_path, is_status_path
+from reconciler.planner.status import Record, TaskPhase
+from reconciler.status.document import load_record
+from reconciler.types import ObjectRef, TaskKind
+from reconciler.workspace.git_remotes import status_branch
+
+DEFAULT_BRANCH = "reconciler/status/local"
+
+
+@dataclass(slots=True)
+class State:
+    """The records of objects, those that are gone apart, and the ledger of all that ever were."""
+
+    records: dict[ObjectRef, Record] = field(default_factory=dict)
+    removed: dict[ObjectRef, Record] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    repository: Repository | None = None
+
+    def learn(self, path: str, data: bytes) -> None:
+        """Take over one file of the branch."""
+        removed = is_removed_path(path)
+        if not removed and not is_status_path(path):
+            return
+        record = load_record(path, data)
+        self.ledger.learn_record(record)
+        (self.removed if removed else self.records)[record.ref] = record
+
+    def labels(self, record: Record) -> Mapping[str, str]:
+        """The labels of an object's manifest, as its recorded commit has them."""
+        manifest = self.manifest(record)
+        return manifest.document.metadata.labels if manifest is not None else {}
+
+    def lacks(self, record: Record) -> bool:
+        """Whether the commit that an object's manifest is in is not here, but elsewhere."""
+        repository = self.repository
+        if record.manifest is None:
+            return False
+        return repository is None or not repository.has(record.manifest.commit)
+
+    def manifest(self, record: Record) -> Manifest | None:
+        """An object's manifest, as its recorded commit has it; None where that is not here."""
+        manifest, repository = record.manifest, self.repository
+        if manifest is None or repository is None or self.lacks(record):
+            return None
+        data = repository.read_file(manifest.commit, manifest.path)
+        content = read_file(manifest.path, data or b"", default_namespace=record.ref.namespace)
+        for found in content.manifests:
+            if found.ref == record.ref:
+                return found
+        return None
+
+    def runs(self) -> dict[str, Run]:
+        """The runs that were live when the branch was last written."""
+        runs = {}
+        for record in self.records.values():
+            for task in record.tasks:
+                started = task.phase is TaskPhase.RUNNING
+                if not (started or task.phase is TaskPhase.PENDING):
+                    continue
+                if not (task.job and task.key and task.how and task.intent):
+                    continue
+                runs[task.job] = Run(
+                    name=task.job,
+                    task=task.task,
+                    key=task.key,
+                    how=task.how,
+                    intent=task.intent,
+                    object=None if task.task is TaskKind.BUILD else record.ref,
+                    phase=RunPhase.RUNNING if started else RunPhase.PENDING,
+                    attempts=task.attempts,
+                    started=task.started,
+                )
+        return runs
+
+
+def read_state(repository: LocalRepository, branch: str) -> State:
+    """The state in a repository on this disk; empty where there is no such branch."""
+    state = State(repository=repository)
+    tip = repository.status_branch(branch)
+    if tip is not None:
+        for path, data in repository.read_all(tip):
+            state.learn(path, data)
+    return state
+
+
+class StateReader:
+    """Reads the state again and again: from the remote, or from the repository in a folder."""
+
+    def __init__(self, setup: Setup | None, folder: Path) -> None:
+        self._setup = setup
+        self._folder = folder
+        self._told = False
+
+    def read(self) -> State:
+        """The newest state. Raises GitError and StatusFormatError."""
+        setup = self._setup
+        if setup is None:
+            return self._local(self._folder, DEFAULT_BRANCH)
+        url = setup.repository_url
+        if is_local(url):
+            return self._local(local_path(url), setup.status_branch)
+        branch = status_branch(setup, setup.root / "git" / "reader.git")
+        if branch.fetch() is None:
+            raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
+        state = State(repository=self._clone())
+        for path, data in branch.read_all():
+            state.learn(path, data)
+        return state
+
+    def _local(self, folder: Path, branch: str) -> State:
+        repository = LocalRepository.open(folder)
+        if repository.status_branch(branch) is None and not self._told:
+            self._told = True
+            click.echo(
+                f"Note: there is no branch {branch} here: nothing was synced yet, or it was not "
+                "fetched.",
+                err=True,
+            )
+        return read_state(repository, branch)
+
+    def _clone(self) -> Repository | None:
+        """The clone the command is called in, where there is one: labels are read from it."""
+        try:
+            return LocalRepository.open(self._folder)
+        except GitError:
+            return None

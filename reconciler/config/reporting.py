@@ -1,0 +1,121 @@
+"""The part of the configuration that says who is told of what: a webhook, and pull requests."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from reconciler.manifests.schema import Seconds, Section
+from reconciler.planner.status import Phase
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class NotificationsSection(Section):
+    """A webhook that is told when an object's recorded phase changes to one of ``phases``.
+
+    ``urlFile`` holds its URL, which may be a secret itself, and ``secretFile`` what deliveries are
+    signed with; both are read at each one. At most one delivery an ``interval``. ``template`` makes
+    its body, a Jinja2 template of JSON.
+    """
+
+    url_file: FilePath
+    secret_file: FilePath | None = None
+    phases: list[Annotated[Phase, Field(strict=False)]] = Field(
+        default_factory=lambda: [Phase.INVALID, Phase.FAILED, Phase.HELD, Phase.READY]
+    )
+    interval: Seconds = 10.0
+    template: Annotated[str, Field(max_length=65536)] | None = None
+
+    @field_validator("template")
+    @classmethod
+    def _makes_json(cls, template: str | None) -> str | None:
+        if template is not None:
+            from reconciler.notify.body import Body, TemplateFault  # noqa: PLC0415 -- takes a while
+
+            try:
+                Body(template)
+            except TemplateFault as error:
+                raise ValueError(str(error)) from error
+        return template
+
+
+class ReviewSection(Section):
+    """Pull requests that are planned, and told of it by a commit status and one comment.
+
+    ``api`` and ``repository`` (owner/name, on GitLab with all groups) follow from
+    ``repository.url`` where that is a forge's. ``tokenFile`` is read at each request. At most
+    ``open`` requests are followed, looked at once an ``interval``. ``sources: known`` looks up no
+    source but those that merged manifests name.
+    """
+
+    forge: Literal["github", "gitlab", "gitea", "forgejo"]
+    token_file: FilePath
+    api: (
+        Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2048)] | None
+    ) = None
+    repository: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", max_length=255)]
+        | None
+    ) = None
+    interval: Seconds = 60.0
+    open: Annotated[int, Field(ge=1, le=1000)] = 100
+    comment: bool = True
+    sources: Literal["known", "any"] = "known"
+
+    @field_validator("api")
+    @classmethod
+    def _keeps_the_token(cls, api: str | None) -> str | None:
+        if api is not None and api.startswith("http://") and not _is_loopback(api):
+            raise ValueError("is plain HTTP, by which the token would be sent for all to read")
+        return api
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeSite:
+    """Where a forge's API is, without a slash at its end, and the repository's name there."""
+
+    api: str
+    repository: str
+
+
+def forge_site(section: ReviewSection, url: str) -> ForgeSite:
+    """Where to ask about the repository at a URL. Raises ValueError where that does not say."""
+    found = re.fullmatch(
+        r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/:]+@)"
+        r"(?P<host>[A-Za-z0-9.-]+)(?P<port>:\d+)?[/:](?P<name>[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+)",
+        url.rstrip("/").removesuffix(".git"),
+    )
+    api, name = section.api, section.repository
+    if found is not None:
+        port = found["port"] if url.startswith("https://") and found["port"] else ""
+        api = api or _api(section.forge, found["host"] + port)
+        name = name or found["name"]
+    if name is not None and name.count("/") > 1 and section.forge != "gitlab":
+        name = None
+    if api is None or name is None:
+        raise ValueError(
+            "review needs api and repository, as repository.url is not that of a forge"
+        )
+    return ForgeSite(api.rstrip("/"), name)
+
+
+def _api(forge: str, host: str) -> str:
+    if forge == "gitlab":
+        return f"https://{host}/api/v4"
+    if forge != "github":
+        return f"https://{host}/api/v1"
+    return "https://api.github.com" if host == "github.com" else f"https://{host}/api/v3"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

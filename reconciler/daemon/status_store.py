@@ -1,0 +1,261 @@
+"""What is known goes back to Git: records as status files, in batches, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+import structlog
+
+from reconciler.daemon.authority import Authority
+from reconciler.engine import FailureClass, Run
+from reconciler.errors import ReconcilerError
+from reconciler.git.status_branch import StatusBranch
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.names import (
+    is_removed_path,
+    is_status_path,
+    removed_path,
+    status_path,
+)
+from reconciler.planner.phases import Phases
+from reconciler.planner.status import Record, TaskPhase
+from reconciler.status.document import dump_record, load_record
+from reconciler.status.readme import readme
+from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
+from reconciler.types import ObjectRef
+
+log = structlog.get_logger(__name__)
+_Records = Mapping[ObjectRef, Record]
+
+
+class WrongBranchError(ReconcilerError):
+    """The status branch belongs to another daemon."""
+
+
+class Reporter:
+    """The records, in memory and on the status branch.
+
+    :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
+    push. In between everything is only in memory, and can be worked out again after a crash.
+    ``recorded`` is called after each push with the records on the branch before it and after it.
+    """
+
+    def __init__(
+        self,
+        branch: StatusBranch,
+        *,
+        cluster: str,
+        instance: str,
+        path: str,
+        authority: Authority = Authority(),  # noqa: B008 -- it is frozen
+        recorded: Callable[[_Records, _Records], None] = lambda _before, _after: None,
+    ) -> None:
+        self._branch = branch
+        self._authority = authority
+        self._tell_recorded = recorded
+        self._recorded: _Records = {}
+        self._identity = {"cluster": cluster, "instance": instance, "path": path}
+        self._pending: dict[str, bytes | None] = {}
+        self._own: bytes | None = None
+        self._sync: Sync | None = None
+        self._sync_pushed: Sync | None = None
+        self._pushed: set[tuple[str, str]] = set()
+        self._newer: dict[ObjectRef, Record] = {}
+        self._pushing = asyncio.Lock()
+        self.records: dict[ObjectRef, Record] = {}
+        self.phases = Phases()
+        self.ledger = Ledger()
+        self.found_memory = False
+
+    async def load(self) -> None:
+        """Read the branch. Raises GitError, StatusFormatError, and WrongBranchError."""
+        await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
+        self._branch.fetch()
+        data = self._branch.read(SYNC_FILE)
+        if data is not None:
+            self._sync = self._sync_pushed = load_sync(data)
+            self._check_identity(self._sync)
+            self._own = data
+            self.found_memory = True
+        for path, text in self._branch.read_all():
+            removed = is_removed_path(path)
+            if not removed and not is_status_path(path):
+                continue
+            record = load_record(path, text)
+            self.ledger.learn_record(record)
+            self._remember_pushed(record)
+            if not removed:
+                self.records[record.ref] = record
+        self._recorded = dict(self.records)
+        self.phases = Phases(self.records.values())
+
+    def _may_push(self) -> bool:
+        """Asked before each try, for the branch as it then is. Raises WrongBranchError.
+
+        Another daemon may have begun on the same branch since this one looked.
+        """
+        data = self._branch.read(SYNC_FILE)
+        if data is not None and data != self._own:
+            self._check_identity(load_sync(data))
+            self._own = data
+        return self._authority.leads()
+
+    def _check_identity(self, sync: Sync) -> None:
+        for name, mine in self._identity.items():
+            theirs = getattr(sync, name)
+            if theirs != mine:
+                raise WrongBranchError(
+                    f"the status branch belongs to a daemon with {name} {theirs!r}, this one has "
+                    f"{mine!r}: give each its own cluster name, or delete the branch if it is gone"
+                )
+
+    def update(
+        self,
+        records: Mapping[ObjectRef, Record],
+        *,
+        removed: Collection[ObjectRef],
+        sync: Sync,
+    ) -> frozenset[ObjectRef]:
+        """Take over the newest records; objects that went move to ``removed/``.
+
+        Returns the objects whose record is another than it was.
+        """
+        different = set()
+        for ref, record in records.items():
+            known = self.records.get(ref)
+            newest = self._returned(record) if known is None else record
+            if newest != known:
+                different.add(ref)
+                self._newer[ref] = newest
+                self.records[ref] = newest
+                self.phases.put(ref, newest.phase)
+                self._pending[status_path(ref)] = dump_record(newest)
+        for ref in removed:
+            known = self.records.pop(ref, None)
+            if known is not None:
+                self.phases.put(ref, None)
+                self._pending[status_path(ref)] = None
+                self._pending[removed_path(ref)] = dump_record(known)
+        known_sync = self._sync
+        if known_sync is None or known_sync.head != sync.head:
+            self._sync = sync
+        elif known_sync.errors != sync.errors:
+            # No commit of its own; it goes out with the next one.
+            self._sync = replace(known_sync, errors=sync.errors)
+        return frozenset(different)
+
+    def _returned(self, record: Record) -> Record:
+        """An object that comes back finds its history, which was kept."""
+        path = removed_path(record.ref)
+        data = self._pending.get(path) or self._branch.read(path)
+        if data is None:
+            return record
+        self._pending[path] = None
+        old = load_record(path, data)
+        known = {(entry.key, entry.how, entry.phase) for entry in old.history}
+        new = [e for e in record.history if (e.key, e.how, e.phase) not in known]
+        return replace(
+            record, history=(*old.history, *new), artifact=record.artifact or old.artifact
+        )
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a push would change anything."""
+        head = self._sync.head if self._sync else None
+        pushed = self._sync_pushed.head if self._sync_pushed else None
+        return bool(self._pending) or head != pushed
+
+    async def flush(self) -> bool:
+        """Push what changed; says whether the outcome of any run is recorded by that.
+
+        Raises GitError; nothing is lost then, the next flush has it all. Raises WrongBranchError.
+        One that is cancelled ends with its push, which a thread cannot be told to leave: another
+        would work on the same repository beside it, and nobody would be told of what it recorded.
+        """
+        pushing = asyncio.create_task(self._flush())
+        try:
+            return await asyncio.shield(pushing)
+        except asyncio.CancelledError:
+            await asyncio.wait([pushing])
+            if not pushing.cancelled() and (error := pushing.exception()) is not None:
+                log.warning("the status could not be pushed", error=str(error))
+            raise
+
+    async def _flush(self) -> bool:
+        async with self._pushing:
+            if not self.dirty or self._sync is None:
+                return False
+            outcomes = len(self._pushed)
+            changes, newer, sync = dict(self._pending), dict(self._newer), self._sync
+            records = dict(self.records)
+            message = self._message(changes, sync)
+            changes[SYNC_FILE] = dump_sync(sync)
+            changes[README_FILE] = readme(sync, records, self.phases)
+            guard = self._may_push
+            # Whoever deletes or rewrites the branch does not change what this daemon knows.
+            commit = await asyncio.to_thread(
+                self._branch.push, changes, message, guard=guard, restore=True
+            )
+            self._sync_pushed = sync
+            for path, text in changes.items():
+                if self._pending.get(path, b"") is text or self._pending.get(path) == text:
+                    self._pending.pop(path, None)
+            for ref, record in newer.items():
+                self._remember_pushed(record)
+                if self._newer.get(ref) is record:
+                    del self._newer[ref]
+            before, self._recorded = self._recorded, records
+        if commit is not None:
+            log.info("status pushed", commit=commit[:12], files=len(changes))
+            self._tell_recorded(before, records)
+        return len(self._pushed) > outcomes
+
+    def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
+        count = len(changes)
+        if count == 1:
+            path = next(iter(changes)).removesuffix(".yaml")
+            subject = f"{path} at {sync.head[:12]}"
+        else:
+            subject = (
+                f"{count} objects at {sync.head[:12]}" if count else f"Synced {sync.head[:12]}"
+            )
+        epoch = self._authority.epoch
+        trailer = f"Reconciler-Epoch: {epoch}\n" if epoch is not None else ""
+        return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
+
+    def _remember_pushed(self, record: Record) -> None:
+        for entry in record.history:
+            how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
+            self._pushed.add((entry.key, how))
+
+    def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
+        """The ended runs whose outcome is in Git, so that they can be cleared away.
+
+        A failure that was not the command's leaves nothing behind that must be remembered.
+        """
+        return _Recorded(runs, self._pushed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded(Container[str]):
+    """Names of runs; nearly none of which is ever asked for. ``pushed`` has keys and hows."""
+
+    runs: Mapping[str, Run]
+    pushed: AbstractSet[tuple[str, str]]
+
+    def __contains__(self, name: object) -> bool:
+        run = self.runs.get(name) if isinstance(name, str) else None
+        return (
+            run is not None
+            and not run.live
+            and (
+                (run.key, "") in self.pushed
+                or (run.key, run.how) in self.pushed
+                or run.failure is FailureClass.INFRASTRUCTURE
+            )
+        )

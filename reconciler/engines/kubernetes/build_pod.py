@@ -1,0 +1,166 @@
+"""Builds: a folder of a Git commit in, an image in the registry out.
+
+A build pod has two halves. The first is the same for every builder: an init container fetches the
+resolved commit. It alone has the source's credentials, so that no line of a Dockerfile can read
+them; it knows private authorities, host keys and submodules, and it reads any URL that Git does.
+BuildKit's own Git context will not do: it takes only https URLs that end in .git, hands the
+credentials to whatever RUN mounts them, and clears the variables that name a private authority.
+
+The second half is the :class:`Builder`: one function that says what builds the fetched folder and
+pushes it. Its termination message is as the wrapper's (:mod:`.termination`), and says what it
+pushed:
+``{"v": 1, "state": "complete", "image": "<name>@<digest>"}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.pod_parts import (
+    UNPRIVILEGED,
+    Fragment,
+    Manifest,
+    RenderError,
+    annotation_file,
+    variables,
+)
+from reconciler.types import GROUP, BuildContext, TaskKey
+
+#: Where the fetched commit is, and in it the folder that is the repository's root.
+SOURCE = "/source"
+CONTEXT = f"{SOURCE}/context"
+CA_ANNOTATION = f"{GROUP}/ca"
+#: The init container that fetches. It only fails for reasons that another attempt may mend.
+SOURCE_CONTAINER = "source"
+DOCKER_CONFIG = "/docker"
+
+_SOURCE_SCRIPT = resources.files(__package__).joinpath("source.sh").read_text(encoding="utf-8")
+_CREDENTIALS = "/git-credentials"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What a builder is told. ``context`` and ``dockerfile`` are paths; the latter within it."""
+
+    image: str  # with its tag: the key
+    context: str
+    dockerfile: str
+    build_args: Mapping[str, str]
+    resources: Manifest
+    builder_image: str
+    registry_host: str
+    insecure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A builder's half of the pod: the main container, and what it needs beyond the source."""
+
+    container: Manifest
+    fragment: Fragment
+
+
+class Builder(Protocol):
+    """One way to build; see :mod:`.buildkit`."""
+
+    def __call__(self, build: Build, /) -> Built:
+        """The half of the pod that builds.
+
+        The caller mounts the source at :data:`SOURCE`, and the registry's credentials at
+        :data:`DOCKER_CONFIG`.
+        """
+        ...
+
+
+def build_pod(
+    spec: RunSpec,
+    context: BuildContext,
+    settings: ClusterSettings,
+    *,
+    builder: Builder,
+    container_resources: Manifest,
+) -> Built:
+    """Both halves. Raises RenderError."""
+    folder = f"{CONTEXT}/{context.path}" if context.path else CONTEXT
+    made = builder(
+        Build(
+            image=image_tag(spec.namespace, spec.key, settings),
+            context=folder,
+            dockerfile=context.dockerfile,
+            build_args=context.build_args,
+            resources=container_resources,
+            builder_image=settings.images.buildkit,
+            registry_host=settings.registry.url.partition("/")[0],
+            insecure=settings.registry.insecure,
+        )
+    )
+    source = _source(context, settings, container_resources)
+    fragment = source + _registry(settings) + made.fragment
+    mounts = [*made.container.get("volumeMounts", []), *fragment.mounts]
+    return Built(container={**made.container, "volumeMounts": mounts}, fragment=fragment)
+
+
+def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
+    """Where a build pushes to: ``<registry>/<namespace>:<key>``."""
+    return f"{settings.registry.url}/{namespace}:{key}"
+
+
+def _source(
+    context: BuildContext, settings: ClusterSettings, container_resources: Manifest
+) -> Fragment:
+    url = context.url or settings.repository_url
+    if url.startswith(("file:", "/")):
+        raise RenderError(f"a pod cannot read the source {url}, which is on the reconciler's disk")
+    mounts: list[Manifest] = [{"name": "source", "mountPath": SOURCE}]
+    volumes: list[Manifest] = [{"name": "source", "emptyDir": {}}]
+    annotations = {}
+    if settings.ca is not None:
+        annotations[CA_ANNOTATION] = settings.ca
+        volumes.append(annotation_file("ca", CA_ANNOTATION, "ca.crt"))
+        mounts.append({"name": "ca", "mountPath": "/ca", "readOnly": True})
+    secret = settings.build_secret(url)
+    if secret is not None:
+        volumes.append({"name": "git-credentials", "secret": {"secretName": secret}})
+        mounts.append({"name": "git-credentials", "mountPath": _CREDENTIALS, "readOnly": True})
+    parts = urlsplit(url)
+    container = {
+        "name": SOURCE_CONTAINER,
+        "image": settings.images.buildkit,
+        "command": ["sh", "-c", _SOURCE_SCRIPT, "source"],
+        "env": variables(
+            {
+                "FOLDER": SOURCE,
+                "SOURCE_URL": url,
+                # Credentials go to this host alone, whatever a submodule or a redirect names.
+                "SOURCE_HOST": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+                "SOURCE_COMMIT": context.commit,
+                "SOURCE_SUBMODULES": "true" if context.submodules else "false",
+            }
+        ),
+        "resources": container_resources,
+        "securityContext": dict(UNPRIVILEGED),
+        "volumeMounts": mounts,
+    }
+    return Fragment(
+        init_containers=(container,),
+        volumes=tuple(volumes),
+        mounts=({"name": "source", "mountPath": SOURCE, "readOnly": True},),
+        annotations=annotations,
+    )
+
+
+def _registry(settings: ClusterSettings) -> Fragment:
+    secret = settings.registry.secret
+    if secret is None:
+        return Fragment()
+    item = {"key": ".dockerconfigjson", "path": "config.json"}
+    return Fragment(
+        volumes=({"name": "docker", "secret": {"secretName": secret, "items": [item]}},),
+        mounts=({"name": "docker", "mountPath": DOCKER_CONFIG, "readOnly": True},),
+    )

@@ -1,0 +1,275 @@
+"""Talks to an API server: JSON in, bytes out, errors by class, retries with a bound.
+
+Configuration and credentials (kubeconfig, exec plugins, a pod's rotating token) are the
+kubernetes package's; decoding is the caller's, as most of what is received is never looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from reconciler import __version__
+from reconciler.backoff import doubled
+from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.errors import ApiError, Unreachable, from_answer
+from reconciler.types import JSON
+
+#: Of one request, in seconds; a watch has no end of its own.
+TIMEOUT = 30.0
+#: Tries of a request that the server could not take, and the delays between them, in seconds.
+TRIES = 4
+RETRY_FIRST = 0.5
+RETRY_LONGEST = 10.0
+#: A line of a watch; etcd takes no object larger than 1.5 MiB.
+LONGEST_LINE = 4 << 20
+CONNECTIONS = 32
+#: By which an administrator finds the daemon in an audit log.
+USER_AGENT = f"model-reconciler/{__version__}"
+#: Seconds for connections to close that nobody can wait for.
+CLOSING = 0.05
+
+Pause = Callable[[float], Awaitable[None]]
+#: Is told the method and the HTTP status of each request, 0 where there was no answer.
+Asked = Callable[[str, int], None]
+
+
+class Api:
+    """One API server, as one user. ``pause`` waits between two tries; ``asked`` is told of each.
+
+    ``may_write`` is asked before each request that changes anything, also before one is sent again.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        pause: Pause = asyncio.sleep,
+        asked: Asked = lambda *_: None,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._client = client
+        self._pause = pause
+        self._asked = asked
+        self._may_write = may_write
+
+    @classmethod
+    async def connect(
+        cls,
+        *,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        pause: Pause = asyncio.sleep,
+        asked: Asked = lambda *_: None,
+    ) -> Api:
+        """As the kubeconfig says (``$KUBECONFIG``), else as the pod that this runs in.
+
+        Raises EngineError where neither says how.
+        """
+        # Imported here: it takes a second and 60 MB, and only this engine needs it.
+        from kubernetes.aio import client  # noqa: PLC0415
+        from kubernetes.aio import config as untyped  # noqa: PLC0415
+
+        config: Any = untyped
+        settings = client.Configuration()
+        try:
+            if context is None and kubeconfig is None and _in_cluster():
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                await config.load_kube_config(
+                    config_file=kubeconfig, context=context, client_configuration=settings
+                )
+        except (config.ConfigException, OSError) as error:
+            raise EngineError(f"no cluster can be reached: {error}") from error
+        settings.connection_pool_maxsize = CONNECTIONS
+        # Its own retries wait for as long as a server says, without a bound.
+        settings.retries = None
+        settings.client_go_retries = False
+        connected = client.ApiClient(settings)
+        connected.user_agent = USER_AGENT
+        return cls(connected, pause=pause, asked=asked)
+
+    def guarded(self, may_write: Callable[[], bool]) -> Api:
+        """The same server by the same connections, for one who may not always change anything."""
+        return Api(self._client, pause=self._pause, asked=self._asked, may_write=may_write)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+        # One whose request was cancelled while it was being made is closed by asyncio in later
+        # turns of the loop, and by nobody if there are none.
+        await asyncio.sleep(CLOSING)
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        """The answer to a GET. Raises ApiError."""
+        return await self._request("GET", path, query=query)
+
+    async def tail(
+        self, path: str, query: Mapping[str, str], *, longest: int
+    ) -> tuple[bytes, bool]:
+        """The last ``longest`` bytes of a text, and whether any before them were dropped.
+
+        It is read to its end, or for as long as a request may take. Raises ApiError.
+        """
+        limits = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            response = await self._send("GET", path, query=query, limits=limits, accept="*/*")
+            async with response:
+                end, size = bytearray(), 0
+                async for chunk in response.content.iter_any():
+                    size += len(chunk)
+                    end += chunk
+                    if len(end) > 2 * longest:
+                        del end[:-longest]
+                return bytes(end[-longest:]), size > longest
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+
+    async def create(self, path: str, body: Mapping[str, JSON]) -> bytes:
+        """Create an object in a collection. Raises ApiError: Conflict if one of its name is there.
+
+        A creation whose answer was lost is sent again, and may then conflict with itself.
+        """
+        return await self._request("POST", path, body=body)
+
+    async def replace(self, path: str, body: Mapping[str, JSON]) -> bytes:
+        """Replace an object that has not changed since its resourceVersion. Raises ApiError.
+
+        It is sent once: whether an update that may have arrived should be sent again depends on
+        what has become of the object.
+        """
+        return await self._request("PUT", path, body=body, tries=1)
+
+    async def delete(self, path: str, body: Mapping[str, JSON]) -> None:
+        """Delete an object, with DeleteOptions. Raises ApiError."""
+        await self._request("DELETE", path, body=body)
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, query: Mapping[str, str], *, silence: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of a watch. ``silence``: how long the server may say nothing, in seconds."""
+        limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=silence)
+        try:
+            response = await self._send("GET", path, query=query, limits=limits)
+            try:
+                yield _lines(response)
+            finally:
+                # At once: nobody would wait for the end of a TLS farewell.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"the watch of {path} broke: {_told(error)}") from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, JSON] | None = None,
+        tries: int = TRIES,
+    ) -> bytes:
+        for attempt in range(1, tries + 1):
+            if method != "GET" and not self._may_write():
+                raise ApiError("this replica does not lead any more")
+            try:
+                return await self._once(method, path, query=query, body=body)
+            except Unreachable as error:
+                if attempt == tries:
+                    raise
+                await self._pause(_delay(attempt, error))
+        raise AssertionError("unreachable")  # the loop returns or raises
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, JSON] | None,
+    ) -> bytes:
+        limits = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            response = await self._send(method, path, query=query, body=body, limits=limits)
+            async with response:
+                return await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, JSON] | None = None,
+        limits: aiohttp.ClientTimeout,
+        accept: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        """Send a request; raise what is not a success."""
+        _, url, headers, _, _ = await self._client.param_serialize(
+            method,
+            path,
+            header_params={"Accept": accept},
+            auth_settings=["BearerToken"],
+        )
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        try:
+            answer = await self._client.call_api(
+                method, url, headers, body=body, _request_timeout=limits
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self._asked(method, 0)
+            raise
+        response: aiohttp.ClientResponse = answer.response
+        self._asked(method, response.status)
+        if response.status >= 300:
+            async with response:
+                raise from_answer(
+                    response.status, await response.content.read(64 << 10), _retry_after(response)
+                )
+        return response
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Complete lines; what the server had begun when it broke off is dropped."""
+    pending = b""
+    async for chunk in response.content.iter_any():
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        if len(pending) > LONGEST_LINE:
+            raise ApiError(f"the API server sent a line of more than {LONGEST_LINE} bytes")
+
+
+def _delay(attempt: int, error: ApiError) -> float:
+    delay = doubled(RETRY_FIRST, attempt - 1, RETRY_LONGEST)
+    if error.retry_after is not None:
+        delay = max(delay, min(error.retry_after, RETRY_LONGEST))
+    return delay * (1 + random.random() / 2)  # noqa: S311 -- a jitter, not a secret
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    try:
+        return float(response.headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _in_cluster() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ

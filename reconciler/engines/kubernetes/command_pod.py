@@ -1,0 +1,249 @@
+"""Loads and trainings: the user's image, started through the wrapper, with its directories.
+
+| path | what | mount |
+|---|---|---|
+| ``/model/saved`` (a Dataset: ``/data``) | the artifact | its directory; staged: local disk |
+| ``/base-model/saved``, ``/data`` | base, dataset | read-only |
+| ``/params/params.json`` | params | from the pod's own annotation |
+| ``/scratch`` | local disk | emptyDir |
+| :data:`STAGED` | the artifact of a staged bucket | for the wrapper alone |
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import rfc8785
+
+from reconciler.engine import RunSpec
+from reconciler.engines.kubernetes import wrapper
+from reconciler.engines.kubernetes.buckets import DRIVERS
+from reconciler.engines.kubernetes.buckets.driver import Directory, Writes
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.pod_parts import (
+    CONTAINER,
+    UNPRIVILEGED,
+    Fragment,
+    Manifest,
+    RenderError,
+    annotation_file,
+    size,
+    variables,
+)
+from reconciler.manifests.environment import param_variables
+from reconciler.types import GROUP, JSON, Kind
+
+MODEL = "/model/saved"
+BASE = "/base-model/saved"
+DATA = "/data"
+SCRATCH = "/scratch"
+PARAMS = "/params/params.json"
+#: Where the directory of a staged bucket is mounted.
+STAGED = "/.reconciler-bucket"
+
+PARAMS_ANNOTATION = f"{GROUP}/params"
+MASTER_PORT = 29500
+#: What a pod is given to end in. Staged: to copy out what is settled, within a spot node's notice.
+GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A load's or training's pod, but for what every run's pod has."""
+
+    container: Manifest
+    fragment: Fragment
+    grace: int
+
+
+def command_pod(
+    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: Manifest
+) -> Command:
+    """The container of the command and everything around it. Raises RenderError.
+
+    ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
+    """
+    if spec.output is None or spec.image is None or not spec.command:
+        raise RenderError(f"the {spec.task} has no command, image or artifact to run with")
+    _check_secrets(spec, settings)
+    output = settings.directory("artifact", spec.output, namespace=spec.namespace, read_only=False)
+    own = DATA if spec.output_kind is Kind.DATASET else MODEL
+    artifact = _artifact(output, own)
+    fragment = artifact.fragment + _local_files(spec)
+    for name, mounted, place in (("base", spec.base, BASE), ("dataset", spec.dataset, DATA)):
+        if mounted is not None:
+            read = settings.directory(
+                name,
+                mounted.url,
+                namespace=spec.namespace,
+                read_only=True,
+                allowed=mounted.cluster is not None,
+            )
+            fragment += mount_at(read, place).fragment
+    install = wrapper.install_container(settings.images.wrapper)
+    fragment = (
+        Fragment(
+            init_containers=(install,),
+            volumes=(wrapper.volume(),),
+            mounts=(wrapper.mount(),),
+        )
+        + fragment
+    )
+    staged = output.bucket.writes is Writes.STAGED
+    if grace is None:
+        grace = GRACE[output.bucket.writes]
+    environment = wrapper.environment(
+        key=spec.key,
+        lineage={**spec.lineage, "params": _bounded(spec.params)},
+        artifact=artifact.path,
+        stage=own if staged else None,
+        gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
+        nodes=spec.resources.nodes,
+        sync=output.bucket.sync,
+        rclone=artifact.barrier,
+        grace=grace / 3 if staged else None,  # the command's share; the copy has the rest
+        secrets=sorted(spec.secret_env),
+    )
+    container = {
+        "name": CONTAINER,
+        "image": spec.image,
+        "command": wrapper.wrapped(spec.command),
+        "env": [*_environment(spec, own), *environment],
+        "resources": container_resources,
+        "securityContext": dict(UNPRIVILEGED),
+        "terminationMessagePath": wrapper.TERMINATION,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": list(fragment.mounts),
+    }
+    return Command(container=container, fragment=fragment, grace=grace)
+
+
+def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Numbers as canonical JSON has them, in which the size of params is bounded.
+
+    Written as ``1.0`` instead of ``1``, a long list of them would outgrow a variable.
+    """
+    return {name: json.loads(rfc8785.dumps(value)) for name, value in params.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """A directory in the pod: ``path`` is where the main container finds it."""
+
+    fragment: Fragment
+    path: str
+    barrier: str | None
+
+
+def _artifact(directory: Directory, own: str) -> Mounted:
+    """The run's own directory; where its bucket is staged, with local disk in its place."""
+    if directory.bucket.writes is Writes.DIRECT:
+        return mount_at(directory, own)
+    mounted = mount_at(directory, STAGED)
+    local = Fragment(
+        volumes=({"name": "staging", "emptyDir": {}},),
+        mounts=({"name": "staging", "mountPath": own},),
+    )
+    return replace(mounted, fragment=mounted.fragment + local)
+
+
+def mount_at(directory: Directory, place: str) -> Mounted:
+    """A directory of a bucket at a place of the main container."""
+    mount = DRIVERS[directory.bucket.driver].mount(directory)
+    volume_mount: Manifest = {"name": mount.volume, "mountPath": place}
+    if mount.sub_path:
+        volume_mount["subPath"] = mount.sub_path
+    # What is one level down is a mount of its own: while that is gone, nothing may be written in
+    # its place, where the next mount would hide it.
+    if directory.read_only or mount.inside:
+        volume_mount["readOnly"] = True
+    if mount.propagation is not None:
+        volume_mount["mountPropagation"] = mount.propagation
+    return Mounted(
+        fragment=mount.fragment + Fragment(mounts=(volume_mount,)),
+        path=posixpath.join(place, mount.inside) if mount.inside else place,
+        barrier=mount.barrier,
+    )
+
+
+def _local_files(spec: RunSpec) -> Fragment:
+    """params.json, scratch and shared memory."""
+    asked = spec.resources
+    volumes: list[Manifest] = [
+        annotation_file("params", PARAMS_ANNOTATION, posixpath.basename(PARAMS)),
+        {"name": "scratch", "emptyDir": {"sizeLimit": size(asked.disk)} if asked.disk else {}},
+    ]
+    mounts: list[Manifest] = [
+        {"name": "params", "mountPath": posixpath.dirname(PARAMS), "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH},
+    ]
+    if asked.shm:
+        memory = {"medium": "Memory", "sizeLimit": size(asked.shm)}
+        volumes.append({"name": "shm", "emptyDir": memory})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - it is its name
+    return Fragment(
+        volumes=tuple(volumes),
+        mounts=tuple(mounts),
+        annotations={PARAMS_ANNOTATION: rfc8785.dumps(dict(spec.params)).decode()},
+    )
+
+
+def _environment(spec: RunSpec, own: str) -> list[Manifest]:
+    """Of the command: the manifest's, and over it what the contract promises."""
+    contract = {
+        "DATA_DIR" if own == DATA else "MODEL_DIR": own,
+        "PARAMS_FILE": PARAMS,
+        "SCRATCH_DIR": SCRATCH,
+    }
+    if spec.base is not None:
+        contract["BASE_MODEL_DIR"] = BASE
+    if spec.dataset is not None:
+        contract["DATA_DIR"] = DATA
+    plain: Mapping[str, str] = {
+        **dict(sorted(spec.env.items())),
+        **dict(sorted(param_variables(spec.params).items())),
+        **contract,
+        **_rendezvous(spec),
+    }
+    secret = [
+        {
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}},
+        }
+        for name, key in sorted(spec.secret_env.items())
+        if name not in plain
+    ]
+    found = [*variables(plain), *secret]
+    if spec.resources.nodes > 1:
+        index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+        found.append({"name": "NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": index}}})
+    return found
+
+
+def _rendezvous(spec: RunSpec) -> dict[str, str]:
+    """Where torchrun's ranks find each other: at the first pod, by the headless Service."""
+    nodes = spec.resources.nodes
+    if nodes == 1:
+        return {
+            "NNODES": "1",
+            "NODE_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(MASTER_PORT),
+        }
+    return {
+        "NNODES": str(nodes),
+        "MASTER_ADDR": f"{spec.name}-0.{spec.name}",
+        "MASTER_PORT": str(MASTER_PORT),
+    }
+
+
+def _check_secrets(spec: RunSpec, settings: ClusterSettings) -> None:
+    for variable, key in sorted(spec.secret_env.items()):
+        if key.name in settings.own_secrets:
+            raise RenderError(
+                f'secretEnv {variable} names the Secret "{key.name}", which is the reconciler\'s '
+                "own; use another"
+            )

@@ -1,0 +1,245 @@
+"""What rendering needs to know of the cluster: the part of the configuration that is about pods.
+
+Everything a person can get wrong here is found when the configuration is read, with the key that is
+wrong; what only a run can get wrong (a GPU type, a profile, a bucket that nobody
+allowed) is found when it is rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from reconciler.config.kubernetes import BucketSection, KubernetesSection
+from reconciler.config.model import ConfigError, Setup
+from reconciler.engines.kubernetes import merge_patch as templates
+from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
+from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
+from reconciler.engines.kubernetes.gpus import GpuType
+from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.patterns import has_prefix, path_depth
+from reconciler.types import Location, Problem
+
+#: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
+LARGEST_CA = 64 << 10
+
+_BUILDKIT = "moby/buildkit:v0.34.2"
+#: What an allow-list has to name before a manifest may: the first is the node's own disk.
+_NAMED_ONLY = ("file", "pvc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The images that the reconciler itself puts into pods."""
+
+    wrapper: str
+    buildkit: str
+    rclone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Where builds push to. ``secret`` is a dockerconfigjson Secret, in each namespace."""
+
+    url: str
+    insecure: bool = False
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSecret:
+    """The Secret that a build uses for sources whose URL has this prefix."""
+
+    prefix: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """All of it. ``ca`` is a PEM bundle; ``templates`` are by kind of task."""
+
+    instance: str
+    namespace: str
+    images: Images
+    registry: Registry
+    repository_url: str
+    builder: str = "buildkit"
+    buckets: tuple[Bucket, ...] = ()
+    allow_buckets: tuple[str, ...] = ()
+    gpus: Mapping[str, GpuType] = field(default_factory=dict)
+    templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    build_secrets: tuple[BuildSecret, ...] = ()
+    ca: str | None = None
+
+    @classmethod
+    def from_setup(cls, setup: Setup) -> ClusterSettings:
+        """The settings in a configuration with ``engine: kubernetes``. Raises ConfigError."""
+        config = setup.config
+        cluster = config.kubernetes
+        registry, default = config.registry, config.buckets.default
+        if registry is None or default is None:
+            raise ConfigError([_problem("engine", "kubernetes needs registry and buckets.default")])
+        found = [*_bucket_problems(config.buckets.named), *_template_problems(cluster)]
+        if found:
+            raise ConfigError(found)
+        rootless = cluster.builder == "buildkit"
+        buildkit = cluster.images.buildkit or (f"{_BUILDKIT}-rootless" if rootless else _BUILDKIT)
+        return cls(
+            instance=cluster.instance,
+            namespace=cluster.namespace,
+            images=Images(
+                wrapper=cluster.images.wrapper, buildkit=buildkit, rclone=cluster.images.rclone
+            ),
+            registry=Registry(url=registry.url, insecure=registry.insecure, secret=registry.secret),
+            repository_url=setup.repository_url,
+            builder=cluster.builder,
+            buckets=tuple(_bucket(bucket) for bucket in config.buckets.named.values()),
+            allow_buckets=tuple(config.allow.buckets),
+            gpus={
+                name: GpuType(
+                    resource=gpu.resource,
+                    node_selector=gpu.node_selector,
+                    tolerations=tuple(gpu.tolerations),
+                )
+                for name, gpu in cluster.gpus.items()
+            },
+            templates=cluster.templates.model_dump(),
+            profiles=cluster.profiles,
+            build_secrets=tuple(
+                BuildSecret(source.prefix, source.build_secret)
+                for source in config.sources.credentials
+                if source.build_secret is not None
+            ),
+            ca=_certificates(setup),
+        )
+
+    @property
+    def own_secrets(self) -> frozenset[str]:
+        """The Secrets that belong to the cluster's operators: no manifest may name them."""
+        named = [self.registry.secret, *(bucket.secret for bucket in self.buckets)]
+        named += [source.secret for source in self.build_secrets]
+        return frozenset(name for name in named if name is not None)
+
+    def build_secret(self, url: str) -> str | None:
+        """The Secret for a source: that of the longest prefix that covers its URL."""
+        covering = [s for s in self.build_secrets if has_prefix(url, s.prefix)]
+        return max(covering, key=lambda s: path_depth(s.prefix)).secret if covering else None
+
+    def directory(
+        self, name: str, url: str, *, namespace: str, read_only: bool, allowed: bool = False
+    ) -> Directory:
+        """A directory by its URL, in the bucket that is configured for it. Raises RenderError.
+
+        ``allowed``: ``clusters`` allows the URL already, so that ``allow.buckets`` need not.
+
+        Artifacts are read where they were written: a bucket that has been replaced
+        stays in the configuration, under any name, for as long as anything in it is read.
+        """
+        bucket = self._bucket(url, allowed=allowed)
+        _, _, rest = url.partition("://")
+        _, _, path = rest.partition("/")
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in parts or not parts:
+            raise RenderError(f"expected a folder of a bucket, found {url}")
+        return Directory(
+            name=name,
+            bucket=bucket,
+            path="/".join(parts),
+            read_only=read_only,
+            namespace=namespace,
+            instance=self.instance,
+            rclone_image=self.images.rclone,
+        )
+
+    def _bucket(self, url: str, *, allowed: bool) -> Bucket:
+        covering = [bucket for bucket in self.buckets if f"{url}/".startswith(f"{bucket.url}/")]
+        if covering:
+            return max(covering, key=lambda bucket: len(bucket.url))
+        scheme, _, rest = url.partition("://")
+        driver = BY_SCHEME.get(scheme)
+        if driver is None:
+            known = ", ".join(sorted(BY_SCHEME))
+            raise RenderError(
+                f"no driver mounts {url}: expected one of {known}, or a bucket under buckets with "
+                "driver: rclone"
+            )
+        patterns = [
+            pattern
+            for pattern in self.allow_buckets
+            if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
+        ]
+        if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
+            raise RenderError(
+                f"{url} is in no bucket of the configuration, and allow.buckets does not name it"
+            )
+        root = f"{scheme}://{rest.partition('/')[0]}"
+        return Bucket(url=root, driver=driver.name, writes=driver.writes[0])
+
+
+def _bucket(asked: BucketSection) -> Bucket:
+    url = asked.url.rstrip("/")
+    driver = DRIVERS[asked.driver] if asked.driver else BY_SCHEME[url.partition("://")[0]]
+    return Bucket(
+        url=url,
+        driver=driver.name,
+        writes=Writes(asked.writes) if asked.writes else driver.writes[0],
+        sync=asked.sync,
+        inventory=asked.inventory,
+        mount_options=tuple(asked.mount_options),
+        attributes=asked.attributes,
+        secret=asked.secret,
+        remote=asked.remote,
+    )
+
+
+def _bucket_problems(buckets: Mapping[str, BucketSection]) -> Iterator[Problem]:
+    for name, bucket in buckets.items():
+        path = f"buckets.{name}"
+        scheme = bucket.url.partition("://")[0]
+        driver = DRIVERS[bucket.driver] if bucket.driver else BY_SCHEME.get(scheme)
+        if driver is None:
+            yield _problem(f"{path}.url", f"no driver is for {scheme}://; add driver: rclone")
+            continue
+        if driver.scheme not in (None, scheme):
+            yield _problem(f"{path}.driver", f"{driver.name} mounts {driver.scheme}:// URLs")
+        if bucket.writes is not None and Writes(bucket.writes) not in driver.writes:
+            able = " or ".join(driver.writes)
+            yield _problem(f"{path}.writes", f"{driver.name} can only do {able}")
+        given = {
+            "mountOptions": bucket.mount_options,
+            "attributes": bucket.attributes,
+            "secret": bucket.secret,
+            "remote": bucket.remote,
+        }
+        for key, value in given.items():
+            if value and key not in driver.takes:
+                yield _problem(f"{path}.{key}", f"means nothing to {driver.name}")
+
+
+def _template_problems(cluster: KubernetesSection) -> Iterator[Problem]:
+    groups = {"templates": cluster.templates.model_dump(), "profiles": cluster.profiles}
+    for group, members in groups.items():
+        for name, template in members.items():
+            for field_, message in templates.problems(template):
+                yield _problem(f"kubernetes.{group}.{name}.{field_}", message)
+
+
+def _certificates(setup: Setup) -> str | None:
+    name = setup.config.tls.ca_file
+    if name is None:
+        return None
+    try:
+        text = setup.path(name).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([_problem("tls.caFile", f"cannot be read: {error}")]) from error
+    if len(text) > LARGEST_CA:
+        message = f"has {len(text)} bytes; build pods take at most {LARGEST_CA}"
+        raise ConfigError([_problem("tls.caFile", message)])
+    return text
+
+
+def _problem(path: str, message: str) -> Problem:
+    return Problem(Location("configuration"), path, message)

@@ -1,0 +1,105 @@
+"""The Service by which the ranks of a training find each other: made after its Job, gone with it.
+
+Ranks whose Service is not there never meet, and nobody would create their Job once more. So a
+Service that cannot be made (a quota, a server that is away) is tried again for as long as its Job
+goes on, and the run says what is in the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_types import Job
+from reconciler.engines.kubernetes.diagnostics import condition
+from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.types import JSON
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two tries, each with a jitter.
+RETRY_FIRST = 1.0
+RETRY_LONGEST = 60.0
+
+#: Makes an object, and is told nothing of one that is there. Raises EngineError.
+Create = Callable[[Manifest], Awaitable[None]]
+
+
+def goes_on(job: Job) -> bool:
+    """Whether its ranks may still have to find each other."""
+    ended = condition(job.status.conditions, "Complete", "Failed")
+    return ended is None and job.metadata.deletion_timestamp is None
+
+
+class Rendezvous:
+    """The Services of Jobs. ``current`` is the Job of that Job's name as it is now."""
+
+    def __init__(
+        self, create: Create, current: Callable[[Job], Job | None], changed: Callable[[], None]
+    ) -> None:
+        self._create = create
+        self._current = current
+        self._changed = changed
+        self._missing: dict[str, str] = {}
+        self._trying: set[asyncio.Task[None]] = set()
+
+    async def make(self, job: Job, service: Manifest) -> None:
+        """Make the Service of a Job, or go on trying to; nothing is raised."""
+        owned = _owned(service, job)
+        if job.metadata.uid in self._missing or await self._made(job, owned):
+            return
+        trying = asyncio.get_running_loop().create_task(self._try_again(job, owned))
+        self._trying.add(trying)
+        trying.add_done_callback(self._trying.discard)
+
+    def missing(self, job: Job) -> str | None:
+        """Why the Service of a Job is not there; None if it is, or if the Job needs none."""
+        return self._missing.get(job.metadata.uid)
+
+    async def stop(self) -> None:
+        """Try no more."""
+        trying = list(self._trying)
+        for task in trying:
+            task.cancel()
+        await asyncio.gather(*trying, return_exceptions=True)
+
+    async def _made(self, job: Job, owned: Manifest) -> bool:
+        try:
+            await self._create(owned)
+        except EngineError as error:
+            log.warning("a Service cannot be made", job=job.metadata.name, error=str(error))
+            self._missing[job.metadata.uid] = (
+                f"its ranks cannot find each other, as their Service cannot be made: {error}"
+            )
+            self._changed()
+            return False
+        if self._missing.pop(job.metadata.uid, None) is not None:
+            self._changed()
+        return True
+
+    async def _try_again(self, job: Job, owned: Manifest) -> None:
+        delay = RETRY_FIRST
+        while True:
+            await asyncio.sleep(delay * (1 + random.random() / 2))  # noqa: S311 -- a jitter
+            delay = min(2 * delay, RETRY_LONGEST)
+            now = self._current(job)
+            if now is None or now.metadata.uid != job.metadata.uid or not goes_on(now):
+                self._missing.pop(job.metadata.uid, None)
+                return
+            if await self._made(job, owned):
+                return
+
+
+def _owned(rendered: Manifest, job: Job) -> Manifest:
+    """An object that the garbage collector takes away with a Job."""
+    owner: dict[str, JSON] = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+    }
+    return {**rendered, "metadata": {**rendered["metadata"], "ownerReferences": [owner]}}

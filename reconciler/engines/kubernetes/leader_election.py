@@ -1,0 +1,249 @@
+"""Which replica leads: a Lease that the leader renews.
+
+The kubernetes package's own election keeps its record in an annotation and tells nobody how long
+it still holds. Here everything that is written asks :attr:`Leadership.leads` first, which is false
+as soon as the lease *may* have gone to another: by this process's clock, counted from before the
+last renewal was sent. A process that was stopped for longer than the lease therefore writes nothing
+when it wakes. What slips through in the instant between the question and the write is
+harmless: names are content, deletions carry UIDs.
+
+The number of changes of hand (``leaseTransitions``) is the epoch; status commits carry it.
+
+Replicas share a Lease, and nobody else may: two daemons of one instance that sync something else
+would each take the other's runs for ones that no manifest wants. So the Lease says whose it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_types import Metadata
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
+from reconciler.types import GROUP, JSON
+
+log = structlog.get_logger(__name__)
+
+#: The leader stops writing this share of the lease before another may take it: no two clocks
+#: run at the same rate.
+MARGIN = 0.2
+#: The lease is renewed so many times in its duration; who stands by looks more than twice as often,
+#: so that it sees the last renewal within half such a period, with time left for slow answers.
+RENEWALS = 5
+
+
+#: On the Lease: the cluster and the repository that its replicas sync.
+OWNER = f"{GROUP}/owner"
+
+
+class OtherOwnerError(EngineError):
+    """The Lease belongs to a daemon that is no replica of this one."""
+
+
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Of a coordination.k8s.io/v1 Lease."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(msgspec.Struct, frozen=True, rename="camel"):
+    """What stands on the server."""
+
+    metadata: Metadata
+    spec: LeaseSpec = LeaseSpec()
+
+
+class Leadership:
+    """One candidate for one Lease. ``duration`` is in seconds, of at least one.
+
+    ``owner`` is the same for all replicas of a daemon, and for no other daemon.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        namespace: str,
+        name: str,
+        holder: str,
+        owner: str,
+        duration: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._namespace = namespace
+        self._name = name
+        self._holder = holder
+        self._owner = owner
+        self._duration = max(1, round(duration))
+        self._clock = clock
+        self._until = 0.0
+        self._seen = ("", 0.0)
+        self._free_at = 0.0
+        self._held: Lease | None = None
+        self._leader: str | None = None
+        self._told: str | None = None
+        self.epoch = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether nobody else can hold the lease now."""
+        return self._clock() < self._until
+
+    async def acquire(self) -> None:
+        """Wait until this candidate leads. Raises OtherOwnerError."""
+        self._leader = self._told = None  # it stands by from now on, and no sooner
+        while True:
+            if await self._try():
+                break
+            self._tell()
+            await asyncio.sleep(self._until_next_look())
+        log.info("leading", lease=self._name, epoch=self.epoch)
+
+    def _until_next_look(self) -> float:
+        """Seconds; never past the moment at which the lease may be free."""
+        jitter = 0.3 + random.random() * 0.15  # noqa: S311 -- not a secret
+        period = self._duration / RENEWALS * jitter
+        free_in = self._free_at - self._clock()
+        return min(period, free_in) if free_in > 0 else period
+
+    async def keep(self) -> None:
+        """Renew until that fails for so long that the lease is lost; then return."""
+        renewed = True
+        while self.leads:
+            # After a failure sooner: one lost answer in two must not cost the lease.
+            await asyncio.sleep(self._duration / RENEWALS / (1 if renewed else 4))
+            try:
+                renewed = await self._try()
+            except OtherOwnerError:
+                break  # the next to acquire it says so
+        self._until = 0.0
+        log.warning("not leading any more", lease=self._name, epoch=self.epoch)
+
+    async def release(self) -> None:
+        """Let the next one take it without waiting. Failing to is harmless."""
+        if not self.leads:
+            return
+        self._until = 0.0
+        try:
+            lease = await self._read()
+            if lease is not None and lease.spec.holder_identity == self._holder:
+                await self._write(lease, holder="", transitions=self.epoch)
+        except ApiError as error:
+            log.info("the lease could not be released; it runs out", error=str(error))
+
+    async def _try(self) -> bool:
+        """Take or renew the lease if it is free or ours; what fails is tried again.
+
+        Raises OtherOwnerError.
+        """
+        before = self._clock()
+        try:
+            # One's own is renewed unread: nobody else writes it while it holds.
+            lease = self._held if self.leads else None
+            lease = lease or await self._read()
+            self._check_owner(lease)
+            if lease is None:
+                epoch = 0
+                self._held = await self._create()
+            elif lease.spec.holder_identity == self._holder and self.leads:
+                epoch = self.epoch
+                self._held = await self._write(lease, holder=self._holder, transitions=epoch)
+            elif self._is_free(lease):
+                epoch = (lease.spec.lease_transitions or 0) + 1
+                self._held = await self._write(lease, holder=self._holder, transitions=epoch)
+            else:
+                self._until = 0.0
+                self._leader = lease.spec.holder_identity
+                return False
+        except Conflict:
+            self._held = None  # another was quicker, or the answer to the last renewal was lost
+            return False
+        except ApiError as error:
+            log.warning("the lease cannot be reached", lease=self._name, error=str(error))
+            return False
+        self.epoch, self._leader = epoch, None
+        self._until = before + self._duration * (1 - MARGIN)
+        return True
+
+    def _check_owner(self, lease: Lease | None) -> None:
+        """Also a Lease that nobody holds now: its owner's runs are still there."""
+        owner = lease.metadata.annotations.get(OWNER) if lease is not None else None
+        if owner is not None and owner != self._owner:
+            raise OtherOwnerError(
+                f"the Lease {self._namespace}/{self._name} is of the daemon of {owner}, and this "
+                f"is the daemon of {self._owner}: give it a kubernetes.instance of its own, or "
+                "delete the Lease if that daemon is gone"
+            )
+
+    def _tell(self) -> None:
+        """Say who leads, once, to whoever wonders why nothing happens here."""
+        if self._leader != self._told:
+            self._told = self._leader
+            log.info("standing by: another leads", lease=self._name, leader=self._leader)
+
+    def _is_free(self, lease: Lease) -> bool:
+        """Released, or unchanged for its whole duration by *this* clock; no two are compared."""
+        version = lease.metadata.resource_version
+        now = self._clock()
+        if version != self._seen[0]:
+            self._seen = (version, now)
+        self._free_at = self._seen[1] + (lease.spec.lease_duration_seconds or self._duration)
+        return not lease.spec.holder_identity or now >= self._free_at
+
+    async def _read(self) -> Lease | None:
+        try:
+            data = await self._api.get(f"{self._collection}/{self._name}")
+        except NotFound:
+            return None
+        return msgspec.json.decode(data, type=Lease)
+
+    async def _create(self) -> Lease:
+        now = _now()
+        spec = LeaseSpec(self._holder, self._duration, now, now, 0)
+        data = await self._api.create(self._collection, self._object(None, spec))
+        return msgspec.json.decode(data, type=Lease)
+
+    async def _write(self, lease: Lease, *, holder: str, transitions: int) -> Lease:
+        now = _now()
+        same = lease.spec.holder_identity == holder
+        acquired = lease.spec.acquire_time if same else now
+        spec = LeaseSpec(holder, self._duration, acquired, now, transitions)
+        data = await self._api.replace(
+            f"{self._collection}/{self._name}",
+            self._object(lease.metadata.resource_version, spec),
+        )
+        return msgspec.json.decode(data, type=Lease)
+
+    def _object(self, version: str | None, spec: LeaseSpec) -> dict[str, JSON]:
+        metadata: dict[str, JSON] = {
+            "name": self._name,
+            "namespace": self._namespace,
+            "annotations": {OWNER: self._owner},
+        }
+        if version is not None:
+            metadata["resourceVersion"] = version
+        built: dict[str, JSON] = msgspec.to_builtins(spec)
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": built,
+        }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

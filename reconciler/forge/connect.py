@@ -1,0 +1,37 @@
+"""The forge that a configuration names, with the token that goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.config.model import Setup
+from reconciler.config.reporting import ForgeSite, ReviewSection
+from reconciler.errors import Trouble
+from reconciler.forge.base import Forge, ForgeError
+from reconciler.forge.github import GITEA, GITHUB, GitHub
+from reconciler.forge.gitlab import GitLab
+from reconciler.http_client import Client
+
+
+def forge_of(setup: Setup, section: ReviewSection, site: ForgeSite, caller: Client) -> Forge:
+    """The forge, with a token that is read at each request. Its calls raise ForgeError."""
+    file, context = setup.file(section.token_file), f"reconciler/{setup.config.cluster}"
+
+    def token() -> str:
+        return _token(file)
+
+    if section.forge == "gitlab":
+        return GitLab(caller, site.api, site.repository, token, context=context)
+    dialect = GITHUB if section.forge == "github" else GITEA
+    return GitHub(caller, site.api, site.repository, token, context=context, dialect=dialect)
+
+
+def _token(file: Path) -> str:
+    """The token in a file; it must be fit for a header."""
+    try:
+        token = file.read_bytes()[:4096].strip().decode("ascii")
+    except (OSError, ValueError) as error:
+        raise ForgeError(f"{file} cannot be read", Trouble.REFUSED) from error
+    if not token or not token.isprintable() or " " in token:
+        raise ForgeError(f"{file} does not hold a token", Trouble.REFUSED)
+    return token

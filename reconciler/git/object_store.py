@@ -1,0 +1,121 @@
+"""The repositories that sources are fetched into: one bare one per URL, made when it is needed.
+
+A look-up of refs gives a commit but not the tree of a folder in it, so the commit is fetched,
+and nothing of its history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pygit2
+
+from reconciler.git.bare import BareCopy
+from reconciler.git.client import Transport
+from reconciler.git.command import LateError
+from reconciler.git.errors import DamagedError, GitError, redact
+from reconciler.git.repository import Repository
+from reconciler.types import Commit
+
+T = TypeVar("T")
+
+#: A copy of a URL that no manifest has named for so many seconds is removed once another one is
+#: made. Should one name it again, its commit is fetched again, as it was the first time.
+UNUSED = 30 * 86400.0
+
+
+class Store:
+    """Commits of any number of URLs. Safe to use from several threads, one at a time per URL."""
+
+    def __init__(self, root: Path, transport: Transport) -> None:
+        self._root = root
+        self._transport = transport
+
+    def reading(
+        self,
+        url: str,
+        commit: Commit,
+        name: str | None,
+        read: Callable[[pygit2.Repository], T],
+    ) -> T:
+        """Have a commit, and read of it. ``name`` is a ref that points to it, where one is known.
+
+        A repository of ours that turns out to be damaged is made anew. Raises GitError.
+        """
+        path = self._path(url)
+        is_new = not path.exists()
+        copy = BareCopy(path)
+        if is_new:
+            self._drop_unused()
+        try:
+            return self._reading(copy, url, commit, name, read)
+        finally:
+            copy.close()
+
+    def still_named(self, url: str) -> None:
+        """A manifest names this URL: what is here of it is kept."""
+        with suppress(OSError):
+            os.utime(self._path(url))
+
+    def _path(self, url: str) -> Path:
+        return self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
+
+    def _drop_unused(self) -> None:
+        """The disk holds the URLs of this month's manifests, not of all that there ever were.
+
+        A thread that begins to read one at this very moment finds it damaged, and makes it anew.
+        """
+        oldest = time.time() - UNUSED
+        for path in self._root.glob("*.git"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _reading(
+        self,
+        copy: BareCopy,
+        url: str,
+        commit: Commit,
+        name: str | None,
+        read: Callable[[pygit2.Repository], T],
+    ) -> T:
+        with suppress(DamagedError, KeyError, pygit2.GitError):
+            self._need(copy, url, commit, name)
+            return read(copy.repository)
+        copy.remake()
+        self._need(copy, url, commit, name)
+        try:
+            return read(copy.repository)
+        except (KeyError, pygit2.GitError) as error:
+            raise DamagedError(f"{redact(url)} is damaged: {error}") from error
+
+    def _need(self, copy: BareCopy, url: str, commit: Commit, name: str | None) -> None:
+        """Have a commit: by the ref that points to it, by its id, or by fetching everything."""
+        kept = f"+{{}}:refs/reconciler/{commit}"
+        ways: list[tuple[list[str], int]] = [([kept.format(commit)], 1)]
+        if name is not None:
+            ways.insert(0, ([kept.format(name)], 1))
+        # A server of the older protocol gives only what refs point to, and what is behind them.
+        everything = ["+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*"]
+        ways.append((everything, 0))
+        for refspecs, depth in ways:
+            if Repository(copy.repository).has(commit):
+                return
+            copy.sweep()
+            try:
+                self._transport.fetch(copy.path, url, refspecs, depth=depth)
+            except (DamagedError, LateError):
+                raise
+            except GitError:
+                if depth == 0:
+                    raise
+            copy.tidy()
+        if not Repository(copy.repository).has(commit):
+            raise GitError(f"{redact(url)} has no commit {commit} on any branch or tag")

@@ -1,0 +1,222 @@
+"""A branch of generated files, written by several, of whom none loses another's commits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode
+
+from reconciler.backoff import doubled
+from reconciler.errors import Trouble
+from reconciler.git.bare import BareCopy
+from reconciler.git.client import DEFAULT_TIMEOUT, PushRejectedError, Transport
+from reconciler.git.command import environment, run_git
+from reconciler.git.credentials import CredentialTable
+from reconciler.git.errors import DamagedError, GitError, writing
+from reconciler.git.repository import Repository
+from reconciler.types import Commit
+
+#: How often a push is tried while others keep moving the branch.
+PUSH_TRIES = 20
+#: Seconds at most between two tries, before the jitter.
+LONGEST_PAUSE = 2.0
+
+
+class StatusBranch:
+    """An orphan branch of a remote, and its last known tip in a bare repository of our own.
+
+    Its history stays on the remote; here is what was written since it was first fetched.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        *,
+        branch: str,
+        credentials: CredentialTable,
+        author_name: str,
+        author_email: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._copy = BareCopy(path)
+        self._transport = Transport(credentials, path.parent / "home", timeout)
+        self._url = url
+        self._ref = f"refs/heads/{branch}"
+        self._author = (author_name, author_email)
+        self._pause = pause
+        self._tip: Commit | None = None
+
+    @property
+    def _repository(self) -> pygit2.Repository:
+        return self._copy.repository
+
+    def fetch(self) -> Commit | None:
+        """Fetch the branch and return its tip; None where there is none. Raises GitError."""
+        with suppress(DamagedError):
+            return self._fetch()
+        self._copy.remake()
+        return self._fetch()
+
+    def _fetch(self) -> Commit | None:
+        known = self._copy.ref(self._ref)
+        tip = self._transport.list_refs(self._url, [self._ref]).commits.get(self._ref)
+        if tip is not None and (known != tip or not self._files.has(tip)):
+            depth = 1 if known is None else None
+            refspec = f"+{self._ref}:{self._ref}"
+            self._copy.sweep()
+            self._transport.fetch(self._copy.path, self._url, [refspec], depth=depth)
+            tip = Commit(self._copy.ref(self._ref) or tip)
+            if not self._files.has(tip):
+                raise DamagedError(f"{self._copy.path} has not got {tip}, which was fetched")
+            self._copy.tidy()
+        self._tip = tip
+        return tip
+
+    @property
+    def _files(self) -> Repository:
+        return Repository(self._repository)
+
+    def read(self, path: str) -> bytes | None:
+        """A file as the known tip has it. Raises GitError."""
+        return self._files.read_file(self._tip, path, 1 << 30) if self._tip else None
+
+    def read_all(self) -> Iterator[tuple[str, bytes]]:
+        """Every file of the known tip. Raises GitError."""
+        if self._tip is not None:
+            yield from self._files.read_all(self._tip)
+
+    def push(
+        self,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        guard: Callable[[], bool] = lambda: True,
+        restore: bool = False,
+    ) -> Commit | None:
+        """Commit exactly these changes (None deletes) on the tip, and push them.
+
+        If somebody else pushed in between, theirs is fetched and the same changes are made on
+        top of it. Changes that are there already make no commit, and None is returned.
+        ``guard`` is asked before each try; GitError is raised where it says no, as for any failure.
+        ``restore``: where the branch was deleted or rewritten instead, what it had before goes
+        onto it again. Otherwise it is taken as it is.
+        """
+        seen = self._tip
+        for number in range(PUSH_TRIES):
+            if restore and seen is not None and self._tip != seen and not self._goes_on_from(seen):
+                changes = {**dict(self._files.read_all(seen)), **changes}
+            seen = self._tip
+            commit = self._make(changes, message)
+            if commit is None:
+                return None
+            if not guard():
+                raise GitError(f"{self._ref} is another daemon's to write now")
+            try:
+                self._transport.push(self._copy.path, self._url, commit, self._ref)
+            except PushRejectedError:
+                longest = doubled(0.05, number, LONGEST_PAUSE)
+                self._pause(random.random() * longest)  # noqa: S311 -- a jitter
+                self.fetch()
+            except DamagedError:
+                self._copy.remake()
+                self.fetch()
+            else:
+                self._pushed(commit)
+                return commit
+        raise GitError(
+            f"{self._ref} was moved by others {PUSH_TRIES} times in a row", Trouble.CONFLICT
+        )
+
+    def _goes_on_from(self, seen: Commit) -> bool:
+        """Whether the tip has a commit that was the tip; also where that is not here any more."""
+        if not self._files.has(seen):
+            return True
+        if self._tip is None:
+            return False
+        done = run_git(
+            [f"--git-dir={self._copy.path}", "merge-base", "--is-ancestor", seen, self._tip],
+            env=environment(self._copy.path),
+            timeout=DEFAULT_TIMEOUT,
+        )
+        return done.code != 1
+
+    def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
+        """The commit, not pushed yet; None where it would change nothing."""
+        with writing(self._copy.path):
+            with suppress(KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
+                return self._make_once(changes, message)
+            self._copy.remake()
+            self.fetch()
+            return self._make_once(changes, message)
+
+    def _make_once(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
+        tree = self._tree(changes)
+        if self._tip is not None and self._commit_of(self._tip).tree.id == tree:
+            return None
+        return self._commit(tree, message)
+
+    def _pushed(self, commit: Commit) -> None:
+        self._tip = commit
+        with suppress(DamagedError, pygit2.GitError, OSError):
+            self._repository.references.create(self._ref, commit, force=True)
+            self._copy.tidy()
+            return
+        self._copy.remake()
+        self.fetch()
+
+    def _commit_of(self, commit: Commit) -> pygit2.Commit:
+        found = self._repository[commit]
+        assert isinstance(found, pygit2.Commit)
+        return found
+
+    def _commit(self, tree: pygit2.Oid, message: str) -> Commit:
+        author = pygit2.Signature(*self._author)
+        parents = [pygit2.Oid(hex=self._tip)] if self._tip else []
+        oid = self._repository.create_commit(None, author, author, message, tree, parents)
+        return Commit(str(oid))
+
+    def _tree(self, changes: Mapping[str, bytes | None]) -> pygit2.Oid:
+        """The tip's tree with the changes in it; only folders that change are written."""
+        root = self._commit_of(self._tip).tree if self._tip else None
+        nested: dict[str, object] = {}
+        # What is written comes first: a file that goes may give way to a folder, or a folder to it.
+        for path, data in sorted(changes.items(), key=lambda change: change[1] is None):
+            *folders, name = path.split("/")
+            folder: object = nested
+            for part in folders:
+                folder = folder.setdefault(part, {}) if isinstance(folder, dict) else None
+            if isinstance(folder, dict):
+                folder.setdefault(name, data)
+            elif data is not None:
+                raise ValueError(f"{path} would be both a file and a folder")
+        oid = self._folder(root, nested)
+        return oid if oid is not None else self._repository.TreeBuilder().write()
+
+    def _folder(
+        self, before: pygit2.Tree | None, changes: Mapping[str, object]
+    ) -> pygit2.Oid | None:
+        """A folder with changes; None where nothing is left in it."""
+        builder = self._repository.TreeBuilder(before) if before else self._repository.TreeBuilder()
+        for name, change in changes.items():
+            known = before[name] if before is not None and name in before else None
+            if isinstance(change, Mapping):
+                inner = known if isinstance(known, pygit2.Tree) else None
+                oid, mode = self._folder(inner, change), FileMode.TREE
+            elif isinstance(change, bytes):
+                oid, mode = self._repository.create_blob(change), FileMode.BLOB
+            else:
+                oid, mode = None, FileMode.BLOB
+            if oid is not None:
+                builder.insert(name, oid, mode)
+            elif isinstance(change, Mapping) and not isinstance(known, pygit2.Tree):
+                continue  # deleted from a folder that is not there
+            elif known is not None:
+                builder.remove(name)
+        return builder.write() if len(builder) else None

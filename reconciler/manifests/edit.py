@@ -1,0 +1,136 @@
+"""Set an annotation in the text of a manifest, and leave every other character as it is. Pure.
+
+A YAML library that reads and writes again would reflow lines and move comments, and a reviewer
+would have to look through that. So the text is changed at the one place that the reader knows, and
+what came of it is read again: if anything else has changed, the text cannot be edited like that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from reconciler.errors import ReconcilerError
+from reconciler.manifests.loader import Manifest, read_file
+from reconciler.manifests.yaml_nodes import Node
+from reconciler.types import ObjectRef
+
+#: A scalar of one line: in double quotes, in single quotes, or plain and without spaces.
+_SCALAR = re.compile(
+    r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\n]|'')*'|[^\s,{}\[\]#&*!|>'\"%@`][^\s,{}\[\]#]*"
+)
+
+
+class CannotEditError(ReconcilerError):
+    """An annotation cannot be set without changing more than it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Insertion:
+    """Text to be put in place of ``text[start:end]``."""
+
+    start: int
+    end: int
+    text: str
+
+
+def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> str:
+    """The text with the annotation set on one object. Raises CannotEditError."""
+    before = read_file(file, text.encode(), default_namespace=ref.namespace)
+    manifest = next((m for m in before.manifests if m.ref == ref), None)
+    if manifest is None:
+        raise CannotEditError(f"{file} holds no valid manifest of {ref}")
+    for edit in _edits(text, manifest, name, value):
+        changed = text[: edit.start] + edit.text + text[edit.end :]
+        if _only(before.manifests, changed, file, manifest, name, value):
+            return changed
+    raise CannotEditError(
+        f"{file} is written in a way that keeps it from being edited by itself (an anchor that "
+        f"several objects share, perhaps); set the annotation {name}: {json.dumps(value)} by hand"
+    )
+
+
+def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insertion]:
+    """The ways to say it, the plainest first; which of them is right is found out by reading."""
+    edits: list[_Insertion] = []
+    offset = _Offsets(text)
+    flow_only = manifest.file.endswith(".json")
+    key = json.dumps(name) if flow_only else name
+    pair = f"{key}: {json.dumps(value)}"
+    whole = f'"annotations": {{{pair}}}' if flow_only else f"annotations: {{{pair}}}"
+    metadata = _child(manifest.source.root, "metadata")
+    annotations = _child(metadata, "annotations")
+    known = _child(annotations, name)
+    if known is not None:
+        start = offset.of(known)
+        scalar = _SCALAR.match(text, start)
+        if scalar is not None:
+            edits.append(_Insertion(start, scalar.end(), json.dumps(value)))
+        return edits
+    if annotations is not None:
+        edits += _into(text, offset, annotations, pair)
+    elif metadata is not None:
+        own = _child(metadata, "name")
+        assert own is not None  # a manifest has a name
+        scalar = _SCALAR.match(text, offset.of(own))
+        if scalar is not None:
+            indent = _indent(metadata)
+            line_end = text.find("\n", scalar.end())
+            line_end = len(text) if line_end < 0 else line_end
+            line_end -= text[:line_end].endswith("\r")
+            newline = "\r\n" if text.startswith("\r", line_end) else "\n"
+            edits.append(_Insertion(scalar.end(), scalar.end(), f", {whole}"))
+            if not flow_only:
+                edits.append(_Insertion(line_end, line_end, f"{newline}{indent}{whole}"))
+    return edits
+
+
+def _into(text: str, offset: _Offsets, annotations: Node, pair: str) -> list[_Insertion]:
+    """Into a mapping that is there: between its braces, or as a line above its first."""
+    start = offset.of(annotations)
+    if text.startswith("{", start):
+        comma = ", " if annotations.children else ""
+        return [_Insertion(start + 1, start + 1, f"{pair}{comma}")]
+    return [_Insertion(start, start, f"{pair}\n{_indent(annotations)}")]
+
+
+def _child(node: Node | None, name: str) -> Node | None:
+    if node is None or node.children is None or name not in node.children:
+        return None
+    return node.children[name][2]
+
+
+def _indent(mapping: Node) -> str:
+    """How far a block mapping's keys are from the left."""
+    assert mapping.children is not None
+    return " " * (min(column for _, column, _ in mapping.children.values()) - 1)
+
+
+class _Offsets:
+    """Where a line begins in a text."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    def of(self, node: Node) -> int:
+        return self._starts[node.line - 1] + node.column - 1
+
+
+def _only(
+    before: tuple[Manifest, ...], text: str, file: str, manifest: Manifest, name: str, value: str
+) -> bool:
+    """Whether the text says the same as before, but for this annotation of this object."""
+    after = read_file(file, text.encode(), default_namespace=manifest.ref.namespace)
+    if after.problems or len(after.manifests) != len(before):
+        return False
+    for old, new in zip(before, after.manifests, strict=True):
+        if old.ref != manifest.ref:
+            if old.digest != new.digest or old.ref != new.ref:
+                return False
+            continue
+        wanted = old.document.model_copy(deep=True)
+        wanted.metadata.annotations[name] = value
+        if new.document != wanted:
+            return False
+    return True

@@ -1,0 +1,109 @@
+"""The published form of the manifests: a JSON Schema per kind, from the classes that validate.
+
+An editor completes and checks by it, so what JSON Schema can say of a rule is said here too;
+what it cannot (references, the size of params) only ``validate`` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from pydantic import BaseModel
+
+from reconciler.manifests import patterns
+from reconciler.manifests.environment import RESERVED_ENV, RESERVED_PREFIXES
+from reconciler.manifests.schema import DatasetManifest, ModelManifest
+from reconciler.types import GROUP, JSON, Kind
+
+_CLASSES: dict[Kind, type[BaseModel]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
+
+
+def json_schema(kind: Kind) -> dict[str, JSON]:
+    """The schema of a kind, in the 2020-12 dialect."""
+    schema = _CLASSES[kind].model_json_schema(by_alias=True, mode="validation")
+    for name, rules in _RULES.items():
+        if name in schema["$defs"]:
+            schema["$defs"][name].update(rules)
+    published: dict[str, JSON] = _tidy(schema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://{GROUP}/schemas/{kind.value.lower()}.v1.json",
+        **published,
+        "title": kind.value,
+    }
+
+
+def _given(name: str) -> dict[str, JSON]:
+    """The field is there, and not null."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
+def _exactly_one(*names: str) -> dict[str, JSON]:
+    return {"oneOf": [_given(name) for name in names]}
+
+
+_REFS = ("branch", "tag", "commit")
+_ONE_NODE: dict[str, JSON] = {
+    "properties": {"resources": {"properties": {"nodes": {"maximum": 1}}}}
+}
+
+_TWO_REFS: list[JSON] = [
+    {"allOf": [_given(one), _given(other)]} for one, other in combinations(_REFS, 2)
+]
+_FOLLOWS_A_COMMIT: dict[str, JSON] = {
+    "allOf": [_given("commit"), {"properties": {"update": {"const": "Follow"}}}],
+    "required": ["update"],
+}
+
+#: What the classes check in code, by the name of the definition that it is added to.
+_RULES: Mapping[str, dict[str, JSON]] = {
+    "ModelSource": _exactly_one("git", "model", "image"),
+    "DatasetSource": _exactly_one("git", "image", "bucket"),
+    "BuildSection": {"allOf": [_ONE_NODE]},
+    "LoadSection": {
+        "allOf": [_ONE_NODE, {"if": _given("from"), "then": {"maxProperties": 1}}],
+    },
+    "GitSection": {
+        "not": {"anyOf": [*_TWO_REFS, _FOLLOWS_A_COMMIT]},
+        "if": {"properties": {"url": {"const": "."}}, "required": ["url"]},
+        "then": {
+            "required": ["path"],
+            "properties": {
+                "path": {"pattern": r"[^./]"},
+                **{name: {"type": "null"} for name in (*_REFS, "update")},
+            },
+        },
+    },
+}
+
+_RESERVED = "^({}|({}).*)$".format("|".join(sorted(RESERVED_ENV)), "|".join(RESERVED_PREFIXES))
+
+
+def _tidy(schema: Any) -> Any:
+    """Without pydantic's titles, which repeat the field's name, and with its keys checked.
+
+    pydantic writes a mapping's keys as ``patternProperties``, which lets any other key pass.
+    """
+    if isinstance(schema, list):
+        return [_tidy(inner) for inner in schema]
+    if isinstance(schema, str):
+        return schema.replace("``", "`")
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {key: _tidy(inner) for key, inner in schema.items() if not _is_title(key, inner)}
+    keyed = tidy.pop("patternProperties", None)
+    if keyed is not None:
+        ((pattern, values),) = keyed.items()
+        names = tidy.setdefault("propertyNames", {})
+        names["pattern"] = pattern
+        if pattern == patterns.ENV:
+            names["not"] = {"pattern": _RESERVED}
+        tidy["additionalProperties"] = values
+    return tidy
+
+
+def _is_title(key: str, value: object) -> bool:
+    """A field of that name would have a schema, not a text."""
+    return key == "title" and isinstance(value, str)

@@ -1,0 +1,179 @@
+"""A file becomes manifests, or errors that say where. Pure, so callers cache it by blob id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.manifests import patterns
+from reconciler.manifests.messages import described, did_you_mean
+from reconciler.manifests.references import Referred, references
+from reconciler.manifests.rules import check
+from reconciler.manifests.schema import (
+    DatasetManifest,
+    GitSection,
+    ManifestDocument,
+    ModelManifest,
+)
+from reconciler.manifests.yaml import Document, place, scan_documents, validate
+from reconciler.manifests.yaml_nodes import Path
+from reconciler.types import API_VERSION, GROUP, JSON, Kind, Location, ObjectRef, Problem
+
+_CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
+    Kind.MODEL: ModelManifest,
+    Kind.DATASET: DatasetManifest,
+}
+_LIST = "List"
+_NAME = re.compile(patterns.NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A valid manifest. ``digest`` is of its parsed document: comments do not change it."""
+
+    ref: ObjectRef
+    document: ManifestDocument
+    file: str
+    digest: str
+    source: Document = field(repr=False, compare=False)
+    #: At hand, as every sync asks for these of every manifest.
+    git: GitSection | None = field(init=False, repr=False, compare=False)
+    references: tuple[Referred, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "git", self.document.spec.source.git)
+        object.__setattr__(self, "references", references(self.ref, self.document))
+
+    def locate(self, path: Path) -> Location:
+        """Where a field is, or the nearest thing around where it would be."""
+        return self.source.locate(path)
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """Something wrong with a field of it."""
+        return self.source.problem(path, message, self.ref)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What a file holds. ``others`` counts documents that are not ours.
+
+    ``broken``: it could not be read to its end, so what it held before must not be given up.
+    """
+
+    path: str
+    manifests: tuple[Manifest, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    others: int = 0
+    broken: bool = False
+
+
+def read_file(path: str, data: bytes, *, default_namespace: str = "default") -> FileContent:
+    """Read every manifest of a file, and say everything that is wrong with any.
+
+    Git's names are bytes, but a status file is text that names the files of manifests: one that
+    is not UTF-8 (with the lone surrogates of ``os.fsdecode`` in it here) cannot hold any.
+    """
+    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    content = _read_documents(shown, data, default_namespace)
+    if shown == path or not (content.manifests or content.problems):
+        return content
+    said = "the name of the file is not UTF-8 text; give it another"
+    problem = Problem(Location(shown), "", said)
+    return FileContent(shown, problems=(problem,), others=content.others, broken=True)
+
+
+def _read_documents(path: str, data: bytes, default_namespace: str) -> FileContent:
+    documents, failure = scan_documents(data, path)
+    manifests: list[Manifest] = []
+    problems: list[Problem] = []
+    others = 0
+    for document in documents:
+        for item in _items(document):
+            if not _is_ours(item.value):
+                others += 1
+                continue
+            found = _read(item, default_namespace)
+            if isinstance(found, Manifest):
+                manifests.append(found)
+            else:
+                problems.extend(found)
+    if failure is not None:
+        problems.append(failure)
+    return FileContent(path, tuple(manifests), tuple(problems), others, failure is not None)
+
+
+def _items(document: Document) -> Iterator[Document]:
+    """The document, or the items of a ``kind: List``, each of which is one."""
+    value = document.value
+    if (
+        isinstance(value, dict)
+        and value.get("kind") == _LIST
+        and value.get("apiVersion") in (None, "v1", API_VERSION)
+        and isinstance(value.get("items"), list)
+    ):
+        for item in document.items("items"):
+            if item.value is not None:
+                yield from _items(item)
+    else:
+        yield document
+
+
+def _is_ours(value: JSON) -> bool:
+    if not isinstance(value, dict):
+        return False
+    version = value.get("apiVersion")
+    if version is None:
+        return "kind" in value
+    return isinstance(version, str) and version.startswith(f"{GROUP}/")
+
+
+def _read(document: Document, default_namespace: str) -> Manifest | list[Problem]:
+    value = document.value
+    assert isinstance(value, dict)
+    kind = next((k for k in Kind if k.value == value.get("kind")), None)
+    ref = _ref(kind, value, default_namespace) if kind is not None else None
+    problems = document.problems(ref)
+    version = value.get("apiVersion")
+    if version not in (None, API_VERSION):
+        message = f"expected {API_VERSION}, found {described(version)}"
+        problems.append(document.problem(("apiVersion",), message, ref))
+    elif value.get("kind") == _LIST:
+        found = described(value.get("items"))
+        problems.append(document.problem(("items",), f"expected a list, found {found}"))
+    elif kind is None:
+        problems.append(document.problem(("kind",), _unknown_kind(value.get("kind"))))
+    else:
+        checked = validate(document, _CLASSES[kind], ref=ref)
+        if isinstance(checked, list):
+            problems.extend(checked)
+        problems.extend(document.problem(path, said, ref) for path, said in check(kind, value))
+        if not problems and not isinstance(checked, list):
+            assert ref is not None  # its name and namespace are labels by now
+            return Manifest(ref, checked, document.file, _digest(value), document)
+    return sorted(dict.fromkeys(problems), key=place)
+
+
+def _ref(kind: Kind, value: Mapping[str, JSON], default_namespace: str) -> ObjectRef | None:
+    """The object that a document is about, if that can be read."""
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict):
+        return None
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    namespace = default_namespace if namespace is None else namespace
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return None
+    if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
+        return None
+    return ObjectRef(kind, namespace, name)
+
+
+def _unknown_kind(kind: JSON) -> str:
+    near = did_you_mean(str(kind).capitalize(), [*Kind, _LIST], cutoff=0.5)
+    return f"expected Model or Dataset, found {described(kind)}{near if kind else ''}"
+
+
+def _digest(value: JSON) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

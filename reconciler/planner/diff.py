@@ -1,0 +1,428 @@
+"""From what is wanted and what is there to what is done. Pure, total, and the heart of it all.
+
+Only what is needed is made: starting from each object's artifact, a task is wanted if its key is
+not complete and something that is wanted needs it. So a reverted manifest, whose artifact is
+still there, asks for nothing, not even for an image that nobody remembers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
+from reconciler.planner import holds
+from reconciler.planner import prune as endings
+from reconciler.planner.builds import build_owners
+from reconciler.planner.names import run_name
+from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
+from reconciler.planner.plan_cache import settled_in, to_decide
+from reconciler.planner.run_spec import render_run
+from reconciler.planner.status import TaskPhase
+from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.types import ObjectRef, TaskKey, TaskKind
+
+
+def decide(situation: Situation) -> Plan:
+    """The plan for a situation. The same situation always has the same plan."""
+    settled = settled_in(situation.settled, situation.desired, situation.records)
+    situation = replace(situation, settled=settled)
+    gone = endings.gone_objects(situation)
+    known = len(situation.records)
+    prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)
+    deciding = _Deciding(situation, to_decide(situation))
+    guard_hold = holds.guard(
+        deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
+    )
+    held = [hold for hold in (guard_hold, prune_hold) if hold]
+    active = [hold for hold in held if hold.id not in situation.released]
+    deciding.hold = guard_hold if guard_hold in active else None
+    decided = deciding.all()
+    removed = frozenset() if prune_hold in active else gone.going
+    kept = dict(gone.kept)
+    if prune_hold is not None and prune_hold in active:
+        kept |= dict.fromkeys(gone.going, f"held: {prune_hold.reason}")
+    ends = [
+        *deciding.endings,
+        *endings.of_removed(situation, removed),
+        *endings.of_builds(situation, removed),
+    ]
+    ending = {end.run.name for end in ends}
+    ends.extend(endings.of_history(situation, ending))
+    return Plan(
+        situation=situation,
+        decided=decided,
+        endings=tuple(ends),
+        removed=removed,
+        kept=kept,
+        holds=tuple(active),
+        released=tuple(hold for hold in held if hold not in active),
+        retry_at=min(
+            (d.retry_at for each in decided.values() for d in each if d.retry_at is not None),
+            default=None,
+        ),
+    )
+
+
+@dataclass(slots=True)
+class _Deciding:
+    """One pass over the objects that are looked at, upstream first."""
+
+    situation: Situation
+    objects: Mapping[ObjectRef, Desired]
+    hold: Hold | None = None
+    wanted: set[TaskKey] = field(default_factory=set)
+    stuck: dict[TaskKey, str] = field(default_factory=dict)
+    endings: list[Ending] = field(default_factory=list)
+    owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
+    producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
+    runs_by_slot: dict[str, list[Run]] = field(default_factory=dict)
+    runs_by_task: dict[tuple[ObjectRef, TaskKind], list[Run]] = field(default_factory=dict)
+    live_runs: int = 0
+    live_gpus: int = 0
+
+    def __post_init__(self) -> None:
+        by_slot, by_task = defaultdict(list), defaultdict(list)
+        for run in self.situation.runs.values():
+            if not run.live:
+                continue
+            by_slot[_slot(run.name)].append(run)
+            self.live_runs += 1
+            if run.object is not None:
+                by_task[run.object, run.task].append(run)
+                self.live_gpus += self._gpus_of(run.object, run.task)
+        self.runs_by_slot, self.runs_by_task = dict(by_slot), dict(by_task)
+        self.owners = build_owners(self.objects)
+        self._find_wanted()
+
+    def _gpus_of(self, ref: ObjectRef, kind: TaskKind) -> int:
+        item = self.objects.get(ref)
+        found = (task for task in item.tasks if task.kind is kind) if item is not None else ()
+        return sum(task.resources.gpus for task in found)
+
+    def _find_wanted(self) -> None:
+        producers = self.producers
+        roots: list[TaskKey] = []
+        for item in self.objects.values():
+            for task in item.tasks:
+                if task.key is not None:
+                    producers.setdefault(task.key, (item.ref, task))
+            root = item.key if item.key is not None and item.given is None else None
+            if root is None:
+                root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
+            if root is not None:
+                roots.append(root)
+        while roots:
+            key = roots.pop()
+            if key in self.wanted or self._complete(key):
+                continue
+            self.wanted.add(key)
+            if key in producers:
+                roots.extend(producers[key][1].needs)
+
+    def _complete(self, key: TaskKey) -> bool:
+        return key in self.situation.ledger.completed
+
+    # -- one decision per task -------------------------------------------------------------
+
+    def all(self) -> dict[ObjectRef, tuple[Decision, ...]]:
+        """Every object's tasks, upstream first, so that whoever waits knows what for."""
+        return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
+
+    def _tasks(self, item: Desired) -> Iterator[Decision]:
+        for task in item.tasks:
+            decision = self._shared(item, task) or self._one(item, task)
+            yield decision
+            if task.key is not None and decision.phase in _STUCK:
+                self.stuck.setdefault(task.key, f"{item.ref} ({task.kind}): {decision.reason}")
+
+    def _shared(self, item: Desired, task: Task) -> Decision | None:
+        """What another object answers for: a build of its namespace, or by ``formerly`` any task.
+
+        The latter while an object and the one that it is to become are both there.
+        """
+        if task.key is None or task.key not in self.wanted:
+            return None
+        build = task.kind is TaskKind.BUILD
+        slot = item.ref.namespace, task.key
+        owner, owned = self.owners[slot] if build else self.producers[task.key]
+        if owner == item.ref:
+            return None
+        self._cancel_superseded(self._superseded(item.ref, task), task)
+        decision = self._one(self.objects[owner], owned, shadow=True)
+        action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
+        return Decision(
+            ref=item.ref,
+            task=owned,
+            action=action,
+            phase=decision.phase,
+            reason=f"shared with {owner}" if action is ActionKind.KEEP else decision.reason,
+            run=decision.run,
+            hold=decision.hold,
+        )
+
+    def _one(self, item: Desired, task: Task, *, shadow: bool = False) -> Decision:
+        """``shadow``: only how it stands is asked for; nothing is ended or counted."""
+        answer = _Answer(item.ref, task)
+        key = task.key
+        superseded = self._superseded(item.ref, task)
+        if not shadow:
+            self._cancel_superseded(superseded, task)
+        if key is None:
+            return answer.wait(item.blocked or "its key is not known yet")
+        if self._complete(key):
+            return answer.keep(TaskPhase.SUCCEEDED, "complete")
+        if key not in self.wanted:
+            return answer.keep(TaskPhase.NEEDLESS, "not needed: what it is for is complete")
+        for run in self.runs_by_slot.get(self._slot_of(item.ref, task), []):
+            return self._live(answer, run, shadow=shadow)
+        return (
+            self._failed(answer)
+            or self._blocked(answer, item)
+            or self._start(answer, item, superseded, shadow=shadow)
+        )
+
+    def _superseded(self, ref: ObjectRef, task: Task) -> list[Run]:
+        """Live runs of this object's task under another key; builds are shared, so not here."""
+        if task.kind is TaskKind.BUILD:
+            return []
+        runs = self.runs_by_task.get((ref, task.kind), [])
+        return [run for run in runs if run.key != task.key]
+
+    def _cancel_superseded(self, runs: list[Run], task: Task) -> None:
+        if task.key is None:  # nothing is known to have superseded them
+            return
+        for run in runs:
+            if run.intent != task.intent and not run.deleting:
+                reason = f"superseded by {task.key[:12]}"
+                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
+
+    def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
+        task = answer.task
+        if run.deleting:
+            reason = "the run before it is still ending"
+            return answer.lost([run]) or answer.create(reason, run=run)
+        if run.how != task.how and run.phase is RunPhase.PENDING:
+            if not shadow:
+                reason = "how it runs was changed before its command started"
+                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
+            return answer.create("replaces a run that had not started", run=run)
+        running = run.phase is RunPhase.RUNNING
+        phase = TaskPhase.RUNNING if running else TaskPhase.PENDING
+        if run.lost:
+            phase = TaskPhase.WAITING
+        reason = run.reason or ("running" if running else "its run is about to start")
+        if run.how != task.how:
+            reason = f"{reason}; how it runs was changed, which applies to the next run"
+        return answer.keep(phase, reason, run=run)
+
+    def _failed(self, answer: _Answer) -> Decision | None:
+        task = answer.task
+        assert task.key is not None  # tasks without a key wait
+        failure = self.situation.ledger.failure(task.key, task.how)
+        if failure is None:
+            return None
+        if failure.remembered:
+            return answer.wait(failure.reason, phase=TaskPhase.FAILED)
+        at = failure.at + timedelta(seconds=failure.retry_delay)
+        if self.situation.now < at:
+            if failure.kind is FailureClass.UNAVAILABLE:
+                return answer.wait(failure.reason, retry_at=at)
+            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC ({failure.count} so far)"
+            return answer.wait(reason, retry_at=at)
+        return None
+
+    def _blocked(self, answer: _Answer, item: Desired) -> Decision | None:
+        """What keeps a task from starting even once its needs are complete."""
+        task, situation = answer.task, self.situation
+        if item.manifest.document.spec.suspend:
+            return answer.wait("suspended", phase=TaskPhase.WAITING)
+        if self.hold is not None and item.ref in self.hold.objects:
+            return answer.hold(self.hold)
+        for need in task.needs:
+            if need in self.stuck:
+                return answer.wait(f"waiting for {self.stuck[need]}")
+        halted = item.halted(task)
+        if halted is not None:
+            return answer.wait(halted)
+        capacity, image = situation.capacity, item.image
+        if task.kind is not TaskKind.BUILD and image is not None:
+            allowed = situation.settings.allow_images
+            if image.cluster is None and not holds.allowed(image.at, allowed):
+                return answer.wait(f"the image {image.at} is not in allow.images")
+            if not capacity.containers:
+                return answer.wait(
+                    "this engine has no container runtime, so it cannot run an image by name"
+                )
+        gpus = task.resources.gpus
+        if capacity.gpus is not None and gpus > capacity.gpus:
+            return answer.wait(f"needs {gpus} GPUs; this engine has {capacity.gpus}")
+        return None
+
+    def _start(
+        self, answer: _Answer, item: Desired, superseded: list[Run], *, shadow: bool
+    ) -> Decision:
+        task, situation = answer.task, self.situation
+        if any(run.intent == task.intent for run in superseded):
+            return answer.wait(
+                "what it follows has moved; the run of what it was before finishes first"
+            )
+        needs = tuple(key for key in task.needs if not self._complete(key))
+        if needs:
+            return answer.create(f"waiting for {self._names(item.ref, needs)}", needs=needs)
+        if superseded:
+            reason = "starts when the run it supersedes has ended"
+            return answer.lost(superseded) or answer.create(reason)
+        stale = situation.runs.get(self._name(item.ref, task))
+        if stale is not None:
+            if not shadow:
+                reason = "its failure was not the command's; it is tried again"
+                self.endings.append(Ending(run=stale, action=ActionKind.KEEP, reason=reason))
+            return answer.create("starts when the failed run is cleared away")
+        limit = self._limit(task)
+        if limit is not None:
+            return answer.create(limit)
+        if shadow:
+            return answer.create("starts now")
+        self.live_runs += 1
+        self.live_gpus += task.resources.gpus
+        spec = render_run(
+            item,
+            task,
+            settings=situation.settings,
+            head=situation.head,
+            image=self._image(item, task),
+            mounts=self._mounts(task),
+        )
+        return answer.create("starts now", spec=spec)
+
+    def _names(self, ref: ObjectRef, keys: tuple[TaskKey, ...]) -> str:
+        """Keys as a person knows them: an object's own tasks by kind, others by their object."""
+        names = []
+        for key in keys:
+            owner, task = self.producers[key]
+            own = owner == ref or (owner.namespace == ref.namespace and task.kind is TaskKind.BUILD)
+            names.append(f"its {task.kind}" if own else str(owner))
+        return " and ".join(dict.fromkeys(names))
+
+    def _limit(self, task: Task) -> str | None:
+        settings = self.situation.settings
+        if settings.limit_runs and self.live_runs >= settings.limit_runs:
+            return f"starts when fewer than {settings.limit_runs} runs are live (limits.runs)"
+        gpus = task.resources.gpus
+        if settings.limit_gpus and gpus and self.live_gpus + gpus > settings.limit_gpus:
+            return f"starts when {gpus} of {settings.limit_gpus} GPUs are free (limits.gpus)"
+        return None
+
+    def _image(self, item: Desired, task: Task) -> str | None:
+        if task.kind is TaskKind.BUILD:
+            return None
+        if item.image is not None:
+            return item.image.at
+        built = self.situation.ledger.result(TaskKey(task.image_key or ""))
+        return built.result.image if built else None
+
+    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+        read = (key for key in (task.base, task.dataset) if key is not None)
+        return {key: task.given.get(key) or self._made(key) for key in read}
+
+    def _made(self, key: TaskKey) -> Given:
+        complete = self.situation.ledger.result(key)
+        assert complete is not None  # it was needed
+        assert complete.result.url is not None  # and is no build
+        return Given(at=complete.result.url)
+
+    def _name(self, ref: ObjectRef, task: Task) -> str:
+        assert task.key is not None  # tasks without a key wait
+        return run_name(
+            instance=self.situation.settings.instance,
+            namespace=ref.namespace,
+            ref=None if task.kind is TaskKind.BUILD else ref,
+            task=task.kind,
+            key=task.key,
+            how=task.how,
+        )
+
+    def _slot_of(self, ref: ObjectRef, task: Task) -> str:
+        return _slot(self._name(ref, task))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Builds the decisions about one task."""
+
+    ref: ObjectRef
+    task: Task
+
+    def keep(self, phase: TaskPhase, reason: str, *, run: Run | None = None) -> Decision:
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.KEEP,
+            phase=phase,
+            reason=reason,
+            run=run,
+        )
+
+    def wait(
+        self,
+        reason: str,
+        *,
+        phase: TaskPhase = TaskPhase.WAITING,
+        retry_at: datetime | None = None,
+    ) -> Decision:
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.WAIT,
+            phase=phase,
+            reason=reason,
+            retry_at=retry_at,
+        )
+
+    def lost(self, runs: list[Run]) -> Decision | None:
+        """It comes after these; where nobody knows whether one of them has ended, that is said."""
+        for run in runs:
+            if run.lost:
+                return self.wait(f"the run before it has not ended: {run.reason}")
+        return None
+
+    def hold(self, hold: Hold) -> Decision:
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.HOLD,
+            phase=TaskPhase.HELD,
+            reason=holds.release(hold),
+            hold=hold.id,
+        )
+
+    def create(
+        self,
+        reason: str,
+        *,
+        needs: tuple[TaskKey, ...] = (),
+        run: Run | None = None,
+        spec: RunSpec | None = None,
+    ) -> Decision:
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.CREATE,
+            phase=TaskPhase.PENDING,
+            reason=reason,
+            needs=needs,
+            run=run,
+            spec=spec,
+        )
+
+
+#: A task that stands so keeps whoever needs it from ever starting.
+_STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})
+
+
+def _slot(name: str) -> str:
+    """The part of a run's name that is the hash of its instance, namespace and key."""
+    return name.split("-")[-2]

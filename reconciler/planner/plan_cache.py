@@ -1,0 +1,92 @@
+"""Objects that are done: a plan need not look at them again until something of theirs differs.
+
+With 10,000 objects of which one has changed, looking at each costs a second. What is decided of
+an object whose tasks are all complete, and what its record then says, is a function of what it is
+asked to be, of its record, and of the results of complete keys, which never change. So where a sync
+has left its record as it was, the next one decides the same as long as the first two are the very
+same and nothing of it runs. Records change in syncs alone, each of which says which it changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from reconciler.planner.difference import differing, same_keys
+from reconciler.planner.plan import ActionKind, Decision, Plan, Settlement, Situation
+from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.planner.tasks import Desired
+from reconciler.types import ObjectRef
+
+
+def settled_in(
+    settled: Settlement, desired: Mapping[ObjectRef, Desired], records: Mapping[ObjectRef, Record]
+) -> Settlement:
+    """What of a settlement still holds where objects are asked to be this."""
+    if settled.desired is desired:
+        return settled
+    before = settled.desired if settled.desired is not None else {}
+    different = differing(before, desired)
+    left = replace(_without(settled, different), desired=desired)
+    if settled.desired is not None and same_keys(before, desired):
+        return replace(left, open=left.open | different)
+    return replace(
+        _without(left, settled.done.keys() - desired.keys()),
+        order={ref: place for place, ref in enumerate(desired)},
+        open=frozenset((left.open & desired.keys()) | different),
+        stray=frozenset(records.keys() - desired.keys()),
+    )
+
+
+def to_decide(situation: Situation) -> dict[ObjectRef, Desired]:
+    """The objects that have to be looked at, upstream first."""
+    settled, desired = situation.settled, situation.desired
+    busy = {run.object for run in situation.runs.values() if run.live and run.object is not None}
+    looked_at = settled.open | ((busy | situation.invalid.keys()) & desired.keys())
+    return {ref: desired[ref] for ref in sorted(looked_at, key=settled.order.__getitem__)}
+
+
+def settle(
+    plan: Plan, *, records: Mapping[ObjectRef, Record], changed: AbstractSet[ObjectRef]
+) -> Settlement:
+    """What a plan has shown to be done; ``changed`` are those whose record it changed."""
+    desired = plan.situation.desired
+    found = {
+        ref: decisions
+        for ref, decisions in plan.decided.items()
+        if ref in records and ref not in changed and _is_done(records[ref], decisions)
+    }
+    left = _without(plan.situation.settled, plan.decided.keys())
+    tasks = Counter(d.task.kind for decisions in found.values() for d in decisions)
+    return replace(
+        left,
+        done={**left.done, **found},
+        open=frozenset(plan.decided.keys() - found.keys()),
+        tasks=Counter(left.tasks) + tasks,
+        stray=(left.stray | {ref for ref in changed if ref not in desired}) - plan.removed,
+    )
+
+
+def _without(settled: Settlement, refs: AbstractSet[ObjectRef]) -> Settlement:
+    left = refs & settled.done.keys()
+    if not left:
+        return settled
+    done, tasks = dict(settled.done), Counter(settled.tasks)
+    for ref in left:
+        tasks.subtract(decision.task.kind for decision in done.pop(ref))
+    return replace(settled, done=done, tasks=tasks)
+
+
+def _is_done(record: Record, decisions: tuple[Decision, ...]) -> bool:
+    return (
+        record.phase is Phase.READY
+        # What image it was made in can still become known, where that is not known yet.
+        and record.artifact is not None
+        and (record.artifact.image is not None or record.artifact.image_key is None)
+        and all(
+            decision.action is ActionKind.KEEP and decision.phase is TaskPhase.SUCCEEDED
+            for decision in decisions
+        )
+    )

@@ -1,0 +1,171 @@
+"""What references come to: an object of this cluster or of another, current or pinned by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.manifests.loader import Manifest
+from reconciler.manifests.schema import Reference
+from reconciler.planner.ingredients import Product, Upstream
+from reconciler.planner.keys import Hash, as_intent, follow_intent
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.remote_clusters import Offer, Peer, Peers, Unavailable, refused
+from reconciler.planner.status import HistoryEntry, Record, ReferenceRecord, TaskPhase
+from reconciler.planner.tasks import Desired, Given
+from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referring:
+    """What is known of everything that can be referred to.
+
+    ``found`` are the objects that were worked out already, each after those it refers to.
+    ``allowed`` says for each other cluster what its status may name; ``peers`` what that says.
+    ``ahead``: for what a sync will do later, when what a reference follows may be another.
+    """
+
+    objects: Mapping[ObjectRef, Manifest]
+    found: Mapping[ObjectRef, Desired]
+    records: Mapping[ObjectRef, Record]
+    ledger: Ledger
+    allowed: Mapping[str, Peer]
+    peers: Peers
+    ahead: bool = False
+
+    def upstream(
+        self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
+    ) -> Upstream | str:
+        """What a reference of an object comes to, or why it cannot be used yet."""
+        key = TaskKey(reference.key) if reference.key is not None else None
+        if isinstance(target, ForeignRef):
+            return self._foreign(ref, target, key)
+        if key is not None:
+            return self._pinned(target, key)
+        return self._current(target)
+
+    def depends(
+        self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
+    ) -> object:
+        """A value that differs where what :meth:`upstream` says may."""
+        if isinstance(target, ForeignRef) or reference.key is not None:
+            return self.upstream(ref, target, reference)
+        item = self.found.get(target)
+        return item if item is not None else target in self.objects
+
+    # -- this cluster ----------------------------------------------------------------------
+
+    def _current(self, target: ObjectRef) -> Upstream | str:
+        item = self.found.get(target)
+        if item is None:
+            known = target in self.objects
+            return f"waiting for {target}, which " + (
+                "depends on this object" if known else "has no valid manifest yet"
+            )
+        if item.key is None or item.intent is None:
+            return f"waiting for {target}: {item.blocked}"
+        return Upstream(
+            who=target,
+            product=Product(key=item.key, intent=item.intent, given=item.given),
+            image_key=item.image_key,
+            image_intent=item.image_intent,
+            image=item.image,
+        )
+
+    def _pinned(self, target: ObjectRef, key: TaskKey) -> Upstream | str:
+        """One complete artifact of the target, made by it or given to it."""
+        record, item = self.records.get(target), self.found.get(target)
+        if item is not None and item.key == key and item.given is not None:
+            return self._current(target)
+        entries = record.history if record is not None else ()
+        made = next((e for e in entries if e.key == key and e.phase is TaskPhase.SUCCEEDED), None)
+        wanted = item is not None and any(task.key == key for task in item.tasks)
+        complete = self.ledger.result(key) if made is not None or wanted else None
+        if complete is None or complete.result.url is None:
+            return f"waiting for {target}: it has no complete artifact {key}"
+        image_key, image = self._image(complete.image_key, item, made)
+        return Upstream(
+            who=target,
+            product=Product(key=key, intent=as_intent(key)),
+            image_key=image_key,
+            image_intent=image_key,
+            image=image,
+        )
+
+    def _image(
+        self, key: Hash | None, item: Desired | None, made: HistoryEntry | None
+    ) -> tuple[Hash | None, Given | None]:
+        """The image of a pinned artifact: built here, or by its name; none where that is lost."""
+        if key is None or (item is not None and item.image_key == key):
+            return key, item.image if item is not None else None
+        if self.ledger.result(TaskKey(key)) is not None:
+            return key, None
+        if made is not None and made.image is not None:
+            return key, Given(at=made.image)
+        return None, None
+
+    # -- other clusters --------------------------------------------------------------------
+
+    def _foreign(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Upstream | str:
+        """An artifact of another cluster.
+
+        Where that cannot be asked, the one that was used last still says what is made already.
+        """
+        found = self._offer(target, key)
+        if self.ahead and key is None:
+            now = f"{found.key[:12]} there now" if isinstance(found, Offer) else found
+            found = f"unknown until a sync, as it follows {target} ({now})"
+        halted = found if isinstance(found, str) else None
+        offer = found if isinstance(found, Offer) else self._remembered(ref, target, key)
+        if offer is None:
+            assert halted is not None
+            return halted
+        model = target.ref.kind is Kind.MODEL
+        image_key = offer.image_key if model else None
+        image_intent = image_key
+        intent = as_intent(offer.key)
+        if key is None:
+            intent = as_intent(follow_intent(target, "artifact"))
+            image_intent = follow_intent(target, "image") if model else None
+        image = offer.image if model else None
+        return Upstream(
+            who=target,
+            product=Product(
+                key=offer.key,
+                intent=intent,
+                given=Given(at=offer.url, cluster=target.cluster, halted=halted),
+            ),
+            image_key=image_key,
+            image_intent=image_intent,
+            image=Given(at=image, cluster=target.cluster, halted=halted) if image else None,
+            reference=ReferenceRecord(
+                target=target,
+                key=offer.key,
+                url=offer.url,
+                image=image,
+                image_key=image_key,
+            ),
+        )
+
+    def _offer(self, target: ForeignRef, key: TaskKey | None) -> Offer | str:
+        peer = self.allowed.get(target.cluster)
+        if peer is None:
+            return f"waiting for {target}: clusters does not configure that cluster"
+        known = self.peers.get(target, Unavailable("its status has not been read yet"))
+        if isinstance(known, Unavailable):
+            return f"waiting for {target}: {known.reason}"
+        offer = known.offers.get(key) if key is not None else known.current
+        if offer is None:
+            which = key if key is not None else "yet"
+            return f"waiting for {target}: it is {known.phase}, with no complete artifact {which}"
+        why = refused(offer, peer, image=target.ref.kind is Kind.MODEL)
+        return f"waiting for {target}: {why}" if why is not None else offer
+
+    def _remembered(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Offer | None:
+        record = self.records.get(ref)
+        for known in record.references if record is not None else ():
+            if known.target == target and key in (None, known.key):
+                return Offer(
+                    key=known.key, url=known.url, image=known.image, image_key=known.image_key
+                )
+        return None

@@ -1,0 +1,234 @@
+"""What a commit asks for: every object's tasks, with their keys, before anything has run.
+
+The result depends on nothing but the manifests, where their sources stand, and (for references
+that pin a key, and for pinned sources) what the records remember. Objects are walked in the order
+of their references, so each key finds the keys it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+from types import MappingProxyType
+
+from reconciler.manifests.loader import Manifest
+from reconciler.planner.difference import differing, same_keys
+from reconciler.planner.ingredients import Upstream
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.references import Referring
+from reconciler.planner.remote_clusters import Peer, Peers
+from reconciler.planner.source_state import Glance, Sourcing
+from reconciler.planner.status import Record
+from reconciler.planner.task_graph import Shaping
+from reconciler.planner.tasks import Desired
+from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+
+
+@dataclass(slots=True)
+class _Outside:
+    """What an object's keys are made of that is in no manifest.
+
+    ``glance`` is what ``depends`` was worked out from, where that is a source alone: as long as
+    those are the very same, so is this.
+    """
+
+    glance: Glance | None
+    depends: list[object]
+
+
+@dataclass(slots=True)
+class Memo:
+    """What earlier calls of :func:`desire` have left for the next.
+
+    ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
+    of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
+    ``order`` the place of each object in ``found``, and ``consumers`` who refers to it. Where
+    references that pin a key lead back, which no order suits, not ``ordered``.
+    """
+
+    known: dict[ObjectRef, tuple[tuple[object, ...], Desired]] = field(default_factory=dict)
+    objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
+    cluster: str | None = None
+    found: dict[ObjectRef, Desired] = field(default_factory=dict)
+    outside: dict[ObjectRef, _Outside] = field(default_factory=dict)
+    sources: Sourcing | None = None
+    order: dict[ObjectRef, int] = field(default_factory=dict)
+    consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
+    ordered: bool = True
+
+
+@dataclass(slots=True)
+class Desire:
+    """Walks the objects and keeps what it found; see :func:`desire`."""
+
+    shaping: Shaping
+    referring: Referring
+    memo: Memo
+    found: dict[ObjectRef, Desired]
+
+    def all(self) -> None:
+        """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
+        objects, memo = self.referring.objects, self.memo
+        self._walk(sorted(objects))
+        memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
+        memo.order = {ref: place for place, ref in enumerate(self.found)}
+        memo.outside = {ref: at for ref, each in objects.items() if (at := self._outside(each))}
+        memo.consumers, memo.ordered, memo.sources = {}, True, self.shaping.sourcing
+        for ref, manifest in objects.items():
+            for target, _, _ in manifest.references:
+                if isinstance(target, ObjectRef):
+                    memo.consumers.setdefault(target, []).append(ref)
+                    memo.ordered &= memo.order.get(target, -1) < memo.order[ref]
+
+    def again(self, changed: AbstractSet[ObjectRef]) -> None:
+        """These, whose manifest or anything outside has changed, and what is downstream of them."""
+        objects, order = self.referring.objects, self.memo.order
+        refs = tuple(order)
+        due = [order[ref] for ref in changed]
+        heapify(due)
+        while due:
+            place = heappop(due)
+            while due and due[0] == place:
+                heappop(due)
+            ref = refs[place]
+            before, now = self.found[ref], self._one(objects[ref])
+            if now is not before:
+                self.found[ref] = now
+                for consumer in self.memo.consumers.get(ref, ()):
+                    heappush(due, order[consumer])
+        for ref in changed:
+            self.memo.outside.pop(ref, None)
+            if (outside := self._outside(objects[ref])) is not None:
+                self.memo.outside[ref] = outside
+
+    def moved(self) -> set[ObjectRef]:
+        """The objects of which something has changed that is in no manifest."""
+        moved = set()
+        before, self.memo.sources = self.memo.sources, self.shaping.sourcing
+        for ref, known in self.memo.outside.items():
+            if known.glance is not None and self.shaping.sourcing.same(ref, known.glance, before):
+                continue
+            now = self._outside(self.referring.objects[ref])
+            if now is None or now.depends != known.depends:
+                moved.add(ref)
+            if now is not None:
+                known.glance, known.depends = now.glance, now.depends
+        return moved
+
+    def _walk(self, refs: Iterable[ObjectRef]) -> None:
+        """Depth first without recursion: a chain of bases can be as long as the repository."""
+        objects = self.referring.objects
+        walking: set[ObjectRef] = set()
+        for start in refs:
+            if not objects[start].references:
+                self.found[start] = self._one(objects[start])
+                continue
+            stack: list[tuple[ObjectRef, bool]] = [(start, False)]
+            while stack:
+                ref, entered = stack.pop()
+                if entered:
+                    walking.discard(ref)
+                    self.found[ref] = self._one(objects[ref])
+                elif ref not in self.found and ref not in walking and ref in objects:
+                    upstream = [up for up, _, _ in objects[ref].references if up not in self.found]
+                    if not upstream:
+                        self.found[ref] = self._one(objects[ref])
+                        continue
+                    walking.add(ref)
+                    stack.append((ref, True))
+                    stack.extend((up, False) for up in upstream if isinstance(up, ObjectRef))
+
+    def _one(self, manifest: Manifest) -> Desired:
+        # Everything that its keys are made of besides the manifest, which the memo keeps alive.
+        depends = (
+            id(manifest),
+            self.shaping.cluster,
+            self.shaping.sourcing.depends(manifest),
+            *[
+                self.referring.depends(manifest.ref, target, reference)
+                for target, reference, _ in manifest.references
+            ],
+        )
+        known = self.memo.known.get(manifest.ref)
+        if known is not None and known[0] == depends:
+            return known[1]
+        upstream = {
+            path: self.referring.upstream(manifest.ref, target, reference)
+            for target, reference, path in manifest.references
+        }
+        found = self.shaping.of(manifest, upstream)
+        resolved = (up.reference for up in upstream.values() if isinstance(up, Upstream))
+        found = replace(found, references=tuple(known for known in resolved if known is not None))
+        self.memo.known[manifest.ref] = depends, found
+        return found
+
+    def _outside(self, manifest: Manifest) -> _Outside | None:
+        """What its keys are made of that is in no manifest; nothing for most."""
+        found = [
+            self.referring.depends(manifest.ref, target, reference)
+            for target, reference, _ in manifest.references
+            if isinstance(target, ForeignRef) or reference.key is not None
+        ]
+        if manifest.git is None:
+            return _Outside(None, found) if found else None
+        glance = None if found else self.shaping.sourcing.glance(manifest.ref)
+        return _Outside(glance, [self.shaping.sourcing.depends(manifest), *found])
+
+
+def desire(
+    *,
+    cluster: str,
+    objects: Mapping[ObjectRef, Manifest],
+    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource],
+    requests: Mapping[ObjectRef, GitSource | UnresolvedSource],
+    records: Mapping[ObjectRef, Record],
+    ledger: Ledger,
+    allowed: Mapping[str, Peer] = MappingProxyType({}),
+    peers: Peers = MappingProxyType({}),
+    ahead: bool = False,
+    memo: Memo | None = None,
+) -> dict[ObjectRef, Desired]:
+    """Every object's tasks and keys, in an order in which each follows what it refers to.
+
+    ``requests`` says which source an object's URL resolves to, or why none may be used;
+    ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
+    name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
+    follow one of those are to be taken for unknown. With a ``memo`` that is handed in
+    again, only objects are worked out whose manifest, or anything upstream of it, is another than
+    the last time; where that is none, what is returned is the very same as then.
+    """
+    memo = memo if memo is not None else Memo()
+
+    def over(found: dict[ObjectRef, Desired]) -> Desire:
+        return Desire(
+            shaping=Shaping(cluster, Sourcing(sources=sources, requests=requests, records=records)),
+            referring=Referring(
+                objects=objects,
+                found=found,
+                records=records,
+                ledger=ledger,
+                allowed=allowed,
+                peers=peers,
+                ahead=ahead,
+            ),
+            memo=memo,
+            found=found,
+        )
+
+    if memo.ordered and memo.cluster == cluster and same_keys(memo.objects, objects):
+        changed = differing(memo.objects, objects)
+        if all(objects[ref].references == memo.objects[ref].references for ref in changed):
+            changed |= over(memo.found).moved()
+            memo.objects = objects
+            if changed:
+                walk = over(dict(memo.found))
+                walk.again(changed)
+                if differing(memo.found, walk.found):
+                    memo.found = walk.found
+            return memo.found
+    walk = over({})
+    walk.all()
+    memo.objects, memo.cluster, memo.found = objects, cluster, walk.found
+    return walk.found

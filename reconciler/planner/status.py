@@ -1,0 +1,205 @@
+"""A record: what is known of one object, as its status file says it.
+
+Records are the daemon's memory. The status branch holds one file per object, and everything
+the planner must know of the past (which commit a source was pinned at, which keys are complete,
+which have failed and under which how) is read back from there.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.engine import FailureClass
+from reconciler.types import (
+    JSON,
+    Commit,
+    ForeignRef,
+    How,
+    Intent,
+    ObjectRef,
+    TaskKey,
+    TaskKind,
+    TreeId,
+)
+
+#: How many failed attempts at keys a history keeps; complete ones are kept for ever.
+FAILED_HISTORY = 50
+
+
+class Phase(enum.StrEnum):
+    """An object's state in one word: the first that holds, in this order."""
+
+    INVALID = "Invalid"
+    HELD = "Held"
+    BUILDING = "Building"
+    LOADING = "Loading"
+    TRAINING = "Training"
+    FAILED = "Failed"
+    READY = "Ready"
+    SUSPENDED = "Suspended"
+    WAITING = "Waiting"
+    PENDING = "Pending"
+
+    __hash__ = str.__hash__  # an enum's own is written in Python
+
+
+#: In the order in which a reader wants to see them: what needs somebody comes first.
+URGENCY = (
+    Phase.INVALID,
+    Phase.FAILED,
+    Phase.HELD,
+    Phase.WAITING,
+    Phase.BUILDING,
+    Phase.LOADING,
+    Phase.TRAINING,
+    Phase.PENDING,
+    Phase.SUSPENDED,
+    Phase.READY,
+)
+
+
+class TaskPhase(enum.StrEnum):
+    """A task's state. Needless: its result is not known, and nothing needs it."""
+
+    PENDING = "Pending"
+    WAITING = "Waiting"
+    HELD = "Held"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    NEEDLESS = "Needless"
+
+    __hash__ = str.__hash__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRecord:
+    """Which commit last changed the manifest, and what it then was.
+
+    ``digest`` is of the parsed document; ``protected`` is substratus.ai/prune: "false".
+    """
+
+    path: str
+    commit: Commit
+    digest: str
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """Where the Git source was resolved to, and what it was resolved for (``pin``)."""
+
+    url: str
+    commit: Commit
+    tree: TreeId
+    pin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceRecord:
+    """What a reference to another cluster's object was resolved to the last time.
+
+    ``image`` and ``image_key`` are of the image that it was made in, of a Model's.
+    """
+
+    target: ForeignRef
+    key: TaskKey
+    url: str
+    image: str | None = None
+    image_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRecord:
+    """The last complete artifact, and the image it was made in: what other clusters refer to."""
+
+    url: str
+    key: TaskKey
+    image: str | None = None
+    image_key: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """As Kubernetes' conditions: ``status`` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """A task as it stands. ``failures`` counts those that were not the command's."""
+
+    task: TaskKind
+    phase: TaskPhase
+    key: TaskKey | None = None
+    how: How | None = None
+    intent: Intent | None = None
+    job: str | None = None
+    attempts: int = 0
+    failures: int = 0
+    failure: FailureClass | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    message: str = ""
+    log: str | None = None
+
+    @property
+    def has_printed(self) -> bool:
+        """Whether there may be a log of it: at a URL, or of a pod that has no URL yet."""
+        return self.log is not None or self.attempts > 0
+
+
+def newest_printed(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
+    """The task whose log somebody wants first: of those that may have one, the one started last."""
+    printed = (task for task in tasks if task.has_printed)
+    return max(printed, key=lambda t: (t.started is not None, t.started, t.task), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """A task that ended.
+
+    ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
+    digest of that.
+    """
+
+    task: TaskKind
+    key: TaskKey
+    phase: TaskPhase  # SUCCEEDED or FAILED
+    how: How | None = None
+    commit: Commit | None = None
+    finished: datetime | None = None
+    params: Mapping[str, JSON] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    gpu_seconds: float = 0.0
+    artifact: str | None = None
+    image: str | None = None
+    image_key: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One object's status file."""
+
+    ref: ObjectRef
+    phase: Phase
+    reason: str = ""
+    manifest: ManifestRecord | None = None
+    source: SourceRecord | None = None
+    references: tuple[ReferenceRecord, ...] = ()
+    image: str | None = None
+    artifact: ArtifactRecord | None = None
+    desired: TaskKey | None = None
+    conditions: tuple[Condition, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()

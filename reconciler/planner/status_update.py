@@ -1,0 +1,417 @@
+"""From a plan to records: what the status files will say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.engine import FailureClass, Run, Wanted
+from reconciler.manifests.schema import CommandSection
+from reconciler.planner.holds import release
+from reconciler.planner.names import artifact_url
+from reconciler.planner.plan import Decision, Plan, Situation
+from reconciler.planner.status import (
+    FAILED_HISTORY,
+    ArtifactRecord,
+    Condition,
+    HistoryEntry,
+    ManifestRecord,
+    Phase,
+    Record,
+    ReferenceRecord,
+    SourceRecord,
+    TaskPhase,
+    TaskRecord,
+)
+from reconciler.planner.tasks import PRUNE_ANNOTATION, Desired
+from reconciler.types import (
+    JSON,
+    Commit,
+    ForeignRef,
+    How,
+    Location,
+    ObjectRef,
+    TaskKey,
+    TaskKind,
+)
+
+_BUSY = {
+    TaskKind.BUILD: Phase.BUILDING,
+    TaskKind.LOAD: Phase.LOADING,
+    TaskKind.TRAIN: Phase.TRAINING,
+}
+_DONE = (TaskPhase.SUCCEEDED, TaskPhase.NEEDLESS)
+
+
+def outcome(
+    plan: Plan,
+    *,
+    changed: Mapping[str, Commit],
+    places: Mapping[ObjectRef, Location],
+) -> dict[ObjectRef, Record]:
+    """The record of every object that stays, by object; not of those that are settled.
+
+    ``changed`` names the commit that last changed a manifest file, for objects seen for the first
+    time; ``places`` is where each invalid object's manifest is.
+    """
+    situation = plan.situation
+    keys = {decision.task.key for each in plan.decided.values() for decision in each}
+    ended = {
+        (run.key, run.how): run
+        for run in situation.runs.values()
+        if not run.live and run.key in keys
+    }
+    records = {}
+    for ref, decisions in plan.decided.items():
+        item = situation.desired[ref]
+        records[ref] = _Outcome(plan, item, decisions, ended, changed).record()
+    for ref, message in situation.invalid.items():
+        if ref not in records:
+            records[ref] = _invalid(plan, ref, message, places)
+    held = {ref: release(hold) for hold in plan.holds for ref in hold.objects}
+    for ref, reason in plan.kept.items():
+        known = situation.records.get(ref)
+        if known is not None and ref in held:
+            records[ref] = replace(known, phase=Phase.HELD, reason=held[ref])
+        elif known is not None:
+            records[ref] = replace(known, reason=reason)
+    return records
+
+
+def wanted_results(situation: Situation) -> list[Wanted]:
+    """Every task whose result is not known, and where its artifact directory would be."""
+    settings = situation.settings
+    return [
+        Wanted(
+            task.kind,
+            task.key,
+            None
+            if task.kind is TaskKind.BUILD
+            else artifact_url(
+                bucket=settings.buckets[ref.kind],
+                cluster=settings.cluster,
+                ref=ref,
+                key=task.key,
+            ),
+        )
+        for ref, item in situation.desired.items()
+        for task in item.tasks
+        if task.key is not None and task.key not in situation.ledger.completed
+    ]
+
+
+def _invalid(
+    plan: Plan, ref: ObjectRef, message: str, places: Mapping[ObjectRef, Location]
+) -> Record:
+    """An object that never had a valid manifest, or whose last good one cannot be read back."""
+    now = plan.situation.now
+    known = plan.situation.records.get(ref)
+    place = places.get(ref)
+    manifest = known.manifest if known else None
+    if manifest is None and place is not None:
+        manifest = ManifestRecord(path=place.file, commit=plan.situation.head, digest="")
+    record = known or Record(ref=ref, phase=Phase.INVALID)
+    ready = _condition(record, "Ready", "False", Phase.INVALID, message, now=now)
+    return replace(
+        record, phase=Phase.INVALID, reason=message, manifest=manifest, conditions=(ready,)
+    )
+
+
+class _Outcome:
+    """One object's next record, from its last one and what was decided."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        item: Desired,
+        decisions: Sequence[Decision],
+        ended: Mapping[tuple[TaskKey, How], Run],
+        changed: Mapping[str, Commit],
+    ) -> None:
+        self.situation = plan.situation
+        self.item = item
+        self.decisions = decisions
+        self.ended = ended
+        self.changed = changed
+        self.before = self.situation.records.get(item.ref) or Record(
+            ref=item.ref, phase=Phase.PENDING
+        )
+
+    def record(self) -> Record:
+        phase, reason = self._phase()
+        tasks = tuple(self._task(decision) for decision in self.decisions)
+        manifest = self._manifest()
+        return Record(
+            ref=self.item.ref,
+            phase=phase,
+            reason=reason,
+            manifest=manifest,
+            source=self._source(),
+            references=self._references(),
+            image=self._image(),
+            artifact=self._artifact(),
+            desired=self.item.key,
+            conditions=self._conditions(phase, reason),
+            tasks=tasks,
+            history=self._history(tasks, manifest),
+        )
+
+    # -- phase -----------------------------------------------------------------------------
+
+    def _phase(self) -> tuple[Phase, str]:
+        item, situation = self.item, self.situation
+        if item.ref in situation.invalid:
+            return Phase.INVALID, situation.invalid[item.ref]
+        by_phase = {decision.phase: decision for decision in reversed(self.decisions)}
+        if held := by_phase.get(TaskPhase.HELD):
+            return Phase.HELD, held.reason
+        if running := by_phase.get(TaskPhase.RUNNING):
+            return _BUSY[running.task.kind], running.reason
+        if failed := by_phase.get(TaskPhase.FAILED):
+            return Phase.FAILED, f"{failed.task.kind}: {failed.reason}"
+        if self._complete():
+            return Phase.READY, "complete"
+        if item.manifest.document.spec.suspend:
+            return Phase.SUSPENDED, "suspended: starts nothing new"
+        if item.blocked is not None:
+            return Phase.WAITING, item.blocked
+        if waiting := by_phase.get(TaskPhase.WAITING):
+            return Phase.WAITING, waiting.reason
+        return self._pending()
+
+    def _pending(self) -> tuple[Phase, str]:
+        own = {task.key for task in self.item.tasks}
+        for decision in self.decisions:
+            if decision.needs and not own.issuperset(decision.needs):
+                return Phase.WAITING, decision.reason
+        starting = [d for d in self.decisions if d.phase is TaskPhase.PENDING]
+        reason = starting[0].reason if starting else "waiting for what it takes over"
+        return (Phase.PENDING if starting else Phase.WAITING), reason
+
+    def _complete(self) -> bool:
+        if self.item.blocked is not None or self.item.key is None:
+            return False
+        return self._artifact_now() is not None and all(d.phase in _DONE for d in self.decisions)
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def _artifact_now(self) -> ArtifactRecord | None:
+        key = self.item.key
+        if key is None:
+            return None
+        image_key = self.item.image_key
+        image = self._image_now(image_key)
+        if self.item.given is not None:
+            url = self.item.given.at
+            return ArtifactRecord(url=url, key=key, image=image, image_key=image_key)
+        complete = self.situation.ledger.result(key)
+        if complete is None or complete.result.url is None:
+            return None
+        return ArtifactRecord(
+            url=complete.result.url,
+            key=key,
+            image=image,
+            image_key=image_key,
+            metrics=complete.result.metrics,
+        )
+
+    def _artifact(self) -> ArtifactRecord | None:
+        return self._artifact_now() or self.before.artifact
+
+    def _image(self) -> str | None:
+        return self._image_now(self.item.image_key) or self.before.image
+
+    def _image_now(self, key: str | None) -> str | None:
+        """The image of a build key or digest, where it is known."""
+        item = self.item
+        if item.image is not None:
+            return item.image.at if key == item.image_key else None
+        built = self.situation.ledger.result(TaskKey(key)) if key is not None else None
+        return built.result.image if built is not None else None
+
+    def _manifest(self) -> ManifestRecord | None:
+        if self.item.ref in self.situation.invalid:
+            return self.before.manifest
+        manifest, known = self.item.manifest, self.before.manifest
+        commit = self.situation.head
+        if known is None:
+            commit = self.changed.get(manifest.file, commit)
+        elif known.digest == manifest.digest and known.path == manifest.file:
+            commit = known.commit
+        protected = manifest.document.metadata.annotations.get(PRUNE_ANNOTATION) == "false"
+        return ManifestRecord(
+            path=manifest.file, commit=commit, digest=manifest.digest, protected=protected
+        )
+
+    def _source(self) -> SourceRecord | None:
+        source = self.item.source
+        if source is None:
+            git = self.item.manifest.document.spec.source.git
+            return self.before.source if git is not None else None
+        return SourceRecord(
+            url=source.request.url or ".",
+            commit=source.resolved.commit,
+            tree=source.resolved.tree,
+            pin=source.pin,
+        )
+
+    def _references(self) -> tuple[ReferenceRecord, ...]:
+        """As they were resolved now, or the last time."""
+        now = {known.target: known for known in self.item.references}
+        targets = [target for target, _, _ in self.item.manifest.references]
+        before = {known.target: known for known in self.before.references}
+        return tuple(
+            known
+            for target in targets
+            if isinstance(target, ForeignRef)
+            for known in (now.get(target) or before.get(target),)
+            if known is not None
+        )
+
+    def _task(self, decision: Decision) -> TaskRecord:
+        task = decision.task
+        before = self._task_before(decision)
+        run = decision.run
+        if run is None and task.key is not None:
+            run = self.ended.get((task.key, task.how))
+        failure = (
+            self.situation.ledger.failure(task.key, task.how) if task.key is not None else None
+        )
+        if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
+            failure = None  # nothing has happened that a later daemon must know of
+        if run is None:
+            run_part = replace(before, message="")
+        else:
+            run_part = TaskRecord(
+                task=task.kind,
+                phase=decision.phase,
+                job=run.name,
+                attempts=max(run.attempts, before.attempts),
+                started=_whole(run.started) or before.started,
+                finished=_whole(run.finished),
+                log=run.log or before.log,
+            )
+        if decision.spec is not None:
+            run_part = replace(run_part, job=decision.spec.name)
+        message = "" if decision.phase in _DONE else decision.reason
+        if failure is not None and decision.phase is TaskPhase.WAITING:
+            # The failure's own, which a later daemon reads as that; it adds by itself what is next.
+            message = failure.reason
+        return replace(
+            run_part,
+            task=task.kind,
+            key=task.key,
+            # A run that goes on under its old how is found again by it.
+            how=decision.run.how if decision.run else task.how,
+            intent=task.intent,
+            phase=decision.phase,
+            failures=failure.count if failure else 0,
+            failure=failure.kind if failure else None,
+            finished=failure.at if failure else run_part.finished,
+            message=message,
+        )
+
+    def _task_before(self, decision: Decision) -> TaskRecord:
+        for task in self.before.tasks:
+            if task.task is decision.task.kind and task.key == decision.task.key is not None:
+                return task
+        return TaskRecord(task=decision.task.kind, phase=decision.phase)
+
+    # -- conditions and history ------------------------------------------------------------
+
+    def _conditions(self, phase: Phase, reason: str) -> tuple[Condition, ...]:
+        now = self.situation.now
+        status = "True" if phase is Phase.READY else "False"
+        message = "" if phase is Phase.READY else reason
+        conditions = [_condition(self.before, "Ready", status, phase, message, now=now)]
+        source = self.item.source
+        if source is not None and source.newest is not None:
+            message = (
+                f"the source is pinned at {source.resolved.commit[:12]}; "
+                f"{source.newest.commit[:12]} is newer"
+            )
+            conditions.append(
+                _condition(self.before, "UpdateAvailable", "True", "NewerCommit", message, now=now)
+            )
+        lost = self.item.unavailable
+        if lost is not None:
+            conditions.append(
+                _condition(
+                    self.before, "ReferenceUnavailable", "True", "OtherCluster", lost, now=now
+                )
+            )
+        return tuple(conditions)
+
+    def _history(
+        self, tasks: Sequence[TaskRecord], manifest: ManifestRecord | None
+    ) -> tuple[HistoryEntry, ...]:
+        history = list(self.before.history)
+        complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
+        failed = {(e.key, e.how) for e in history if e.phase is TaskPhase.FAILED}
+        commit = manifest.commit if manifest else None
+        for decision, record in zip(self.decisions, tasks, strict=True):
+            key = decision.task.key
+            if key is None:
+                continue
+            done = self.situation.ledger.result(key)
+            if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
+                self.situation.ledger.complete(
+                    key, done.task, done.result, image_key=decision.task.image_key
+                )
+                history.append(
+                    HistoryEntry(
+                        task=decision.task.kind,
+                        key=key,
+                        phase=TaskPhase.SUCCEEDED,
+                        commit=commit,
+                        finished=record.finished,
+                        params=_params(decision),
+                        metrics=done.result.metrics,
+                        gpu_seconds=done.result.gpu_seconds,
+                        artifact=done.result.url,
+                        image=done.result.image or self._image_now(decision.task.image_key),
+                        image_key=decision.task.image_key,
+                    )
+                )
+            elif decision.phase is TaskPhase.FAILED and (key, decision.task.how) not in failed:
+                history.append(
+                    HistoryEntry(
+                        task=decision.task.kind,
+                        key=key,
+                        phase=TaskPhase.FAILED,
+                        how=decision.task.how,
+                        commit=commit,
+                        finished=record.finished,
+                        params=_params(decision),
+                        message=decision.reason,
+                    )
+                )
+        return _bounded(history)
+
+
+def _whole(time: datetime | None) -> datetime | None:
+    """Whole seconds, as a status file keeps them: what is read back is what was written."""
+    return time.replace(microsecond=0) if time is not None else None
+
+
+def _params(decision: Decision) -> dict[str, JSON]:
+    section = decision.task.section
+    return dict(section.params) if isinstance(section, CommandSection) else {}
+
+
+def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    failed = [entry for entry in history if entry.phase is TaskPhase.FAILED]
+    dropped = {id(entry) for entry in failed[:-FAILED_HISTORY]}
+    return tuple(entry for entry in history if id(entry) not in dropped)
+
+
+def _condition(
+    before: Record, kind: str, status: str, reason: str, message: str, *, now: datetime
+) -> Condition:
+    """A condition whose time moves only when its status does."""
+    since = now.replace(microsecond=0)
+    for known in before.conditions:
+        if known.type == kind and known.status == status:
+            since = known.since
+    return Condition(type=kind, status=status, reason=str(reason), message=message, since=since)

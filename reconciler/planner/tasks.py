@@ -1,0 +1,141 @@
+"""What one object is asked to be: its tasks with their keys, before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.manifests.loader import Manifest
+from reconciler.manifests.schema import CommandSection, GitSection, RunSection
+from reconciler.planner.keys import Hash
+from reconciler.planner.status import ReferenceRecord
+from reconciler.types import (
+    GROUP,
+    ForeignRef,
+    GitSource,
+    How,
+    Intent,
+    ObjectRef,
+    ResolvedSource,
+    Resources,
+    TaskKey,
+    TaskKind,
+)
+from reconciler.types import Gpu as GpuResource
+
+RETRY_ANNOTATION = f"{GROUP}/retry"
+UPDATE_ANNOTATION = f"{GROUP}/update"
+PRUNE_ANNOTATION = f"{GROUP}/prune"
+FORMERLY_ANNOTATION = f"{GROUP}/formerly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
+
+    ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
+    why nothing new is made of it for now, although it is known: its cluster cannot be asked.
+    """
+
+    at: str
+    cluster: str | None = None
+    halted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One unit of work an object needs. ``key`` is None while something it depends on is unknown.
+
+    ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
+    reads that nothing here makes.
+    ``image_key`` is the build key or image digest of the image it runs in (of a build: its own).
+    """
+
+    kind: TaskKind
+    key: TaskKey | None
+    how: How
+    intent: Intent | None
+    section: RunSection
+    image_key: Hash | None
+    base: TaskKey | None = None
+    dataset: TaskKey | None = None
+    needs: tuple[TaskKey, ...] = ()
+    given: Mapping[TaskKey, Given] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Resources:
+        """As an engine is asked for them."""
+        asked = self.section.resources
+        return Resources(
+            cpu=asked.cpu,
+            memory=asked.memory,
+            disk=asked.disk,
+            shm=asked.shm,
+            gpu=GpuResource(asked.gpu.type or "", asked.gpu.count) if asked.gpu else None,
+            nodes=asked.nodes,
+        )
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """The params of a load or training; of a build, none."""
+        return self.section.params if isinstance(self.section, CommandSection) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an object's Git source stands, for its record and for its build."""
+
+    git: GitSection
+    request: GitSource
+    resolved: ResolvedSource
+    pin: Hash
+    newest: ResolvedSource | None = None  # what the remote has, where that is not what is used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """One object as a commit wants it.
+
+    ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
+    ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
+    that image where it is named by digest rather than built. ``promoted`` is whose artifact it
+    takes over; ``references`` what its references to other clusters were resolved to.
+    """
+
+    manifest: Manifest
+    tasks: tuple[Task, ...] = ()
+    key: TaskKey | None = None
+    intent: Intent | None = None
+    image_key: Hash | None = None
+    image_intent: Hash | None = None
+    image: Given | None = None
+    given: Given | None = None
+    source: Source | None = None
+    blocked: str | None = None
+    promoted: ObjectRef | ForeignRef | None = None
+    references: tuple[ReferenceRecord, ...] = ()
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object."""
+        return self.manifest.ref
+
+    def halted(self, task: Task) -> str | None:
+        """Why a task with a known key is not started for now, where what it is made of says so."""
+        image = self.image if task.kind is not TaskKind.BUILD else None
+        return _halted(image, *task.given.values())
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why something that it is made of cannot be asked for, where that is so."""
+        read = (given for task in self.tasks for given in task.given.values())
+        return _halted(self.image, self.given, *read)
+
+
+def _halted(*found: Given | None) -> str | None:
+    return next((given.halted for given in found if given is not None and given.halted), None)
+
+
+def annotation(manifest: Manifest, name: str) -> str:
+    """The value of an annotation, empty where there is none."""
+    return manifest.document.metadata.annotations.get(name, "")

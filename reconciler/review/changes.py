@@ -1,0 +1,294 @@
+"""Why a plan does what it does: which field, which source, which base, down to the root cause.
+
+Two commits are compared object by object, upstream first, so that an object that changes only
+because of what it is made from can name what that began with.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.manifests.loader import Manifest
+from reconciler.manifests.yaml import shown_path
+from reconciler.planner.tasks import (
+    FORMERLY_ANNOTATION,
+    RETRY_ANNOTATION,
+    UPDATE_ANNOTATION,
+    Desired,
+)
+from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
+
+#: As the root of a chain: an object that head no longer has.
+GONE = "gone"
+_SHOWN_FIELDS = 3
+_SHOWN_VALUE = 48
+_SHOWN_CHAIN = 4
+#: Fields of a section that are how, not what; as :func:`reconciler.planner.keys.how_hash` has it.
+_HOW = frozenset(
+    {"resources", "timeout", "retries", "profile"}
+    | {"queue", "priority", "serviceAccount", "secretEnv"}
+)
+_SECTIONS = frozenset({"build", "load", "training"})
+
+Path = tuple[str, ...]
+
+
+class Effect(enum.Enum):
+    """What a field decides: what is made, how it is run, or neither (``suspend``, labels)."""
+
+    WHAT = "what"
+    HOW = "how"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """A field of a manifest that differs; the values as their author wrote them, cut short."""
+
+    path: Path
+    before: str
+    after: str
+    effect: Effect
+
+    @property
+    def name(self) -> str:
+        """The field, from within ``spec``: ``training.params.epochs``."""
+        return shown_path(self.path[1:] if self.path[0] == "spec" else self.path)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} → {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMove:
+    """A source whose tree is another one, between these two commits."""
+
+    where: str
+    before: Commit
+    after: Commit
+
+    def __str__(self) -> str:
+        return f"source {self.where} moved: {self.before[:7]} → {self.after[:7]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """How an object differs between two commits.
+
+    ``chain`` leads from the nearest object that it is made from, and that changes, to the one
+    with which it began; ``root`` is what is different about that one. Of a long chain those before
+    the last are ``skipped``: a chain of bases can be as long as the repository.
+    """
+
+    new: bool = False
+    fields: tuple[FieldChange, ...] = ()
+    source: SourceMove | None = None
+    chain: tuple[ObjectRef, ...] = ()
+    skipped: int = 0
+    root: str = ""
+    place: Location | None = None
+
+    @property
+    def own(self) -> str:
+        """What is different about the object itself, as far as it decides what is made."""
+        if self.new:
+            return "new"
+        told = [str(change) for change in self.fields if change.effect is Effect.WHAT]
+        if self.source is not None:
+            told.append(str(self.source))
+        return _few(told)
+
+    @property
+    def because(self) -> str:
+        """The chain in words; empty where nothing upstream changes."""
+        if not self.chain:
+            return ""
+        gone = self.root == GONE
+        first, *rest = self.chain
+        if gone and not rest:
+            return f"because {first} is gone"
+        names = [str(ref) for ref in rest]
+        if self.skipped:
+            names.insert(-1, f"… ({self.skipped} between)")
+        via = "".join(f", due to {name}" for name in names)
+        root = ", which is gone" if gone else f" ({self.root})" if self.root else ""
+        return f"because {first} changes{via}{root}"
+
+    def __str__(self) -> str:
+        how = _few([str(c) for c in self.fields if c.effect is not Effect.WHAT])
+        return "; ".join(part for part in (self.own, self.because) if part) or how
+
+
+def explain(
+    base: Mapping[ObjectRef, Desired], head: Mapping[ObjectRef, Desired]
+) -> dict[ObjectRef, Why]:
+    """Every object that differs between two commits, upstream first, as ``head`` is ordered."""
+    found: dict[ObjectRef, Why] = {}
+    for ref, item in head.items():
+        why = _why(item, base.get(ref), base, head, found)
+        if why is not None:
+            found[ref] = why
+    return found
+
+
+def _why(
+    item: Desired,
+    before: Desired | None,
+    base: Mapping[ObjectRef, Desired],
+    head: Mapping[ObjectRef, Desired],
+    found: Mapping[ObjectRef, Why],
+) -> Why | None:
+    if before is None:
+        return Why(new=True, place=item.manifest.locate(()))
+    fields: tuple[FieldChange, ...] = ()
+    if before.manifest.digest != item.manifest.digest:
+        fields = tuple(changed_fields(before.manifest, item.manifest))
+    source = _source_move(before, item)
+    chain, root, skipped = _chain(item, base, head, found)
+    place = item.manifest.locate(fields[0].path) if fields else item.manifest.locate(())
+    if fields or source or chain:
+        return Why(
+            fields=fields, source=source, chain=chain, root=root, skipped=skipped, place=place
+        )
+    return None
+
+
+def _source_move(before: Desired, after: Desired) -> SourceMove | None:
+    old, new = before.source, after.source
+    if old is None or new is None or old.resolved.tree == new.resolved.tree:
+        return None
+    where = new.request.path or new.request.url
+    return SourceMove(where, old.resolved.commit, new.resolved.commit)
+
+
+def _chain(
+    item: Desired,
+    base: Mapping[ObjectRef, Desired],
+    head: Mapping[ObjectRef, Desired],
+    found: Mapping[ObjectRef, Why],
+) -> tuple[tuple[ObjectRef, ...], str, int]:
+    """The way from what this object is made from to what the change began with."""
+    for ref, reference, _ in item.manifest.references:
+        if reference.key is not None or isinstance(ref, ForeignRef):
+            continue  # whatever it is made into, that is not between these two commits
+        was, now = base.get(ref), head.get(ref)
+        if was is None:
+            continue
+        if now is None:
+            return (ref,), GONE, 0
+        if was.key == now.key:
+            continue
+        why = found.get(ref)
+        if why is None:
+            return (ref,), now.blocked or "", 0
+        if why.own or not why.chain:
+            return (ref,), why.own, 0
+        chain, skipped = (ref, *why.chain), why.skipped
+        if len(chain) > _SHOWN_CHAIN:
+            chain, skipped = (*chain[: _SHOWN_CHAIN - 1], chain[-1]), skipped + 1
+        return chain, why.root, skipped
+    return (), "", 0
+
+
+def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
+    """Each field that differs in meaning: of the spec, and annotations that decide something."""
+    old, new = _flat(before), _flat(after)
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path) or (path in old) != (path in new):
+            was = _written(before, path, old)
+            now = _written(after, path, new)
+            was, now = _cut(was, now)
+            yield FieldChange(path=path, before=was, after=now, effect=_effect(path))
+
+
+def _effect(path: Path) -> Effect:
+    match path:
+        case ("metadata", "annotations", name):
+            if name == RETRY_ANNOTATION:
+                return Effect.HOW
+            return Effect.WHAT if name in _DECIDING else Effect.NEITHER
+        case ("spec", section, field, *_) if section in _SECTIONS and field in _HOW:
+            return Effect.HOW
+        case ("spec", "suspend") | ("metadata", *_):
+            return Effect.NEITHER
+    return Effect.WHAT
+
+
+_DECIDING = frozenset({UPDATE_ANNOTATION, FORMERLY_ANNOTATION})
+
+
+def _flat(manifest: Manifest) -> dict[Path, JSON]:
+    """Every leaf of what the manifest means, defaults filled in, by its path."""
+    document = manifest.document
+    spec = document.spec.model_dump(mode="json", by_alias=True)
+    metadata: dict[str, JSON] = {
+        "annotations": dict(document.metadata.annotations),
+        "labels": dict(document.metadata.labels),
+    }
+    return _leaves(spec, ("spec",)) | _leaves(metadata, ("metadata",))
+
+
+def _leaves(value: JSON, path: Path) -> dict[Path, JSON]:
+    if isinstance(value, dict):
+        found: dict[Path, JSON] = {}
+        for name, inner in value.items():
+            found |= _leaves(inner, (*path, name))
+        return found
+    if value is None and "params" not in path:  # a param may be null, and is then there
+        return {}
+    return {path: value}
+
+
+def _written(manifest: Manifest, path: Path, meant: Mapping[Path, JSON]) -> str:
+    """A value as its author wrote it; a default says that it is one."""
+    value: JSON = manifest.source.value
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            if path not in meant or meant[path] in ("", [], {}):
+                return "(none)"
+            default = meant[path]
+            timed = path[-1] == "timeout" and isinstance(default, float)
+            return f"{_duration(default) if timed else _text(default)} (default)"
+        value = value[part]
+    return _text(value)
+
+
+def _duration(value: JSON) -> str:
+    """Seconds, as a manifest would say them."""
+    assert isinstance(value, float)
+    for unit, size in (("h", 3600), ("m", 60)):
+        if value % size == 0:
+            return f"{value / size:.0f}{unit}"
+    return f"{value:g}s"
+
+
+def _text(value: JSON) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(before: str, after: str) -> tuple[str, str]:
+    """Long values from a little before where they begin to differ."""
+    if len(before) <= _SHOWN_VALUE and len(after) <= _SHOWN_VALUE:
+        return before, after
+    same = 0
+    while same < min(len(before), len(after)) and before[same] == after[same]:
+        same += 1
+    start = max(0, same - _SHOWN_VALUE // 3)
+
+    def shown(value: str) -> str:
+        part = value[start : start + _SHOWN_VALUE]
+        end = "…" if start + _SHOWN_VALUE < len(value) else ""
+        return f"{'…' if start else ''}{part}{end}"
+
+    return shown(before), shown(after)
+
+
+def _few(told: list[str]) -> str:
+    more = len(told) - _SHOWN_FIELDS
+    shown = ", ".join(told[:_SHOWN_FIELDS])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,48 @@
+"""A plan as a commit status: whether the change is sound, and what it does in one line."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from reconciler.review.escape import printable
+from reconciler.review.report import Review
+from reconciler.review.sentences import counted, errors_told, summary
+
+#: GitHub refuses descriptions of more characters than this.
+LONGEST = 140
+
+
+class Judgement(enum.StrEnum):
+    """The states that every forge knows, by GitHub's names. Error: it could not be planned."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A commit status; ``description`` is one line of at most 140 characters."""
+
+    state: Judgement
+    description: str
+
+
+def verdict(state: Judgement, text: str) -> Verdict:
+    """A status with a text of any length, which people may have written."""
+    words = printable(text)
+    return Verdict(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
+
+
+def verdict_of(review: Review) -> Verdict:
+    """Errors in the manifests are a failure; a hold is a question to the reviewer, and is not."""
+    errors = list(errors_told(review))
+    if errors:
+        more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
+        first = printable(str(errors[0]))
+        longest = LONGEST - len(more)
+        told = first if len(first) <= longest else f"{first[: longest - 1]}…"
+        return verdict(Judgement.FAILURE, f"{told}{more}")
+    held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
+    return verdict(Judgement.SUCCESS, f"{held}{summary(review)}")

@@ -1,0 +1,198 @@
+"""A plan as a reviewer, or a program, is shown it: the JSON form is a fixed interface.
+
+A pull request is judged by what it changes. So the plan of its head is held against the plan of
+its base, on the same state: what both would do alike is not this change's doing, and only counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from reconciler.planner.plan import ActionKind, Hold, Plan
+from reconciler.review.actions import NEEDLESS, Action, actions_of
+from reconciler.review.changes import Effect, Why, explain
+from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectReview:
+    """An object that the change touches. ``free`` says why nothing runs for it, where that is so.
+
+    ``upstream`` are the objects that it is made from.
+    """
+
+    ref: ObjectRef
+    why: Why | None
+    place: Location | None
+    actions: tuple[Action, ...]
+    free: str = ""
+    upstream: tuple[ObjectRef, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is no more to say of it than the errors in its manifest do."""
+        return bool(self.actions) and all(a.action is ActionKind.REFUSE for a in self.actions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A plan between two commits; ``objects`` are those that the change touches, upstream first.
+
+    ``released`` are holds that head lets pass: whoever approves it approves them.
+    """
+
+    base: Commit
+    head: Commit
+    actions: tuple[Action, ...]
+    errors: tuple[Problem, ...]
+    now: datetime
+    holds: tuple[Hold, ...] = ()
+    released: tuple[Hold, ...] = ()
+    objects: tuple[ObjectReview, ...] = ()
+    counts: Mapping[ActionKind, int] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> bool:
+        """Whether a sync would change anything."""
+        return any(action.action.changes for action in self.actions)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all runs that would be created."""
+        return sum(a.gpus for a in self.actions if a.action is ActionKind.CREATE)
+
+    def caused(self, kind: ActionKind) -> list[Action]:
+        """The actions of a kind that this change is the cause of."""
+        return [a for a in self.actions if a.caused and a.action is kind]
+
+    @property
+    def others(self) -> Mapping[ActionKind, int]:
+        """How many actions a sync takes, or leaves waiting, with or without this change."""
+        kinds = (a.action for a in self.actions if not a.caused)
+        return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
+
+    def to_json(self) -> dict[str, JSON]:
+        """As ``plan --format json`` prints it."""
+        summary: dict[str, JSON] = {kind.value: self.counts.get(kind, 0) for kind in ActionKind}
+        summary["gpus"] = self.gpus
+        summary["errors"] = len(self.errors)
+        summary["holds"] = [
+            {"id": hold.id, "kind": hold.kind.value, "reason": hold.reason} for hold in self.holds
+        ]
+        return {
+            "base": self.base,
+            "head": self.head,
+            "actions": [action.to_json() for action in self.actions],
+            "errors": [problem.to_json() for problem in self.errors],
+            "summary": summary,
+        }
+
+
+def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
+    """The plan of a head, held against the plan of its base on the same state."""
+    desired = plan.situation.desired
+    whys = explain(before.situation.desired, desired)
+    same = {_identity(action) for action in actions_of(before, {}, ())}
+    actions = [
+        replace(action, caused=_identity(action) not in same)
+        for action in actions_of(plan, whys, errors)
+    ]
+    actions.sort(key=lambda a: (a.ref, list(TaskKind).index(a.task) if a.task else 9, a.action))
+    return Review(
+        base=before.situation.head,
+        head=plan.situation.head,
+        actions=tuple(actions),
+        errors=tuple(errors),
+        now=plan.situation.now,
+        holds=plan.holds,
+        released=plan.released,
+        objects=tuple(_touched(plan, whys, actions)),
+        counts=Counter(action.action for action in actions),
+    )
+
+
+# -- by object -----------------------------------------------------------------------------
+
+
+def _touched(
+    plan: Plan, whys: Mapping[ObjectRef, Why], actions: Iterable[Action]
+) -> Iterator[ObjectReview]:
+    """Objects with an action that this change causes, or with a manifest that it changes."""
+    by_ref: dict[ObjectRef, list[Action]] = {}
+    for action in actions:
+        if action.caused:
+            by_ref.setdefault(action.ref, []).append(action)
+    desired = plan.situation.desired
+    for ref in [*desired, *(ref for ref in sorted(by_ref) if ref not in desired)]:
+        why, caused = whys.get(ref), by_ref.get(ref, [])
+        blocked = ref in desired and desired[ref].blocked is not None
+        shown = tuple(
+            action
+            for action in caused
+            # Of tasks whose keys are unknown there is one thing to say: why, once for the object.
+            if action.note != NEEDLESS
+            and not (blocked and action.key is None and action.action is ActionKind.WAIT)
+        )
+        if why is None and not shown:
+            continue
+        yield ObjectReview(
+            ref=ref,
+            why=why,
+            place=_place(why, shown),
+            actions=_together(shown),
+            free="" if shown else _free(plan, ref, why),
+            upstream=tuple(_upstream(plan, ref)),
+        )
+
+
+def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The tasks of an object that goes as one, but for those with a run that is ended by it."""
+    going = [a for a in actions if a.action is ActionKind.DELETE and a.run is None]
+    if not going:
+        return actions
+    return (*(a for a in actions if a not in going), replace(going[0], task=None, key=None))
+
+
+def _identity(action: Action) -> tuple[object, ...]:
+    """What makes an action of two plans the same; a refusal is another with each message."""
+    message = action.reason if action.action is ActionKind.REFUSE else None
+    return action.ref, action.task, action.action, action.key, message
+
+
+def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
+    refused = [a for a in actions if a.action is ActionKind.REFUSE and a.file]
+    if why is not None and why.place is not None and not refused:
+        return why.place
+    for action in refused or actions:
+        if action.file is not None:
+            return Location(action.file, action.line or 0)
+    return None
+
+
+def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
+    item = plan.situation.desired[ref]
+    if item.promoted is not None:
+        there = item.given is not None or plan.situation.ledger.result(item.key) is not None
+        when = ", which is there already" if there else " once it is made"
+        return f"takes over the artifact of {item.promoted}{when}"
+    if item.blocked is not None:
+        mended = why is not None and why.because
+        return f"stays as it is{' until that is mended' if mended else f', {item.blocked}'}"
+    if item.given is not None:
+        return "what it names is there already"
+    effects = {change.effect for change in why.fields} if why else set()
+    if effects == {Effect.HOW} and why is not None and not why.because:
+        return "only how it is run changes, for runs from now on; what is made stays"
+    if Effect.WHAT not in effects and why is not None and not (why.own or why.because):
+        return "what is made stays"
+    return "nothing runs for it"
+
+
+def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:
+    item = plan.situation.desired.get(ref)
+    if item is not None:
+        found = (up for up, _, _ in item.manifest.references)
+        yield from dict.fromkeys(up for up in found if isinstance(up, ObjectRef))

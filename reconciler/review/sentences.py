@@ -1,0 +1,196 @@
+"""The sentences that every form of a plan shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.engine import RunPhase
+from reconciler.planner.plan import ActionKind
+from reconciler.review.actions import Action
+from reconciler.review.report import Review
+from reconciler.types import ObjectRef, Problem, TaskKind
+
+_TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
+
+
+def symbol(action: Action) -> str:
+    """``+`` made for the first time, ``~`` made again, ``-`` ended, ``!`` needs a person."""
+    match action.action:
+        case ActionKind.CREATE:
+            return "~" if action.again else "+"
+        case ActionKind.CANCEL | ActionKind.DELETE:
+            return "-"
+        case ActionKind.HOLD | ActionKind.REFUSE:
+            return "!"
+        case ActionKind.WAIT:
+            return "…"
+        case ActionKind.KEEP:
+            return "="
+
+
+def verb(action: Action, now: datetime) -> str:
+    """What is done, and how it stands, without the symbol and the task."""
+    note = action.note
+    match action.action:
+        case ActionKind.CREATE:
+            return _created(action)
+        case ActionKind.CANCEL:
+            told = f"is cancelled {_progress(action, now)}"
+            return told if action.reason.startswith("superseded") else f"{told}: {action.reason}"
+        case ActionKind.DELETE:
+            told = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
+            return f"{told}: its manifest is gone; its artifacts stay"
+        case ActionKind.HOLD:
+            return "is held"
+        case ActionKind.REFUSE:
+            return f"is refused: its manifest is wrong, it {note}"
+        case ActionKind.WAIT:
+            waiting = note.startswith("waiting for ")
+            return f"waits for {note.removeprefix('waiting for ')}" if waiting else f"waits: {note}"
+        case ActionKind.KEEP:
+            shared = note.startswith("shared with")
+            return f"is {note}" if shared else f"is free: {note or action.reason}"
+
+
+def _created(action: Action) -> str:
+    told = "runs again" if action.again else "runs for the first time"
+    if "failure" in action.note:
+        told = "runs once more"
+    if not action.note:
+        return told
+    return f"{told}{', ' if action.note.startswith('after ') else ': '}{action.note}"
+
+
+def _progress(action: Action, now: datetime) -> str:
+    """What is lost with a run that is ended."""
+    run = action.run
+    if run is None or run.phase is not RunPhase.RUNNING:
+        return "before it has started"
+    since = f", {seconds((now - run.started).total_seconds())} in" if run.started else ""
+    attempt = f", attempt {run.attempts}" if run.attempts > 1 else ""
+    return f"in the middle of running{since}{attempt}"
+
+
+def summary(review: Review) -> str:
+    """What the change does, in one sentence."""
+    told = [part for part in _parts(review) if part]
+    errors = len(errors_told(review))
+    if errors:
+        told.append(f"{counted(errors, 'error')} in the manifests")
+    return f"{'; '.join(told)}." if told else "This change makes nothing run."
+
+
+def _parts(review: Review) -> Iterable[str]:
+    creates = review.caused(ActionKind.CREATE)
+    if creates:
+        again = sum(1 for action in creates if action.again)
+        run = "runs" if len(creates) == 1 else "run"
+        yield f"{runs(creates)} {run} {_again(again, len(creates))}{_cost(creates)}"
+    cancelled = [a for a in review.actions if a.caused and a.run is not None]
+    if cancelled:
+        running = sum(1 for a in cancelled if a.run and a.run.phase is RunPhase.RUNNING)
+        of = f", {running} of them" if running < len(cancelled) else ""
+        middle = f"{of} in the middle of running" if running else ""
+        yield f"{counted(len(cancelled), 'run')} cancelled{middle}"
+    removed = {action.ref for action in review.caused(ActionKind.DELETE)}
+    if removed:
+        yield f"{counted(len(removed), 'object')} removed"
+    held = review.caused(ActionKind.HOLD)
+    if held:
+        yield f"{counted(len(held), 'task')} held until somebody releases them{_cost(held)}"
+    refused = review.caused(ActionKind.REFUSE)
+    if refused:
+        yield f"{counted(len(refused), 'object')} refused"
+    waits = review.caused(ActionKind.WAIT)
+    if waits:
+        yield f"{counted(len(waits), 'task')} left waiting"
+    free = [a for a in review.caused(ActionKind.KEEP) if "already" in a.note]
+    if free:
+        yield f"{counted(len(free), 'task')} free, because what {_they(len(free))} is there already"
+
+
+def _they(count: int) -> str:
+    return "it makes" if count == 1 else "they make"
+
+
+def _again(again: int, total: int) -> str:
+    if again == 0:
+        return "for the first time"
+    return "again" if again == total else f"({again} again, {total - again} for the first time)"
+
+
+def _cost(actions: Iterable[Action]) -> str:
+    actions = list(actions)
+    gpus = sum(action.gpus for action in actions)
+    known = [action.took for action in actions if action.took is not None]
+    told = f" with {counted(gpus, 'GPU')}" if gpus else ""
+    if known and sum(known) >= 1:
+        of = "" if len(known) == len(actions) else f" for {len(known)} of {len(actions)}"
+        told += f", {seconds(sum(known))} in all going by the last time{of}"
+    return told
+
+
+def errors_told(review: Review) -> dict[Problem, int]:
+    """Each error once: an anchor in YAML is one place, however many objects use it."""
+    return Counter(replace(problem, object=None) for problem in review.errors)
+
+
+def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
+    """What becomes of objects of which the errors say all there is to say, and which they are."""
+    groups: dict[str, list[ObjectRef]] = {}
+    for found in review.objects:
+        if found.refused:
+            groups.setdefault(found.actions[0].note, []).append(found.ref)
+    for note, refs in groups.items():
+        subject = "1 object" if len(refs) == 1 else f"{len(refs):,} objects"
+        many = {"stays as it is": "stay as they are", "is not made": "are not made"}
+        told = note if len(refs) == 1 else many.get(note, note)
+        yield f"{subject} {told} until that is mended", refs
+
+
+def rest(review: Review) -> str:
+    """What there is besides: counted, because a reviewer of this change need not read it."""
+    others = review.others
+    kept = sum(1 for a in review.actions if a.action is ActionKind.KEEP and not a.caused)
+    told = []
+    if kept:
+        told.append(f"{counted(kept, 'task')} unchanged")
+    words = {
+        ActionKind.CREATE: "to run",
+        ActionKind.WAIT: "waiting",
+        ActionKind.HOLD: "held",
+        ActionKind.REFUSE: "refused",
+        ActionKind.CANCEL: "to cancel",
+        ActionKind.DELETE: "to remove",
+    }
+    besides = [f"{others[kind]} {word}" for kind, word in words.items() if others.get(kind)]
+    if besides:
+        told.append(f"with or without this change: {', '.join(besides)}")
+    return f"{'; '.join(told)}." if told else ""
+
+
+def runs(actions: Iterable[Action]) -> str:
+    """``1 build and 3 trainings``."""
+    counts = Counter(action.task for action in actions if action.task is not None)
+    told = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def seconds(value: float) -> str:
+    """``12s``, ``3m04s``, ``2h10m`` or ``3d4h``."""
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600}h"

@@ -1,0 +1,108 @@
+"""How an object's tasks stand in a plan, in words, with what each waits for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.planner.holds import RELEASE_FILE
+from reconciler.planner.plan import ActionKind, Decision, Plan
+from reconciler.planner.status import TaskPhase
+from reconciler.planner.tasks import Desired
+from reconciler.types import ObjectRef, TaskKey
+
+Line = tuple[int, str]
+#: A chain of needs is followed so far; a base of a base of a base is enough for most.
+_DEEPEST = 12
+
+
+def standing(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
+    """Lines with their depth: each task, and below it what it waits for, down to the end."""
+    yield from _Standing(plan).of(ref)
+
+
+class _Standing:
+    """One walk; a need that was told once is not told again."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._told: set[TaskKey] = set()
+        self._by_key: dict[TaskKey, Decision] = {}
+        for decision in plan.decisions:
+            if decision.task.key is not None:
+                known = self._by_key.get(decision.task.key)
+                if known is None or known.action is ActionKind.KEEP:
+                    self._by_key[decision.task.key] = decision
+
+    def of(self, ref: ObjectRef) -> Iterator[Line]:
+        plan = self._plan
+        if ref in plan.situation.invalid:
+            yield 0, f"Its manifest is wrong: {plan.situation.invalid[ref]}"
+            yield 1, "Until that is mended, it stays in its last good form."
+        if ref in plan.removed:
+            yield 0, "Its manifest is gone: the next sync removes it. Its artifacts stay."
+            return
+        if ref in plan.kept:
+            yield 0, plan.kept[ref]
+            for hold in plan.holds:
+                if ref in hold.objects:
+                    yield 1, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
+            return
+        item = plan.situation.desired.get(ref)
+        if item is not None:
+            yield from self._wanted(item)
+
+    def _wanted(self, item: Desired) -> Iterator[Line]:
+        if item.blocked is not None:
+            yield 0, f"Not all of its tasks are known: {item.blocked}."
+        if item.promoted is not None:
+            yield 0, f"Nothing runs for it: it takes over the artifact of {item.promoted}."
+            yield from self._need(item.key, 1)
+        elif not item.tasks and item.given is not None:
+            yield 0, f"Nothing runs for it: {item.given.at} is there already."
+        for decision in self._plan.decisions:
+            if decision.ref == item.ref and (decision.task.key or item.blocked is None):
+                yield 0, f"{decision.task.kind}: {self._state(decision)}"
+                yield from self._below(decision, 1)
+
+    def _state(self, decision: Decision) -> str:
+        match decision.phase:
+            case TaskPhase.SUCCEEDED:
+                return "complete"
+            case TaskPhase.NEEDLESS:
+                return "not needed, because what it is for is complete"
+            case TaskPhase.FAILED:
+                return f"failed, and is not run again: {decision.reason}"
+            case TaskPhase.RUNNING:
+                return "running" + (f": {decision.reason}" if decision.reason != "running" else "")
+            case TaskPhase.HELD:
+                return "held"
+        if decision.needs:
+            return "starts once what it needs is complete"
+        starts = decision.action is ActionKind.CREATE and decision.reason == "starts now"
+        return "starts with the next sync" if starts else decision.reason
+
+    def _below(self, decision: Decision, depth: int) -> Iterator[Line]:
+        if decision.phase is TaskPhase.FAILED:
+            again = f"`reconciler retry {decision.ref.name}` asks for one more run"
+            yield depth, f"Its failure is remembered until what it runs, or how, changes; {again}."
+        for hold in self._plan.holds:
+            if decision.hold == hold.id:
+                yield depth, f"{hold.reason}."
+                yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
+        waits = decision.phase is TaskPhase.WAITING and decision.reason.startswith("waiting for ")
+        for need in decision.task.needs if waits else decision.needs:
+            yield from self._need(need, depth)
+
+    def _need(self, key: TaskKey | None, depth: int) -> Iterator[Line]:
+        """A task that is needed, unless it is complete, and what that waits for in turn."""
+        decision = self._by_key.get(key) if key is not None else None
+        if decision is None or decision.phase is TaskPhase.SUCCEEDED:
+            return
+        assert key is not None
+        told = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
+        if key in self._told or depth > _DEEPEST:
+            yield depth, f"{told} (as above)" if key in self._told else told
+            return
+        self._told.add(key)
+        yield depth, told
+        yield from self._below(decision, depth + 1)

@@ -1,0 +1,163 @@
+"""Templates to HTML. Everything that is put into one is escaped, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from reconciler import __version__
+from reconciler.log_tail import NoTail
+from reconciler.planner.holds import RELEASE_FILE
+from reconciler.planner.names import status_path
+from reconciler.planner.status import Phase, Record
+from reconciler.review.escape import plain
+from reconciler.review.sentences import seconds
+from reconciler.review.why import standing
+from reconciler.types import Kind, ObjectRef, TaskKind
+from reconciler.web.catalog import Catalog
+from reconciler.web.format import cut, shown_metric, task_seconds
+from reconciler.web.graph_layout import HEIGHT, WIDTH
+from reconciler.web.history import Order, comparisons
+from reconciler.web.lineage import neighbourhood, overview
+from reconciler.web.selection import ROWS, Selection, listed
+from reconciler.web.terminal import LINES, Screen
+
+#: Errors and holds that are listed, and what is read of one; the rest is counted.
+MOST_LISTED = 50
+_LONGEST_SENTENCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around every page. ``troubles`` are the daemon's own, by what they keep it from.
+
+    ``tag`` is the page's ETag: the script sends it, and is told whether there is another page.
+    """
+
+    cluster: str
+    tag: str = ""
+    troubles: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownLog:
+    """The log of a task's attempt, or why there is none to show."""
+
+    task: TaskKind
+    attempt: int
+    where: str
+    found: Screen | NoTail
+
+
+def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
+    """All objects, or those selected."""
+    page = listed(catalog, selection)
+    return _render(
+        "overview.html",
+        frame=frame,
+        catalog=catalog,
+        page=page,
+        selection=page.selection,
+        lineage=overview(catalog, page.found),
+        rows_a_page=ROWS,
+    )
+
+
+def object_page(
+    frame: Frame, catalog: Catalog, record: Record, *, order: Order, log: ShownLog | None
+) -> str:
+    """One object."""
+    return _render(
+        "object.html",
+        frame=frame,
+        catalog=catalog,
+        record=record,
+        order=order,
+        log=log,
+        lines=list(standing(catalog.plan, record.ref)),
+        lineage=neighbourhood(catalog, record.ref),
+        comparisons=comparisons(record, order),
+    )
+
+
+def message_page(frame: Frame, title: str, *sentences: str) -> str:
+    """A page that only says something."""
+    return _render("message.html", frame=frame, title=title, sentences=sentences)
+
+
+def object_href(ref: ObjectRef) -> str:
+    """Where an object's page is: names are DNS labels, and need no quoting."""
+    return f"/objects/{status_path(ref).removesuffix('.yaml')}"
+
+
+def _render(template: str, **values: object) -> str:
+    return _TEMPLATES.get_template(template).render(values)
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _iso(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _sentence(text: object) -> str:
+    return cut(str(text), _LONGEST_SENTENCE)
+
+
+def _total(record: Record) -> float:
+    """How long the object's ended tasks took; one that runs is told by when it began."""
+    return sum(task_seconds(task, task.started) for task in record.tasks if task.started)
+
+
+def _since(record: Record) -> datetime | None:
+    """When what runs now was started."""
+    if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING):
+        return None
+    times = [t.started for t in record.tasks if t.started is not None and t.finished is None]
+    return max(times, default=None)
+
+
+def _more(things: Iterable[object]) -> int:
+    return max(0, sum(1 for _ in things) - MOST_LISTED)
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("reconciler.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "short": cut,
+        "plain": plain,
+        "sentence": _sentence,
+        "stamp": _stamp,
+        "iso": _iso,
+        "lasted": seconds,
+        "metric": shown_metric,
+        "total": _total,
+        "since": _since,
+        "more": _more,
+        "href": object_href,
+    }
+    found.globals |= {
+        "version": __version__,
+        "release_file": RELEASE_FILE,
+        "log_lines": LINES,
+        "most_listed": MOST_LISTED,
+        "box_width": WIDTH,
+        "box_height": HEIGHT,
+        "Phase": Phase,
+        "Kind": Kind,
+    }
+    return found
+
+
+_TEMPLATES = _environment()

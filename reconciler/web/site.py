@@ -1,0 +1,251 @@
+"""The page's routes, and who may see it: this machine, or whoever asks for a configured name.
+
+A page that needs no password is read by every web site that can make a browser ask for it. Two
+things are required of a request, so that binding to all addresses (a cluster's probes and webhooks
+need that) opens the page to nobody: it comes in on the loopback address, as from a browser on this
+machine, ``ssh -L`` or ``kubectl port-forward``; and it asks for ``localhost``, since a foreign site
+that points its own name at 127.0.0.1 (DNS rebinding) asks for that name. A name in ``server.hosts``
+stands for both: whoever sets it puts something in front that knows who asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from importlib import resources
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from reconciler.log_tail import LogOf, Logs, NoTail
+from reconciler.planner.status import Record, TaskRecord, newest_printed
+from reconciler.types import Kind, ObjectRef
+from reconciler.web.catalog import Catalog
+from reconciler.web.history import Order
+from reconciler.web.render import (
+    Frame,
+    ShownLog,
+    message_page,
+    object_page,
+    overview_page,
+)
+from reconciler.web.selection import Selection
+from reconciler.web.snapshot import Board
+from reconciler.web.terminal import LONGEST, screen
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Logs are for who may see them now, not for who uses this browser next.
+    "Cache-Control": "no-store",
+}
+_STATIC = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_FORWARDED = ("Forwarded", "X-Forwarded-For")
+_KINDS = {kind.plural: kind for kind in Kind}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """``standby`` says why there is nothing to see yet; ``troubles`` what keeps the daemon now."""
+
+    cluster: str
+    board: Board
+    logs: Logs
+    standby: Callable[[], str]
+    troubles: Callable[[], Sequence[str]]
+    hosts: Collection[str] = ()
+    _epoch: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def routes(self) -> list[web.RouteDef]:
+        """Nothing but GET and HEAD; every other method is answered with 405."""
+        return [
+            web.get("/", self._guarded(self._overview)),
+            web.get(
+                "/objects/{namespace}/{plural:models|datasets}/{name}",
+                self._guarded(self._object),
+            ),
+            web.get("/static/{name}", self._guarded(self._static)),
+        ]
+
+    @web.middleware
+    async def missing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What is nowhere is told as a page to a browser."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            wants = "text/html" in request.headers.get("Accept", "")
+            if not wants or refusal(request, self.hosts):
+                raise
+        return self._message(
+            HTTPStatus.NOT_FOUND, "Not found", f"There is nothing at {request.path}."
+        )
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            refused = refusal(request, self.hosts)
+            if refused:
+                return web.Response(
+                    text=f"{refused}\n", status=HTTPStatus.FORBIDDEN, headers=HEADERS
+                )
+            return await handler(request)
+
+        return guarded
+
+    async def _overview(self, request: web.Request) -> web.StreamResponse:
+        catalog = self.board.look()
+        if catalog is None:
+            return self._nothing()
+        tag = self._tag()
+        if _has(request, tag):
+            return _unchanged(tag)
+        selection = Selection.parse(request.query_string)
+        return _html(overview_page(self._frame(tag), catalog, selection), tag=tag)
+
+    async def _object(self, request: web.Request) -> web.StreamResponse:
+        catalog = self.board.look()
+        if catalog is None:
+            return self._nothing()
+        where = request.match_info
+        ref = ObjectRef(_KINDS[where["plural"]], where["namespace"], where["name"])
+        record = catalog.records.get(ref)
+        if record is None:
+            return self._message(
+                HTTPStatus.NOT_FOUND,
+                "Not found",
+                f"There is no {ref} at the commit that was synced last.",
+                "What became of one that is gone is on the status branch, in removed/.",
+            )
+        log = await self._log(request, record)
+        tag = self._tag(repr(log))
+        if _has(request, tag):
+            return _unchanged(tag)
+        return _html(self._object_html(request, catalog, record, log, tag), tag=tag)
+
+    def _object_html(
+        self,
+        request: web.Request,
+        catalog: Catalog,
+        record: Record,
+        log: ShownLog | None,
+        tag: str,
+    ) -> str:
+        order = Order.parse(request.query_string)
+        return object_page(self._frame(tag), catalog, record, order=order, log=log)
+
+    async def _log(self, request: web.Request, record: Record) -> ShownLog | None:
+        """The log that is asked for by ``task`` and ``attempt``; else the newest."""
+        asked = request.query.get("task")
+        named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
+        task = named[0] if named else newest_printed(record.tasks)
+        if task is None:
+            return None
+        attempt = _attempt(request.query.get("attempt", ""), task)
+        wanted = LogOf(
+            object=record.ref, task=task.task, attempt=attempt, run=task.job, url=task.log
+        )
+        tail = await self.logs.tail(wanted, LONGEST)
+        number = attempt or task.attempts
+        if isinstance(tail, NoTail):
+            return ShownLog(task=task.task, attempt=number, where="", found=tail)
+        shown = screen(tail.data, whole=tail.whole)
+        return ShownLog(task=task.task, attempt=number, where=tail.where, found=shown)
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in _STATIC:
+            raise web.HTTPNotFound
+        data = resources.files("reconciler.web").joinpath("static", name).read_bytes()
+        tag = hashlib.sha256(data).hexdigest()[:16]
+        if _has(request, tag):
+            return _unchanged(tag)
+        headers = {**HEADERS, "Cache-Control": "no-cache"}
+        answer = web.Response(body=data, content_type=_STATIC[name], headers=headers)
+        answer.charset = "utf-8"
+        return _tagged(answer, tag)
+
+    def _frame(self, tag: str = "") -> Frame:
+        return Frame(cluster=self.cluster, tag=tag, troubles=tuple(self.troubles()))
+
+    def _tag(self, more: str = "") -> str:
+        """Of what a page shows beside its URL. Another start of the daemon numbers anew."""
+        shown = zlib.crc32(repr((more, self.troubles())).encode())
+        return f"{self._epoch}-{self.board.version}-{shown:08x}"
+
+    def _nothing(self) -> web.Response:
+        return self._message(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing to see yet", self.standby())
+
+    def _message(self, status: HTTPStatus, title: str, *sentences: str) -> web.Response:
+        return _html(message_page(self._frame(), title, *sentences), status=status)
+
+
+def refusal(request: web.Request, hosts: Collection[str]) -> str:
+    """Why a request may not see the page; empty where it may."""
+    host = _host(request.host)
+    if host in hosts:
+        return ""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    local = isinstance(name, tuple) and _loopback(str(name[0]))
+    proxied = any(header in request.headers for header in _FORWARDED)
+    if local and not proxied and (host == "localhost" or _loopback(host)):
+        return ""
+    return (
+        "The status page is for browsers on the daemon's own machine, at http://localhost. From "
+        "elsewhere use ssh -L or kubectl port-forward, or name the host in server.hosts and let "
+        "something in front decide who may see it."
+    )
+
+
+def _host(header: str) -> str:
+    """The host of a Host header, without port and brackets."""
+    text = header.lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0].rstrip(".")
+
+
+def _loopback(text: str) -> bool:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _attempt(text: str, task: TaskRecord) -> int | None:
+    """An attempt that there was and another has followed; None for the newest."""
+    plausible = text.isascii() and text.isdigit() and len(text) < 10
+    return int(text) if plausible and 1 <= int(text) < task.attempts else None
+
+
+def _html(text: str, *, status: HTTPStatus = HTTPStatus.OK, tag: str | None = None) -> web.Response:
+    answer = web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
+    answer.enable_compression()
+    return _tagged(answer, tag) if tag else answer
+
+
+def _tagged(answer: web.Response, tag: str) -> web.Response:
+    answer.headers["ETag"] = f'W/"{tag}"'
+    return answer
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    return any(known.value == tag for known in request.if_none_match or ())
+
+
+def _unchanged(tag: str) -> web.Response:
+    return _tagged(web.Response(status=HTTPStatus.NOT_MODIFIED, headers=HEADERS), tag)

@@ -1,0 +1,1 @@
+"""A commit of the manifest repository, read and planned."""

@@ -1,0 +1,230 @@
+"""Pages as text: what is asked for, in bounds, with everything that people wrote as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.log_tail import NoTail
+from reconciler.planner.status import Condition, HistoryEntry, Phase, Record, TaskPhase
+from reconciler.types import Location, Problem, TaskKey, TaskKind
+from reconciler.web.catalog import Catalog
+from reconciler.web.history import Order
+from reconciler.web.lineage import MOST_NODES
+from reconciler.web.render import Frame, ShownLog, message_page, object_page, overview_page
+from reconciler.web.selection import ROWS, Selection, listed
+from reconciler.web.snapshot import Board
+from reconciler.web.terminal import screen
+from tests.planner.world import START, finetune, model, scratch
+from tests.web.catalogs import catalog, fleet, world
+
+FRAME = Frame(cluster="test")
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} \u202egnp"
+    " \x1b[2J\x00 &lt; ]]> --> </pre></textarea>"
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements with their attributes, and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def links(self, prefix: str) -> list[str]:
+        found = [attrs.get("href") or "" for tag, attrs in self.elements if tag == "a"]
+        return [link for link in found if link.startswith(prefix)]
+
+
+def overview(of: Catalog, query: str = "", frame: Frame = FRAME) -> Page:
+    return Page(overview_page(frame, of, Selection.parse(query)))
+
+
+def shown(of: Catalog, record: Record, log: ShownLog | None = None) -> Page:
+    return Page(object_page(FRAME, of, record, order=Order(), log=log))
+
+
+def test_an_overview_and_an_object_of_ten_thousand_are_bounded() -> None:
+    everything = fleet(10_000)
+    html = overview_page(FRAME, everything, Selection())
+    assert len(html.encode()) < 200_000
+    page = Page(html)
+    assert len([tag for tag, _ in page.elements if tag == "tr"]) == ROWS + 1
+    assert len([tag for tag, _ in page.elements if tag == "rect"]) <= MOST_NODES
+    assert "1\u2013100 of 10000" in page.text
+    hub = next(record for record in everything.ordered if record.ref.name == "base")
+    html = object_page(FRAME, everything, hub, order=Order(), log=None)
+    assert len(html.encode()) < 100_000
+    assert f"{10_000 - MOST_NODES} more are not drawn" in Page(html).text
+
+
+def test_every_object_of_a_large_fleet_is_on_one_page() -> None:
+    everything = fleet(450)
+    pages = [listed(everything, Selection(page=number)) for number in range(1, 6)]
+    seen = [record.ref for page in pages for record in page.rows]
+    assert sorted(seen) == sorted(everything.records)
+    assert listed(everything, Selection(page=99)).selection.page == 5
+
+
+def test_what_needs_somebody_comes_first() -> None:
+    phases = [record.phase for record in fleet(40).ordered]
+    assert phases[0] is Phase.INVALID
+    assert phases[-1] is Phase.READY
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 31),
+        ("phase=Failed", 3),
+        ("phase=Failed&phase=Held", 6),
+        ("namespace=team-1", 10),
+        ("kind=Dataset", 0),
+        ("q=MODEL-0000", 10),
+        ("q=why", 30),
+        ("phase=Nonsense&kind=Pod&page=-1", 31),
+        ("&" * 1000, 31),
+    ],
+)
+def test_a_query_selects(query: str, count: int) -> None:
+    assert len(listed(fleet(31), Selection.parse(query)).found) == count
+
+
+@given(st.text(max_size=60))
+def test_whatever_the_query_the_page_is_whole_and_its_links_ask_for_what_they_say(
+    text: str,
+) -> None:
+    selection = Selection.parse(text)
+    again = Selection.parse(selection.href.partition("?")[2])
+    assert again == selection
+
+
+def test_hostile_text_is_text_wherever_it_stands() -> None:
+    of = world(base=scratch("base"), tuned=finetune("tuned", "base"))
+    of.settle()
+    known = catalog(of)
+    record = known.records[model("tuned")]
+    entry = HistoryEntry(
+        task=TaskKind.TRAIN,
+        key=TaskKey("0" * 40),
+        phase=TaskPhase.FAILED,
+        params={HOSTILE: HOSTILE, "nested": {"a": [HOSTILE]}},
+        metrics={HOSTILE: 1.0},
+        message=HOSTILE,
+    )
+    condition = Condition(type=HOSTILE, status="True", reason=HOSTILE, message=HOSTILE, since=START)
+    tasks = tuple(replace(t, message=HOSTILE, job=HOSTILE) for t in record.tasks)
+    record = replace(
+        record,
+        phase=Phase.FAILED,
+        reason=HOSTILE,
+        image=HOSTILE,
+        tasks=tasks,
+        conditions=(condition,),
+        history=(*record.history, entry),
+    )
+    problem = Problem(Location(HOSTILE, 1, 1), HOSTILE, HOSTILE, record.ref)
+    hostile = Catalog(known.plan, {**known.records, record.ref: record}, [problem])
+    log = ShownLog(
+        task=TaskKind.TRAIN,
+        attempt=1,
+        where=HOSTILE,
+        found=screen(HOSTILE.encode() * 3, whole=True),
+    )
+    frame = Frame(cluster="test", troubles=[HOSTILE])
+    gone = ShownLog(task=TaskKind.TRAIN, attempt=1, where="", found=NoTail(HOSTILE))
+    pages = [
+        overview(hostile, frame=frame),
+        overview(hostile, "q=" + HOSTILE),
+        shown(hostile, record, log),
+        shown(hostile, record, gone),
+        Page(message_page(frame, "Not found", HOSTILE)),
+    ]
+    allowed = {tag for tag, _ in overview(known).elements + shown(known, record).elements} | {"pre"}
+    for page in pages:
+        assert {tag for tag, _ in page.elements} <= allowed | {"mark", "small"}
+        assert [a["src"] for t, a in page.elements if t == "script"] == ["/static/page.js"]
+        for _, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert "\u202e" not in page.text
+        assert "\x1b" not in page.text
+        assert not re.search(r"\b49\b", page.text)
+    assert "<script>alert(1)</script>" in pages[2].text
+
+
+def test_a_held_sync_shows_what_would_release_it() -> None:
+    of = world(**{f"m{n}": scratch(f"m{n}") for n in range(3)})
+    of.settle()
+    of.files.clear()
+    held = catalog(of)
+    (hold,) = held.plan.holds
+    assert f"echo {hold.id} >> .reconciler/release" in overview(held).text
+    assert hold.id in shown(held, held.records[model("m1")]).text
+
+
+def test_an_error_is_told_with_its_place_and_its_object() -> None:
+    of = world(m=scratch("m"))
+    of.settle()
+    problem = Problem(Location("models/m.yaml", 7, 3), "spec.source", "is missing", model("m"))
+    other = Problem(Location("models/n.yaml", 1, 1), "", "is no YAML", model("n"))
+    page = overview(catalog(of, [problem, other]))
+    assert "2 errors in manifests" in page.text
+    assert "models/m.yaml:7:3" in page.text
+    assert page.links("/objects/default/models/n") == []
+
+
+def test_errors_beyond_what_anybody_reads_are_counted() -> None:
+    of = world(m=scratch("m"))
+    problems = [Problem(Location(f"{n}.yaml", 1, 1), "", "is wrong") for n in range(500)]
+    page = overview(catalog(of, problems))
+    assert "500 errors" in page.text
+    assert "and 450 more" in page.text
+
+
+def test_an_object_shows_what_it_waits_for() -> None:
+    of = world(base=scratch("base"), tuned=finetune("tuned", "base"))
+    of.trees["./src/base"] = "unreachable"
+    known = catalog(of)
+    page = shown(known, known.records[model("tuned")])
+    assert "What it waits for" in page.text
+    assert "train of Model default/base" in page.text
+
+
+def test_the_graph_shows_whole_families_and_counts_who_stands_alone() -> None:
+    family = world(base=scratch("base"), tuned=finetune("tuned", "base"), alone=scratch("alone"))
+    page = overview(catalog(family))
+    assert len([tag for tag, _ in page.elements if tag == "rect"]) == 2
+    assert "1 stands alone" in page.text
+
+
+def test_a_sync_that_changes_nothing_moves_no_version() -> None:
+    of, board = world(m=scratch("m")), Board()
+    of.settle()
+    assert board.look() is None
+    board.tell(of.sync(), of.records, ())
+    first = board.look()
+    version = board.version
+    board.tell(of.sync(), of.records, ())
+    assert board.look() is first
+    assert board.version == version
+    of.files["n.yaml"] = scratch("n")
+    board.tell(of.sync(), of.records, ())
+    assert board.look() is not first
+    assert board.version == version + 1
+    board.clear()
+    assert board.look() is None
