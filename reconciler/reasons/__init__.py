@@ -1,0 +1,11 @@
+"""Reasons as data: a code and its arguments, rendered to a sentence last.
+
+Code decides by :class:`ReasonCode` alone and never reads a rendered message. A status file keeps
+both: ``reason`` is the code, ``message`` the sentence.
+"""
+
+from reconciler.reasons.codes import ReasonCode
+from reconciler.reasons.messages import message
+from reconciler.reasons.reason import Argument, Reason
+
+__all__ = ["Argument", "Reason", "ReasonCode", "message"]

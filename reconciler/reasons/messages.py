@@ -1,0 +1,516 @@
+"""Messages: one template a code, with its meaning and what to do.
+
+The only place where a reason becomes a sentence for status files, logs and the command line.
+docs/reasons.md is written from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.reasons.codes import ReasonCode
+from reconciler.reasons.reason import Argument, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The template of a code's message, what it means, and what a user can do."""
+
+    template: str
+    meaning: str
+    action: str
+
+
+def message(reason: Reason) -> str:
+    """Render a reason as one sentence without its full stop."""
+    if reason.recorded is not None:
+        return reason.recorded
+    shown = {name: _shown(value) for name, value in reason.arguments.items()}
+    return MESSAGES[reason.code].template.format_map(shown)
+
+
+def _shown(argument: Argument) -> object:
+    if isinstance(argument, Reason):
+        return message(argument)
+    if type(argument) is tuple:
+        return " and ".join(dict.fromkeys(map(str, argument)))
+    return argument
+
+
+MESSAGES: dict[ReasonCode, Entry] = {
+    # -- Planner: a task
+    ReasonCode.COMPLETE: Entry(
+        "complete",
+        "The artifact or image of this key exists.",
+        "Nothing.",
+    ),
+    ReasonCode.NOT_NEEDED: Entry(
+        "not needed: what it is for is complete",
+        "The result of this task is unknown, and nothing that is still to be made needs it.",
+        "Nothing.",
+    ),
+    ReasonCode.SHARED: Entry(
+        "shared with {owner}",
+        "Another object has a task of the same key, which counts for both.",
+        "Nothing.",
+    ),
+    ReasonCode.RUNNING: Entry(
+        "running",
+        "The command has started.",
+        "Nothing; `reconciler logs NAME` shows its output.",
+    ),
+    ReasonCode.RUN_PENDING: Entry(
+        "its run is about to start",
+        "The Job exists; its command has not started.",
+        "Nothing, unless it lasts; then look at the Job's pods.",
+    ),
+    ReasonCode.STARTING: Entry(
+        "starts now",
+        "The next sync creates the Job.",
+        "Nothing.",
+    ),
+    ReasonCode.SUSPENDED: Entry(
+        "suspended: starts nothing new",
+        "`spec.suspend` is true.",
+        "Set `spec.suspend: false`.",
+    ),
+    ReasonCode.WAITING_FOR_BUILD: Entry(
+        "waiting for {needs}",
+        "The image that the task runs in is not built yet.",
+        "Nothing; the build runs or says why it does not.",
+    ),
+    ReasonCode.WAITING_FOR_LOAD: Entry(
+        "waiting for {needs}",
+        "The object's own weights are not loaded yet.",
+        "Nothing; the load runs or says why it does not.",
+    ),
+    ReasonCode.WAITING_FOR_BASE: Entry(
+        "waiting for {needs}",
+        "The base model is not complete yet.",
+        "Look at the base: `reconciler why NAME` follows the chain.",
+    ),
+    ReasonCode.WAITING_FOR_DATASET: Entry(
+        "waiting for {needs}",
+        "The dataset is not complete yet.",
+        "Look at the dataset: `reconciler why NAME` follows the chain.",
+    ),
+    ReasonCode.DEPENDENCY_BLOCKED: Entry(
+        "waiting for {object} ({task}): {cause}",
+        "Something that the task needs cannot start or has failed.",
+        "Mend what the cause names.",
+    ),
+    ReasonCode.WAITING_FOR_PROMOTION: Entry(
+        "waiting for what it takes over",
+        "The artifact that the object takes over is not complete yet.",
+        "Look at the object that is promoted.",
+    ),
+    ReasonCode.TERMINATING: Entry(
+        "the run before it is still ending",
+        "An earlier run of the same key is being ended.",
+        "Nothing.",
+    ),
+    ReasonCode.PREVIOUS_RUN_UNREACHABLE: Entry(
+        "the run before it has not ended: {cause}",
+        "Nobody knows whether the earlier run still goes on, so the next one waits.",
+        "Bring the node back, or delete its Node object.",
+    ),
+    ReasonCode.PENDING_RUN_REPLACED: Entry(
+        "replaces a run that had not started",
+        "How the task runs was changed before its command started.",
+        "Nothing.",
+    ),
+    ReasonCode.EXECUTION_CHANGED: Entry(
+        "{cause}; how it runs was changed, which applies to the next run",
+        "The run goes on under its old resources, timeout and retries.",
+        "Nothing; to apply the change at once, cancel the run.",
+    ),
+    ReasonCode.EXECUTION_CHANGED_BEFORE_START: Entry(
+        "how it runs was changed before its command started",
+        "A run that had not started is replaced by one under the new settings.",
+        "Nothing.",
+    ),
+    ReasonCode.PREVIOUS_REVISION_RUNNING: Entry(
+        "what it follows has moved; the run of what it was before finishes first",
+        "A followed source moved while a run of its earlier commit goes on.",
+        "Nothing.",
+    ),
+    ReasonCode.WAITING_FOR_SUPERSEDED_RUN: Entry(
+        "starts when the run it supersedes has ended",
+        "The run of the old manifest is being cancelled.",
+        "Nothing.",
+    ),
+    ReasonCode.FAILED_RUN_CLEARED: Entry(
+        "starts when the failed run is cleared away",
+        "A failed Job of the same name is deleted before the next attempt.",
+        "Nothing.",
+    ),
+    ReasonCode.RETRY_BACK_OFF: Entry(
+        "{cause}; tried again at {at:%H:%M:%S} UTC ({count} so far)",
+        "The last attempt failed for a reason other than its command; the next one waits.",
+        "Mend the cause; nothing needs to be pushed.",
+    ),
+    ReasonCode.RUN_LIMIT_REACHED: Entry(
+        "starts when fewer than {limit} runs are live (limits.runs)",
+        "As many runs are live as `limits.runs` allows.",
+        "Wait, or raise `limits.runs`.",
+    ),
+    ReasonCode.GPU_LIMIT_REACHED: Entry(
+        "starts when {gpus} of {limit} GPUs are free (limits.gpus)",
+        "Live runs use the GPUs that `limits.gpus` allows.",
+        "Wait, or raise `limits.gpus`.",
+    ),
+    ReasonCode.INSUFFICIENT_GPUS: Entry(
+        "needs {gpus} GPUs; this engine has {available}",
+        "The engine can never offer that many GPUs.",
+        "Ask for fewer GPUs, or use a larger machine.",
+    ),
+    ReasonCode.IMAGE_NOT_ALLOWED: Entry(
+        "the image {image} is not in allow.images",
+        "The configuration does not admit this image.",
+        "Use an admitted image, or extend `allow.images`.",
+    ),
+    ReasonCode.CONTAINER_RUNTIME_MISSING: Entry(
+        "this engine has no container runtime, so it cannot run an image by name",
+        "The local engine runs processes, not images.",
+        "Use `source.git`, or the Kubernetes engine.",
+    ),
+    ReasonCode.KEY_UNKNOWN: Entry(
+        "its key is not known yet",
+        "Something that the key is made of cannot be read yet.",
+        "Look at the object's other messages.",
+    ),
+    # -- Planner: sources and references
+    ReasonCode.SOURCE_NOT_RESOLVED: Entry(
+        "its source has not been looked up yet",
+        "The Git source is looked up beside the syncs and has not answered.",
+        "Nothing, unless it lasts; then check the remote.",
+    ),
+    ReasonCode.SOURCE_UNAVAILABLE: Entry(
+        "{detail}",
+        "The Git source cannot be read.",
+        "Mend the URL, branch, credentials or network that the message names.",
+    ),
+    ReasonCode.SOURCE_NOT_ALLOWED: Entry(
+        "the source {url} is not in sources.allow",
+        "The configuration does not admit this source.",
+        "Use an admitted URL, or extend `sources.allow`.",
+    ),
+    ReasonCode.SOURCE_FOLDER_MISSING: Entry(
+        "{path} is not a folder of this repository at head",
+        "`source.git.path` names no folder of the commit.",
+        "Correct `source.git.path`.",
+    ),
+    ReasonCode.SOURCE_NOT_APPROVED: Entry(
+        "the source {url} is new, and is looked up once this is merged",
+        "A pull request names a source that no merged manifest names.",
+        "Merge, or set `review.sources: any`.",
+    ),
+    ReasonCode.REFERENCE_CYCLE: Entry(
+        "waiting for {object}, which depends on this object",
+        "Two objects are each made from the other.",
+        "Break the cycle.",
+    ),
+    ReasonCode.REFERENCE_INVALID: Entry(
+        "waiting for {object}, which has no valid manifest yet",
+        "The object referred to is missing or Invalid.",
+        "Mend its manifest.",
+    ),
+    ReasonCode.REFERENCE_BLOCKED: Entry(
+        "waiting for {object}: {cause}",
+        "The key of the object referred to is not known.",
+        "Mend what the cause names.",
+    ),
+    ReasonCode.REFERENCE_INCOMPLETE: Entry(
+        "waiting for {object}: it has no complete artifact {key}",
+        "The artifact that `key` pins does not exist.",
+        "Pin a key from the object's history.",
+    ),
+    ReasonCode.REFERENCE_IMAGE_UNKNOWN: Entry(
+        "waiting for {object}: no image of it is known",
+        "The image that the base was made in cannot be named any more.",
+        "Change the base so that its image is built again.",
+    ),
+    ReasonCode.CLUSTER_NOT_CONFIGURED: Entry(
+        "waiting for {object}: clusters does not configure that cluster",
+        "The reference names a cluster that `clusters` does not list.",
+        "Add the cluster to `clusters`.",
+    ),
+    ReasonCode.REMOTE_STATUS_UNAVAILABLE: Entry(
+        "waiting for {object}: {detail}",
+        "The other cluster's status branch cannot be read.",
+        "Check that cluster's daemon and its status branch.",
+    ),
+    ReasonCode.REMOTE_INCOMPLETE: Entry(
+        "waiting for {object}: it is {phase}, with no complete artifact {key}",
+        "The other cluster has no complete artifact of the object.",
+        "Wait for that cluster.",
+    ),
+    ReasonCode.REMOTE_ARTIFACT_REFUSED: Entry(
+        "waiting for {object}: {detail}",
+        "The other cluster's artifact or image is outside of what `clusters` admits.",
+        "Extend the cluster's `buckets` or `registries`.",
+    ),
+    ReasonCode.REMOTE_UNKNOWN: Entry(
+        "unknown until a sync, as it follows {object} ({now})",
+        "A plan cannot know what another cluster will have when it is synced.",
+        "Nothing; or pin it with `key`.",
+    ),
+    # -- Planner: objects, holds and runs that are ended
+    ReasonCode.INVALID_MANIFEST: Entry(
+        "{problem}",
+        "The manifest at head is wrong.",
+        "Mend the line that the message names.",
+    ),
+    ReasonCode.HELD_BY_GUARD: Entry(
+        "held: {hold}; release it with the line {id} in .reconciler/release",
+        "The sync would recompute more than `guard` admits.",
+        "Add the line to `.reconciler/release`, or revert.",
+    ),
+    ReasonCode.HELD_BY_PRUNE: Entry(
+        "held: {hold}; release it with the line {id} in .reconciler/release",
+        "The sync would remove more objects than `prune` admits.",
+        "Add the line to `.reconciler/release`, or restore the manifests.",
+    ),
+    ReasonCode.RECOMPUTE_TOO_LARGE: Entry(
+        "would recompute {tasks} tasks with {gpus} GPUs, of {objects} objects that have an artifact (guard: {guard_tasks} tasks, {guard_gpus} GPUs)",
+        "What a guard hold holds.",
+        "Release the hold, or revert.",
+    ),
+    ReasonCode.TREE_EMPTY: Entry(
+        "the tree holds no manifests at all; {objects} objects would go",
+        "A prune hold: the commit has no manifests.",
+        "Check `repository.path`; release the hold if it is meant.",
+    ),
+    ReasonCode.PRUNE_TOO_LARGE: Entry(
+        "{objects} of {known} objects would go at once (prune: maxShare {share:g}, floor {floor})",
+        "What a prune hold holds.",
+        "Release the hold, or restore the manifests.",
+    ),
+    ReasonCode.PRUNE_DISABLED: Entry(
+        "its manifest is gone; prune is disabled",
+        "`prune.enabled` is false.",
+        "Enable prune to have the object removed.",
+    ),
+    ReasonCode.PRUNE_WITHHELD: Entry(
+        "its manifest is gone, but some at head cannot be read: nothing is removed",
+        "A manifest cannot be attributed to an object, so nothing is removed.",
+        "Mend the unreadable manifests.",
+    ),
+    ReasonCode.PRUNE_PROTECTED: Entry(
+        'its manifest is gone; substratus.ai/prune: "false" protects it',
+        "An annotation keeps the object.",
+        "Restore the manifest, or remove the annotation first.",
+    ),
+    ReasonCode.MANIFEST_REMOVED: Entry(
+        "its manifest was removed",
+        "The object's manifest is gone from head.",
+        "Nothing; artifacts stay.",
+    ),
+    ReasonCode.SUPERSEDED: Entry(
+        "superseded by {key}",
+        "The manifest, or one upstream of it, changed.",
+        "Nothing.",
+    ),
+    ReasonCode.FAILED_RUN_RETRIED: Entry(
+        "its failure was not the command's; it is tried again",
+        "The failed Job is cleared away for the next attempt.",
+        "Nothing.",
+    ),
+    ReasonCode.BUILD_NOT_NEEDED: Entry(
+        "no object needs this build any more",
+        "The build's key is wanted by no object.",
+        "Nothing.",
+    ),
+    ReasonCode.HISTORY_LIMIT: Entry(
+        "an older run, whose outcome is recorded",
+        "More than `history.jobs` finished Jobs of the object exist.",
+        "Nothing.",
+    ),
+    ReasonCode.NEWER_COMMIT: Entry(
+        "the source is pinned at {pinned}; {newest} is newer",
+        "Condition UpdateAvailable: the pinned source has a newer commit.",
+        "Change the annotation substratus.ai/update to take it.",
+    ),
+    ReasonCode.UNKNOWN: Entry(
+        "no reason is known",
+        "A status file of another version, or an engine, gave no known code.",
+        "Upgrade the command that reads it.",
+    ),
+    # -- Engines: a run that waits
+    ReasonCode.IMAGE_PULL_FAILED: Entry(
+        "the image {image} cannot be pulled: {detail}",
+        "The node cannot pull the image.",
+        "Check the image's name, the registry and its credentials.",
+    ),
+    ReasonCode.UNSCHEDULABLE: Entry(
+        "no node can take it: {detail}",
+        "The scheduler finds no node for the pod.",
+        "Check requests, GPU type, taints and quotas.",
+    ),
+    ReasonCode.CONTAINER_CONFIG_INVALID: Entry(
+        "its container cannot be made: {detail}",
+        "A Secret, ConfigMap or mount that the pod names is missing.",
+        "Create what the message names.",
+    ),
+    ReasonCode.CONTAINER_CRASHING: Entry(
+        "the container {container} fails again and again: {detail}",
+        "A container beside the command restarts in a loop.",
+        "Look at the container's log.",
+    ),
+    ReasonCode.CONTAINER_WAITING: Entry(
+        "the container {container} waits: {detail}",
+        "The kubelet cannot start the container yet.",
+        "Look at the pod's events.",
+    ),
+    ReasonCode.POD_STARTING: Entry(
+        "its pod is starting",
+        "The pod is scheduled; its containers are not running yet.",
+        "Nothing.",
+    ),
+    ReasonCode.POD_MISSING: Entry(
+        "it has no pod; where that lasts, `kubectl describe job {job}` says why",
+        "The Job has no pod.",
+        "Look at the Job's events: quota or admission refuse pods there.",
+    ),
+    ReasonCode.QUEUED: Entry(
+        "queued: Kueue has not admitted it yet",
+        "The Job waits in a Kueue queue.",
+        "Wait, or look at the queue.",
+    ),
+    ReasonCode.NODE_UNREACHABLE: Entry(
+        "nothing is heard of {nodes}, where its pod may still run; the next attempt waits until the cluster gives that up (where a node is gone for good, delete its Node object)",
+        "The node of a running pod does not answer.",
+        "Bring the node back, or delete its Node object.",
+    ),
+    ReasonCode.OUTCOME_PENDING: Entry(
+        "it has ended; how is not known yet",
+        "The Job has ended; its pod's termination message is not seen yet.",
+        "Nothing.",
+    ),
+    ReasonCode.RETRYING_ATTEMPT: Entry(
+        "{cause}; the next attempt follows",
+        "An attempt failed and the engine makes the next.",
+        "Nothing.",
+    ),
+    ReasonCode.WAITING_FOR_SLOTS: Entry(
+        "waiting for {need} of {slots} cpu slots",
+        "Other runs use the machine's slots.",
+        "Wait, or raise `local.slots`.",
+    ),
+    ReasonCode.WAITING_FOR_GPUS: Entry(
+        "waiting for {need} of {gpus} GPUs",
+        "Other runs use the machine's GPUs.",
+        "Wait.",
+    ),
+    ReasonCode.WAITING_FOR_SAME_KEY: Entry(
+        "waiting for another run of the same key to end",
+        "Two runs never write the same artifact at once.",
+        "Nothing.",
+    ),
+    # -- Engines: a run that failed
+    ReasonCode.COMMAND_FAILED: Entry(
+        "its command ended with exit code {exit_code}{last}",
+        "The command failed.",
+        "Read the log; mend the code or the params and push.",
+    ),
+    ReasonCode.DEADLINE_EXCEEDED: Entry(
+        "it did not end within its timeout of {seconds}s",
+        "The attempt ran longer than `timeout`.",
+        "Raise `timeout`, or make it faster.",
+    ),
+    ReasonCode.START_DEADLINE_EXCEEDED: Entry(
+        "its timeout passed before it started: {cause}",
+        "The Job's deadline passed before its command started.",
+        "Mend the cause.",
+    ),
+    ReasonCode.OUT_OF_MEMORY: Entry(
+        "it ran out of memory (exit code {exit_code}); raise resources.memory",
+        "The container passed its memory limit.",
+        "Raise `resources.memory`.",
+    ),
+    ReasonCode.LIMIT_EXCEEDED: Entry(
+        "evicted: {detail}; raise resources.disk or shm",
+        "The pod passed a disk or shared memory limit of the manifest.",
+        "Raise `resources.disk` or `resources.shm`.",
+    ),
+    ReasonCode.EVICTED: Entry(
+        "evicted{where}: {detail}",
+        "The node was short of something and evicted the pod.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.DISRUPTED: Entry(
+        "its pod was disrupted{where}: {detail}",
+        "The pod was evicted, preempted, or its node was lost.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.PODS_GONE: Entry(
+        "its pods are gone{detail}",
+        "Pods of the Job were deleted.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.MOUNT_FAILED: Entry(
+        "the mount by {container} broke{where}",
+        "A bucket's FUSE sidecar restarted.",
+        "Nothing; it is tried again. Check the bucket if it lasts.",
+    ),
+    ReasonCode.INIT_CONTAINER_FAILED: Entry(
+        "the container {container} failed ({exit_code}){where}: {detail}",
+        "A container before the command failed.",
+        "Read its log.",
+    ),
+    ReasonCode.POD_FAILED: Entry(
+        "its pod failed{where}: {detail}",
+        "The pod failed and no container says why.",
+        "Look at the pod's events.",
+    ),
+    ReasonCode.CONTAINER_KILLED: Entry(
+        "its container was killed{where} (exit code {exit_code})",
+        "The container was killed from outside while its command ran.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.COMMAND_NOT_STARTED: Entry(
+        "its command could not be started: {detail}",
+        "The command is missing, is not executable, or has no interpreter.",
+        "Correct `command` or the image.",
+    ),
+    ReasonCode.BUILD_FAILED: Entry(
+        "{detail}",
+        "The build failed.",
+        "Read the build's log.",
+    ),
+    ReasonCode.BUILD_RESULT_LOST: Entry(
+        "the build has ended, but its pod, which knew the image's digest, is gone",
+        "The digest of the image was not seen.",
+        "Nothing; the build is made again.",
+    ),
+    ReasonCode.ARTIFACT_INCOMPLETE: Entry(
+        "{detail}",
+        "What the command left cannot be made an artifact.",
+        "Correct what the command writes.",
+    ),
+    ReasonCode.SECRET_MISSING: Entry(
+        "{detail}",
+        "A Secret that `secretEnv` names is missing.",
+        "Create it.",
+    ),
+    ReasonCode.RUN_REFUSED: Entry(
+        "{detail}",
+        "The engine refuses the run as the manifest has it.",
+        "Correct the manifest.",
+    ),
+    ReasonCode.ENGINE_UNAVAILABLE: Entry(
+        "{detail}",
+        "The engine cannot be asked, or has no room.",
+        "Nothing; it is asked again.",
+    ),
+    ReasonCode.INFRASTRUCTURE_FAILED: Entry(
+        "{detail}",
+        "Something other than the command failed.",
+        "Nothing; it is tried again up to ten times.",
+    ),
+    ReasonCode.CANCELLED: Entry(
+        "it was cancelled",
+        "The run was ended on request.",
+        "Nothing.",
+    ),
+}

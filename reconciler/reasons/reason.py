@@ -1,0 +1,43 @@
+"""A reason: why a task, run or object is as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self, TypeAlias
+
+from reconciler.reasons.codes import ReasonCode
+from reconciler.types import ForeignRef, ObjectRef, TaskKind
+
+#: A value that a message is made of; a ``Reason`` is the cause of the one that carries it.
+Argument: TypeAlias = (
+    "str | int | float | datetime | TaskKind | ObjectRef | ForeignRef | Reason "
+    "| tuple[ObjectRef | TaskKind | str, ...]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A code, and the arguments that its message template names.
+
+    ``recorded`` is the message that was rendered by an earlier process, read back from a file.
+    """
+
+    code: ReasonCode
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    recorded: str | None = None
+
+    @classmethod
+    def of(cls, code: ReasonCode, **arguments: Argument) -> Self:
+        """Make a reason. The arguments are those of the code's template."""
+        return cls(code, arguments)
+
+    @classmethod
+    def read(cls, code: str, text: str) -> Self:
+        """Take a reason over from a file; a code of another version is ``Unknown``."""
+        try:
+            known = ReasonCode(code)
+        except ValueError:
+            known = ReasonCode.UNKNOWN
+        return cls(known, recorded=text)
