@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError, Trouble
+from reconciler.reasons import Reason, message
 from reconciler.types import (
     JSON,
     BuildContext,
@@ -131,7 +132,7 @@ class Result:
 class Run:
     """A run as an engine sees it now.
 
-    ``reason`` is one sentence a person can act on: why it waits, or why it failed.
+    ``reason`` says why it waits, or why it failed.
     ``attempts`` counts started commands over all runs of this key; times are UTC.
     ``log`` is where the newest attempt's output is, as a URL.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
@@ -150,7 +151,7 @@ class Run:
     created: datetime | None = None
     started: datetime | None = None
     finished: datetime | None = None
-    reason: str = ""
+    reason: Reason | None = None
     failure: FailureClass | None = None
     log: str | None = None
     result: Result | None = None
@@ -223,21 +224,22 @@ class Engine(Protocol):
 
 
 class EngineError(ReconcilerError):
-    """An engine could not do what was asked; the message is fit for a status file.
+    """A request that an engine could not carry out; its reason is fit for a status file.
 
     ``permanent``: asking again cannot help (the manifest must change).
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason, *, permanent: bool = False) -> None:
+        super().__init__(message(reason))
+        self.reason = reason
         self.permanent = permanent
         if permanent:
             self.trouble = Trouble.REJECTED
 
 
 class ImageGoneError(EngineError):
-    """What the build ``key`` left, which a run needs, is not there any more."""
+    """The image of build ``key``, which a run needs, is gone."""
 
-    def __init__(self, message: str, key: TaskKey) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason, key: TaskKey) -> None:
+        super().__init__(reason)
         self.key = key
