@@ -181,13 +181,6 @@ class ResolvedSource:
     tree: TreeId
 
 
-@dataclass(frozen=True, slots=True)
-class UnresolvedSource:
-    """A source that cannot be read now, with the reason as one sentence without secrets."""
-
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
     """What a build run builds: a folder of a Git commit."""

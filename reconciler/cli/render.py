@@ -18,6 +18,7 @@ from reconciler.engines.kubernetes.yaml import dump
 from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
 
 
@@ -60,7 +61,8 @@ def render(
         blocked = situation.desired[ref].blocked
         failed |= blocked is not None
         if not previews:
-            click.echo(f"reconciler: {ref}: {blocked or 'nothing runs for it'}", err=True)
+            why = blocked or Reason.of(ReasonCode.NOTHING_RUNS)
+            click.echo(f"reconciler: {ref}: {message(why)}", err=True)
         for item in previews:
             if task not in (None, item.task.value):
                 continue
@@ -85,7 +87,7 @@ def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef
 
 def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:
     if item.spec is None:
-        raise RenderError(item.reason)
+        raise RenderError(message(item.reason or Reason.of(ReasonCode.KEY_UNKNOWN)))
     text = dump(objects_of(item.spec, settings))
     note = f"# {ref}: {item.task}\n"
     if item.unbuilt:

@@ -350,7 +350,13 @@ class Daemon:
         self._settled = settle(plan, records=reporter.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
-                log.info("phase", object=str(ref), phase=record.phase.value, reason=record.reason)
+                log.info(
+                    "phase",
+                    object=str(ref),
+                    phase=record.phase.value,
+                    reason=record.reason,
+                    message=record.message,
+                )
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
         self._metrics.report(

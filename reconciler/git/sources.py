@@ -32,13 +32,13 @@ from reconciler.git.source_hosts import Hosts
 from reconciler.git.source_workers import Workers
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.url import resolve_url
+from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
     BuildContext,
     Commit,
     GitSource,
     ResolvedSource,
     TreeId,
-    UnresolvedSource,
 )
 
 Resolution = ResolvedSource | UnresolvedSource
@@ -142,7 +142,7 @@ class Sources:
                 if tree:
                     return ResolvedSource(commit, TreeId(tree))
         said = f" ({refs})" if isinstance(refs, GitError) else ""
-        return UnresolvedSource(f"{redact(request.url)} is still being looked up{said}")
+        return UnresolvedSource.unavailable(f"{redact(request.url)} is still being looked up{said}")
 
     def due(self) -> float:
         """Seconds until a look-up that was last asked for is no longer fresh, or has ended."""
@@ -195,11 +195,11 @@ class Sources:
 
     def _where(self, request: GitSource, seen: _Seen) -> Resolution:
         if not isinstance(seen.refs, RemoteRefs):
-            return UnresolvedSource(str(seen.refs))
+            return UnresolvedSource.unavailable(str(seen.refs))
         try:
             return self._resolve(request, seen.refs, seen)
         except GitError as error:
-            return UnresolvedSource(str(error))
+            return UnresolvedSource.unavailable(str(error))
 
     def _look_up(self, url: str, seen: _Seen) -> None:
         self._store.still_named(url)

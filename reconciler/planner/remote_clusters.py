@@ -66,9 +66,9 @@ class PeerObject:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why nothing is known of another cluster's object now: the end of a sentence."""
+    """No knowledge of another cluster's object now, for the cause in ``detail``."""
 
-    reason: str
+    detail: str
 
 
 #: What is known of the objects of other clusters that manifests refer to.

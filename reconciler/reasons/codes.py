@@ -76,6 +76,16 @@ class ReasonCode(enum.StrEnum):
     NEWER_COMMIT = "NewerCommit"
     UNKNOWN = "Unknown"
 
+    # -- Review: an object for which nothing runs
+    TAKES_OVER = "TakesOver"
+    TAKES_OVER_ONCE_MADE = "TakesOverOnceMade"
+    KEPT_WHILE_BLOCKED = "KeptWhileBlocked"
+    KEPT_UNTIL_MENDED = "KeptUntilMended"
+    ALREADY_THERE = "AlreadyThere"
+    ONLY_EXECUTION_CHANGES = "OnlyExecutionChanges"
+    RESULT_UNCHANGED = "ResultUnchanged"
+    NOTHING_RUNS = "NothingRuns"
+
     # -- Engines: a run that waits
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"

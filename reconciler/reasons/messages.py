@@ -6,10 +6,15 @@ docs/reasons.md is written from this table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.reasons.codes import ReasonCode
 from reconciler.reasons.reason import Argument, Reason
+from reconciler.types import TaskKind
+
+#: How templates of reasons to wait for something begin.
+_WAITING = "waiting for "
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +26,10 @@ class Entry:
     action: str
 
 
-def message(reason: Reason) -> str:
-    """Render a reason as one sentence without its full stop."""
+def message(reason: Reason, *, task: TaskKind | None = None) -> str:
+    """Render a reason as one sentence without its full stop; ``task`` says which task has it."""
+    if task is not None:
+        return f"{task}: {message(reason)}"
     if reason.recorded is not None:
         return reason.recorded
     shown = {name: _shown(value) for name, value in reason.arguments.items()}
@@ -33,8 +40,23 @@ def _shown(argument: Argument) -> object:
     if isinstance(argument, Reason):
         return message(argument)
     if type(argument) is tuple:
-        return " and ".join(dict.fromkeys(map(str, argument)))
+        return names(argument)
     return argument
+
+
+def waits(reason: Reason) -> str:
+    """Render a reason to wait as a predicate: "waits for Model default/a", "waits: …"."""
+    template = MESSAGES[reason.code].template
+    if reason.recorded is None and template.startswith(_WAITING):
+        shown = {name: _shown(value) for name, value in reason.arguments.items()}
+        return "waits for " + template.removeprefix(_WAITING).format_map(shown)
+    return f"waits: {message(reason)}"
+
+
+def names(items: Iterable[object]) -> str:
+    """Join what a task waits for: other objects by name, the object's own tasks as "its build"."""
+    shown = (f"its {item}" if isinstance(item, TaskKind) else str(item) for item in items)
+    return " and ".join(dict.fromkeys(shown))
 
 
 MESSAGES: dict[ReasonCode, Entry] = {
@@ -335,6 +357,47 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "no reason is known",
         "A status file of another version, or an engine, gave no known code.",
         "Upgrade the command that reads it.",
+    ),
+    # -- Review: an object for which nothing runs
+    ReasonCode.TAKES_OVER: Entry(
+        "takes over the artifact of {object}, which is there already",
+        "A promotion of an artifact that exists.",
+        "Nothing.",
+    ),
+    ReasonCode.TAKES_OVER_ONCE_MADE: Entry(
+        "takes over the artifact of {object} once it is made",
+        "A promotion of an artifact that is still to be made.",
+        "Nothing.",
+    ),
+    ReasonCode.KEPT_WHILE_BLOCKED: Entry(
+        "stays as it is, {cause}",
+        "The object's keys are unknown, so its last artifact stays.",
+        "Mend what the cause names.",
+    ),
+    ReasonCode.KEPT_UNTIL_MENDED: Entry(
+        "stays as it is until that is mended",
+        "Something upstream is wrong or gone, so the last artifact stays.",
+        "Mend what the line above names.",
+    ),
+    ReasonCode.ALREADY_THERE: Entry(
+        "what it names is there already",
+        "The manifest names a bucket or an image that exists.",
+        "Nothing.",
+    ),
+    ReasonCode.ONLY_EXECUTION_CHANGES: Entry(
+        "only how it is run changes, for runs from now on; what is made stays",
+        "Resources, timeout, retries or the like changed; no key did.",
+        "Nothing.",
+    ),
+    ReasonCode.RESULT_UNCHANGED: Entry(
+        "what is made stays",
+        "The change decides neither what is made nor how it runs.",
+        "Nothing.",
+    ),
+    ReasonCode.NOTHING_RUNS: Entry(
+        "nothing runs for it",
+        "No task of the object changes.",
+        "Nothing.",
     ),
     # -- Engines: a run that waits
     ReasonCode.IMAGE_PULL_FAILED: Entry(
