@@ -102,6 +102,36 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_GPUS = "WaitingForGpus"
     WAITING_FOR_SAME_KEY = "WaitingForSameKey"
 
+    # -- Engines: a run in a cluster
+    RANK_WAITING = "RankWaiting"
+    NEXT_ATTEMPT_WAITING = "NextAttemptWaiting"
+    PODS_TERMINATING = "PodsTerminating"
+    SERVICE_MISSING = "ServiceMissing"
+    CONTAINER_EXITED = "ContainerExited"
+    INTERRUPTED = "Interrupted"
+    DISK_FULL = "DiskFull"
+    BUCKET_FAILED = "BucketFailed"
+    NAMESPACE_MISSING = "NamespaceMissing"
+    NAMESPACE_NOT_CONFIGURED = "NamespaceNotConfigured"
+    JOB_TERMINATING = "JobTerminating"
+    JOB_CONFLICT = "JobConflict"
+    OBJECT_REJECTED = "ObjectRejected"
+    GPU_TYPE_UNKNOWN = "GpuTypeUnknown"
+    PROFILE_UNKNOWN = "ProfileUnknown"
+    BUCKET_NOT_ALLOWED = "BucketNotAllowed"
+    BUCKET_DRIVER_MISSING = "BucketDriverMissing"
+    SECRET_RESERVED = "SecretReserved"  # noqa: S105 -- a code
+
+    # -- Engines: requests to an API server
+    CLUSTER_NOT_FOUND = "ClusterNotFound"
+    API_SERVER_UNREACHABLE = "ApiServerUnreachable"
+    API_SERVER_FAILED = "ApiServerFailed"
+    API_SERVER_UNAUTHORIZED = "ApiServerUnauthorized"
+    API_SERVER_FORBIDDEN = "ApiServerForbidden"
+    API_SERVER_REFUSED = "ApiServerRefused"
+    LEASE_OWNED = "LeaseOwned"
+    NOT_LEADING = "NotLeading"
+
     # -- Engines: a run that failed
     COMMAND_FAILED = "CommandFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

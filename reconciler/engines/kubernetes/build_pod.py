@@ -26,8 +26,8 @@ from reconciler.engines.kubernetes.pod_parts import (
     UNPRIVILEGED,
     Fragment,
     Manifest,
-    RenderError,
     annotation_file,
+    refuse,
     variables,
 )
 from reconciler.types import GROUP, BuildContext, TaskKey
@@ -116,7 +116,7 @@ def _source(
 ) -> Fragment:
     url = context.url or settings.repository_url
     if url.startswith(("file:", "/")):
-        raise RenderError(f"a pod cannot read the source {url}, which is on the reconciler's disk")
+        raise refuse(f"a pod cannot read the source {url}, which is on the reconciler's disk")
     mounts: list[Manifest] = [{"name": "source", "mountPath": SOURCE}]
     volumes: list[Manifest] = [{"name": "source", "emptyDir": {}}]
     annotations = {}

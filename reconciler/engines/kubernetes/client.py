@@ -20,6 +20,7 @@ from reconciler import __version__
 from reconciler.backoff import doubled
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.errors import ApiError, Unreachable, from_answer
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
 #: Of one request, in seconds; a watch has no end of its own.
@@ -87,7 +88,8 @@ class Api:
                     config_file=kubeconfig, context=context, client_configuration=settings
                 )
         except (config.ConfigException, OSError) as error:
-            raise EngineError(f"no cluster can be reached: {error}") from error
+            reason = Reason.of(ReasonCode.CLUSTER_NOT_FOUND, detail=str(error))
+            raise EngineError(reason) from error
         settings.connection_pool_maxsize = CONNECTIONS
         # Its own retries wait for as long as a server says, without a bound.
         settings.retries = None
@@ -130,7 +132,7 @@ class Api:
                         del end[:-longest]
                 return bytes(end[-longest:]), size > longest
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+            raise _unreachable(error) from error
 
     async def create(self, path: str, body: Mapping[str, JSON]) -> bytes:
         """Create an object in a collection. Raises ApiError: Conflict if one of its name is there.
@@ -167,7 +169,7 @@ class Api:
                     response.connection.transport.abort()
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the watch of {path} broke: {_told(error)}") from error
+            raise _unreachable(error, f"the watch of {path} broke: ") from error
 
     async def _request(
         self,
@@ -180,7 +182,7 @@ class Api:
     ) -> bytes:
         for attempt in range(1, tries + 1):
             if method != "GET" and not self._may_write():
-                raise ApiError("this replica does not lead any more")
+                raise ApiError(Reason.of(ReasonCode.NOT_LEADING))
             try:
                 return await self._once(method, path, query=query, body=body)
             except Unreachable as error:
@@ -203,7 +205,7 @@ class Api:
             async with response:
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+            raise _unreachable(error) from error
 
     async def _send(
         self,
@@ -250,7 +252,8 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             if line:
                 yield line
         if len(pending) > LONGEST_LINE:
-            raise ApiError(f"the API server sent a line of more than {LONGEST_LINE} bytes")
+            detail = f"the API server sent a line of more than {LONGEST_LINE} bytes"
+            raise ApiError(Reason.of(ReasonCode.API_SERVER_REFUSED, detail=detail))
 
 
 def _delay(attempt: int, error: ApiError) -> float:
@@ -267,8 +270,9 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
         return None
 
 
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _unreachable(error: Exception, context: str = "") -> Unreachable:
+    detail = f"{context}{str(error) or type(error).__name__}"
+    return Unreachable(Reason.of(ReasonCode.API_SERVER_UNREACHABLE, detail=detail))
 
 
 def _in_cluster() -> bool:

@@ -30,10 +30,12 @@ from reconciler.engines.kubernetes.pod_parts import (
     Manifest,
     RenderError,
     annotation_file,
+    refuse,
     size,
     variables,
 )
 from reconciler.manifests.environment import param_variables
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, Kind
 
 MODEL = "/model/saved"
@@ -67,7 +69,7 @@ def command_pod(
     ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
     """
     if spec.output is None or spec.image is None or not spec.command:
-        raise RenderError(f"the {spec.task} has no command, image or artifact to run with")
+        raise refuse(f"the {spec.task} has no command, image or artifact to run with")
     _check_secrets(spec, settings)
     output = settings.directory("artifact", spec.output, namespace=spec.namespace, read_only=False)
     own = DATA if spec.output_kind is Kind.DATASET else MODEL
@@ -243,7 +245,5 @@ def _rendezvous(spec: RunSpec) -> dict[str, str]:
 def _check_secrets(spec: RunSpec, settings: ClusterSettings) -> None:
     for variable, key in sorted(spec.secret_env.items()):
         if key.name in settings.own_secrets:
-            raise RenderError(
-                f'secretEnv {variable} names the Secret "{key.name}", which is the reconciler\'s '
-                "own; use another"
-            )
+            code = ReasonCode.SECRET_RESERVED
+            raise RenderError(Reason.of(code, variable=variable, secret=key.name))

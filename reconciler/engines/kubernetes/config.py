@@ -18,8 +18,9 @@ from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
 from reconciler.engines.kubernetes.gpus import GpuType
-from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.engines.kubernetes.pod_parts import RenderError, refuse
 from reconciler.patterns import has_prefix, path_depth
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Location, Problem
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
@@ -143,7 +144,7 @@ class ClusterSettings:
         _, _, path = rest.partition("/")
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts or not parts:
-            raise RenderError(f"expected a folder of a bucket, found {url}")
+            raise refuse(f"expected a folder of a bucket, found {url}")
         return Directory(
             name=name,
             bucket=bucket,
@@ -162,19 +163,15 @@ class ClusterSettings:
         driver = BY_SCHEME.get(scheme)
         if driver is None:
             known = ", ".join(sorted(BY_SCHEME))
-            raise RenderError(
-                f"no driver mounts {url}: expected one of {known}, or a bucket under buckets with "
-                "driver: rclone"
-            )
+            code = ReasonCode.BUCKET_DRIVER_MISSING
+            raise RenderError(Reason.of(code, url=url, known=known))
         patterns = [
             pattern
             for pattern in self.allow_buckets
             if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
         ]
         if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
-            raise RenderError(
-                f"{url} is in no bucket of the configuration, and allow.buckets does not name it"
-            )
+            raise RenderError(Reason.of(ReasonCode.BUCKET_NOT_ALLOWED, url=url))
         root = f"{scheme}://{rest.partition('/')[0]}"
         return Bucket(url=root, driver=driver.name, writes=driver.writes[0])
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.api_types import Status
+from reconciler.engines.kubernetes.api_types import Status, StatusDetails
 from reconciler.errors import Trouble
+from reconciler.reasons import Reason, ReasonCode
 
 _LONGEST = 1000
 
@@ -20,13 +21,13 @@ class ApiError(EngineError):
 
     def __init__(
         self,
-        message: str,
+        reason: Reason,
         *,
         status: int = 0,
         permanent: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, permanent=permanent)
+        super().__init__(reason, permanent=permanent)
         self.status = status
         self.retry_after = retry_after
 
@@ -66,36 +67,37 @@ class Rejected(ApiError):
 
 
 def from_answer(status: int, body: bytes, retry_after: float | None) -> ApiError:
-    """The error for an HTTP status and the Status object (or page) that came with it."""
-    told = _status(body)
-    message = (told.message or body[:200].decode(errors="replace").strip())[:_LONGEST]
-    if told.details is not None and told.details.retry_after_seconds:
-        retry_after = retry_after or float(told.details.retry_after_seconds)
+    """Return the error for an HTTP status and the Status object (or page) that came with it."""
+    answer = _status(body)
+    text = (answer.message or body[:200].decode(errors="replace").strip())[:_LONGEST]
+    details = answer.details or StatusDetails()
+    if details.retry_after_seconds:
+        retry_after = retry_after or float(details.retry_after_seconds)
     match status:
         case 400 | 413 | 422:
-            return Rejected(message or "it is not valid", status=status, permanent=True)
+            return Rejected(_refused(text or "it is not valid"), status=status, permanent=True)
         case 401:
-            return Forbidden(
-                f"the API server does not accept the daemon's credentials: {message}",
-                status=status,
-            )
+            reason = Reason.of(ReasonCode.API_SERVER_UNAUTHORIZED, detail=text)
+            return Forbidden(reason, status=status)
         case 403:
-            return Forbidden(message or "forbidden", status=status)
+            reason = Reason.of(ReasonCode.API_SERVER_FORBIDDEN, detail=text or "forbidden")
+            return Forbidden(reason, status=status)
         case 404:
-            return NotFound(message or "not found", status=status)
-        case 409 if "cannot be fulfilled on resourcequotas" in message:
-            # Not of what was to be created: too many at once are counted against one quota.
-            return Unreachable(message, status=status)
+            return NotFound(_refused(text or "not found"), status=status)
+        case 409 if details.kind == "resourcequotas":
+            # Not of the object to be created: too many at once are counted against one quota.
+            return Unreachable(_refused(text), status=status)
         case 409:
-            return Conflict(message or "conflict", status=status)
+            return Conflict(_refused(text or "conflict"), status=status)
         case 410:
-            return Expired(message or "expired", status=status)
+            return Expired(_refused(text or "expired"), status=status)
         case _:
-            return Unreachable(
-                f"the API server answered {status}: {message}",
-                status=status,
-                retry_after=retry_after,
-            )
+            reason = Reason.of(ReasonCode.API_SERVER_FAILED, status=status, detail=text)
+            return Unreachable(reason, status=status, retry_after=retry_after)
+
+
+def _refused(detail: str) -> Reason:
+    return Reason.of(ReasonCode.API_SERVER_REFUSED, detail=detail)
 
 
 def _status(body: bytes) -> Status:

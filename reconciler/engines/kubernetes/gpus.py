@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.engines.kubernetes.pod_parts import Manifest, RenderError
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Gpu
 
 #: The entry for GPUs of which no type is asked.
@@ -33,7 +34,4 @@ def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
     if name == ANY:
         return GpuType()
     known = ", ".join(sorted(table)) or "none"
-    raise RenderError(
-        f'kubernetes.gpus does not say what a GPU of type "{name}" is called in this cluster '
-        f"(known: {known}); ask for a known type, or have it added"
-    )
+    raise RenderError(Reason.of(ReasonCode.GPU_TYPE_UNKNOWN, type=name, known=known))

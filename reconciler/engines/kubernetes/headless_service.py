@@ -15,8 +15,9 @@ import structlog
 
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.diagnostics import condition
+from reconciler.engines.kubernetes.diagnostics import find_condition
 from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ Create = Callable[[Manifest], Awaitable[None]]
 
 def goes_on(job: Job) -> bool:
     """Whether its ranks may still have to find each other."""
-    ended = condition(job.status.conditions, "Complete", "Failed")
+    ended = find_condition(job.status.conditions, "Complete", "Failed")
     return ended is None and job.metadata.deletion_timestamp is None
 
 
@@ -44,7 +45,7 @@ class Rendezvous:
         self._create = create
         self._current = current
         self._changed = changed
-        self._missing: dict[str, str] = {}
+        self._missing: dict[str, Reason] = {}
         self._trying: set[asyncio.Task[None]] = set()
 
     async def make(self, job: Job, service: Manifest) -> None:
@@ -56,8 +57,8 @@ class Rendezvous:
         self._trying.add(trying)
         trying.add_done_callback(self._trying.discard)
 
-    def missing(self, job: Job) -> str | None:
-        """Why the Service of a Job is not there; None if it is, or if the Job needs none."""
+    def explain_missing(self, job: Job) -> Reason | None:
+        """Explain why a Job's Service is missing; None if it is there or not needed."""
         return self._missing.get(job.metadata.uid)
 
     async def stop(self) -> None:
@@ -72,8 +73,8 @@ class Rendezvous:
             await self._create(owned)
         except EngineError as error:
             log.warning("a Service cannot be made", job=job.metadata.name, error=str(error))
-            self._missing[job.metadata.uid] = (
-                f"its ranks cannot find each other, as their Service cannot be made: {error}"
+            self._missing[job.metadata.uid] = Reason.of(
+                ReasonCode.SERVICE_MISSING, cause=error.reason
             )
             self._changed()
             return False

@@ -27,9 +27,10 @@ from reconciler.engines.kubernetes.api_types import Condition, Job, Pod
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.diagnostics import JOB_NAME, condition
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
 from reconciler.engines.kubernetes.informer import JOBS, PODS
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, Fragment, Manifest
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)
@@ -209,20 +210,20 @@ class Inventory:
                 break
             await asyncio.sleep(POLL)
         if ended.type == "Failed":
-            raise EngineError(f"the Job {name} failed: {ended.message}")
+            raise _failed(f"the Job {name} failed: {ended.message}")
         pods = PODS.path(namespace)
         told = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
         found = msgspec.json.decode(told, type=_Pods).items
         pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
         if pod is None:
-            raise EngineError(f"the pod of the Job {name} is gone")
+            raise _failed(f"the pod of the Job {name} is gone")
         path = f"{PODS.path(namespace, pod.metadata.name)}/log"
         text, _ = await self.api.tail(path, {"container": CONTAINER}, longest=LONGEST)
         return text
 
     async def _end(self, rendered: Manifest) -> Condition | None:
         job = await self._ours(rendered)
-        return condition(job.status.conditions, "Complete", "Failed")
+        return find_condition(job.status.conditions, "Complete", "Failed")
 
     async def _ours(self, rendered: Manifest) -> Job:
         """The Job as it is. Raises EngineError where that is somebody else's."""
@@ -230,7 +231,7 @@ class Inventory:
         data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
         job = msgspec.json.decode(data, type=Job)
         if not meta["labels"].items() <= job.metadata.labels.items():
-            raise EngineError(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
+            raise _failed(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
         return job
 
     async def _delete(self, rendered: Manifest) -> None:
@@ -244,6 +245,10 @@ class Inventory:
                 "preconditions": {"uid": meta.uid},
             }
             await self.api.delete(JOBS.path(meta.namespace, meta.name), options)
+
+
+def _failed(detail: str) -> EngineError:
+    return EngineError(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))
 
 
 class _Pods(msgspec.Struct, frozen=True):

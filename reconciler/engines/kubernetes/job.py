@@ -27,6 +27,7 @@ from reconciler.engines.kubernetes.pod_parts import (
     RenderError,
     container_resources,
 )
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP
 
 #: A safety net: the daemon clears Jobs away much sooner.
@@ -70,9 +71,8 @@ def _templates(spec: RunSpec, settings: ClusterSettings) -> list[Mapping[str, An
     if spec.profile is not None:
         if spec.profile not in settings.profiles:
             known = ", ".join(sorted(settings.profiles)) or "none"
-            raise RenderError(
-                f'kubernetes.profiles has no profile "{spec.profile}" (known: {known})'
-            )
+            code = ReasonCode.PROFILE_UNKNOWN
+            raise RenderError(Reason.of(code, profile=spec.profile, known=known))
         found.append(settings.profiles[spec.profile])
     return found
 

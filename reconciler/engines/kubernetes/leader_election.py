@@ -28,6 +28,7 @@ from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Metadata
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON
 
 log = structlog.get_logger(__name__)
@@ -183,11 +184,14 @@ class Leadership:
         """Also a Lease that nobody holds now: its owner's runs are still there."""
         owner = lease.metadata.annotations.get(OWNER) if lease is not None else None
         if owner is not None and owner != self._owner:
-            raise OtherOwnerError(
-                f"the Lease {self._namespace}/{self._name} is of the daemon of {owner}, and this "
-                f"is the daemon of {self._owner}: give it a kubernetes.instance of its own, or "
-                "delete the Lease if that daemon is gone"
+            reason = Reason.of(
+                ReasonCode.LEASE_OWNED,
+                namespace=self._namespace,
+                name=self._name,
+                other=owner,
+                own=self._owner,
             )
+            raise OtherOwnerError(reason)
 
     def _tell(self) -> None:
         """Say who leads, once, to whoever wonders why nothing happens here."""

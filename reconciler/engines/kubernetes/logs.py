@@ -13,11 +13,11 @@ from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
     JOB_NAME,
-    age,
+    creation_key,
+    find_termination,
     has_started,
-    termination,
 )
-from reconciler.engines.kubernetes.observer import identity
+from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import CONTAINER
 from reconciler.log_tail import LogOf, NoTail, Tail
 
@@ -79,12 +79,12 @@ def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
         (
             pod
             for pod in pods
-            if (who := identity(pod.metadata, run)) is not None
+            if (who := identify(pod.metadata, run)) is not None
             and (who.task, who.object) == (log.task, None if who.object is None else log.object)
             and pod.metadata.labels.get(JOB_INDEX, "0") == "0"
             and has_started(pod)
         ),
-        key=age,
+        key=creation_key,
     )
 
 
@@ -96,7 +96,7 @@ def _pod(begun: Sequence[Pod], attempt: int | None) -> Pod | None:
     """
     if attempt is None:
         return begun[-1] if begun else None
-    told = [(pod, ended.attempt) for pod in begun if (ended := termination(pod)) is not None]
+    told = [(pod, ended.attempt) for pod in begun if (ended := find_termination(pod)) is not None]
     if told:
         return next((pod for pod, number in told if number == attempt), None)
     return begun[attempt - 1] if attempt <= len(begun) else None

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.wrapper import literal
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Resources
 
 #: An object of the Kubernetes API, or a part of one.
@@ -27,8 +28,13 @@ class RenderError(EngineError):
     It is not permanent: a profile, a GPU type or a bucket may be added to the configuration.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+
+
+def refuse(detail: str) -> RenderError:
+    """Return the error for a run that no configuration would make possible."""
+    return RenderError(Reason.of(ReasonCode.RUN_REFUSED, detail=detail))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,15 @@ from operator import is_
 
 from reconciler.engine import Run
 from reconciler.engines.kubernetes.api_types import Job, Pod
-from reconciler.engines.kubernetes.observer import view
+from reconciler.engines.kubernetes.observer import observe_run
+from reconciler.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     objects: tuple[Job | Pod, ...]
     deleting: bool
-    disrupted: str | None
+    disrupted: Reason | None
     run: Run | None
 
 
@@ -31,7 +32,7 @@ class Views:
         self._seen: dict[str, _Seen] = {}
 
     def of(
-        self, job: Job, pods: Sequence[Pod], *, deleting: bool, disrupted: str | None
+        self, job: Job, pods: Sequence[Pod], *, deleting: bool, disrupted: Reason | None
     ) -> Run | None:
         """As :func:`view` has it; the very same run where nothing is another."""
         objects: tuple[Job | Pod, ...] = (job, *pods)
@@ -43,7 +44,7 @@ class Views:
             and all(map(is_, known.objects, objects))
         ):
             return known.run
-        run = view(job, pods, deleting=deleting, disrupted=disrupted)
+        run = observe_run(job, pods, deleting=deleting, disrupted=disrupted)
         self._seen[job.metadata.uid] = _Seen(objects, deleting, disrupted, run)
         return run
 
