@@ -26,8 +26,8 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import (
     CONTAINER,
     UNPRIVILEGED,
+    ApiObject,
     Fragment,
-    Manifest,
     RenderError,
     annotation_file,
     refuse,
@@ -53,17 +53,17 @@ GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class CommandPod:
     """A load's or training's pod, but for what every run's pod has."""
 
-    container: Manifest
+    container: ApiObject
     fragment: Fragment
     grace: int
 
 
 def command_pod(
-    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: Manifest
-) -> Command:
+    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: ApiObject
+) -> CommandPod:
     """The container of the command and everything around it. Raises RenderError.
 
     ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
@@ -120,7 +120,7 @@ def command_pod(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(fragment.mounts),
     }
-    return Command(container=container, fragment=fragment, grace=grace)
+    return CommandPod(container=container, fragment=fragment, grace=grace)
 
 
 def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -132,7 +132,7 @@ def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mounted:
+class DirectoryMount:
     """A directory in the pod: ``path`` is where the main container finds it."""
 
     fragment: Fragment
@@ -140,7 +140,7 @@ class Mounted:
     barrier: str | None
 
 
-def _artifact(directory: Directory, own: str) -> Mounted:
+def _artifact(directory: Directory, own: str) -> DirectoryMount:
     """The run's own directory; where its bucket is staged, with local disk in its place."""
     if directory.bucket.writes is Writes.DIRECT:
         return mount_at(directory, own)
@@ -152,10 +152,10 @@ def _artifact(directory: Directory, own: str) -> Mounted:
     return replace(mounted, fragment=mounted.fragment + local)
 
 
-def mount_at(directory: Directory, place: str) -> Mounted:
+def mount_at(directory: Directory, place: str) -> DirectoryMount:
     """A directory of a bucket at a place of the main container."""
     mount = DRIVERS[directory.bucket.driver].mount(directory)
-    volume_mount: Manifest = {"name": mount.volume, "mountPath": place}
+    volume_mount: ApiObject = {"name": mount.volume, "mountPath": place}
     if mount.sub_path:
         volume_mount["subPath"] = mount.sub_path
     # What is one level down is a mount of its own: while that is gone, nothing may be written in
@@ -164,7 +164,7 @@ def mount_at(directory: Directory, place: str) -> Mounted:
         volume_mount["readOnly"] = True
     if mount.propagation is not None:
         volume_mount["mountPropagation"] = mount.propagation
-    return Mounted(
+    return DirectoryMount(
         fragment=mount.fragment + Fragment(mounts=(volume_mount,)),
         path=posixpath.join(place, mount.inside) if mount.inside else place,
         barrier=mount.barrier,
@@ -174,11 +174,11 @@ def mount_at(directory: Directory, place: str) -> Mounted:
 def _local_files(spec: RunSpec) -> Fragment:
     """params.json, scratch and shared memory."""
     asked = spec.resources
-    volumes: list[Manifest] = [
+    volumes: list[ApiObject] = [
         annotation_file("params", PARAMS_ANNOTATION, posixpath.basename(PARAMS)),
         {"name": "scratch", "emptyDir": {"sizeLimit": size(asked.disk)} if asked.disk else {}},
     ]
-    mounts: list[Manifest] = [
+    mounts: list[ApiObject] = [
         {"name": "params", "mountPath": posixpath.dirname(PARAMS), "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH},
     ]
@@ -193,7 +193,7 @@ def _local_files(spec: RunSpec) -> Fragment:
     )
 
 
-def _environment(spec: RunSpec, own: str) -> list[Manifest]:
+def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
     """Of the command: the manifest's, and over it what the contract promises."""
     contract = {
         "DATA_DIR" if own == DATA else "MODEL_DIR": own,

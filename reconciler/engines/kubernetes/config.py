@@ -17,11 +17,10 @@ from reconciler.config.model import ConfigError, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
-from reconciler.engines.kubernetes.gpus import GpuType
-from reconciler.engines.kubernetes.pod_parts import RenderError, refuse
+from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
 from reconciler.patterns import has_prefix, path_depth
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Location, Problem
+from reconciler.types import Gpu, Location, Problem
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
 LARGEST_CA = 64 << 10
@@ -29,6 +28,9 @@ LARGEST_CA = 64 << 10
 _BUILDKIT = "moby/buildkit:v0.34.2"
 #: What an allow-list has to name before a manifest may: the first is the node's own disk.
 _NAMED_ONLY = ("file", "pvc")
+
+#: The entry for GPUs of which no type is asked.
+ANY = "any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,15 @@ class BuildSecret:
 
     prefix: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuType:
+    """What one GPU is called as a resource, and which nodes have it."""
+
+    resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[ApiObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +185,17 @@ class ClusterSettings:
             raise RenderError(Reason.of(ReasonCode.BUCKET_NOT_ALLOWED, url=url))
         root = f"{scheme}://{rest.partition('/')[0]}"
         return Bucket(url=root, driver=driver.name, writes=driver.writes[0])
+
+
+def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
+    """The entry for what a run asks for. Raises RenderError."""
+    name = gpu.type or ANY
+    if name in table:
+        return table[name]
+    if name == ANY:
+        return GpuType()
+    known = ", ".join(sorted(table)) or "none"
+    raise RenderError(Reason.of(ReasonCode.GPU_TYPE_UNKNOWN, type=name, known=known))
 
 
 def _bucket(asked: BucketSection) -> Bucket:

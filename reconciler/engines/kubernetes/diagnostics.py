@@ -10,7 +10,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from reconciler.engine import FailureClass
-from reconciler.engines.kubernetes.api_types import Condition, ContainerStatus, Pod, Terminated
+from reconciler.engines.kubernetes.api_types import (
+    ContainerStatus,
+    ContainerTerminated,
+    ObjectCondition,
+    Pod,
+)
 from reconciler.engines.kubernetes.buckets.rclone import SIDECAR_PREFIX
 from reconciler.engines.kubernetes.pod_parts import CONTAINER
 from reconciler.engines.kubernetes.termination import (
@@ -62,7 +67,7 @@ def _main(pod: Pod) -> ContainerStatus | None:
     return next((c for c in pod.status.container_statuses if c.name == CONTAINER), None)
 
 
-def find_end(pod: Pod) -> Terminated | None:
+def find_end(pod: Pod) -> ContainerTerminated | None:
     """Return the end of the main container; None if it has not ended."""
     main = _main(pod)
     if main is None:
@@ -121,7 +126,7 @@ def finished_at(pods: Iterable[Pod]) -> datetime | None:
     return max(times, default=None)
 
 
-def find_condition(conditions: Iterable[Condition], *types: str) -> Condition | None:
+def find_condition(conditions: Iterable[ObjectCondition], *types: str) -> ObjectCondition | None:
     """Return the first condition of these types that is true."""
     return next((c for c in conditions if c.type in types and c.status == "True"), None)
 
@@ -167,7 +172,7 @@ def explain_disruption(pods: Iterable[Pod]) -> Reason | None:
 
 
 def explain_failure(
-    pods: Sequence[Pod], ended: Condition | None, *, disrupted: Reason | None = None
+    pods: Sequence[Pod], ended: ObjectCondition | None, *, disrupted: Reason | None = None
 ) -> Failure:
     """Classify and explain the newest failure among a Job's pods.
 
@@ -192,7 +197,7 @@ def explain_failure(
     return _explain_pod_failure(cause)
 
 
-def _ended_by_disruption(ended: Condition) -> bool:
+def _ended_by_disruption(ended: ObjectCondition) -> bool:
     """Return whether the rule for disruptions ended the Job.
 
     Kubernetes names the rule in the condition's message alone ("… has condition DisruptionTarget

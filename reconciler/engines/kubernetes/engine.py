@@ -17,28 +17,35 @@ import structlog
 
 from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.kubernetes.api_types import Job, Pod
-from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.client import (
+    Api,
+    ApiConflict,
+    NotFound,
+    Rejected,
+    delete_options,
+)
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_NAME,
     explain_disruption,
     job_name,
     job_uid,
 )
-from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
-from reconciler.engines.kubernetes.headless_service import Rendezvous, goes_on
-from reconciler.engines.kubernetes.informer import JOBS, PODS, Cache
+from reconciler.engines.kubernetes.headless_service import (
+    HeadlessServices,
+    goes_on,
+    headless_service,
+)
+from reconciler.engines.kubernetes.informer import JOBS, PODS, Informer
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
-from reconciler.engines.kubernetes.job import headless_service
-from reconciler.engines.kubernetes.missing_pods import Unseen
 from reconciler.engines.kubernetes.observer import (
-    MANAGED_BY,
+    MissingPods,
+    RunCache,
     identify,
     observe_orphan,
     observe_run,
     with_outcome_pending,
 )
-from reconciler.engines.kubernetes.pod_parts import Manifest
-from reconciler.engines.kubernetes.run_cache import Views
+from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, TaskKey
 
@@ -80,7 +87,7 @@ class KubernetesEngine:
         render: Render,
         namespaces: tuple[str, ...] = (),
         may_write: Callable[[], bool] = lambda: True,
-        inventory: Callable[[Folder], list[Manifest] | None] = lambda _: None,
+        inventory: Callable[[Folder], list[ApiObject] | None] = lambda _: None,
     ) -> None:
         self._api = api.guarded(may_write)
         self._instance = instance
@@ -91,17 +98,17 @@ class KubernetesEngine:
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
         places = namespaces or (None,)
         self._jobs = [
-            Cache(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
             for place in places
         ]
         self._pods = [
-            Cache(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
             for place in places
         ]
         self._view = _View()
-        self._views = Views()
-        self._unseen = Unseen(self._ask_for_pods, self._noticed)
-        self._rendezvous = Rendezvous(self._create_other, self._current, self._noticed)
+        self._views = RunCache()
+        self._unseen = MissingPods(self._ask_for_pods, self._noticed)
+        self._rendezvous = HeadlessServices(self._create_other, self._current, self._noticed)
         self._deleted: set[str] = set()
         self._disrupted: dict[str, Reason | None] = {}
         self._ignored: set[str] = set()
@@ -118,7 +125,7 @@ class KubernetesEngine:
         What an earlier daemon had not come to after it had created a Job is done now.
         """
         self._changed = changed
-        caches: list[Cache[Job] | Cache[Pod]] = [*self._jobs, *self._pods]
+        caches: list[Informer[Job] | Informer[Pod]] = [*self._jobs, *self._pods]
         try:
             # Asked once where an error is the caller's to see; from then on it is retried.
             await asyncio.gather(*(cache.check() for cache in caches))
@@ -175,14 +182,8 @@ class KubernetesEngine:
         if job is None or job.metadata.deletion_timestamp is not None:
             return
         meta = job.metadata
-        options: dict[str, JSON] = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
-            "preconditions": {"uid": meta.uid},
-        }
-        with contextlib.suppress(NotFound, Conflict):  # it is gone, or another has its name
-            await self._api.delete(JOBS.path(meta.namespace, meta.name), options)
+        with contextlib.suppress(NotFound, ApiConflict):  # it is gone, or another has its name
+            await self._api.delete(JOBS.path(meta.namespace, meta.name), delete_options(meta.uid))
         self._deleted.add(meta.uid)
         self._noticed()
 
@@ -284,14 +285,14 @@ class KubernetesEngine:
         It is made of the configuration, not of a manifest: what is refused of it may be mended.
         """
         try:
-            with contextlib.suppress(Conflict):
+            with contextlib.suppress(ApiConflict):
                 await self._api.create(_collection(rendered), rendered)
         except Rejected as error:
             kind = str(rendered["kind"])
             reason = Reason.of(ReasonCode.OBJECT_REJECTED, kind=kind, detail=error.reason)
             raise EngineError(reason) from error
 
-    def _jobs_in(self, namespace: str) -> Cache[Job]:
+    def _jobs_in(self, namespace: str) -> Informer[Job]:
         """Those of a namespace. Raises EngineError where none are looked for: nor are they made."""
         for cache in self._jobs:
             if cache.namespace in (None, namespace):
@@ -302,7 +303,7 @@ class KubernetesEngine:
         path = _collection(rendered)
         try:
             return await self._api.create(path, rendered)
-        except Conflict:
+        except ApiConflict:
             return await self._adopt(spec, f"{path}/{spec.name}")
         except Rejected as error:
             detail = f"the API server refuses it: {error}"

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.diagnostics import find_condition
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
@@ -27,7 +27,21 @@ RETRY_FIRST = 1.0
 RETRY_LONGEST = 60.0
 
 #: Makes an object, and is told nothing of one that is there. Raises EngineError.
-Create = Callable[[Manifest], Awaitable[None]]
+Create = Callable[[ApiObject], Awaitable[None]]
+
+
+def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> ApiObject:
+    """The Service of a Job of that name, by which ranks find each other, ready or not."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {JOB_NAME: name},
+        },
+    }
 
 
 def goes_on(job: Job) -> bool:
@@ -36,7 +50,7 @@ def goes_on(job: Job) -> bool:
     return ended is None and job.metadata.deletion_timestamp is None
 
 
-class Rendezvous:
+class HeadlessServices:
     """The Services of Jobs. ``current`` is the Job of that Job's name as it is now."""
 
     def __init__(
@@ -48,7 +62,7 @@ class Rendezvous:
         self._missing: dict[str, Reason] = {}
         self._trying: set[asyncio.Task[None]] = set()
 
-    async def make(self, job: Job, service: Manifest) -> None:
+    async def make(self, job: Job, service: ApiObject) -> None:
         """Make the Service of a Job, or go on trying to; nothing is raised."""
         owned = _owned(service, job)
         if job.metadata.uid in self._missing or await self._made(job, owned):
@@ -68,7 +82,7 @@ class Rendezvous:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
 
-    async def _made(self, job: Job, owned: Manifest) -> bool:
+    async def _made(self, job: Job, owned: ApiObject) -> bool:
         try:
             await self._create(owned)
         except EngineError as error:
@@ -82,7 +96,7 @@ class Rendezvous:
             self._changed()
         return True
 
-    async def _try_again(self, job: Job, owned: Manifest) -> None:
+    async def _try_again(self, job: Job, owned: ApiObject) -> None:
         delay = RETRY_FIRST
         while True:
             await asyncio.sleep(delay * (1 + random.random() / 2))  # noqa: S311 -- a jitter
@@ -95,7 +109,7 @@ class Rendezvous:
                 return
 
 
-def _owned(rendered: Manifest, job: Job) -> Manifest:
+def _owned(rendered: ApiObject, job: Job) -> ApiObject:
     """An object that the garbage collector takes away with a Job."""
     owner: dict[str, JSON] = {
         "apiVersion": "batch/v1",

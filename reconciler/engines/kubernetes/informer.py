@@ -20,9 +20,8 @@ import msgspec
 import structlog
 
 from reconciler.backoff import doubled
-from reconciler.engines.kubernetes.api_types import ListMetadata, Metadata, Status
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.errors import ApiError, Expired, Unreachable, from_answer
+from reconciler.engines.kubernetes.api_types import ListMetadata, ObjectMeta, Status
+from reconciler.engines.kubernetes.client import Api, ApiError, Expired, Unreachable, from_answer
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ class HasMetadata(Protocol):
     """An object of any kind."""
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> ObjectMeta:
         """Who it is."""
         ...
 
@@ -50,7 +49,7 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class ResourceType:
     """Where the objects of a kind are listed: ``/apis/batch/v1``, ``jobs``."""
 
     prefix: str
@@ -62,11 +61,11 @@ class Collection:
         return f"{self.prefix}{place}/{self.plural}{f'/{name}' if name else ''}"
 
 
-JOBS = Collection("/apis/batch/v1", "jobs")
-PODS = Collection("/api/v1", "pods")
+JOBS = ResourceType("/apis/batch/v1", "jobs")
+PODS = ResourceType("/api/v1", "pods")
 
 
-class Cache(Generic[T]):
+class Informer(Generic[T]):
     """The objects that a label selector selects, by (namespace, name).
 
     ``namespace`` None is all of them. ``changed`` is called whenever an object came, changed or
@@ -76,7 +75,7 @@ class Cache(Generic[T]):
     def __init__(
         self,
         api: Api,
-        collection: Collection,
+        collection: ResourceType,
         kind: type[T],
         *,
         selector: str,

@@ -25,9 +25,8 @@ import msgspec
 import structlog
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.api_types import Metadata
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
+from reconciler.engines.kubernetes.api_types import ObjectMeta
+from reconciler.engines.kubernetes.client import Api, ApiConflict, ApiError, NotFound
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON
 
@@ -62,7 +61,7 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 class Lease(msgspec.Struct, frozen=True, rename="camel"):
     """What stands on the server."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: LeaseSpec = LeaseSpec()
 
 
@@ -170,7 +169,7 @@ class Leadership:
                 self._until = 0.0
                 self._leader = lease.spec.holder_identity
                 return False
-        except Conflict:
+        except ApiConflict:
             self._held = None  # another was quicker, or the answer to the last renewal was lost
             return False
         except ApiError as error:

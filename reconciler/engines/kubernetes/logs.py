@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.api_types import Pod
+from reconciler.engines.kubernetes.api_types import Pod, PodList
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
@@ -23,10 +23,6 @@ from reconciler.log_tail import LogOf, NoTail, Tail
 
 #: Bytes for which a line more is asked for: an API server is told where to begin in lines.
 LINE = 64
-
-
-class _Pods(msgspec.Struct, frozen=True):
-    items: list[Pod] = msgspec.field(default_factory=list)
 
 
 class PodLogs:
@@ -56,7 +52,7 @@ class PodLogs:
 async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
     pods = f"/api/v1/namespaces/{log.object.namespace}/pods"
     found = await api.get(pods, {"labelSelector": f"{JOB_NAME}={run}"})
-    pod = _pod(_of(log, run, msgspec.json.decode(found, type=_Pods).items), log.attempt)
+    pod = _pod(_of(log, run, msgspec.json.decode(found, type=PodList).items), log.attempt)
     if pod is None:
         of = "its newest attempt" if log.attempt is None else f"attempt {log.attempt}"
         return _elsewhere(log, f"There is no pod of {of} in the cluster")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from operator import is_
 
 import msgspec
+import structlog
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
-from reconciler.engines.kubernetes.api_types import Job, Metadata, Pod
+from reconciler.engines.kubernetes.api_types import Job, ObjectMeta, Pod
+from reconciler.engines.kubernetes.client import ApiError
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
     creation_key,
@@ -28,8 +33,16 @@ from reconciler.engines.kubernetes.job import HOW, INTENT, OUTPUT
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, How, Intent, Kind, ObjectRef, TaskKey, TaskKind
 
+log = structlog.get_logger(__name__)
+
+#: Times that the pods of one Job are asked for where they cannot be, and seconds in between.
+TRIES = 10
+PAUSE = 5.0
+
+#: Brings the pods of a Job of that namespace and name into the picture. Raises ApiError.
+Ask = Callable[[str, str], Awaitable[None]]
+
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
-MANAGED_BY = "app.kubernetes.io/managed-by"
 
 _RUNNING = Reason.of(ReasonCode.RUNNING)
 _POD_STARTING = Reason.of(ReasonCode.POD_STARTING)
@@ -51,7 +64,7 @@ class RunIdentity:
     output: str | None
 
 
-def identify(metadata: Metadata, run: str) -> RunIdentity | None:
+def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
     """Read a run's identity; None if labels are missing or wrong.
 
     A Job or Pod without an identity is not the engine's, and is never changed.
@@ -237,3 +250,90 @@ def _image(owner: RunIdentity, pod: Pod | None) -> Result | None:
 
 class _Pushed(msgspec.Struct, frozen=True):
     image: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    objects: tuple[Job | Pod, ...]
+    deleting: bool
+    disrupted: Reason | None
+    run: Run | None
+
+
+class RunCache:
+    """The runs as last seen, by the UID of their Job."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def of(
+        self, job: Job, pods: Sequence[Pod], *, deleting: bool, disrupted: Reason | None
+    ) -> Run | None:
+        """As :func:`view` has it; the very same run where nothing is another."""
+        objects: tuple[Job | Pod, ...] = (job, *pods)
+        known = self._seen.get(job.metadata.uid)
+        if (
+            known is not None
+            and (known.deleting, known.disrupted) == (deleting, disrupted)
+            and len(known.objects) == len(objects)
+            and all(map(is_, known.objects, objects))
+        ):
+            return known.run
+        run = observe_run(job, pods, deleting=deleting, disrupted=disrupted)
+        self._seen[job.metadata.uid] = _Seen(objects, deleting, disrupted, run)
+        return run
+
+    def keep(self, uids: AbstractSet[str]) -> None:
+        """No other Jobs are there any more."""
+        if len(self._seen) > len(uids):
+            self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
+
+
+class MissingPods:
+    """The Jobs that are followed, by UID, and those whose pods are being asked for."""
+
+    def __init__(self, ask: Ask, changed: Callable[[], None]) -> None:
+        self._ask = ask
+        self._changed = changed
+        self._followed: set[str] = set()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    def follow(self, uid: str) -> None:
+        """A Job was live."""
+        self._followed.add(uid)
+
+    def keep(self, uids: set[str]) -> None:
+        """No other Jobs are there any more."""
+        self._followed &= uids
+
+    def awaits(self, job: Job, pods: Sequence[Pod]) -> bool:
+        """Whether how this Job ended is still to be found out; it is being looked for then."""
+        uid = job.metadata.uid
+        if uid not in self._followed:
+            return False
+        if any(pod.is_over() for pod in pods):
+            self._followed.discard(uid)
+            return False
+        if uid not in self._asking:
+            self._asking[uid] = asyncio.get_running_loop().create_task(self._look(job))
+        return True
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _look(self, job: Job) -> None:
+        meta = job.metadata
+        for _ in range(TRIES):
+            try:
+                await self._ask(meta.namespace, meta.name)
+                break
+            except ApiError as error:
+                log.warning("a Job's pods cannot be asked for", job=meta.name, error=str(error))
+                await asyncio.sleep(PAUSE)
+        self._followed.discard(meta.uid)
+        self._asking.pop(meta.uid, None)
+        self._changed()

@@ -13,7 +13,10 @@ from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Resources
 
 #: An object of the Kubernetes API, or a part of one.
-Manifest: TypeAlias = dict[str, Any]
+ApiObject: TypeAlias = dict[str, Any]
+
+#: The label, of which the value is ``reconciler``, of every object that the engine makes.
+MANAGED_BY = "app.kubernetes.io/managed-by"
 
 #: The container in which a command, or a build, runs. Templates name it; logs are read from it.
 CONTAINER = "main"
@@ -45,11 +48,11 @@ class Fragment:
     name are the same volume: two directories of a bucket may share it.
     """
 
-    init_containers: tuple[Manifest, ...] = ()
-    volumes: tuple[Manifest, ...] = ()
-    mounts: tuple[Manifest, ...] = ()
+    init_containers: tuple[ApiObject, ...] = ()
+    volumes: tuple[ApiObject, ...] = ()
+    mounts: tuple[ApiObject, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
-    objects: tuple[Manifest, ...] = ()
+    objects: tuple[ApiObject, ...] = ()
 
     def __add__(self, other: Fragment) -> Fragment:
         return Fragment(
@@ -61,15 +64,15 @@ class Fragment:
         )
 
 
-def _distinct(items: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
-    found: list[Manifest] = []
+def _distinct(items: tuple[ApiObject, ...]) -> tuple[ApiObject, ...]:
+    found: list[ApiObject] = []
     for item in items:
         if item not in found:
             found.append(item)
     return tuple(found)
 
 
-def annotation_file(volume: str, annotation: str, file: str) -> Manifest:
+def annotation_file(volume: str, annotation: str, file: str) -> ApiObject:
     """A volume with one file: the text of one of the pod's annotations.
 
     So a pod brings its small files along, and no second object has to be created, found and
@@ -79,12 +82,12 @@ def annotation_file(volume: str, annotation: str, file: str) -> Manifest:
     return {"name": volume, "downwardAPI": {"items": [{"path": file, "fieldRef": reference}]}}
 
 
-def variables(values: Mapping[str, str]) -> list[Manifest]:
+def variables(values: Mapping[str, str]) -> list[ApiObject]:
     """Environment variables whose values arrive as they are."""
     return [{"name": name, "value": literal(value)} for name, value in values.items()]
 
 
-def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> Manifest:
+def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> ApiObject:
     """Requests and limits of the main container.
 
     Memory is limited to what was requested, so that a pod is never killed for what a neighbour

@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from reconciler.engines.kubernetes.client import TRIES, Api
-from reconciler.engines.kubernetes.errors import ApiError, Forbidden, Rejected, Unreachable
+from reconciler.engines.kubernetes.client import (
+    TRIES,
+    Api,
+    ApiError,
+    Forbidden,
+    Rejected,
+    Unreachable,
+)
 
 Answer = Callable[[int], web.Response]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from aiohttp import web
 
 from reconciler.engine import RunSpec
-from reconciler.engines.kubernetes.job import headless_service
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.headless_service import headless_service
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy
@@ -20,7 +20,7 @@ from tests.engines.kubernetes.conftest import PATIENCE, engine_at
 from tests.engines.kubernetes.orders import bare_job, order, why
 
 
-def two_ranks(spec: RunSpec) -> list[Manifest]:
+def two_ranks(spec: RunSpec) -> list[ApiObject]:
     ranks = partial(bare_job, completionMode="Indexed", completions=2, parallelism=2)
     return [*ranks(spec), headless_service(spec.name, spec.namespace, spec.labels)]
 
