@@ -10,11 +10,8 @@ import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
-from reconciler.engines.kubernetes.build_pod import image_tag
-from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.job import render as objects_of
-from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.engines.kubernetes.yaml import dump
+from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
+from reconciler.engines.kubernetes import render as objects_of
 from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview
