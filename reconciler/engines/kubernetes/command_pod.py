@@ -19,6 +19,12 @@ from dataclasses import dataclass, replace
 import rfc8785
 
 from reconciler.engine import RunSpec
+from reconciler.engines.command_environment import (
+    CommandPaths,
+    Ranks,
+    contract_variables,
+    manifest_variables,
+)
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets import DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Directory, Writes
@@ -34,7 +40,6 @@ from reconciler.engines.kubernetes.pod_parts import (
     size,
     variables,
 )
-from reconciler.manifests.environment import param_variables
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, Kind
 
@@ -194,21 +199,17 @@ def _local_files(spec: RunSpec) -> Fragment:
 
 
 def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
-    """Of the command: the manifest's, and over it what the contract promises."""
-    contract = {
-        "DATA_DIR" if own == DATA else "MODEL_DIR": own,
-        "PARAMS_FILE": PARAMS,
-        "SCRATCH_DIR": SCRATCH,
-    }
-    if spec.base is not None:
-        contract["BASE_MODEL_DIR"] = BASE
-    if spec.dataset is not None:
-        contract["DATA_DIR"] = DATA
-    plain: Mapping[str, str] = {
-        **dict(sorted(spec.env.items())),
-        **dict(sorted(param_variables(spec.params).items())),
-        **contract,
-        **_rendezvous(spec),
+    """Return the command's variables: the manifest's and, over them, the contract's."""
+    paths = CommandPaths(
+        output=own,
+        params=PARAMS,
+        scratch=SCRATCH,
+        base=BASE if spec.base is not None else None,
+        dataset=DATA if spec.dataset is not None else None,
+    )
+    plain = {
+        **manifest_variables(spec.env, spec.params),
+        **contract_variables(paths, _ranks(spec), kind=spec.output_kind),
     }
     secret = [
         {
@@ -225,21 +226,13 @@ def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
     return found
 
 
-def _rendezvous(spec: RunSpec) -> dict[str, str]:
-    """Where torchrun's ranks find each other: at the first pod, by the headless Service."""
+def _ranks(spec: RunSpec) -> Ranks:
+    """Return the ranks of a run: they meet at the first pod, by the headless Service."""
     nodes = spec.resources.nodes
     if nodes == 1:
-        return {
-            "NNODES": "1",
-            "NODE_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(MASTER_PORT),
-        }
-    return {
-        "NNODES": str(nodes),
-        "MASTER_ADDR": f"{spec.name}-0.{spec.name}",
-        "MASTER_PORT": str(MASTER_PORT),
-    }
+        return Ranks(nodes=1, address="127.0.0.1", port=MASTER_PORT, rank=0)
+    address = f"{spec.name}-0.{spec.name}"
+    return Ranks(nodes=nodes, address=address, port=MASTER_PORT, rank=None)
 
 
 def _check_secrets(spec: RunSpec, settings: ClusterSettings) -> None:
