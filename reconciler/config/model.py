@@ -28,8 +28,9 @@ from reconciler.config.reporting import (
 from reconciler.errors import UsageFault
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
+from reconciler.patterns import NODE_BOUND
 from reconciler.planner.plan import Settings
-from reconciler.planner.remote_clusters import NODE_BOUND, Peer
+from reconciler.planner.remote_clusters import Peer
 from reconciler.types import JSON, Kind, Problem
 
 

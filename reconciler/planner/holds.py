@@ -8,7 +8,6 @@ tasks are recorded, so it is not held again while it is being worked off.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -99,8 +98,3 @@ def prune(
 def release(hold: Hold) -> str:
     """Why something is held, and what would release it."""
     return f"held: {hold.reason}; release it with the line {hold.id} in {RELEASE_FILE}"
-
-
-def allowed(value: str, globs: Iterable[str]) -> bool:
-    """Whether a value matches one of an allow-list's globs."""
-    return any(fnmatch.fnmatchcase(value, glob) for glob in globs)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from reconciler.config.kubernetes import BucketSection, KubernetesSection
@@ -19,15 +18,13 @@ from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
 from reconciler.engines.kubernetes.gpus import GpuType
 from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.patterns import has_prefix, path_depth
+from reconciler.patterns import admits_bucket, has_prefix, path_depth
 from reconciler.types import Location, Problem
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
 LARGEST_CA = 64 << 10
 
 _BUILDKIT = "moby/buildkit:v0.34.2"
-#: What an allow-list has to name before a manifest may: the first is the node's own disk.
-_NAMED_ONLY = ("file", "pvc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,12 +163,7 @@ class ClusterSettings:
                 f"no driver mounts {url}: expected one of {known}, or a bucket under buckets with "
                 "driver: rclone"
             )
-        patterns = [
-            pattern
-            for pattern in self.allow_buckets
-            if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
-        ]
-        if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
+        if not allowed and not admits_bucket(url, self.allow_buckets):
             raise RenderError(
                 f"{url} is in no bucket of the configuration, and allow.buckets does not name it"
             )
