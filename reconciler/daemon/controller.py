@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import structlog
 
 from reconciler.backoff import Backoff, jittered
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.apply import Acting
 from reconciler.daemon.pull_request_planner import Knowledge
 from reconciler.daemon.status_store import Reporter

@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from reconciler.backoff import Backoff
-from reconciler.config.model import Setup
-from reconciler.config.reporting import NotificationsSection
+from reconciler.config import NotificationsSection, Setup
 from reconciler.errors import ReconcilerError
 from reconciler.http_client import Answer, CallError, Client, client
 from reconciler.metrics import Metrics

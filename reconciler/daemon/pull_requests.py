@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 
 from reconciler.backoff import Backoff, jittered
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
 from reconciler.daemon.pull_request_text import Words, marker_of, same, unplannable, words_of

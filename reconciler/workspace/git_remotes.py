@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config.model import CredentialsSection, Setup
+from reconciler.config import CredentialsSection, Setup
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.backoff import JITTER
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.daemon.app import assemble
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.controller import FETCH_RETRY, PUSH_RETRY_LONGEST, Daemon

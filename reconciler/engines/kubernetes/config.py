@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.config.kubernetes import BucketSection, KubernetesSection
-from reconciler.config.model import ConfigError, Setup
+from reconciler.config import BucketSection, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
