@@ -1,4 +1,4 @@
-"""Back-off and jitter: the one place for pauses between tries and between polls.
+"""Back-off and jitter of all pauses between tries and polls.
 
 Every pause is spread at random, so that what failed together is not tried again together.
 """
@@ -18,7 +18,10 @@ _MOST_STEPS = 64
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses that grow by a factor with each failure, from ``first`` to ``longest`` seconds."""
+    """Pauses that grow with each failure.
+
+    They begin with ``first`` seconds, and ``longest`` bounds them before the jitter.
+    """
 
     first: float
     longest: float
@@ -27,7 +30,7 @@ class Backoff:
     def delay(
         self, failures: int, *, at_least: float = 0.0, fraction: float | None = None
     ) -> float:
-        """Return the seconds to wait after so many failures in a row, with jitter.
+        """Return the seconds to wait after failures in a row, with jitter.
 
         ``failures`` counts from 1 and has no bound: a remote that is away for a day fails a
         thousand times in a row. ``at_least`` are seconds that the other side has asked for; they

@@ -92,7 +92,7 @@ def admits_url(url: str, globs: Iterable[str]) -> bool:
 
 
 def admits_bucket(url: str, globs: Iterable[str], *, below: bool = False) -> bool:
-    """Return whether an allow-list admits the URL of a bucket or of a folder of one.
+    """Return whether an allow-list admits a bucket URL, with any folder.
 
     ``below``: a glob of a folder also admits what is in the folder.
     """
@@ -136,8 +136,9 @@ class Address:
     @classmethod
     @lru_cache(maxsize=4096)
     def of_url(cls, url: str) -> Address | None:
-        """Parse the URL of a Git repository; None if it could be read in two ways.
+        """Parse the URL of a Git repository.
 
+        None if it could be read in two ways.
         An scp-like URL is one of scheme ssh. The host is lower-case, the path percent-decoded.
         """
         scheme, marker, rest = as_ssh(url).partition("://")
@@ -163,8 +164,9 @@ class Address:
     @classmethod
     @lru_cache(maxsize=4096)
     def of_bucket(cls, url: str) -> Address | None:
-        """Parse a bucket URL, whose host is the bucket; None if it could be read in two ways.
+        """Parse a bucket URL, whose host is the bucket.
 
+        None if it could be read in two ways.
         Nothing is decoded or changed in case, as drivers do neither.
         """
         scheme, marker, rest = url.partition("://")
@@ -203,9 +205,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """A glob of an allow-list, by parts; a part that is None admits any.
+    """A glob of an allow-list, by parts.
 
-    A glob without a port admits the scheme's default port, and any if its host ends in ``*``.
+    A part that is None admits any. A glob without a port admits the scheme's default port, and any
+    if its host ends in ``*``.
     """
 
     scheme: str
@@ -219,7 +222,7 @@ class Pattern:
     @classmethod
     @lru_cache(maxsize=1024)
     def of_url(cls, glob: str) -> Pattern:
-        """Parse a glob over URLs of Git repositories; without a scheme it admits nothing."""
+        """Parse a glob over repository URLs; without a scheme it admits nothing."""
         if glob == "*":
             return _ANY
         scheme, _, rest = (glob if "://" in glob else as_ssh(glob)).partition("://")
@@ -257,7 +260,6 @@ class Pattern:
         """
         name, at, digest = glob.partition("@")
         server, slash, path = name.partition("/")
-        tag = None
         if slash:
             named = _is_host(server) or _WILDCARD.search(server) is not None
         else:
@@ -266,9 +268,8 @@ class Pattern:
         if not named:
             server, path = DOCKER_HUB, name
         folder, last_slash, last = path.rpartition("/")
-        last, colon, told = last.partition(":")
+        last, colon, tag = last.partition(":")
         path = f"{folder}{last_slash}{last}".rstrip("/")
-        tag = told if colon else None
         host, port = _split_server(server.lower())
         if host == _DOCKER_HUB_ALIAS:
             host = DOCKER_HUB
@@ -279,7 +280,7 @@ class Pattern:
             host=host,
             port=port,
             path=path or None,
-            tag=tag,
+            tag=tag if colon else None,
             digest=digest if at else None,
         )
 
@@ -335,7 +336,7 @@ def _is_host(component: str) -> bool:
 
 
 def _host_and_port(server: str, default: int | None) -> tuple[str, int | None] | None:
-    """Parse ``host:port`` of a value; the port is None if it is the default."""
+    """Parse a value's ``host:port``; a default port is None."""
     found = _HOST_AND_PORT.fullmatch(server)
     if found is None or not _HOST.fullmatch(found["host"]):
         return None
@@ -348,7 +349,10 @@ def _host_and_port(server: str, default: int | None) -> tuple[str, int | None] |
 
 
 def _split_server(glob: str) -> tuple[str, str | None]:
-    """Split the ``host:port`` of a glob. The brackets of an IPv6 address are no set."""
+    """Split a glob's ``host:port``.
+
+    The brackets of an IPv6 address are no set of characters.
+    """
     found = _HOST_AND_PORT.fullmatch(glob)
     if found is None:
         return glob, None
@@ -359,14 +363,17 @@ def _split_server(glob: str) -> tuple[str, str | None]:
 
 
 def _is_plain(path: str) -> bool:
-    """Return whether a path without slashes at its end has one reading only."""
+    """Return whether a path has one reading only.
+
+    ``path`` has no slash at its end.
+    """
     if "\\" in path or not path.isprintable():
         return False
     return not path or not {"", ".", ".."} & {*path.split("/")}
 
 
 def _decoded(glob: str) -> str:
-    """Decode what is percent-encoded in a glob; a decoded wildcard stands for itself."""
+    """Percent-decode a glob; a decoded wildcard stands for itself."""
 
     def plain(found: re.Match[str]) -> str:
         return _WILDCARD.sub(r"[\g<0>]", unquote(found[0]))
