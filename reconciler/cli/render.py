@@ -84,7 +84,7 @@ def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef
 
 def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:
     if item.spec is None:
-        raise RenderError(message(item.reason or Reason.of(ReasonCode.KEY_UNKNOWN)))
+        raise RenderError(item.reason or Reason.of(ReasonCode.KEY_UNKNOWN))
     text = dump(objects_of(item.spec, settings))
     note = f"# {ref}: {item.task}\n"
     if item.unbuilt:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.shutdown import carry_out
 from reconciler.engines.kubernetes import (

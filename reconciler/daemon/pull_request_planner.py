@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.engine import Capacity, Run
 from reconciler.git.errors import redact
 from reconciler.git.pull_request_refs import Conflict, Proposals

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.engines.local.log_tail import LocalLogs
 from reconciler.git.url import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
+from reconciler.patterns import admits_image
 from reconciler.planner import holds
 from reconciler.planner import prune as endings
 from reconciler.planner.builds import build_owners
@@ -263,7 +264,7 @@ class _Deciding:
         capacity, image = situation.capacity, item.image
         if task.kind is not TaskKind.BUILD and image is not None:
             allowed = situation.settings.allow_images
-            if image.cluster is None and not holds.allowed(image.at, allowed):
+            if image.cluster is None and not admits_image(image.at, allowed):
                 return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
             if not capacity.containers:
                 return answer.wait(Reason.of(ReasonCode.CONTAINER_RUNTIME_MISSING))

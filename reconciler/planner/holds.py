@@ -8,7 +8,6 @@ tasks are recorded, so it is not held again while it is being worked off.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -110,8 +109,3 @@ def held(hold: Hold) -> Reason:
     """Return the reason of an object or task that a hold holds: the cause, and the id."""
     code = ReasonCode.HELD_BY_GUARD if hold.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
     return Reason.of(code, hold=hold.reason, id=hold.id)
-
-
-def allowed(value: str, globs: Iterable[str]) -> bool:
-    """Whether a value matches one of an allow-list's globs."""
-    return any(fnmatch.fnmatchcase(value, glob) for glob in globs)

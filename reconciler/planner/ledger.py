@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
@@ -64,8 +64,8 @@ class Failure:
             number, longest = self.tries, UNAVAILABLE_LONGEST
         else:
             number, longest = self.count, RETRY_LONGEST
-        delay = doubled(RETRY_FIRST, max(number, 1) - 1, longest)
-        return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
+        retry = Backoff(first=RETRY_FIRST, longest=longest)
+        return retry.delay(number, fraction=int(self.key[:4], 16) / 0xFFFF)
 
 
 @dataclass(slots=True)

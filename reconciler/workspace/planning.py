@@ -8,11 +8,11 @@ from datetime import datetime
 from types import MappingProxyType
 
 from reconciler.engine import Capacity, Run
-from reconciler.git.allow import matches
 from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
+from reconciler.patterns import admits_url
 from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Settlement, Situation
@@ -90,7 +90,7 @@ def source_request(
         url = resolve_url(repository_url, git.url)
     except GitError as error:
         return UnresolvedSource.unavailable(str(error))
-    if not matches(url, allow):
+    if not admits_url(url, allow):
         return UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url))
     return GitSource(url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.git.errors import GitError
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import GitSource

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +20,7 @@ import aiohttp
 import msgspec
 
 from reconciler import __version__
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Status, StatusDetails
 from reconciler.errors import Trouble
@@ -30,10 +29,9 @@ from reconciler.types import JSON
 
 #: Of one request, in seconds; a watch has no end of its own.
 TIMEOUT = 30.0
-#: Tries of a request that the server could not take, and the delays between them, in seconds.
+#: Tries of a request that the server could not take, and the pauses between them.
 TRIES = 4
-RETRY_FIRST = 0.5
-RETRY_LONGEST = 10.0
+RETRY = Backoff(first=0.5, longest=10.0)
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
 CONNECTIONS = 32
@@ -317,10 +315,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _delay(attempt: int, error: ApiError) -> float:
-    delay = doubled(RETRY_FIRST, attempt - 1, RETRY_LONGEST)
-    if error.retry_after is not None:
-        delay = max(delay, min(error.retry_after, RETRY_LONGEST))
-    return delay * (1 + random.random() / 2)  # noqa: S311 -- a jitter, not a secret
+    return RETRY.delay(attempt, at_least=min(error.retry_after or 0.0, RETRY.longest))
 
 
 def delete_options(uid: str) -> dict[str, JSON]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
-from reconciler.config.kubernetes import BucketSection, KubernetesSection
-from reconciler.config.model import ConfigError, Setup
+from reconciler.config import BucketSection, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
 from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
-from reconciler.patterns import has_prefix, path_depth
+from reconciler.patterns import admits_bucket, has_prefix, path_depth
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Gpu, Location, Problem
 
@@ -26,8 +24,6 @@ from reconciler.types import Gpu, Location, Problem
 LARGEST_CA = 64 << 10
 
 _BUILDKIT = "moby/buildkit:v0.34.2"
-#: What an allow-list has to name before a manifest may: the first is the node's own disk.
-_NAMED_ONLY = ("file", "pvc")
 
 #: The entry for GPUs of which no type is asked.
 ANY = "any"
@@ -176,12 +172,7 @@ class ClusterSettings:
             known = ", ".join(sorted(BY_SCHEME))
             code = ReasonCode.BUCKET_DRIVER_MISSING
             raise RenderError(Reason.of(code, url=url, known=known))
-        patterns = [
-            pattern
-            for pattern in self.allow_buckets
-            if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
-        ]
-        if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
+        if not allowed and not admits_bucket(url, self.allow_buckets):
             raise RenderError(Reason.of(ReasonCode.BUCKET_NOT_ALLOWED, url=url))
         root = f"{scheme}://{rest.partition('/')[0]}"
         return Bucket(url=root, driver=driver.name, writes=driver.writes[0])

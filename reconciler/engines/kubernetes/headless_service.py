@@ -8,11 +8,12 @@ goes on, and the run says what is in the way.
 from __future__ import annotations
 
 import asyncio
-import random
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from reconciler.backoff import Backoff
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Job
 from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
@@ -22,9 +23,8 @@ from reconciler.types import JSON
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two tries, each with a jitter.
-RETRY_FIRST = 1.0
-RETRY_LONGEST = 60.0
+#: Pauses between two tries.
+RETRY = Backoff(first=1.0, longest=60.0)
 
 #: Makes an object, and is told nothing of one that is there. Raises EngineError.
 Create = Callable[[ApiObject], Awaitable[None]]
@@ -97,10 +97,8 @@ class HeadlessServices:
         return True
 
     async def _try_again(self, job: Job, owned: ApiObject) -> None:
-        delay = RETRY_FIRST
-        while True:
-            await asyncio.sleep(delay * (1 + random.random() / 2))  # noqa: S311 -- a jitter
-            delay = min(2 * delay, RETRY_LONGEST)
+        for failures in itertools.count(1):
+            await asyncio.sleep(RETRY.delay(failures))
             now = self._current(job)
             if now is None or now.metadata.uid != job.metadata.uid or not goes_on(now):
                 self._missing.pop(job.metadata.uid, None)

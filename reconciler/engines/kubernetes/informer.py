@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff, jittered
 from reconciler.engines.kubernetes.api_types import ListMetadata, ObjectMeta, Status
 from reconciler.engines.kubernetes.client import Api, ApiError, Expired, Unreachable, from_answer
 
@@ -31,8 +30,7 @@ WATCH_SECONDS = 300.0
 RELIST_SECONDS = 3600.0
 #: The server sends a bookmark about every minute; silence for longer is a broken connection.
 SILENCE_SECONDS = 150.0
-BACKOFF_FIRST = 0.5
-BACKOFF_LONGEST = 30.0
+RETRY = Backoff(first=0.5, longest=30.0)
 
 
 class HasMetadata(Protocol):
@@ -138,7 +136,7 @@ class Informer(Generic[T]):
             try:
                 await self._relist()
                 failures = 0
-                await self._watch_until(time.monotonic() + RELIST_SECONDS * _jitter())
+                await self._watch_until(time.monotonic() + jittered(RELIST_SECONDS))
             except Expired as error:
                 log.info("the watch is too old to go on; listing anew", what=self._what)
                 self._expired += 1
@@ -181,7 +179,7 @@ class Informer(Generic[T]):
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(int(WATCH_SECONDS * _jitter())),
+            "timeoutSeconds": str(int(jittered(WATCH_SECONDS))),
         }
         async with self._api.watch(self._path, query, silence=SILENCE_SECONDS) as lines:
             self._failures = 0  # one that is cut again and again is still one that works
@@ -204,10 +202,8 @@ class Informer(Generic[T]):
         self._changed()
 
     async def _back_off(self, error: Exception, failures: int) -> None:
-        delay = doubled(BACKOFF_FIRST, failures - 1, BACKOFF_LONGEST) * _jitter()
-        retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None:
-            delay = max(delay, min(retry_after, BACKOFF_LONGEST))
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        delay = RETRY.delay(failures, at_least=min(retry_after, RETRY.longest))
         log.warning(
             "the cluster cannot be watched",
             what=self._what,
@@ -229,7 +225,3 @@ class _Event(msgspec.Struct, frozen=True):
 
 def _name(found: HasMetadata) -> Name:
     return found.metadata.namespace, found.metadata.name
-
-
-def _jitter() -> float:
-    return 0.75 + random.random() / 2  # noqa: S311 -- not a secret

@@ -16,7 +16,6 @@ would each take the other's runs for ones that no manifest wants. So the Lease s
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from reconciler.backoff import jittered
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import ObjectMeta
 from reconciler.engines.kubernetes.client import Api, ApiConflict, ApiError, NotFound
@@ -115,8 +115,7 @@ class Leadership:
 
     def _until_next_look(self) -> float:
         """Seconds; never past the moment at which the lease may be free."""
-        jitter = 0.3 + random.random() * 0.15  # noqa: S311 -- not a secret
-        period = self._duration / RENEWALS * jitter
+        period = jittered(0.4 * self._duration / RENEWALS)
         free_in = self._free_at - self._clock()
         return min(period, free_in) if free_in > 0 else period
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from reconciler.config.loader import load_setup
-from reconciler.config.model import Setup
+from reconciler.config import Setup, load_setup
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job import render
