@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.status import Phase, TaskPhase
+from reconciler.reasons import ReasonCode
+from reconciler.reasons.messages import MESSAGES
 from reconciler.review.commit_status import Judgement
 from reconciler.types import Kind, TaskKind
 
@@ -30,6 +34,7 @@ def pages() -> dict[str, str]:
         "manifests.md": manifests(),
         "configuration.md": configuration(),
         "metrics.md": metrics(),
+        "reasons.md": reasons(),
     }
 
 
@@ -93,7 +98,7 @@ alerts](operations.md#dashboards) are made of them. Labels hold nothing unbounde
 commits or messages.
 
 What is labelled by object (`kind`, `namespace`, `name`) goes with the object, and only
-`server.metricsObjects` objects have it (1,000 by default): those first that need somebody
+`server.metricsObjects` objects have it (1,000 by default): those first that need attention
 (Invalid, Failed, Held, Waiting), Ready ones last, and equal ones by name.
 `reconciler_objects_left_out` says how many have none. `reconciler_gpu_seconds_total` has the
 first so many objects that used a GPU, and all others under one name, so that its sum is right.
@@ -137,6 +142,40 @@ def _label_values() -> dict[str, list[str]]:
         "`class`": [*Trouble],
         "`kind` of holds": [*HoldKind],
     }
+
+
+_ABOUT_REASONS = """\
+A reason is a code and a message. The code is for programs: it is `reason` in status files, in
+`--json` output and in notifications, and a code that is in use is never renamed. The message is
+for people: it is rendered from the template below, and its words may change in any version.
+`{name}` stands for an argument.
+"""
+
+
+def reasons() -> str:
+    """Render every reason code with its message, meaning and action, in the enum's sections."""
+    lines = [_WRITTEN, "# Reasons", "", *_ABOUT_REASONS.splitlines()]
+    for title, codes in reason_sections().items():
+        lines += ["", f"## {title}", "", "| code | message | meaning | what to do |"]
+        lines.append("|---|---|---|---|")
+        for code in codes:
+            entry = MESSAGES[code]
+            template = entry.template.replace("|", "\\|")
+            meaning, action = _one_line(entry.meaning), _one_line(entry.action)
+            lines.append(f"| `{code}` | `` {template} `` | {meaning} | {action} |")
+    return "\n".join(lines) + "\n"
+
+
+def reason_sections() -> dict[str, list[ReasonCode]]:
+    """The reason codes by the ``# --`` comment that they stand under in the source."""
+    found: dict[str, list[ReasonCode]] = {}
+    title = ""
+    for line in inspect.getsource(ReasonCode).splitlines():
+        if heading := re.match(r"\s+# -- (.+)", line):
+            title = heading[1]
+        elif member := re.match(r"\s+([A-Z][A-Z_]*) = ", line):
+            found.setdefault(title, []).append(ReasonCode[member[1]])
+    return found
 
 
 def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``make docs`` writes the dashboards too."""
+"""Write the dashboards into deploy/grafana (``make docs``)."""
 
 from __future__ import annotations
 
