@@ -1,4 +1,4 @@
-"""``python -m reconciler``."""
+"""Entry point of ``python -m reconciler``."""
 
 from reconciler.cli import main
 

@@ -1,8 +1,7 @@
-"""A run: one task being carried out. What the planner orders, and what an engine reports.
+"""Runs, and the interface of the engines that execute them.
 
-An engine is handed a :class:`RunSpec` and answers with :class:`Run`. Neither refers to the
-manifest it came from, so a run can be understood, adopted and ended by a daemon that has
-forgotten everything else.
+The planner makes a :class:`RunSpec`, an engine executes it and reports a :class:`Run`. Neither
+refers to a manifest, so a daemon without any other state can interpret, adopt and end a run.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from reconciler.types import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """Everything an engine needs to carry a task out once its needs are complete.
+    """Everything an engine needs to execute a task whose inputs are complete.
 
-    ``name`` carries the key and the how, so creating the same name twice is adoption.
-    ``build`` is set for a build alone; every other task has ``image``, what a build left or
-    what the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
+    ``name`` contains the key and the how, so creating the same name twice is adoption.
+    ``build`` is set for a build alone; every other task has ``image``, a build's result or the
+    image that the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
     ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).
     ``timeout`` is of one attempt, in seconds. ``lineage`` goes into ``completed.json`` as is.
     """
@@ -71,7 +70,7 @@ class RunSpec:
     lineage: Mapping[str, JSON] = field(default_factory=dict)
 
     def pending(self) -> Run:
-        """The run as it is before anything has happened."""
+        """Return the run in its first state."""
         return Run(
             name=self.name,
             task=self.task,
@@ -84,7 +83,10 @@ class RunSpec:
 
 
 class RunPhase(enum.StrEnum):
-    """Pending until the command has started; a run that ended is Succeeded or Failed."""
+    """The phase of a run.
+
+    Pending until the command has started; a run that ended is Succeeded or Failed.
+    """
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -93,11 +95,11 @@ class RunPhase(enum.StrEnum):
 
 
 class FailureClass(enum.StrEnum):
-    """Whose fault a failure is: it decides whether it is remembered or retried.
+    """The cause of a failure, by which it is remembered or retried.
 
     COMMAND: the user's command (or build) failed, timed out or is not there; remembered.
-    INFRASTRUCTURE: anything else; retried by the daemon with backoff, a bounded number of times.
-    UNAVAILABLE: the engine could not be asked, or had no room; retried for as long as it takes.
+    INFRASTRUCTURE: anything else; retried by the daemon with back-off, a bounded number of times.
+    UNAVAILABLE: no answer or no capacity from the engine; retried without bound.
     """
 
     COMMAND = "Command"
@@ -111,7 +113,10 @@ LONGEST_METRIC = 100
 
 
 def is_finite(number: float) -> bool:
-    """Whether a number is one that a float can hold; JSON's integers have no bound."""
+    """Return whether a float can hold a number.
+
+    JSON's integers have no bound.
+    """
     try:
         return math.isfinite(number)
     except OverflowError:
@@ -120,7 +125,7 @@ def is_finite(number: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a completed task left: an image reference (build) or an artifact directory."""
+    """A completed task's result: an image reference (build) or an artifact directory."""
 
     image: str | None = None
     url: str | None = None
@@ -132,12 +137,12 @@ class Result:
 class Run:
     """A run as an engine sees it now.
 
-    ``reason`` says why it waits, or why it failed.
+    ``reason`` is the cause of its waiting or failure.
     ``attempts`` counts started commands over all runs of this key; times are UTC.
-    ``log`` is where the newest attempt's output is, as a URL.
+    ``log`` is the URL of the newest attempt's output.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
-    nothing is heard from where it is carried out: it may go on there, so it is live as well.
-    ``live`` says whether a process or pod of it may still be there, or may yet start.
+    the run's node does not report: the run may go on there, so it is live as well.
+    ``live``: a process or pod of the run may still be there, or may yet start.
     """
 
     name: str
@@ -157,7 +162,7 @@ class Run:
     result: Result | None = None
     deleting: bool = False
     lost: bool = False
-    #: At hand, as every sync asks for it of every run, of which most have ended long ago.
+    #: Stored, as every sync reads it of every run, of which most have ended long ago.
     live: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -167,10 +172,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What an engine can do at all; what exceeds it is Waiting with a reason.
+    """Limits of an engine.
 
-    ``gpus``: None where the engine sets no bound (a cluster may grow nodes).
-    ``containers``: whether it can run an image that is named rather than built.
+    A task beyond them is Waiting with a reason.
+    ``gpus``: None if the engine sets no bound (a cluster may add nodes).
+    ``containers``: the engine can run an image that is named rather than built.
     """
 
     containers: bool
@@ -179,7 +185,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A task whose result is looked for outside the daemon's memory."""
+    """A task whose result is searched for outside the daemon's memory."""
 
     task: TaskKind
     key: TaskKey
@@ -187,15 +193,21 @@ class Wanted:
 
 
 class Engine(Protocol):
-    """Where runs are carried out. All methods may be called again after any failure."""
+    """Executor of runs.
+
+    All methods may be called again after any failure.
+    """
 
     @property
     def capacity(self) -> Capacity:
-        """What this engine can do; valid once started."""
+        """The engine's limits; valid once started."""
         ...
 
     async def start(self, changed: Callable[[], None]) -> None:
-        """Take up what an earlier daemon left, then call ``changed`` whenever a run changes."""
+        """Adopt the runs of an earlier daemon; then report every change.
+
+        ``changed`` is called whenever a run changes.
+        """
         ...
 
     async def stop(self) -> None:
@@ -211,22 +223,27 @@ class Engine(Protocol):
         ...
 
     async def delete(self, name: str) -> None:
-        """End the run if it is live and forget it. Unknown names are ignored.
+        """End the run if it is live, and forget it.
 
-        Returns when the request is recorded; the run stays in :meth:`runs`, ``deleting``,
-        until nothing of it is left running. Raises :class:`EngineError`.
+        Unknown names are ignored. Returns when the request is recorded; the run stays in
+        :meth:`runs`, ``deleting``, until nothing of it is left running. Raises
+        :class:`EngineError`.
         """
         ...
 
     async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
-        """Look for results that no record names: the only look outside the daemon's memory."""
+        """Search for results that no record names.
+
+        The only search outside the daemon's memory.
+        """
         ...
 
 
 class EngineError(ReconcilerError):
-    """A request that an engine could not carry out; its reason is fit for a status file.
+    """A request that an engine could not execute.
 
-    ``permanent``: asking again cannot help (the manifest must change).
+    Its reason has no secrets and goes into status files. ``permanent``: a retry cannot succeed (the
+    manifest must change).
     """
 
     def __init__(self, reason: Reason, *, permanent: bool = False) -> None:
@@ -238,7 +255,7 @@ class EngineError(ReconcilerError):
 
 
 class ImageGoneError(EngineError):
-    """The image of build ``key``, which a run needs, is gone."""
+    """A run's image, the result of build ``key``, that is gone."""
 
     def __init__(self, reason: Reason, key: TaskKey) -> None:
         super().__init__(reason)

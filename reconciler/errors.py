@@ -1,4 +1,4 @@
-"""What every error has in common that a person is told of instead of shown a traceback."""
+"""Base classes of errors that users see without a traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Trouble(enum.StrEnum):
-    """What kind of failure a call to the outside met: ``class`` of ``reconciler_errors_total``."""
+    """The kind of an outside call's failure: ``class`` of ``reconciler_errors_total``."""
 
     REFUSED = "refused"  # credentials or rights
     UNTRUSTED = "untrusted"  # its certificate or host key
@@ -21,17 +21,17 @@ class Trouble(enum.StrEnum):
 
 
 class ReconcilerError(Exception):
-    """An error whose message says what went wrong, where, and what to do."""
+    """An error whose message has cause, place and remedy."""
 
     trouble = Trouble.OTHER
 
 
 class UsageFault(ReconcilerError):
-    """What was asked for makes no sense: wrong usage, or a wrong configuration."""
+    """Wrong usage of the command line, or a wrong configuration."""
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """What kind of failure an error is, or else the one that it was raised from."""
+    """Return an error's kind, or else that of its causes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ReconcilerError) and cause.trouble is not Trouble.OTHER:

@@ -1,4 +1,4 @@
-"""Calls over HTTP to hosts that answer what they like: bounded in time and size, led nowhere else.
+"""HTTP calls to untrusted hosts, bounded in time and size.
 
 Redirects are not followed, so that a secret in a header stays with the host it is for. Nothing of
 an answer but its status reaches an error's message, and of a URL only the host.
@@ -26,7 +26,7 @@ LARGEST_ANSWER = 8 << 20
 
 
 class CallError(ReconcilerError):
-    """There was no answer, or one that is too large to be read."""
+    """A call without an answer, or with one larger than `LARGEST_ANSWER`."""
 
     def __init__(self, message: str, trouble: Trouble) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class CallError(ReconcilerError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a host said; ``headers`` are by lower-case name."""
+    """A host's answer; ``headers`` are by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,18 +43,18 @@ class Answer:
 
     @property
     def fine(self) -> bool:
-        """Whether it says that what was asked for is done."""
+        """Return whether the status is one of success."""
         return 200 <= self.status < 300
 
     def pause(self, default: float, longest: float) -> float:
-        """For how many seconds it asks to be left alone: ``Retry-After``, within bounds."""
-        told = self.headers.get("retry-after", "")
-        asked = float(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0.0
+        """Return the seconds of ``Retry-After``, at least default and at most longest."""
+        text = self.headers.get("retry-after", "")
+        asked = float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
         return min(max(asked, default), longest)
 
 
 class Client:
-    """Makes calls. Safe to use for several at a time."""
+    """An HTTP client. Safe for several calls at a time."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -68,7 +68,7 @@ class Client:
         body: bytes | None = None,
         timeout: float = TIMEOUT,  # noqa: ASYNC109 -- of the connection's own deadline
     ) -> Answer:
-        """Ask, and read the whole answer. Raises CallError."""
+        """Send a request and read the whole answer. Raises CallError."""
         host = urlsplit(url).hostname or ""
         try:
             async with self._session.request(
@@ -88,18 +88,18 @@ class Client:
                             f"{host} answered with more than {LARGEST_ANSWER:,} bytes",
                             Trouble.REJECTED,
                         )
-                told = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, told, bytes(data))
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, found, bytes(data))
         except TimeoutError:
             late = f"{host} did not answer within {timeout:g} s"
             raise CallError(late, Trouble.TIMEOUT) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Some of these quote the URL, which may be a secret.
-            why, trouble = _told(error)
+            why, trouble = _cause(error)
             raise CallError(f"{host or 'the host'} cannot be asked: {why}", trouble) from None
 
 
-def _told(error: Exception) -> tuple[str, Trouble]:
+def _cause(error: Exception) -> tuple[str, Trouble]:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not trusted; see tls.caFile", Trouble.UNTRUSTED
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -110,7 +110,10 @@ def _told(error: Exception) -> tuple[str, Trouble]:
 
 
 def _proxy(url: str, host: str) -> str | None:
-    """As the environment says, which is all that is taken from it."""
+    """Return the environment's proxy for a URL.
+
+    Nothing else is taken from the environment.
+    """
     if urllib.request.proxy_bypass(host):
         return None
     return urllib.request.getproxies().get(urlsplit(url).scheme)
@@ -118,17 +121,17 @@ def _proxy(url: str, host: str) -> str | None:
 
 @asynccontextmanager
 async def client(ca_file: Path | None = None) -> AsyncIterator[Client]:
-    """Something to make calls with, which trusts the authorities in ``ca_file`` too.
+    """Open a client that trusts the authorities in ``ca_file`` too.
 
-    Raises CallError where those cannot be read.
+    Raises CallError if the file cannot be read.
     """
     try:
         trusted = ssl.create_default_context()
         if ca_file is not None:
             trusted.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
-        told = f"{ca_file} holds no certificates: {error}"
-        raise CallError(told, Trouble.UNTRUSTED) from error
+        text = f"{ca_file} holds no certificates: {error}"
+        raise CallError(text, Trouble.UNTRUSTED) from error
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trusted, limit=8),
         cookie_jar=aiohttp.DummyCookieJar(),

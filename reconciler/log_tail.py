@@ -1,4 +1,4 @@
-"""What a run's command printed, for whoever shows it."""
+"""Interface to the logs of runs, for the CLI and the page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Protocol
 
 from reconciler.types import ObjectRef, TaskKind
 
-#: How the log of an attempt is called; whatever else a status names as one is not read.
+#: The name of an attempt's log; a status that names any other file is not followed.
 ATTEMPT_LOG = re.compile(r"attempt-\d{1,9}\.log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOf:
-    """Which log is meant: that of a task's attempt, None for the newest.
+    """The log of a task's attempt.
 
-    ``run`` is the name of the run, ``url`` where the status says that its newest log is.
+    ``attempt`` is None for the newest, ``run`` is the name of the run, ``url`` the status's URL of
+    the run's newest log.
     """
 
     object: ObjectRef
@@ -28,7 +29,10 @@ class LogOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """The end of a log as the command printed it. ``whole``: there is nothing before it."""
+    """The end of a log as the command printed it.
+
+    ``where`` is a place for users to read; ``whole``: the log has nothing before ``data``.
+    """
 
     data: bytes
     where: str
@@ -37,14 +41,20 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class NoTail:
-    """Why there is nothing to show, as one sentence that says where the log is instead."""
+    """A log that cannot be shown.
+
+    ``reason`` is one sentence that names the log's place.
+    """
 
     reason: str
 
 
 class Logs(Protocol):
-    """Where the logs of an engine's runs can be read."""
+    """Reader of the logs of an engine's runs."""
 
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
-        """The last ``longest`` bytes of a log, at most. Never raises for what a log is like."""
+        """Read at most the last ``longest`` bytes of a log.
+
+        No content of a log raises an error.
+        """
         ...

@@ -1,7 +1,7 @@
-"""The words every layer shares. Nothing here knows of YAML, Git, Jobs or files.
+"""Types that every layer shares, independent of YAML, Git, Jobs and files.
 
-A value is checked once, where it enters the program, and carried in one of these types from
-then on: whoever holds a :data:`TaskKey` or an :class:`ObjectRef` need not check it again.
+A value is checked once, where it enters the program, and kept in one of these types from then on:
+code that gets a :data:`TaskKey` or an :class:`ObjectRef` need not check it again.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 #: The content hash of a task over its inputs: 40 lower-case hex digits.
 TaskKey = NewType("TaskKey", str)
-#: The hash of how a task is run (resources, timeout, …): 40 lower-case hex digits.
+#: The hash of a task's execution (resources, timeout, …): 40 lower-case hex digits.
 How = NewType("How", str)
-#: A task's key with the trees of followed sources left out. Two runs that differ only in where
-#: a followed branch stood have the same intent: 40 lower-case hex digits.
+#: A task's key without the trees of followed sources: 40 lower-case hex digits. Two runs that
+#: differ only in the commit of a followed branch have the same intent.
 Intent = NewType("Intent", str)
 #: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
 Commit = NewType("Commit", str)
 TreeId = NewType("TreeId", str)
 
-#: Where this project's annotations and labels live.
+#: The prefix of this project's annotations and labels.
 GROUP = "substratus.ai"
 API_VERSION = f"{GROUP}/v1"
 
 
 class Kind(enum.StrEnum):
-    """What a manifest declares."""
+    """The kind of an object that a manifest declares."""
 
     MODEL = "Model"
     DATASET = "Dataset"
@@ -39,12 +39,15 @@ class Kind(enum.StrEnum):
 
     @property
     def plural(self) -> str:
-        """The folder name of this kind, in buckets and on the status branch."""
+        """The kind's folder name, in buckets and on the status branch."""
         return f"{self.value.lower()}s"
 
 
 class TaskKind(enum.StrEnum):
-    """One unit of work. The order is the order in which an object needs them."""
+    """The kind of a unit of work.
+
+    The order is the one in which an object needs them.
+    """
 
     BUILD = "build"
     LOAD = "load"
@@ -54,12 +57,15 @@ class TaskKind(enum.StrEnum):
 
     @property
     def letter(self) -> str:
-        """As it stands in a run's name."""
+        """The letter that stands for the task in a run's name."""
         return self.value[0]
 
 
 class ObjectRef(NamedTuple):
-    """An object's identity within one cluster: a tuple, as it is the key of nearly every table."""
+    """An object's identity within one cluster.
+
+    A tuple, as it is the key of nearly every table.
+    """
 
     kind: Kind
     namespace: str
@@ -82,7 +88,10 @@ class ForeignRef:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in a file. Lines and columns count from 1; 0 means the file as a whole."""
+    """A place in a file.
+
+    Lines and columns count from 1; 0 means the file as a whole.
+    """
 
     file: str
     line: int = 0
@@ -96,7 +105,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong that a user can put right: where, which field, and what was expected.
+    """A mistake that a user can correct: place, field and expected value.
 
     ``field`` is the path within the document (``spec.training.params``), empty where the
     document as a whole is meant. ``object`` is the object it concerns, where that is known.
@@ -108,11 +117,11 @@ class Problem:
     object: ObjectRef | None = None
 
     def __str__(self) -> str:
-        where = f"{self.location}: {self.field}" if self.field else str(self.location)
-        return f"{where}: {self.message}"
+        place = f"{self.location}: {self.field}" if self.field else str(self.location)
+        return f"{place}: {self.message}"
 
     def to_json(self) -> dict[str, JSON]:
-        """As ``validate`` and ``plan`` print it with ``--format json``."""
+        """Return the form that ``validate`` and ``plan`` print with ``--format json``."""
         return {
             "file": self.location.file,
             "line": self.location.line,
@@ -132,9 +141,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a run asks of a machine: cores, and bytes of memory, disk and shared memory.
+    """Resource requests of a run.
 
-    None means that nothing was asked for. ``nodes`` above 1 starts that many ranks.
+    ``cpu`` is in cores, memory, disk and shared memory in bytes. None means that nothing is
+    requested. ``nodes`` above 1 starts that many ranks.
     """
 
     cpu: float | None = None
@@ -160,10 +170,11 @@ class SecretKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitSource:
-    """A Git source as its manifest asks for it; ``url`` is resolved and absolute.
+    """A Git source of a manifest.
 
-    An empty ``url`` is this repository at the head being synced (``.`` in the manifest).
-    At most one of branch, tag and commit is set; none means the remote's HEAD.
+    ``url`` is resolved and absolute. An empty ``url`` is this repository at the head being synced
+    (``.`` in the manifest). At most one of branch, tag and commit is set; none means the remote's
+    HEAD.
     """
 
     url: str
@@ -175,22 +186,15 @@ class GitSource:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSource:
-    """Where a Git source stands: the commit, and the tree id of its path in that commit."""
+    """A Git source's commit, and its path's tree id there."""
 
     commit: Commit
     tree: TreeId
 
 
-@dataclass(frozen=True, slots=True)
-class UnresolvedSource:
-    """A source that cannot be read now, with the reason as one sentence without secrets."""
-
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """What a build run builds: a folder of a Git commit."""
+    """The folder of a Git commit that a build run builds."""
 
     url: str
     commit: Commit
@@ -203,7 +207,7 @@ class BuildContext:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """An artifact that a run reads: its key and the URL of its directory.
+    """An input artifact of a run: its key and its directory's URL.
 
     ``cluster`` is the other cluster whose status named the URL, within what ``clusters`` allows it.
     """

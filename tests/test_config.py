@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.config.loader import load_setup
-from reconciler.config.model import ConfigError, Setup, config_schema
-from reconciler.config.reporting import ForgeSite
+from reconciler.config import ConfigError, ForgeSite, Setup, config_schema, load_setup
 from reconciler.types import Kind
 
 ROOT = Path(__file__).resolve().parents[1]

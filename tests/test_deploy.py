@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.engine import KubernetesEngine

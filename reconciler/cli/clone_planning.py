@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.engine import Capacity
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.plan import Plan, Settings

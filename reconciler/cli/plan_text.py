@@ -9,6 +9,7 @@ import click
 
 from reconciler.cli.errors import error_line
 from reconciler.planner.plan import ActionKind
+from reconciler.reasons import message
 from reconciler.review.actions import Action
 from reconciler.review.escape import printable
 from reconciler.review.report import ObjectReview, Review
@@ -66,7 +67,7 @@ def _object(found: ObjectReview, review: Review) -> str:
     lines += [f"    {printable(line)}" for line in _why(found)]
     lines += [_action(action, review) for action in found.actions]
     if found.free:
-        lines.append(click.style(f"  = {printable(found.free)}", fg="cyan"))
+        lines.append(click.style(f"  = {printable(message(found.free))}", fg="cyan"))
     return "\n".join(lines)
 
 
@@ -93,8 +94,9 @@ def _action(action: Action, review: Review) -> str:
 
 def _holds(review: Review) -> Iterator[str]:
     for hold in review.holds:
+        styled = click.style("! Held", fg="magenta", bold=True)
         yield (
-            f"{click.style('! Held', fg='magenta', bold=True)}: {printable(hold.reason)}.\n"
+            f"{styled}: {printable(message(hold.reason))}.\n"
             "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
             f"    {hold.id}"
         )
@@ -103,7 +105,8 @@ def _holds(review: Review) -> Iterator[str]:
 def _released(review: Review) -> Iterator[str]:
     for hold in review.released:
         styled = click.style("Released", bold=True)
-        yield f"{styled} by the line {hold.id} in .reconciler/release: {printable(hold.reason)}."
+        text = printable(message(hold.reason))
+        yield f"{styled} by the line {hold.id} in .reconciler/release: {text}."
 
 
 def _others(review: Review) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository, Repository

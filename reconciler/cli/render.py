@@ -10,14 +10,12 @@ import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
-from reconciler.engines.kubernetes.build_pod import image_tag
-from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.job import render as objects_of
-from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.engines.kubernetes.yaml import dump
+from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
+from reconciler.engines.kubernetes import render as objects_of
 from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Situation
 from reconciler.planner.preview import Preview, preview
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
 
 
@@ -60,7 +58,8 @@ def render(
         blocked = situation.desired[ref].blocked
         failed |= blocked is not None
         if not previews:
-            click.echo(f"reconciler: {ref}: {blocked or 'nothing runs for it'}", err=True)
+            why = blocked or Reason.of(ReasonCode.NOTHING_RUNS)
+            click.echo(f"reconciler: {ref}: {message(why)}", err=True)
         for item in previews:
             if task not in (None, item.task.value):
                 continue
@@ -85,7 +84,7 @@ def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef
 
 def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:
     if item.spec is None:
-        raise RenderError(item.reason)
+        raise RenderError(item.reason or Reason.of(ReasonCode.KEY_UNKNOWN))
     text = dump(objects_of(item.spec, settings))
     note = f"# {ref}: {item.task}\n"
     if item.unbuilt:

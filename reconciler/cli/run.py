@@ -19,7 +19,7 @@ from watchfiles import awatch
 
 from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
-from reconciler.config.model import ConfigError, Setup
+from reconciler.config import ConfigError, Setup
 from reconciler.daemon import logging as logs
 from reconciler.daemon.app import run_daemon
 from reconciler.errors import ReconcilerError, UsageFault

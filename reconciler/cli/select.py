@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
-from reconciler.config.loader import DEFAULT_FILE, load_setup
+from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean

@@ -47,7 +47,7 @@ def object_table(records: Iterable[Record], *, now: datetime | None = None) -> T
     for record in ordered:
         ref = record.ref
         name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"
-        reason = "" if record.phase is Phase.READY else record.reason
+        reason = "" if record.phase is Phase.READY else record.message
         table.add_row(
             ref.kind.value,
             name,

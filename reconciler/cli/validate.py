@@ -14,7 +14,7 @@ import click
 from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.collection import Collection, collect

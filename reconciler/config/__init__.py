@@ -1,1 +1,38 @@
-"""The configuration: its schema, its file and its environment variables."""
+"""The configuration: its schema, its file and its environment variables.
+
+`load_setup` reads it into a `Setup`, the configuration with the folder that its relative paths
+refer to.
+"""
+
+from reconciler.config.kubernetes import BucketSection, KubernetesSection
+from reconciler.config.loader import (
+    CONFIG_VARIABLE,
+    DEFAULT_FILE,
+    REPOSITORY_VARIABLE,
+    load_setup,
+)
+from reconciler.config.model import (
+    Config,
+    ConfigError,
+    CredentialsSection,
+    Setup,
+    config_schema,
+)
+from reconciler.config.reporting import ForgeSite, NotificationsSection, ReviewSection
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_FILE",
+    "REPOSITORY_VARIABLE",
+    "BucketSection",
+    "Config",
+    "ConfigError",
+    "CredentialsSection",
+    "ForgeSite",
+    "KubernetesSection",
+    "NotificationsSection",
+    "ReviewSection",
+    "Setup",
+    "config_schema",
+    "load_setup",
+]

@@ -1,4 +1,4 @@
-"""The part of the configuration that says what a cluster is like and where artifacts go."""
+"""Sections of the configuration for clusters, registries and buckets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ImageRef = Annotated[str, Field(pattern=r"^[^\s]{1,512}$")]
 
 
 class GpuTypeSection(Section):
-    """What a type of GPU is called by the cluster, and where it is."""
+    """A type of GPU: its resource name and its nodes."""
 
     resource: Annotated[
         str, Field(pattern=patterns.LABEL_KEY, max_length=317, description="Of one GPU.")
@@ -25,7 +25,7 @@ class GpuTypeSection(Section):
 
 
 class TemplatesSection(Section):
-    """Pod templates that are merged into what is rendered, by kind of task."""
+    """Pod templates by kind of task, merged into the rendered pods."""
 
     build: PodTemplate = Field(default_factory=dict)
     load: PodTemplate = Field(default_factory=dict)
@@ -46,7 +46,10 @@ class ImagesSection(Section):
 
 
 class KubernetesSection(Section):
-    """The cluster. ``namespace`` and ``instance`` count on every engine: names are made of them."""
+    """The cluster.
+
+    ``namespace`` and ``instance`` count on every engine: names are made of them.
+    """
 
     context: Annotated[
         str | None, Field(description="Of the kubeconfig. Default: in a pod its own cluster.")
@@ -56,7 +59,7 @@ class KubernetesSection(Section):
         list[Name],
         Field(
             default_factory=list,
-            description="Where Jobs are looked for. Default: everywhere; needs a ClusterRole.",
+            description="Namespaces searched for Jobs. Default: everywhere; needs a ClusterRole.",
         ),
     ]
     instance: Name = "default"
@@ -81,7 +84,7 @@ class KubernetesSection(Section):
 
 
 class RegistrySection(Section):
-    """Where built images go: ``<url>/<namespace>:<key>``.
+    """The registry that built images go to, as ``<url>/<namespace>:<key>``.
 
     ``secret`` is a Secret of type kubernetes.io/dockerconfigjson in every namespace with runs:
     builds push with it, nodes pull with it.
@@ -95,14 +98,17 @@ class RegistrySection(Section):
             description="Host, and a path if there is one, without https://.",
         ),
     ]
-    insecure: Annotated[bool, Field(description="Plain HTTP, or a certificate nobody signed.")] = (
-        False
-    )
+    insecure: Annotated[
+        bool, Field(description="Plain HTTP, or a certificate that no known authority signed.")
+    ] = False
     secret: Subdomain | None = None
 
 
 class BucketSection(Section):
-    """A bucket, or a folder of one, and how a cluster mounts it. The local engine needs the URL."""
+    """A bucket, or a folder of one, and its mount.
+
+    The local engine needs the URL alone.
+    """
 
     url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
     driver: Annotated[
@@ -114,10 +120,16 @@ class BucketSection(Section):
         Field(description="staged: on local disk while the command runs. Default: the driver's."),
     ] = None
     sync: Annotated[
-        Seconds, Field(description="How often a staged bucket gets what has settled.")
+        Seconds,
+        Field(
+            description="Interval at which files that have settled are copied to a staged bucket."
+        ),
     ] = 600.0
     inventory: Annotated[
-        bool, Field(description="Whether a Job lists its markers when the memory is lost.")
+        bool,
+        Field(
+            description="Let a Job list the completed artifacts after the status branch was lost."
+        ),
     ] = True
     mount_options: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=1024)]],
@@ -143,7 +155,7 @@ class BucketSection(Section):
 
 
 class BucketsSection(Section):
-    """Where artifacts go, and under any other name buckets that are only read.
+    """Buckets for artifacts, and under any other name read-only buckets.
 
     On the local engine: a folder under its root unless given.
     """
@@ -156,6 +168,6 @@ class BucketsSection(Section):
 
     @property
     def named(self) -> dict[str, BucketSection]:
-        """All that are configured, by name."""
+        """Every configured bucket, by name."""
         known = {"default": self.default, "datasets": self.datasets}
         return {name: b for name, b in known.items() if b is not None} | self.__pydantic_extra__

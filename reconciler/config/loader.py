@@ -1,4 +1,4 @@
-"""The configuration as it is found: one YAML file, each key of which a variable can set."""
+"""Loading of the configuration from a YAML file and environment variables."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _Path = tuple[str, ...]
 
 
 def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = False) -> Setup:
-    """Read the file, set what the environment overrides, and check the whole.
+    """Read the file, apply the environment's overrides and validate the result.
 
-    A file that is empty, or has only comments, is no mistake: the environment may say it all. One
-    that is not there is an empty one, if the environment says where the repository is. Neither
-    holds where the file is ``required``: it had something to say. Raises ConfigError.
+    A file that is empty, or has only comments, is no error: the environment may set every key. A
+    missing file counts as an empty one if the environment sets the repository's URL. Both are
+    errors if the file is ``required``. Raises ConfigError.
     """
     overrides = _overrides(environment)
     try:
@@ -54,7 +54,7 @@ def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = F
         message = f"expected one mapping, found {found}"
         raise ConfigError([Problem(Location(str(file)), "", message)])
     value = documents[0].value
-    placed = {_set(value, path, said[1]): said for path, said in overrides.items()}
+    placed = {_set(value, path, override[1]): override for path, override in overrides.items()}
     checked = validate(documents[0], Config)
     if isinstance(checked, list):
         raise ConfigError([_placed(problem, placed) for problem in checked])
@@ -62,10 +62,11 @@ def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = F
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
-    """The values that variables set, by the path of the key: (variable, value read as YAML).
+    """Map the path of each overridden key to its variable and value.
 
-    A variable whose first part is no key is not meant for us (Kubernetes sets
-    ``<SERVICE>_PORT`` for each service of a namespace); a wrong part after that is an error.
+    Values are read as YAML. A variable whose first part is no key is not the reconciler's
+    (Kubernetes sets ``<SERVICE>_PORT`` for each service of a namespace); a wrong part after that
+    is an error.
     """
     found: dict[_Path, tuple[str, JSON]] = {}
     problems = []
@@ -83,8 +84,8 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
         if not wrong and len(documents) < 2:
             found[path] = (name, documents[0].value if documents else None)
         else:
-            said = wrong[0].message if wrong else f"expected one value, found {len(documents)}"
-            problems.append(Problem(Location(f"${name}"), ".".join(path), said))
+            message = wrong[0].message if wrong else f"expected one value, found {len(documents)}"
+            problems.append(Problem(Location(f"${name}"), ".".join(path), message))
     if problems:
         raise ConfigError(problems)
     return found
@@ -104,17 +105,17 @@ def _resolve(parts: list[str]) -> _Path | str:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A mapping whose keys are names of the user's, each with a section, or with anything."""
+    """A mapping by user-defined names; ``section`` is None if values are free-form."""
 
     section: type[BaseModel] | None
 
 
-#: What keys are looked up in; None: nothing below it has a variable of its own.
+#: The place that keys are looked up in; None if no key below it has a variable of its own.
 _Holder: TypeAlias = "type[BaseModel] | _Named | None"
 
 
 def _key(holder: _Holder, part: str) -> tuple[str, _Holder] | None:
-    """The key whose upper-case form this is, and what it holds."""
+    """Find a key by its upper-case form, and its value's holder."""
     if isinstance(holder, _Named):
         return _name(part), holder.section
     if holder is None:
@@ -136,12 +137,12 @@ def _held(annotation: object) -> _Holder:
 
 
 def _name(part: str) -> str:
-    """The name that a part of a variable stands for; a shell's variables have no ``-``."""
+    """Return the name for a variable's part: ``_`` becomes ``-``."""
     return part.lower().replace("_", "-")
 
 
 def _set(value: dict[str, JSON], path: _Path, override: JSON) -> _Path:
-    """Set a value; returns where it is now, with the names as the file has them."""
+    """Set a value; return its path, named as in the file."""
     place: list[str] = []
     for part in path:
         if place:
@@ -156,7 +157,7 @@ def _set(value: dict[str, JSON], path: _Path, override: JSON) -> _Path:
 
 
 def _placed(problem: Problem, overrides: Mapping[_Path, tuple[str, JSON]]) -> Problem:
-    """A problem with a value that a variable set is that variable's."""
+    """Move a problem to the variable that has set the value."""
     parts = tuple(re.split(r"[.\[]", problem.field))
     for path, (name, _) in overrides.items():
         if parts[: len(path)] == path:

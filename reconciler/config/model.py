@@ -1,4 +1,4 @@
-"""What the daemon's configuration can say, and what that comes to.
+"""The schema of the configuration, and the values derived from it.
 
 Unknown keys are errors, with line and column as in manifests. Relative paths, and a relative
 ``repository.url``, are relative to the folder of the file.
@@ -28,13 +28,14 @@ from reconciler.config.reporting import (
 from reconciler.errors import UsageFault
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
+from reconciler.patterns import NODE_BOUND
 from reconciler.planner.plan import Settings
-from reconciler.planner.remote_clusters import NODE_BOUND, Peer
+from reconciler.planner.remote_clusters import Peer
 from reconciler.types import JSON, Kind, Problem
 
 
 class ConfigError(UsageFault):
-    """The configuration cannot be used; every problem has its place."""
+    """An invalid configuration; every problem has its location."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -44,7 +45,7 @@ class ConfigError(UsageFault):
 LARGEST_PORT = 65535
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
-#: What Git lets no reference be called; ``{cluster}`` stands for a name that is fine.
+#: Parts that Git forbids in a reference; the name for ``{cluster}`` has none of them.
 _NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)")
 
 
@@ -60,7 +61,10 @@ BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_leng
 
 
 class CredentialsSection(Section):
-    """How a remote is read. Files may rotate; they are read at each use."""
+    """Credentials for a remote.
+
+    Files may rotate; they are read at each use.
+    """
 
     username: str | None = None
     password_file: FilePath | None = None
@@ -90,14 +94,14 @@ class RepositorySection(Section):
 
 
 class AuthorSection(Section):
-    """Who the status commits say they are by."""
+    """The author of status commits."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler"
     email: Annotated[str, Field(min_length=1, max_length=255)] = "reconciler@localhost"
 
 
 class StatusSection(Section):
-    """Where status files go, and how often changes are pushed at most."""
+    """The branch of status files, and the least interval between pushes."""
 
     branch: Branch = STATUS_BRANCH
     interval: Seconds = 5.0
@@ -105,7 +109,10 @@ class StatusSection(Section):
 
 
 class LocalSection(Section):
-    """The local engine. ``slots`` are CPU cores; by default all of this machine's."""
+    """The local engine.
+
+    ``slots`` are CPU cores; by default all of this machine's.
+    """
 
     root: FilePath = "./state"
     runtime: Literal["process"] = "process"
@@ -114,7 +121,10 @@ class LocalSection(Section):
 
 
 class SourcesSection(Section):
-    """Which Git sources may be read, how often they are looked up, and with what."""
+    """Git sources: the URLs that may be read, interval and credentials.
+
+    ``allow`` are globs over resolved URLs; docs/security.md has the rules of all allow-lists.
+    """
 
     allow: list[str] = Field(default_factory=lambda: ["https://*", "ssh://*"])
     interval: Seconds = 300.0
@@ -124,7 +134,8 @@ class SourcesSection(Section):
 class AllowSection(Section):
     """Globs over image references and over bucket URLs that manifests may name.
 
-    ``buckets`` is beyond the configured ones; * is no file and no pvc, which must be named.
+    ``buckets`` is beyond the configured ones; * is no file and no pvc, which must be named. Host
+    and path are matched apart; docs/security.md has the rules of all allow-lists.
     """
 
     images: list[str] = Field(default_factory=lambda: ["*"])
@@ -132,10 +143,11 @@ class AllowSection(Section):
 
 
 class ClusterSection(Section):
-    """What another cluster's status may name here, and on which branch it is.
+    """Another cluster: the images and buckets that its status may name.
 
-    ``registries`` are globs over images, ``buckets`` over the URLs of artifacts; one without a *
-    covers everything below it. In ``branch`` {cluster} stands for that cluster's name.
+    ``registries`` are globs over images, ``buckets`` over the URLs of artifacts; each also covers
+    everything below it. In ``branch``, where the status is, {cluster} stands for that cluster's
+    name. docs/security.md has the rules of all allow-lists.
     """
 
     registries: list[ImageGlob] = Field(default_factory=list)
@@ -144,21 +156,24 @@ class ClusterSection(Section):
 
 
 class GuardSection(Section):
-    """How much may be recomputed at once without a release."""
+    """Limits of recomputation at once without a release."""
 
     tasks: Annotated[int, Field(ge=0)] = 100
     gpus: Annotated[int, Field(ge=0)] = 32
 
 
 class LimitsSection(Section):
-    """How much may run at once; 0 is no limit."""
+    """Limits of what runs at once; 0 is no limit."""
 
     runs: Annotated[int, Field(ge=0)] = 0
     gpus: Annotated[int, Field(ge=0)] = 0
 
 
 class PruneSection(Section):
-    """What happens to objects whose manifest is gone. The share binds above ``floor`` objects."""
+    """Deletion of objects whose manifest is gone.
+
+    ``maxShare`` binds above ``floor`` objects.
+    """
 
     enabled: bool = True
     max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.5
@@ -166,13 +181,13 @@ class PruneSection(Section):
 
 
 class HistorySection(Section):
-    """How many finished runs of an object are kept."""
+    """The number of finished runs of an object that are kept."""
 
     jobs: Annotated[int, Field(ge=0)] = 3
 
 
 class TlsSection(Section):
-    """A private certificate authority, for every Git remote and, in builds, the registry."""
+    """A private certificate authority for Git remotes and, in builds, the registry."""
 
     ca_file: FilePath | None = None
 
@@ -185,11 +200,12 @@ def _with_port(address: str) -> str:
 
 
 class ServerSection(Section):
-    """Where metrics, health, /webhook and the page are served. Port 0 takes a free one.
+    """The address for metrics, health, /webhook and the page.
 
-    An empty address is none. ``webhookSecretFile`` holds what a forge signs its webhooks with;
-    without it there is none. The page answers browsers on the daemon's own machine, and whoever
-    asks for one of ``hosts``. ``metricsObjects`` is how many objects have metrics of their own.
+    Port 0 takes a free one; with an empty address nothing is served. ``webhookSecretFile`` holds
+    the secret that a forge signs its webhooks with; without it there is no /webhook. The page
+    answers requests for the daemon's own machine and for one of ``hosts``. ``metricsObjects`` is
+    the largest number of objects with metrics of their own.
     """
 
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$"), AfterValidator(_with_port)] = (
@@ -204,7 +220,7 @@ class ServerSection(Section):
 
 
 class LogSection(Section):
-    """auto: for people on a terminal, JSON otherwise."""
+    """The log. auto: text on a terminal, JSON otherwise."""
 
     format: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -288,19 +304,20 @@ _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A configuration in its place: ``folder`` is what relative paths are relative to."""
+    """A configuration and its folder, which relative paths refer to."""
 
     config: Config
     folder: Path
 
     def path(self, name: str) -> Path:
-        """A configured path as an absolute one, wherever links lead now."""
+        """Return a configured path as an absolute one, with links resolved now."""
         return self.file(name).resolve()
 
     def file(self, name: str) -> Path:
-        """A configured file that may rotate: links to it are followed at each use, not before.
+        """Return a configured file that may rotate, with its links unresolved.
 
-        Kubernetes mounts a Secret by links, and removes what they led to once it has changed.
+        Kubernetes mounts a Secret by links, and removes their targets once it has changed: links
+        are followed at each use.
         """
         return self.folder / Path(name).expanduser()
 
@@ -312,7 +329,7 @@ class Setup:
 
     @property
     def root(self) -> Path:
-        """Where this machine's state is kept: mirrors, and everything of the local engine."""
+        """The folder of mirrors and of the local engine's state."""
         return self.path(self.config.local.root)
 
     @property
@@ -328,7 +345,7 @@ class Setup:
 
     @property
     def forge(self) -> ForgeSite | None:
-        """Where pull requests are told of, if they are."""
+        """The forge whose pull requests are planned, if there is one."""
         review = self.config.review
         return forge_site(review, self.config.repository.url) if review is not None else None
 
@@ -346,13 +363,13 @@ class Setup:
 
     @property
     def sources_allow(self) -> tuple[str, ...]:
-        """The globs that a source's URL must match; local ones are fine on one's own machine."""
+        """The globs over source URLs; the local engine also admits ``file``."""
         own = ("file://*",) if self.config.engine == "local" else ()
         return (*self.config.sources.allow, *own)
 
     @property
     def settings(self) -> Settings:
-        """What the planner is told."""
+        """The planner's part of the configuration."""
         config = self.config
         return Settings(
             cluster=config.cluster,
@@ -375,6 +392,6 @@ class Setup:
 
 
 def config_schema() -> dict[str, JSON]:
-    """The JSON Schema of the file."""
+    """Return the JSON Schema of the file."""
     schema: dict[str, JSON] = Config.model_json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,4 +1,4 @@
-"""The part of the configuration that says who is told of what: a webhook, and pull requests."""
+"""Sections of the configuration for notifications and pull requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class NotificationsSection(Section):
-    """A webhook that is told when an object's recorded phase changes to one of ``phases``.
+    """A webhook for changes of recorded phases to one of ``phases``.
 
-    ``urlFile`` holds its URL, which may be a secret itself, and ``secretFile`` what deliveries are
-    signed with; both are read at each one. At most one delivery an ``interval``. ``template`` makes
-    its body, a Jinja2 template of JSON.
+    ``urlFile`` holds its URL, which may be a secret itself, and ``secretFile`` the secret that
+    deliveries are signed with; both are read at each delivery. At most one delivery an
+    ``interval``. ``template`` makes its body, a Jinja2 template of JSON.
     """
 
     url_file: FilePath
@@ -46,11 +46,11 @@ class NotificationsSection(Section):
 
 
 class ReviewSection(Section):
-    """Pull requests that are planned, and told of it by a commit status and one comment.
+    """Pull requests that are planned, with a commit status and one comment.
 
     ``api`` and ``repository`` (owner/name, on GitLab with all groups) follow from
     ``repository.url`` where that is a forge's. ``tokenFile`` is read at each request. At most
-    ``open`` requests are followed, looked at once an ``interval``. ``sources: known`` looks up no
+    ``open`` requests are followed, polled once an ``interval``. ``sources: known`` looks up no
     source but those that merged manifests name.
     """
 
@@ -78,14 +78,20 @@ class ReviewSection(Section):
 
 @dataclass(frozen=True, slots=True)
 class ForgeSite:
-    """Where a forge's API is, without a slash at its end, and the repository's name there."""
+    """A forge's API and the repository's name there.
+
+    ``api`` is a URL without a slash at its end.
+    """
 
     api: str
     repository: str
 
 
 def forge_site(section: ReviewSection, url: str) -> ForgeSite:
-    """Where to ask about the repository at a URL. Raises ValueError where that does not say."""
+    """Return the forge of the repository at a URL.
+
+    Raises ValueError if neither the section nor the URL names it.
+    """
     found = re.fullmatch(
         r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/:]+@)"
         r"(?P<host>[A-Za-z0-9.-]+)(?P<port>:\d+)?[/:](?P<name>[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+)",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.controller import Daemon, Observer
 from reconciler.daemon.notifications import Notifier, notifying

@@ -61,7 +61,7 @@ class Acting:
             asyncio.get_running_loop().call_later(END_RETRY, self.replan)
             return
         if ending.action is not ActionKind.KEEP:
-            bound.info("run ended", run=ending.run.name, why=ending.reason)
+            bound.info("run ended", run=ending.run.name, reason=ending.reason.code.value)
 
     async def _create(self, spec: RunSpec) -> None:
         bound = log.bind(object=str(spec.object or ""), task=spec.task.value, key=spec.key[:12])
@@ -114,6 +114,6 @@ def _refused(spec: RunSpec, error: EngineError) -> Run:
         spec.pending(),
         phase=RunPhase.FAILED,
         finished=datetime.now(UTC),
-        reason=str(error),
+        reason=error.reason,
         failure=FailureClass.COMMAND if error.permanent else FailureClass.UNAVAILABLE,
     )

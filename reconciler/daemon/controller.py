@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reconciler.backoff import doubled
-from reconciler.config.model import Setup
+from reconciler.backoff import Backoff, jittered
+from reconciler.config import Setup
 from reconciler.daemon.apply import Acting
 from reconciler.daemon.pull_request_planner import Knowledge
 from reconciler.daemon.status_store import Reporter
@@ -48,8 +47,9 @@ SETTLE = 0.05
 #: Is told of the plan, every object's record, and the errors at head, after each sync.
 Observer = Callable[[Plan, Mapping[ObjectRef, Record], Sequence[Problem]], None]
 
-FETCH_RETRY_FIRST = 1.0
-FETCH_RETRY_LONGEST = 60.0
+FETCH_RETRY = Backoff(first=1.0, longest=60.0)
+#: Seconds between two pushes of the status after failures, if the interval is no longer.
+PUSH_RETRY_LONGEST = 60.0
 
 
 @dataclass(slots=True)
@@ -247,8 +247,7 @@ class Daemon:
         self._metrics.failed("fetch", error)
         self._fetch_failures += 1
         self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
-        delay = doubled(FETCH_RETRY_FIRST, self._fetch_failures - 1, FETCH_RETRY_LONGEST)
-        delay *= 1 + random.random() / 4  # noqa: S311 -- a jitter, not a secret
+        delay = FETCH_RETRY.delay(self._fetch_failures)
         log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
         return delay
 
@@ -350,7 +349,13 @@ class Daemon:
         self._settled = settle(plan, records=reporter.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
-                log.info("phase", object=str(ref), phase=record.phase.value, reason=record.reason)
+                log.info(
+                    "phase",
+                    object=str(ref),
+                    phase=record.phase.value,
+                    reason=record.reason,
+                    message=record.message,
+                )
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
         self._metrics.report(
@@ -383,15 +388,16 @@ class Daemon:
     async def _poll(self) -> None:
         interval = self._setup.config.repository.interval
         while True:
-            await asyncio.sleep(interval * (0.9 + random.random() / 5))  # noqa: S311 -- a jitter
+            await asyncio.sleep(jittered(interval))
             self.wake.look()
 
     async def _report(self) -> None:
         """Push changes, at most once an interval; a failed push is tried again for ever."""
         interval = self._setup.config.status.interval
+        retry = Backoff(first=2 * interval, longest=max(interval, PUSH_RETRY_LONGEST))
         failures = 0
         while True:
-            await asyncio.sleep(doubled(interval, failures, max(interval, 60.0)))
+            await asyncio.sleep(retry.delay(failures) if failures else interval)
             if not self._reporter.dirty:
                 continue
             try:

@@ -11,16 +11,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.shutdown import carry_out
-from reconciler.engines.kubernetes.client import Api, Asked
-from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.engine import KubernetesEngine
-from reconciler.engines.kubernetes.inventory import render_inventory
-from reconciler.engines.kubernetes.job import render
-from reconciler.engines.kubernetes.leader_election import Leadership
-from reconciler.engines.kubernetes.logs import PodLogs
+from reconciler.engines.kubernetes import (
+    Api,
+    Asked,
+    ClusterSettings,
+    KubernetesEngine,
+    Leadership,
+    PodLogs,
+    render,
+    render_inventory,
+)
 
 log = structlog.get_logger(__name__)
 

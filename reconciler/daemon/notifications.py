@@ -8,7 +8,6 @@ status branch has it, and a receiver that was away for an hour is not told of th
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -19,8 +18,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from reconciler.config.model import Setup
-from reconciler.config.reporting import NotificationsSection
+from reconciler.backoff import Backoff
+from reconciler.config import NotificationsSection, Setup
 from reconciler.errors import ReconcilerError
 from reconciler.http_client import Answer, CallError, Client, client
 from reconciler.metrics import Metrics
@@ -33,10 +32,9 @@ from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
 
-#: How often a delivery is tried, and the seconds before the second try, and before any other.
+#: Tries of a delivery, and the pauses between them.
 TRIES = 5
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
+RETRY = Backoff(first=1.0, longest=60.0, factor=4.0)
 #: Seconds that a daemon which ends has for what is left; another may wait for it to be gone.
 _FAREWELL = 3.0
 #: Answers after which another try may do better; after any other 4xx it would not.
@@ -101,8 +99,7 @@ class Notifier:
             self.metrics.notifications.labels(result).inc()
 
     async def _try(self, body: bytes, name: str, to: Client) -> None:
-        pause = FIRST_PAUSE
-        for left in reversed(range(TRIES)):
+        for number in range(1, TRIES + 1):
             answer: Answer | None = None
             try:
                 answer = await self._send(body, name, to)
@@ -114,12 +111,11 @@ class Notifier:
                 told = f"it was answered with status {answer.status}"
                 if 300 <= answer.status < 500 and answer.status not in _LATER:
                     raise DeliveryError(told)
-            if not left or self._closing.is_set():
+            if number == TRIES or self._closing.is_set():
                 raise DeliveryError(told)
             log.info("a notification is tried again", error=told)
-            wait = answer.pause(pause, LONGEST_PAUSE) if answer is not None else pause
-            await self._pause(wait * (1 + random.random() / 4))  # noqa: S311 -- a jitter
-            pause = min(pause * 4, LONGEST_PAUSE)
+            asked = answer.pause(0.0, RETRY.longest) if answer is not None else 0.0
+            await self._pause(RETRY.delay(number, at_least=asked))
 
     async def _send(self, body: bytes, name: str, to: Client) -> Answer:
         url, secret = self._url(), None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.engine import Capacity, Run
 from reconciler.git.errors import redact
 from reconciler.git.pull_request_refs import Conflict, Proposals
@@ -20,8 +20,9 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan
 from reconciler.planner.resolver import Memo
 from reconciler.planner.status import Record
+from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review.report import Review, review
-from reconciler.types import Commit, GitSource, ObjectRef, UnresolvedSource
+from reconciler.types import Commit, GitSource, ObjectRef
 from reconciler.workspace.commit_reader import Head, Reader
 from reconciler.workspace.git_remotes import credential_table, source_reader
 from reconciler.workspace.planning import (
@@ -111,7 +112,7 @@ class Reviewer:
         found |= self._sources.resolve(asked)
         for request in remote - asked:
             found[request] = UnresolvedSource(
-                f"the source {redact(request.url)} is new, and is looked up once this is merged"
+                Reason.of(ReasonCode.SOURCE_NOT_APPROVED, url=redact(request.url))
             )
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.git.pull_request_refs import Conflict
 from reconciler.review.commit_status import Judgement, Verdict, verdict, verdict_of
 from reconciler.review.escape import code

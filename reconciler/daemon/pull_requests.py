@@ -8,7 +8,6 @@ the forge has already is not sent again, so a restart or another leader changes 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,8 +16,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from reconciler.backoff import doubled
-from reconciler.config.model import Setup
+from reconciler.backoff import Backoff, jittered
+from reconciler.config import Setup
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
 from reconciler.daemon.pull_request_text import Words, marker_of, same, unplannable, words_of
@@ -39,8 +38,7 @@ T = TypeVar("T")
 #: Seconds between two plans at least; and no less than the last one took, so that half the time
 #: of a thread is what following can ever cost.
 PACE = 1.0
-RETRY_FIRST = 5.0
-RETRY_LONGEST = 300.0
+RETRY = Backoff(first=5.0, longest=300.0)
 #: How often what is wrong with one request alone is tried, before it is left until it changes.
 MOST_TRIES = 3
 
@@ -90,7 +88,7 @@ class Follower:
         section = self.setup.config.review
         assert section is not None
         while True:
-            wait = section.interval * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
+            wait = jittered(section.interval)
             try:
                 await self._round(section.open)
             except Exception as error:  # noqa: BLE001 -- following ends with the daemon alone
@@ -109,10 +107,9 @@ class Follower:
         """Note it, and say how many seconds to wait before the next try."""
         self.metrics.failed("forge", error)
         self.troubles["forge"] = f"Pull requests cannot be followed: {error}"
-        delay = doubled(RETRY_FIRST, self._failures, RETRY_LONGEST)
         self._failures += 1
         asked = error.pause if isinstance(error, ForgeError) else 0.0
-        delay = max(delay, asked) * (1 + random.random() / 4)  # noqa: S311 -- a jitter
+        delay = RETRY.delay(self._failures, at_least=asked)
         known = isinstance(error, ReconcilerError)
         told = log.warning if known else log.exception
         told("pull requests cannot be followed", error=str(error), retry=round(delay, 1))

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from reconciler.config.model import Setup
-from reconciler.daemon.leader import pod_logs
+from reconciler.config import Setup
 from reconciler.engines.local.log_tail import LocalLogs
 from reconciler.git.url import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail
@@ -50,6 +49,8 @@ def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]
 
 def _logs(setup: Setup) -> Logs:
     if setup.config.engine != "local":
+        from reconciler.daemon.leader import pod_logs  # noqa: PLC0415 -- takes 0.3 seconds
+
         return _Recent(pod_logs(setup))
     buckets = [local_path(url) for url in setup.buckets.values() if is_local(url)]
     return LocalLogs([setup.root, *buckets])

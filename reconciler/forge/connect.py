@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config.model import Setup
-from reconciler.config.reporting import ForgeSite, ReviewSection
+from reconciler.config import ForgeSite, ReviewSection, Setup
 from reconciler.errors import Trouble
 from reconciler.forge.base import Forge, ForgeError
 from reconciler.forge.github import GITEA, GITHUB, GitHub

@@ -7,7 +7,6 @@ commit never changes and is kept.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -21,7 +20,7 @@ from typing import TypeVar
 
 import pygit2
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff, jittered
 from reconciler.git.client import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
@@ -32,13 +31,13 @@ from reconciler.git.source_hosts import Hosts
 from reconciler.git.source_workers import Workers
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.url import resolve_url
+from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
     BuildContext,
     Commit,
     GitSource,
     ResolvedSource,
     TreeId,
-    UnresolvedSource,
 )
 
 Resolution = ResolvedSource | UnresolvedSource
@@ -142,7 +141,7 @@ class Sources:
                 if tree:
                     return ResolvedSource(commit, TreeId(tree))
         said = f" ({refs})" if isinstance(refs, GitError) else ""
-        return UnresolvedSource(f"{redact(request.url)} is still being looked up{said}")
+        return UnresolvedSource.unavailable(f"{redact(request.url)} is still being looked up{said}")
 
     def due(self) -> float:
         """Seconds until a look-up that was last asked for is no longer fresh, or has ended."""
@@ -195,11 +194,11 @@ class Sources:
 
     def _where(self, request: GitSource, seen: _Seen) -> Resolution:
         if not isinstance(seen.refs, RemoteRefs):
-            return UnresolvedSource(str(seen.refs))
+            return UnresolvedSource.unavailable(str(seen.refs))
         try:
             return self._resolve(request, seen.refs, seen)
         except GitError as error:
-            return UnresolvedSource(str(error))
+            return UnresolvedSource.unavailable(str(error))
 
     def _look_up(self, url: str, seen: _Seen) -> None:
         self._store.still_named(url)
@@ -212,14 +211,13 @@ class Sources:
         if not seen.unfetched:
             seen.failures = 0
         seen.unfetched = {}
-        jitter = 0.9 + random.random() / 5  # noqa: S311 -- a jitter
-        seen.due = self._clock() + self._interval * jitter
+        seen.due = self._clock() + jittered(self._interval)
 
     def _failed(self, seen: _Seen) -> None:
         """Say when to try again: later with each failure in a row."""
-        delay = doubled(RETRY_FIRST, seen.failures, self._interval)
         seen.failures += 1
-        seen.due = self._clock() + delay * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
+        retry = Backoff(first=RETRY_FIRST, longest=self._interval)
+        seen.due = self._clock() + retry.delay(seen.failures)
 
     def _resolve(self, request: GitSource, refs: RemoteRefs, seen: _Seen) -> ResolvedSource:
         name, commit = _choose(request, refs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.errors import Trouble
 from reconciler.git.bare import BareCopy
 from reconciler.git.client import DEFAULT_TIMEOUT, PushRejectedError, Transport
@@ -23,8 +22,8 @@ from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.
 PUSH_TRIES = 20
-#: Seconds at most between two tries, before the jitter.
-LONGEST_PAUSE = 2.0
+#: Pauses between two such tries.
+RETRY = Backoff(first=0.05, longest=2.0)
 
 
 class StatusBranch:
@@ -109,7 +108,7 @@ class StatusBranch:
         onto it again. Otherwise it is taken as it is.
         """
         seen = self._tip
-        for number in range(PUSH_TRIES):
+        for number in range(1, PUSH_TRIES + 1):
             if restore and seen is not None and self._tip != seen and not self._goes_on_from(seen):
                 changes = {**dict(self._files.read_all(seen)), **changes}
             seen = self._tip
@@ -121,8 +120,7 @@ class StatusBranch:
             try:
                 self._transport.push(self._copy.path, self._url, commit, self._ref)
             except PushRejectedError:
-                longest = doubled(0.05, number, LONGEST_PAUSE)
-                self._pause(random.random() * longest)  # noqa: S311 -- a jitter
+                self._pause(RETRY.delay(number))
                 self.fetch()
             except DamagedError:
                 self._copy.remake()

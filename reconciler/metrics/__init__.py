@@ -21,8 +21,9 @@ from reconciler.metrics.runs import RunSeries
 from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
 from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.reasons import UnresolvedSource
 from reconciler.review.commit_status import Judgement
-from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind, UnresolvedSource
+from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 
 # When a series began is no use to anybody here, and would double the counters.
 disable_created_metrics()  # type: ignore[no-untyped-call]

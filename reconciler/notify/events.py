@@ -14,8 +14,8 @@ from reconciler.types import JSON, ObjectRef, TaskKey
 
 #: The phases in which an object is told of again when it is in them for another key.
 _OF_A_KEY = frozenset({Phase.READY, Phase.FAILED})
-#: How much of a reason, which may quote what a command printed, is told.
-LONGEST_REASON = 500
+#: How much is sent of a message, which may quote what a command printed, in characters.
+LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Event:
 
     ``key`` is that of the artifact which its manifest asks for, ``key_before`` that of the last
     one told of, and ``artifact`` where it is, once it is there. A hold is told once, by the first
-    of its objects; ``objects`` counts them. Its reason has the line that releases it.
+    of its objects; ``objects`` counts them, ``hold`` is the id that releases it.
     """
 
     ref: ObjectRef
@@ -34,6 +34,8 @@ class Event:
     key_before: TaskKey | None = None
     artifact: str | None = None
     reason: str = ""
+    message: str = ""
+    hold: str | None = None
     path: str = ""
     commit: str = ""
     objects: int = 1
@@ -41,7 +43,7 @@ class Event:
     @property
     def about(self) -> tuple[ObjectRef | None, str]:
         """What a later event about the same thing has in common with it."""
-        return (None, self.reason) if self.phase is Phase.HELD else (self.ref, "")
+        return (None, self.hold or "") if self.phase is Phase.HELD else (self.ref, "")
 
     def to_json(self) -> dict[str, JSON]:
         """As a template, and the body without one, have it."""
@@ -53,6 +55,8 @@ class Event:
             "phase": self.phase.value,
             "before": self.before.value if self.before is not None else None,
             "reason": self.reason,
+            "message": self.message,
+            "hold": self.hold,
             "key": self.key,
             "artifact": self.artifact,
             "path": self.path,
@@ -67,14 +71,14 @@ def news(
     phases: Collection[Phase],
 ) -> Iterator[Event]:
     """Objects that came into one of these phases, and holds that are new."""
-    held: dict[str, list[ObjectRef]] = {}
+    held: dict[str | None, list[ObjectRef]] = {}
     for ref, record in sorted(after.items()):
         known = before.get(ref)
         if known is record or record.phase not in phases:
             continue
         if record.phase is Phase.HELD:
-            if known is None or known.phase is not Phase.HELD or known.reason != record.reason:
-                held.setdefault(record.reason, []).append(ref)
+            if known is None or known.phase is not Phase.HELD or known.hold != record.hold:
+                held.setdefault(record.hold, []).append(ref)
         elif (
             known is None
             or known.phase is not record.phase
@@ -86,7 +90,7 @@ def news(
 
 
 def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
-    manifest, reason, ready = record.manifest, record.reason, record.phase is Phase.READY
+    manifest, text, ready = record.manifest, record.message, record.phase is Phase.READY
     return Event(
         ref=record.ref,
         phase=record.phase,
@@ -94,7 +98,9 @@ def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
         key=record.desired,
         key_before=known.desired if known is not None else None,
         artifact=record.artifact.url if ready and record.artifact is not None else None,
-        reason=reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…",
+        reason=record.reason,
+        message=text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…",
+        hold=record.hold,
         path=manifest.path if manifest is not None else "",
         commit=manifest.commit if manifest is not None else "",
         objects=objects,

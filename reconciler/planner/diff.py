@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
+from reconciler.patterns import admits_image
 from reconciler.planner import holds
 from reconciler.planner import prune as endings
 from reconciler.planner.builds import build_owners
@@ -22,6 +23,7 @@ from reconciler.planner.plan_cache import settled_in, to_decide
 from reconciler.planner.run_spec import render_run
 from reconciler.planner.status import TaskPhase
 from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
@@ -43,7 +45,7 @@ def decide(situation: Situation) -> Plan:
     removed = frozenset() if prune_hold in active else gone.going
     kept = dict(gone.kept)
     if prune_hold is not None and prune_hold in active:
-        kept |= dict.fromkeys(gone.going, f"held: {prune_hold.reason}")
+        kept |= dict.fromkeys(gone.going, holds.held(prune_hold))
     ends = [
         *deciding.endings,
         *endings.of_removed(situation, removed),
@@ -74,7 +76,7 @@ class _Deciding:
     objects: Mapping[ObjectRef, Desired]
     hold: Hold | None = None
     wanted: set[TaskKey] = field(default_factory=set)
-    stuck: dict[TaskKey, str] = field(default_factory=dict)
+    stuck: dict[TaskKey, Reason] = field(default_factory=dict)
     endings: list[Ending] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
     producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
@@ -136,7 +138,15 @@ class _Deciding:
             decision = self._shared(item, task) or self._one(item, task)
             yield decision
             if task.key is not None and decision.phase in _STUCK:
-                self.stuck.setdefault(task.key, f"{item.ref} ({task.kind}): {decision.reason}")
+                self.stuck.setdefault(
+                    task.key,
+                    Reason.of(
+                        ReasonCode.DEPENDENCY_BLOCKED,
+                        object=item.ref,
+                        task=task.kind,
+                        cause=decision.reason,
+                    ),
+                )
 
     def _shared(self, item: Desired, task: Task) -> Decision | None:
         """What another object answers for: a build of its namespace, or by ``formerly`` any task.
@@ -153,12 +163,13 @@ class _Deciding:
         self._cancel_superseded(self._superseded(item.ref, task), task)
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
+        shared = Reason.of(ReasonCode.SHARED, owner=owner)
         return Decision(
             ref=item.ref,
             task=owned,
             action=action,
             phase=decision.phase,
-            reason=f"shared with {owner}" if action is ActionKind.KEEP else decision.reason,
+            reason=shared if action is ActionKind.KEEP else decision.reason,
             run=decision.run,
             hold=decision.hold,
         )
@@ -171,11 +182,11 @@ class _Deciding:
         if not shadow:
             self._cancel_superseded(superseded, task)
         if key is None:
-            return answer.wait(item.blocked or "its key is not known yet")
+            return answer.wait(item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN))
         if self._complete(key):
-            return answer.keep(TaskPhase.SUCCEEDED, "complete")
+            return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted:
-            return answer.keep(TaskPhase.NEEDLESS, "not needed: what it is for is complete")
+            return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
         for run in self.runs_by_slot.get(self._slot_of(item.ref, task), []):
             return self._live(answer, run, shadow=shadow)
         return (
@@ -196,26 +207,27 @@ class _Deciding:
             return
         for run in runs:
             if run.intent != task.intent and not run.deleting:
-                reason = f"superseded by {task.key[:12]}"
+                reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
                 self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
 
     def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
         task = answer.task
         if run.deleting:
-            reason = "the run before it is still ending"
+            reason = Reason.of(ReasonCode.TERMINATING)
             return answer.lost([run]) or answer.create(reason, run=run)
         if run.how != task.how and run.phase is RunPhase.PENDING:
             if not shadow:
-                reason = "how it runs was changed before its command started"
+                reason = Reason.of(ReasonCode.EXECUTION_CHANGED_BEFORE_START)
                 self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
-            return answer.create("replaces a run that had not started", run=run)
+            return answer.create(Reason.of(ReasonCode.PENDING_RUN_REPLACED), run=run)
         running = run.phase is RunPhase.RUNNING
         phase = TaskPhase.RUNNING if running else TaskPhase.PENDING
         if run.lost:
             phase = TaskPhase.WAITING
-        reason = run.reason or ("running" if running else "its run is about to start")
+        code = ReasonCode.RUNNING if running else ReasonCode.RUN_PENDING
+        reason = run.reason or Reason.of(code)
         if run.how != task.how:
-            reason = f"{reason}; how it runs was changed, which applies to the next run"
+            reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
     def _failed(self, answer: _Answer) -> Decision | None:
@@ -230,7 +242,9 @@ class _Deciding:
         if self.situation.now < at:
             if failure.kind is FailureClass.UNAVAILABLE:
                 return answer.wait(failure.reason, retry_at=at)
-            reason = f"{failure.reason}; tried again at {at:%H:%M:%S} UTC ({failure.count} so far)"
+            reason = Reason.of(
+                ReasonCode.RETRY_BACK_OFF, cause=failure.reason, at=at, count=failure.count
+            )
             return answer.wait(reason, retry_at=at)
         return None
 
@@ -238,27 +252,27 @@ class _Deciding:
         """What keeps a task from starting even once its needs are complete."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
-            return answer.wait("suspended", phase=TaskPhase.WAITING)
+            return answer.wait(Reason.of(ReasonCode.SUSPENDED))
         if self.hold is not None and item.ref in self.hold.objects:
             return answer.hold(self.hold)
         for need in task.needs:
             if need in self.stuck:
-                return answer.wait(f"waiting for {self.stuck[need]}")
+                return answer.wait(self.stuck[need])
         halted = item.halted(task)
         if halted is not None:
             return answer.wait(halted)
         capacity, image = situation.capacity, item.image
         if task.kind is not TaskKind.BUILD and image is not None:
             allowed = situation.settings.allow_images
-            if image.cluster is None and not holds.allowed(image.at, allowed):
-                return answer.wait(f"the image {image.at} is not in allow.images")
+            if image.cluster is None and not admits_image(image.at, allowed):
+                return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
             if not capacity.containers:
-                return answer.wait(
-                    "this engine has no container runtime, so it cannot run an image by name"
-                )
+                return answer.wait(Reason.of(ReasonCode.CONTAINER_RUNTIME_MISSING))
         gpus = task.resources.gpus
         if capacity.gpus is not None and gpus > capacity.gpus:
-            return answer.wait(f"needs {gpus} GPUs; this engine has {capacity.gpus}")
+            return answer.wait(
+                Reason.of(ReasonCode.INSUFFICIENT_GPUS, gpus=gpus, available=capacity.gpus)
+            )
         return None
 
     def _start(
@@ -266,26 +280,24 @@ class _Deciding:
     ) -> Decision:
         task, situation = answer.task, self.situation
         if any(run.intent == task.intent for run in superseded):
-            return answer.wait(
-                "what it follows has moved; the run of what it was before finishes first"
-            )
+            return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
-            return answer.create(f"waiting for {self._names(item.ref, needs)}", needs=needs)
+            return answer.create(self._waiting(item.ref, task, needs), needs=needs)
         if superseded:
-            reason = "starts when the run it supersedes has ended"
+            reason = Reason.of(ReasonCode.WAITING_FOR_SUPERSEDED_RUN)
             return answer.lost(superseded) or answer.create(reason)
         stale = situation.runs.get(self._name(item.ref, task))
         if stale is not None:
             if not shadow:
-                reason = "its failure was not the command's; it is tried again"
+                reason = Reason.of(ReasonCode.FAILED_RUN_RETRIED)
                 self.endings.append(Ending(run=stale, action=ActionKind.KEEP, reason=reason))
-            return answer.create("starts when the failed run is cleared away")
+            return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
         limit = self._limit(task)
         if limit is not None:
             return answer.create(limit)
         if shadow:
-            return answer.create("starts now")
+            return answer.create(_STARTING)
         self.live_runs += 1
         self.live_gpus += task.resources.gpus
         spec = render_run(
@@ -296,24 +308,36 @@ class _Deciding:
             image=self._image(item, task),
             mounts=self._mounts(task),
         )
-        return answer.create("starts now", spec=spec)
+        return answer.create(_STARTING, spec=spec)
 
-    def _names(self, ref: ObjectRef, keys: tuple[TaskKey, ...]) -> str:
-        """Keys as a person knows them: an object's own tasks by kind, others by their object."""
-        names = []
+    def _waiting(self, ref: ObjectRef, task: Task, keys: tuple[TaskKey, ...]) -> Reason:
+        """Name the tasks that must be complete first; the code is that of the first of them.
+
+        An object's own tasks are named by their kind, those of others by their object.
+        """
+        needs: list[ObjectRef | TaskKind] = []
         for key in keys:
-            owner, task = self.producers[key]
-            own = owner == ref or (owner.namespace == ref.namespace and task.kind is TaskKind.BUILD)
-            names.append(f"its {task.kind}" if own else str(owner))
-        return " and ".join(dict.fromkeys(names))
+            owner, made_by = self.producers[key]
+            shared = owner.namespace == ref.namespace and made_by.kind is TaskKind.BUILD
+            needs.append(made_by.kind if owner == ref or shared else owner)
+        first, key = needs[0], keys[0]
+        if first is TaskKind.BUILD:
+            code = ReasonCode.WAITING_FOR_BUILD
+        elif first is TaskKind.LOAD:
+            code = ReasonCode.WAITING_FOR_LOAD
+        elif key == task.dataset:
+            code = ReasonCode.WAITING_FOR_DATASET
+        else:
+            code = ReasonCode.WAITING_FOR_BASE
+        return Reason.of(code, needs=tuple(needs))
 
-    def _limit(self, task: Task) -> str | None:
+    def _limit(self, task: Task) -> Reason | None:
         settings = self.situation.settings
         if settings.limit_runs and self.live_runs >= settings.limit_runs:
-            return f"starts when fewer than {settings.limit_runs} runs are live (limits.runs)"
+            return Reason.of(ReasonCode.RUN_LIMIT_REACHED, limit=settings.limit_runs)
         gpus = task.resources.gpus
         if settings.limit_gpus and gpus and self.live_gpus + gpus > settings.limit_gpus:
-            return f"starts when {gpus} of {settings.limit_gpus} GPUs are free (limits.gpus)"
+            return Reason.of(ReasonCode.GPU_LIMIT_REACHED, gpus=gpus, limit=settings.limit_gpus)
         return None
 
     def _image(self, item: Desired, task: Task) -> str | None:
@@ -356,7 +380,7 @@ class _Answer:
     ref: ObjectRef
     task: Task
 
-    def keep(self, phase: TaskPhase, reason: str, *, run: Run | None = None) -> Decision:
+    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> Decision:
         return Decision(
             ref=self.ref,
             task=self.task,
@@ -368,7 +392,7 @@ class _Answer:
 
     def wait(
         self,
-        reason: str,
+        reason: Reason,
         *,
         phase: TaskPhase = TaskPhase.WAITING,
         retry_at: datetime | None = None,
@@ -386,7 +410,8 @@ class _Answer:
         """It comes after these; where nobody knows whether one of them has ended, that is said."""
         for run in runs:
             if run.lost:
-                return self.wait(f"the run before it has not ended: {run.reason}")
+                cause = run.reason or Reason.of(ReasonCode.UNKNOWN)
+                return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
         return None
 
     def hold(self, hold: Hold) -> Decision:
@@ -395,13 +420,13 @@ class _Answer:
             task=self.task,
             action=ActionKind.HOLD,
             phase=TaskPhase.HELD,
-            reason=holds.release(hold),
+            reason=holds.held(hold),
             hold=hold.id,
         )
 
     def create(
         self,
-        reason: str,
+        reason: Reason,
         *,
         needs: tuple[TaskKey, ...] = (),
         run: Run | None = None,
@@ -418,6 +443,9 @@ class _Answer:
             spec=spec,
         )
 
+
+_COMPLETE = Reason.of(ReasonCode.COMPLETE)
+_STARTING = Reason.of(ReasonCode.STARTING)
 
 #: A task that stands so keeps whoever needs it from ever starting.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})

@@ -8,13 +8,13 @@ tasks are recorded, so it is not held again while it is being worked off.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
 from reconciler.planner.plan import Hold, HoldKind, Settings
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.planner.tasks import Desired, Task
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey
 
 RELEASE_FILE = ".reconciler/release"
@@ -63,8 +63,14 @@ def guard(
         objects=frozenset(objects),
         tasks=len(again),
         gpus=gpus,
-        reason=f"would recompute {len(again)} tasks with {gpus} GPUs, of {len(objects)} objects "
-        f"that have an artifact (guard: {settings.guard_tasks} tasks, {settings.guard_gpus} GPUs)",
+        reason=Reason.of(
+            ReasonCode.RECOMPUTE_TOO_LARGE,
+            tasks=len(again),
+            gpus=gpus,
+            objects=len(objects),
+            guard_tasks=settings.guard_tasks,
+            guard_gpus=settings.guard_gpus,
+        ),
     )
 
 
@@ -78,11 +84,14 @@ def prune(
     if not gone:
         return None
     if documents == 0:
-        reason = f"the tree holds no manifests at all; {len(gone)} objects would go"
+        reason = Reason.of(ReasonCode.TREE_EMPTY, objects=len(gone))
     elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
-        reason = (
-            f"{len(gone)} of {known} objects would go at once "
-            f"(prune: maxShare {settings.prune_share:g}, floor {settings.prune_floor})"
+        reason = Reason.of(
+            ReasonCode.PRUNE_TOO_LARGE,
+            objects=len(gone),
+            known=known,
+            share=settings.prune_share,
+            floor=settings.prune_floor,
         )
     else:
         return None
@@ -96,11 +105,7 @@ def prune(
     )
 
 
-def release(hold: Hold) -> str:
-    """Why something is held, and what would release it."""
-    return f"held: {hold.reason}; release it with the line {hold.id} in {RELEASE_FILE}"
-
-
-def allowed(value: str, globs: Iterable[str]) -> bool:
-    """Whether a value matches one of an allow-list's globs."""
-    return any(fnmatch.fnmatchcase(value, glob) for glob in globs)
+def held(hold: Hold) -> Reason:
+    """Return the reason of an object or task that a hold holds: the cause, and the id."""
+    code = ReasonCode.HELD_BY_GUARD if hold.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
+    return Reason.of(code, hold=hold.reason, id=hold.id)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import How, TaskKey, TaskKind
 
 #: Retries of failures that are not the command's, and the delays between them, in seconds.
@@ -44,7 +45,7 @@ class Failure:
     key: TaskKey
     how: How
     kind: FailureClass
-    reason: str
+    reason: Reason
     at: datetime
     count: int = 0
     tries: int = 0
@@ -63,8 +64,8 @@ class Failure:
             number, longest = self.tries, UNAVAILABLE_LONGEST
         else:
             number, longest = self.count, RETRY_LONGEST
-        delay = doubled(RETRY_FIRST, max(number, 1) - 1, longest)
-        return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
+        retry = Backoff(first=RETRY_FIRST, longest=longest)
+        return retry.delay(number, fraction=int(self.key[:4], 16) / 0xFFFF)
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Ledger:
                     key=task.key,
                     how=task.how,
                     kind=task.failure or FailureClass.COMMAND,
-                    reason=task.message,
+                    reason=Reason.read(task.reason, task.message),
                     at=task.finished or _LONG_AGO,
                     count=task.failures,
                 )
@@ -107,7 +108,7 @@ class Ledger:
                     key=entry.key,
                     how=entry.how,
                     kind=FailureClass.COMMAND,
-                    reason=entry.message,
+                    reason=Reason.read(entry.reason, entry.message),
                     at=entry.finished or _LONG_AGO,
                 ),
             )
@@ -146,7 +147,7 @@ class Ledger:
             key=run.key,
             how=run.how,
             kind=kind,
-            reason=run.reason,
+            reason=run.reason or Reason.of(ReasonCode.UNKNOWN),
             at=at,
             count=count + 1 if kind is FailureClass.INFRASTRUCTURE else count,
             tries=tries + 1 if kind is FailureClass.UNAVAILABLE else 0,

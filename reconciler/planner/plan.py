@@ -13,6 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import Peer
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.planner.tasks import Desired, Task
+from reconciler.reasons import Reason
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 
@@ -109,7 +110,7 @@ class Decision:
     task: Task
     action: ActionKind
     phase: TaskPhase
-    reason: str
+    reason: Reason
     needs: tuple[TaskKey, ...] = ()
     run: Run | None = None
     spec: RunSpec | None = None
@@ -127,7 +128,7 @@ class Ending:
 
     run: Run
     action: ActionKind
-    reason: str
+    reason: Reason
 
 
 class HoldKind(enum.StrEnum):
@@ -146,7 +147,7 @@ class Hold:
     objects: frozenset[ObjectRef]
     tasks: int
     gpus: int
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ class Plan:
     decided: Mapping[ObjectRef, tuple[Decision, ...]]
     endings: tuple[Ending, ...]
     removed: frozenset[ObjectRef]
-    kept: Mapping[ObjectRef, str]
+    kept: Mapping[ObjectRef, Reason]
     holds: tuple[Hold, ...]
     released: tuple[Hold, ...] = ()
     retry_at: datetime | None = None

@@ -15,6 +15,7 @@ from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Situation
 from reconciler.planner.run_spec import render_run
 from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 #: Where a build pushes to, by namespace and key.
@@ -30,7 +31,7 @@ class Preview:
 
     task: TaskKind
     spec: RunSpec | None = None
-    reason: str = ""
+    reason: Reason | None = None
     unbuilt: bool = False
 
 
@@ -56,7 +57,7 @@ class _Looking:
 
     def task(self, item: Desired, task: Task) -> Preview:
         if task.key is None or task.intent is None:
-            reason = item.blocked or "what it depends on is not known yet"
+            reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Preview(task=task.kind, reason=reason)
         if task.kind is TaskKind.BUILD:
             owner, task = self._owners[item.ref.namespace, task.key]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind, Ending, Situation
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,7 +20,7 @@ class Gone:
     """Objects without a manifest: those that go, and those that stay, with the reason."""
 
     going: frozenset[ObjectRef]
-    kept: Mapping[ObjectRef, str] = field(default_factory=dict)
+    kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
 def gone_objects(situation: Situation) -> Gone:
@@ -34,15 +35,14 @@ def gone_objects(situation: Situation) -> Gone:
         ref for ref in situation.settled.stray | owners if ref not in desired and ref not in invalid
     }
     if not situation.settings.prune:
-        return Gone(frozenset(), dict.fromkeys(missing, "its manifest is gone; prune is disabled"))
+        return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
     if situation.unreadable:
-        reason = "its manifest is gone, but some at head cannot be read: nothing is removed"
-        return Gone(frozenset(), dict.fromkeys(missing, reason))
+        return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_WITHHELD)))
     kept = {}
     for ref in missing:
         record = situation.records.get(ref)
         if record is not None and record.manifest is not None and record.manifest.protected:
-            kept[ref] = 'its manifest is gone; substratus.ai/prune: "false" protects it'
+            kept[ref] = Reason.of(ReasonCode.PRUNE_PROTECTED)
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
@@ -52,7 +52,7 @@ def of_removed(situation: Situation, removed: Collection[ObjectRef]) -> list[End
         return []
     desired = _desired_keys(situation)
     return [
-        Ending(run=run, action=ActionKind.DELETE, reason="its manifest was removed")
+        Ending(run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED))
         for run in situation.runs.values()
         if run.object in removed and not run.deleting and run.key not in desired
     ]
@@ -83,7 +83,7 @@ def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Endi
     if unknown or kept:
         return []
     return [
-        Ending(run=run, action=ActionKind.CANCEL, reason="no object needs this build any more")
+        Ending(run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED))
         for run in builds
         if run.key not in keys and run.intent not in intents
     ]
@@ -108,7 +108,7 @@ def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
         older += runs[most:]
     desired = _desired_keys(situation) if older else frozenset()
     return [
-        Ending(run=run, action=ActionKind.KEEP, reason="an older run, whose outcome is recorded")
+        Ending(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
         for run in older
         if not (run.phase is RunPhase.FAILED and run.key in desired)
         and run.name in situation.recorded

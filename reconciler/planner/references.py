@@ -13,6 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import Offer, Peer, Peers, Unavailable, refused
 from reconciler.planner.status import HistoryEntry, Record, ReferenceRecord, TaskPhase
 from reconciler.planner.tasks import Desired, Given
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 
@@ -35,7 +36,7 @@ class Referring:
 
     def upstream(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
-    ) -> Upstream | str:
+    ) -> Upstream | Reason:
         """What a reference of an object comes to, or why it cannot be used yet."""
         key = TaskKey(reference.key) if reference.key is not None else None
         if isinstance(target, ForeignRef):
@@ -55,15 +56,15 @@ class Referring:
 
     # -- this cluster ----------------------------------------------------------------------
 
-    def _current(self, target: ObjectRef) -> Upstream | str:
+    def _current(self, target: ObjectRef) -> Upstream | Reason:
         item = self.found.get(target)
         if item is None:
             known = target in self.objects
-            return f"waiting for {target}, which " + (
-                "depends on this object" if known else "has no valid manifest yet"
-            )
+            code = ReasonCode.REFERENCE_CYCLE if known else ReasonCode.REFERENCE_INVALID
+            return Reason.of(code, object=target)
         if item.key is None or item.intent is None:
-            return f"waiting for {target}: {item.blocked}"
+            cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+            return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
         return Upstream(
             who=target,
             product=Product(key=item.key, intent=item.intent, given=item.given),
@@ -72,7 +73,7 @@ class Referring:
             image=item.image,
         )
 
-    def _pinned(self, target: ObjectRef, key: TaskKey) -> Upstream | str:
+    def _pinned(self, target: ObjectRef, key: TaskKey) -> Upstream | Reason:
         """One complete artifact of the target, made by it or given to it."""
         record, item = self.records.get(target), self.found.get(target)
         if item is not None and item.key == key and item.given is not None:
@@ -82,7 +83,7 @@ class Referring:
         wanted = item is not None and any(task.key == key for task in item.tasks)
         complete = self.ledger.result(key) if made is not None or wanted else None
         if complete is None or complete.result.url is None:
-            return f"waiting for {target}: it has no complete artifact {key}"
+            return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
         image_key, image = self._image(complete.image_key, item, made)
         return Upstream(
             who=target,
@@ -106,7 +107,9 @@ class Referring:
 
     # -- other clusters --------------------------------------------------------------------
 
-    def _foreign(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Upstream | str:
+    def _foreign(
+        self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
+    ) -> Upstream | Reason:
         """An artifact of another cluster.
 
         Where that cannot be asked, the one that was used last still says what is made already.
@@ -114,8 +117,8 @@ class Referring:
         found = self._offer(target, key)
         if self.ahead and key is None:
             now = f"{found.key[:12]} there now" if isinstance(found, Offer) else found
-            found = f"unknown until a sync, as it follows {target} ({now})"
-        halted = found if isinstance(found, str) else None
+            found = Reason.of(ReasonCode.REMOTE_UNKNOWN, object=target, now=now)
+        halted = found if isinstance(found, Reason) else None
         offer = found if isinstance(found, Offer) else self._remembered(ref, target, key)
         if offer is None:
             assert halted is not None
@@ -147,19 +150,25 @@ class Referring:
             ),
         )
 
-    def _offer(self, target: ForeignRef, key: TaskKey | None) -> Offer | str:
+    def _offer(self, target: ForeignRef, key: TaskKey | None) -> Offer | Reason:
         peer = self.allowed.get(target.cluster)
         if peer is None:
-            return f"waiting for {target}: clusters does not configure that cluster"
+            return Reason.of(ReasonCode.CLUSTER_NOT_CONFIGURED, object=target)
         known = self.peers.get(target, Unavailable("its status has not been read yet"))
         if isinstance(known, Unavailable):
-            return f"waiting for {target}: {known.reason}"
+            return Reason.of(
+                ReasonCode.REMOTE_STATUS_UNAVAILABLE, object=target, detail=known.detail
+            )
         offer = known.offers.get(key) if key is not None else known.current
         if offer is None:
             which = key if key is not None else "yet"
-            return f"waiting for {target}: it is {known.phase}, with no complete artifact {which}"
+            return Reason.of(
+                ReasonCode.REMOTE_INCOMPLETE, object=target, phase=known.phase, key=which
+            )
         why = refused(offer, peer, image=target.ref.kind is Kind.MODEL)
-        return f"waiting for {target}: {why}" if why is not None else offer
+        if why is not None:
+            return Reason.of(ReasonCode.REMOTE_ARTIFACT_REFUSED, object=target, detail=why)
+        return offer
 
     def _remembered(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Offer | None:
         record = self.records.get(ref)

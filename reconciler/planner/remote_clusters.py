@@ -9,24 +9,17 @@ counts for any task of this cluster: it goes with the reference that asked for i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
+from reconciler.patterns import NODE_BOUND, Address, admits_bucket, admits_image
 from reconciler.planner.keys import Hash
 from reconciler.types import ForeignRef, TaskKey
-
-#: What another cluster cannot reach: a node's own disk, and a claim in a namespace.
-NODE_BOUND = ("file", "pvc")
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://[A-Za-z0-9][A-Za-z0-9._-]*(?P<path>(?:/[^/]+)*)/?"
 )
 _UNSAFE = re.compile(r"[\s?#%\\,:@\x00-\x1f\x7f]")
-_IMAGE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*)"
-    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@(?P<digest>sha256:[0-9a-f]{64})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +59,9 @@ class PeerObject:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why nothing is known of another cluster's object now: the end of a sentence."""
+    """No knowledge of another cluster's object now, for the cause in ``detail``."""
 
-    reason: str
+    detail: str
 
 
 #: What is known of the objects of other clusters that manifests refer to.
@@ -90,7 +83,7 @@ def _refused_url(url: str, peer: Peer) -> str | None:
     parts = found["path"].split("/") if found else []
     if found is None or _UNSAFE.search(url.partition("://")[2]) or {".", ".."} & {*parts}:
         return f"its artifact {url!r:.200} is no bucket URL such as s3://bucket/path"
-    if not _covered(url, peer.buckets):
+    if not admits_bucket(url, peer.buckets, below=True):
         return f"its artifact {url} is in no bucket that clusters allows"
     return None
 
@@ -98,33 +91,11 @@ def _refused_url(url: str, peer: Peer) -> str | None:
 def _refused_image(offer: Offer, peer: Peer) -> str | None:
     if offer.image is None or offer.image_key is None:
         return "its status names no image"
-    found = _IMAGE.fullmatch(offer.image)
-    if found is None:
+    found = Address.of_image(offer.image)
+    if found is None or found.digest is None:
         return f"its image {offer.image!r:.200} is not pinned by digest"
-    if offer.image_key.startswith("sha256:") and offer.image_key != found["digest"]:
+    if offer.image_key.startswith("sha256:") and offer.image_key != found.digest:
         return f"its image {offer.image} is not the one that its key was made with"
-    if not _covered(found["name"], peer.registries):
+    if not admits_image(offer.image, peer.registries, below=True):
         return f"its image {offer.image} is in no registry that clusters allows"
     return None
-
-
-def _covered(value: str, globs: Iterable[str]) -> bool:
-    """Whether a glob names the value, or a folder it is in.
-
-    Host and path are held against the glob's own, so that a * for one never runs on into the other.
-    """
-    return any(_matches(value, glob) for glob in globs)
-
-
-def _matches(value: str, glob: str) -> bool:
-    scheme, host, path = _parts(value)
-    want_scheme, want_host, want_path = _parts(glob)
-    if scheme != want_scheme or not fnmatchcase(host, want_host):
-        return False
-    return not want_path or fnmatchcase(path, want_path) or fnmatchcase(path, f"{want_path}/*")
-
-
-def _parts(text: str) -> tuple[str, str, str]:
-    scheme, marker, rest = text.partition("://")
-    host, _, path = (rest if marker else text).partition("/")
-    return (scheme if marker else ""), host, path.rstrip("/")

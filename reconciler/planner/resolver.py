@@ -23,7 +23,8 @@ from reconciler.planner.source_state import Glance, Sourcing
 from reconciler.planner.status import Record
 from reconciler.planner.task_graph import Shaping
 from reconciler.planner.tasks import Desired
-from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+from reconciler.reasons import UnresolvedSource
+from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 
 @dataclass(slots=True)

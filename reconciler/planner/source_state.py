@@ -11,7 +11,8 @@ from reconciler.manifests.loader import Manifest
 from reconciler.planner.keys import pin_hash
 from reconciler.planner.status import Record
 from reconciler.planner.tasks import UPDATE_ANNOTATION, Source, annotation
-from reconciler.types import GitSource, ObjectRef, ResolvedSource, UnresolvedSource
+from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.types import GitSource, ObjectRef, ResolvedSource
 
 #: An object's request, where that stands, and what is recorded of the object.
 Glance: TypeAlias = tuple[
@@ -59,18 +60,18 @@ class Sourcing:
             return request, now.tree, pinned  # in whichever commit that is
         return request, now, pinned
 
-    def of(self, manifest: Manifest) -> Source | str | None:
+    def of(self, manifest: Manifest) -> Source | Reason | None:
         """Where an object's Git source stands, or why that is not known; None without one."""
         git = manifest.git
         if git is None:
             return None
         request = self.requests.get(manifest.ref)
         if request is None:
-            return "its source has not been looked up yet"
+            return Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)
         if isinstance(request, UnresolvedSource):
             return request.reason
         pin = pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
-        now = self.sources.get(request, UnresolvedSource("its source has not been looked up yet"))
+        now = self.sources.get(request, UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)))
         record = self.records.get(manifest.ref)
         pinned = record.source if record else None
         if pinned is not None and pinned.pin == pin and request.url and not git.follow:

@@ -149,6 +149,7 @@ class TaskRecord:
     failure: FailureClass | None = None
     started: datetime | None = None
     finished: datetime | None = None
+    reason: str = ""
     message: str = ""
     log: str | None = None
 
@@ -184,6 +185,7 @@ class HistoryEntry:
     artifact: str | None = None
     image: str | None = None
     image_key: str | None = None
+    reason: str = ""
     message: str = ""
 
 
@@ -194,6 +196,8 @@ class Record:
     ref: ObjectRef
     phase: Phase
     reason: str = ""
+    message: str = ""
+    hold: str | None = None
     manifest: ManifestRecord | None = None
     source: SourceRecord | None = None
     references: tuple[ReferenceRecord, ...] = ()

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, Wanted
 from reconciler.manifests.schema import CommandSection
-from reconciler.planner.holds import release
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Decision, Plan, Situation
 from reconciler.planner.status import (
@@ -25,6 +24,7 @@ from reconciler.planner.status import (
     TaskRecord,
 )
 from reconciler.planner.tasks import PRUNE_ANNOTATION, Desired
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     JSON,
     Commit,
@@ -66,16 +66,21 @@ def outcome(
     for ref, decisions in plan.decided.items():
         item = situation.desired[ref]
         records[ref] = _Outcome(plan, item, decisions, ended, changed).record()
-    for ref, message in situation.invalid.items():
+    for ref, problem in situation.invalid.items():
         if ref not in records:
-            records[ref] = _invalid(plan, ref, message, places)
-    held = {ref: release(hold) for hold in plan.holds for ref in hold.objects}
+            records[ref] = _invalid(plan, ref, problem, places)
+    holds = {ref: hold for hold in plan.holds for ref in hold.objects}
     for ref, reason in plan.kept.items():
         known = situation.records.get(ref)
-        if known is not None and ref in held:
-            records[ref] = replace(known, phase=Phase.HELD, reason=held[ref])
-        elif known is not None:
-            records[ref] = replace(known, reason=reason)
+        if known is not None:
+            hold = holds.get(ref)
+            records[ref] = replace(
+                known,
+                phase=known.phase if hold is None else Phase.HELD,
+                reason=reason.code.value,
+                message=message(reason),
+                hold=hold.id if hold is not None else None,
+            )
     return records
 
 
@@ -102,7 +107,7 @@ def wanted_results(situation: Situation) -> list[Wanted]:
 
 
 def _invalid(
-    plan: Plan, ref: ObjectRef, message: str, places: Mapping[ObjectRef, Location]
+    plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
 ) -> Record:
     """An object that never had a valid manifest, or whose last good one cannot be read back."""
     now = plan.situation.now
@@ -112,9 +117,16 @@ def _invalid(
     if manifest is None and place is not None:
         manifest = ManifestRecord(path=place.file, commit=plan.situation.head, digest="")
     record = known or Record(ref=ref, phase=Phase.INVALID)
-    ready = _condition(record, "Ready", "False", Phase.INVALID, message, now=now)
+    reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
+    ready = _condition(record, "Ready", "False", reason, now=now)
     return replace(
-        record, phase=Phase.INVALID, reason=message, manifest=manifest, conditions=(ready,)
+        record,
+        phase=Phase.INVALID,
+        reason=reason.code.value,
+        message=problem,
+        hold=None,
+        manifest=manifest,
+        conditions=(ready,),
     )
 
 
@@ -145,7 +157,9 @@ class _Outcome:
         return Record(
             ref=self.item.ref,
             phase=phase,
-            reason=reason,
+            reason=reason.code.value,
+            message=message(reason, task=self._failed(phase)),
+            hold=next((d.hold for d in self.decisions if d.hold), None),
             manifest=manifest,
             source=self._source(),
             references=self._references(),
@@ -159,35 +173,43 @@ class _Outcome:
 
     # -- phase -----------------------------------------------------------------------------
 
-    def _phase(self) -> tuple[Phase, str]:
+    def _phase(self) -> tuple[Phase, Reason]:
         item, situation = self.item, self.situation
         if item.ref in situation.invalid:
-            return Phase.INVALID, situation.invalid[item.ref]
+            problem = situation.invalid[item.ref]
+            return Phase.INVALID, Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
         by_phase = {decision.phase: decision for decision in reversed(self.decisions)}
         if held := by_phase.get(TaskPhase.HELD):
             return Phase.HELD, held.reason
         if running := by_phase.get(TaskPhase.RUNNING):
             return _BUSY[running.task.kind], running.reason
         if failed := by_phase.get(TaskPhase.FAILED):
-            return Phase.FAILED, f"{failed.task.kind}: {failed.reason}"
+            return Phase.FAILED, failed.reason
         if self._complete():
-            return Phase.READY, "complete"
+            return Phase.READY, Reason.of(ReasonCode.COMPLETE)
         if item.manifest.document.spec.suspend:
-            return Phase.SUSPENDED, "suspended: starts nothing new"
+            return Phase.SUSPENDED, Reason.of(ReasonCode.SUSPENDED)
         if item.blocked is not None:
             return Phase.WAITING, item.blocked
         if waiting := by_phase.get(TaskPhase.WAITING):
             return Phase.WAITING, waiting.reason
         return self._pending()
 
-    def _pending(self) -> tuple[Phase, str]:
+    def _failed(self, phase: Phase) -> TaskKind | None:
+        """Return the task that makes the object Failed."""
+        if phase is not Phase.FAILED:
+            return None
+        return next(d.task.kind for d in self.decisions if d.phase is TaskPhase.FAILED)
+
+    def _pending(self) -> tuple[Phase, Reason]:
         own = {task.key for task in self.item.tasks}
         for decision in self.decisions:
             if decision.needs and not own.issuperset(decision.needs):
                 return Phase.WAITING, decision.reason
         starting = [d for d in self.decisions if d.phase is TaskPhase.PENDING]
-        reason = starting[0].reason if starting else "waiting for what it takes over"
-        return (Phase.PENDING if starting else Phase.WAITING), reason
+        if starting:
+            return Phase.PENDING, starting[0].reason
+        return Phase.WAITING, Reason.of(ReasonCode.WAITING_FOR_PROMOTION)
 
     def _complete(self) -> bool:
         if self.item.blocked is not None or self.item.key is None:
@@ -281,7 +303,7 @@ class _Outcome:
         if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
             failure = None  # nothing has happened that a later daemon must know of
         if run is None:
-            run_part = replace(before, message="")
+            run_part = before
         else:
             run_part = TaskRecord(
                 task=task.kind,
@@ -294,10 +316,10 @@ class _Outcome:
             )
         if decision.spec is not None:
             run_part = replace(run_part, job=decision.spec.name)
-        message = "" if decision.phase in _DONE else decision.reason
+        reason = None if decision.phase in _DONE else decision.reason
         if failure is not None and decision.phase is TaskPhase.WAITING:
             # The failure's own, which a later daemon reads as that; it adds by itself what is next.
-            message = failure.reason
+            reason = failure.reason
         return replace(
             run_part,
             task=task.kind,
@@ -309,7 +331,8 @@ class _Outcome:
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,
             finished=failure.at if failure else run_part.finished,
-            message=message,
+            reason=reason.code.value if reason is not None else "",
+            message=message(reason) if reason is not None else "",
         )
 
     def _task_before(self, decision: Decision) -> TaskRecord:
@@ -320,26 +343,23 @@ class _Outcome:
 
     # -- conditions and history ------------------------------------------------------------
 
-    def _conditions(self, phase: Phase, reason: str) -> tuple[Condition, ...]:
+    def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.situation.now
         status = "True" if phase is Phase.READY else "False"
-        message = "" if phase is Phase.READY else reason
-        conditions = [_condition(self.before, "Ready", status, phase, message, now=now)]
+        task = self._failed(phase)
+        conditions = [_condition(self.before, "Ready", status, reason, task=task, now=now)]
         source = self.item.source
         if source is not None and source.newest is not None:
-            message = (
-                f"the source is pinned at {source.resolved.commit[:12]}; "
-                f"{source.newest.commit[:12]} is newer"
+            newer = Reason.of(
+                ReasonCode.NEWER_COMMIT,
+                pinned=source.resolved.commit[:12],
+                newest=source.newest.commit[:12],
             )
-            conditions.append(
-                _condition(self.before, "UpdateAvailable", "True", "NewerCommit", message, now=now)
-            )
+            conditions.append(_condition(self.before, "UpdateAvailable", "True", newer, now=now))
         lost = self.item.unavailable
         if lost is not None:
             conditions.append(
-                _condition(
-                    self.before, "ReferenceUnavailable", "True", "OtherCluster", lost, now=now
-                )
+                _condition(self.before, "ReferenceUnavailable", "True", lost, now=now)
             )
         return tuple(conditions)
 
@@ -384,7 +404,8 @@ class _Outcome:
                         commit=commit,
                         finished=record.finished,
                         params=_params(decision),
-                        message=decision.reason,
+                        reason=decision.reason.code.value,
+                        message=message(decision.reason),
                     )
                 )
         return _bounded(history)
@@ -407,11 +428,18 @@ def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
 
 
 def _condition(
-    before: Record, kind: str, status: str, reason: str, message: str, *, now: datetime
+    before: Record,
+    kind: str,
+    status: str,
+    reason: Reason,
+    *,
+    task: TaskKind | None = None,
+    now: datetime,
 ) -> Condition:
     """A condition whose time moves only when its status does."""
     since = now.replace(microsecond=0)
     for known in before.conditions:
         if known.type == kind and known.status == status:
             since = known.since
-    return Condition(type=kind, status=status, reason=str(reason), message=message, since=since)
+    text = "" if reason.code is ReasonCode.COMPLETE else message(reason, task=task)
+    return Condition(type=kind, status=status, reason=reason.code.value, message=text, since=since)

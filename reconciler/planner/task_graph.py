@@ -37,10 +37,11 @@ from reconciler.planner.keys import (
 )
 from reconciler.planner.source_state import Sourcing
 from reconciler.planner.tasks import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
-Found: TypeAlias = Mapping[Path, Upstream | str]
+Found: TypeAlias = Mapping[Path, Upstream | Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Shaping:
     def _model(self, manifest: Manifest, document: ModelManifest, upstream: Found) -> Desired:
         spec = document.spec
         image = self._image(manifest, upstream)
-        if isinstance(image, str):
+        if isinstance(image, Reason):
             return _blocked(manifest, image)
         if image.base is not None and not spec.load.command and spec.training is None:
             return _promoted(manifest, image)
@@ -82,16 +83,16 @@ class Shaping:
             given = self._given(manifest, bucket.url, bucket.revision)
             return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
         image = self._image(manifest, {})
-        if isinstance(image, str):
+        if isinstance(image, Reason):
             return _blocked(manifest, image)
         if spec.load.from_ is not None:
             given = self._given(manifest, spec.load.from_.url, spec.load.from_.revision)
             return image.desired(manifest, given)
         return image.desired(manifest, self._load(manifest, image))
 
-    def _image(self, manifest: Manifest, upstream: Found) -> Image | str:
+    def _image(self, manifest: Manifest, upstream: Found) -> Image | Reason:
         source = self.sourcing.of(manifest)
-        if isinstance(source, str):
+        if isinstance(source, Reason):
             return source
         if source is not None:
             return built(manifest, source)
@@ -100,10 +101,10 @@ class Shaping:
             digest = named.ref.rpartition("@")[2]
             return Image(key=digest, intent=digest, given=Given(at=named.ref))
         base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
-        if isinstance(base, str):
+        if isinstance(base, Reason):
             return base
         if base.image_key is None or base.image_intent is None:
-            return f"waiting for {base.who}: no image of it is known"
+            return Reason.of(ReasonCode.REFERENCE_IMAGE_UNKNOWN, object=base.who)
         return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
 
     def _load(self, manifest: Manifest, image: Image) -> Product:
@@ -121,10 +122,10 @@ class Shaping:
         section: TrainingSection,
         image: Image,
         base: Product | None,
-        dataset: Upstream | str | None,
+        dataset: Upstream | Reason | None,
     ) -> Desired:
         base = base if section.mode == "Finetune" else None
-        if isinstance(dataset, str):
+        if isinstance(dataset, Reason):
             return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
         data = dataset.product if dataset is not None else None
         who = self._identity(manifest)
@@ -168,7 +169,7 @@ def _promoted(manifest: Manifest, image: Image) -> Desired:
 
 
 def _blocked(
-    manifest: Manifest, why: str, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
+    manifest: Manifest, why: Reason, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
 ) -> Desired:
     """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
     known = {task.kind for task in tasks}

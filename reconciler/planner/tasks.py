@@ -9,6 +9,7 @@ from reconciler.manifests.loader import Manifest
 from reconciler.manifests.schema import CommandSection, GitSection, RunSection
 from reconciler.planner.keys import Hash
 from reconciler.planner.status import ReferenceRecord
+from reconciler.reasons import Reason
 from reconciler.types import (
     GROUP,
     ForeignRef,
@@ -39,7 +40,7 @@ class Given:
 
     at: str
     cluster: str | None = None
-    halted: str | None = None
+    halted: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class Desired:
     image: Given | None = None
     given: Given | None = None
     source: Source | None = None
-    blocked: str | None = None
+    blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
     references: tuple[ReferenceRecord, ...] = ()
 
@@ -120,19 +121,19 @@ class Desired:
         """The object."""
         return self.manifest.ref
 
-    def halted(self, task: Task) -> str | None:
+    def halted(self, task: Task) -> Reason | None:
         """Why a task with a known key is not started for now, where what it is made of says so."""
         image = self.image if task.kind is not TaskKind.BUILD else None
         return _halted(image, *task.given.values())
 
     @property
-    def unavailable(self) -> str | None:
+    def unavailable(self) -> Reason | None:
         """Why something that it is made of cannot be asked for, where that is so."""
         read = (given for task in self.tasks for given in task.given.values())
         return _halted(self.image, self.given, *read)
 
 
-def _halted(*found: Given | None) -> str | None:
+def _halted(*found: Given | None) -> Reason | None:
     return next((given.halted for given in found if given is not None and given.halted), None)
 
 

@@ -5,7 +5,7 @@ both: ``reason`` is the code, ``message`` the sentence.
 """
 
 from reconciler.reasons.codes import ReasonCode
-from reconciler.reasons.messages import message
-from reconciler.reasons.reason import Argument, Reason
+from reconciler.reasons.messages import message, names, waits
+from reconciler.reasons.reason import Argument, Reason, UnresolvedSource
 
-__all__ = ["Argument", "Reason", "ReasonCode", "message"]
+__all__ = ["Argument", "Reason", "ReasonCode", "UnresolvedSource", "message", "names", "waits"]

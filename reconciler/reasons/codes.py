@@ -76,6 +76,16 @@ class ReasonCode(enum.StrEnum):
     NEWER_COMMIT = "NewerCommit"
     UNKNOWN = "Unknown"
 
+    # -- Review: an object for which nothing runs
+    TAKES_OVER = "TakesOver"
+    TAKES_OVER_ONCE_MADE = "TakesOverOnceMade"
+    KEPT_WHILE_BLOCKED = "KeptWhileBlocked"
+    KEPT_UNTIL_MENDED = "KeptUntilMended"
+    ALREADY_THERE = "AlreadyThere"
+    ONLY_EXECUTION_CHANGES = "OnlyExecutionChanges"
+    RESULT_UNCHANGED = "ResultUnchanged"
+    NOTHING_RUNS = "NothingRuns"
+
     # -- Engines: a run that waits
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
@@ -91,6 +101,36 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_SLOTS = "WaitingForSlots"
     WAITING_FOR_GPUS = "WaitingForGpus"
     WAITING_FOR_SAME_KEY = "WaitingForSameKey"
+
+    # -- Engines: a run in a cluster
+    RANK_WAITING = "RankWaiting"
+    NEXT_ATTEMPT_WAITING = "NextAttemptWaiting"
+    PODS_TERMINATING = "PodsTerminating"
+    SERVICE_MISSING = "ServiceMissing"
+    CONTAINER_EXITED = "ContainerExited"
+    INTERRUPTED = "Interrupted"
+    DISK_FULL = "DiskFull"
+    BUCKET_FAILED = "BucketFailed"
+    NAMESPACE_MISSING = "NamespaceMissing"
+    NAMESPACE_NOT_CONFIGURED = "NamespaceNotConfigured"
+    JOB_TERMINATING = "JobTerminating"
+    JOB_CONFLICT = "JobConflict"
+    OBJECT_REJECTED = "ObjectRejected"
+    GPU_TYPE_UNKNOWN = "GpuTypeUnknown"
+    PROFILE_UNKNOWN = "ProfileUnknown"
+    BUCKET_NOT_ALLOWED = "BucketNotAllowed"
+    BUCKET_DRIVER_MISSING = "BucketDriverMissing"
+    SECRET_RESERVED = "SecretReserved"  # noqa: S105 -- a code
+
+    # -- Engines: requests to an API server
+    CLUSTER_NOT_FOUND = "ClusterNotFound"
+    API_SERVER_UNREACHABLE = "ApiServerUnreachable"
+    API_SERVER_FAILED = "ApiServerFailed"
+    API_SERVER_UNAUTHORIZED = "ApiServerUnauthorized"
+    API_SERVER_FORBIDDEN = "ApiServerForbidden"
+    API_SERVER_REFUSED = "ApiServerRefused"
+    LEASE_OWNED = "LeaseOwned"
+    NOT_LEADING = "NotLeading"
 
     # -- Engines: a run that failed
     COMMAND_FAILED = "CommandFailed"

@@ -6,10 +6,15 @@ docs/reasons.md is written from this table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.reasons.codes import ReasonCode
 from reconciler.reasons.reason import Argument, Reason
+from reconciler.types import TaskKind
+
+#: How templates of reasons to wait for something begin.
+_WAITING = "waiting for "
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +26,10 @@ class Entry:
     action: str
 
 
-def message(reason: Reason) -> str:
-    """Render a reason as one sentence without its full stop."""
+def message(reason: Reason, *, task: TaskKind | None = None) -> str:
+    """Render a reason as one sentence without its full stop; ``task`` says which task has it."""
+    if task is not None:
+        return f"{task}: {message(reason)}"
     if reason.recorded is not None:
         return reason.recorded
     shown = {name: _shown(value) for name, value in reason.arguments.items()}
@@ -33,8 +40,23 @@ def _shown(argument: Argument) -> object:
     if isinstance(argument, Reason):
         return message(argument)
     if type(argument) is tuple:
-        return " and ".join(dict.fromkeys(map(str, argument)))
+        return names(argument)
     return argument
+
+
+def waits(reason: Reason) -> str:
+    """Render a reason to wait as a predicate: "waits for Model default/a", "waits: …"."""
+    template = MESSAGES[reason.code].template
+    if reason.recorded is None and template.startswith(_WAITING):
+        shown = {name: _shown(value) for name, value in reason.arguments.items()}
+        return "waits for " + template.removeprefix(_WAITING).format_map(shown)
+    return f"waits: {message(reason)}"
+
+
+def names(items: Iterable[object]) -> str:
+    """Join what a task waits for: other objects by name, the object's own tasks as "its build"."""
+    shown = (f"its {item}" if isinstance(item, TaskKind) else str(item) for item in items)
+    return " and ".join(dict.fromkeys(shown))
 
 
 MESSAGES: dict[ReasonCode, Entry] = {
@@ -336,6 +358,47 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A status file of another version, or an engine, gave no known code.",
         "Upgrade the command that reads it.",
     ),
+    # -- Review: an object for which nothing runs
+    ReasonCode.TAKES_OVER: Entry(
+        "takes over the artifact of {object}, which is there already",
+        "A promotion of an artifact that exists.",
+        "Nothing.",
+    ),
+    ReasonCode.TAKES_OVER_ONCE_MADE: Entry(
+        "takes over the artifact of {object} once it is made",
+        "A promotion of an artifact that is still to be made.",
+        "Nothing.",
+    ),
+    ReasonCode.KEPT_WHILE_BLOCKED: Entry(
+        "stays as it is, {cause}",
+        "The object's keys are unknown, so its last artifact stays.",
+        "Mend what the cause names.",
+    ),
+    ReasonCode.KEPT_UNTIL_MENDED: Entry(
+        "stays as it is until that is mended",
+        "Something upstream is wrong or gone, so the last artifact stays.",
+        "Mend what the line above names.",
+    ),
+    ReasonCode.ALREADY_THERE: Entry(
+        "what it names is there already",
+        "The manifest names a bucket or an image that exists.",
+        "Nothing.",
+    ),
+    ReasonCode.ONLY_EXECUTION_CHANGES: Entry(
+        "only how it is run changes, for runs from now on; what is made stays",
+        "Resources, timeout, retries or the like changed; no key did.",
+        "Nothing.",
+    ),
+    ReasonCode.RESULT_UNCHANGED: Entry(
+        "what is made stays",
+        "The change decides neither what is made nor how it runs.",
+        "Nothing.",
+    ),
+    ReasonCode.NOTHING_RUNS: Entry(
+        "nothing runs for it",
+        "No task of the object changes.",
+        "Nothing.",
+    ),
     # -- Engines: a run that waits
     ReasonCode.IMAGE_PULL_FAILED: Entry(
         "the image {image} cannot be pulled: {detail}",
@@ -407,6 +470,138 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Two runs never write the same artifact at once.",
         "Nothing.",
     ),
+    # -- Engines: a run in a cluster
+    ReasonCode.RANK_WAITING: Entry(
+        "running; {cause}",
+        "Some ranks of a training run; another cannot start.",
+        "Mend the cause.",
+    ),
+    ReasonCode.NEXT_ATTEMPT_WAITING: Entry(
+        "{cause}; before: {previous}",
+        "An attempt failed, and the pod of the next cannot start.",
+        "Mend the cause; look at why the attempt before failed.",
+    ),
+    ReasonCode.PODS_TERMINATING: Entry(
+        "its pods are being ended{where}",
+        "The Job is deleted; pods of it still run.",
+        "Nothing.",
+    ),
+    ReasonCode.SERVICE_MISSING: Entry(
+        "its ranks cannot find each other, as their Service cannot be made: {cause}",
+        "The headless Service of a training with several nodes is refused.",
+        "Mend the cause, a quota for one; it is tried again.",
+    ),
+    ReasonCode.CONTAINER_EXITED: Entry(
+        "it ended with exit code {exit_code}{detail}",
+        "The container ended and left no termination message of the wrapper.",
+        "Read the log of its pod.",
+    ),
+    ReasonCode.INTERRUPTED: Entry(
+        "its container was told to end: {detail}",
+        "The pod was ended before the command had finished.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.DISK_FULL: Entry(
+        "the disk is full: {detail}",
+        "The disk that the command writes to has no room.",
+        "Raise `resources.disk`, or make room in the bucket.",
+    ),
+    ReasonCode.BUCKET_FAILED: Entry(
+        "the artifact's directory cannot be read or written: {detail}",
+        "The mounted bucket failed.",
+        "Check the bucket and its credentials; it is tried again.",
+    ),
+    ReasonCode.NAMESPACE_MISSING: Entry(
+        "there is no namespace {namespace}; make it first",
+        "The namespace of the object is not in the cluster.",
+        "Create the namespace.",
+    ),
+    ReasonCode.NAMESPACE_NOT_CONFIGURED: Entry(
+        "kubernetes.namespaces does not name {namespace}; add it, and give the daemon the rights of deploy/base/role.yaml there",
+        "The daemon neither watches nor makes Jobs in this namespace.",
+        "Add it to `kubernetes.namespaces`, with the rights.",
+    ),
+    ReasonCode.JOB_TERMINATING: Entry(
+        "an earlier Job {job} is still being deleted",
+        "A Job of the run's name is being deleted.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.JOB_CONFLICT: Entry(
+        "a Job {namespace}/{job} is there that is not this run's ({labels} differs); it is left alone",
+        "Something else made a Job of this name.",
+        "Delete or rename that Job.",
+    ),
+    ReasonCode.OBJECT_REJECTED: Entry(
+        "the API server refuses its {kind}: {detail}",
+        "A volume, claim or Service that the run needs is not valid.",
+        "Correct the configuration that it is made of.",
+    ),
+    ReasonCode.GPU_TYPE_UNKNOWN: Entry(
+        'kubernetes.gpus does not say what a GPU of type "{type}" is called in this cluster (known: {known}); ask for a known type, or have it added',
+        "The configuration has no entry for this GPU type.",
+        "Use a known type, or add it to `kubernetes.gpus`.",
+    ),
+    ReasonCode.PROFILE_UNKNOWN: Entry(
+        'kubernetes.profiles has no profile "{profile}" (known: {known})',
+        "The manifest names a profile that is not configured.",
+        "Use a known profile, or add it to `kubernetes.profiles`.",
+    ),
+    ReasonCode.BUCKET_NOT_ALLOWED: Entry(
+        "{url} is in no bucket of the configuration, and allow.buckets does not name it",
+        "The manifest reads a bucket that is not allowed.",
+        "Have it added to `allow.buckets`.",
+    ),
+    ReasonCode.BUCKET_DRIVER_MISSING: Entry(
+        "no driver mounts {url}: expected one of {known}, or a bucket under buckets with driver: rclone",
+        "No driver is for the scheme of the URL.",
+        "Use another URL, or configure the bucket with `driver: rclone`.",
+    ),
+    ReasonCode.SECRET_RESERVED: Entry(
+        'secretEnv {variable} names the Secret "{secret}", which is the reconciler\'s own; use another',
+        "The Secret holds credentials of the operators.",
+        "Use a Secret of your own.",
+    ),
+    # -- Engines: requests to an API server
+    ReasonCode.CLUSTER_NOT_FOUND: Entry(
+        "no cluster can be reached: {detail}",
+        "Neither a kubeconfig nor a pod's service account names a cluster.",
+        "Set `kubernetes.context` or KUBECONFIG.",
+    ),
+    ReasonCode.API_SERVER_UNREACHABLE: Entry(
+        "the API server cannot be reached: {detail}",
+        "The API server does not answer.",
+        "Nothing; it is asked again.",
+    ),
+    ReasonCode.API_SERVER_FAILED: Entry(
+        "the API server answered {status}: {detail}",
+        "The API server is overloaded, starting or broken.",
+        "Nothing; it is asked again.",
+    ),
+    ReasonCode.API_SERVER_UNAUTHORIZED: Entry(
+        "the API server does not accept the daemon's credentials: {detail}",
+        "The token or certificate of the daemon is not valid.",
+        "Give the daemon valid credentials.",
+    ),
+    ReasonCode.API_SERVER_FORBIDDEN: Entry(
+        "{detail}",
+        "The daemon's account lacks a right, or a quota is used up.",
+        "Grant the right, or raise the quota.",
+    ),
+    ReasonCode.API_SERVER_REFUSED: Entry(
+        "{detail}",
+        "The API server refuses the request: the object is not valid, missing or there already.",
+        "Do what the message says.",
+    ),
+    ReasonCode.LEASE_OWNED: Entry(
+        "the Lease {namespace}/{name} is of the daemon of {other}, and this is the daemon of {own}: give it a kubernetes.instance of its own, or delete the Lease if that daemon is gone",
+        "Two daemons that sync different things use one instance name.",
+        "Set `kubernetes.instance`.",
+    ),
+    ReasonCode.NOT_LEADING: Entry(
+        "this replica does not lead any more",
+        "Another replica holds the Lease.",
+        "Nothing.",
+    ),
     # -- Engines: a run that failed
     ReasonCode.COMMAND_FAILED: Entry(
         "its command ended with exit code {exit_code}{last}",
@@ -419,7 +614,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Raise `timeout`, or make it faster.",
     ),
     ReasonCode.START_DEADLINE_EXCEEDED: Entry(
-        "its timeout passed before it started: {cause}",
+        "its timeout passed{when}: {cause}",
         "The Job's deadline passed before its command started.",
         "Mend the cause.",
     ),

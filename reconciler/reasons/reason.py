@@ -25,8 +25,11 @@ class Reason:
     """
 
     code: ReasonCode
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
     recorded: str | None = None
+
+    def __str__(self) -> str:
+        raise TypeError(f"render {self.code!r} with reconciler.reasons.message")
 
     @classmethod
     def of(cls, code: ReasonCode, **arguments: Argument) -> Self:
@@ -41,3 +44,15 @@ class Reason:
         except ValueError:
             known = ReasonCode.UNKNOWN
         return cls(known, recorded=text)
+
+
+@dataclass(frozen=True, slots=True)
+class UnresolvedSource:
+    """A Git source that cannot be read now; its reason holds no secrets."""
+
+    reason: Reason
+
+    @classmethod
+    def unavailable(cls, detail: str) -> Self:
+        """Make one of a remote's or a client's error text."""
+        return cls(Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail))

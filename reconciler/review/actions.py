@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from reconciler.engine import Run
 from reconciler.planner.plan import ActionKind, Decision, Plan
 from reconciler.planner.status import Record, TaskPhase
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Why
 from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
 
-NEEDLESS = "not needed: what it is for is complete"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """An image or artifact that exists: when it was finished, and its metrics."""
+
+    finished: datetime | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One line of a plan. ``task`` and ``key`` are None where they are not known.
 
-    The rest is for people alone. ``caused``: the plan of base does not have it. ``again``: the
-    object has an artifact already. ``note`` says how it stands. ``run`` is the live run that is
+    ``reason`` is how the task stands, ``why`` the change that a creation comes from. ``caused``:
+    the plan of base does not have it. ``again``: the object has an artifact already. ``retried``:
+    a remembered failure of this key is forgotten. ``made`` is what a complete task left.
+    ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
     ended. ``took`` is how many seconds this task took the last time.
     """
 
@@ -27,19 +37,30 @@ class Action:
     task: TaskKind | None
     ref: ObjectRef
     key: TaskKey | None
-    reason: str
+    reason: Reason
+    why: Why | None = None
     file: str | None = None
     line: int | None = None
     gpus: int = 0
     needs: tuple[TaskKey, ...] = ()
     caused: bool = True
     again: bool = False
-    note: str = ""
+    retried: bool = False
+    made: Made | None = None
+    last_good: bool = False
     run: Run | None = None
     took: float | None = None
 
+    @property
+    def message(self) -> str:
+        """The reason as a sentence; of a creation, why it is to be made."""
+        if self.action is not ActionKind.CREATE:
+            return message(self.reason)
+        why = str(self.why or "") or "not made yet"
+        return f"{why}; {message(self.reason)}" if self.needs else why
+
     def to_json(self) -> dict[str, JSON]:
-        """As ``plan --format json`` prints it."""
+        """Return the action as ``plan --format json`` prints it."""
         return {
             "action": self.action.value,
             "task": self.task.value if self.task else None,
@@ -47,7 +68,8 @@ class Action:
             "namespace": self.ref.namespace,
             "name": self.ref.name,
             "key": self.key,
-            "reason": self.reason,
+            "reason": self.reason.code.value,
+            "message": self.message,
             "file": self.file,
             "line": self.line,
             "gpus": self.gpus,
@@ -71,45 +93,39 @@ def _decided(plan: Plan, decision: Decision, whys: Mapping[ObjectRef, Why]) -> A
     item = plan.situation.desired[ref]
     manifest = item.manifest
     record = plan.situation.records.get(ref)
-    reason = decision.reason
     # What it is made from cannot be asked now, and may be another when it can.
-    unknown = decision.phase is TaskPhase.WAITING and reason == item.halted(task)
-    if decision.action is ActionKind.CREATE:
-        why = str(whys.get(ref) or "not made yet")
-        reason = f"{why}; {reason}" if decision.needs else why
+    unknown = decision.phase is TaskPhase.WAITING and decision.reason == item.halted(task)
+    create = decision.action is ActionKind.CREATE
     return Action(
         action=decision.action,
         task=task.kind,
         ref=ref,
         key=None if unknown else task.key,
-        reason=reason,
+        reason=decision.reason,
+        why=whys.get(ref) if create else None,
         file=manifest.file,
         line=manifest.locate(()).line,
         gpus=task.resources.gpus,
         needs=decision.needs,
         again=record is not None and record.artifact is not None,
-        note=_note(decision, record),
+        retried=create and _failed(record, task.key),
+        made=_made(record, task.key) if decision.phase is TaskPhase.SUCCEEDED else None,
         took=_took(record, task.kind),
     )
 
 
-def _note(decision: Decision, record: Record | None) -> str:
-    """How a task stands, in the words of somebody who asks what it costs."""
-    if decision.phase is TaskPhase.SUCCEEDED:
-        thing = "image" if decision.task.kind is TaskKind.BUILD else "artifact"
-        told = [f"its {thing} is there already"]
-        for entry in record.history if record else ():
-            if entry.key == decision.task.key and entry.phase is TaskPhase.SUCCEEDED:
-                if entry.finished is not None:
-                    told.append(f"made {entry.finished:%Y-%m-%d}")
-                told += [f"{name} {value:.4g}" for name, value in list(entry.metrics.items())[:2]]
-        return ", ".join(told)
-    failed = [t for t in record.tasks if t.phase is TaskPhase.FAILED] if record else []
-    if decision.action is ActionKind.CREATE and any(t.key == decision.task.key for t in failed):
-        return "its failure is forgotten, because how it is run changes"
-    if decision.action is ActionKind.CREATE and decision.needs:
-        return decision.reason.replace("waiting for", "after", 1)
-    return "" if decision.reason == "starts now" else decision.reason
+def _made(record: Record | None, key: TaskKey | None) -> Made:
+    """Return what is recorded of a complete task, the newest entry first."""
+    for entry in reversed(record.history if record else ()):
+        if entry.key == key and entry.phase is TaskPhase.SUCCEEDED:
+            return Made(finished=entry.finished, metrics=entry.metrics)
+    return Made()
+
+
+def _failed(record: Record | None, key: TaskKey | None) -> bool:
+    """Return whether a failure of the key is recorded."""
+    tasks = record.tasks if record else ()
+    return any(task.phase is TaskPhase.FAILED and task.key == key for task in tasks)
 
 
 def _took(record: Record | None, kind: TaskKind) -> float | None:
@@ -158,36 +174,34 @@ def _gone(plan: Plan) -> Iterator[Action]:
     }
     for ref, record in plan.situation.records.items():
         if ref in plan.removed:
-            action, reason = ActionKind.DELETE, "its manifest was removed; its artifacts stay"
+            action, reason = ActionKind.DELETE, Reason.of(ReasonCode.MANIFEST_REMOVED)
         elif ref in plan.kept:
             reason = plan.kept[ref]
-            action = ActionKind.HOLD if reason.startswith("held") else ActionKind.KEEP
+            held = reason.code is ReasonCode.HELD_BY_PRUNE
+            action = ActionKind.HOLD if held else ActionKind.KEEP
         else:
             continue
         file = record.manifest.path if record.manifest else None
-        told = Action(
-            action=action, task=None, ref=ref, key=None, reason=reason, file=file, note=reason
-        )
+        whole = Action(action=action, task=None, ref=ref, key=None, reason=reason, file=file)
         tasks = [t for t in record.tasks if t.phase is not TaskPhase.NEEDLESS]
         for task in tasks:
             run = live.get((ref, task.task))
-            yield replace(told, task=task.task, key=task.key, run=run)
+            yield replace(whole, task=task.task, key=task.key, run=run)
         if not tasks:
-            yield told
+            yield whole
 
 
 def _refused(plan: Plan, errors: Sequence[Problem]) -> Iterator[Action]:
     first = {problem.object: problem for problem in reversed(errors) if problem.object}
-    for ref, message in plan.situation.invalid.items():
+    for ref, problem in plan.situation.invalid.items():
         place = first[ref].location if ref in first else None
-        last_good = ref in plan.situation.desired
         yield Action(
             action=ActionKind.REFUSE,
             task=None,
             ref=ref,
             key=None,
-            reason=message,
+            reason=Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem),
             file=place.file if place else None,
             line=place.line if place else None,
-            note="stays as it is" if last_good else "is not made",
+            last_good=ref in plan.situation.desired,
         )

@@ -19,10 +19,9 @@ from reconciler.planner.tasks import (
     UPDATE_ANNOTATION,
     Desired,
 )
+from reconciler.reasons import message
 from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
 
-#: As the root of a chain: an object that head no longer has.
-GONE = "gone"
 _SHOWN_FIELDS = 3
 _SHOWN_VALUE = 48
 _SHOWN_CHAIN = 4
@@ -79,7 +78,8 @@ class Why:
     """How an object differs between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
-    with which it began; ``root`` is what is different about that one. Of a long chain those before
+    with which it began; ``root`` is what is different about that one, or head does not have it
+    any more (``gone``). Of a long chain those before
     the last are ``skipped``: a chain of bases can be as long as the repository.
     """
 
@@ -89,6 +89,7 @@ class Why:
     chain: tuple[ObjectRef, ...] = ()
     skipped: int = 0
     root: str = ""
+    gone: bool = False
     place: Location | None = None
 
     @property
@@ -106,15 +107,14 @@ class Why:
         """The chain in words; empty where nothing upstream changes."""
         if not self.chain:
             return ""
-        gone = self.root == GONE
         first, *rest = self.chain
-        if gone and not rest:
+        if self.gone and not rest:
             return f"because {first} is gone"
         names = [str(ref) for ref in rest]
         if self.skipped:
             names.insert(-1, f"… ({self.skipped} between)")
         via = "".join(f", due to {name}" for name in names)
-        root = ", which is gone" if gone else f" ({self.root})" if self.root else ""
+        root = ", which is gone" if self.gone else f" ({self.root})" if self.root else ""
         return f"because {first} changes{via}{root}"
 
     def __str__(self) -> str:
@@ -147,11 +147,17 @@ def _why(
     if before.manifest.digest != item.manifest.digest:
         fields = tuple(changed_fields(before.manifest, item.manifest))
     source = _source_move(before, item)
-    chain, root, skipped = _chain(item, base, head, found)
+    chain = _chain(item, base, head, found)
     place = item.manifest.locate(fields[0].path) if fields else item.manifest.locate(())
-    if fields or source or chain:
+    if fields or source or chain.refs:
         return Why(
-            fields=fields, source=source, chain=chain, root=root, skipped=skipped, place=place
+            fields=fields,
+            source=source,
+            chain=chain.refs,
+            root=chain.root,
+            gone=chain.gone,
+            skipped=chain.skipped,
+            place=place,
         )
     return None
 
@@ -164,13 +170,23 @@ def _source_move(before: Desired, after: Desired) -> SourceMove | None:
     return SourceMove(where, old.resolved.commit, new.resolved.commit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chain:
+    """The chain of objects that leads to the root of a change; see :class:`Why`."""
+
+    refs: tuple[ObjectRef, ...] = ()
+    root: str = ""
+    gone: bool = False
+    skipped: int = 0
+
+
 def _chain(
     item: Desired,
     base: Mapping[ObjectRef, Desired],
     head: Mapping[ObjectRef, Desired],
     found: Mapping[ObjectRef, Why],
-) -> tuple[tuple[ObjectRef, ...], str, int]:
-    """The way from what this object is made from to what the change began with."""
+) -> _Chain:
+    """Follow the first reference that changes to the root of its change."""
     for ref, reference, _ in item.manifest.references:
         if reference.key is not None or isinstance(ref, ForeignRef):
             continue  # whatever it is made into, that is not between these two commits
@@ -178,19 +194,19 @@ def _chain(
         if was is None:
             continue
         if now is None:
-            return (ref,), GONE, 0
+            return _Chain(refs=(ref,), gone=True)
         if was.key == now.key:
             continue
         why = found.get(ref)
         if why is None:
-            return (ref,), now.blocked or "", 0
+            return _Chain(refs=(ref,), root=message(now.blocked) if now.blocked else "")
         if why.own or not why.chain:
-            return (ref,), why.own, 0
+            return _Chain(refs=(ref,), root=why.own)
         chain, skipped = (ref, *why.chain), why.skipped
         if len(chain) > _SHOWN_CHAIN:
             chain, skipped = (*chain[: _SHOWN_CHAIN - 1], chain[-1]), skipped + 1
-        return chain, why.root, skipped
-    return (), "", 0
+        return _Chain(refs=chain, root=why.root, gone=why.gone, skipped=skipped)
+    return _Chain()
 
 
 def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:

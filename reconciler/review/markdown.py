@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from reconciler.planner.plan import Hold
+from reconciler.reasons import message
 from reconciler.review.escape import code, prose
 from reconciler.review.mermaid import graph
 from reconciler.review.report import ObjectReview, Review
@@ -90,7 +91,7 @@ def _refusal(told: str, refs: Sequence[ObjectRef]) -> str:
 
 def _hold(hold: Hold) -> str:
     return (
-        f"> :warning: **Held**: {prose(hold.reason)}.\n"
+        f"> :warning: **Held**: {prose(message(hold.reason))}.\n"
         "> To release it, add this line to `.reconciler/release`; this pull request may do so:\n"
         f">\n> {code(hold.id)}"
     )
@@ -98,7 +99,7 @@ def _hold(hold: Hold) -> str:
 
 def _released(hold: Hold) -> str:
     line = f"the line {code(hold.id)} in `.reconciler/release`"
-    return f"> :warning: **Released** by {line}: {prose(hold.reason)}."
+    return f"> :warning: **Released** by {line}: {prose(message(hold.reason))}."
 
 
 def _object(found: ObjectReview, review: Review) -> str:
@@ -139,4 +140,4 @@ def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
         task = f"**{action.task}** " if action.task else ""
         yield f"{code(sign)} {task}{prose(verb(action, review.now))}{gpus}"
     if found.free:
-        yield f"{code('=')} {prose(found.free)}"
+        yield f"{code('=')} {prose(message(found.free))}"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.planner.plan import ActionKind, Hold, Plan
-from reconciler.review.actions import NEEDLESS, Action, actions_of
+from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Effect, Why, explain
 from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
@@ -28,7 +29,7 @@ class ObjectReview:
     why: Why | None
     place: Location | None
     actions: tuple[Action, ...]
-    free: str = ""
+    free: Reason | None = None
     upstream: tuple[ObjectRef, ...] = ()
 
     @property
@@ -80,7 +81,13 @@ class Review:
         summary["gpus"] = self.gpus
         summary["errors"] = len(self.errors)
         summary["holds"] = [
-            {"id": hold.id, "kind": hold.kind.value, "reason": hold.reason} for hold in self.holds
+            {
+                "id": hold.id,
+                "kind": hold.kind.value,
+                "reason": hold.reason.code.value,
+                "message": message(hold.reason),
+            }
+            for hold in self.holds
         ]
         return {
             "base": self.base,
@@ -133,7 +140,7 @@ def _touched(
             action
             for action in caused
             # Of tasks whose keys are unknown there is one thing to say: why, once for the object.
-            if action.note != NEEDLESS
+            if action.reason.code is not ReasonCode.NOT_NEEDED
             and not (blocked and action.key is None and action.action is ActionKind.WAIT)
         )
         if why is None and not shown:
@@ -143,7 +150,7 @@ def _touched(
             why=why,
             place=_place(why, shown),
             actions=_together(shown),
-            free="" if shown else _free(plan, ref, why),
+            free=None if shown else _free(plan, ref, why),
             upstream=tuple(_upstream(plan, ref)),
         )
 
@@ -158,8 +165,14 @@ def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 def _identity(action: Action) -> tuple[object, ...]:
     """What makes an action of two plans the same; a refusal is another with each message."""
-    message = action.reason if action.action is ActionKind.REFUSE else None
-    return action.ref, action.task, action.action, action.key, message
+    refused = action.reason if action.action is ActionKind.REFUSE else None
+    return (
+        action.ref,
+        action.task,
+        action.action,
+        action.key,
+        refused and tuple(refused.arguments.values()),
+    )
 
 
 def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
@@ -172,23 +185,24 @@ def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
     return None
 
 
-def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
+def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> Reason:
     item = plan.situation.desired[ref]
     if item.promoted is not None:
         there = item.given is not None or plan.situation.ledger.result(item.key) is not None
-        when = ", which is there already" if there else " once it is made"
-        return f"takes over the artifact of {item.promoted}{when}"
+        code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
+        return Reason.of(code, object=item.promoted)
     if item.blocked is not None:
-        mended = why is not None and why.because
-        return f"stays as it is{' until that is mended' if mended else f', {item.blocked}'}"
+        if why is not None and why.because:
+            return Reason.of(ReasonCode.KEPT_UNTIL_MENDED)
+        return Reason.of(ReasonCode.KEPT_WHILE_BLOCKED, cause=item.blocked)
     if item.given is not None:
-        return "what it names is there already"
+        return Reason.of(ReasonCode.ALREADY_THERE)
     effects = {change.effect for change in why.fields} if why else set()
     if effects == {Effect.HOW} and why is not None and not why.because:
-        return "only how it is run changes, for runs from now on; what is made stays"
+        return Reason.of(ReasonCode.ONLY_EXECUTION_CHANGES)
     if Effect.WHAT not in effects and why is not None and not (why.own or why.because):
-        return "what is made stays"
-    return "nothing runs for it"
+        return Reason.of(ReasonCode.RESULT_UNCHANGED)
+    return Reason.of(ReasonCode.NOTHING_RUNS)
 
 
 def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from reconciler.engine import RunPhase
 from reconciler.planner.plan import ActionKind
+from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.report import Review
 from reconciler.types import ObjectRef, Problem, TaskKind
@@ -33,35 +34,52 @@ def symbol(action: Action) -> str:
 
 def verb(action: Action, now: datetime) -> str:
     """What is done, and how it stands, without the symbol and the task."""
-    note = action.note
     match action.action:
         case ActionKind.CREATE:
             return _created(action)
         case ActionKind.CANCEL:
             told = f"is cancelled {_progress(action, now)}"
-            return told if action.reason.startswith("superseded") else f"{told}: {action.reason}"
+            superseded = action.reason.code is ReasonCode.SUPERSEDED
+            return told if superseded else f"{told}: {message(action.reason)}"
         case ActionKind.DELETE:
             told = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
             return f"{told}: its manifest is gone; its artifacts stay"
         case ActionKind.HOLD:
             return "is held"
         case ActionKind.REFUSE:
-            return f"is refused: its manifest is wrong, it {note}"
+            return f"is refused: its manifest is wrong, it {_refused(action)}"
         case ActionKind.WAIT:
-            waiting = note.startswith("waiting for ")
-            return f"waits for {note.removeprefix('waiting for ')}" if waiting else f"waits: {note}"
+            return waits(action.reason)
         case ActionKind.KEEP:
-            shared = note.startswith("shared with")
-            return f"is {note}" if shared else f"is free: {note or action.reason}"
+            shared = action.reason.code is ReasonCode.SHARED
+            return f"is {message(action.reason)}" if shared else f"is free: {_kept(action)}"
 
 
 def _created(action: Action) -> str:
     told = "runs again" if action.again else "runs for the first time"
-    if "failure" in action.note:
-        told = "runs once more"
-    if not action.note:
-        return told
-    return f"{told}{', ' if action.note.startswith('after ') else ': '}{action.note}"
+    if action.retried:
+        return "runs once more: its failure is forgotten, because how it is run changes"
+    if action.needs:
+        needs = action.reason.arguments["needs"]
+        assert isinstance(needs, tuple)  # as the planner names what a run waits for
+        return f"{told}, after {names(needs)}"
+    starts = action.reason.code is ReasonCode.STARTING
+    return told if starts else f"{told}: {message(action.reason)}"
+
+
+def _kept(action: Action) -> str:
+    if action.made is None:
+        return message(action.reason)
+    thing = "image" if action.task is TaskKind.BUILD else "artifact"
+    told = [f"its {thing} is there already"]
+    if action.made.finished is not None:
+        told.append(f"made {action.made.finished:%Y-%m-%d}")
+    told += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
+    return ", ".join(told)
+
+
+def _refused(action: Action) -> str:
+    return "stays as it is" if action.last_good else "is not made"
 
 
 def _progress(action: Action, now: datetime) -> str:
@@ -107,7 +125,7 @@ def _parts(review: Review) -> Iterable[str]:
     waits = review.caused(ActionKind.WAIT)
     if waits:
         yield f"{counted(len(waits), 'task')} left waiting"
-    free = [a for a in review.caused(ActionKind.KEEP) if "already" in a.note]
+    free = [a for a in review.caused(ActionKind.KEEP) if a.made is not None]
     if free:
         yield f"{counted(len(free), 'task')} free, because what {_they(len(free))} is there already"
 
@@ -140,15 +158,15 @@ def errors_told(review: Review) -> dict[Problem, int]:
 
 def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
     """What becomes of objects of which the errors say all there is to say, and which they are."""
-    groups: dict[str, list[ObjectRef]] = {}
+    groups: dict[bool, list[ObjectRef]] = {}
     for found in review.objects:
         if found.refused:
-            groups.setdefault(found.actions[0].note, []).append(found.ref)
-    for note, refs in groups.items():
-        subject = "1 object" if len(refs) == 1 else f"{len(refs):,} objects"
-        many = {"stays as it is": "stay as they are", "is not made": "are not made"}
-        told = note if len(refs) == 1 else many.get(note, note)
-        yield f"{subject} {told} until that is mended", refs
+            groups.setdefault(found.actions[0].last_good, []).append(found.ref)
+    for last_good, refs in groups.items():
+        one = ("is not made", "stays as it is")
+        many = ("are not made", "stay as they are")
+        told = (one if len(refs) == 1 else many)[last_good]
+        yield f"{counted(len(refs), 'object')} {told} until that is mended", refs
 
 
 def rest(review: Review) -> str:

@@ -8,11 +8,22 @@ from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.plan import ActionKind, Decision, Plan
 from reconciler.planner.status import TaskPhase
 from reconciler.planner.tasks import Desired
+from reconciler.reasons import ReasonCode, message
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
 #: A chain of needs is followed so far; a base of a base of a base is enough for most.
 _DEEPEST = 12
+#: Reasons to wait for another object, whose own state is then shown.
+_ON_OTHERS = frozenset(
+    {
+        ReasonCode.DEPENDENCY_BLOCKED,
+        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
+        ReasonCode.REMOTE_INCOMPLETE,
+        ReasonCode.REMOTE_ARTIFACT_REFUSED,
+        ReasonCode.CLUSTER_NOT_CONFIGURED,
+    }
+)
 
 
 def standing(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
@@ -42,7 +53,7 @@ class _Standing:
             yield 0, "Its manifest is gone: the next sync removes it. Its artifacts stay."
             return
         if ref in plan.kept:
-            yield 0, plan.kept[ref]
+            yield 0, message(plan.kept[ref])
             for hold in plan.holds:
                 if ref in hold.objects:
                     yield 1, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
@@ -53,7 +64,7 @@ class _Standing:
 
     def _wanted(self, item: Desired) -> Iterator[Line]:
         if item.blocked is not None:
-            yield 0, f"Not all of its tasks are known: {item.blocked}."
+            yield 0, f"Not all of its tasks are known: {message(item.blocked)}."
         if item.promoted is not None:
             yield 0, f"Nothing runs for it: it takes over the artifact of {item.promoted}."
             yield from self._need(item.key, 1)
@@ -71,15 +82,18 @@ class _Standing:
             case TaskPhase.NEEDLESS:
                 return "not needed, because what it is for is complete"
             case TaskPhase.FAILED:
-                return f"failed, and is not run again: {decision.reason}"
+                return f"failed, and is not run again: {message(decision.reason)}"
             case TaskPhase.RUNNING:
-                return "running" + (f": {decision.reason}" if decision.reason != "running" else "")
+                plain = decision.reason.code is ReasonCode.RUNNING
+                return "running" if plain else f"running: {message(decision.reason)}"
             case TaskPhase.HELD:
                 return "held"
         if decision.needs:
             return "starts once what it needs is complete"
-        starts = decision.action is ActionKind.CREATE and decision.reason == "starts now"
-        return "starts with the next sync" if starts else decision.reason
+        starts = (
+            decision.action is ActionKind.CREATE and decision.reason.code is ReasonCode.STARTING
+        )
+        return "starts with the next sync" if starts else message(decision.reason)
 
     def _below(self, decision: Decision, depth: int) -> Iterator[Line]:
         if decision.phase is TaskPhase.FAILED:
@@ -87,9 +101,9 @@ class _Standing:
             yield depth, f"Its failure is remembered until what it runs, or how, changes; {again}."
         for hold in self._plan.holds:
             if decision.hold == hold.id:
-                yield depth, f"{hold.reason}."
+                yield depth, f"{message(hold.reason)}."
                 yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
-        waits = decision.phase is TaskPhase.WAITING and decision.reason.startswith("waiting for ")
+        waits = decision.phase is TaskPhase.WAITING and decision.reason.code in _ON_OTHERS
         for need in decision.task.needs if waits else decision.needs:
             yield from self._need(need, depth)
 

@@ -94,6 +94,8 @@ def dump_record(record: Record) -> bytes:
             "status": _filled(
                 phase=record.phase.value,
                 reason=record.reason,
+                message=record.message,
+                hold=record.hold,
                 manifest=_manifest(record.manifest),
                 source=_source(record.source),
                 references=[_reference(reference) for reference in record.references],
@@ -194,6 +196,7 @@ def _task(task: TaskRecord) -> dict[str, Any]:
         failure=task.failure.value if task.failure else None,
         started=written(task.started),
         finished=written(task.finished),
+        reason=task.reason,
         message=task.message,
         log=task.log,
     )
@@ -213,6 +216,7 @@ def _entry(entry: HistoryEntry) -> dict[str, Any]:
         artifact=entry.artifact,
         image=entry.image,
         imageKey=entry.image_key,
+        reason=entry.reason,
         message=entry.message,
     )
 
@@ -233,6 +237,8 @@ def _record(value: dict[str, Any]) -> Record:
         ref=ref,
         phase=Phase(status["phase"]),
         reason=str(status.get("reason", "")),
+        message=str(status.get("message", "")),
+        hold=status.get("hold"),
         manifest=_read_manifest(status.get("manifest")),
         source=_read_source(status.get("source")),
         references=tuple(map(_read_reference, _items(status, "references"))),
@@ -322,6 +328,7 @@ def _read_task(value: dict[str, Any]) -> TaskRecord:
         failure=FailureClass(failure) if failure else None,
         started=_read_time(value.get("started")),
         finished=_read_time(value.get("finished")),
+        reason=str(value.get("reason", "")),
         message=str(value.get("message", "")),
         log=value.get("log"),
     )
@@ -342,6 +349,7 @@ def _read_entry(value: dict[str, Any]) -> HistoryEntry:
         artifact=value.get("artifact"),
         image=value.get("image"),
         image_key=value.get("imageKey"),
+        reason=str(value.get("reason", "")),
         message=str(value.get("message", "")),
     )
 

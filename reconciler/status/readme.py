@@ -47,7 +47,7 @@ def _row(record: Record) -> str:
     shown = ", ".join(
         f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN_METRICS]
     )
-    reason = "" if record.phase is Phase.READY else _cut(record.reason)
+    reason = "" if record.phase is Phase.READY else _cut(record.message)
     return (
         f"| [{ref.kind} {ref.namespace}/{ref.name}]({status_path(ref)}) | {record.phase} "
         f"| {_escape(shown)} | {_escape(reason)} |"

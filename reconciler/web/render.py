@@ -13,6 +13,7 @@ from reconciler.log_tail import NoTail
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.names import status_path
 from reconciler.planner.status import Phase, Record
+from reconciler.reasons import message
 from reconciler.review.escape import plain
 from reconciler.review.sentences import seconds
 from reconciler.review.why import standing
@@ -137,6 +138,7 @@ def _environment() -> Environment:
     found.filters |= {
         "short": cut,
         "plain": plain,
+        "message": message,
         "sentence": _sentence,
         "stamp": _stamp,
         "iso": _iso,

@@ -77,7 +77,7 @@ class Selection:
         if self.kind is not None and ref.kind is not self.kind:
             return False
         wanted = self.text.casefold()
-        return wanted in str(ref).casefold() or wanted in record.reason.casefold()
+        return wanted in str(ref).casefold() or wanted in record.message.casefold()
 
 
 @dataclass(frozen=True, slots=True)

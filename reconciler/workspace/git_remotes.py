@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config.model import CredentialsSection, Setup
-from reconciler.git.allow import matches
+from reconciler.config import CredentialsSection, Setup
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
 from reconciler.git.url import normal_url
+from reconciler.patterns import admits_url
 
 
 def credential_table(setup: Setup) -> CredentialTable:
@@ -60,5 +60,5 @@ def source_reader(
         credentials=credential_table(setup),
         interval=setup.config.sources.interval,
         patience=patience,
-        allowed=lambda url: matches(url, setup.sources_allow),
+        allowed=lambda url: admits_url(url, setup.sources_allow),
     )

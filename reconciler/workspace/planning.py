@@ -8,18 +8,19 @@ from datetime import datetime
 from types import MappingProxyType
 
 from reconciler.engine import Capacity, Run
-from reconciler.git.allow import matches
 from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
+from reconciler.patterns import admits_url
 from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Settlement, Situation
 from reconciler.planner.remote_clusters import Peers
 from reconciler.planner.resolver import Memo, desire
 from reconciler.planner.status import Record
-from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource, UnresolvedSource
+from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource
 from reconciler.workspace.commit_reader import Head, Reader
 
 Requests = Mapping[ObjectRef, GitSource | UnresolvedSource]
@@ -88,9 +89,9 @@ def source_request(
     try:
         url = resolve_url(repository_url, git.url)
     except GitError as error:
-        return UnresolvedSource(str(error))
-    if not matches(url, allow):
-        return UnresolvedSource(f"the source {url} is not in sources.allow")
+        return UnresolvedSource.unavailable(str(error))
+    if not admits_url(url, allow):
+        return UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url))
     return GitSource(url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit)
 
 
@@ -103,7 +104,9 @@ def own_sources(requests: Requests, repository: Repository, head: Head) -> Resol
             found[request] = (
                 ResolvedSource(head.commit, tree)
                 if tree is not None
-                else UnresolvedSource(f"{request.path} is not a folder of this repository at head")
+                else UnresolvedSource(
+                    Reason.of(ReasonCode.SOURCE_FOLDER_MISSING, path=request.path)
+                )
             )
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.git.repository import Repository
 from reconciler.git.sources import Sources
 from reconciler.manifests.loader import Manifest

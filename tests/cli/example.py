@@ -20,6 +20,7 @@ from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.status import Record
 from reconciler.planner.status_update import outcome
+from reconciler.reasons import Reason
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
 from reconciler.workspace.commit_reader import Reader
@@ -130,7 +131,7 @@ class Example:
                 ended,
                 phase=RunPhase.FAILED,
                 failure=FailureClass.COMMAND,
-                reason="train.sh exited with 1: out of memory",
+                reason=Reason.read("CommandFailed", "train.sh exited with 1: out of memory"),
             )
             return
         spec = self.specs[run.name]

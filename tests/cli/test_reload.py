@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from reconciler.cli.options import load
 from reconciler.cli.run import _watch_config
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from tests.engines.local.bench import until
 
 PATIENCE = 30.0

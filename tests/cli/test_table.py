@@ -12,8 +12,8 @@ from tests.planner.world import model
 def test_a_reason_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     long = " ".join(["because"] * 200)
     records = [
-        Record(ref=model("a"), phase=Phase.FAILED, reason=long),
-        Record(ref=model("b"), phase=Phase.WAITING, reason="waiting"),
+        Record(ref=model("a"), phase=Phase.FAILED, message=long),
+        Record(ref=model("b"), phase=Phase.WAITING, message="waiting"),
     ]
     console().print(object_table(records))
     lines = capsys.readouterr().out.splitlines()

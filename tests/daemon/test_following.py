@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.daemon import pull_requests as following
 from reconciler.daemon.authority import Authority
 from reconciler.daemon.pull_request_planner import Knowledge, Reviewer

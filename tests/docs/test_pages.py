@@ -9,7 +9,7 @@ import click
 import pytest
 
 from reconciler.cli import COMMANDS, cli
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.manifests.loader import read_file
 from tests.docs.reading import PAGES, ROOT, Block, blocks
 from tools.reference import pages

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.manifests.schema import ModelManifest
 from tests.examples.conftest import SOURCES, Scripts
 from tests.examples.manifests import EXAMPLES, collection, manifests

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.git.errors import GitError
-from reconciler.types import GitSource, UnresolvedSource
+from reconciler.reasons import UnresolvedSource
+from reconciler.types import GitSource
 from reconciler.workspace.git_remotes import credential_table, source_reader
 from tests.e2e.site import Site, git
 from tests.git.conftest import need_sshd

@@ -19,7 +19,8 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
-from reconciler.types import Commit, GitSource, UnresolvedSource
+from reconciler.reasons import UnresolvedSource, message
+from reconciler.types import Commit, GitSource
 from tests.e2e.site import until
 from tests.git.history import History
 from tests.git.remotes import BadServer, FileRemote, HttpRemote, SshRemote, make_bare
@@ -183,7 +184,9 @@ def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(tmp_path
     try:
         found = sources.resolve(requests)
         assert len(asked) == 1
-        reasons = [where.reason for where in found.values() if isinstance(where, UnresolvedSource)]
+        reasons = [
+            message(where.reason) for where in found.values() if isinstance(where, UnresolvedSource)
+        ]
         assert len(reasons) == 8
         assert all("no answer within" in reason for reason in reasons)
         now[0] += 1000.0

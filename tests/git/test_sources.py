@@ -12,13 +12,13 @@ from reconciler.git import sources as sources_module
 from reconciler.git.client import RemoteRefs, Transport
 from reconciler.git.errors import GitError
 from reconciler.git.sources import Resolution, Sources
+from reconciler.reasons import UnresolvedSource, message
 from reconciler.types import (
     BuildContext,
     Commit,
     GitSource,
     ResolvedSource,
     TreeId,
-    UnresolvedSource,
 )
 from tests.e2e.site import git, until
 from tests.git.conftest import TIMEOUT
@@ -52,7 +52,7 @@ def tree_of(history: History, commit: str, path: str = "") -> TreeId:
 
 def reason(where: Resolution) -> str:
     assert isinstance(where, UnresolvedSource)
-    return where.reason
+    return message(where.reason)
 
 
 def test_head_branches_tags_and_commits_are_resolved(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.errors import from_answer
+from reconciler.engines.kubernetes.client import from_answer
 from reconciler.errors import Trouble
 from reconciler.git.errors import explain
 from reconciler.metrics import Metrics
+from reconciler.reasons import Reason, ReasonCode
 from tests.metrics.watched import value
 
 
@@ -45,7 +46,7 @@ def test_a_failed_creation_is_counted_by_what_the_cluster_answered(
     status: int, trouble: Trouble
 ) -> None:
     metrics = Metrics()
-    error = EngineError("there is no namespace")
+    error = EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail="there is no namespace"))
     error.__cause__ = from_answer(status, b"{}", None)
     metrics.failed("engine", error)
     assert value(metrics, "errors_total", **{"where": "engine", "class": trouble.value}) == 1

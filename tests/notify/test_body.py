@@ -23,7 +23,7 @@ NASTY = 'bad "reason" \\ }} {{ 7 * 7 }} <!channel> @here https://evil.example \u
 
 
 def digest(reason: str) -> Digest:
-    event = Event(ref=ObjectRef(Kind.MODEL, "ml", "m"), phase=Phase.FAILED, reason=reason)
+    event = Event(ref=ObjectRef(Kind.MODEL, "ml", "m"), phase=Phase.FAILED, message=reason)
     return Digest(events=(event,), counts={Phase.FAILED: 1}, more=0)
 
 
@@ -42,7 +42,9 @@ def test_without_a_template_the_body_is_the_digest() -> None:
                 "name": "m",
                 "phase": "Failed",
                 "before": None,
-                "reason": NASTY,
+                "reason": "",
+                "message": NASTY,
+                "hold": None,
                 "key": None,
                 "artifact": None,
                 "path": "",
@@ -57,17 +59,17 @@ def test_without_a_template_the_body_is_the_digest() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_in_a_template_cannot_leave_its_string(reason: str) -> None:
-    assert made('{"text": "{{ events[0].reason }}"}', reason) == {"text": reason}
-    assert made('{"all": {{ events | json }}}', reason)["all"][0]["reason"] == reason
+    assert made('{"text": "{{ events[0].message }}"}', reason) == {"text": reason}
+    assert made('{"all": {{ events | json }}}', reason)["all"][0]["message"] == reason
 
 
 def test_what_marks_text_as_safe_elsewhere_does_not_here() -> None:
     for filters in ("safe", "e | safe", "tojson | string | safe"):
-        made(f'{{"text": "{{{{ events[0].reason | {filters} }}}}"}}')
+        made(f'{{"text": "{{{{ events[0].message | {filters} }}}}"}}')
 
 
 def test_a_message_for_a_chat_calls_nobody_and_has_no_links() -> None:
-    text = made('{"text": "{{ events[0].reason | chat }}"}')["text"]
+    text = made('{"text": "{{ events[0].message | chat }}"}')["text"]
     assert "<" not in text
     assert "@here" not in text
     assert "https://" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.notify.digest import MOST_KEPT, MOST_LISTED, Waiting
-from reconciler.notify.events import LONGEST_REASON, Event, news
+from reconciler.notify.events import LONGEST_MESSAGE, Event, news
 from reconciler.planner.status import ArtifactRecord, ManifestRecord, Phase, Record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 
@@ -38,7 +38,7 @@ def test_an_object_is_told_of_when_it_comes_into_one_of_the_phases() -> None:
 
 def test_what_is_recorded_already_is_not_told_again() -> None:
     records = recorded(a=Phase.FAILED, b=Phase.READY)
-    later = {each: replace(record, reason="another") for each, record in records.items()}
+    later = {each: replace(record, message="another") for each, record in records.items()}
     assert told(records, later, EVERY) == []
 
 
@@ -62,23 +62,25 @@ def made(record: Record, key: str) -> Record:
 def test_a_hold_is_told_once_however_many_objects_it_holds() -> None:
     before = recorded(a=Phase.READY, b=Phase.READY, c=Phase.READY)
     held = {
-        each: replace(record, phase=Phase.HELD, reason="held: much; release it with the line 1f")
+        each: replace(record, phase=Phase.HELD, hold="1f", message="release it with the line 1f")
         for each, record in recorded(a=Phase.HELD, b=Phase.HELD, c=Phase.HELD).items()
     }
     (event,) = news(before, held, EVERY)
     assert (event.objects, event.to_json()["type"]) == (3, "hold")
-    assert "line 1f" in event.reason
-    other = {each: replace(record, reason="held: more") for each, record in held.items()}
-    assert [event.reason for event in news(held, other, EVERY)] == ["held: more"]
+    assert "line 1f" in event.message
+    other = {
+        each: replace(record, hold="2e", message="held: more") for each, record in held.items()
+    }
+    assert [event.message for event in news(held, other, EVERY)] == ["held: more"]
     assert list(news(held, dict(held), EVERY)) == []
 
 
 def test_an_event_says_where_its_manifest_is_and_is_bounded() -> None:
     where = ManifestRecord(path="models/a.yaml", commit=Commit("c" * 40), digest="")
-    record = Record(ref=ref("a"), phase=Phase.FAILED, reason="x" * 10_000, manifest=where)
+    record = Record(ref=ref("a"), phase=Phase.FAILED, message="x" * 10_000, manifest=where)
     (event,) = news({}, {record.ref: record}, EVERY)
     assert (event.path, event.commit) == ("models/a.yaml", "c" * 40)
-    assert len(event.reason) == LONGEST_REASON
+    assert len(event.message) == LONGEST_MESSAGE
 
 
 def event(name: str, before: Phase | None, phase: Phase) -> Event:

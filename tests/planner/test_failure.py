@@ -10,6 +10,7 @@ import pytest
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import RETRY_LIMIT, RETRY_LONGEST, Failure, Ledger
 from reconciler.planner.status import Phase
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import How, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
@@ -26,7 +27,7 @@ def test_a_failed_command_stays_failed_over_syncs_and_restarts() -> None:
     world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
     world.settle(failing)
     assert world.phases() == {"a": Phase.FAILED, "b": Phase.WAITING}
-    assert "exited with 1" in world.records[model("a")].reason
+    assert "exited with 1" in world.records[model("a")].message
     world.made()
     world.ledger, world.runs = Ledger(), {}
     for record in world.records.values():
@@ -107,7 +108,7 @@ def test_a_restart_while_it_waits_to_try_again_changes_nothing_that_is_recorded(
     world.sync()
     world.sync()
     recorded = dict(world.records)
-    assert "tried again at" in recorded[model("a")].reason
+    assert "tried again at" in recorded[model("a")].message
     world.ledger = Ledger()
     for record in recorded.values():
         world.ledger.learn_record(record)
@@ -148,7 +149,7 @@ def test_however_often_something_has_failed_there_is_a_next_try(kind: FailureCla
         key=TaskKey("0" * 40),
         how=How("0" * 40),
         kind=kind,
-        reason="it is away",
+        reason=Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail="it is away"),
         at=datetime(2026, 1, 1, tzinfo=UTC),
         count=10_000,
         tries=10_000,
@@ -163,23 +164,26 @@ def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:
     world.sync()
     name = world.run_of("a", TaskKind.TRAIN)
     world.runs[name] = replace(
-        world.runs[name], phase=RunPhase.RUNNING, lost=True, reason="nothing is heard of node1"
+        world.runs[name],
+        phase=RunPhase.RUNNING,
+        lost=True,
+        reason=Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail="nothing is heard of node1"),
     )
     world.sync()
     assert world.phases() == {"a": Phase.WAITING, "b": Phase.WAITING}
-    assert world.records[model("a")].reason == "nothing is heard of node1"
+    assert world.records[model("a")].message == "nothing is heard of node1"
     world.made()
 
     world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
     (cancelled,) = world.plan().endings
     assert cancelled.run.name == name
-    reasons = [d.reason for d in world.plan().decisions if d.ref == model("a")]
+    reasons = [message(d.reason) for d in world.plan().decisions if d.ref == model("a")]
     assert "the run before it has not ended: nothing is heard of node1" in reasons
     world.runs[name] = replace(world.runs[name], deleting=True)
     world.files["a.yaml"] = scratch("a")
     world.sync()
     assert world.made() == []
-    assert "has not ended: nothing is heard of node1" in world.records[model("a")].reason
+    assert "has not ended: nothing is heard of node1" in world.records[model("a")].message
 
     world.runs[name] = replace(world.runs[name], deleting=False, lost=False)
     world.settle()

@@ -132,7 +132,8 @@ def full_record() -> Record:
     return Record(
         ref=REF,
         phase=Phase.TRAINING,
-        reason="running",
+        reason="Running",
+        message="running",
         manifest=ManifestRecord(
             path="models/falcon.yaml", commit=Commit("a" * 40), digest="b" * 64, protected=True
         ),
@@ -149,7 +150,7 @@ def full_record() -> Record:
         desired=TaskKey("2" * 40),
         conditions=(
             Condition(
-                type="Ready", status="False", reason="Training", message="running", since=time
+                type="Ready", status="False", reason="Running", message="running", since=time
             ),
         ),
         tasks=(

@@ -37,7 +37,7 @@ def test_recomputing_more_than_the_guard_is_held_until_it_is_released() -> None:
     (hold,) = plan.holds
     assert (hold.kind, hold.tasks) == (HoldKind.GUARD, 5)
     assert set(world.phases().values()) == {Phase.HELD}
-    assert hold.id in world.records[model("base")].reason
+    assert hold.id in world.records[model("base")].message
     assert world.records[model("base")].artifact is not None
 
     world.released = frozenset({hold.id})

@@ -104,7 +104,7 @@ def test_a_reference_that_is_not_ready_makes_the_object_wait() -> None:
     world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
     world.sync()
     assert world.phase("b") is Phase.WAITING
-    assert "Model default/a" in world.records[model("b")].reason
+    assert "Model default/a" in world.records[model("b")].message
     assert world.made() == [("build", "build")]
 
 
@@ -259,7 +259,7 @@ def test_a_source_that_cannot_be_read_makes_its_object_wait_and_no_other() -> No
     world.trees["https://example.com/s.git//"] = "unreachable"
     world.settle()
     assert world.phases() == {"a": Phase.WAITING, "b": Phase.READY}
-    assert "connection refused" in world.records[model("a")].reason
+    assert "connection refused" in world.records[model("a")].message
 
 
 def test_a_suspended_object_starts_nothing_and_what_runs_goes_on() -> None:

@@ -38,7 +38,7 @@ def test_gpus_at_once_are_limited() -> None:
         world.succeed(name)
     plan = world.sync()
     assert len(plan.creates()) == 2
-    assert "limits.gpus" in world.records[model("c")].reason
+    assert "limits.gpus" in world.records[model("c")].message
 
 
 def test_more_gpus_than_the_engine_has_is_waiting() -> None:
@@ -46,7 +46,7 @@ def test_more_gpus_than_the_engine_has_is_waiting() -> None:
     world.capacity = Capacity(containers=False, gpus=1)
     world.settle()
     assert world.phase("a") is Phase.WAITING
-    assert "2 GPUs" in world.records[model("a")].reason
+    assert "2 GPUs" in world.records[model("a")].message
 
 
 def test_an_image_waits_on_an_engine_without_containers() -> None:
@@ -54,7 +54,7 @@ def test_an_image_waits_on_an_engine_without_containers() -> None:
     world.capacity = Capacity(containers=False)
     world.settle()
     assert world.phase("a") is Phase.WAITING
-    assert "container" in world.records[model("a")].reason
+    assert "container" in world.records[model("a")].message
 
 
 def test_an_image_outside_the_allow_list_waits() -> None:
@@ -62,4 +62,4 @@ def test_an_image_outside_the_allow_list_waits() -> None:
     world.settings = replace(world.settings, allow_images=("other/*",))
     world.settle()
     assert world.phase("a") is Phase.WAITING
-    assert "allow.images" in world.records[model("a")].reason
+    assert "allow.images" in world.records[model("a")].message

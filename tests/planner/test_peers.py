@@ -112,7 +112,7 @@ def test_what_is_not_there_yet_is_waited_for(
         here.peers[BASE] = peer
     here.sync()
     assert here.phase("fine") is Phase.WAITING
-    told = here.records[model("fine")].reason
+    told = here.records[model("fine")].message
     assert told == f"waiting for Model default/base of cluster prod: {reason}"
     assert here.keys() == {("fine", TaskKind.TRAIN): None}
 
@@ -132,7 +132,7 @@ def test_a_newer_artifact_there_is_taken_once_the_run_of_the_older_has_finished(
     plan = here.sync()
     assert not plan.endings
     assert here.live() == [older]
-    assert "finishes first" in here.records[model("fine")].reason
+    assert "finishes first" in here.records[model("fine")].message
     here.succeed(older)
     here.settle()
     assert here.records[model("fine")].references[0].key == key("b")
@@ -158,7 +158,7 @@ def test_a_pinned_key_stays_whatever_becomes_of_the_other_cluster_s_newest() -> 
 def test_a_pinned_key_that_is_not_complete_there_is_waited_for() -> None:
     here = world(FINE % f", key: {key('c')}", base=ready("a"))
     here.sync()
-    assert here.records[model("fine")].reason.endswith(f"no complete artifact {key('c')}")
+    assert here.records[model("fine")].message.endswith(f"no complete artifact {key('c')}")
 
 
 @pytest.mark.parametrize("text", [FINE % "", PROMOTED % ""])
@@ -251,7 +251,7 @@ def test_an_image_that_allow_images_does_not_name_is_fine_from_where_clusters_al
     named = "kind: Model\nmetadata: {name: own}\nspec: {source: {image: {ref: '%s'}}}\n"
     here.files["b.yaml"] = named % offer("a").image
     here.sync()
-    assert "is not in allow.images" in here.records[model("own")].reason
+    assert "is not in allow.images" in here.records[model("own")].message
 
 
 def test_a_cluster_that_is_not_configured_is_an_error_of_the_manifest() -> None:
@@ -259,7 +259,7 @@ def test_a_cluster_that_is_not_configured_is_an_error_of_the_manifest() -> None:
     here.sync()
     record = here.records[model("fine")]
     assert record.phase is Phase.INVALID
-    assert "spec.source.model.cluster" in record.reason
+    assert "spec.source.model.cluster" in record.message
 
 
 def test_an_object_of_the_same_name_here_is_another() -> None:
@@ -302,7 +302,7 @@ def test_a_plan_ahead_says_unknown_of_what_follows_and_knows_what_is_pinned() ->
     assert told["pinned"].key is not None
     assert told["fine"].action is ActionKind.WAIT
     assert told["fine"].key is None
-    assert told["fine"].reason == (
+    assert told["fine"].message == (
         "unknown until a sync, as it follows Model default/base of cluster prod "
         "(aaaaaaaaaaaa there now)"
     )
@@ -325,7 +325,7 @@ def test_an_engine_without_containers_says_so() -> None:
     here = world(base=ready("a"))
     here.capacity = Capacity(containers=False)
     here.sync()
-    assert "no container runtime" in here.records[model("fine")].reason
+    assert "no container runtime" in here.records[model("fine")].message
 
 
 # -- what may be named -----------------------------------------------------------------------

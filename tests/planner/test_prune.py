@@ -7,6 +7,7 @@ from dataclasses import replace
 from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.status import Phase
+from reconciler.reasons import ReasonCode
 from reconciler.types import How, Intent, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
@@ -33,7 +34,7 @@ def test_a_manifest_that_does_not_parse_removes_nothing_at_all() -> None:
     world.files = {"other.yaml": OTHER, "broken.yaml": "kind: [Model"}
     plan = world.sync()
     assert not plan.removed
-    assert "cannot be read" in plan.kept[model("a")]
+    assert plan.kept[model("a")].code is ReasonCode.PRUNE_WITHHELD
 
 
 def test_an_invalid_manifest_is_invalid_and_its_artifact_stays() -> None:
@@ -44,7 +45,7 @@ def test_an_invalid_manifest_is_invalid_and_its_artifact_stays() -> None:
     plan = world.sync()
     assert not plan.endings
     assert world.phase("a") is Phase.INVALID
-    assert "a.yaml:5" in world.records[model("a")].reason
+    assert "a.yaml:5" in world.records[model("a")].message
     assert world.records[model("a")].artifact == artifact
     assert world.phase("other") is Phase.READY
 
@@ -58,7 +59,7 @@ def test_an_annotation_protects_an_object() -> None:
     del world.files["a.yaml"]
     plan = world.sync()
     assert not plan.removed
-    assert "protects" in plan.kept[model("a")]
+    assert plan.kept[model("a")].code is ReasonCode.PRUNE_PROTECTED
 
 
 def test_prune_can_be_disabled() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.planner.plan import ActionKind, Settings
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.report import ObjectReview, Review, review
 from reconciler.review.sentences import summary, symbol, verb
 from reconciler.types import TaskKind
@@ -71,7 +72,7 @@ def test_a_change_of_the_how_runs_nothing_and_says_so() -> None:
         "training.resources.gpu.count: (none) → 2",
         "training.timeout: 24h (default) → 10m",
     ]
-    assert told.free == "only how it is run changes, for runs from now on; what is made stays"
+    assert told.free == Reason.of(ReasonCode.ONLY_EXECUTION_CHANGES)
     assert summary(found) == "This change makes nothing run."
 
 

@@ -24,6 +24,7 @@ from reconciler.planner.resolver import Memo, desire
 from reconciler.planner.status import Phase, Record
 from reconciler.planner.status_update import outcome
 from reconciler.planner.tasks import Desired
+from reconciler.reasons import Reason, UnresolvedSource
 from reconciler.types import (
     Commit,
     ForeignRef,
@@ -34,7 +35,6 @@ from reconciler.types import (
     TaskKey,
     TaskKind,
     TreeId,
-    UnresolvedSource,
 )
 
 BUCKET = "file:///buckets"
@@ -83,7 +83,7 @@ class World:
         place = f"{request.url or '.'}//{request.path}"
         name = self.trees.get(place, place)
         if name == "unreachable":
-            return UnresolvedSource(f"{place} cannot be read: connection refused")
+            return UnresolvedSource.unavailable(f"{place} cannot be read: connection refused")
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         return ResolvedSource(Commit(digest), TreeId(digest))
 
@@ -221,7 +221,7 @@ class World:
             finished=self.now,
             attempts=1,
             failure=kind,
-            reason="the command exited with 1",
+            reason=Reason.read("CommandFailed", "the command exited with 1"),
         )
 
     def live(self) -> list[str]:

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
 from reconciler.review.changes import Effect, FieldChange, SourceMove, Why
 from reconciler.review.markdown import markdown
@@ -47,14 +48,14 @@ whys = st.builds(
     chain=st.lists(refs, max_size=3).map(tuple),
     root=nasty,
 )
+reasons = st.builds(Reason.read, st.sampled_from(ReasonCode), nasty)
 actions = st.builds(
     Action,
     action=st.sampled_from(ActionKind),
     task=st.sampled_from(TaskKind),
     ref=refs,
     key=st.none(),
-    reason=nasty,
-    note=nasty,
+    reason=reasons,
     gpus=st.integers(0, 9),
     again=st.booleans(),
 )
@@ -65,7 +66,7 @@ holds = st.builds(
     objects=st.just(frozenset()),
     tasks=st.just(1),
     gpus=st.just(0),
-    reason=nasty,
+    reason=reasons,
 )
 
 
@@ -80,7 +81,7 @@ def objects(draw: st.DrawFn) -> tuple[ObjectReview, ...]:
                 why=draw(st.none() | whys),
                 place=draw(st.none() | places),
                 actions=draw(st.lists(actions, max_size=2).map(tuple)),
-                free=draw(nasty),
+                free=draw(reasons),
                 upstream=upstream,
             )
         )
@@ -166,8 +167,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
                     task=TaskKind.TRAIN,
                     ref=each,
                     key=None,
-                    reason=long,
-                    note=long,
+                    reason=Reason.read("Unknown", long),
                 ),
             ),
             upstream=tuple(ref[: number % 50]),
@@ -181,7 +181,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
         objects=frozenset(ref),
         tasks=1,
         gpus=1,
-        reason=long,
+        reason=Reason.read("Unknown", long),
     )
     text = markdown(made(objects=everything, errors=errors, holds=(hold, hold)))
     assert len(text) <= 65_536

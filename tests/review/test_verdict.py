@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.planner.plan import Hold, HoldKind
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.commit_status import LONGEST, Judgement, verdict, verdict_of
 from reconciler.review.report import Review
 from reconciler.types import Commit, Location, Problem
@@ -34,7 +35,12 @@ def test_the_first_error_has_its_place_and_the_others_are_counted() -> None:
 
 def test_a_hold_is_a_question_and_no_failure() -> None:
     hold = Hold(
-        id="0123456789ab", kind=HoldKind.GUARD, objects=frozenset(), tasks=9, gpus=0, reason=""
+        id="0123456789ab",
+        kind=HoldKind.GUARD,
+        objects=frozenset(),
+        tasks=9,
+        gpus=0,
+        reason=Reason.of(ReasonCode.UNKNOWN),
     )
     found = verdict_of(review(holds=(hold,)))
     assert found.state is Judgement.SUCCESS

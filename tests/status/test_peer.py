@@ -87,8 +87,8 @@ def test_what_a_newer_version_has_added_is_passed_over() -> None:
 def test_what_is_no_status_of_the_object_is_said_to_be_none(data: bytes, why: str) -> None:
     found = read(data)
     assert isinstance(found, Unavailable)
-    assert why in found.reason
-    assert "\n" not in found.reason
+    assert why in found.detail
+    assert "\n" not in found.detail
 
 
 @given(st.binary(max_size=300))

@@ -33,7 +33,7 @@ def fleet(size: int) -> Catalog:
     for number in range(size - 1):
         ref = ObjectRef(Kind.MODEL, f"team-{number % 3}", f"model-{number:05}")
         phase = URGENCY[number % len(URGENCY)]
-        records[ref] = replace(known.records[model], ref=ref, phase=phase, reason="why? " * 200)
+        records[ref] = replace(known.records[model], ref=ref, phase=phase, message="why? " * 200)
         desired[ref] = desired[model]
     del desired[model]
     plan = known.plan

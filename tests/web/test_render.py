@@ -133,6 +133,7 @@ def test_hostile_text_is_text_wherever_it_stands() -> None:
         record,
         phase=Phase.FAILED,
         reason=HOSTILE,
+        message=HOSTILE,
         image=HOSTILE,
         tasks=tasks,
         conditions=(condition,),

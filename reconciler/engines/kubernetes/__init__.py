@@ -1,7 +1,35 @@
 """The Kubernetes engine: a run is a plain Job, an artifact a directory of a mounted bucket.
 
-What a Job is to be is rendered by pure functions from a RunSpec (:mod:`.render`); what has become
-of it is read by pure functions from the Job and its Pods (:mod:`.observe`). Between them stand a
-client that decodes only the fields in use (:mod:`.api`), and caches that are kept current by one
-list and one watch per kind (:mod:`.cache`).
+Pure functions render the Job of a RunSpec (:mod:`.job`), and read the run that it is from the Job
+and its Pods (:mod:`.observer`, :mod:`.diagnostics`). Between the two are a client that decodes
+only the fields in use (:mod:`.client`), and caches that one list and one watch for each kind keep
+current (:mod:`.informer`).
+
+Importing this package takes about a second: import it where it is needed, not at the top of a
+module that every command loads.
 """
+
+from reconciler.engines.kubernetes.build_pod import image_tag
+from reconciler.engines.kubernetes.client import Api, Asked
+from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.engines.kubernetes.inventory import render_inventory
+from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.leader_election import Leadership
+from reconciler.engines.kubernetes.logs import PodLogs
+from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.engines.kubernetes.yaml import dump
+
+__all__ = [
+    "Api",
+    "Asked",
+    "ClusterSettings",
+    "KubernetesEngine",
+    "Leadership",
+    "PodLogs",
+    "RenderError",
+    "dump",
+    "image_tag",
+    "render",
+    "render_inventory",
+]

@@ -19,7 +19,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
     uid: str = ""
 
 
-class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
     """Of every object."""
 
     name: str = ""
@@ -33,7 +33,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     owner_references: list[OwnerReference] = msgspec.field(default_factory=list)
 
 
-class Condition(msgspec.Struct, frozen=True, rename="camel"):
+class ObjectCondition(msgspec.Struct, frozen=True, rename="camel"):
     """Of a Job or a Pod."""
 
     type: str = ""
@@ -58,31 +58,31 @@ class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
     succeeded: int = 0
     start_time: datetime | None = None
     completion_time: datetime | None = None
-    conditions: list[Condition] = msgspec.field(default_factory=list)
+    conditions: list[ObjectCondition] = msgspec.field(default_factory=list)
 
 
 class Job(msgspec.Struct, frozen=True, rename="camel"):
     """A run."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
 
-class Waiting(msgspec.Struct, frozen=True, rename="camel"):
+class ContainerWaiting(msgspec.Struct, frozen=True, rename="camel"):
     """A container that has not started."""
 
     reason: str = ""
     message: str = ""
 
 
-class Running(msgspec.Struct, frozen=True, rename="camel"):
+class ContainerRunning(msgspec.Struct, frozen=True, rename="camel"):
     """A container that has."""
 
     started_at: datetime | None = None
 
 
-class Terminated(msgspec.Struct, frozen=True, rename="camel"):
+class ContainerTerminated(msgspec.Struct, frozen=True, rename="camel"):
     """A container that has ended."""
 
     exit_code: int = 0
@@ -96,9 +96,9 @@ class Terminated(msgspec.Struct, frozen=True, rename="camel"):
 class ContainerState(msgspec.Struct, frozen=True, rename="camel"):
     """Exactly one of them is set."""
 
-    waiting: Waiting | None = None
-    running: Running | None = None
-    terminated: Terminated | None = None
+    waiting: ContainerWaiting | None = None
+    running: ContainerRunning | None = None
+    terminated: ContainerTerminated | None = None
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -125,7 +125,7 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     reason: str = ""
     message: str = ""
     start_time: datetime | None = None
-    conditions: list[Condition] = msgspec.field(default_factory=list)
+    conditions: list[ObjectCondition] = msgspec.field(default_factory=list)
     init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
     container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
 
@@ -133,13 +133,19 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
 class Pod(msgspec.Struct, frozen=True, rename="camel"):
     """An attempt of a run, or one rank of it."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
     def is_over(self) -> bool:
         """Whether no container of it can be running."""
         return self.status.phase in ("Succeeded", "Failed")
+
+
+class PodList(msgspec.Struct, frozen=True):
+    """A page of a list of pods."""
+
+    items: list[Pod] = msgspec.field(default_factory=list)
 
 
 class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):

@@ -14,22 +14,25 @@ pushed:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import (
+    CONTAINER,
     UNPRIVILEGED,
+    ApiObject,
     Fragment,
-    Manifest,
-    RenderError,
     annotation_file,
+    refuse,
     variables,
 )
+from reconciler.engines.kubernetes.wrapper import literal
 from reconciler.types import GROUP, BuildContext, TaskKey
 
 #: Where the fetched commit is, and in it the folder that is the repository's root.
@@ -40,36 +43,37 @@ CA_ANNOTATION = f"{GROUP}/ca"
 SOURCE_CONTAINER = "source"
 DOCKER_CONFIG = "/docker"
 
+_BUILDKIT_SCRIPT = resources.files(__package__).joinpath("buildkit.sh").read_text(encoding="utf-8")
 _SOURCE_SCRIPT = resources.files(__package__).joinpath("source.sh").read_text(encoding="utf-8")
 _CREDENTIALS = "/git-credentials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class BuildRequest:
     """What a builder is told. ``context`` and ``dockerfile`` are paths; the latter within it."""
 
     image: str  # with its tag: the key
     context: str
     dockerfile: str
     build_args: Mapping[str, str]
-    resources: Manifest
+    resources: ApiObject
     builder_image: str
     registry_host: str
     insecure: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class BuildPod:
     """A builder's half of the pod: the main container, and what it needs beyond the source."""
 
-    container: Manifest
+    container: ApiObject
     fragment: Fragment
 
 
 class Builder(Protocol):
     """One way to build; see :mod:`.buildkit`."""
 
-    def __call__(self, build: Build, /) -> Built:
+    def __call__(self, build: BuildRequest, /) -> BuildPod:
         """The half of the pod that builds.
 
         The caller mounts the source at :data:`SOURCE`, and the registry's credentials at
@@ -84,12 +88,12 @@ def build_pod(
     settings: ClusterSettings,
     *,
     builder: Builder,
-    container_resources: Manifest,
-) -> Built:
+    container_resources: ApiObject,
+) -> BuildPod:
     """Both halves. Raises RenderError."""
     folder = f"{CONTEXT}/{context.path}" if context.path else CONTEXT
     made = builder(
-        Build(
+        BuildRequest(
             image=image_tag(spec.namespace, spec.key, settings),
             context=folder,
             dockerfile=context.dockerfile,
@@ -103,7 +107,7 @@ def build_pod(
     source = _source(context, settings, container_resources)
     fragment = source + _registry(settings) + made.fragment
     mounts = [*made.container.get("volumeMounts", []), *fragment.mounts]
-    return Built(container={**made.container, "volumeMounts": mounts}, fragment=fragment)
+    return BuildPod(container={**made.container, "volumeMounts": mounts}, fragment=fragment)
 
 
 def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
@@ -112,13 +116,13 @@ def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
 
 
 def _source(
-    context: BuildContext, settings: ClusterSettings, container_resources: Manifest
+    context: BuildContext, settings: ClusterSettings, container_resources: ApiObject
 ) -> Fragment:
     url = context.url or settings.repository_url
     if url.startswith(("file:", "/")):
-        raise RenderError(f"a pod cannot read the source {url}, which is on the reconciler's disk")
-    mounts: list[Manifest] = [{"name": "source", "mountPath": SOURCE}]
-    volumes: list[Manifest] = [{"name": "source", "emptyDir": {}}]
+        raise refuse(f"a pod cannot read the source {url}, which is on the reconciler's disk")
+    mounts: list[ApiObject] = [{"name": "source", "mountPath": SOURCE}]
+    volumes: list[ApiObject] = [{"name": "source", "emptyDir": {}}]
     annotations = {}
     if settings.ca is not None:
         annotations[CA_ANNOTATION] = settings.ca
@@ -164,3 +168,62 @@ def _registry(settings: ClusterSettings) -> Fragment:
         volumes=({"name": "docker", "secret": {"secretName": secret, "items": [item]}},),
         mounts=({"name": "docker", "mountPath": DOCKER_CONFIG, "readOnly": True},),
     )
+
+
+# -- BuildKit -------------------------------------------------------------------------------
+
+_STATE = "/buildkit"
+
+_ROOTLESS: dict[str, Any] = {
+    "runAsUser": 1000,  # the user that the image has a range of subordinate ids for
+    "runAsGroup": 1000,
+    "seccompProfile": {"type": "Unconfined"},
+    "appArmorProfile": {"type": "Unconfined"},
+}
+_PRIVILEGED: dict[str, Any] = {"privileged": True}
+
+
+def rootless(build: BuildRequest, /) -> BuildPod:
+    """BuildKit as an ordinary user."""
+    return _built(build, _ROOTLESS)
+
+
+def privileged(build: BuildRequest, /) -> BuildPod:
+    """BuildKit as the node's root."""
+    return _built(build, _PRIVILEGED)
+
+
+#: By what ``kubernetes.builder`` calls them.
+BUILDERS: dict[str, Builder] = {"buildkit": rootless, "buildkit-privileged": privileged}
+
+
+def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
+    output = f"type=image,name={build.image},push=true"
+    if build.insecure:
+        output += ",registry.insecure=true"
+    arguments = ["--opt", f"filename={build.dockerfile}", "--output", output]
+    for name, value in sorted(build.build_args.items()):
+        arguments += ["--opt", f"build-arg:{name}={value}"]
+    container = {
+        "name": CONTAINER,
+        "image": build.builder_image,
+        "command": ["sh", "-c", _BUILDKIT_SCRIPT, "buildkit"],
+        "args": [literal(text) for text in (build.image, build.context, *arguments)],
+        "env": variables(
+            {"STATE": _STATE, "DOCKER_CONFIG": DOCKER_CONFIG, "BUILDKITD_CONFIG": _config(build)}
+        ),
+        "resources": build.resources,
+        "securityContext": security,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "buildkit", "mountPath": _STATE}],
+    }
+    volumes = ({"name": "buildkit", "emptyDir": {}},)
+    return BuildPod(container=container, fragment=Fragment(volumes=volumes))
+
+
+def _config(build: BuildRequest) -> str:
+    """The configuration of buildkitd: nothing is kept, so nothing needs to be collected."""
+    lines = ["[worker.oci]", "gc = false"]
+    if build.insecure:
+        lines += [f"[registry.{json.dumps(build.registry_host)}]", "http = true", "insecure = true"]
+    return "\n".join([*lines, ""])

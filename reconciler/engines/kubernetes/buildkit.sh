@@ -7,7 +7,10 @@ log=/tmp/build.log
 fail() { # CLASS MESSAGE
   echo "$2" >&2
   text=$(printf '%.600s' "$2" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
-  printf '{"v":1,"state":"failed","class":"%s","message":"%s"}' "$1" "$text" >/dev/termination-log
+  code=InfrastructureFailed
+  [ "$1" != command ] || code=BuildFailed
+  printf '{"v":1,"state":"failed","class":"%s","reason":"%s","message":"%s"}' "$1" "$code" "$text" \
+    >/dev/termination-log
   [ "$1" = command ] || exit 210
   exit 1
 }

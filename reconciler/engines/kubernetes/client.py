@@ -1,33 +1,37 @@
-"""Talks to an API server: JSON in, bytes out, errors by class, retries with a bound.
+"""Client of an API server: JSON in, bytes out, errors by class, bounded retries.
 
 Configuration and credentials (kubeconfig, exec plugins, a pod's rotating token) are the
-kubernetes package's; decoding is the caller's, as most of what is received is never looked at.
+kubernetes package's; decoding is the caller's, as most of an answer is never read.
+
+Each error's message is fit for a status file. An error that no user causes (the server is away, a
+quota is used up) is not permanent: the daemon tries again for as long as it takes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 
 from reconciler import __version__
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.errors import ApiError, Unreachable, from_answer
+from reconciler.engines.kubernetes.api_types import Status, StatusDetails
+from reconciler.errors import Trouble
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
 #: Of one request, in seconds; a watch has no end of its own.
 TIMEOUT = 30.0
-#: Tries of a request that the server could not take, and the delays between them, in seconds.
+#: Tries of a request that the server could not take, and the pauses between them.
 TRIES = 4
-RETRY_FIRST = 0.5
-RETRY_LONGEST = 10.0
+RETRY = Backoff(first=0.5, longest=10.0)
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
 CONNECTIONS = 32
@@ -39,6 +43,60 @@ CLOSING = 0.05
 Pause = Callable[[float], Awaitable[None]]
 #: Is told the method and the HTTP status of each request, 0 where there was no answer.
 Asked = Callable[[str, int], None]
+
+
+#: Characters of a server's message that are kept.
+_LONGEST = 1000
+
+
+class ApiError(EngineError):
+    """An answer other than the one wanted. ``status`` is the HTTP status, 0 without an answer."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        *,
+        status: int = 0,
+        permanent: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason, permanent=permanent)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Unreachable(ApiError):
+    """No answer, or one that says that the server is overloaded or starting."""
+
+    trouble = Trouble.UNREACHABLE
+
+
+class Forbidden(ApiError):
+    """The daemon's account lacks a right, or a quota is used up."""
+
+    trouble = Trouble.REFUSED
+
+
+class NotFound(ApiError):
+    """There is no such object, or no such namespace."""
+
+    trouble = Trouble.MISSING
+
+
+class ApiConflict(ApiError):
+    """An object of this name is there already, or another one than was meant."""
+
+    trouble = Trouble.CONFLICT
+
+
+class Expired(ApiError):
+    """A resourceVersion is too old to go on from: list anew."""
+
+
+class Rejected(ApiError):
+    """The object can never be accepted as it is: what it was rendered from must change."""
+
+    trouble = Trouble.REJECTED
 
 
 class Api:
@@ -87,7 +145,8 @@ class Api:
                     config_file=kubeconfig, context=context, client_configuration=settings
                 )
         except (config.ConfigException, OSError) as error:
-            raise EngineError(f"no cluster can be reached: {error}") from error
+            reason = Reason.of(ReasonCode.CLUSTER_NOT_FOUND, detail=str(error))
+            raise EngineError(reason) from error
         settings.connection_pool_maxsize = CONNECTIONS
         # Its own retries wait for as long as a server says, without a bound.
         settings.retries = None
@@ -130,11 +189,12 @@ class Api:
                         del end[:-longest]
                 return bytes(end[-longest:]), size > longest
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+            raise _unreachable(error) from error
 
     async def create(self, path: str, body: Mapping[str, JSON]) -> bytes:
-        """Create an object in a collection. Raises ApiError: Conflict if one of its name is there.
+        """Create an object in a collection. Raises ApiError.
 
+        ApiConflict if an object of its name is there.
         A creation whose answer was lost is sent again, and may then conflict with itself.
         """
         return await self._request("POST", path, body=body)
@@ -167,7 +227,7 @@ class Api:
                     response.connection.transport.abort()
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the watch of {path} broke: {_told(error)}") from error
+            raise _unreachable(error, f"the watch of {path} broke: ") from error
 
     async def _request(
         self,
@@ -180,7 +240,7 @@ class Api:
     ) -> bytes:
         for attempt in range(1, tries + 1):
             if method != "GET" and not self._may_write():
-                raise ApiError("this replica does not lead any more")
+                raise ApiError(Reason.of(ReasonCode.NOT_LEADING))
             try:
                 return await self._once(method, path, query=query, body=body)
             except Unreachable as error:
@@ -203,7 +263,7 @@ class Api:
             async with response:
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"the API server cannot be reached: {_told(error)}") from error
+            raise _unreachable(error) from error
 
     async def _send(
         self,
@@ -250,14 +310,22 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             if line:
                 yield line
         if len(pending) > LONGEST_LINE:
-            raise ApiError(f"the API server sent a line of more than {LONGEST_LINE} bytes")
+            detail = f"the API server sent a line of more than {LONGEST_LINE} bytes"
+            raise ApiError(Reason.of(ReasonCode.API_SERVER_REFUSED, detail=detail))
 
 
 def _delay(attempt: int, error: ApiError) -> float:
-    delay = doubled(RETRY_FIRST, attempt - 1, RETRY_LONGEST)
-    if error.retry_after is not None:
-        delay = max(delay, min(error.retry_after, RETRY_LONGEST))
-    return delay * (1 + random.random() / 2)  # noqa: S311 -- a jitter, not a secret
+    return RETRY.delay(attempt, at_least=min(error.retry_after or 0.0, RETRY.longest))
+
+
+def delete_options(uid: str) -> dict[str, JSON]:
+    """Return DeleteOptions for the object of this UID; its pods go in the background."""
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": {"uid": uid},
+    }
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
@@ -267,9 +335,51 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
         return None
 
 
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _unreachable(error: Exception, context: str = "") -> Unreachable:
+    detail = f"{context}{str(error) or type(error).__name__}"
+    return Unreachable(Reason.of(ReasonCode.API_SERVER_UNREACHABLE, detail=detail))
 
 
 def _in_cluster() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
+
+
+def from_answer(status: int, body: bytes, retry_after: float | None) -> ApiError:
+    """Return the error for an HTTP status and the Status object (or page) that came with it."""
+    answer = _status(body)
+    text = (answer.message or body[:200].decode(errors="replace").strip())[:_LONGEST]
+    details = answer.details or StatusDetails()
+    if details.retry_after_seconds:
+        retry_after = retry_after or float(details.retry_after_seconds)
+    match status:
+        case 400 | 413 | 422:
+            return Rejected(_refused(text or "it is not valid"), status=status, permanent=True)
+        case 401:
+            reason = Reason.of(ReasonCode.API_SERVER_UNAUTHORIZED, detail=text)
+            return Forbidden(reason, status=status)
+        case 403:
+            reason = Reason.of(ReasonCode.API_SERVER_FORBIDDEN, detail=text or "forbidden")
+            return Forbidden(reason, status=status)
+        case 404:
+            return NotFound(_refused(text or "not found"), status=status)
+        case 409 if details.kind == "resourcequotas":
+            # Not of the object to be created: too many at once are counted against one quota.
+            return Unreachable(_refused(text), status=status)
+        case 409:
+            return ApiConflict(_refused(text or "conflict"), status=status)
+        case 410:
+            return Expired(_refused(text or "expired"), status=status)
+        case _:
+            reason = Reason.of(ReasonCode.API_SERVER_FAILED, status=status, detail=text)
+            return Unreachable(reason, status=status, retry_after=retry_after)
+
+
+def _refused(detail: str) -> Reason:
+    return Reason.of(ReasonCode.API_SERVER_REFUSED, detail=detail)
+
+
+def _status(body: bytes) -> Status:
+    try:
+        return msgspec.json.decode(body, type=Status)
+    except msgspec.MsgspecError:
+        return Status()

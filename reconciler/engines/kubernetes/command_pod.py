@@ -19,6 +19,12 @@ from dataclasses import dataclass, replace
 import rfc8785
 
 from reconciler.engine import RunSpec
+from reconciler.engines.command_environment import (
+    CommandPaths,
+    Ranks,
+    contract_variables,
+    manifest_variables,
+)
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets import DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Directory, Writes
@@ -26,14 +32,15 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import (
     CONTAINER,
     UNPRIVILEGED,
+    ApiObject,
     Fragment,
-    Manifest,
     RenderError,
     annotation_file,
+    refuse,
     size,
     variables,
 )
-from reconciler.manifests.environment import param_variables
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, Kind
 
 MODEL = "/model/saved"
@@ -51,23 +58,23 @@ GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class CommandPod:
     """A load's or training's pod, but for what every run's pod has."""
 
-    container: Manifest
+    container: ApiObject
     fragment: Fragment
     grace: int
 
 
 def command_pod(
-    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: Manifest
-) -> Command:
+    spec: RunSpec, settings: ClusterSettings, *, grace: int | None, container_resources: ApiObject
+) -> CommandPod:
     """The container of the command and everything around it. Raises RenderError.
 
     ``grace`` is what a template gives the pod to end in; None leaves it to the bucket.
     """
     if spec.output is None or spec.image is None or not spec.command:
-        raise RenderError(f"the {spec.task} has no command, image or artifact to run with")
+        raise refuse(f"the {spec.task} has no command, image or artifact to run with")
     _check_secrets(spec, settings)
     output = settings.directory("artifact", spec.output, namespace=spec.namespace, read_only=False)
     own = DATA if spec.output_kind is Kind.DATASET else MODEL
@@ -118,7 +125,7 @@ def command_pod(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(fragment.mounts),
     }
-    return Command(container=container, fragment=fragment, grace=grace)
+    return CommandPod(container=container, fragment=fragment, grace=grace)
 
 
 def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -130,7 +137,7 @@ def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mounted:
+class DirectoryMount:
     """A directory in the pod: ``path`` is where the main container finds it."""
 
     fragment: Fragment
@@ -138,7 +145,7 @@ class Mounted:
     barrier: str | None
 
 
-def _artifact(directory: Directory, own: str) -> Mounted:
+def _artifact(directory: Directory, own: str) -> DirectoryMount:
     """The run's own directory; where its bucket is staged, with local disk in its place."""
     if directory.bucket.writes is Writes.DIRECT:
         return mount_at(directory, own)
@@ -150,10 +157,10 @@ def _artifact(directory: Directory, own: str) -> Mounted:
     return replace(mounted, fragment=mounted.fragment + local)
 
 
-def mount_at(directory: Directory, place: str) -> Mounted:
+def mount_at(directory: Directory, place: str) -> DirectoryMount:
     """A directory of a bucket at a place of the main container."""
     mount = DRIVERS[directory.bucket.driver].mount(directory)
-    volume_mount: Manifest = {"name": mount.volume, "mountPath": place}
+    volume_mount: ApiObject = {"name": mount.volume, "mountPath": place}
     if mount.sub_path:
         volume_mount["subPath"] = mount.sub_path
     # What is one level down is a mount of its own: while that is gone, nothing may be written in
@@ -162,7 +169,7 @@ def mount_at(directory: Directory, place: str) -> Mounted:
         volume_mount["readOnly"] = True
     if mount.propagation is not None:
         volume_mount["mountPropagation"] = mount.propagation
-    return Mounted(
+    return DirectoryMount(
         fragment=mount.fragment + Fragment(mounts=(volume_mount,)),
         path=posixpath.join(place, mount.inside) if mount.inside else place,
         barrier=mount.barrier,
@@ -172,11 +179,11 @@ def mount_at(directory: Directory, place: str) -> Mounted:
 def _local_files(spec: RunSpec) -> Fragment:
     """params.json, scratch and shared memory."""
     asked = spec.resources
-    volumes: list[Manifest] = [
+    volumes: list[ApiObject] = [
         annotation_file("params", PARAMS_ANNOTATION, posixpath.basename(PARAMS)),
         {"name": "scratch", "emptyDir": {"sizeLimit": size(asked.disk)} if asked.disk else {}},
     ]
-    mounts: list[Manifest] = [
+    mounts: list[ApiObject] = [
         {"name": "params", "mountPath": posixpath.dirname(PARAMS), "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH},
     ]
@@ -191,22 +198,18 @@ def _local_files(spec: RunSpec) -> Fragment:
     )
 
 
-def _environment(spec: RunSpec, own: str) -> list[Manifest]:
-    """Of the command: the manifest's, and over it what the contract promises."""
-    contract = {
-        "DATA_DIR" if own == DATA else "MODEL_DIR": own,
-        "PARAMS_FILE": PARAMS,
-        "SCRATCH_DIR": SCRATCH,
-    }
-    if spec.base is not None:
-        contract["BASE_MODEL_DIR"] = BASE
-    if spec.dataset is not None:
-        contract["DATA_DIR"] = DATA
-    plain: Mapping[str, str] = {
-        **dict(sorted(spec.env.items())),
-        **dict(sorted(param_variables(spec.params).items())),
-        **contract,
-        **_rendezvous(spec),
+def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
+    """Return the command's variables: the manifest's and, over them, the contract's."""
+    paths = CommandPaths(
+        output=own,
+        params=PARAMS,
+        scratch=SCRATCH,
+        base=BASE if spec.base is not None else None,
+        dataset=DATA if spec.dataset is not None else None,
+    )
+    plain = {
+        **manifest_variables(spec.env, spec.params),
+        **contract_variables(paths, _ranks(spec), kind=spec.output_kind),
     }
     secret = [
         {
@@ -223,27 +226,17 @@ def _environment(spec: RunSpec, own: str) -> list[Manifest]:
     return found
 
 
-def _rendezvous(spec: RunSpec) -> dict[str, str]:
-    """Where torchrun's ranks find each other: at the first pod, by the headless Service."""
+def _ranks(spec: RunSpec) -> Ranks:
+    """Return the ranks of a run: they meet at the first pod, by the headless Service."""
     nodes = spec.resources.nodes
     if nodes == 1:
-        return {
-            "NNODES": "1",
-            "NODE_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(MASTER_PORT),
-        }
-    return {
-        "NNODES": str(nodes),
-        "MASTER_ADDR": f"{spec.name}-0.{spec.name}",
-        "MASTER_PORT": str(MASTER_PORT),
-    }
+        return Ranks(nodes=1, address="127.0.0.1", port=MASTER_PORT, rank=0)
+    address = f"{spec.name}-0.{spec.name}"
+    return Ranks(nodes=nodes, address=address, port=MASTER_PORT, rank=None)
 
 
 def _check_secrets(spec: RunSpec, settings: ClusterSettings) -> None:
     for variable, key in sorted(spec.secret_env.items()):
         if key.name in settings.own_secrets:
-            raise RenderError(
-                f'secretEnv {variable} names the Secret "{key.name}", which is the reconciler\'s '
-                "own; use another"
-            )
+            code = ReasonCode.SECRET_RESERVED
+            raise RenderError(Reason.of(code, variable=variable, secret=key.name))

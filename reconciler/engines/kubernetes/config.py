@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
-from reconciler.config.kubernetes import BucketSection, KubernetesSection
-from reconciler.config.model import ConfigError, Setup
+from reconciler.config import BucketSection, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
-from reconciler.engines.kubernetes.gpus import GpuType
-from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.patterns import has_prefix, path_depth
-from reconciler.types import Location, Problem
+from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
+from reconciler.patterns import admits_bucket, has_prefix, path_depth
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import Gpu, Location, Problem
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
 LARGEST_CA = 64 << 10
 
 _BUILDKIT = "moby/buildkit:v0.34.2"
-#: What an allow-list has to name before a manifest may: the first is the node's own disk.
-_NAMED_ONLY = ("file", "pvc")
+
+#: The entry for GPUs of which no type is asked.
+ANY = "any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +53,15 @@ class BuildSecret:
 
     prefix: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuType:
+    """What one GPU is called as a resource, and which nodes have it."""
+
+    resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[ApiObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +151,7 @@ class ClusterSettings:
         _, _, path = rest.partition("/")
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts or not parts:
-            raise RenderError(f"expected a folder of a bucket, found {url}")
+            raise refuse(f"expected a folder of a bucket, found {url}")
         return Directory(
             name=name,
             bucket=bucket,
@@ -162,21 +170,23 @@ class ClusterSettings:
         driver = BY_SCHEME.get(scheme)
         if driver is None:
             known = ", ".join(sorted(BY_SCHEME))
-            raise RenderError(
-                f"no driver mounts {url}: expected one of {known}, or a bucket under buckets with "
-                "driver: rclone"
-            )
-        patterns = [
-            pattern
-            for pattern in self.allow_buckets
-            if scheme not in _NAMED_ONLY or pattern.startswith(f"{scheme}://")
-        ]
-        if not allowed and not any(fnmatchcase(url, pattern) for pattern in patterns):
-            raise RenderError(
-                f"{url} is in no bucket of the configuration, and allow.buckets does not name it"
-            )
+            code = ReasonCode.BUCKET_DRIVER_MISSING
+            raise RenderError(Reason.of(code, url=url, known=known))
+        if not allowed and not admits_bucket(url, self.allow_buckets):
+            raise RenderError(Reason.of(ReasonCode.BUCKET_NOT_ALLOWED, url=url))
         root = f"{scheme}://{rest.partition('/')[0]}"
         return Bucket(url=root, driver=driver.name, writes=driver.writes[0])
+
+
+def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
+    """The entry for what a run asks for. Raises RenderError."""
+    name = gpu.type or ANY
+    if name in table:
+        return table[name]
+    if name == ANY:
+        return GpuType()
+    known = ", ".join(sorted(table)) or "none"
+    raise RenderError(Reason.of(ReasonCode.GPU_TYPE_UNKNOWN, type=name, known=known))
 
 
 def _bucket(asked: BucketSection) -> Bucket:

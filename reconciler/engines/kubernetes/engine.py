@@ -17,17 +17,36 @@ import structlog
 
 from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.kubernetes.api_types import Job, Pod
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.diagnostics import JOB_NAME, disruption, job_of, job_uid
-from reconciler.engines.kubernetes.errors import Conflict, NotFound, Rejected
-from reconciler.engines.kubernetes.headless_service import Rendezvous, goes_on
-from reconciler.engines.kubernetes.informer import JOBS, PODS, Cache
+from reconciler.engines.kubernetes.client import (
+    Api,
+    ApiConflict,
+    NotFound,
+    Rejected,
+    delete_options,
+)
+from reconciler.engines.kubernetes.diagnostics import (
+    JOB_NAME,
+    explain_disruption,
+    job_name,
+    job_uid,
+)
+from reconciler.engines.kubernetes.headless_service import (
+    HeadlessServices,
+    goes_on,
+    headless_service,
+)
+from reconciler.engines.kubernetes.informer import JOBS, PODS, Informer
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
-from reconciler.engines.kubernetes.job import headless_service
-from reconciler.engines.kubernetes.missing_pods import Unseen
-from reconciler.engines.kubernetes.observer import MANAGED_BY, identity, orphan, unexplained, view
-from reconciler.engines.kubernetes.pod_parts import Manifest
-from reconciler.engines.kubernetes.run_cache import Views
+from reconciler.engines.kubernetes.observer import (
+    MissingPods,
+    RunCache,
+    identify,
+    observe_orphan,
+    observe_run,
+    with_outcome_pending,
+)
+from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)
@@ -68,7 +87,7 @@ class KubernetesEngine:
         render: Render,
         namespaces: tuple[str, ...] = (),
         may_write: Callable[[], bool] = lambda: True,
-        inventory: Callable[[Folder], list[Manifest] | None] = lambda _: None,
+        inventory: Callable[[Folder], list[ApiObject] | None] = lambda _: None,
     ) -> None:
         self._api = api.guarded(may_write)
         self._instance = instance
@@ -79,19 +98,19 @@ class KubernetesEngine:
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
         places = namespaces or (None,)
         self._jobs = [
-            Cache(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
             for place in places
         ]
         self._pods = [
-            Cache(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
             for place in places
         ]
         self._view = _View()
-        self._views = Views()
-        self._unseen = Unseen(self._ask_for_pods, self._noticed)
-        self._rendezvous = Rendezvous(self._create_other, self._current, self._noticed)
+        self._views = RunCache()
+        self._unseen = MissingPods(self._ask_for_pods, self._noticed)
+        self._rendezvous = HeadlessServices(self._create_other, self._current, self._noticed)
         self._deleted: set[str] = set()
-        self._disrupted: dict[str, str | None] = {}
+        self._disrupted: dict[str, Reason | None] = {}
         self._ignored: set[str] = set()
         self._watches: list[asyncio.Task[None]] = []
 
@@ -106,7 +125,7 @@ class KubernetesEngine:
         What an earlier daemon had not come to after it had created a Job is done now.
         """
         self._changed = changed
-        caches: list[Cache[Job] | Cache[Pod]] = [*self._jobs, *self._pods]
+        caches: list[Informer[Job] | Informer[Pod]] = [*self._jobs, *self._pods]
         try:
             # Asked once where an error is the caller's to see; from then on it is retried.
             await asyncio.gather(*(cache.check() for cache in caches))
@@ -119,7 +138,8 @@ class KubernetesEngine:
             raise
         except TimeoutError as error:
             await self.stop()
-            raise EngineError("the cluster's Jobs and Pods could not be listed") from error
+            detail = "the cluster's Jobs and Pods could not be listed"
+            raise EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail=detail)) from error
         await self._complete_jobs()
         log.info("the cluster is watched", runs=len(self.runs()))
 
@@ -162,14 +182,8 @@ class KubernetesEngine:
         if job is None or job.metadata.deletion_timestamp is not None:
             return
         meta = job.metadata
-        options: dict[str, JSON] = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
-            "preconditions": {"uid": meta.uid},
-        }
-        with contextlib.suppress(NotFound, Conflict):  # it is gone, or another has its name
-            await self._api.delete(JOBS.path(meta.namespace, meta.name), options)
+        with contextlib.suppress(NotFound, ApiConflict):  # it is gone, or another has its name
+            await self._api.delete(JOBS.path(meta.namespace, meta.name), delete_options(meta.uid))
         self._deleted.add(meta.uid)
         self._noticed()
 
@@ -194,16 +208,16 @@ class KubernetesEngine:
         pods: dict[tuple[str, str], list[Pod]] = defaultdict(list)
         for cache in self._pods:
             for pod in cache:
-                pods[job_of(pod), job_uid(pod)].append(pod)
+                pods[job_name(pod), job_uid(pod)].append(pod)
         runs = {}
         uids = set()
-        disruptions: dict[str, str | None] = {}
+        disruptions: dict[str, Reason | None] = {}
         for job in self._jobs_of_runs():
             meta = job.metadata
             uids.add(meta.uid)
             own = pods.pop((meta.name, meta.uid), [])
             # The pod that was disrupted may be gone by the time that its Job has failed.
-            disrupted = disruption(own) or self._disrupted.get(meta.uid)
+            disrupted = explain_disruption(own) or self._disrupted.get(meta.uid)
             disruptions[meta.uid] = disrupted
             deleting = meta.uid in self._deleted
             run = self._views.of(job, own, deleting=deleting, disrupted=disrupted)
@@ -212,17 +226,17 @@ class KubernetesEngine:
                 continue
             if run.live:
                 self._unseen.follow(meta.uid)
-                if (missing := self._rendezvous.missing(job)) is not None:
+                if (missing := self._rendezvous.explain_missing(job)) is not None:
                     run = replace(run, reason=missing)
             elif self._unseen.awaits(job, own):
-                run = unexplained(run)
+                run = with_outcome_pending(run)
             runs[run.name] = run
         self._deleted &= uids
         self._disrupted = disruptions
         self._unseen.keep(uids)
         self._views.keep(uids)
         for (name, _), left in pods.items():
-            if (run := orphan(left, name)) is not None:
+            if (run := observe_orphan(left, name)) is not None:
                 runs[run.name] = run
         return runs
 
@@ -251,14 +265,14 @@ class KubernetesEngine:
 
     def _job(self, name: str) -> Job | None:
         found = (job for cache in self._jobs for job in cache if job.metadata.name == name)
-        return next((job for job in found if identity(job.metadata, name)), None)
+        return next((job for job in found if identify(job.metadata, name)), None)
 
     async def _complete_jobs(self) -> None:
         """Ranks find each other by a Service, which is created after their Job."""
         for cache in self._jobs:
             for job in cache:
                 ranks = job.spec.completions or 1
-                if ranks > 1 and goes_on(job) and view(job, ()) is not None:
+                if ranks > 1 and goes_on(job) and observe_run(job, ()) is not None:
                     meta = job.metadata
                     service = headless_service(meta.name, meta.namespace, meta.labels)
                     await self._rendezvous.make(job, service)
@@ -271,51 +285,56 @@ class KubernetesEngine:
         It is made of the configuration, not of a manifest: what is refused of it may be mended.
         """
         try:
-            with contextlib.suppress(Conflict):
+            with contextlib.suppress(ApiConflict):
                 await self._api.create(_collection(rendered), rendered)
         except Rejected as error:
-            kind = rendered["kind"]
-            raise EngineError(f"the API server refuses its {kind}: {error}") from error
+            kind = str(rendered["kind"])
+            reason = Reason.of(ReasonCode.OBJECT_REJECTED, kind=kind, detail=error.reason)
+            raise EngineError(reason) from error
 
-    def _jobs_in(self, namespace: str) -> Cache[Job]:
+    def _jobs_in(self, namespace: str) -> Informer[Job]:
         """Those of a namespace. Raises EngineError where none are looked for: nor are they made."""
         for cache in self._jobs:
             if cache.namespace in (None, namespace):
                 return cache
-        raise EngineError(
-            f"kubernetes.namespaces does not name {namespace}; add it, and give the daemon the "
-            "rights of deploy/base/role.yaml there"
-        )
+        raise EngineError(Reason.of(ReasonCode.NAMESPACE_NOT_CONFIGURED, namespace=namespace))
 
     async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> bytes:
         path = _collection(rendered)
         try:
             return await self._api.create(path, rendered)
-        except Conflict:
+        except ApiConflict:
             return await self._adopt(spec, f"{path}/{spec.name}")
         except Rejected as error:
-            raise EngineError(f"the API server refuses it: {error}", permanent=True) from error
+            detail = f"the API server refuses it: {error}"
+            reason = Reason.of(ReasonCode.RUN_REFUSED, detail=detail)
+            raise EngineError(reason, permanent=True) from error
         except NotFound as error:
-            raise EngineError(f"there is no namespace {spec.namespace}; make it first") from error
+            reason = Reason.of(ReasonCode.NAMESPACE_MISSING, namespace=spec.namespace)
+            raise EngineError(reason) from error
 
     async def _adopt(self, spec: RunSpec, path: str) -> bytes:
         """The Job of that name, if it is what would have been created. Raises EngineError."""
         try:
             data = await self._api.get(path)
         except NotFound as error:
-            raise EngineError(f"the Job {spec.name} has just been deleted") from error
+            reason = Reason.of(ReasonCode.JOB_TERMINATING, job=spec.name)
+            raise EngineError(reason) from error
         meta = json.loads(data)["metadata"]
         labels = meta.get("labels", {})
         wanted = {MANAGED_BY: "reconciler", f"{GROUP}/instance": self._instance}
         wanted |= {f"{GROUP}/task": spec.task.value, f"{GROUP}/key": spec.key}
         different = [name for name, value in wanted.items() if labels.get(name) != value]
         if different:
-            raise EngineError(
-                f"a Job {spec.namespace}/{spec.name} is there that is not this run's "
-                f"({', '.join(different)} differs); it is left alone"
+            reason = Reason.of(
+                ReasonCode.JOB_CONFLICT,
+                namespace=spec.namespace,
+                job=spec.name,
+                labels=", ".join(different),
             )
+            raise EngineError(reason)
         if meta.get("deletionTimestamp"):
-            raise EngineError(f"an earlier Job {spec.name} is still being deleted")
+            raise EngineError(Reason.of(ReasonCode.JOB_TERMINATING, job=spec.name))
         log.info("job adopted", run=spec.name)
         return data
 

@@ -8,34 +8,49 @@ goes on, and the run says what is in the way.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from reconciler.backoff import Backoff
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.diagnostics import condition
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
+from reconciler.engines.kubernetes.pod_parts import ApiObject
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two tries, each with a jitter.
-RETRY_FIRST = 1.0
-RETRY_LONGEST = 60.0
+#: Pauses between two tries.
+RETRY = Backoff(first=1.0, longest=60.0)
 
 #: Makes an object, and is told nothing of one that is there. Raises EngineError.
-Create = Callable[[Manifest], Awaitable[None]]
+Create = Callable[[ApiObject], Awaitable[None]]
+
+
+def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> ApiObject:
+    """The Service of a Job of that name, by which ranks find each other, ready or not."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {JOB_NAME: name},
+        },
+    }
 
 
 def goes_on(job: Job) -> bool:
     """Whether its ranks may still have to find each other."""
-    ended = condition(job.status.conditions, "Complete", "Failed")
+    ended = find_condition(job.status.conditions, "Complete", "Failed")
     return ended is None and job.metadata.deletion_timestamp is None
 
 
-class Rendezvous:
+class HeadlessServices:
     """The Services of Jobs. ``current`` is the Job of that Job's name as it is now."""
 
     def __init__(
@@ -44,10 +59,10 @@ class Rendezvous:
         self._create = create
         self._current = current
         self._changed = changed
-        self._missing: dict[str, str] = {}
+        self._missing: dict[str, Reason] = {}
         self._trying: set[asyncio.Task[None]] = set()
 
-    async def make(self, job: Job, service: Manifest) -> None:
+    async def make(self, job: Job, service: ApiObject) -> None:
         """Make the Service of a Job, or go on trying to; nothing is raised."""
         owned = _owned(service, job)
         if job.metadata.uid in self._missing or await self._made(job, owned):
@@ -56,8 +71,8 @@ class Rendezvous:
         self._trying.add(trying)
         trying.add_done_callback(self._trying.discard)
 
-    def missing(self, job: Job) -> str | None:
-        """Why the Service of a Job is not there; None if it is, or if the Job needs none."""
+    def explain_missing(self, job: Job) -> Reason | None:
+        """Explain why a Job's Service is missing; None if it is there or not needed."""
         return self._missing.get(job.metadata.uid)
 
     async def stop(self) -> None:
@@ -67,13 +82,13 @@ class Rendezvous:
             task.cancel()
         await asyncio.gather(*trying, return_exceptions=True)
 
-    async def _made(self, job: Job, owned: Manifest) -> bool:
+    async def _made(self, job: Job, owned: ApiObject) -> bool:
         try:
             await self._create(owned)
         except EngineError as error:
             log.warning("a Service cannot be made", job=job.metadata.name, error=str(error))
-            self._missing[job.metadata.uid] = (
-                f"its ranks cannot find each other, as their Service cannot be made: {error}"
+            self._missing[job.metadata.uid] = Reason.of(
+                ReasonCode.SERVICE_MISSING, cause=error.reason
             )
             self._changed()
             return False
@@ -81,11 +96,9 @@ class Rendezvous:
             self._changed()
         return True
 
-    async def _try_again(self, job: Job, owned: Manifest) -> None:
-        delay = RETRY_FIRST
-        while True:
-            await asyncio.sleep(delay * (1 + random.random() / 2))  # noqa: S311 -- a jitter
-            delay = min(2 * delay, RETRY_LONGEST)
+    async def _try_again(self, job: Job, owned: ApiObject) -> None:
+        for failures in itertools.count(1):
+            await asyncio.sleep(RETRY.delay(failures))
             now = self._current(job)
             if now is None or now.metadata.uid != job.metadata.uid or not goes_on(now):
                 self._missing.pop(job.metadata.uid, None)
@@ -94,7 +107,7 @@ class Rendezvous:
                 return
 
 
-def _owned(rendered: Manifest, job: Job) -> Manifest:
+def _owned(rendered: ApiObject, job: Job) -> ApiObject:
     """An object that the garbage collector takes away with a Job."""
     owner: dict[str, JSON] = {
         "apiVersion": "batch/v1",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
-from reconciler.backoff import doubled
-from reconciler.engines.kubernetes.api_types import ListMetadata, Metadata, Status
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.errors import ApiError, Expired, Unreachable, from_answer
+from reconciler.backoff import Backoff, jittered
+from reconciler.engines.kubernetes.api_types import ListMetadata, ObjectMeta, Status
+from reconciler.engines.kubernetes.client import Api, ApiError, Expired, Unreachable, from_answer
 
 log = structlog.get_logger(__name__)
 
@@ -32,15 +30,14 @@ WATCH_SECONDS = 300.0
 RELIST_SECONDS = 3600.0
 #: The server sends a bookmark about every minute; silence for longer is a broken connection.
 SILENCE_SECONDS = 150.0
-BACKOFF_FIRST = 0.5
-BACKOFF_LONGEST = 30.0
+RETRY = Backoff(first=0.5, longest=30.0)
 
 
 class HasMetadata(Protocol):
     """An object of any kind."""
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> ObjectMeta:
         """Who it is."""
         ...
 
@@ -50,7 +47,7 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class ResourceType:
     """Where the objects of a kind are listed: ``/apis/batch/v1``, ``jobs``."""
 
     prefix: str
@@ -62,11 +59,11 @@ class Collection:
         return f"{self.prefix}{place}/{self.plural}{f'/{name}' if name else ''}"
 
 
-JOBS = Collection("/apis/batch/v1", "jobs")
-PODS = Collection("/api/v1", "pods")
+JOBS = ResourceType("/apis/batch/v1", "jobs")
+PODS = ResourceType("/api/v1", "pods")
 
 
-class Cache(Generic[T]):
+class Informer(Generic[T]):
     """The objects that a label selector selects, by (namespace, name).
 
     ``namespace`` None is all of them. ``changed`` is called whenever an object came, changed or
@@ -76,7 +73,7 @@ class Cache(Generic[T]):
     def __init__(
         self,
         api: Api,
-        collection: Collection,
+        collection: ResourceType,
         kind: type[T],
         *,
         selector: str,
@@ -139,7 +136,7 @@ class Cache(Generic[T]):
             try:
                 await self._relist()
                 failures = 0
-                await self._watch_until(time.monotonic() + RELIST_SECONDS * _jitter())
+                await self._watch_until(time.monotonic() + jittered(RELIST_SECONDS))
             except Expired as error:
                 log.info("the watch is too old to go on; listing anew", what=self._what)
                 self._expired += 1
@@ -182,7 +179,7 @@ class Cache(Generic[T]):
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(int(WATCH_SECONDS * _jitter())),
+            "timeoutSeconds": str(int(jittered(WATCH_SECONDS))),
         }
         async with self._api.watch(self._path, query, silence=SILENCE_SECONDS) as lines:
             self._failures = 0  # one that is cut again and again is still one that works
@@ -205,10 +202,8 @@ class Cache(Generic[T]):
         self._changed()
 
     async def _back_off(self, error: Exception, failures: int) -> None:
-        delay = doubled(BACKOFF_FIRST, failures - 1, BACKOFF_LONGEST) * _jitter()
-        retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None:
-            delay = max(delay, min(retry_after, BACKOFF_LONGEST))
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        delay = RETRY.delay(failures, at_least=min(retry_after, RETRY.longest))
         log.warning(
             "the cluster cannot be watched",
             what=self._what,
@@ -230,7 +225,3 @@ class _Event(msgspec.Struct, frozen=True):
 
 def _name(found: HasMetadata) -> Name:
     return found.metadata.namespace, found.metadata.name
-
-
-def _jitter() -> float:
-    return 0.75 + random.random() / 2  # noqa: S311 -- not a secret

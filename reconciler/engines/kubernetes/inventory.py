@@ -23,14 +23,15 @@ import structlog
 from reconciler.engine import LONGEST_METRIC, MOST_METRICS, EngineError, Result, Wanted
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
-from reconciler.engines.kubernetes.api_types import Condition, Job, Pod
-from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.api_types import Job, ObjectCondition, PodList
+from reconciler.engines.kubernetes.client import Api, delete_options
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.diagnostics import JOB_NAME, condition
+from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
 from reconciler.engines.kubernetes.informer import JOBS, PODS
-from reconciler.engines.kubernetes.pod_parts import CONTAINER, Fragment, Manifest
-from reconciler.types import GROUP, JSON, TaskKey
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject, Fragment
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import GROUP, TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ def folders(wanted: Iterable[Wanted]) -> list[Folder]:
     return [Folder(url, url.rpartition("/")[2], items) for url, items in found.items()]
 
 
-def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest] | None:
+def render_inventory(folder: Folder, settings: ClusterSettings) -> list[ApiObject] | None:
     """The Job, and the volumes it needs; None where its bucket is to have none. Raises RenderError.
 
     It keeps to the restricted Pod Security Standard, but for the mount of the bucket.
@@ -94,7 +95,7 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest
         "securityContext": install["securityContext"],
         "volumeMounts": list(fragment.mounts),
     }
-    pod: Manifest = {
+    pod: ApiObject = {
         "metadata": {"labels": _labels(settings)},
         "spec": {
             "restartPolicy": "Never",
@@ -111,7 +112,7 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest
         pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
     pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
     said = json.dumps([settings.instance, folder.url]).encode()
-    job: Manifest = {
+    job: ApiObject = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -126,7 +127,7 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[Manifest
 
 def _labels(settings: ClusterSettings) -> dict[str, str]:
     return {
-        "app.kubernetes.io/managed-by": "reconciler",
+        MANAGED_BY: "reconciler",
         f"{GROUP}/instance": settings.instance,
         f"{GROUP}/task": INVENTORY,
     }
@@ -162,8 +163,8 @@ class Inventory:
     """Takes inventories. ``create`` makes an object, and is told nothing of one that is there."""
 
     api: Api
-    render: Callable[[Folder], list[Manifest] | None]
-    create: Callable[[Manifest], Awaitable[None]]
+    render: Callable[[Folder], list[ApiObject] | None]
+    create: Callable[[ApiObject], Awaitable[None]]
 
     async def take(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
         """What is found of it in every bucket that can be looked into."""
@@ -188,7 +189,7 @@ class Inventory:
                 )
                 return {}
 
-    async def _by(self, rendered: list[Manifest], folder: Folder) -> dict[TaskKey, Result]:
+    async def _by(self, rendered: list[ApiObject], folder: Folder) -> dict[TaskKey, Result]:
         """By these objects. Raises EngineError and TimeoutError."""
         job, *others = rendered
         log.info("looking for artifacts", bucket=folder.url, job=job["metadata"]["name"])
@@ -200,7 +201,7 @@ class Inventory:
         finally:
             await self._delete(job)
 
-    async def _log(self, rendered: Manifest) -> bytes:
+    async def _log(self, rendered: ApiObject) -> bytes:
         """What the Job printed, once it has ended. Raises EngineError."""
         namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
         while True:
@@ -209,42 +210,37 @@ class Inventory:
                 break
             await asyncio.sleep(POLL)
         if ended.type == "Failed":
-            raise EngineError(f"the Job {name} failed: {ended.message}")
+            raise _failed(f"the Job {name} failed: {ended.message}")
         pods = PODS.path(namespace)
         told = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
-        found = msgspec.json.decode(told, type=_Pods).items
+        found = msgspec.json.decode(told, type=PodList).items
         pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
         if pod is None:
-            raise EngineError(f"the pod of the Job {name} is gone")
+            raise _failed(f"the pod of the Job {name} is gone")
         path = f"{PODS.path(namespace, pod.metadata.name)}/log"
         text, _ = await self.api.tail(path, {"container": CONTAINER}, longest=LONGEST)
         return text
 
-    async def _end(self, rendered: Manifest) -> Condition | None:
+    async def _end(self, rendered: ApiObject) -> ObjectCondition | None:
         job = await self._ours(rendered)
-        return condition(job.status.conditions, "Complete", "Failed")
+        return find_condition(job.status.conditions, "Complete", "Failed")
 
-    async def _ours(self, rendered: Manifest) -> Job:
+    async def _ours(self, rendered: ApiObject) -> Job:
         """The Job as it is. Raises EngineError where that is somebody else's."""
         meta = rendered["metadata"]
         data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
         job = msgspec.json.decode(data, type=Job)
         if not meta["labels"].items() <= job.metadata.labels.items():
-            raise EngineError(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
+            raise _failed(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
         return job
 
-    async def _delete(self, rendered: Manifest) -> None:
+    async def _delete(self, rendered: ApiObject) -> None:
         """Failing to is harmless: its TTL is a safety net."""
         with contextlib.suppress(EngineError):
             meta = (await self._ours(rendered)).metadata
-            options: dict[str, JSON] = {
-                "apiVersion": "v1",
-                "kind": "DeleteOptions",
-                "propagationPolicy": "Background",
-                "preconditions": {"uid": meta.uid},
-            }
-            await self.api.delete(JOBS.path(meta.namespace, meta.name), options)
+            path = JOBS.path(meta.namespace, meta.name)
+            await self.api.delete(path, delete_options(meta.uid))
 
 
-class _Pods(msgspec.Struct, frozen=True):
-    items: list[Pod] = msgspec.field(default_factory=list)
+def _failed(detail: str) -> EngineError:
+    return EngineError(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))

@@ -15,18 +15,18 @@ from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets.driver import Writes
-from reconciler.engines.kubernetes.build_pod import SOURCE_CONTAINER, build_pod, image_tag
-from reconciler.engines.kubernetes.buildkit import BUILDERS
+from reconciler.engines.kubernetes.build_pod import BUILDERS, SOURCE_CONTAINER, build_pod, image_tag
 from reconciler.engines.kubernetes.command_pod import GRACE, command_pod
-from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.gpus import GpuType, find_gpu
+from reconciler.engines.kubernetes.config import ClusterSettings, GpuType, find_gpu
+from reconciler.engines.kubernetes.headless_service import headless_service
 from reconciler.engines.kubernetes.pod_parts import (
     CONTAINER,
+    ApiObject,
     Fragment,
-    Manifest,
     RenderError,
     container_resources,
 )
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP
 
 #: A safety net: the daemon clears Jobs away much sooner.
@@ -41,7 +41,7 @@ _GRACE = "terminationGracePeriodSeconds"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
-def render(spec: RunSpec, settings: ClusterSettings) -> list[Manifest]:
+def render(spec: RunSpec, settings: ClusterSettings) -> list[ApiObject]:
     """The Job of a run, and after it the Service and volumes it needs. Raises RenderError."""
     merged_in = _templates(spec, settings)
     gpu = find_gpu(spec.resources.gpu, settings.gpus) if spec.resources.gpu else None
@@ -70,9 +70,8 @@ def _templates(spec: RunSpec, settings: ClusterSettings) -> list[Mapping[str, An
     if spec.profile is not None:
         if spec.profile not in settings.profiles:
             known = ", ".join(sorted(settings.profiles)) or "none"
-            raise RenderError(
-                f'kubernetes.profiles has no profile "{spec.profile}" (known: {known})'
-            )
+            code = ReasonCode.PROFILE_UNKNOWN
+            raise RenderError(Reason.of(code, profile=spec.profile, known=known))
         found.append(settings.profiles[spec.profile])
     return found
 
@@ -83,7 +82,7 @@ def _grace(merged_in: list[Mapping[str, Any]]) -> int | None:
     return next((grace for grace in reversed(found) if isinstance(grace, int)), None)
 
 
-def _ours_win(pod: Manifest, env: list[Manifest]) -> Manifest:
+def _ours_win(pod: ApiObject, env: list[ApiObject]) -> ApiObject:
     """A template may add variables to the command's, but not change one that it has."""
     containers = pod["spec"]["containers"]
     names = {variable["name"] for variable in env}
@@ -103,13 +102,13 @@ def _pod(
     spec: RunSpec,
     settings: ClusterSettings,
     *,
-    container: Manifest,
+    container: ApiObject,
     fragment: Fragment,
     gpu: GpuType | None,
     grace: int | None,
-) -> Manifest:
+) -> ApiObject:
     """The pod template, before the configuration's are merged in."""
-    pod: Manifest = {
+    pod: ApiObject = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": min(max(1, math.ceil(spec.timeout)), _LONGEST),
         _GRACE: GRACE[Writes.DIRECT] if grace is None else grace,
@@ -147,13 +146,13 @@ def _pod(
     }
 
 
-def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
+def _job(spec: RunSpec, pod: ApiObject, *, output: str) -> ApiObject:
     labels = dict(spec.labels)
     # On pods too: of a Job that is deleted they are what is left, and still the run.
     notes = {HOW: spec.how, INTENT: spec.intent, OUTPUT: output}
     metadata = pod["metadata"]
     pod = {**pod, "metadata": {**metadata, "annotations": {**metadata["annotations"], **notes}}}
-    body: Manifest = {
+    body: ApiObject = {
         "backoffLimit": spec.retries,
         "podReplacementPolicy": "Failed",  # at no time do two pods of one key run
         "ttlSecondsAfterFinished": TTL,
@@ -183,7 +182,7 @@ def _job(spec: RunSpec, pod: Manifest, *, output: str) -> Manifest:
     }
 
 
-def _fail_at_once_on(spec: RunSpec) -> Iterator[Manifest]:
+def _fail_at_once_on(spec: RunSpec) -> Iterator[ApiObject]:
     """Which failures count against ``retries``: those of the command.
 
     Where something else is to blame the Job ends at once, for the daemon to tell what it was and
@@ -201,20 +200,6 @@ def _fail_at_once_on(spec: RunSpec) -> Iterator[Manifest]:
         yield _fail_at_once(first, "NotIn", 0)
 
 
-def _fail_at_once(container: str, operator: str, code: int) -> Manifest:
+def _fail_at_once(container: str, operator: str, code: int) -> ApiObject:
     codes = {"containerName": container, "operator": operator, "values": [code]}
     return {"action": "FailJob", "onExitCodes": codes}
-
-
-def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> Manifest:
-    """The Service of a Job of that name, by which ranks find each other, ready or not."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": name},
-        },
-    }

@@ -16,7 +16,6 @@ would each take the other's runs for ones that no manifest wants. So the Lease s
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,10 +23,11 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from reconciler.backoff import jittered
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.api_types import Metadata
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.errors import ApiError, Conflict, NotFound
+from reconciler.engines.kubernetes.api_types import ObjectMeta
+from reconciler.engines.kubernetes.client import Api, ApiConflict, ApiError, NotFound
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 class Lease(msgspec.Struct, frozen=True, rename="camel"):
     """What stands on the server."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: LeaseSpec = LeaseSpec()
 
 
@@ -115,8 +115,7 @@ class Leadership:
 
     def _until_next_look(self) -> float:
         """Seconds; never past the moment at which the lease may be free."""
-        jitter = 0.3 + random.random() * 0.15  # noqa: S311 -- not a secret
-        period = self._duration / RENEWALS * jitter
+        period = jittered(0.4 * self._duration / RENEWALS)
         free_in = self._free_at - self._clock()
         return min(period, free_in) if free_in > 0 else period
 
@@ -169,7 +168,7 @@ class Leadership:
                 self._until = 0.0
                 self._leader = lease.spec.holder_identity
                 return False
-        except Conflict:
+        except ApiConflict:
             self._held = None  # another was quicker, or the answer to the last renewal was lost
             return False
         except ApiError as error:
@@ -183,11 +182,14 @@ class Leadership:
         """Also a Lease that nobody holds now: its owner's runs are still there."""
         owner = lease.metadata.annotations.get(OWNER) if lease is not None else None
         if owner is not None and owner != self._owner:
-            raise OtherOwnerError(
-                f"the Lease {self._namespace}/{self._name} is of the daemon of {owner}, and this "
-                f"is the daemon of {self._owner}: give it a kubernetes.instance of its own, or "
-                "delete the Lease if that daemon is gone"
+            reason = Reason.of(
+                ReasonCode.LEASE_OWNED,
+                namespace=self._namespace,
+                name=self._name,
+                other=owner,
+                own=self._owner,
             )
+            raise OtherOwnerError(reason)
 
     def _tell(self) -> None:
         """Say who leads, once, to whoever wonders why nothing happens here."""

@@ -8,25 +8,21 @@ from urllib.parse import quote
 import msgspec
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.api_types import Pod
+from reconciler.engines.kubernetes.api_types import Pod, PodList
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
     JOB_NAME,
-    age,
+    creation_key,
+    find_termination,
     has_started,
-    termination,
 )
-from reconciler.engines.kubernetes.observer import identity
+from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import CONTAINER
 from reconciler.log_tail import LogOf, NoTail, Tail
 
 #: Bytes for which a line more is asked for: an API server is told where to begin in lines.
 LINE = 64
-
-
-class _Pods(msgspec.Struct, frozen=True):
-    items: list[Pod] = msgspec.field(default_factory=list)
 
 
 class PodLogs:
@@ -56,7 +52,7 @@ class PodLogs:
 async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
     pods = f"/api/v1/namespaces/{log.object.namespace}/pods"
     found = await api.get(pods, {"labelSelector": f"{JOB_NAME}={run}"})
-    pod = _pod(_of(log, run, msgspec.json.decode(found, type=_Pods).items), log.attempt)
+    pod = _pod(_of(log, run, msgspec.json.decode(found, type=PodList).items), log.attempt)
     if pod is None:
         of = "its newest attempt" if log.attempt is None else f"attempt {log.attempt}"
         return _elsewhere(log, f"There is no pod of {of} in the cluster")
@@ -79,12 +75,12 @@ def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
         (
             pod
             for pod in pods
-            if (who := identity(pod.metadata, run)) is not None
+            if (who := identify(pod.metadata, run)) is not None
             and (who.task, who.object) == (log.task, None if who.object is None else log.object)
             and pod.metadata.labels.get(JOB_INDEX, "0") == "0"
             and has_started(pod)
         ),
-        key=age,
+        key=creation_key,
     )
 
 
@@ -96,7 +92,7 @@ def _pod(begun: Sequence[Pod], attempt: int | None) -> Pod | None:
     """
     if attempt is None:
         return begun[-1] if begun else None
-    told = [(pod, ended.attempt) for pod in begun if (ended := termination(pod)) is not None]
+    told = [(pod, ended.attempt) for pod in begun if (ended := find_termination(pod)) is not None]
     if told:
         return next((pod for pod, number in told if number == attempt), None)
     return begun[attempt - 1] if attempt <= len(begun) else None

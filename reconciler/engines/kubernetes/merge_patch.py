@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from reconciler.engines.kubernetes.pod_parts import CONTAINER, Manifest
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject
 from reconciler.types import GROUP
 
 #: By which fields the items of a list are told apart, by the list's name.
@@ -42,7 +42,7 @@ _OURS_IN_SPEC = frozenset(
 _OURS_IN_MAIN = frozenset({"image", "command", "args", "stdin", "tty", "terminationMessagePath"})
 
 
-def merge(base: Manifest, patch: Mapping[str, Any]) -> Manifest:
+def merge(base: ApiObject, patch: Mapping[str, Any]) -> ApiObject:
     """The base with the patch over it. Neither is changed."""
     merged = dict(base)
     for name, value in patch.items():

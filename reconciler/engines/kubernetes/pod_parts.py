@@ -9,10 +9,14 @@ from typing import Any, TypeAlias
 
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.wrapper import literal
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Resources
 
 #: An object of the Kubernetes API, or a part of one.
-Manifest: TypeAlias = dict[str, Any]
+ApiObject: TypeAlias = dict[str, Any]
+
+#: The label, of which the value is ``reconciler``, of every object that the engine makes.
+MANAGED_BY = "app.kubernetes.io/managed-by"
 
 #: The container in which a command, or a build, runs. Templates name it; logs are read from it.
 CONTAINER = "main"
@@ -27,8 +31,13 @@ class RenderError(EngineError):
     It is not permanent: a profile, a GPU type or a bucket may be added to the configuration.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+
+
+def refuse(detail: str) -> RenderError:
+    """Return the error for a run that no configuration would make possible."""
+    return RenderError(Reason.of(ReasonCode.RUN_REFUSED, detail=detail))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +48,11 @@ class Fragment:
     name are the same volume: two directories of a bucket may share it.
     """
 
-    init_containers: tuple[Manifest, ...] = ()
-    volumes: tuple[Manifest, ...] = ()
-    mounts: tuple[Manifest, ...] = ()
+    init_containers: tuple[ApiObject, ...] = ()
+    volumes: tuple[ApiObject, ...] = ()
+    mounts: tuple[ApiObject, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
-    objects: tuple[Manifest, ...] = ()
+    objects: tuple[ApiObject, ...] = ()
 
     def __add__(self, other: Fragment) -> Fragment:
         return Fragment(
@@ -55,15 +64,15 @@ class Fragment:
         )
 
 
-def _distinct(items: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
-    found: list[Manifest] = []
+def _distinct(items: tuple[ApiObject, ...]) -> tuple[ApiObject, ...]:
+    found: list[ApiObject] = []
     for item in items:
         if item not in found:
             found.append(item)
     return tuple(found)
 
 
-def annotation_file(volume: str, annotation: str, file: str) -> Manifest:
+def annotation_file(volume: str, annotation: str, file: str) -> ApiObject:
     """A volume with one file: the text of one of the pod's annotations.
 
     So a pod brings its small files along, and no second object has to be created, found and
@@ -73,12 +82,12 @@ def annotation_file(volume: str, annotation: str, file: str) -> Manifest:
     return {"name": volume, "downwardAPI": {"items": [{"path": file, "fieldRef": reference}]}}
 
 
-def variables(values: Mapping[str, str]) -> list[Manifest]:
+def variables(values: Mapping[str, str]) -> list[ApiObject]:
     """Environment variables whose values arrive as they are."""
     return [{"name": name, "value": literal(value)} for name, value in values.items()]
 
 
-def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> Manifest:
+def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> ApiObject:
     """Requests and limits of the main container.
 
     Memory is limited to what was requested, so that a pod is never killed for what a neighbour

@@ -5,8 +5,8 @@ umask 022
 fail() {
   echo "$1" >&2
   text=$(printf '%.600s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
-  printf '{"v":1,"state":"failed","class":"infrastructure","message":"%s"}' "$text" \
-    >/dev/termination-log
+  printf '{"v":1,"state":"failed","class":"infrastructure","reason":"SourceUnavailable","message":"%s"}' \
+    "$text" >/dev/termination-log
   exit 210
 }
 told() { # what git said in FILE, without its advice

@@ -1,7 +1,8 @@
-"""The termination message: what a container that has ended says of itself.
+"""The termination message, by which a container reports its own end.
 
-The wrapper writes it, but the user's command could have, so it is read as what a stranger wrote:
-nothing in it is longer, larger or stranger than a status file can hold.
+The wrapper writes it, but the user's command could have, so it is read as untrusted input: nothing
+in it is longer or larger than a status file can hold, and its reason is one that the wrapper and
+the build scripts write.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.engine import LONGEST_METRIC, MOST_METRICS, FailureClass, is_finite
+from reconciler.reasons import ReasonCode
 from reconciler.types import JSON
 
-#: What the kubelet keeps of a message; of several containers' together it keeps 12 KiB.
+#: Bytes that the kubelet keeps of a message; of several containers' together it keeps 12 KiB.
 LIMIT = 4096
 _VERSION = 1
 _TEXT = 600
@@ -24,10 +26,26 @@ _CLASSES = {
     "command": FailureClass.COMMAND,
     "infrastructure": FailureClass.INFRASTRUCTURE,
 }
+#: The codes that wrapper.sh, source.sh and buildkit.sh write.
+REASONS = frozenset(
+    {
+        ReasonCode.ARTIFACT_INCOMPLETE,
+        ReasonCode.BUCKET_FAILED,
+        ReasonCode.BUILD_FAILED,
+        ReasonCode.COMMAND_FAILED,
+        ReasonCode.COMMAND_NOT_STARTED,
+        ReasonCode.DISK_FULL,
+        ReasonCode.INFRASTRUCTURE_FAILED,
+        ReasonCode.INTERRUPTED,
+        ReasonCode.OUT_OF_MEMORY,
+        ReasonCode.SOURCE_UNAVAILABLE,
+    }
+)
+_REASONS = {code.value: code for code in REASONS}
 
 
 class TerminationState(enum.StrEnum):
-    """How far the wrapper came.
+    """The wrapper's progress.
 
     BEGAN: the command started and the container was killed, for want of memory for one.
     """
@@ -45,8 +63,8 @@ class Termination:
     failed first. ``exit_code`` and ``seconds`` are the command's. ``gpu_seconds`` is of a complete
     artifact, failed attempts included. ``metrics`` is None where they did not fit; the marker has
     them. ``failure`` does not know of the pod: a command that ran into its deadline reports
-    INFRASTRUCTURE, as it was stopped. ``message`` says what happened, ``last`` is what the command
-    printed last; either may be empty.
+    INFRASTRUCTURE, as it was stopped. ``reason`` and ``message`` are the cause, as a code and as a
+    sentence; ``last`` is the command's last line. Each may be empty.
     """
 
     state: TerminationState
@@ -55,18 +73,22 @@ class Termination:
     seconds: float | None = None
     gpu_seconds: float = 0.0
     failure: FailureClass | None = None
+    reason: ReasonCode | None = None
     message: str = ""
     last: str = ""
     metrics: Mapping[str, float] | None = None
 
     @property
     def began(self) -> bool:
-        """Whether the command was started: it has an exit code, or the container was killed."""
+        """Return whether the command was started.
+
+        It has an exit code then, or the container was killed.
+        """
         return self.state is TerminationState.BEGAN or self.exit_code is not None
 
 
 def read_termination(message: str) -> Termination | None:
-    """What a message says; None where the wrapper cannot have written it."""
+    """Parse a message; None if the wrapper cannot have written it."""
     if len(message) > LIMIT:
         return None
     try:
@@ -81,7 +103,7 @@ def read_termination(message: str) -> Termination | None:
         return None
     attempt = _number(value.get("attempt"), _MOST_ATTEMPTS)
     code = _number(value.get("exitCode"), 255)
-    failure = value.get("class")
+    failure, reason = value.get("class"), value.get("reason")
     return Termination(
         state=state,
         attempt=int(attempt or 0),
@@ -89,6 +111,7 @@ def read_termination(message: str) -> Termination | None:
         seconds=_number(value.get("seconds"), _MOST_SECONDS),
         gpu_seconds=_number(value.get("gpuSeconds"), _MOST_SECONDS) or 0.0,
         failure=_CLASSES.get(failure) if isinstance(failure, str) else None,
+        reason=_REASONS.get(reason) if isinstance(reason, str) else None,
         message=_text(value.get("message")),
         last=_text(value.get("last")),
         metrics=_metrics(value.get("metrics")),

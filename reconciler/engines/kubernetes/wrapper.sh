@@ -54,19 +54,19 @@ say() { # a line of our own, to the container's log and the attempt's
     [ -z "$log" ] || printf '[reconciler] %s\n' "$*" >>"$log"
 }
 
-report() { # STATE CLASS MESSAGE: to the kubelet, which keeps what stands here when the container ends
+report() { # STATE CLASS REASON MESSAGE: to the kubelet, which keeps this when the container ends
     attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics \
-        state=$1 class=$2 said=$3 awk -v mode=report -v file="$work/tail" -f "$home/wrapper.awk" \
+        state=$1 class=$2 reason=$3 said=$4 awk -v mode=report -v file="$work/tail" -f "$home/wrapper.awk" \
         >"$termination" || :
 }
-leave() { # EXIT CLASS MESSAGE
+leave() { # EXIT CLASS REASON MESSAGE; reasons are reconciler.reasons.ReasonCode
     trap '' TERM INT QUIT HUP
-    [ -z "$3" ] || say "$3"
+    [ -z "$4" ] || say "$4"
     [ -z "$2" ] || record_spent "$spent"
-    if [ -z "$2" ]; then report complete "" "$3"; else report failed "$2" "$3"; fi
+    if [ -z "$2" ]; then report complete "" "" "$4"; else report failed "$2" "$3" "$4"; fi
     exit "$1"
 }
-fail() { leave "$infrastructure" infrastructure "$*"; }
+fail() { leave "$infrastructure" infrastructure BucketFailed "$*"; }
 record_spent() { # HUNDREDTHS: what an attempt cost that did not complete
     [ "$rank" != 0 ] || [ "$1" = 0 ] || [ "$recorded" = "$1" ] ||
         hundredths "$1" >"$artifact/.reconciler-spent-$attempt"
@@ -87,8 +87,8 @@ stop_meter() {
 stop() { # the container is to end: the command first, then what it left is saved
     interrupted=1 told=1
     case $phase in
-    before) leave "$terminated" infrastructure "ended before the command started" ;;
-    waiting) leave "$terminated" infrastructure "ended while waiting for the other ranks" ;;
+    before) leave "$terminated" infrastructure Interrupted "ended before the command started" ;;
+    waiting) leave "$terminated" infrastructure Interrupted "ended while waiting for the other ranks" ;;
     running)
         [ -z "$stopped" ] || return 0
         stopped=1
@@ -170,7 +170,7 @@ find_marker() { # the artifact is complete: end at once
     metrics=${found%
 *} total=${found##*
 }
-    leave 0 "" "the artifact is complete; the command is not started"
+    leave 0 "" "" "the artifact is complete; the command is not started"
 }
 inventory() { # every complete artifact below $artifact, as "KIND/NAME/KEY GPU-SECONDS METRICS"
     cd "$artifact" || return
@@ -202,7 +202,7 @@ find_program() { # NAME: what it means, in the working directory and then on the
     if [ -f "./$1" ] || case $1 in */*) [ -f "$1" ] ;; *) false ;; esac; then
         case $1 in /*) program=$1 ;; *) program=$PWD/$1 ;; esac
         [ -x "$program" ] && return
-        leave 127 command "$1 is in the image but is not executable: chmod +x $1"
+        leave 127 command CommandNotStarted "$1 is in the image but is not executable: chmod +x $1"
     fi
     rest=$user_path:
     while [ -n "$rest" ]; do
@@ -210,7 +210,7 @@ find_program() { # NAME: what it means, in the working directory and then on the
         case $1 in */*) break ;; esac
         [ -f "$program" ] && [ -x "$program" ] && return
     done
-    leave 127 command "\"$1\" is neither a file in the working directory nor a program on PATH"
+    leave 127 command CommandNotStarted "\"$1\" is neither a file in the working directory nor a program on PATH"
 }
 open_log() { # the command's output, live to the container's log and, up to a limit, to a file
     mkfifo "$work/output" "$work/log" && : >"$log" && exec 6<"$log" || fail "$log cannot be written"
@@ -263,7 +263,8 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     (
         # What is the image's comes back last, also where it has the name of one of ours.
         eval "unset LC_ALL environment; $environment; unset $hidden"
-        export ATTEMPT="$1"
+        # Of reconciler/engines/command_environment.py, what only the container knows.
+        export ATTEMPT="$1" PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
         shift
         exec "$@" >&9 2>&1 9>&- 8>&- 6<&-
     ) &
@@ -273,13 +274,14 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     reap "$pid"
     code=$reaped phase=after
 }
+out_of_memory() { [ "$code" -gt 128 ] && grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; }
 ended() { # how, in words
     signal=''
     [ "$code" -le 128 ] || signal=$(kill -l $((code - 128)))
     # Programs end with 255 too, and then it is no signal: it has no name but its number.
     case $signal in '' | [0-9]*) echo "$name ended with exit code $code" && return ;; esac
     ending="$name was killed by SIG$signal"
-    if grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; then
+    if out_of_memory; then
         ending="$ending, for want of memory"
     elif [ "$code" = 137 ]; then ending="$ending, perhaps for want of memory"; fi
     echo "$ending"
@@ -299,17 +301,19 @@ full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
     [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
         awk '{ exit !($1 > 0 && $2 * $3 < 1048576) }'
 }
-unsuccessful() { # MESSAGE
+unsuccessful() { # REASON MESSAGE
     record_spent "$spent"
-    say "$1"
+    say "$2"
     [ -z "$stage" ] || save || say "not all that the command left is in the bucket"
     log=''
     if [ -n "$stopped" ]; then
         [ "$code" != 0 ] || code=$terminated
-        leave "$code" infrastructure "stopped; $1"
+        leave "$code" infrastructure Interrupted "stopped; $2"
     fi
-    ! full || leave "$infrastructure" infrastructure "the disk is full; $1"
-    case $code in 0 | "$infrastructure") leave 1 command "$1" ;; *) leave "$code" command "$1" ;; esac
+    ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full; $2"
+    exit=$code
+    case $exit in 0 | "$infrastructure") exit=1 ;; esac
+    leave "$exit" command "$@"
 }
 write_marker() { # FILES: from the listing that it is to match
     total=$(for of in "$artifact"/.reconciler-spent-*; do
@@ -340,7 +344,7 @@ finish() {
     if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
     write_marker "$work/files" || {
         code=0
-        unsuccessful "the name of a file in the artifact is not UTF-8; rename it"
+        unsuccessful ArtifactIncomplete "the name of a file in the artifact is not UTF-8; rename it"
     }
     if [ -n "$stage" ]; then
         cp "$work/marker" "$artifact/completed.json" && barrier &&
@@ -383,7 +387,7 @@ else
 fi
 [ -z "$stage" ] || restore
 open_log
-report began "" ""
+report began "" "" ""
 started_at=$(date -u +%Y-%m-%dT%H:%M:%SZ) begun=$(clock)
 [ -z "$stage" ] || [ "$rank" != 0 ] || start_copying
 start_meter
@@ -395,12 +399,14 @@ stop_meter
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
 close_log
-[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$(ended)"
+cause=CommandFailed
+! out_of_memory || cause=OutOfMemory
+[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$cause" "$(ended)"
 
 if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
     if [ -n "$stage" ]; then save; else durable_so_far; fi || fail "what this rank wrote is not safe"
     echo "done" >"$ranks-$rank" && { [ -z "$stage" ] || barrier; } || fail "rank 0 cannot be told"
-    leave 0 "" ""
+    leave 0 "" "" ""
 fi
 [ "$nodes" = 1 ] || [ -z "$stage" ] || save || fail "the command's files cannot be copied"
 phase=waiting other=1
@@ -414,7 +420,7 @@ read_metrics
 list_files "$model" >"$work/files"
 case $? in
 0) finish ;;
-1) unsuccessful "$(cat "$work/why")" ;;
+1) unsuccessful ArtifactIncomplete "$(cat "$work/why")" ;;
 *) fail "the files of the artifact cannot be read" ;;
 esac
-leave 0 "" ""
+leave 0 "" "" ""

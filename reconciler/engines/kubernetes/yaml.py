@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 
 #: kubectl reads YAML 1.1, for which ``no``, ``010`` and ``1:30`` are no strings: what is not
 #: plainly a word is quoted.
@@ -20,7 +20,7 @@ _BLOCK = re.compile(r"([!-~]([ -~]*[!-~])?\n|[ ]+[!-~]([ -~]*[!-~])?\n|\n)+")
 _NO_STRINGS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
-def dump(objects: Iterable[Manifest]) -> str:
+def dump(objects: Iterable[ApiObject]) -> str:
     """The objects as YAML documents, keys in the order they have."""
     yaml = YAML()
     yaml.width = 1 << 20  # a folded line is no line to copy

@@ -11,6 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.engine import FailureClass, Result
+from reconciler.engines.command_environment import (
+    DEFAULTS,
+    CommandPaths,
+    Ranks,
+    contract_variables,
+    output_variable,
+)
 from reconciler.engines.local import sandbox
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_environment
@@ -67,7 +74,7 @@ class _Production:
     @property
     def _own(self) -> str:
         """The variable that names the artifact directory."""
-        return "DATA_DIR" if self.run.job.output_kind == Kind.DATASET else "MODEL_DIR"
+        return output_variable(Kind(self.run.job.output_kind))
 
     def carry_out(self) -> Result:
         run, job = self.run, self.run.job
@@ -171,7 +178,7 @@ class _Production:
         read = [Path(path) for path in (job.base, job.dataset) if path]
         protected = self._protected([self.image.tree, *([env] if env else []), *read])
         gpus = _granted(self.run)
-        rendezvous = _rendezvous(job.nodes)
+        port = _free_port()
         commands = []
         for rank in range(job.nodes):
             folder = scratch / str(rank)
@@ -184,30 +191,32 @@ class _Production:
                 "HOME": str(folder / "home"),
                 "TMPDIR": str(folder / "tmp"),
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONUNBUFFERED": "1",
+                **DEFAULTS,
                 **({"VIRTUAL_ENV": str(env)} if env else {}),
                 **job.env,
                 **secrets,
-                **self._contract(self.output if rank == 0 else folder / "out"),
-                "SCRATCH_DIR": str(folder / "work"),
-                "ATTEMPT": str(attempt),
+                **contract_variables(
+                    self._paths(self.output if rank == 0 else folder / "out", folder / "work"),
+                    Ranks(nodes=job.nodes, address="127.0.0.1", port=port, rank=rank),
+                    kind=Kind(job.output_kind),
+                    attempt=attempt,
+                ),
                 "CUDA_VISIBLE_DEVICES": ",".join(mine),
-                **rendezvous,
-                **({"NODE_RANK": str(rank)} if rendezvous else {}),
             }
             commands.append(
                 Command(argv=job.command, cwd=self.image.tree, env=variables, read_only=protected)
             )
         return commands
 
-    def _contract(self, output: Path) -> dict[str, str]:
+    def _paths(self, output: Path, scratch: Path) -> CommandPaths:
         job = self.run.job
-        variables = {self._own: str(output), "PARAMS_FILE": str(self.run.run.params)}
-        if job.base:
-            variables["BASE_MODEL_DIR"] = job.base
-        if job.dataset and job.task == TaskKind.TRAIN:
-            variables["DATA_DIR"] = job.dataset
-        return variables
+        return CommandPaths(
+            output=str(output),
+            params=str(self.run.run.params),
+            scratch=str(scratch),
+            base=job.base,
+            dataset=job.dataset if job.task == TaskKind.TRAIN else None,
+        )
 
     def _protected(self, paths: Sequence[Path]) -> tuple[Path, ...]:
         if not sandbox.available(self.image.tree):
@@ -234,12 +243,10 @@ def _granted(run: Carrier) -> list[str]:
     return [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
 
 
-def _rendezvous(nodes: int) -> dict[str, str]:
-    """What torchrun reads, for more than one rank. The port was free just now."""
-    if nodes == 1:
-        return {}
+def _free_port() -> int:
+    """Return a port that was free just now, for ranks to meet at."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return {"NNODES": str(nodes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        port: int = probe.getsockname()[1]
+    return port

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
@@ -40,7 +40,7 @@ Export = Callable[[BuildContext, Path], None]
 
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
-_MAX_SPAWN_DELAY = 60.0
+_RESPAWN = Backoff(first=2.0, longest=60.0)
 #: Seconds that a daemon which is just ending is given to let go of the root.
 _LOCK_PATIENCE = 5.0
 
@@ -310,7 +310,7 @@ class LocalEngine:
             return
         if record.spawns:
             _log.warning("a run has lost its supervisor", run=name, log=str(run.supervisor_log))
-            record.spawn_at = now + doubled(1.0, record.spawns, _MAX_SPAWN_DELAY)
+            record.spawn_at = now + _RESPAWN.delay(record.spawns)
         record.spawns += 1
         self._supervisors.start(run)
 

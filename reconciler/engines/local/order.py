@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.engine import EngineError, ImageGoneError, RunSpec
+from reconciler.engines.command_environment import manifest_variables
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
-from reconciler.manifests.environment import param_variables
 from reconciler.types import TaskKey
 
 
@@ -52,7 +52,7 @@ def job_for(spec: RunSpec, terms: Terms) -> Job:
         nodes=spec.resources.nodes,
         gpus=spec.resources.gpu.count if spec.resources.gpu else 0,
         command=spec.command,
-        env={**spec.env, **param_variables(spec.params)},
+        env=manifest_variables(spec.env, spec.params),
         secret_env={name: (key.name, key.key) for name, key in spec.secret_env.items()},
         secrets=str(terms.secrets) if terms.secrets else None,
         image=str(_image(spec, terms.layout)),

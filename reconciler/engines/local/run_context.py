@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import shutil
 import signal
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.backoff import doubled
+from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local import state as states
 from reconciler.engines.local.attempt import Attempt, End, Ended
@@ -95,9 +94,8 @@ class Carrier:
             except RunFailedError as failure:
                 if not failure.again or self.state.tries > self.job.retries:
                     raise
-                delay = doubled(self.job.retry_delay, self.state.tries - 1, _MAX_DELAY)
-                # Half of it is left to chance, so that what failed together is not retried so.
-                delay *= random.uniform(0.5, 1)  # noqa: S311 - no secret
+                retry = Backoff(first=self.job.retry_delay, longest=_MAX_DELAY)
+                delay = retry.delay(self.state.tries)
                 self.save(replace(self.state, reason=f"{failure}; next attempt in {delay:.0f} s"))
                 self._pause(delay)
 

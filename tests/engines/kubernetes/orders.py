@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.engine import RunSpec
+from reconciler.engine import Run, RunSpec
+from reconciler.reasons import message
 from reconciler.types import (
     GROUP,
     JSON,
@@ -71,6 +72,11 @@ def bare_job(spec: RunSpec, **job: Any) -> list[dict[str, JSON]]:
             "spec": {"backoffLimit": 0, "template": template, **job},
         }
     ]
+
+
+def why(run: Run) -> str:
+    """The sentence of a run's reason; empty without one."""
+    return message(run.reason) if run.reason is not None else ""
 
 
 def terminated(code: int, *, reason: str = "", message: str = "") -> Mapping[str, Any]:

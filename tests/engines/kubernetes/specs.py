@@ -11,12 +11,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from reconciler.config.loader import load_setup
-from reconciler.config.model import Setup
+from reconciler.config import Setup, load_setup
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job import render
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.types import (
     GROUP,
     BuildContext,
@@ -179,28 +178,28 @@ def build(**changes: Any) -> RunSpec:
     return replace(spec, **changes)
 
 
-def job_of(spec: RunSpec, settings: ClusterSettings) -> Manifest:
+def job_of(spec: RunSpec, settings: ClusterSettings) -> ApiObject:
     return render(spec, settings)[0]
 
 
-def pod_of(spec: RunSpec, settings: ClusterSettings) -> Manifest:
-    pod: Manifest = job_of(spec, settings)["spec"]["template"]["spec"]
+def pod_of(spec: RunSpec, settings: ClusterSettings) -> ApiObject:
+    pod: ApiObject = job_of(spec, settings)["spec"]["template"]["spec"]
     return pod
 
 
-def main_of(spec: RunSpec, settings: ClusterSettings) -> Manifest:
+def main_of(spec: RunSpec, settings: ClusterSettings) -> ApiObject:
     """The container of the command."""
     (container,) = (c for c in pod_of(spec, settings)["containers"] if c["name"] == "main")
-    found: Manifest = container
+    found: ApiObject = container
     return found
 
 
-def named(items: list[Manifest], name: str) -> Manifest:
+def named(items: list[ApiObject], name: str) -> ApiObject:
     (item,) = (item for item in items if item["name"] == name)
     return item
 
 
-def mounts_of(container: Manifest) -> dict[str, Manifest]:
+def mounts_of(container: ApiObject) -> dict[str, ApiObject]:
     """A container's mounts by path; the path itself left out."""
     return {
         mount["mountPath"]: {k: v for k, v in mount.items() if k != "mountPath"}
@@ -208,7 +207,7 @@ def mounts_of(container: Manifest) -> dict[str, Manifest]:
     }
 
 
-def environment_of(container: Manifest) -> dict[str, str]:
+def environment_of(container: ApiObject) -> dict[str, str]:
     """The variables as the container sees them; those from elsewhere by their source."""
     names = [variable["name"] for variable in container["env"]]
     assert len(names) == len(set(names))
@@ -244,7 +243,7 @@ def _validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator({**schema["kinds"][kind], "$defs": schema["$defs"]})
 
 
-def check_schema(objects: list[Manifest]) -> None:
+def check_schema(objects: list[ApiObject]) -> None:
     """Every object is what the API server's OpenAPI calls one; unknown fields are errors."""
     for item in objects:
         _validator(item["kind"]).validate(item)

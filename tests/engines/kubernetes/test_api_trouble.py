@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from reconciler.engines.kubernetes.client import TRIES, Api
-from reconciler.engines.kubernetes.errors import ApiError, Forbidden, Rejected, Unreachable
+from reconciler.engines.kubernetes.client import (
+    TRIES,
+    Api,
+    ApiError,
+    Forbidden,
+    Rejected,
+    Unreachable,
+)
 
 Answer = Callable[[int], web.Response]
 
@@ -126,7 +132,9 @@ async def test_what_conflicts_with_others_over_a_quota_is_sent_again(
         'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please '
         "apply your changes to the latest version and try again"
     )
-    told = json.dumps({"kind": "Status", "code": 409, "reason": "Conflict", "message": message})
+    details = {"name": "q", "kind": "resourcequotas"}
+    status = {"kind": "Status", "code": 409, "reason": "Conflict", "details": details}
+    told = json.dumps({**status, "message": message})
 
     def answer(number: int) -> web.Response:
         return web.Response(status=409, text=told) if number < 3 else web.Response(text="{}")

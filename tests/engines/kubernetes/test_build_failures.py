@@ -20,8 +20,8 @@ exit 1
 HEAD = 'failed to resolve source metadata: failed to do request: Head "https://registry.test/v2/": '
 
 
-def build(folder: Path, reason: str) -> tuple[int, str]:
-    """The exit code of a build that BuildKit ends so, and the class that it tells the kubelet."""
+def build(folder: Path, reason: str) -> tuple[int, str, str]:
+    """The exit code of a build that BuildKit ends so, and its class and reason for the kubelet."""
     programs = folder / "bin"
     programs.mkdir()
     for name, text in {"buildctl": BUILDCTL, "buildkitd": "#!/bin/sh\n"}.items():
@@ -37,14 +37,16 @@ def build(folder: Path, reason: str) -> tuple[int, str]:
         check=False,
         timeout=60,
     )
-    return ended.returncode, json.loads(said.read_text())["class"]
+    message = json.loads(said.read_text())
+    return ended.returncode, message["class"], message["reason"]
 
 
 @pytest.mark.parametrize("trouble", ["EOF", "context deadline exceeded", "net/http: timeout"])
 def test_a_registry_that_does_not_answer_is_not_the_build_s_fault(
     tmp_path: Path, trouble: str
 ) -> None:
-    assert build(tmp_path, f"error: failed to solve: {HEAD}{trouble}") == (210, "infrastructure")
+    ended = build(tmp_path, f"error: failed to solve: {HEAD}{trouble}")
+    assert ended == (210, "infrastructure", "InfrastructureFailed")
 
 
 @pytest.mark.parametrize(
@@ -56,4 +58,5 @@ def test_a_registry_that_does_not_answer_is_not_the_build_s_fault(
     ],
 )
 def test_a_dockerfile_s_failure_is_the_build_s_own(tmp_path: Path, reason: str) -> None:
-    assert build(tmp_path, f"error: failed to solve: {reason}") == (1, "command")
+    ended = build(tmp_path, f"error: failed to solve: {reason}")
+    assert ended == (1, "command", "BuildFailed")

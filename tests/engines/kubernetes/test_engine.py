@@ -13,7 +13,7 @@ from reconciler.types import GROUP, JSON
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.conftest import Watched, engine_at
-from tests.engines.kubernetes.orders import bare_job, order, running, terminated
+from tests.engines.kubernetes.orders import bare_job, order, running, terminated, why
 
 
 def pods(namespace: Namespace, run: str) -> list[Any]:
@@ -100,7 +100,7 @@ async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
     eventually(
         lambda: not namespace.cluster.api.items(namespace.jobs) or None, "the Job to be gone"
     )
-    runs = await watched.until(lambda runs: "are being ended" in runs[spec.name].reason)
+    runs = await watched.until(lambda runs: "are being ended" in why(runs[spec.name]))
     assert runs[spec.name].live
     namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": None}})
     await watched.until(lambda runs: spec.name not in runs)
@@ -131,7 +131,7 @@ async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_n
     namespace.cluster.api.request("PATCH", f"{namespace.pods}/{second}/status", status)
     runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
     assert (runs[spec.name].failure, runs[spec.name].attempts) == (FailureClass.COMMAND, 1)
-    assert "out of luck" in runs[spec.name].reason
+    assert "out of luck" in why(runs[spec.name])
     namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": None}})
 
 
@@ -160,9 +160,9 @@ async def test_a_command_s_failure_is_told_from_the_cluster_s(
     kubelet(namespace, theirs.name, disrupted)
     runs = await watched.until(lambda runs: all(not run.live for run in runs.values()))
     assert runs[mine.name].failure is FailureClass.COMMAND
-    assert "ran out of memory" in runs[mine.name].reason
+    assert "ran out of memory" in why(runs[mine.name])
     assert runs[theirs.name].failure is FailureClass.INFRASTRUCTURE
-    assert "NoExecute taint" in runs[theirs.name].reason
+    assert "NoExecute taint" in why(runs[theirs.name])
 
 
 async def test_a_run_is_lost_while_its_node_is_not_heard_of(
@@ -186,11 +186,11 @@ async def test_a_run_is_lost_while_its_node_is_not_heard_of(
     kubelet(namespace, spec.name, conditions("False", "True"))
     runs = await watched.until(lambda runs: runs[spec.name].lost)
     assert runs[spec.name].live
-    assert "nothing is heard of" in runs[spec.name].reason
+    assert "nothing is heard of" in why(runs[spec.name])
     # As a kubelet says it where a sidecar is started anew.
     kubelet(namespace, spec.name, conditions("False", "False", "ContainersNotReady"))
     runs = await watched.until(lambda runs: not runs[spec.name].lost)
-    assert runs[spec.name].reason == "running"
+    assert why(runs[spec.name]) == "running"
 
 
 async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Namespace) -> None:
@@ -221,12 +221,12 @@ async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Name
         api.delete(second)
         # Its peer fails on its own account; of the one that was evicted nothing is left.
         api.request("PATCH", f"{first}/status", {"status": terminated(1, message="peer is gone")})
-        await watched.until(lambda runs: "disrupted" in runs[spec.name].reason)
+        await watched.until(lambda runs: "disrupted" in why(runs[spec.name]))
         api.request("PATCH", second, {"metadata": {"finalizers": None}})
         runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
         assert api.find(second) is None
     assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
-    assert runs[spec.name].reason == "its pod was disrupted: evicting"
+    assert why(runs[spec.name]) == "its pod was disrupted: evicting"
 
 
 async def test_a_daemon_that_was_not_there_does_not_blame_the_ranks_that_were_left(
@@ -254,7 +254,7 @@ async def test_a_daemon_that_was_not_there_does_not_blame_the_ranks_that_were_le
     async with engine_at(namespace) as watched:
         runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
     assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
-    assert "was disrupted" in runs[spec.name].reason
+    assert "was disrupted" in why(runs[spec.name])
 
 
 async def test_a_run_that_cannot_be_scheduled_says_why(
@@ -263,9 +263,9 @@ async def test_a_run_that_cannot_be_scheduled_says_why(
     spec = order(namespace.name)
     await watched.engine.create(spec)
     # This cluster has no nodes, and its scheduler says so.
-    runs = await watched.until(lambda runs: "no node can take it" in runs[spec.name].reason)
+    runs = await watched.until(lambda runs: "no node can take it" in why(runs[spec.name]))
     assert runs[spec.name].phase is RunPhase.PENDING
-    assert "no nodes available" in runs[spec.name].reason
+    assert "no nodes available" in why(runs[spec.name])
 
 
 async def test_what_the_api_server_can_never_accept_is_the_manifest_s_fault(

@@ -17,7 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from reconciler.engines.kubernetes.job import render
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.engines.kubernetes.yaml import dump
 from reconciler.types import Mounted, Resources
 from tests.engines.kubernetes.specs import (
@@ -35,7 +35,7 @@ from tests.engines.kubernetes.specs import (
 Rendered = Callable[[Path], str]
 
 
-def _checked(objects: list[Manifest]) -> str:
+def _checked(objects: list[ApiObject]) -> str:
     check_schema(objects)
     pod = objects[0]["spec"]["template"]["spec"]
     for container in [*pod["initContainers"], *pod["containers"]]:

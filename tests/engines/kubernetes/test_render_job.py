@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from reconciler.engine import RunSpec
-from reconciler.engines.kubernetes.api_types import Metadata
+from reconciler.engines.kubernetes.api_types import ObjectMeta
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job import render
-from reconciler.engines.kubernetes.observer import identity
+from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Resources
 from tests.engines.kubernetes.specs import (
@@ -50,7 +50,7 @@ def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterS
     pushed_to = f"registry.example.com/models/{spec.namespace}:{spec.key}"
     assert annotations["substratus.ai/output"] == (spec.output or pushed_to)
     of_job, of_pod = (
-        identity(msgspec.convert(metadata, Metadata), spec.name)
+        identify(msgspec.convert(metadata, ObjectMeta), spec.name)
         for metadata in (job["metadata"], {"namespace": spec.namespace} | metadata_of_pod)
     )
     assert of_job == of_pod is not None, "pods whose Job was deleted are still the run"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.model import ConfigError
+from reconciler.config import ConfigError
 from tests.engines.kubernetes.specs import settings_of
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib import resources
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.termination import (
     LIMIT,
+    REASONS,
     Termination,
     TerminationState,
     read_termination,
 )
+from reconciler.reasons import ReasonCode
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=50)),
@@ -22,16 +26,27 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
     ),
 )
-FIELDS = ("attempt", "exitCode", "seconds", "gpuSeconds", "class", "message", "last", "metrics")
+FIELDS = (
+    "attempt",
+    "exitCode",
+    "seconds",
+    "gpuSeconds",
+    "class",
+    "reason",
+    "message",
+    "last",
+    "metrics",
+)
 
 
 def test_a_failure_is_read() -> None:
     message = {"v": 1, "state": "failed", "attempt": 2, "exitCode": 3, "seconds": 1.5,
-               "gpuSeconds": 3.0, "class": "command", "message": "train.sh ended",
-               "last": "no"}  # fmt: skip
+               "gpuSeconds": 3.0, "class": "command", "reason": "CommandFailed",
+               "message": "train.sh ended", "last": "no"}  # fmt: skip
     assert read_termination(json.dumps(message)) == Termination(
         state=TerminationState.FAILED, attempt=2, exit_code=3, seconds=1.5, gpu_seconds=3.0,
-        failure=FailureClass.COMMAND, message="train.sh ended", last="no",
+        failure=FailureClass.COMMAND, reason=ReasonCode.COMMAND_FAILED, message="train.sh ended",
+        last="no",
     )  # fmt: skip
 
 
@@ -42,6 +57,21 @@ def test_a_failure_is_read() -> None:
 )  # fmt: skip
 def test_what_the_wrapper_cannot_have_written_is_none(message: str) -> None:
     assert read_termination(message) is None
+
+
+@pytest.mark.parametrize("reason", ["Complete", "NoSuchCode", 3, None])
+def test_a_reason_that_no_script_writes_is_none(reason: object) -> None:
+    found = read_termination(json.dumps({"v": 1, "state": "failed", "reason": reason}))
+    assert found is not None
+    assert found.reason is None
+
+
+def test_the_scripts_write_the_reasons_that_are_read() -> None:
+    package = resources.files("reconciler.engines.kubernetes")
+    names = ("wrapper.sh", "staged.sh", "source.sh", "buildkit.sh")
+    written = r'(?:infrastructure|command|unsuccessful|cause=|code=|"reason":") ?([A-Z][A-Za-z]+)'
+    scripts = "".join(package.joinpath(name).read_text(encoding="utf-8") for name in names)
+    assert set(re.findall(written, scripts)) == REASONS
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)

@@ -14,6 +14,7 @@ from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import read_marker, write_marker
+from reconciler.reasons import ReasonCode
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, fifo, log, write_tree
 
@@ -124,6 +125,7 @@ def test_a_command_that_clears_its_directory_loses_neither_artifact_nor_log(
     clear = 'echo before; rm -rf "$MODEL_DIR"/*; echo after; '
     failed = pod(staged=staged).sh(clear + "exit 3")
     assert (failed.code, failed.termination.last) == (3, "after")
+    assert failed.termination.reason is ReasonCode.COMMAND_FAILED
     container = pod(staged=staged)
     assert log(container, 1).startswith(b"before\nafter\n")
     assert container.sh(clear + WRITE).code == 0
@@ -219,6 +221,7 @@ def test_a_file_that_is_not_executable_is_said_to_be(pod: MakeContainer) -> None
     (container.workdir / "train.sh").write_text("#!/bin/sh\n")
     ended = container.run("train.sh")
     assert (ended.code, "chmod +x train.sh" in ended.termination.message) == (127, True)
+    assert ended.termination.reason is ReasonCode.COMMAND_NOT_STARTED
 
 
 def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
@@ -232,8 +235,8 @@ def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
     seen = dict(entry.split("=", 1) for entry in ended.output.decode().split("\0") if entry)
     assert {name: seen.get(name) for name in image} == image
     assert not [name for name in seen if name.startswith("RECONCILER_")]
-    extra = set(seen) - set(image) - {"MODEL_DIR", "ATTEMPT", "PWD", "OLDPWD", "SHLVL", "_"}
-    assert not extra
+    shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert not set(seen) - set(image) - {"MODEL_DIR", "ATTEMPT", "PYTHONUNBUFFERED"} - shell
 
 
 def test_arguments_arrive_as_they_are(pod: MakeContainer) -> None:
@@ -431,6 +434,7 @@ def test_a_link_out_of_the_artifact_fails_the_run(pod: MakeContainer) -> None:
     ended = container.sh('ln -s /etc/passwd "$MODEL_DIR/link"')
     assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
     assert 'symbolic link "link" leads out of the artifact' in ended.termination.message
+    assert ended.termination.reason is ReasonCode.ARTIFACT_INCOMPLETE
     assert not (container.bucket / "completed.json").exists()
 
 

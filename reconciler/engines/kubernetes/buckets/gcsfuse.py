@@ -7,7 +7,7 @@ see. The driver adds a sidecar to pods with its annotation, and needs no privile
 from __future__ import annotations
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pod_parts import Fragment, RenderError
+from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 #: Objects have no owner: whatever user an image runs as may write. Directories made by other
 #: programs have no object of their own; they are there nevertheless.
@@ -17,7 +17,7 @@ _OPTIONS = ("implicit-dirs", "file-mode=666", "dir-mode=777")
 def mount(directory: Directory) -> Mount:
     """One inline volume. Raises RenderError for a path that a mount option cannot hold."""
     if "," in directory.path:
-        raise RenderError(f"{directory.url} has a comma, which gcsfuse reads as the next option")
+        raise refuse(f"{directory.url} has a comma, which gcsfuse reads as the next option")
     bucket = directory.bucket
     options = [f"only-dir={directory.path}", *_OPTIONS, *bucket.mount_options]
     volume = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pod_parts import Fragment, RenderError
+from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 
 def mount(directory: Directory) -> Mount:
     """Exactly the directory; the kubelet makes it if need be, for root to write."""
     if directory.bucket.container not in ("", "localhost"):
-        raise RenderError(f"{directory.url} names a host; expected file:///path")
+        raise refuse(f"{directory.url} names a host; expected file:///path")
     volume = {
         "name": directory.name,
         "hostPath": {"path": f"/{directory.path}", "type": "DirectoryOrCreate"},

@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import resources
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
-from reconciler.engines.kubernetes.pod_parts import Fragment, Manifest
+from reconciler.engines.kubernetes.pod_parts import ApiObject, Fragment
 from reconciler.engines.kubernetes.wrapper import literal
 
 #: Where rclone answers what it has not written yet. Without a password it answers what
@@ -46,11 +46,11 @@ def mount(directory: Directory) -> Mount:
     # The last of two equal flags counts, and on these depends what "written" means.
     flags = (*_FLAGS, *bucket.mount_options, *(_READING if directory.read_only else _WRITING))
     name = f"{SIDECAR_PREFIX}{directory.name}"
-    volumes: list[Manifest] = [
+    volumes: list[ApiObject] = [
         {"name": directory.name, "emptyDir": {}},
         {"name": f"{name}-cache", "emptyDir": {}},
     ]
-    mounts: list[Manifest] = [
+    mounts: list[ApiObject] = [
         {"name": directory.name, "mountPath": _FOLDER, "mountPropagation": "Bidirectional"},
         {"name": f"{name}-cache", "mountPath": _CACHE},
     ]

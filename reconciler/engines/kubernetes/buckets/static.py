@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from reconciler.engines.kubernetes.buckets.driver import Directory, Mount
-from reconciler.engines.kubernetes.pod_parts import Fragment, Manifest
+from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject, Fragment
 from reconciler.types import GROUP
 
 #: Asked for because the API wants a number; buckets have no size, and drivers ignore it.
@@ -29,14 +29,14 @@ def static_mount(
     node_secret: str | None = None,
 ) -> Mount:
     """The volume, its claim, and the directory as a subPath of it."""
-    source: Manifest = {"driver": driver, "volumeAttributes": dict(attributes)}
+    source: ApiObject = {"driver": driver, "volumeAttributes": dict(attributes)}
     if node_secret is not None:
         source["nodeStageSecretRef"] = {"name": node_secret, "namespace": directory.namespace}
     said = [directory.instance, directory.namespace, source, list(options)]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     name = f"reconciler-{digest[:16]}"
     labels = {
-        "app.kubernetes.io/managed-by": "reconciler",
+        MANAGED_BY: "reconciler",
         f"{GROUP}/instance": directory.instance,
     }
     volume = {

@@ -8,10 +8,10 @@ import msgspec
 
 from reconciler.engine import Run, RunPhase
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.observer import view
-from reconciler.engines.kubernetes.run_cache import Views
+from reconciler.engines.kubernetes.observer import RunCache, observe_run
+from reconciler.reasons import Reason, ReasonCode
 from tests.engines.kubernetes.orders import running, terminated
-from tests.engines.kubernetes.test_observe import job, pod
+from tests.engines.kubernetes.test_observer import job, pod
 
 
 def named(found: Job, uid: str) -> Job:
@@ -19,10 +19,10 @@ def named(found: Job, uid: str) -> Job:
 
 
 def test_what_has_not_changed_is_the_very_same_run() -> None:
-    views, of, its = Views(), named(job(), "u1"), pod(running())
+    views, of, its = RunCache(), named(job(), "u1"), pod(running())
     first = views.of(of, [its], deleting=False, disrupted=None)
     assert first is not None
-    assert first == view(of, [its])
+    assert first == observe_run(of, [its])
     assert views.of(of, [its], deleting=False, disrupted=None) is first
     other = views.of(named(job(), "u2"), [], deleting=False, disrupted=None)
     assert other is not None
@@ -31,7 +31,7 @@ def test_what_has_not_changed_is_the_very_same_run() -> None:
 
 
 def test_whatever_a_run_is_made_of_makes_it_another() -> None:
-    views, of, its = Views(), named(job(), "u1"), pod(running())
+    views, of, its = RunCache(), named(job(), "u1"), pod(running())
 
     def seen(*pods: object, job: Job = of, deleting: bool = False) -> Run | None:
         return views.of(job, pods, deleting=deleting, disrupted=None)  # type: ignore[arg-type]
@@ -39,16 +39,17 @@ def test_whatever_a_run_is_made_of_makes_it_another() -> None:
     first = seen(its)
     assert first is not None
     assert seen(its, deleting=True) == replace(first, deleting=True)
-    assert seen() == view(of, [])
-    assert seen(its, pod(terminated(3))) == view(of, [its, pod(terminated(3))])
+    assert seen() == observe_run(of, [])
+    assert seen(its, pod(terminated(3))) == observe_run(of, [its, pod(terminated(3))])
     ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
-    assert seen(pod(terminated(3)), job=ended) == view(ended, [pod(terminated(3))])
+    assert seen(pod(terminated(3)), job=ended) == observe_run(ended, [pod(terminated(3))])
 
 
 def test_what_befell_a_pod_that_is_gone_is_part_of_it() -> None:
-    views = Views()
+    views = RunCache()
     ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
+    evicted = Reason.of(ReasonCode.DISRUPTED, where="", detail="evicting")
     blamed = views.of(ended, [], deleting=False, disrupted=None)
-    known = views.of(ended, [], deleting=False, disrupted="evicted")
+    known = views.of(ended, [], deleting=False, disrupted=evicted)
     assert blamed is not None
-    assert known == view(ended, [], disrupted="evicted") != blamed
+    assert known == observe_run(ended, [], disrupted=evicted) != blamed

@@ -12,9 +12,8 @@ import pytest
 from aiohttp import web
 
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.errors import ApiError
-from reconciler.engines.kubernetes.informer import JOBS, Cache
+from reconciler.engines.kubernetes.client import Api, ApiError
+from reconciler.engines.kubernetes.informer import JOBS, Informer
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
@@ -26,7 +25,7 @@ SELECTOR = f"substratus.ai/instance={INSTANCE}"
 
 
 class Looking:
-    def __init__(self, cache: Cache[Job], event: asyncio.Event) -> None:
+    def __init__(self, cache: Informer[Job], event: asyncio.Event) -> None:
         self.cache = cache
         self._event = event
 
@@ -44,7 +43,7 @@ class Looking:
 async def looking(cluster: Cluster, namespace: str) -> AsyncIterator[Looking]:
     api = await Api.connect(kubeconfig=str(cluster.kubeconfig))
     event = asyncio.Event()
-    cache = Cache(api, JOBS, Job, selector=SELECTOR, changed=event.set, namespace=namespace)
+    cache = Informer(api, JOBS, Job, selector=SELECTOR, changed=event.set, namespace=namespace)
     task = asyncio.create_task(cache.run())
     try:
         async with asyncio.timeout(PATIENCE):
@@ -119,9 +118,9 @@ async def test_a_server_that_forgets_at_once_what_it_listed_is_not_asked_without
         await pauses.put(failures)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Cache, "_back_off", back_off)
+    monkeypatch.setattr(Informer, "_back_off", back_off)
     async with server(answer, tmp_path, Pauses()) as (api, asked):
-        cache = Cache(api, JOBS, Job, selector=SELECTOR, changed=lambda: None)
+        cache = Informer(api, JOBS, Job, selector=SELECTOR, changed=lambda: None)
         task = asyncio.create_task(cache.run())
         async with asyncio.timeout(PATIENCE):
             assert await pauses.get() == 1

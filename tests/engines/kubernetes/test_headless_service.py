@@ -10,17 +10,17 @@ from pathlib import Path
 from aiohttp import web
 
 from reconciler.engine import RunSpec
-from reconciler.engines.kubernetes.job import headless_service
-from reconciler.engines.kubernetes.pod_parts import Manifest
+from reconciler.engines.kubernetes.headless_service import headless_service
+from reconciler.engines.kubernetes.pod_parts import ApiObject
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.conftest import PATIENCE, engine_at
-from tests.engines.kubernetes.orders import bare_job, order
+from tests.engines.kubernetes.orders import bare_job, order, why
 
 
-def two_ranks(spec: RunSpec) -> list[Manifest]:
+def two_ranks(spec: RunSpec) -> list[ApiObject]:
     ranks = partial(bare_job, completionMode="Indexed", completions=2, parallelism=2)
     return [*ranks(spec), headless_service(spec.name, spec.namespace, spec.labels)]
 
@@ -48,13 +48,13 @@ async def test_a_service_that_is_refused_is_told_of_and_made_once_it_is_not(
         kubeconfig = through.kubeconfig(tmp_path / "kubeconfig")
         async with engine_at(namespace, kubeconfig=kubeconfig, render=two_ranks) as watched:
             await watched.engine.create(spec)
-            assert "exceeded quota: services" in watched.engine.runs()[spec.name].reason
+            assert "exceeded quota: services" in why(watched.engine.runs()[spec.name])
         # A daemon that starts while it is refused starts all the same.
         async with engine_at(namespace, kubeconfig=kubeconfig, render=two_ranks) as watched:
-            assert "exceeded quota: services" in watched.engine.runs()[spec.name].reason
+            assert "exceeded quota: services" in why(watched.engine.runs()[spec.name])
             assert api.find(services) is None
             fault.refuses = False
-            await watched.until(lambda runs: "quota" not in runs[spec.name].reason)
+            await watched.until(lambda runs: "quota" not in why(runs[spec.name]))
             (owner,) = eventually(lambda: api.find(services), "the Service")["metadata"][
                 "ownerReferences"
             ]

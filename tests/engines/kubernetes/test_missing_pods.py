@@ -11,7 +11,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.conftest import engine_at
-from tests.engines.kubernetes.orders import order, terminated
+from tests.engines.kubernetes.orders import order, terminated, why
 from tests.engines.kubernetes.test_engine import kubelet
 
 
@@ -33,5 +33,5 @@ async def test_pods_that_no_watch_tells_of_are_asked_for_once(
             kubelet(namespace, spec.name, terminated(3, message="out of luck"))
             runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
             assert runs[spec.name].failure is FailureClass.COMMAND
-            assert "out of luck" in runs[spec.name].reason
+            assert "out of luck" in why(runs[spec.name])
             assert through.asked["GET pods"] == before + 1

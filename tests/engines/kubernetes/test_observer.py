@@ -11,8 +11,8 @@ import pytest
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.kubernetes.api_types import Job, Pod
 from reconciler.engines.kubernetes.diagnostics import JOB_INDEX
-from reconciler.engines.kubernetes.observer import orphan, view
-from tests.engines.kubernetes.orders import bare_job, order, running, terminated
+from reconciler.engines.kubernetes.observer import observe_orphan, observe_run
+from tests.engines.kubernetes.orders import bare_job, order, running, terminated, why
 
 
 def job(**status: Any) -> Job:
@@ -30,27 +30,29 @@ def pod(status: Any, **labels: str) -> Pod:
 @pytest.mark.parametrize("condition", ["Failed", "Complete"])
 def test_a_job_that_has_ended_waits_for_the_end_of_its_pod_to_be_seen(condition: str) -> None:
     ended = job(conditions=[{"type": condition, "status": "True"}])
-    late = view(ended, [pod(running())])
+    late = observe_run(ended, [pod(running())])
     assert late is not None
     assert late.phase is RunPhase.RUNNING
-    later = view(ended, [pod(terminated(3 if condition == "Failed" else 0))])
+    later = observe_run(ended, [pod(terminated(3 if condition == "Failed" else 0))])
     assert later is not None
     assert not later.live
     assert later.failure is (FailureClass.COMMAND if condition == "Failed" else None)
 
 
 def test_a_job_that_has_ended_is_live_also_before_its_pod_is_seen_to_have_started() -> None:
-    late = view(job(conditions=[{"type": "Failed", "status": "True"}]), [pod({"phase": "Pending"})])
+    late = observe_run(
+        job(conditions=[{"type": "Failed", "status": "True"}]), [pod({"phase": "Pending"})]
+    )
     assert late is not None
     assert late.phase is RunPhase.PENDING
 
 
 def ended(status: Any) -> tuple[FailureClass | None, str]:
     """Whose fault a run with this one pod is, and why."""
-    run = view(job(conditions=[{"type": "Failed", "status": "True"}]), [pod(status)])
+    run = observe_run(job(conditions=[{"type": "Failed", "status": "True"}]), [pod(status)])
     assert run is not None
     assert run.phase is RunPhase.FAILED
-    return run.failure, run.reason
+    return run.failure, why(run)
 
 
 def test_a_sidecar_that_ends_after_the_command_is_not_to_blame_for_its_failure() -> None:
@@ -87,9 +89,9 @@ def test_a_rank_whose_timeout_passes_while_it_waits_for_the_first_has_not_failed
 
 def test_the_ranks_of_a_training_are_one_attempt() -> None:
     ranks = [pod(running(), **{JOB_INDEX: str(rank)}) for rank in range(4)]
-    going = view(job(active=4), ranks)
+    going = observe_run(job(active=4), ranks)
     assert going is not None
     assert (going.phase, going.attempts) == (RunPhase.RUNNING, 1)
-    ending = orphan(ranks, going.name)
+    ending = observe_orphan(ranks, going.name)
     assert ending is not None
     assert ending.attempts == 1

@@ -1,0 +1,65 @@
+"""Back-off: pauses grow, stay within their bounds and are spread."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.backoff import JITTER, POLL_JITTER, Backoff, jittered
+
+BACKOFF = Backoff(first=1.0, longest=60.0)
+
+
+def test_a_pause_doubles_with_each_failure_up_to_the_longest() -> None:
+    pauses = [BACKOFF.delay(failures, fraction=0.0) for failures in range(1, 9)]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+def test_the_factor_is_a_backoffs_own() -> None:
+    backoff = Backoff(first=1.0, longest=60.0, factor=4.0)
+    assert [backoff.delay(n, fraction=0.0) for n in range(1, 6)] == [1.0, 4.0, 16.0, 60.0, 60.0]
+
+
+def test_no_failure_counts_as_the_first() -> None:
+    assert BACKOFF.delay(0, fraction=0.0) == 1.0
+
+
+@pytest.mark.parametrize("factor", [2.0, 4.0])
+def test_failures_have_no_bound(factor: float) -> None:
+    backoff = Backoff(first=1.0, longest=60.0, factor=factor)
+    assert backoff.delay(10**9, fraction=0.0) == 60.0
+
+
+def test_what_the_other_side_asks_for_is_waited_even_beyond_the_longest() -> None:
+    assert BACKOFF.delay(1, at_least=30.0, fraction=0.0) == 30.0
+    assert BACKOFF.delay(1, at_least=3600.0, fraction=0.0) == 3600.0
+    assert BACKOFF.delay(9, at_least=30.0, fraction=0.0) == 60.0
+
+
+def test_the_whole_fraction_adds_the_largest_jitter() -> None:
+    assert BACKOFF.delay(1, fraction=1.0) == 1.0 + JITTER
+
+
+@given(
+    st.floats(0.01, 100.0), st.floats(0.01, 1000.0), st.integers(1, 2000), st.floats(0.0, 5000.0)
+)
+def test_the_jitter_is_never_more_than_its_share(
+    first: float, longest: float, failures: int, at_least: float
+) -> None:
+    backoff = Backoff(first=first, longest=longest)
+    plain = backoff.delay(failures, at_least=at_least, fraction=0.0)
+    assert plain >= at_least
+    assert plain <= max(longest, at_least)
+    assert plain <= backoff.delay(failures, at_least=at_least) <= plain * (1 + JITTER)
+
+
+def test_pauses_are_spread() -> None:
+    assert len({BACKOFF.delay(1) for _ in range(20)}) > 1
+    assert len({jittered(30.0) for _ in range(20)}) > 1
+
+
+@given(st.floats(0.1, 86400.0))
+def test_a_poll_interval_is_spread_to_either_side(seconds: float) -> None:
+    low, high = seconds * (1 - POLL_JITTER), seconds * (1 + POLL_JITTER)
+    assert low * 0.999 <= jittered(seconds) <= high * 1.001
