@@ -1,1 +1,1 @@
-"""What keeps the repository's own files in step with the code."""
+"""Writers of the generated files: docs, dashboards and alerts."""

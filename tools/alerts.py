@@ -1,4 +1,4 @@
-"""``make docs`` writes the rules once more, as the Prometheus operator takes them."""
+"""Write the alert rules as a PrometheusRule (``make docs``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make docs``: the reference pages, written from what the program itself goes by."""
+"""Write the reference pages from the program's own definitions (``make docs``)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_ENUM = 12
 
 
 def pages() -> dict[str, str]:
-    """The text of each generated page, by file name."""
+    """Render each generated page, by file name."""
     return {
         "manifests.md": manifests(),
         "configuration.md": configuration(),
@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
 
 
 def manifests() -> str:
-    """Of both kinds, field by field."""
+    """Render the manifests of both kinds, field by field."""
     lines = [
         _WRITTEN,
         "# Manifests",
@@ -77,7 +77,7 @@ def manifests() -> str:
 
 
 def configuration() -> str:
-    """Of the daemon, key by key."""
+    """Render the daemon's configuration, key by key."""
     lines = [
         _WRITTEN,
         "# Configuration",
@@ -112,7 +112,7 @@ status files have.
 
 
 def metrics() -> str:
-    """Of the daemon, by name."""
+    """Render the daemon's metrics, by name."""
     lines = [_WRITTEN, "# Metrics", "", *_ABOUT_METRICS.splitlines(), ""]
     lines += ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for metric in sorted(Metrics().defined, key=lambda metric: metric.name):
@@ -126,7 +126,7 @@ def metrics() -> str:
 
 
 def _label_values() -> dict[str, list[str]]:
-    """What each label can be, where that is a closed list."""
+    """The values of each label that has a closed list."""
     return {
         "`kind`": [*Kind],
         "`task`": [*TaskKind],
@@ -146,14 +146,14 @@ def _label_values() -> dict[str, list[str]]:
 
 _ABOUT_REASONS = """\
 A reason is a code and a message. The code is for programs: it is `reason` in status files, in
-`--json` output and in notifications, and a code that is in use is never renamed. The message is
+`--format json` and in notifications, and a code that is in use is never renamed. The message is
 for people: it is rendered from the template below, and its words may change in any version.
 `{name}` stands for an argument.
 """
 
 
 def reasons() -> str:
-    """Render every reason code with its message, meaning and action, in the enum's sections."""
+    """Render every reason code with message, meaning and action."""
     lines = [_WRITTEN, "# Reasons", "", *_ABOUT_REASONS.splitlines()]
     for title, codes in reason_sections().items():
         lines += ["", f"## {title}", "", "| code | message | meaning | what to do |"]
@@ -167,7 +167,7 @@ def reasons() -> str:
 
 
 def reason_sections() -> dict[str, list[ReasonCode]]:
-    """The reason codes by the ``# --`` comment that they stand under in the source."""
+    """The reason codes by section, a ``# --`` comment of the enum."""
     found: dict[str, list[ReasonCode]] = {}
     title = ""
     for line in inspect.getsource(ReasonCode).splitlines():
@@ -179,7 +179,7 @@ def reason_sections() -> dict[str, list[ReasonCode]]:
 
 
 def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:
-    """A table for each mapping in a schema, the outer ones first; each of them once."""
+    """Render one table per mapping of a schema, outer ones first."""
     definitions = schema.get("$defs", {})
     waiting: list[tuple[str, dict[str, Any]]] = [("", schema)]
     seen: dict[int, str] = {}
@@ -206,7 +206,7 @@ def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:
 
 
 def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
-    """The mapping that a field holds, directly, or as the items of a list or a mapping."""
+    """The mapping in a field, also as items of a collection."""
     if "$ref" in field:
         found: dict[str, Any] = definitions[field["$ref"].rpartition("/")[2]]
         return found if "properties" in found else None

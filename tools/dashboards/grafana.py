@@ -211,9 +211,10 @@ def _override(name: str, *properties: JSON) -> JSON:
 def variable(
     name: str, label: str, *, series: str = "", text: str = "", many: bool = False
 ) -> JSON:
-    """Render a variable: values of a label of ``series``, or ``text`` that is typed.
+    """Render a variable of a dashboard.
 
-    With ``many``, several values or all are chosen.
+    Its values are those of a label of ``series``, or one ``text`` that is typed. With ``many``,
+    several values or all are chosen.
     """
     if text:
         current = {"text": text, "value": text}
@@ -243,7 +244,10 @@ def variable(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels under a title, each with its width, from left to right and then below."""
+    """Panels under a title, each with its width.
+
+    They are placed from left to right and then below.
+    """
 
     title: str
     panels: Sequence[tuple[int, Panel]]
