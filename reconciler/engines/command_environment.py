@@ -20,7 +20,7 @@ DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPaths:
-    """Directories of a command and the file of its params, as the command finds them."""
+    """Directories of a command, and the file of its params."""
 
     output: str
     params: str
@@ -31,7 +31,7 @@ class CommandPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """The processes of one attempt, and the address of rank 0, where torchrun's ranks meet.
+    """Processes of one attempt, and rank 0's address, where torchrun's ranks meet.
 
     ``rank`` is None where the engine sets ``NODE_RANK`` itself.
     """
@@ -48,7 +48,7 @@ def output_variable(kind: Kind) -> str:
 
 
 def manifest_variables(env: Mapping[str, str], params: Mapping[str, JSON]) -> dict[str, str]:
-    """Return the manifest's variables and, over them, those of its scalar params, by name."""
+    """Return the manifest's variables, and over them its scalar params'."""
     return {**dict(sorted(env.items())), **dict(sorted(param_variables(params).items()))}
 
 

@@ -1,4 +1,6 @@
-"""The Kubernetes engine: a run is a plain Job, an artifact a directory of a mounted bucket.
+"""The Kubernetes engine.
+
+A run is a plain Job, an artifact a directory of a mounted bucket.
 
 Pure functions render the Job of a RunSpec (:mod:`.job`), and read the run that it is from the Job
 and its Pods (:mod:`.observer`, :mod:`.diagnostics`). Between the two are a client that decodes

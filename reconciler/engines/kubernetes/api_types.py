@@ -12,7 +12,7 @@ import msgspec
 
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
-    """Whom the garbage collector takes an object away with."""
+    """The owner of an object: the garbage collector deletes both together."""
 
     kind: str = ""
     name: str = ""
@@ -20,7 +20,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
-    """Of every object."""
+    """Metadata of any object."""
 
     name: str = ""
     namespace: str = ""
@@ -34,7 +34,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ObjectCondition(msgspec.Struct, frozen=True, rename="camel"):
-    """Of a Job or a Pod."""
+    """A condition of a Job or a Pod."""
 
     type: str = ""
     status: str = ""
@@ -44,14 +44,14 @@ class ObjectCondition(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class JobSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """How many pods, and whether it waits for its queue."""
+    """Number of a Job's pods, and its suspension by a queue."""
 
     suspend: bool = False
     completions: int | None = None
 
 
 class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """What the Job controller has counted."""
+    """Counts of the Job controller."""
 
     active: int = 0
     failed: int = 0
@@ -77,7 +77,7 @@ class ContainerWaiting(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ContainerRunning(msgspec.Struct, frozen=True, rename="camel"):
-    """A container that has."""
+    """A container that runs."""
 
     started_at: datetime | None = None
 
@@ -94,7 +94,7 @@ class ContainerTerminated(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ContainerState(msgspec.Struct, frozen=True, rename="camel"):
-    """Exactly one of them is set."""
+    """State of a container; exactly one member is set."""
 
     waiting: ContainerWaiting | None = None
     running: ContainerRunning | None = None
@@ -112,14 +112,14 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """Where it is, and for how long it may be."""
+    """Node of a pod, and the seconds that the pod may take."""
 
     node_name: str = ""
     active_deadline_seconds: int | None = None
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """What the scheduler and the kubelet say."""
+    """Report of the scheduler and the kubelet."""
 
     phase: str = ""
     reason: str = ""
@@ -138,7 +138,7 @@ class Pod(msgspec.Struct, frozen=True, rename="camel"):
     status: PodStatus = PodStatus()
 
     def is_over(self) -> bool:
-        """Whether no container of it can be running."""
+        """Return whether no container of the pod can be running."""
         return self.status.phase in ("Succeeded", "Failed")
 
 
@@ -149,14 +149,14 @@ class PodList(msgspec.Struct, frozen=True):
 
 
 class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """Of a page of a list."""
+    """Metadata of a page of a list."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
 
 
 class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
-    """Of an error."""
+    """Details of an error."""
 
     name: str = ""
     kind: str = ""
@@ -164,7 +164,7 @@ class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """How the API server answers when it does not do what was asked."""
+    """Answer of the API server to a request that fails."""
 
     reason: str = ""
     message: str = ""

@@ -1,4 +1,4 @@
-"""Builds: a folder of a Git commit in, an image in the registry out.
+"""The pod of a build: from a commit to a pushed image.
 
 A build pod has two halves. The first is the same for every builder: an init container fetches the
 resolved commit. It alone has the source's credentials, so that no line of a Dockerfile can read
@@ -50,7 +50,10 @@ _CREDENTIALS = "/git-credentials"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What a builder is told. ``context`` and ``dockerfile`` are paths; the latter within it."""
+    """The order for a builder.
+
+    ``context`` and ``dockerfile`` are paths, the latter within the former.
+    """
 
     image: str  # with its tag: the key
     context: str
@@ -64,14 +67,17 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPod:
-    """A builder's half of the pod: the main container, and what it needs beyond the source."""
+    """A builder's half of the pod.
+
+    ``fragment`` is what the main container needs beyond the source.
+    """
 
     container: ApiObject
     fragment: Fragment
 
 
 class Builder(Protocol):
-    """One way to build; see :mod:`.buildkit`."""
+    """A way to build, such as :func:`rootless`."""
 
     def __call__(self, build: BuildRequest, /) -> BuildPod:
         """The half of the pod that builds.
@@ -90,7 +96,7 @@ def build_pod(
     builder: Builder,
     container_resources: ApiObject,
 ) -> BuildPod:
-    """Both halves. Raises RenderError."""
+    """Render both halves of a build's pod. Raises RenderError."""
     folder = f"{CONTEXT}/{context.path}" if context.path else CONTEXT
     made = builder(
         BuildRequest(
@@ -111,7 +117,7 @@ def build_pod(
 
 
 def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
-    """Where a build pushes to: ``<registry>/<namespace>:<key>``."""
+    """Return the reference that a build pushes: ``<registry>/<namespace>:<key>``."""
     return f"{settings.registry.url}/{namespace}:{key}"
 
 
@@ -222,7 +228,10 @@ def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
 
 
 def _config(build: BuildRequest) -> str:
-    """The configuration of buildkitd: nothing is kept, so nothing needs to be collected."""
+    """Return the configuration of buildkitd.
+
+    Nothing is kept, so nothing needs to be collected.
+    """
     lines = ["[worker.oci]", "gc = false"]
     if build.insecure:
         lines += [f"[registry.{json.dumps(build.registry_host)}]", "http = true", "insecure = true"]

@@ -1,4 +1,6 @@
-"""Client of an API server: JSON in, bytes out, errors by class, bounded retries.
+"""Client of an API server.
+
+It takes JSON and returns bytes, raises errors by class, and retries with a bound.
 
 Configuration and credentials (kubeconfig, exec plugins, a pod's rotating token) are the
 kubernetes package's; decoding is the caller's, as most of an answer is never read.
@@ -37,11 +39,11 @@ LONGEST_LINE = 4 << 20
 CONNECTIONS = 32
 #: By which an administrator finds the daemon in an audit log.
 USER_AGENT = f"model-reconciler/{__version__}"
-#: Seconds for connections to close that nobody can wait for.
+#: Seconds for connections to close that cannot be awaited.
 CLOSING = 0.05
 
 Pause = Callable[[float], Awaitable[None]]
-#: Is told the method and the HTTP status of each request, 0 where there was no answer.
+#: Called with the method and the HTTP status of each request, 0 without an answer.
 Asked = Callable[[str, int], None]
 
 
@@ -50,7 +52,10 @@ _LONGEST = 1000
 
 
 class ApiError(EngineError):
-    """An answer other than the one wanted. ``status`` is the HTTP status, 0 without an answer."""
+    """An answer that is not a success.
+
+    ``status`` is the HTTP status, 0 without an answer.
+    """
 
     def __init__(
         self,
@@ -66,7 +71,7 @@ class ApiError(EngineError):
 
 
 class Unreachable(ApiError):
-    """No answer, or one that says that the server is overloaded or starting."""
+    """No answer, or that of a server that is overloaded or starting."""
 
     trouble = Trouble.UNREACHABLE
 
@@ -84,7 +89,7 @@ class NotFound(ApiError):
 
 
 class ApiConflict(ApiError):
-    """An object of this name is there already, or another one than was meant."""
+    """An object of this name exists already, or has another UID."""
 
     trouble = Trouble.CONFLICT
 
@@ -94,15 +99,19 @@ class Expired(ApiError):
 
 
 class Rejected(ApiError):
-    """The object can never be accepted as it is: what it was rendered from must change."""
+    """The object is invalid.
+
+    It can never be accepted as it is: its manifest or the configuration must change.
+    """
 
     trouble = Trouble.REJECTED
 
 
 class Api:
-    """One API server, as one user. ``pause`` waits between two tries; ``asked`` is told of each.
+    """One API server, as one user.
 
-    ``may_write`` is asked before each request that changes anything, also before one is sent again.
+    ``pause`` waits between two tries; ``asked`` is called after each. ``may_write`` is called
+    before each request that changes anything, also before one is sent again.
     """
 
     def __init__(
@@ -127,7 +136,9 @@ class Api:
         pause: Pause = asyncio.sleep,
         asked: Asked = lambda *_: None,
     ) -> Api:
-        """As the kubeconfig says (``$KUBECONFIG``), else as the pod that this runs in.
+        """Connect by the kubeconfig, else by the service account of this pod.
+
+        The kubeconfig is ``$KUBECONFIG`` unless another is given.
 
         Raises EngineError where neither says how.
         """
@@ -156,24 +167,26 @@ class Api:
         return cls(connected, pause=pause, asked=asked)
 
     def guarded(self, may_write: Callable[[], bool]) -> Api:
-        """The same server by the same connections, for one who may not always change anything."""
+        """Return a client by the same connections, guarded by ``may_write``."""
         return Api(self._client, pause=self._pause, asked=self._asked, may_write=may_write)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
         # One whose request was cancelled while it was being made is closed by asyncio in later
-        # turns of the loop, and by nobody if there are none.
+        # turns of the loop, and never if there are none.
         await asyncio.sleep(CLOSING)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
-        """The answer to a GET. Raises ApiError."""
+        """Return the answer to a GET. Raises ApiError."""
         return await self._request("GET", path, query=query)
 
     async def tail(
         self, path: str, query: Mapping[str, str], *, longest: int
     ) -> tuple[bytes, bool]:
-        """The last ``longest`` bytes of a text, and whether any before them were dropped.
+        """Return the end of a text, and whether its beginning was dropped.
+
+        ``longest`` is the most bytes that are kept.
 
         It is read to its end, or for as long as a request may take. Raises ApiError.
         """
@@ -215,14 +228,17 @@ class Api:
     async def watch(
         self, path: str, query: Mapping[str, str], *, silence: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a watch. ``silence``: how long the server may say nothing, in seconds."""
+        """Open a watch, and yield its lines.
+
+        ``silence``: seconds that the server may send nothing.
+        """
         limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=silence)
         try:
             response = await self._send("GET", path, query=query, limits=limits)
             try:
                 yield _lines(response)
             finally:
-                # At once: nobody would wait for the end of a TLS farewell.
+                # At once: a graceful end of TLS would not be awaited.
                 if response.connection is not None and response.connection.transport is not None:
                     response.connection.transport.abort()
                 response.close()
@@ -302,7 +318,7 @@ class Api:
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Complete lines; what the server had begun when it broke off is dropped."""
+    """Iterate over complete lines; a line that breaks off is dropped."""
     pending = b""
     async for chunk in response.content.iter_any():
         *lines, pending = (pending + chunk).split(b"\n")
@@ -319,7 +335,7 @@ def _delay(attempt: int, error: ApiError) -> float:
 
 
 def delete_options(uid: str) -> dict[str, JSON]:
-    """Return DeleteOptions for the object of this UID; its pods go in the background."""
+    """Return DeleteOptions for an object by its UID, pods in the background."""
     return {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -345,7 +361,10 @@ def _in_cluster() -> bool:
 
 
 def from_answer(status: int, body: bytes, retry_after: float | None) -> ApiError:
-    """Return the error for an HTTP status and the Status object (or page) that came with it."""
+    """Return the error for an HTTP status and the answer's body.
+
+    The body is a Status object, or a page of a proxy.
+    """
     answer = _status(body)
     text = (answer.message or body[:200].decode(errors="replace").strip())[:_LONGEST]
     details = answer.details or StatusDetails()

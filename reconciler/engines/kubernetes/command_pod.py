@@ -1,4 +1,6 @@
-"""Loads and trainings: the user's image, started through the wrapper, with its directories.
+"""The pod of a load or a training.
+
+The user's image is started through the wrapper, with these directories:
 
 | path | what | mount |
 |---|---|---|
@@ -129,7 +131,9 @@ def command_pod(
 
 
 def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Numbers as canonical JSON has them, in which the size of params is bounded.
+    """Return params with numbers as in canonical JSON.
+
+    Their size is bounded in canonical JSON.
 
     Written as ``1.0`` instead of ``1``, a long list of them would outgrow a variable.
     """
@@ -138,7 +142,7 @@ def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryMount:
-    """A directory in the pod: ``path`` is where the main container finds it."""
+    """A mounted directory; ``path`` is its place in the main container."""
 
     fragment: Fragment
     path: str
@@ -146,7 +150,10 @@ class DirectoryMount:
 
 
 def _artifact(directory: Directory, own: str) -> DirectoryMount:
-    """The run's own directory; where its bucket is staged, with local disk in its place."""
+    """Mount the run's own directory.
+
+    If its bucket is staged, local disk is in its place.
+    """
     if directory.bucket.writes is Writes.DIRECT:
         return mount_at(directory, own)
     mounted = mount_at(directory, STAGED)
@@ -158,7 +165,7 @@ def _artifact(directory: Directory, own: str) -> DirectoryMount:
 
 
 def mount_at(directory: Directory, place: str) -> DirectoryMount:
-    """A directory of a bucket at a place of the main container."""
+    """Mount a bucket's directory at a place of the main container."""
     mount = DRIVERS[directory.bucket.driver].mount(directory)
     volume_mount: ApiObject = {"name": mount.volume, "mountPath": place}
     if mount.sub_path:
@@ -177,7 +184,7 @@ def mount_at(directory: Directory, place: str) -> DirectoryMount:
 
 
 def _local_files(spec: RunSpec) -> Fragment:
-    """params.json, scratch and shared memory."""
+    """Return the volumes of params.json, scratch and shared memory."""
     asked = spec.resources
     volumes: list[ApiObject] = [
         annotation_file("params", PARAMS_ANNOTATION, posixpath.basename(PARAMS)),
@@ -227,7 +234,7 @@ def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
 
 
 def _ranks(spec: RunSpec) -> Ranks:
-    """Return the ranks of a run: they meet at the first pod, by the headless Service."""
+    """Return a run's ranks, which meet at the Service's first pod."""
     nodes = spec.resources.nodes
     if nodes == 1:
         return Ranks(nodes=1, address="127.0.0.1", port=MASTER_PORT, rank=0)

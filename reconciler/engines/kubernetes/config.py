@@ -1,7 +1,7 @@
-"""What rendering needs to know of the cluster: the part of the configuration that is about pods.
+"""Settings of a cluster: the part of the configuration about pods.
 
 Everything a person can get wrong here is found when the configuration is read, with the key that is
-wrong; what only a run can get wrong (a GPU type, a profile, a bucket that nobody
+wrong; what only a run can get wrong (a GPU type, a profile, a bucket that is not
 allowed) is found when it is rendered.
 """
 
@@ -25,7 +25,7 @@ LARGEST_CA = 64 << 10
 
 _BUILDKIT = "moby/buildkit:v0.34.2"
 
-#: The entry for GPUs of which no type is asked.
+#: The entry for GPUs without a type.
 ANY = "any"
 
 
@@ -40,7 +40,10 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Where builds push to. ``secret`` is a dockerconfigjson Secret, in each namespace."""
+    """The registry that builds push to.
+
+    ``secret`` is a dockerconfigjson Secret, in each namespace.
+    """
 
     url: str
     insecure: bool = False
@@ -49,7 +52,7 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class BuildSecret:
-    """The Secret that a build uses for sources whose URL has this prefix."""
+    """The Secret that a build uses for sources below a URL prefix."""
 
     prefix: str
     secret: str
@@ -57,7 +60,7 @@ class BuildSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuType:
-    """What one GPU is called as a resource, and which nodes have it."""
+    """A GPU type's resource name, and the nodes that have it."""
 
     resource: str = "nvidia.com/gpu"
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +69,10 @@ class GpuType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """All of it. ``ca`` is a PEM bundle; ``templates`` are by kind of task."""
+    """All settings of a cluster.
+
+    ``ca`` is a PEM bundle; ``templates`` are by kind of task.
+    """
 
     instance: str
     namespace: str
@@ -84,7 +90,10 @@ class ClusterSettings:
 
     @classmethod
     def from_setup(cls, setup: Setup) -> ClusterSettings:
-        """The settings in a configuration with ``engine: kubernetes``. Raises ConfigError."""
+        """Read the settings of a configuration with ``engine: kubernetes``.
+
+        Raises ConfigError.
+        """
         config = setup.config
         cluster = config.kubernetes
         registry, default = config.registry, config.buckets.default
@@ -126,20 +135,20 @@ class ClusterSettings:
 
     @property
     def own_secrets(self) -> frozenset[str]:
-        """The Secrets that belong to the cluster's operators: no manifest may name them."""
+        """The Secrets of the cluster's operators, which no manifest may name."""
         named = [self.registry.secret, *(bucket.secret for bucket in self.buckets)]
         named += [source.secret for source in self.build_secrets]
         return frozenset(name for name in named if name is not None)
 
     def build_secret(self, url: str) -> str | None:
-        """The Secret for a source: that of the longest prefix that covers its URL."""
+        """Return the Secret for a source: that of the longest matching prefix."""
         covering = [s for s in self.build_secrets if has_prefix(url, s.prefix)]
         return max(covering, key=lambda s: path_depth(s.prefix)).secret if covering else None
 
     def directory(
         self, name: str, url: str, *, namespace: str, read_only: bool, allowed: bool = False
     ) -> Directory:
-        """A directory by its URL, in the bucket that is configured for it. Raises RenderError.
+        """Return a directory by its URL, in its configured bucket. Raises RenderError.
 
         ``allowed``: ``clusters`` allows the URL already, so that ``allow.buckets`` need not.
 
@@ -179,7 +188,7 @@ class ClusterSettings:
 
 
 def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
-    """The entry for what a run asks for. Raises RenderError."""
+    """Return the entry for a run's GPUs. Raises RenderError."""
     name = gpu.type or ANY
     if name in table:
         return table[name]
@@ -189,19 +198,19 @@ def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
     raise RenderError(Reason.of(ReasonCode.GPU_TYPE_UNKNOWN, type=name, known=known))
 
 
-def _bucket(asked: BucketSection) -> Bucket:
-    url = asked.url.rstrip("/")
-    driver = DRIVERS[asked.driver] if asked.driver else BY_SCHEME[url.partition("://")[0]]
+def _bucket(section: BucketSection) -> Bucket:
+    url = section.url.rstrip("/")
+    driver = DRIVERS[section.driver] if section.driver else BY_SCHEME[url.partition("://")[0]]
     return Bucket(
         url=url,
         driver=driver.name,
-        writes=Writes(asked.writes) if asked.writes else driver.writes[0],
-        sync=asked.sync,
-        inventory=asked.inventory,
-        mount_options=tuple(asked.mount_options),
-        attributes=asked.attributes,
-        secret=asked.secret,
-        remote=asked.remote,
+        writes=Writes(section.writes) if section.writes else driver.writes[0],
+        sync=section.sync,
+        inventory=section.inventory,
+        mount_options=tuple(section.mount_options),
+        attributes=section.attributes,
+        secret=section.secret,
+        remote=section.remote,
     )
 
 

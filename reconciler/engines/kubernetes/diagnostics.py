@@ -1,4 +1,4 @@
-"""Diagnosis of pods: why an attempt waits or failed, and who is to blame. Pure.
+"""Diagnosis of pods: why an attempt waits or failed. Pure.
 
 Each diagnosis is a :class:`Reason`. A failure has its class too: a failure of the command is
 remembered, every other one is tried again.
@@ -68,7 +68,7 @@ def _main(pod: Pod) -> ContainerStatus | None:
 
 
 def find_end(pod: Pod) -> ContainerTerminated | None:
-    """Return the end of the main container; None if it has not ended."""
+    """Return the end of the main container, if it has ended."""
     main = _main(pod)
     if main is None:
         return None
@@ -88,7 +88,7 @@ def is_running(pod: Pod) -> bool:
 
 
 def explain_silence(pods: Iterable[Pod]) -> Reason | None:
-    """Name the nodes of these pods that do not answer; None if all do.
+    """Name the nodes of pods that do not answer, if any.
 
     When a node is not heard of, Kubernetes takes the condition Ready off its pods and leaves what
     its kubelet last said of their containers: no kubelet ever says those two things at once.
@@ -132,7 +132,7 @@ def find_condition(conditions: Iterable[ObjectCondition], *types: str) -> Object
 
 
 def explain_waiting(pod: Pod) -> Reason | None:
-    """Explain why a pod's command has not started; None if it is only starting."""
+    """Explain why a pod cannot start; None if it is only starting."""
     unscheduled = next(
         (c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None
     )
@@ -247,7 +247,7 @@ def _explain_eviction(pod: Pod) -> Failure:
 
 
 def _explain_init_failure(pod: Pod) -> Failure | None:
-    """Explain the failure of a container beside the command's; None if none failed."""
+    """Explain the failure of a container beside the command's, if any."""
     where = _where(pod)
     for init in pod.status.init_container_statuses:
         if init.name.startswith(SIDECAR_PREFIX) and init.restart_count:
@@ -311,6 +311,6 @@ def _explain_termination(written: Termination) -> Failure:
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line, without control characters, of a bounded length."""
+    """Return a text as one line of at most 500 printable characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

@@ -1,4 +1,4 @@
-"""The engine as the daemon holds it: two caches to look at, three calls to make.
+"""The engine: two informers to read, three calls to make.
 
 Nothing is kept but what the API server says, so that a restart forgets nothing. Every call may be
 made again: a creation that finds its own Job adopts it, a deletion names the UID it means.
@@ -32,8 +32,8 @@ from reconciler.engines.kubernetes.diagnostics import (
 )
 from reconciler.engines.kubernetes.headless_service import (
     HeadlessServices,
-    goes_on,
     headless_service,
+    needs_service,
 )
 from reconciler.engines.kubernetes.informer import JOBS, PODS, Informer
 from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
@@ -65,8 +65,8 @@ _COLLECTIONS = {
 
 
 @dataclass(slots=True)
-class _View:
-    """The runs as of one state of the caches."""
+class _Runs:
+    """The runs as of one state of the informers."""
 
     runs: dict[str, Run] = field(default_factory=dict)
     stale: bool = True
@@ -75,7 +75,7 @@ class _View:
 class KubernetesEngine:
     """Runs as Jobs of one cluster.
 
-    ``namespaces`` is where Jobs are looked for; empty is everywhere. ``may_write`` is asked
+    ``namespaces`` are those whose Jobs are watched; empty is all. ``may_write`` is called
     before every change; a daemon that does not lead any more changes nothing.
     """
 
@@ -98,17 +98,17 @@ class KubernetesEngine:
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
         places = namespaces or (None,)
         self._jobs = [
-            Informer(api, JOBS, Job, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, JOBS, Job, selector=selector, changed=self._invalidate, namespace=place)
             for place in places
         ]
         self._pods = [
-            Informer(api, PODS, Pod, selector=selector, changed=self._noticed, namespace=place)
+            Informer(api, PODS, Pod, selector=selector, changed=self._invalidate, namespace=place)
             for place in places
         ]
-        self._view = _View()
-        self._views = RunCache()
-        self._unseen = MissingPods(self._ask_for_pods, self._noticed)
-        self._rendezvous = HeadlessServices(self._create_other, self._current, self._noticed)
+        self._known = _Runs()
+        self._run_cache = RunCache()
+        self._missing_pods = MissingPods(self._list_pods, self._invalidate)
+        self._services = HeadlessServices(self._create_other, self._current, self._invalidate)
         self._deleted: set[str] = set()
         self._disrupted: dict[str, Reason | None] = {}
         self._ignored: set[str] = set()
@@ -125,14 +125,14 @@ class KubernetesEngine:
         What an earlier daemon had not come to after it had created a Job is done now.
         """
         self._changed = changed
-        caches: list[Informer[Job] | Informer[Pod]] = [*self._jobs, *self._pods]
+        informers: list[Informer[Job] | Informer[Pod]] = [*self._jobs, *self._pods]
         try:
             # Asked once where an error is the caller's to see; from then on it is retried.
-            await asyncio.gather(*(cache.check() for cache in caches))
-            self._watches = [asyncio.create_task(cache.run()) for cache in caches]
+            await asyncio.gather(*(informer.check() for informer in informers))
+            self._watches = [asyncio.create_task(informer.run()) for informer in informers]
             async with asyncio.timeout(START_TIMEOUT):
-                for cache in caches:
-                    await cache.synced.wait()
+                for informer in informers:
+                    await informer.synced.wait()
         except EngineError:
             await self.stop()
             raise
@@ -149,15 +149,15 @@ class KubernetesEngine:
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
-        await self._unseen.stop()
-        await self._rendezvous.stop()
+        await self._missing_pods.stop()
+        await self._services.stop()
         await self._api.close()
 
     def runs(self) -> Mapping[str, Run]:
         """Every run of this instance by name, from memory."""
-        if self._view.stale:
-            self._view = _View(self._look(), stale=False)
-        return self._view.runs
+        if self._known.stale:
+            self._known = _Runs(self._observe(), stale=False)
+        return self._known.runs
 
     async def create(self, spec: RunSpec) -> None:
         """Create the run's objects, or adopt its Job. Raises EngineError.
@@ -172,9 +172,9 @@ class KubernetesEngine:
             if rendered not in own:
                 await self._create_other(rendered)
         created = jobs.learn(await self._create_job(spec, job))
-        self._unseen.follow(created.metadata.uid)
+        self._missing_pods.follow(created.metadata.uid)
         for rendered in own:
-            await self._rendezvous.make(created, rendered)
+            await self._services.make(created, rendered)
 
     async def delete(self, name: str) -> None:
         """Delete the Job, and in the background its pods. Raises EngineError."""
@@ -185,29 +185,29 @@ class KubernetesEngine:
         with contextlib.suppress(NotFound, ApiConflict):  # it is gone, or another has its name
             await self._api.delete(JOBS.path(meta.namespace, meta.name), delete_options(meta.uid))
         self._deleted.add(meta.uid)
-        self._noticed()
+        self._invalidate()
 
     async def recover(self, wanted: Iterable[Wanted]) -> Mapping[TaskKey, Result]:
-        """Artifacts that a Job finds in a bucket, where ``inventory`` renders one for it.
+        """Find artifacts, by a Job in each bucket that has inventories.
 
         Nothing of images: a build asks the registry first. What is not found is made by a run,
-        which looks, finds its marker or tag, and ends.
+        which finds its marker or tag, and ends.
         """
         if not self._may_write():
             return {}
-        looking = Inventory(self._api, self._inventory, self._create_other)
-        return await looking.take(wanted)
+        inventory = Inventory(self._api, self._inventory, self._create_other)
+        return await inventory.take(wanted)
 
-    # -- looking ---------------------------------------------------------------------------
+    # -- observing ---------------------------------------------------------------------------
 
-    def _noticed(self) -> None:
-        self._view.stale = True
+    def _invalidate(self) -> None:
+        self._known.stale = True
         self._changed()
 
-    def _look(self) -> dict[str, Run]:
+    def _observe(self) -> dict[str, Run]:
         pods: dict[tuple[str, str], list[Pod]] = defaultdict(list)
-        for cache in self._pods:
-            for pod in cache:
+        for informer in self._pods:
+            for pod in informer:
                 pods[job_name(pod), job_uid(pod)].append(pod)
         runs = {}
         uids = set()
@@ -220,38 +220,38 @@ class KubernetesEngine:
             disrupted = explain_disruption(own) or self._disrupted.get(meta.uid)
             disruptions[meta.uid] = disrupted
             deleting = meta.uid in self._deleted
-            run = self._views.of(job, own, deleting=deleting, disrupted=disrupted)
+            run = self._run_cache.get(job, own, deleting=deleting, disrupted=disrupted)
             if run is None:
                 self._ignore(job)
                 continue
             if run.live:
-                self._unseen.follow(meta.uid)
-                if (missing := self._rendezvous.explain_missing(job)) is not None:
+                self._missing_pods.follow(meta.uid)
+                if (missing := self._services.explain_missing(job)) is not None:
                     run = replace(run, reason=missing)
-            elif self._unseen.awaits(job, own):
+            elif self._missing_pods.are_pending(job, own):
                 run = with_outcome_pending(run)
             runs[run.name] = run
         self._deleted &= uids
         self._disrupted = disruptions
-        self._unseen.keep(uids)
-        self._views.keep(uids)
+        self._missing_pods.retain(uids)
+        self._run_cache.retain(uids)
         for (name, _), left in pods.items():
             if (run := observe_orphan(left, name)) is not None:
                 runs[run.name] = run
         return runs
 
     def _jobs_of_runs(self) -> Iterator[Job]:
-        for cache in self._jobs:
-            for job in cache:
+        for informer in self._jobs:
+            for job in informer:
                 if job.metadata.labels.get(f"{GROUP}/task") != INVENTORY:
                     yield job
 
-    async def _ask_for_pods(self, namespace: str, job: str) -> None:
-        cache = next(c for c in self._pods if c.namespace in (None, namespace))
-        await cache.ask(namespace, f"{JOB_NAME}={job}")
+    async def _list_pods(self, namespace: str, job: str) -> None:
+        informer = next(c for c in self._pods if c.namespace in (None, namespace))
+        await informer.list_selected(namespace, f"{JOB_NAME}={job}")
 
     def _ignore(self, job: Job) -> None:
-        """Say once of a Job with our label that it is not one this engine has made."""
+        """Log once that a Job with the instance's label is foreign."""
         if job.metadata.uid not in self._ignored:
             self._ignored.add(job.metadata.uid)
             log.warning(
@@ -264,23 +264,26 @@ class KubernetesEngine:
         return self._jobs_in(meta.namespace).get(meta.namespace, meta.name)
 
     def _job(self, name: str) -> Job | None:
-        found = (job for cache in self._jobs for job in cache if job.metadata.name == name)
+        found = (job for informer in self._jobs for job in informer if job.metadata.name == name)
         return next((job for job in found if identify(job.metadata, name)), None)
 
     async def _complete_jobs(self) -> None:
-        """Ranks find each other by a Service, which is created after their Job."""
-        for cache in self._jobs:
-            for job in cache:
+        """Create the missing Services of Jobs with several ranks.
+
+        A Service is created after its Job; an earlier daemon may have ended between the two.
+        """
+        for informer in self._jobs:
+            for job in informer:
                 ranks = job.spec.completions or 1
-                if ranks > 1 and goes_on(job) and observe_run(job, ()) is not None:
+                if ranks > 1 and needs_service(job) and observe_run(job, ()) is not None:
                     meta = job.metadata
                     service = headless_service(meta.name, meta.namespace, meta.labels)
-                    await self._rendezvous.make(job, service)
+                    await self._services.make(job, service)
 
     # -- creating --------------------------------------------------------------------------
 
     async def _create_other(self, rendered: dict[str, JSON]) -> None:
-        """Whatever a Job needs beside it; one that is there already serves.
+        """Create an object that a Job needs; an existing one serves.
 
         It is made of the configuration, not of a manifest: what is refused of it may be mended.
         """
@@ -293,10 +296,13 @@ class KubernetesEngine:
             raise EngineError(reason) from error
 
     def _jobs_in(self, namespace: str) -> Informer[Job]:
-        """Those of a namespace. Raises EngineError where none are looked for: nor are they made."""
-        for cache in self._jobs:
-            if cache.namespace in (None, namespace):
-                return cache
+        """Return the informer of a namespace's Jobs.
+
+        Raises EngineError for a namespace that is not watched: nothing is created there.
+        """
+        for informer in self._jobs:
+            if informer.namespace in (None, namespace):
+                return informer
         raise EngineError(Reason.of(ReasonCode.NAMESPACE_NOT_CONFIGURED, namespace=namespace))
 
     async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> bytes:
@@ -314,7 +320,10 @@ class KubernetesEngine:
             raise EngineError(reason) from error
 
     async def _adopt(self, spec: RunSpec, path: str) -> bytes:
-        """The Job of that name, if it is what would have been created. Raises EngineError."""
+        """Return the existing Job of the run's name. Raises EngineError.
+
+        It is adopted if it is what would have been created.
+        """
         try:
             data = await self._api.get(path)
         except NotFound as error:

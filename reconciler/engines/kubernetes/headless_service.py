@@ -1,6 +1,8 @@
-"""The Service by which the ranks of a training find each other: made after its Job, gone with it.
+"""Headless Services, by which the ranks of a training find each other.
 
-Ranks whose Service is not there never meet, and nobody would create their Job once more. So a
+A Service is created after its Job, and deleted with it.
+
+Ranks whose Service is not there never meet, and their Job would not be created once more. So a
 Service that cannot be made (a quota, a server that is away) is tried again for as long as its Job
 goes on, and the run says what is in the way.
 """
@@ -26,12 +28,12 @@ log = structlog.get_logger(__name__)
 #: Pauses between two tries.
 RETRY = Backoff(first=1.0, longest=60.0)
 
-#: Makes an object, and is told nothing of one that is there. Raises EngineError.
+#: Creates an object unless it exists. Raises EngineError.
 Create = Callable[[ApiObject], Awaitable[None]]
 
 
 def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> ApiObject:
-    """The Service of a Job of that name, by which ranks find each other, ready or not."""
+    """Render a Job's Service, which names its pods, ready or not."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -44,14 +46,17 @@ def headless_service(name: str, namespace: str, labels: Mapping[str, str]) -> Ap
     }
 
 
-def goes_on(job: Job) -> bool:
-    """Whether its ranks may still have to find each other."""
+def needs_service(job: Job) -> bool:
+    """Return whether a Job's ranks may still have to find each other."""
     ended = find_condition(job.status.conditions, "Complete", "Failed")
     return ended is None and job.metadata.deletion_timestamp is None
 
 
 class HeadlessServices:
-    """The Services of Jobs. ``current`` is the Job of that Job's name as it is now."""
+    """Creates the Services of Jobs.
+
+    ``current`` returns the Job of a Job's name as it is now.
+    """
 
     def __init__(
         self, create: Create, current: Callable[[Job], Job | None], changed: Callable[[], None]
@@ -63,7 +68,7 @@ class HeadlessServices:
         self._trying: set[asyncio.Task[None]] = set()
 
     async def make(self, job: Job, service: ApiObject) -> None:
-        """Make the Service of a Job, or go on trying to; nothing is raised."""
+        """Create a Job's Service, or go on trying to; raises nothing."""
         owned = _owned(service, job)
         if job.metadata.uid in self._missing or await self._made(job, owned):
             return
@@ -72,7 +77,7 @@ class HeadlessServices:
         trying.add_done_callback(self._trying.discard)
 
     def explain_missing(self, job: Job) -> Reason | None:
-        """Explain why a Job's Service is missing; None if it is there or not needed."""
+        """Explain why a Job's Service is missing, if it is."""
         return self._missing.get(job.metadata.uid)
 
     async def stop(self) -> None:
@@ -100,7 +105,7 @@ class HeadlessServices:
         for failures in itertools.count(1):
             await asyncio.sleep(RETRY.delay(failures))
             now = self._current(job)
-            if now is None or now.metadata.uid != job.metadata.uid or not goes_on(now):
+            if now is None or now.metadata.uid != job.metadata.uid or not needs_service(now):
                 self._missing.pop(job.metadata.uid, None)
                 return
             if await self._made(job, owned):
@@ -108,7 +113,7 @@ class HeadlessServices:
 
 
 def _owned(rendered: ApiObject, job: Job) -> ApiObject:
-    """An object that the garbage collector takes away with a Job."""
+    """Return an object that the garbage collector deletes with a Job."""
     owner: dict[str, JSON] = {
         "apiVersion": "batch/v1",
         "kind": "Job",

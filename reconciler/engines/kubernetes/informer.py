@@ -1,4 +1,4 @@
-"""What the API server has of one kind, kept current by one list and one watch.
+"""Informers: caches of one kind of object, kept current by a watch.
 
 A watch goes on from the last resourceVersion that was seen, bookmarks included. If the server no
 longer knows that version (410), or once in a long while to guard against a watch that lost
@@ -38,7 +38,7 @@ class HasMetadata(Protocol):
 
     @property
     def metadata(self) -> ObjectMeta:
-        """Who it is."""
+        """Metadata of the object."""
         ...
 
 
@@ -48,13 +48,13 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:
-    """Where the objects of a kind are listed: ``/apis/batch/v1``, ``jobs``."""
+    """A kind of object in URLs: ``/apis/batch/v1``, ``jobs``."""
 
     prefix: str
     plural: str
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Of all namespaces, of one, or of one object."""
+        """Return the path of all namespaces, of one, or of one object."""
         place = f"/namespaces/{namespace}" if namespace else ""
         return f"{self.prefix}{place}/{self.plural}{f'/{name}' if name else ''}"
 
@@ -104,11 +104,11 @@ class Informer(Generic[T]):
         return len(self._objects)
 
     def get(self, namespace: str, name: str) -> T | None:
-        """The object as last seen."""
+        """Return the object as last seen."""
         return self._objects.get((namespace, name))
 
     def learn(self, data: bytes) -> T:
-        """Take over an object that the server answered with, ahead of the watch."""
+        """Store an object that the server answered with, ahead of the watch."""
         found = self._object.decode(data)
         known = self._objects.get(_name(found))
         if known is None or known.metadata.uid != found.metadata.uid:
@@ -116,8 +116,8 @@ class Informer(Generic[T]):
             self._changed()
         return found
 
-    async def ask(self, namespace: str, selector: str) -> None:
-        """Take over objects that the watch has not told of yet. Raises ApiError."""
+    async def list_selected(self, namespace: str, selector: str) -> None:
+        """List and store objects that the watch has not brought. Raises ApiError."""
         query = {"labelSelector": f"{self._selector},{selector}", "limit": str(PAGE)}
         page = self._list.decode(await self._api.get(self._collection.path(namespace), query))
         for item in page.items:
@@ -125,7 +125,10 @@ class Informer(Generic[T]):
                 self._changed()
 
     async def check(self) -> None:
-        """Look whether it may be listed. Raises ApiError, but not where the server is away."""
+        """Check that listing is allowed.
+
+        Raises ApiError, but not if the server is away.
+        """
         with contextlib.suppress(Unreachable):
             await self._api.get(self._path, {"labelSelector": self._selector, "limit": "1"})
 
@@ -162,7 +165,10 @@ class Informer(Generic[T]):
         self._changed()
 
     async def _watch_until(self, end: float) -> None:
-        """Watch, beginning anew whenever the server or the network ends it. Raises Expired."""
+        """Watch, and begin anew whenever the watch ends. Raises Expired.
+
+        The server or the network may end it.
+        """
         self._failures = 0
         while time.monotonic() < end:
             try:

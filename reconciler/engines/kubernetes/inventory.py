@@ -1,4 +1,6 @@
-"""What is complete in a bucket, told by a Job that looks: for a daemon that has lost its memory.
+"""Inventories: a Job lists the complete artifacts of a bucket.
+
+They are for a daemon that has lost its memory.
 
 The daemon holds no credentials of buckets, and pods do. One Job for each namespace's part of a
 bucket mounts that read-only, checks every marker against the files beside it, and prints a line for
@@ -43,14 +45,17 @@ POLL = 1.0
 AT_ONCE = 8
 #: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 50,000 artifacts.
 LONGEST = 16 << 20
-#: A Job that nobody came to delete goes by itself.
+#: Seconds after which a Job that no daemon deletes goes by itself.
 _TTL = 600
 _FOLDER = "/bucket"
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A namespace's part of a bucket, and what is looked for there, by its path in it."""
+    """A namespace's part of a bucket, and the artifacts wanted there.
+
+    ``wanted`` is by the artifact's path in the folder.
+    """
 
     url: str
     namespace: str
@@ -58,7 +63,10 @@ class Folder:
 
 
 def folders(wanted: Iterable[Wanted]) -> list[Folder]:
-    """Where artifacts would be: ``BUCKET/clusters/C/namespaces/N/`` and then ``KIND/NAME/KEY/``."""
+    """Return the folders that may hold the wanted artifacts.
+
+    A folder is ``BUCKET/clusters/C/namespaces/N/``; in it an artifact is ``KIND/NAME/KEY/``.
+    """
     found: dict[str, dict[str, Wanted]] = defaultdict(dict)
     for item in wanted:
         if item.url is not None:
@@ -68,7 +76,9 @@ def folders(wanted: Iterable[Wanted]) -> list[Folder]:
 
 
 def render_inventory(folder: Folder, settings: ClusterSettings) -> list[ApiObject] | None:
-    """The Job, and the volumes it needs; None where its bucket is to have none. Raises RenderError.
+    """Render the Job and its volumes. Raises RenderError.
+
+    None if its bucket is configured without inventories.
 
     It keeps to the restricted Pod Security Standard, but for the mount of the bucket.
     """
@@ -111,12 +121,12 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[ApiObjec
     if settings.registry.secret is not None:  # its images may be mirrored there
         pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
     pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
-    said = json.dumps([settings.instance, folder.url]).encode()
+    identity = json.dumps([settings.instance, folder.url]).encode()
     job: ApiObject = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"r-inventory-{hashlib.sha256(said).hexdigest()[:12]}",
+            "name": f"r-inventory-{hashlib.sha256(identity).hexdigest()[:12]}",
             "namespace": folder.namespace,
             "labels": _labels(settings),
         },
@@ -134,7 +144,7 @@ def _labels(settings: ClusterSettings) -> dict[str, str]:
 
 
 def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
-    """What the log says is complete, of what is looked for. Other lines are nobody's business."""
+    """Read the wanted artifacts that a log lists; other lines are ignored."""
     found: dict[TaskKey, Result] = {}
     for line in text.splitlines():
         path, _, rest = line.decode("utf-8", "replace").partition(" ")
@@ -144,14 +154,14 @@ def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
         seconds, _, metrics = rest.partition(" ")
         try:
             spent = float(seconds)
-            told = msgspec.json.decode(metrics, type=dict[str, float])
+            measured = msgspec.json.decode(metrics, type=dict[str, float])
         except (ValueError, msgspec.MsgspecError):
             continue
         if not math.isfinite(spent) or spent < 0:
             continue
         kept = [
             (name, value)
-            for name, value in told.items()
+            for name, value in measured.items()
             if len(name) <= LONGEST_METRIC and math.isfinite(value)
         ]
         found[item.key] = Result(url=item.url, metrics=dict(kept[:MOST_METRICS]), gpu_seconds=spent)
@@ -160,14 +170,17 @@ def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Takes inventories. ``create`` makes an object, and is told nothing of one that is there."""
+    """Takes inventories.
+
+    ``create`` creates an object unless it exists.
+    """
 
     api: Api
     render: Callable[[Folder], list[ApiObject] | None]
     create: Callable[[ApiObject], Awaitable[None]]
 
     async def take(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
-        """What is found of it in every bucket that can be looked into."""
+        """Return the results found in every bucket that can be read."""
         places = asyncio.Semaphore(AT_ONCE)
         found: dict[TaskKey, Result] = {}
         for part in await asyncio.gather(*(self._of(each, places) for each in folders(wanted))):
@@ -190,7 +203,7 @@ class Inventory:
                 return {}
 
     async def _by(self, rendered: list[ApiObject], folder: Folder) -> dict[TaskKey, Result]:
-        """By these objects. Raises EngineError and TimeoutError."""
+        """Run the rendered Job and read its log. Raises EngineError, TimeoutError."""
         job, *others = rendered
         log.info("looking for artifacts", bucket=folder.url, job=job["metadata"]["name"])
         for other in (*others, job):
@@ -202,7 +215,7 @@ class Inventory:
             await self._delete(job)
 
     async def _log(self, rendered: ApiObject) -> bytes:
-        """What the Job printed, once it has ended. Raises EngineError."""
+        """Return the Job's output once it has ended. Raises EngineError."""
         namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
         while True:
             ended = await self._end(rendered)
@@ -212,8 +225,8 @@ class Inventory:
         if ended.type == "Failed":
             raise _failed(f"the Job {name} failed: {ended.message}")
         pods = PODS.path(namespace)
-        told = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
-        found = msgspec.json.decode(told, type=PodList).items
+        page = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
+        found = msgspec.json.decode(page, type=PodList).items
         pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
         if pod is None:
             raise _failed(f"the pod of the Job {name} is gone")
@@ -226,7 +239,7 @@ class Inventory:
         return find_condition(job.status.conditions, "Complete", "Failed")
 
     async def _ours(self, rendered: ApiObject) -> Job:
-        """The Job as it is. Raises EngineError where that is somebody else's."""
+        """Read the Job. Raises EngineError if it is not the engine's."""
         meta = rendered["metadata"]
         data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
         job = msgspec.json.decode(data, type=Job)
@@ -235,7 +248,7 @@ class Inventory:
         return job
 
     async def _delete(self, rendered: ApiObject) -> None:
-        """Failing to is harmless: its TTL is a safety net."""
+        """Delete the Job; its TTL is a safety net if that fails."""
         with contextlib.suppress(EngineError):
             meta = (await self._ours(rendered)).metadata
             path = JOBS.path(meta.namespace, meta.name)

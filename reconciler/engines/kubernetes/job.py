@@ -1,4 +1,4 @@
-"""A run as the objects that carry it out: the Job first, then what it needs beside it. Pure.
+"""Rendering of a run: the Job first, then what it needs. Pure.
 
 The Job is a plain one. What a daemon has to know of a run that it has forgotten is in its labels
 (by which it is selected and compared) and annotations (which inform), so that any later daemon
@@ -42,17 +42,17 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def render(spec: RunSpec, settings: ClusterSettings) -> list[ApiObject]:
-    """The Job of a run, and after it the Service and volumes it needs. Raises RenderError."""
+    """Render a run's Job, then its Service and volumes. Raises RenderError."""
     merged_in = _templates(spec, settings)
     gpu = find_gpu(spec.resources.gpu, settings.gpus) if spec.resources.gpu else None
     counted = {gpu.resource: spec.resources.gpu.count} if gpu and spec.resources.gpu else {}
-    asked = container_resources(spec.resources, gpu=counted)
+    requests = container_resources(spec.resources, gpu=counted)
     if spec.build is not None:
         builder = BUILDERS[settings.builder]
-        built = build_pod(spec, spec.build, settings, builder=builder, container_resources=asked)
+        built = build_pod(spec, spec.build, settings, builder=builder, container_resources=requests)
         container, fragment, grace = built.container, built.fragment, None
     else:
-        command = command_pod(spec, settings, grace=_grace(merged_in), container_resources=asked)
+        command = command_pod(spec, settings, grace=_grace(merged_in), container_resources=requests)
         container, fragment, grace = command.container, command.fragment, command.grace
     pod = _pod(spec, settings, container=container, fragment=fragment, gpu=gpu, grace=grace)
     for template in merged_in:
@@ -65,7 +65,10 @@ def render(spec: RunSpec, settings: ClusterSettings) -> list[ApiObject]:
 
 
 def _templates(spec: RunSpec, settings: ClusterSettings) -> list[Mapping[str, Any]]:
-    """Those of the kind of task, and over them the profile that the manifest names."""
+    """Return the templates of the task's kind and the manifest's profile.
+
+    The profile's comes last and wins.
+    """
     found = [settings.templates.get(spec.task.value, {})]
     if spec.profile is not None:
         if spec.profile not in settings.profiles:
@@ -77,13 +80,16 @@ def _templates(spec: RunSpec, settings: ClusterSettings) -> list[Mapping[str, An
 
 
 def _grace(merged_in: list[Mapping[str, Any]]) -> int | None:
-    """The grace period that the templates give; the wrapper has to know what it will be."""
+    """Return the templates' grace period, which the wrapper has to know."""
     found = [template.get("spec", {}).get(_GRACE) for template in merged_in]
     return next((grace for grace in reversed(found) if isinstance(grace, int)), None)
 
 
 def _ours_win(pod: ApiObject, env: list[ApiObject]) -> ApiObject:
-    """A template may add variables to the command's, but not change one that it has."""
+    """Restore the command's variables, which a template may not change.
+
+    It may add others.
+    """
     containers = pod["spec"]["containers"]
     names = {variable["name"] for variable in env}
     merged = [
@@ -107,7 +113,7 @@ def _pod(
     gpu: GpuType | None,
     grace: int | None,
 ) -> ApiObject:
-    """The pod template, before the configuration's are merged in."""
+    """Render the pod template, before the configuration's are merged in."""
     pod: ApiObject = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": min(max(1, math.ceil(spec.timeout)), _LONGEST),
@@ -183,12 +189,14 @@ def _job(spec: RunSpec, pod: ApiObject, *, output: str) -> ApiObject:
 
 
 def _fail_at_once_on(spec: RunSpec) -> Iterator[ApiObject]:
-    """Which failures count against ``retries``: those of the command.
+    """Render the rules that end a Job at once.
 
-    Where something else is to blame the Job ends at once, for the daemon to tell what it was and
+    Only failures of the command count against ``retries``.
+
+    Where something else is to blame the Job ends at once, for the daemon to say what it was and
     to try again later, with its own count and delay. So it is with a disruption (eviction,
     preemption, a lost node) too. Ignored, it would have a pod made anew at once and for ever: an
-    evicted pod is soon gone, so that nobody could say how many there have been.
+    evicted pod is soon gone, so that their number would be unknown.
 
     Any rank's failure ends its Job. Of a rank that was disrupted nothing is left but what the
     Job says then, so that a daemon that was not there does not blame the others' commands.

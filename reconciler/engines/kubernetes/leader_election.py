@@ -1,16 +1,17 @@
-"""Which replica leads: a Lease that the leader renews.
+"""Leader election among replicas, by a Lease that the leader renews.
 
-The kubernetes package's own election keeps its record in an annotation and tells nobody how long
-it still holds. Here everything that is written asks :attr:`Leadership.leads` first, which is false
-as soon as the lease *may* have gone to another: by this process's clock, counted from before the
-last renewal was sent. A process that was stopped for longer than the lease therefore writes nothing
-when it wakes. What slips through in the instant between the question and the write is
-harmless: names are content, deletions carry UIDs.
+The kubernetes package's own election keeps its record in an annotation and does not say for how
+long it still holds. Here every write asks :attr:`Leadership.leads` first, which is false as soon as
+the lease *may* have gone to another: by this process's clock, counted from before the last renewal
+was sent. A process that was stopped for longer than the lease therefore writes nothing when it
+wakes. A write in the instant between the question and the request is harmless: names are content,
+deletions carry UIDs.
 
 The number of changes of hand (``leaseTransitions``) is the epoch; status commits carry it.
 
-Replicas share a Lease, and nobody else may: two daemons of one instance that sync something else
-would each take the other's runs for ones that no manifest wants. So the Lease says whose it is.
+Replicas share a Lease, and no other daemon may: two daemons of one instance that sync different
+things would each take the other's runs for ones that no manifest wants. So the Lease names its
+owner.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 #: The leader stops writing this share of the lease before another may take it: no two clocks
 #: run at the same rate.
 MARGIN = 0.2
-#: The lease is renewed so many times in its duration; who stands by looks more than twice as often,
+#: The lease is renewed so many times in its duration; a standby reads it more than twice as often,
 #: so that it sees the last renewal within half such a period, with time left for slow answers.
 RENEWALS = 5
 
@@ -45,11 +46,11 @@ OWNER = f"{GROUP}/owner"
 
 
 class OtherOwnerError(EngineError):
-    """The Lease belongs to a daemon that is no replica of this one."""
+    """The Lease belongs to a daemon that is no replica of this."""
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Of a coordination.k8s.io/v1 Lease."""
+    """Spec of a coordination.k8s.io/v1 Lease."""
 
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
@@ -59,14 +60,16 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 
 class Lease(msgspec.Struct, frozen=True, rename="camel"):
-    """What stands on the server."""
+    """A Lease on the server."""
 
     metadata: ObjectMeta
     spec: LeaseSpec = LeaseSpec()
 
 
 class Leadership:
-    """One candidate for one Lease. ``duration`` is in seconds, of at least one.
+    """One candidate for one Lease.
+
+    ``duration`` is in seconds, of at least one.
 
     ``owner`` is the same for all replicas of a daemon, and for no other daemon.
     """
@@ -91,36 +94,36 @@ class Leadership:
         self._duration = max(1, round(duration))
         self._clock = clock
         self._until = 0.0
-        self._seen = ("", 0.0)
+        self._last_change = ("", 0.0)
         self._free_at = 0.0
         self._held: Lease | None = None
         self._leader: str | None = None
-        self._told: str | None = None
+        self._logged: str | None = None
         self.epoch = 0
 
     @property
     def leads(self) -> bool:
-        """Whether nobody else can hold the lease now."""
+        """Return whether no other replica can hold the lease now."""
         return self._clock() < self._until
 
     async def acquire(self) -> None:
         """Wait until this candidate leads. Raises OtherOwnerError."""
-        self._leader = self._told = None  # it stands by from now on, and no sooner
+        self._leader = self._logged = None  # it stands by from now on, and no sooner
         while True:
             if await self._try():
                 break
-            self._tell()
-            await asyncio.sleep(self._until_next_look())
+            self._log_leader()
+            await asyncio.sleep(self._until_next_try())
         log.info("leading", lease=self._name, epoch=self.epoch)
 
-    def _until_next_look(self) -> float:
-        """Seconds; never past the moment at which the lease may be free."""
+    def _until_next_try(self) -> float:
+        """Return seconds, never past the time at which the lease expires."""
         period = jittered(0.4 * self._duration / RENEWALS)
         free_in = self._free_at - self._clock()
         return min(period, free_in) if free_in > 0 else period
 
     async def keep(self) -> None:
-        """Renew until that fails for so long that the lease is lost; then return."""
+        """Renew the lease until it is lost; then return."""
         renewed = True
         while self.leads:
             # After a failure sooner: one lost answer in two must not cost the lease.
@@ -133,7 +136,10 @@ class Leadership:
         log.warning("not leading any more", lease=self._name, epoch=self.epoch)
 
     async def release(self) -> None:
-        """Let the next one take it without waiting. Failing to is harmless."""
+        """Release the lease, for the next to take without waiting.
+
+        A failure is harmless: the lease runs out.
+        """
         if not self.leads:
             return
         self._until = 0.0
@@ -145,13 +151,15 @@ class Leadership:
             log.info("the lease could not be released; it runs out", error=str(error))
 
     async def _try(self) -> bool:
-        """Take or renew the lease if it is free or ours; what fails is tried again.
+        """Take the lease if it is free, or renew this replica's.
+
+        Return whether this replica leads now; False on errors, which the caller retries.
 
         Raises OtherOwnerError.
         """
         before = self._clock()
         try:
-            # One's own is renewed unread: nobody else writes it while it holds.
+            # One's own is renewed unread: no other writes it while it holds.
             lease = self._held if self.leads else None
             lease = lease or await self._read()
             self._check_owner(lease)
@@ -179,7 +187,10 @@ class Leadership:
         return True
 
     def _check_owner(self, lease: Lease | None) -> None:
-        """Also a Lease that nobody holds now: its owner's runs are still there."""
+        """Check whose daemon's the Lease is. Raises OtherOwnerError.
+
+        A Lease that no replica holds is checked too: its owner's runs are still there.
+        """
         owner = lease.metadata.annotations.get(OWNER) if lease is not None else None
         if owner is not None and owner != self._owner:
             reason = Reason.of(
@@ -191,19 +202,22 @@ class Leadership:
             )
             raise OtherOwnerError(reason)
 
-    def _tell(self) -> None:
-        """Say who leads, once, to whoever wonders why nothing happens here."""
-        if self._leader != self._told:
-            self._told = self._leader
+    def _log_leader(self) -> None:
+        """Log once who leads, to show why nothing happens here."""
+        if self._leader != self._logged:
+            self._logged = self._leader
             log.info("standing by: another leads", lease=self._name, leader=self._leader)
 
     def _is_free(self, lease: Lease) -> bool:
-        """Released, or unchanged for its whole duration by *this* clock; no two are compared."""
+        """Return whether the lease is released, or unchanged for its duration.
+
+        The duration is by *this* clock; no two clocks are compared.
+        """
         version = lease.metadata.resource_version
         now = self._clock()
-        if version != self._seen[0]:
-            self._seen = (version, now)
-        self._free_at = self._seen[1] + (lease.spec.lease_duration_seconds or self._duration)
+        if version != self._last_change[0]:
+            self._last_change = (version, now)
+        self._free_at = self._last_change[1] + (lease.spec.lease_duration_seconds or self._duration)
         return not lease.spec.holder_identity or now >= self._free_at
 
     async def _read(self) -> Lease | None:

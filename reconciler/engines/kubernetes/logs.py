@@ -1,4 +1,4 @@
-"""What a run's command printed, from its pod while there is one."""
+"""Logs of runs, from their pods while there are any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import CONTAINER
 from reconciler.log_tail import LogOf, NoTail, Tail
 
-#: Bytes for which a line more is asked for: an API server is told where to begin in lines.
+#: Bytes for which one more line is requested: the API takes the length of a log in lines.
 LINE = 64
 
 
@@ -36,7 +36,7 @@ class PodLogs:
         self._connect = connect
 
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
-        """The end of what the pod of an attempt has printed; of several nodes' that of rank 0."""
+        """Return the end of an attempt's output, of several nodes' rank 0's."""
         if log.run is None:
             return _elsewhere(log, "It has no log yet")
         try:
@@ -67,7 +67,7 @@ async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
 
 
 def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
-    """Those that say that they are of this task, rank 0, and whose command has started, by age.
+    """Return the task's pods of rank 0 that have started, by age.
 
     Status files name runs, and more people may write them than may read all that is printed.
     """
@@ -75,8 +75,9 @@ def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
         (
             pod
             for pod in pods
-            if (who := identify(pod.metadata, run)) is not None
-            and (who.task, who.object) == (log.task, None if who.object is None else log.object)
+            if (owner := identify(pod.metadata, run)) is not None
+            and (owner.task, owner.object)
+            == (log.task, None if owner.object is None else log.object)
             and pod.metadata.labels.get(JOB_INDEX, "0") == "0"
             and has_started(pod)
         ),
@@ -92,9 +93,11 @@ def _pod(begun: Sequence[Pod], attempt: int | None) -> Pod | None:
     """
     if attempt is None:
         return begun[-1] if begun else None
-    told = [(pod, ended.attempt) for pod in begun if (ended := find_termination(pod)) is not None]
-    if told:
-        return next((pod for pod, number in told if number == attempt), None)
+    numbered = [
+        (pod, ended.attempt) for pod in begun if (ended := find_termination(pod)) is not None
+    ]
+    if numbered:
+        return next((pod for pod, number in numbered if number == attempt), None)
     return begun[attempt - 1] if attempt <= len(begun) else None
 
 

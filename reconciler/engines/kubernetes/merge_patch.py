@@ -20,7 +20,7 @@ from typing import Any
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject
 from reconciler.types import GROUP
 
-#: By which fields the items of a list are told apart, by the list's name.
+#: Fields that identify the items of a list, by the list's name.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
@@ -80,7 +80,7 @@ def _identity(item: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[Any, ..
 
 
 def problems(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a template may not say: the path of the field, and a sentence."""
+    """Find the fields that a template may not set: paths and messages."""
     for name, value in template.items():
         if name not in ("metadata", "spec"):
             yield name, "expected metadata and spec, as in a pod template"

@@ -1,4 +1,8 @@
-"""Observation: turn a Job and its Pods into the run that they are. Pure."""
+"""Observation: turn a Job and its Pods into a run.
+
+The functions are pure. :class:`RunCache` keeps their results, and :class:`MissingPods` lists pods
+that the watch has not brought.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +39,12 @@ from reconciler.types import GROUP, How, Intent, Kind, ObjectRef, TaskKey, TaskK
 
 log = structlog.get_logger(__name__)
 
-#: Times that the pods of one Job are asked for where they cannot be, and seconds in between.
+#: Tries to list the pods of one Job, and seconds in between.
 TRIES = 10
 PAUSE = 5.0
 
-#: Brings the pods of a Job of that namespace and name into the picture. Raises ApiError.
-Ask = Callable[[str, str], Awaitable[None]]
+#: Lists the pods of a Job by its namespace and name, and stores them. Raises ApiError.
+ListPods = Callable[[str, str], Awaitable[None]]
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
@@ -53,7 +57,7 @@ _BUILD_RESULT_LOST = Reason.of(ReasonCode.BUILD_RESULT_LOST)
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """The identity of a run in the labels and annotations of its Job or Pod."""
+    """Identity of a run, in its Job's and Pods' labels and annotations."""
 
     run: str
     task: TaskKind
@@ -90,7 +94,7 @@ def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
 def observe_run(
     job: Job, pods: Sequence[Pod], *, deleting: bool = False, disrupted: Reason | None = None
 ) -> Run | None:
-    """Return the run that a Job is; None if the Job is not the engine's.
+    """Return a Job's run; None if the Job is not the engine's.
 
     ``deleting``: its deletion was requested and is not seen yet. ``disrupted``: the disruption of
     a pod of it that may be gone by now.
@@ -116,7 +120,7 @@ def observe_run(
         # The watch of Jobs is ahead of that of Pods, which has yet to say how the last one ended.
         silence = explain_silence(pods)
         return with_outcome_pending(run) if silence is None else _observe_live(job, pods, run)
-    # Of a failure the Job's own time: its pods may go, and it must not look like another one then.
+    # Of a failure the Job's own time: its pods may go, and it must not change then.
     finished = job.status.completion_time or ended.last_transition_time or finished_at(pods)
     if ended.type == "Complete":
         result = _result(owner, pods)
@@ -129,7 +133,7 @@ def observe_run(
 
 
 def with_outcome_pending(run: Run) -> Run:
-    """Return a run that has ended as live, until its pods say how it ended."""
+    """Return an ended run as live, until its pods' ends are seen."""
     return replace(
         run,
         phase=RunPhase.RUNNING if run.started is not None else RunPhase.PENDING,
@@ -141,7 +145,7 @@ def with_outcome_pending(run: Run) -> Run:
 
 
 def _count_attempts(pods: Sequence[Pod]) -> int:
-    """Count the attempts that have started: each has one pod, or one of rank 0."""
+    """Count started attempts: each has one pod, or one of rank 0."""
     return sum(has_started(pod) for pod in pods if _rank(pod) == "0")
 
 
@@ -150,7 +154,7 @@ def _rank(pod: Pod) -> str:
 
 
 def _log(owner: RunIdentity, attempt: int) -> str | None:
-    """Return the URL of the log of the newest attempt that has ended.
+    """Return the URL of the newest ended attempt's log.
 
     A build's log is in its pod alone.
     """
@@ -160,7 +164,7 @@ def _log(owner: RunIdentity, attempt: int) -> str | None:
 
 
 def observe_orphan(pods: Sequence[Pod], run: str) -> Run | None:
-    """Return a run whose Job was deleted while pods of it still run; None if none do."""
+    """Return the run of a deleted Job, while its pods run."""
     left = [pod for pod in pods if not pod.is_over()]
     owner = identify(left[0].metadata, run) if left else None
     if owner is None:
@@ -218,13 +222,16 @@ def _explain_pending(job: Job, pods: Sequence[Pod], run: str) -> Reason:
         code = ReasonCode.NEXT_ATTEMPT_WAITING
         return Reason.of(code, cause=waiting, previous=previous)
     if not pods and job.status.start_time is not None and not job.status.active:
-        # The Job controller has looked, and made no pod; it gives the cause in events alone.
+        # The Job controller has seen the Job and made no pod; it gives the cause in events alone.
         return Reason.of(ReasonCode.POD_MISSING, job=run)
     return waiting or _POD_STARTING
 
 
 def _result(owner: RunIdentity, pods: Sequence[Pod]) -> Result | None:
-    """Return the run's result. The marker has all of an artifact's, should the pod be gone."""
+    """Return the run's result.
+
+    The marker has all of an artifact's, should the pod be gone.
+    """
     good = [pod for pod in pods if pod.status.phase == "Succeeded"]
     first = next((pod for pod in good if _rank(pod) == "0"), None)
     if owner.task is TaskKind.BUILD:
@@ -237,7 +244,10 @@ def _result(owner: RunIdentity, pods: Sequence[Pod]) -> Result | None:
 
 
 def _image(owner: RunIdentity, pod: Pod | None) -> Result | None:
-    """Return the image that a build reports, if it has the right name and a digest."""
+    """Return the image that a build reports, if its name is right.
+
+    It must have a digest too.
+    """
     ended = find_end(pod) if pod is not None else None
     try:
         image = msgspec.json.decode(ended.message if ended is not None else "", type=_Pushed).image
@@ -253,7 +263,7 @@ class _Pushed(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Observed:
     objects: tuple[Job | Pod, ...]
     deleting: bool
     disrupted: Reason | None
@@ -261,17 +271,21 @@ class _Seen:
 
 
 class RunCache:
-    """The runs as last seen, by the UID of their Job."""
+    """Runs as last observed, by the UID of their Job.
+
+    Informers replace only objects that have changed, so that of a thousand Jobs those are observed
+    anew which an event was about.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._observed: dict[str, _Observed] = {}
 
-    def of(
+    def get(
         self, job: Job, pods: Sequence[Pod], *, deleting: bool, disrupted: Reason | None
     ) -> Run | None:
-        """As :func:`view` has it; the very same run where nothing is another."""
+        """Return :func:`observe_run`'s run, the very same if no object changed."""
         objects: tuple[Job | Pod, ...] = (job, *pods)
-        known = self._seen.get(job.metadata.uid)
+        known = self._observed.get(job.metadata.uid)
         if (
             known is not None
             and (known.deleting, known.disrupted) == (deleting, disrupted)
@@ -280,60 +294,67 @@ class RunCache:
         ):
             return known.run
         run = observe_run(job, pods, deleting=deleting, disrupted=disrupted)
-        self._seen[job.metadata.uid] = _Seen(objects, deleting, disrupted, run)
+        self._observed[job.metadata.uid] = _Observed(objects, deleting, disrupted, run)
         return run
 
-    def keep(self, uids: AbstractSet[str]) -> None:
-        """No other Jobs are there any more."""
-        if len(self._seen) > len(uids):
-            self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
+    def retain(self, uids: AbstractSet[str]) -> None:
+        """Forget all Jobs but these."""
+        if len(self._observed) > len(uids):
+            self._observed = {uid: entry for uid, entry in self._observed.items() if uid in uids}
 
 
 class MissingPods:
-    """The Jobs that are followed, by UID, and those whose pods are being asked for."""
+    """Jobs whose end is seen before that of their pods, by UID.
 
-    def __init__(self, ask: Ask, changed: Callable[[], None]) -> None:
-        self._ask = ask
+    The outcome of a Job is known from its pods, and the watch of Pods may be behind that of Jobs:
+    mostly for milliseconds, but with an API server that refuses every second request for as long
+    as the watch cannot be resumed. A Job that has failed would then be taken for one whose pods are
+    gone, and its command would run once more. So if this process has followed a Job while it was
+    live, and no pod of it was seen to end, its pods are listed once.
+    """
+
+    def __init__(self, list_pods: ListPods, changed: Callable[[], None]) -> None:
+        self._list_pods = list_pods
         self._changed = changed
         self._followed: set[str] = set()
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._listing: dict[str, asyncio.Task[None]] = {}
 
     def follow(self, uid: str) -> None:
-        """A Job was live."""
+        """Follow a Job that is live."""
         self._followed.add(uid)
 
-    def keep(self, uids: set[str]) -> None:
-        """No other Jobs are there any more."""
+    def retain(self, uids: set[str]) -> None:
+        """Forget all Jobs but these."""
         self._followed &= uids
 
-    def awaits(self, job: Job, pods: Sequence[Pod]) -> bool:
-        """Whether how this Job ended is still to be found out; it is being looked for then."""
+    def are_pending(self, job: Job, pods: Sequence[Pod]) -> bool:
+        """Return whether an ended Job's outcome is unknown; then list its pods."""
         uid = job.metadata.uid
         if uid not in self._followed:
             return False
         if any(pod.is_over() for pod in pods):
             self._followed.discard(uid)
             return False
-        if uid not in self._asking:
-            self._asking[uid] = asyncio.get_running_loop().create_task(self._look(job))
+        if uid not in self._listing:
+            self._listing[uid] = asyncio.get_running_loop().create_task(self._list(job))
         return True
 
     async def stop(self) -> None:
-        """Ask no more."""
-        asking = list(self._asking.values())
-        for task in asking:
+        """Stop listing."""
+        listing = list(self._listing.values())
+        for task in listing:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*listing, return_exceptions=True)
 
-    async def _look(self, job: Job) -> None:
+    async def _list(self, job: Job) -> None:
         meta = job.metadata
         for _ in range(TRIES):
             try:
-                await self._ask(meta.namespace, meta.name)
+                await self._list_pods(meta.namespace, meta.name)
                 break
             except ApiError as error:
-                log.warning("a Job's pods cannot be asked for", job=meta.name, error=str(error))
+                log.warning("a Job's pods cannot be listed", job=meta.name, error=str(error))
                 await asyncio.sleep(PAUSE)
         self._followed.discard(meta.uid)
-        self._asking.pop(meta.uid, None)
+        self._listing.pop(meta.uid, None)
         self._changed()

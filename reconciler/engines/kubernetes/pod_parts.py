@@ -1,4 +1,4 @@
-"""What pods are made of: the small pieces that builds, loads, trainings and buckets share."""
+"""Parts of pods that builds, loads, trainings and buckets share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNPRIVILEGED: Mapping[str, Any] = {"allowPrivilegeEscalation": False}
 
 
 class RenderError(EngineError):
-    """A run that this cluster, as it is configured, cannot carry out.
+    """The cluster, as it is configured, cannot carry out a run.
 
     It is not permanent: a profile, a GPU type or a bucket may be added to the configuration.
     """
@@ -73,7 +73,7 @@ def _distinct(items: tuple[ApiObject, ...]) -> tuple[ApiObject, ...]:
 
 
 def annotation_file(volume: str, annotation: str, file: str) -> ApiObject:
-    """A volume with one file: the text of one of the pod's annotations.
+    """Return a volume with one file: the text of a pod's annotation.
 
     So a pod brings its small files along, and no second object has to be created, found and
     cleared away for each Job.
@@ -83,12 +83,12 @@ def annotation_file(volume: str, annotation: str, file: str) -> ApiObject:
 
 
 def variables(values: Mapping[str, str]) -> list[ApiObject]:
-    """Environment variables whose values arrive as they are."""
+    """Render environment variables whose values arrive as they are."""
     return [{"name": name, "value": literal(value)} for name, value in values.items()]
 
 
 def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> ApiObject:
-    """Requests and limits of the main container.
+    """Return requests and limits of the main container.
 
     Memory is limited to what was requested, so that a pod is never killed for what a neighbour
     uses. CPU has no limit: idle cores may be used, and throttling helps nobody. ``disk`` bounds
@@ -109,13 +109,13 @@ def container_resources(asked: Resources, *, gpu: Mapping[str, int]) -> ApiObjec
 
 
 def cores(value: float) -> str:
-    """Cores as a quantity: ``4``, ``500m``."""
+    """Return cores as a quantity: ``4``, ``500m``."""
     millis = math.ceil(value * 1000)
     return f"{millis}m" if millis % 1000 else str(millis // 1000)
 
 
 def size(value: int) -> str:
-    """Bytes as the shortest exact quantity: ``16Gi``, ``1000``."""
+    """Return bytes as the shortest exact quantity: ``16Gi``, ``1000``."""
     for power, unit in ((50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
         if value and value % (1 << power) == 0:
             return f"{value >> power}{unit}"

@@ -1,4 +1,4 @@
-"""The wrapper around the user's command, put into the pod by an init container.
+"""The wrapper around the user's command, installed by an init container.
 
 ``wrapper.sh`` carries out the contract between a command and its artifact: attempt numbers, logs,
 the marker, and for buckets that are no file system the copies in and out (``staged.sh``). It
@@ -23,7 +23,7 @@ TERMINATION = "/dev/reconciler-termination"
 #: The exit code of a container that failed for another reason than its command, for a
 #: podFailurePolicy. A command that ends with it is reported as 1.
 INFRASTRUCTURE_EXIT = 210
-#: The exit code of a container that was told to end, whatever its command made of it.
+#: The exit code of a container that got SIGTERM, whatever its command made of it.
 TERMINATED_EXIT = 143
 
 _FILES = ("wrapper.sh", "staged.sh", "wrapper.awk")
@@ -50,7 +50,7 @@ done
 
 
 def literal(text: str) -> str:
-    """A text that a container finds as it is, in command, args or env.
+    """Escape a text in command, args or env to arrive unchanged.
 
     The kubelet replaces ``$(NAME)`` there and makes one ``$`` of two.
     """
@@ -58,12 +58,15 @@ def literal(text: str) -> str:
 
 
 def volume() -> dict[str, JSON]:
-    """The pod's volume for the wrapper."""
+    """Return the pod's volume for the wrapper."""
     return {"name": VOLUME, "emptyDir": {}}
 
 
 def mount() -> dict[str, JSON]:
-    """The volume's mount, the same in the init container and in the user's; writable in both."""
+    """Return the volume's mount.
+
+    It is the same in the init container and in the user's, and writable in both.
+    """
     return {"name": VOLUME, "mountPath": MOUNT}
 
 
@@ -95,14 +98,17 @@ def install_container(image: str) -> dict[str, JSON]:
 
 @cache
 def _script(name: str) -> str:
-    """A script without its comments, as it stands in every pod."""
+    """Return a script without its comments, as it stands in every pod."""
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     lines = text.splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def wrapped(command: Sequence[str]) -> list[str]:
-    """The container's ``command``; it replaces the image's entry point. ``args`` stay empty."""
+    """Return the container's ``command``, which replaces the image's entry point.
+
+    ``args`` stay empty.
+    """
     return [f"{MOUNT}/busybox", "sh", f"{MOUNT}/wrapper.sh", *map(literal, command)]
 
 
@@ -119,7 +125,7 @@ def environment(
     grace: float | None = None,
     secrets: Iterable[str] = (),
 ) -> list[dict[str, JSON]]:
-    """The variables that steer the wrapper; the command does not see them.
+    """Return the variables that steer the wrapper, unseen by the command.
 
     ``artifact`` is the artifact's directory where the bucket is mounted. Without ``stage`` the
     command writes there; with it, it writes the local directory ``stage``, which is copied out
@@ -130,7 +136,7 @@ def environment(
     variables whose values are kept out of the termination message.
 
     With several nodes, a rank is the Job's completion index and the Job one attempt of all ranks
-    (``backoffLimit: 0``): its UID is what tells their files from those of an earlier attempt.
+    (``backoffLimit: 0``): its UID distinguishes their files from those of an earlier attempt.
     """
     values = {
         "KEY": key,

@@ -21,7 +21,7 @@ _NO_STRINGS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def dump(objects: Iterable[ApiObject]) -> str:
-    """The objects as YAML documents, keys in the order they have."""
+    """Return the objects as YAML documents, keys in their order."""
     yaml = YAML()
     yaml.width = 1 << 20  # a folded line is no line to copy
     yaml.allow_unicode = False

@@ -72,4 +72,4 @@ async def test_a_service_is_not_tried_for_a_job_that_is_gone(
             await watched.engine.delete(spec.name)
             await watched.until(lambda runs: spec.name not in runs)
             async with asyncio.timeout(PATIENCE):
-                await asyncio.gather(*watched.engine._rendezvous._trying)
+                await asyncio.gather(*watched.engine._services._trying)

@@ -19,22 +19,22 @@ def named(found: Job, uid: str) -> Job:
 
 
 def test_what_has_not_changed_is_the_very_same_run() -> None:
-    views, of, its = RunCache(), named(job(), "u1"), pod(running())
-    first = views.of(of, [its], deleting=False, disrupted=None)
+    cache, of, its = RunCache(), named(job(), "u1"), pod(running())
+    first = cache.get(of, [its], deleting=False, disrupted=None)
     assert first is not None
     assert first == observe_run(of, [its])
-    assert views.of(of, [its], deleting=False, disrupted=None) is first
-    other = views.of(named(job(), "u2"), [], deleting=False, disrupted=None)
+    assert cache.get(of, [its], deleting=False, disrupted=None) is first
+    other = cache.get(named(job(), "u2"), [], deleting=False, disrupted=None)
     assert other is not None
     assert other.phase is RunPhase.PENDING
-    assert views.of(of, [its], deleting=False, disrupted=None) is first
+    assert cache.get(of, [its], deleting=False, disrupted=None) is first
 
 
 def test_whatever_a_run_is_made_of_makes_it_another() -> None:
-    views, of, its = RunCache(), named(job(), "u1"), pod(running())
+    cache, of, its = RunCache(), named(job(), "u1"), pod(running())
 
     def seen(*pods: object, job: Job = of, deleting: bool = False) -> Run | None:
-        return views.of(job, pods, deleting=deleting, disrupted=None)  # type: ignore[arg-type]
+        return cache.get(job, pods, deleting=deleting, disrupted=None)  # type: ignore[arg-type]
 
     first = seen(its)
     assert first is not None
@@ -46,10 +46,10 @@ def test_whatever_a_run_is_made_of_makes_it_another() -> None:
 
 
 def test_what_befell_a_pod_that_is_gone_is_part_of_it() -> None:
-    views = RunCache()
+    cache = RunCache()
     ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
     evicted = Reason.of(ReasonCode.DISRUPTED, where="", detail="evicting")
-    blamed = views.of(ended, [], deleting=False, disrupted=None)
-    known = views.of(ended, [], deleting=False, disrupted=evicted)
+    blamed = cache.get(ended, [], deleting=False, disrupted=None)
+    known = cache.get(ended, [], deleting=False, disrupted=evicted)
     assert blamed is not None
     assert known == observe_run(ended, [], disrupted=evicted) != blamed

@@ -1,4 +1,7 @@
-"""Buckets: one driver, one file, each a pure function from a directory to a part of a pod."""
+"""Drivers of buckets, a file each.
+
+Each driver is a pure function from a directory to a part of a pod.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ _LONGEST = 57  # of 63, after the prefix
 
 
 def mount(directory: Directory) -> Mount:
-    """The claim once, however many of its directories the pod has; each as a subPath.
+    """Mount a directory as a subPath of its claim.
+
+    The claim is one volume, however many of its directories the pod has.
 
     Not read-only as a volume, since another directory of it may be written in the same pod: the
     mount is. A kubelet never gets a pod going that names one claim in two volumes.
@@ -23,7 +25,10 @@ def mount(directory: Directory) -> Mount:
 
 
 def volume_name(claim: str) -> str:
-    """A volume's name: the claim's, unless that is too long for one or has dots."""
+    """Return a volume's name.
+
+    It is the claim's, or a hash of a claim's that is too long for a volume's or has dots.
+    """
     if len(claim) <= _LONGEST and "." not in claim:
         return f"claim-{claim}"
     return f"claim-{hashlib.sha256(claim.encode()).hexdigest()[:16]}"

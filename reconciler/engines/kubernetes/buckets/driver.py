@@ -1,4 +1,4 @@
-"""What a driver is given, and what it answers: a directory of a bucket, made part of a pod."""
+"""Interface of drivers, which turn directories into parts of a pod."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.engines.kubernetes.pod_parts import Fragment
 
 
 class Writes(enum.StrEnum):
-    """How a command's writes reach the bucket.
+    """The way of a command's writes into the bucket.
 
     DIRECT: it writes into the mounted directory. STAGED: on local disk, from where the wrapper
     copies what is complete: for mounts that are no file system (no rename, no append, no fsync).
@@ -22,7 +22,10 @@ class Writes(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A bucket as it is configured. ``url`` has no ``/`` at its end; ``sync`` is in seconds."""
+    """A configured bucket.
+
+    ``url`` has no ``/`` at its end; ``sync`` is in seconds.
+    """
 
     url: str
     driver: str
@@ -36,12 +39,12 @@ class Bucket:
 
     @property
     def scheme(self) -> str:
-        """Of its URL."""
+        """Scheme of the bucket's URL."""
         return self.url.partition("://")[0]
 
     @property
     def container(self) -> str:
-        """What comes first in its URL: the bucket proper, the container, the claim."""
+        """First part of the URL: the bucket proper, container or claim."""
         return self.url.partition("://")[2].partition("/")[0]
 
 
@@ -63,7 +66,7 @@ class Directory:
 
     @property
     def url(self) -> str:
-        """As a person knows it."""
+        """URL of the directory, for messages."""
         return f"{self.bucket.scheme}://{self.bucket.container}/{self.path}"
 
 
@@ -86,7 +89,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """One way to mount buckets. ``scheme``: None takes any URL, if it is asked for by name.
+    """A way to mount buckets.
+
+    ``scheme``: None takes any URL, if the driver is configured by name.
 
     ``writes`` are the ways it can do, its own first. ``takes`` are the keys of a bucket's
     configuration that mean something to it.

@@ -1,4 +1,4 @@
-"""Google Cloud Storage by the Cloud Storage FUSE CSI driver, as an inline volume.
+"""Google Cloud Storage by inline volumes of the Cloud Storage FUSE driver.
 
 Each directory is a mount of its own with ``only-dir``, so that a pod sees of a bucket what it is to
 see. The driver adds a sidecar to pods with its annotation, and needs no privilege.
@@ -15,7 +15,10 @@ _OPTIONS = ("implicit-dirs", "file-mode=666", "dir-mode=777")
 
 
 def mount(directory: Directory) -> Mount:
-    """One inline volume. Raises RenderError for a path that a mount option cannot hold."""
+    """Mount a directory as an inline volume.
+
+    Raises RenderError for a path that a mount option cannot hold.
+    """
     if "," in directory.path:
         raise refuse(f"{directory.url} has a comma, which gcsfuse reads as the next option")
     bucket = directory.bucket

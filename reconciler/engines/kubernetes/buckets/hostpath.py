@@ -1,4 +1,7 @@
-"""A folder of the node: for a cluster of one node, where every pod sees the same disk."""
+"""A folder of the node, the bucket of a one-node cluster.
+
+Every pod sees the same disk there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 
 def mount(directory: Directory) -> Mount:
-    """Exactly the directory; the kubelet makes it if need be, for root to write."""
+    """Mount exactly the directory.
+
+    The kubelet makes it if need be, for root to write.
+    """
     if directory.bucket.container not in ("", "localhost"):
         raise refuse(f"{directory.url} names a host; expected file:///path")
     volume = {

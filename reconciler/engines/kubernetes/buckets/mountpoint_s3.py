@@ -1,4 +1,7 @@
-"""Amazon S3 by the Mountpoint CSI driver. It writes whole new objects and nothing else: staged."""
+"""Amazon S3 by the Mountpoint CSI driver.
+
+The driver writes whole new objects and nothing else, so writes are staged.
+"""
 
 from __future__ import annotations
 

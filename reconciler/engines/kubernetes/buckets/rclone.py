@@ -1,4 +1,4 @@
-"""Any store that rclone knows, by a FUSE mount in a sidecar of the pod.
+"""Any store that rclone knows, mounted by a sidecar of the pod.
 
 The sidecar is privileged, and nothing less would do: only privileged containers may hand a
 mount on to others (``mountPropagation: Bidirectional``), and that brings /dev/fuse along. It is a
@@ -33,7 +33,7 @@ _SCRIPT = resources.files(__package__).joinpath("rclone.sh").read_text(encoding=
 #: Every user of the command's container may read and write.
 _FLAGS = ("--allow-other", "--umask=000", "--dir-cache-time=10s", f"--cache-dir={_CACHE}")
 #: A file is closed when it is whole, and goes out nearly at once. Not quite: at ``0s`` rclone
-#: uploads while it closes, and an upload that fails is neither queued again nor told to anybody.
+#: uploads while it closes, and an upload that fails is neither queued again nor reported.
 _WRITING = ("--vfs-cache-mode=writes", "--vfs-write-back=100ms", "--rc", f"--rc-addr={BARRIER}")
 _READING = ("--read-only",)
 

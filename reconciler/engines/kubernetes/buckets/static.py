@@ -1,4 +1,6 @@
-"""A bucket as a PersistentVolume that is bound by name: for CSI drivers with no inline volumes.
+"""A bucket as a PersistentVolume that is bound by name.
+
+It is for CSI drivers with no inline volumes.
 
 One per bucket and namespace, since a volume has one claim and a claim one namespace. Its name is a
 hash of all that it says: neither object can be changed once it is made, so another configuration
@@ -32,8 +34,8 @@ def static_mount(
     source: ApiObject = {"driver": driver, "volumeAttributes": dict(attributes)}
     if node_secret is not None:
         source["nodeStageSecretRef"] = {"name": node_secret, "namespace": directory.namespace}
-    said = [directory.instance, directory.namespace, source, list(options)]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    content = [directory.instance, directory.namespace, source, list(options)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     name = f"reconciler-{digest[:16]}"
     labels = {
         MANAGED_BY: "reconciler",
