@@ -23,7 +23,7 @@ from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
 from reconciler.types import Commit
-from reconciler.workspace import credential_table
+from reconciler.workspace import PlanState, credential_table
 from tests.e2e.site import Site, git
 from tests.forge.server import ForgeServer
 
