@@ -15,8 +15,7 @@ from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.status_update import outcome, wanted_results
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind
-from reconciler.workspace.commit_reader import Reader
-from reconciler.workspace.planning import effective, make_plan, own_sources, source_requests
+from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 
 BUCKET = "file:///buckets"
 STATUS_REF = "refs/heads/reconciler/status/local"
@@ -85,26 +84,23 @@ def _commit(repository: pygit2.Repository, message: str) -> Commit:
 def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> None:
     """Write the status branch as it is when every run of a commit has succeeded."""
     clone = LocalRepository.open(folder)
-    reader = Reader(clone, path="", namespace="default", clusters=())
-    head = reader.read(commit)
-    objects = effective(head, reader, {})
-    requests = source_requests(objects.manifests, repository_url=folder.as_uri(), allow=("*",))
+    planner = CommitPlanner(
+        CommitReader(clone, path="", namespace="default", clusters=()),
+        settings=Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET}),
+        sources=RecordedSourceResolver(clone, folder.as_uri(), ("*",)),
+    )
+    resolved = planner.resolve(planner.read(commit), {})
     ledger = Ledger()
-    settings = Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
 
     def plan() -> Plan:
-        return make_plan(
-            head=head,
-            objects=objects,
-            requests=requests,
-            resolutions=own_sources(requests, clone, head),
+        state = PlanState(
             records={},
             ledger=ledger,
             runs={},
             capacity=Capacity(containers=True),
-            settings=settings,
             now=datetime(2026, 1, 1, tzinfo=UTC),
         )
+        return planner.plan(resolved, state).plan
 
     for wanted in wanted_results(plan().situation):
         image = None if wanted.url else f"registry/image@sha256:{wanted.key}"

@@ -16,7 +16,7 @@ from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.config import Setup
-from reconciler.daemon.leader import pod_logs
+from reconciler.daemon import pod_logs
 from reconciler.log_tail import ATTEMPT_LOG, LogOf, Tail
 from reconciler.planner.status import Record, TaskRecord, newest_printed
 from reconciler.types import TaskKind

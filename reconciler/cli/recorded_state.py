@@ -19,7 +19,7 @@ from reconciler.planner.names import is_removed_path, is_status_path
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.status.document import load_record
 from reconciler.types import ObjectRef, TaskKind
-from reconciler.workspace.git_remotes import status_branch
+from reconciler.workspace import status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
 

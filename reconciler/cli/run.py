@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -20,8 +19,7 @@ from watchfiles import awatch
 from reconciler.cli.options import config_option, load
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
-from reconciler.daemon import logging as logs
-from reconciler.daemon.app import run_daemon
+from reconciler.daemon import configure_logging, run_daemon, stop_on_signals
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Phase, Record
@@ -49,7 +47,7 @@ def run(config_file: Path, once: bool) -> None:
 
 def configure_logs(setup: Setup, *, level: str | None = None) -> None:
     """As the configuration says."""
-    logs.configure(style=setup.config.log.format, level=level or setup.config.log.level)
+    configure_logging(style=setup.config.log.format, level=level or setup.config.log.level)
 
 
 @dataclass
@@ -106,13 +104,13 @@ def _progress(setup: Setup, screen: Console, seen: _Seen) -> Iterator[None]:
 
 
 async def _run_once(setup: Setup, observe: _Seen) -> bool:
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     await run_daemon(setup, once=True, stop=stop, observe=observe)
     return stop.is_set()
 
 
 async def _serve(config_file: Path, setup: Setup, *, was_there: bool) -> None:
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     before: Setup | None = None
     refused: Setup | None = None
     while not stop.is_set():
@@ -202,11 +200,3 @@ async def _watch_config(
                     return
     except (OSError, RuntimeError) as error:
         log.warning("the configuration cannot be watched for changes", error=str(error))
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

@@ -1,1 +1,32 @@
-"""The daemon: fetch, read, plan, act, report."""
+"""The daemon: syncs one manifest repository until it is stopped.
+
+The exported names are imported at their first use: a command that only reads the log of a pod
+does not load the web server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.daemon.app import run_daemon
+    from reconciler.daemon.leader import pod_logs
+    from reconciler.daemon.logging import configure_logging
+    from reconciler.daemon.shutdown import stop_on_signals
+
+__all__ = ["configure_logging", "pod_logs", "run_daemon", "stop_on_signals"]
+
+_MODULE_OF = {
+    "configure_logging": "logging",
+    "pod_logs": "leader",
+    "run_daemon": "app",
+    "stop_on_signals": "shutdown",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

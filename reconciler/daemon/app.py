@@ -1,115 +1,121 @@
-"""Puts a daemon together from its configuration, and runs it until it is told to stop."""
+"""Assembly of a daemon, its HTTP server, and its run."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from watchfiles import awatch
 
 from reconciler.config import Setup
-from reconciler.daemon.authority import Authority
-from reconciler.daemon.controller import Daemon, Observer
+from reconciler.daemon.controller import Daemon, Observer, Wake
 from reconciler.daemon.notifications import Notifier, notifying
-from reconciler.daemon.pull_requests import Follower, following
-from reconciler.daemon.repository_watch import watching
-from reconciler.daemon.shutdown import carry_out
+from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
+from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
-from reconciler.daemon.status_store import Reporter
+from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
+from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web.server import Served, serve
 from reconciler.web.snapshot import Board
-from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
+from reconciler.workspace import credential_table, source_reader, status_branch
 
 log = structlog.get_logger(__name__)
 
-#: For how many seconds a sync waits for sources; what takes longer is left to a later one, so
-#: that a remote that does not answer holds up nothing but what is built from it.
+#: Seconds that a sync waits for sources. Slower ones are left to a later sync, so that a remote
+#: that does not answer delays only what is built from it.
 SOURCE_PATIENCE = 10.0
 
 
-class Running:
-    """What runs now, if anything does: a replica that does not lead has no daemon."""
+class Replica:
+    """The daemon of this process while it leads; otherwise none."""
 
     def __init__(self) -> None:
         self.daemon: Daemon | None = None
-        self.follower: Follower | None = None
+        self.pull_requests: PullRequestController | None = None
         self._head: Commit | None = None
 
-    def look(self) -> None:
-        """The remote may have changed; a replica that does not lead looks when it does."""
+    def poll(self) -> None:
+        """Poll the remote, which may have changed; no-op while standing by.
+
+        A replica polls at the beginning of its lead anyway.
+        """
         if self.daemon is not None:
-            self.daemon.wake.look()
-        if self.follower is not None:
-            self.follower.look()
+            self.daemon.wake.poll()
+        if self.pull_requests is not None:
+            self.pull_requests.poll()
 
     def synced(self, head: Commit) -> None:
-        """There is a plan of this head, and pull requests are for it from now on."""
-        if self.follower is not None and head != self._head:
+        """Have pull requests planned again, if their base branch has moved."""
+        if self.pull_requests is not None and head != self._head:
             self._head = head
-            self.follower.look()
+            self.pull_requests.poll()
 
     def ready(self) -> bool:
-        """Whether all is as it should be: synced once, or standing by."""
+        """Return whether the replica has synced once, or stands by."""
         return self.daemon is None or self.daemon.synced.is_set()
 
 
 async def run_daemon(
     setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer | None = None
 ) -> None:
-    """Run a daemon until ``stop`` is set; with ``once``, until nothing more can be done.
+    """Run a daemon until ``stop`` is set.
 
-    Its runs go on, and the last status is pushed, however it ends. What it finds is told to
-    ``observe``, or else shown on the status page.
+    With ``once`` it ends when nothing is left to do. Its runs go on, and the last status is
+    pushed, however it ends. ``observe`` is called after each sync; without one, the status page
+    shows the result.
     """
     metrics = Metrics(objects=setup.config.server.metrics_objects)
-    running, board = Running(), Board()
+    replica, board = Replica(), Board()
 
-    def tell(plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]) -> None:
+    def observe_sync(
+        plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+    ) -> None:
         (observe or board.tell)(plan, records, problems)
-        running.synced(plan.situation.head)
+        replica.synced(plan.situation.head)
 
-    async def work(authority: Authority, end: asyncio.Event) -> bool:
+    async def work(permission: WritePermission, end: asyncio.Event) -> bool:
         async with notifying(setup, metrics) as notifier:
-            running.daemon = await assemble(
+            replica.daemon = await assemble(
                 setup,
-                authority,
+                permission,
                 metrics=metrics,
-                observe=tell,
+                observe=observe_sync,
                 notifier=notifier,
                 once=once,
             )
             metrics.leader.set(1)
             try:
-                return await _work(setup, running, authority, metrics, once=once, end=end)
+                return await _work(setup, replica, permission, metrics, once=once, end=end)
             finally:
                 metrics.leader.set(0)
                 metrics.clear()
-                running.daemon = None
+                replica.daemon = None
                 board.clear()
 
     server = setup.config.server
     secret = server.webhook_secret_file
     served = Served(
         metrics=metrics,
-        ready=running.ready,
-        pushed=running.look,
+        ready=replica.ready,
+        pushed=replica.poll,
         branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
         reviews=setup.config.review is not None,
         secret_file=setup.file(secret) if secret is not None else None,
-        page=status_page(setup, board, lambda: running.daemon),
+        page=status_page(setup, board, lambda: replica.daemon),
     )
     async with serve("" if once else server.address, served) as bound:
         if bound:
@@ -119,33 +125,33 @@ async def run_daemon(
 
             await while_leading(setup, stop, work, metrics.asked)
         else:
-            await work(Authority(), stop)
+            await work(WritePermission(), stop)
 
 
 async def _work(
     setup: Setup,
-    running: Running,
-    authority: Authority,
+    replica: Replica,
+    permission: WritePermission,
     metrics: Metrics,
     *,
     once: bool,
     end: asyncio.Event,
 ) -> bool:
-    """Run one daemon until ``end`` is set; says whether it came to its own end."""
-    daemon = running.daemon
+    """Run one daemon until ``end``; returns whether it ended by itself."""
+    daemon = replica.daemon
     assert daemon is not None
     async with AsyncExitStack() as stack:
         if not once:
             await stack.enter_async_context(watching(setup.repository_url, daemon.wake))
-            follower = following(
-                setup, authority, daemon.knowledge, metrics=metrics, troubles=daemon.troubles
+            pull_requests = planning_pull_requests(
+                setup, permission, daemon.state, metrics=metrics, troubles=daemon.troubles
             )
-            running.follower = await stack.enter_async_context(follower)
+            replica.pull_requests = await stack.enter_async_context(pull_requests)
         try:
-            done = await carry_out(daemon.run(once=once), until=end)
+            done = await run_until(end, daemon.run(once=once))
         finally:
-            running.follower = None
-            end_running()  # a remote that does not answer would hold up the exit
+            replica.pull_requests = None
+            end_running()  # a remote that does not answer would delay the exit
     if not done:
         log.info("stopped; runs go on and are taken up by the next start")
     return done
@@ -153,14 +159,17 @@ async def _work(
 
 async def assemble(
     setup: Setup,
-    authority: Authority,
+    permission: WritePermission,
     *,
     metrics: Metrics,
     observe: Observer,
     notifier: Notifier | None = None,
     once: bool,
 ) -> Daemon:
-    """A daemon, ready to run. With ``once`` it waits for sources, as no sync comes later."""
+    """Assemble a daemon, ready to run.
+
+    With ``once`` a sync waits for sources without a limit, as no other comes later.
+    """
     git = setup.root / "git"
     mirror = Mirror.open(
         git / "manifests.git",
@@ -170,36 +179,36 @@ async def assemble(
         credentials=credential_table(setup),
     )
     sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)
-    reporter = Reporter(
+    store = StatusStore(
         status_branch(setup, git / "status.git"),
         cluster=setup.config.cluster,
         instance=setup.config.kubernetes.instance,
         path=setup.config.repository.path,
-        authority=authority,
+        permission=permission,
         recorded=notifier.recorded if notifier is not None else lambda _before, _after: None,
     )
     return Daemon(
         setup,
         mirror=mirror,
         sources=sources,
-        engine=await _engine(setup, authority, mirror, sources, metrics),
-        reporter=reporter,
+        engine=await _engine(setup, permission, mirror, sources, metrics),
+        store=store,
         metrics=metrics,
         observe=observe,
     )
 
 
 async def _engine(
-    setup: Setup, authority: Authority, mirror: Mirror, sources: Sources, metrics: Metrics
+    setup: Setup, permission: WritePermission, mirror: Mirror, sources: Sources, metrics: Metrics
 ) -> Engine:
     if setup.config.engine == "kubernetes":
         from reconciler.daemon.leader import kubernetes_engine  # noqa: PLC0415 -- takes a second
 
-        return await kubernetes_engine(setup, authority, metrics.asked)
+        return await kubernetes_engine(setup, permission, metrics.asked)
 
     def export(context: BuildContext, destination: Path) -> None:
         if context.url or context.submodules:
-            # Submodules are other repositories, also those of this one: a source's way finds them.
+            # Submodules are other repositories, also for a folder of this one: sources fetch them.
             url = context.url or setup.repository_url
             sources.export(replace(context, url=url), destination)
         else:
@@ -212,3 +221,31 @@ async def _engine(
         export=export,
         secrets=setup.file(local.secrets),
     )
+
+
+@asynccontextmanager
+async def watching(url: str, wake: Wake) -> AsyncIterator[None]:
+    """Wake the daemon at pushes to a local repository, during the block.
+
+    A repository that is not on this disk is polled alone.
+    """
+    if not is_local(url):
+        yield
+        return
+    watcher = asyncio.create_task(_watch(local_path(url), wake))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _watch(repository: Path, wake: Wake) -> None:
+    folder = repository / ".git" if (repository / ".git").is_dir() else repository
+    try:
+        # A push always writes the ref itself here; packing it later changes no commit.
+        # The default filter would drop all events inside a .git folder.
+        async for _ in awatch(folder / "refs" / "heads", watch_filter=None):
+            wake.poll()
+    except (OSError, RuntimeError) as error:
+        log.warning("the repository cannot be watched; it is polled", error=str(error))

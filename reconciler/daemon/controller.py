@@ -1,8 +1,8 @@
-"""The daemon in one file: fetch, read, plan, act, report.
+"""The daemon's loop: fetch, read, resolve, plan, apply, report.
 
-Everything it knows can be worked out again from Git and from the engine, so it may be killed at
-any instruction. The loop below is woken by anything that may change the plan, and only then
-runs; what it does is a function of what it finds, never of what woke it.
+All of its state can be worked out again from Git and from the engine, so it may be killed at any
+instruction. The loop is woken by anything that may change the plan, and runs only then. A sync is
+a function of the state that it reads, never of the cause of its wake.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
-from reconciler.daemon.apply import Acting
-from reconciler.daemon.pull_request_planner import Knowledge
-from reconciler.daemon.status_store import Reporter
-from reconciler.engine import Engine, Run
+from reconciler.daemon.plan_executor import PlanExecutor
+from reconciler.daemon.pull_request_planner import DaemonState
+from reconciler.daemon.status_store import StatusStore
+from reconciler.engine import Engine
 from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
-from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, Settlement
-from reconciler.planner.plan_cache import settle
-from reconciler.planner.resolver import Memo
+from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record
 from reconciler.planner.status_update import outcome, wanted_results
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
-from reconciler.workspace.commit_reader import Head, Reader
-from reconciler.workspace.planning import effective, make_plan
-from reconciler.workspace.remote_clusters import PeerWatch
-from reconciler.workspace.source_resolver import SourceLook
+from reconciler.workspace import (
+    CommitPlanner,
+    CommitReader,
+    CommitSnapshot,
+    IncrementalSourceResolver,
+    PlannedCommit,
+    PlanState,
+    RemoteStatusReader,
+)
 
 log = structlog.get_logger(__name__)
 
-#: Engine events come in bursts; this is how long a burst is waited for, in seconds.
+#: Seconds that a burst of engine events is waited for.
 SETTLE = 0.05
-#: Is told of the plan, every object's record, and the errors at head, after each sync.
+#: Called after each sync with the plan, every object's record, and the errors at head.
 Observer = Callable[[Plan, Mapping[ObjectRef, Record], Sequence[Problem]], None]
 
 FETCH_RETRY = Backoff(first=1.0, longest=60.0)
@@ -54,22 +56,22 @@ PUSH_RETRY_LONGEST = 60.0
 
 @dataclass(slots=True)
 class Wake:
-    """What the loop sleeps on: whether to look at the remote, and whether to plan anew.
+    """The event that wakes the loop, and the requested work.
 
-    A look that finds nothing new asks for no plan.
+    A fetch that finds nothing new asks for no plan.
     """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     fetch: bool = True
     plan: bool = True
 
-    def look(self) -> None:
-        """The remote may have changed."""
+    def poll(self) -> None:
+        """Ask for a fetch: the remote may have changed."""
         self.fetch = True
         self.event.set()
 
     def replan(self) -> None:
-        """Something else that a plan depends on has changed, or time has."""
+        """Ask for a plan: something else that it depends on has changed."""
         self.plan = True
         self.event.set()
 
@@ -84,7 +86,7 @@ class Daemon:
         mirror: Mirror,
         sources: Sources,
         engine: Engine,
-        reporter: Reporter,
+        store: StatusStore,
         metrics: Metrics,
         observe: Observer = lambda *_: None,
     ) -> None:
@@ -92,28 +94,29 @@ class Daemon:
         self._mirror = mirror
         self._sources = sources
         self._engine = engine
-        self._reporter = reporter
+        self._store = store
         self._metrics = metrics
         self._observe = observe
-        self._reader = Reader(
-            mirror,
-            path=setup.config.repository.path,
-            namespace=setup.config.kubernetes.namespace,
-            clusters=setup.config.clusters,
+        self._remote = RemoteStatusReader(mirror, setup.peer_branches)
+        self._planner = CommitPlanner(
+            CommitReader.from_setup(mirror, setup),
+            settings=setup.settings,
+            sources=IncrementalSourceResolver(
+                mirror,
+                sources,
+                repository_url=setup.repository_url,
+                allow=setup.sources_allow,
+            ),
+            remote=self._remote.read,
         )
-        self._look = SourceLook(setup, mirror, sources)
-        self._peers = PeerWatch(mirror, setup.peer_branches)
-        self._head: Head | None = None
+        self._snapshot: CommitSnapshot | None = None
+        self._planned: PlannedCommit | None = None
+        #: The monotonic time at which an unplanned commit was noticed.
         self._noticed: float | None = None
-        self._memo = Memo()
-        self._settled = Settlement()
-        self._learnt: Mapping[str, Run] = {}
-        self._newest: Plan | None = None
-        self._recovered = False
         self._fetch_failures = 0
         self.wake = Wake()
         self.synced = asyncio.Event()
-        #: What this daemon cannot do now, and why, by what it is.
+        #: The messages of problems that last, by the part of the daemon that has the problem.
         self.troubles: dict[str, str] = {}
 
     async def run(self, *, once: bool = False) -> None:
@@ -125,13 +128,13 @@ class Daemon:
         await self._start(once=once)
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._poll()), tasks.create_task(self._report())]
+                helpers = [tasks.create_task(self._poll()), tasks.create_task(self._push_status())]
                 await self._loop(once=once)
                 for helper in helpers:
                     helper.cancel()
             if once:
-                await self._reporter.flush()  # what nobody is told of was not done
-        except* Exception as group:  # noqa: BLE001 -- it goes on, without the group around it
+                await self._store.flush()  # without its status the sync has failed
+        except* Exception as group:  # noqa: BLE001 -- raised again, without its group
             # Only one of them can be the cause; the others were cancelled for it.
             raise group.exceptions[0] from None
         finally:
@@ -139,7 +142,8 @@ class Daemon:
 
     async def _loop(self, *, once: bool) -> None:
         while True:
-            plan = await self._sync(strict=once)
+            await self._sync(strict=once)
+            plan = self._planned.plan if self._planned is not None else None
             if once and plan is not None and self._finished(plan):
                 return
             await self._sleep(plan)
@@ -147,103 +151,106 @@ class Daemon:
     async def _start(self, *, once: bool) -> None:
         while True:
             try:
-                await self._reporter.load()
+                await self._store.load()
                 break
             except GitError as error:
                 if once:
                     raise
                 await asyncio.sleep(self._fetch_failed(error))
         self._fetch_failures = 0
-        await self._engine.start(self._changed_by_engine)
+        await self._engine.start(self.wake.replan)
 
     async def _stop(self) -> None:
-        """Leave runs to a later daemon, and push what is known."""
+        """Leave runs to a later daemon, and push the last status."""
         gc.unfreeze()
         await self._engine.stop()
         try:
-            await self._reporter.flush()
+            await self._store.flush()
         except GitError as error:
             log.warning("the last status could not be pushed", error=str(error))
 
-    def knowledge(self) -> Knowledge | None:
-        """What is known now, for whoever plans something else; None before there is a head."""
-        head, reporter = self._head, self._reporter
-        if head is None:
+    def state(self) -> DaemonState | None:
+        """Return a copy of the state; None before the first fetch."""
+        snapshot, store = self._snapshot, self._store
+        if snapshot is None:
             return None
-        ledger = reporter.ledger
-        return Knowledge(
-            head=head.commit,
-            records=dict(reporter.records),
-            ledger=Ledger(dict(ledger.completed), dict(ledger.failures)),
-            runs=dict(self._engine.runs()),
-            capacity=self._engine.capacity,
+        ledger = store.ledger
+        return DaemonState(
+            head=snapshot.commit,
+            state=PlanState(
+                records=dict(store.records),
+                ledger=Ledger(dict(ledger.completed), dict(ledger.failures)),
+                runs=dict(self._engine.runs()),
+                capacity=self._engine.capacity,
+                now=datetime.now(UTC),
+            ),
         )
-
-    def _changed_by_engine(self) -> None:
-        self.wake.replan()
 
     # -- one sync --------------------------------------------------------------------------
 
-    async def _sync(self, *, strict: bool) -> Plan | None:
-        """Fetch if asked to, then read, plan, act and report.
-
-        Returns the newest plan: the last one where nothing has changed since, None while there
-        is no head.
-        """
-        if self.wake.fetch or self._head is None:
+    async def _sync(self, *, strict: bool) -> None:
+        """Fetch, read, resolve, plan, apply and report, as far as asked."""
+        if self.wake.fetch or self._snapshot is None:
             self.wake.fetch = False
             await self._fetch(strict=strict)
-        head = self._head
-        if head is None or not self.wake.plan:
-            return self._newest
+        if self._snapshot is None or not self.wake.plan:
+            return
         self.wake.plan = False
         with self._metrics.sync_seconds.time():
-            plan = await self._plan(head)
-            if not self._recovered:
-                plan = await self._recover(head, plan)
+            planned = await self._plan(self._snapshot)
+            if self._planned is None:
+                planned = await self._recover(planned)
             with self._metrics.apply_seconds.time():
-                await self._act(head, plan)
+                await self._apply(planned)
         self._noticed = None
         if not self.synced.is_set():
             self.synced.set()
-            # What a first sync has read stays, and has no cycles: with 10,000 objects their
-            # collector would take a second each time that it looks at them all.
+            # The objects of a first sync stay, and have no cycles: with 10,000 manifests each full
+            # garbage collection would take a second for them.
             gc.freeze()
-        self._newest = plan
-        return plan
+        self._planned = planned
 
     async def _fetch(self, *, strict: bool) -> None:
-        looked = time.monotonic()
+        """Fetch the repository, and read its newest commit.
+
+        A failure is tried again later. With ``strict`` that of the first fetch is raised.
+        """
+        began = time.monotonic()
         try:
             with self._metrics.fetch_seconds.time():
                 commit = await asyncio.to_thread(self._mirror.fetch)
-            if self._head is None or commit != self._head.commit:
-                self._head = await asyncio.to_thread(self._reader.read, commit)
-                self._noticed = looked
+            if self._snapshot is None or commit != self._snapshot.commit:
+                self._snapshot = await asyncio.to_thread(self._planner.read, commit)
+                self._noticed = began
                 self.wake.plan = True
-                self._log_head(self._head)
+                self._log_snapshot(self._snapshot)
         except GitError as error:
-            if strict and self._head is None:
+            if strict and self._snapshot is None:
                 raise
             delay = self._fetch_failed(error)
-            asyncio.get_running_loop().call_later(delay, self.wake.look)
+            asyncio.get_running_loop().call_later(delay, self.wake.poll)
         else:
             self._fetch_failures = 0
             self.troubles.pop("fetch", None)
             self._metrics.last_fetch.set_to_current_time()
-            await self._fetch_peers()
+            await self._fetch_remote_clusters()
 
-    async def _fetch_peers(self) -> None:
-        """What other clusters' status says now; nothing of this cluster waits for it."""
+    async def _fetch_remote_clusters(self) -> None:
+        """Fetch other clusters' status.
+
+        After a failure the last fetched one stays in use.
+        """
         try:
-            if await asyncio.to_thread(self._peers.fetch):
-                self.wake.plan = True
+            tips = await asyncio.to_thread(self._mirror.fetch_tips)
         except GitError as error:
             self._metrics.failed("peers", error)
             log.warning("other clusters' status cannot be fetched", error=str(error))
+        else:
+            if self._remote.update(tips):
+                self.wake.plan = True
 
     def _fetch_failed(self, error: GitError) -> float:
-        """Note it, and say how many seconds to wait before the next try."""
+        """Note a failed fetch; returns the seconds until the next try."""
         self._metrics.failed("fetch", error)
         self._fetch_failures += 1
         self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
@@ -251,102 +258,86 @@ class Daemon:
         log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
         return delay
 
-    def _log_head(self, head: Head) -> None:
-        found = head.collection
-        bound = log.bind(commit=head.commit[:12])
+    def _log_snapshot(self, snapshot: CommitSnapshot) -> None:
+        found = snapshot.collection
+        bound = log.bind(commit=snapshot.commit[:12])
         bound.info("new head", manifests=len(found.objects), others=found.others)
         for problem in found.problems:
             bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
 
-    async def _plan(self, head: Head) -> Plan:
-        reporter = self._reporter
-        runs = self._engine.runs()
-        for name in differing(self._learnt, runs):
-            reporter.ledger.learn_run(runs[name])
-        self._learnt = dict(runs)
-        objects = effective(head, self._reader, reporter.records)
-        requests, resolutions = await asyncio.to_thread(self._look.look, objects.manifests, head)
-        self._metrics.report_sources(resolutions.values())
-        peers = await asyncio.to_thread(self._peers.read, objects.manifests)
+    async def _plan(self, snapshot: CommitSnapshot) -> PlannedCommit:
+        """Resolve a commit's sources, and plan it on the current state."""
+        store, runs = self._store, self._engine.runs()
+        store.learn_runs(runs)
+        resolved = await asyncio.to_thread(self._planner.resolve, snapshot, store.records)
+        self._metrics.report_sources(resolved.resolutions.values())
+        state = PlanState(
+            records=store.records,
+            ledger=store.ledger,
+            runs=runs,
+            capacity=self._engine.capacity,
+            recorded=store.recorded(runs),
+            now=datetime.now(UTC),
+        )
         with self._metrics.plan_seconds.time():
-            return make_plan(
-                head=head,
-                objects=objects,
-                requests=requests,
-                resolutions=resolutions,
-                records=reporter.records,
-                ledger=reporter.ledger,
-                runs=runs,
-                capacity=self._engine.capacity,
-                settings=self._setup.settings,
-                now=datetime.now(UTC),
-                peers=peers,
-                recorded=reporter.recorded(runs),
-                memo=self._memo,
-                settled=self._settled,
-            )
+            return self._planner.plan(resolved, state)
 
-    async def _recover(self, head: Head, plan: Plan) -> Plan:
-        """Without a memory in Git, and only then, results are looked for where they would be."""
-        self._recovered = True
-        if self._reporter.found_memory:
-            return plan
-        wanted = wanted_results(plan.situation)
+    async def _recover(self, planned: PlannedCommit) -> PlannedCommit:
+        """Look for results in the buckets, and plan again.
+
+        Needed only if there is no status branch.
+        """
+        if self._store.found_memory:
+            return planned
+        wanted = wanted_results(planned.plan.situation)
         found = await self._engine.recover(wanted)
         if not found:
-            return plan
+            return planned
         tasks = {item.key: item.task for item in wanted}
         for key, result in found.items():
-            self._reporter.ledger.complete(key, tasks[key], result)
+            self._store.ledger.complete(key, tasks[key], result)
         log.info("results found that no record names", count=len(found))
-        return await self._plan(head)
+        return await self._plan(planned.snapshot)
 
-    # -- acting and reporting --------------------------------------------------------------
+    async def _apply(self, planned: PlannedCommit) -> None:
+        """Apply a plan, and report it.
 
-    async def _act(self, head: Head, plan: Plan) -> None:
-        if plan.released:
-            await self._record(head, plan)
-            await self._reporter.flush()
-        acting = Acting(
-            self._engine, self._reporter.ledger, self._metrics, self.wake.replan, self._noticed
+        A release is recorded before it is applied.
+        """
+        if planned.plan.released:
+            await self._report(planned)
+            await self._store.flush()
+        executor = PlanExecutor(
+            self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )
-        await acting.carry_out(plan)
-        await self._record(head, plan)
+        await executor.apply(planned.plan)
+        await self._report(planned)
 
-    async def _record(self, head: Head, plan: Plan) -> None:
-        reporter = self._reporter
+    async def _report(self, planned: PlannedCommit) -> None:
+        """Report a plan to the status, log, metrics and observer."""
+        store, plan, snapshot = self._store, planned.plan, planned.snapshot
         unknown = {
             plan.situation.desired[ref].manifest.file
             for ref in plan.decided
-            if ref not in reporter.records
+            if ref not in store.records
         }
         changed = (
-            await asyncio.to_thread(self._mirror.last_changed, head.commit, unknown)
+            await asyncio.to_thread(self._mirror.last_changed, snapshot.commit, unknown)
             if unknown
             else {}
         )
-        wrong = effective(head, self._reader, reporter.records).wrong
-        places = {ref: problem.location for ref, problem in wrong.items()}
+        problems = planned.resolved.objects.problems
+        places = {ref: problem.location for ref, problem in problems.items()}
         records = outcome(plan, changed=changed, places=places)
         before = {
             ref: known.phase
             for ref in (*records, *plan.removed)
-            if (known := reporter.records.get(ref)) is not None
+            if (known := store.records.get(ref)) is not None
         }
-        config = self._setup.config
-        different = reporter.update(
-            records,
-            removed=plan.removed,
-            sync=Sync(
-                cluster=config.cluster,
-                instance=config.kubernetes.instance,
-                path=config.repository.path,
-                head=head.commit,
-                observed=datetime.now(UTC).replace(microsecond=0),
-                errors=head.collection.problems,
-            ),
-        )
-        self._settled = settle(plan, records=reporter.records, changed=different)
+        errors = snapshot.collection.problems
+        sync = self._sync_of(snapshot)
+        different = store.update(records, removed=plan.removed, sync=sync)
+        self._planner.applied(plan, records=store.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
                 log.info(
@@ -358,21 +349,30 @@ class Daemon:
                 )
         for ref in plan.removed & before.keys():
             log.info("removed", object=str(ref))
-        self._metrics.report(
-            plan, reporter.records, reporter.phases, errors=len(head.collection.problems)
+        self._metrics.report(plan, store.records, store.phases, errors=len(errors))
+        self._observe(plan, store.records, errors)
+
+    def _sync_of(self, snapshot: CommitSnapshot) -> Sync:
+        config = self._setup.config
+        return Sync(
+            cluster=config.cluster,
+            instance=config.kubernetes.instance,
+            path=config.repository.path,
+            head=snapshot.commit,
+            observed=datetime.now(UTC).replace(microsecond=0),
+            errors=snapshot.collection.problems,
         )
-        self._observe(plan, reporter.records, head.collection.problems)
 
     # -- waiting ---------------------------------------------------------------------------
 
     def _finished(self, plan: Plan) -> bool:
-        """Whether neither a run that ends nor time that passes can change anything."""
+        """Return whether neither a run nor time changes the plan."""
         live = any(run.live for run in self._engine.runs().values())
         moving = plan.endings or plan.creates() or plan.retry_at is not None
         return not live and not moving and not self.wake.event.is_set()
 
     async def _sleep(self, plan: Plan | None) -> None:
-        """Until something happens, a retry is due, or a source should be looked up again."""
+        """Sleep until woken, or until a retry or poll is due."""
         timeout = self._sources.due()
         if plan is not None and plan.retry_at is not None:
             timeout = min(timeout, (plan.retry_at - datetime.now(UTC)).total_seconds())
@@ -389,20 +389,20 @@ class Daemon:
         interval = self._setup.config.repository.interval
         while True:
             await asyncio.sleep(jittered(interval))
-            self.wake.look()
+            self.wake.poll()
 
-    async def _report(self) -> None:
-        """Push changes, at most once an interval; a failed push is tried again for ever."""
+    async def _push_status(self) -> None:
+        """Push changes, at most once an interval; retries have no bound."""
         interval = self._setup.config.status.interval
         retry = Backoff(first=2 * interval, longest=max(interval, PUSH_RETRY_LONGEST))
         failures = 0
         while True:
             await asyncio.sleep(retry.delay(failures) if failures else interval)
-            if not self._reporter.dirty:
+            if not self._store.dirty:
                 continue
             try:
                 with self._metrics.push_seconds.time():
-                    recorded = await self._reporter.flush()
+                    recorded = await self._store.flush()
                 failures = 0
                 self.troubles.pop("push", None)
                 self._metrics.last_push.set_to_current_time()

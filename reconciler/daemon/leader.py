@@ -1,4 +1,4 @@
-"""A daemon in front of a cluster: one of several replicas, of which a Lease elects one."""
+"""Leader election among the replicas of a cluster's daemon."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from reconciler.config import Setup
-from reconciler.daemon.authority import Authority
-from reconciler.daemon.shutdown import carry_out
+from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.engines.kubernetes import (
     Api,
     Asked,
@@ -28,8 +27,10 @@ from reconciler.engines.kubernetes import (
 log = structlog.get_logger(__name__)
 
 
-async def kubernetes_engine(setup: Setup, authority: Authority, asked: Asked) -> KubernetesEngine:
-    """The engine, not started. Raises EngineError where no cluster can be found."""
+async def kubernetes_engine(
+    setup: Setup, permission: WritePermission, asked: Asked
+) -> KubernetesEngine:
+    """The engine, not started. Raises EngineError if no cluster is found."""
     config = setup.config.kubernetes
     settings = ClusterSettings.from_setup(setup)
     return KubernetesEngine(
@@ -37,7 +38,7 @@ async def kubernetes_engine(setup: Setup, authority: Authority, asked: Asked) ->
         instance=config.instance,
         render=lambda spec: render(spec, settings),
         namespaces=tuple(config.namespaces),
-        may_write=authority.leads,
+        may_write=permission.leads,
         inventory=lambda folder: render_inventory(folder, settings),
     )
 
@@ -51,22 +52,22 @@ def pod_logs(setup: Setup) -> PodLogs:
 async def while_leading(
     setup: Setup,
     stop: asyncio.Event,
-    work: Callable[[Authority, asyncio.Event], Awaitable[bool]],
+    work: Callable[[WritePermission, asyncio.Event], Awaitable[bool]],
     asked: Asked,
 ) -> None:
-    """Lead, work, and begin again whenever the lease is lost, until ``stop`` is set.
+    """Work while leading, and campaign again after each lost lease, until ``stop``.
 
-    ``work`` ends soon after the event it is given is set, and says whether it is done for good.
+    ``work`` ends soon after its event is set, and returns whether it is finished for good.
     """
     async with _candidate(setup, asked) as leadership:
         while not stop.is_set():
-            if not await carry_out(leadership.acquire(), until=stop):
+            if not await run_until(stop, leadership.acquire()):
                 return
             end = asyncio.Event()
-            keeping = asyncio.create_task(_then(leadership.keep(), end))
-            stopping = asyncio.create_task(_then(stop.wait(), end))
+            keeping = asyncio.create_task(_set_after(leadership.keep(), end))
+            stopping = asyncio.create_task(_set_after(stop.wait(), end))
             try:
-                if await work(Authority(lambda: leadership.leads, leadership.epoch), end):
+                if await work(WritePermission(lambda: leadership.leads, leadership.epoch), end):
                     return
             finally:
                 keeping.cancel()
@@ -96,12 +97,12 @@ async def _candidate(setup: Setup, asked: Asked) -> AsyncIterator[Leadership]:
 
 
 def _owner(setup: Setup) -> str:
-    """What this daemon's replicas sync, as a person and a Lease read it."""
+    """A description of the sync that replicas share, for the Lease."""
     url = urlsplit(setup.repository_url)
     shown = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
     return f"cluster {setup.config.cluster} of {shown}"
 
 
-async def _then(what: Awaitable[object], event: asyncio.Event) -> None:
-    await what
+async def _set_after(work: Awaitable[object], event: asyncio.Event) -> None:
+    await work
     event.set()

@@ -1,4 +1,4 @@
-"""Logging: for people on a terminal, one JSON object a line otherwise; to standard error."""
+"""Logging to standard error: text on a terminal, otherwise JSON lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import structlog
 
 
 class _StandardError(TextIOBase):
-    """Where a line that cannot be written is lost, and nothing else: the disk may be full."""
+    """Standard error that loses lines it cannot write.
+
+    The disk may be full, and the daemon must go on.
+    """
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -24,20 +27,20 @@ class _StandardError(TextIOBase):
             sys.stderr.flush()
 
 
-def configure(*, style: Literal["auto", "text", "json"], level: str) -> None:
-    """Set up structlog for the whole process; may be called again after a reload."""
-    people = style == "text" or (style == "auto" and sys.stderr.isatty())
+def configure_logging(*, style: Literal["auto", "text", "json"], level: str) -> None:
+    """Set up structlog for the process, also again after a reload."""
+    as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
-        if people
+        if as_text
         else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
-            *([] if people else [structlog.processors.dict_tracebacks]),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_text else "iso", utc=not as_text),
+            *([] if as_text else [structlog.processors.dict_tracebacks]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

@@ -1,8 +1,10 @@
-"""Tells a webhook of what was recorded: beside the syncs, so that none waits for its answer.
+"""Delivery of notifications to a webhook, beside the syncs.
 
-News is taken from what was pushed to the status branch, and gathered until the last delivery is
-done with and its interval is over. What cannot be delivered is given up after a few tries: the
-status branch has it, and a receiver that was away for an hour is not told of that hour at once.
+No sync waits for a webhook's answer.
+
+Events come from pushes to the status branch, and are gathered until the last delivery has ended
+and its interval is over. A delivery is given up after a few tries: the status branch has its
+content, and a receiver that was away for an hour does not get that hour at once.
 """
 
 from __future__ import annotations
@@ -35,19 +37,22 @@ log = structlog.get_logger(__name__)
 #: Tries of a delivery, and the pauses between them.
 TRIES = 5
 RETRY = Backoff(first=1.0, longest=60.0, factor=4.0)
-#: Seconds that a daemon which ends has for what is left; another may wait for it to be gone.
-_FAREWELL = 3.0
-#: Answers after which another try may do better; after any other 4xx it would not.
-_LATER = frozenset({408, 409, 425, 429})
+#: Seconds for the last delivery of a daemon that ends; its successor may wait for that.
+_LAST_DELIVERY = 3.0
+#: The 4xx answers after which another try may succeed.
+_RETRYABLE = frozenset({408, 409, 425, 429})
 
 
 class DeliveryError(ReconcilerError):
-    """A delivery that is not tried again as it is."""
+    """A delivery that failed for good."""
 
 
 @dataclass(slots=True)
 class Notifier:
-    """``url_file`` and ``secret_file`` are read at each try, as they may rotate."""
+    """Delivers notifications to one webhook.
+
+    ``url_file`` and ``secret_file`` are read at each try, as they may rotate.
+    """
 
     section: NotificationsSection
     cluster: str
@@ -61,13 +66,13 @@ class Notifier:
     def recorded(
         self, before: Mapping[ObjectRef, Record], after: Mapping[ObjectRef, Record]
     ) -> None:
-        """A push has changed the status branch from this to that."""
+        """Take over the status branch's records before and after a push."""
         self._waiting.add(news(before, after, self.section.phases))
         if self._waiting:
             self._news.set()
 
     async def run(self, to: Client) -> None:
-        """Deliver what there is, at most once an interval, until :meth:`close` is called."""
+        """Deliver events, at most once an interval, until :meth:`close` is called."""
         while self._waiting or not self._closing.is_set():
             await self._news.wait()
             self._news.clear()
@@ -76,7 +81,7 @@ class Notifier:
                 await self._pause(self.section.interval)
 
     def close(self) -> None:
-        """No more will come: what is left is tried once, and at once."""
+        """Have the remaining events delivered now, in a single try."""
         self._closing.set()
         self._news.set()
 
@@ -93,7 +98,7 @@ class Notifier:
             result = "sent"
         except (DeliveryError, TemplateFault) as error:
             log.warning("a notification cannot be delivered", error=str(error))
-        except Exception:  # the next one must be delivered all the same
+        except Exception:  # later notifications must be delivered all the same
             log.exception("a notification cannot be delivered")
         finally:
             self.metrics.notifications.labels(result).inc()
@@ -104,16 +109,16 @@ class Notifier:
             try:
                 answer = await self._send(body, name, to)
             except CallError as error:
-                told = str(error)
+                failure = str(error)
             else:
                 if answer.fine:
                     return
-                told = f"it was answered with status {answer.status}"
-                if 300 <= answer.status < 500 and answer.status not in _LATER:
-                    raise DeliveryError(told)
+                failure = f"it was answered with status {answer.status}"
+                if 300 <= answer.status < 500 and answer.status not in _RETRYABLE:
+                    raise DeliveryError(failure)
             if number == TRIES or self._closing.is_set():
-                raise DeliveryError(told)
-            log.info("a notification is tried again", error=told)
+                raise DeliveryError(failure)
+            log.info("a notification is tried again", error=failure)
             asked = answer.pause(0.0, RETRY.longest) if answer is not None else 0.0
             await self._pause(RETRY.delay(number, at_least=asked))
 
@@ -126,7 +131,10 @@ class Notifier:
         return await to.call("POST", url, headers=headers, body=body)
 
     def _url(self) -> str:
-        """Where to. It may be a secret itself, so no message quotes it."""
+        """The webhook's URL.
+
+        It may be a secret itself, so no message quotes it.
+        """
         try:
             url = _read(self.url_file).decode()
             parts = urlsplit(url)
@@ -149,7 +157,7 @@ def _read(file: Path) -> bytes:
 
 @asynccontextmanager
 async def notifying(setup: Setup, metrics: Metrics) -> AsyncIterator[Notifier | None]:
-    """A notifier at work for as long as the block lasts, if the configuration asks for one."""
+    """Run the configured notifier during the block; None without one."""
     section = setup.config.notifications
     if section is None:
         yield None
@@ -169,7 +177,7 @@ async def notifying(setup: Setup, metrics: Metrics) -> AsyncIterator[Notifier | 
             yield notifier
         finally:
             notifier.close()
-            _, late = await asyncio.wait([work], timeout=_FAREWELL)
+            _, late = await asyncio.wait([work], timeout=_LAST_DELIVERY)
             for task in late:
                 task.cancel()
             await asyncio.gather(work, return_exceptions=True)

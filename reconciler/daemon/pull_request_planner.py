@@ -1,64 +1,64 @@
-"""What merging a proposal would do, worked out on what the daemon knows. Nothing of it is run.
+"""Plans of pull requests on the daemon's own state, and their text.
 
-A plan is of the commit that a merge would make, held against that of the branch as it is: what
-``reconciler plan`` shows, on the daemon's own state. It is made beside the syncs, on copies.
+Nothing of them is run. A plan is of the commit that a merge would make, compared with the plan of
+the branch as it is: the output of ``reconciler plan``. It is made beside the syncs, on copies of
+the daemon's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from reconciler.config import Setup
-from reconciler.engine import Capacity, Run
 from reconciler.git.errors import redact
 from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.git.repository import LocalRepository
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan
-from reconciler.planner.resolver import Memo
-from reconciler.planner.status import Record
+from reconciler.git.sources import Sources
+from reconciler.manifests.loader import Manifest
+from reconciler.planner.remote_clusters import Peers
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.review.commit_status import Judgement, Verdict, verdict, verdict_of
+from reconciler.review.escape import code
+from reconciler.review.markdown import markdown
 from reconciler.review.report import Review, review
-from reconciler.types import Commit, GitSource, ObjectRef
-from reconciler.workspace.commit_reader import Head, Reader
-from reconciler.workspace.git_remotes import credential_table, source_reader
-from reconciler.workspace.planning import (
-    Requests,
+from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
+from reconciler.workspace import (
+    CommitPlanner,
+    CommitReader,
+    PlanState,
+    RecordedSourceResolver,
+    RemoteStatusReader,
     Resolutions,
-    as_recorded,
-    effective,
-    make_plan,
-    own_sources,
-    source_requests,
+    credential_table,
+    remote_sources,
+    source_reader,
 )
-from reconciler.workspace.remote_clusters import PeerReader, foreign_references
 
-#: Seconds that a plan waits for sources; what takes longer is as last recorded, or unknown.
+#: Seconds that a plan waits for sources; slower ones are as last recorded, or unknown.
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
-    """What the daemon knows at one moment, as copies that nobody changes."""
+class DaemonState:
+    """A copy of the daemon's state; ``head`` is its last read commit."""
 
     head: Commit
-    records: Mapping[ObjectRef, Record]
-    ledger: Ledger
-    runs: Mapping[str, Run]
-    capacity: Capacity
+    state: PlanState
 
 
-class Reviewer:
-    """Plans proposals. To be used from one thread at a time; its calls may take minutes."""
+class PullRequestPlanner:
+    """Plans pull requests.
+
+    To be used from one thread at a time; its calls may take minutes.
+    """
 
     def __init__(self, setup: Setup) -> None:
         config = setup.config
         assert config.review is not None
-        self._setup = setup
-        self._any_source = config.review.sources == "any"
         folder = setup.root / "git"
         self.proposals = Proposals(
             folder / "proposals.git",
@@ -66,94 +66,122 @@ class Reviewer:
             branch=config.repository.branch,
             credentials=credential_table(setup),
         )
-        self._sources = source_reader(setup, patience=_PATIENCE, folder="proposals-sources")
+        self._sources = _ApprovedSources(
+            source_reader(setup, patience=_PATIENCE, folder="proposals-sources"),
+            any_source=config.review.sources == "any",
+        )
         self._mirror = folder / "manifests.git"
-        self._memo = Memo()
-        self._reader = Reader(
-            self.proposals,
-            path=config.repository.path,
-            namespace=config.kubernetes.namespace,
-            clusters=config.clusters,
+        self._branches = setup.peer_branches
+        self._planner = CommitPlanner(
+            CommitReader.from_setup(self.proposals, setup),
+            settings=setup.settings,
+            sources=RecordedSourceResolver(
+                self.proposals,
+                setup.repository_url,
+                setup.sources_allow,
+                remote=self._sources.resolve,
+            ),
+            remote=self._read_remote_clusters,
+            ahead=True,
         )
 
-    def review(self, known: Knowledge, head: Commit) -> Review | Conflict:
-        """The plan of merging a head that was fetched. Raises GitError."""
+    def review(self, known: DaemonState, head: Commit) -> Review | Conflict:
+        """Plan the merge of a fetched head. Raises GitError."""
         self.proposals.fetch_base(known.head)
         merged = self.proposals.merged(known.head, head)
         if isinstance(merged, Conflict):
             return merged
-        now = datetime.now(UTC)
-        old = self._reader.read(known.head)
-        new = self._reader.read(merged)
-        planning = _Planning(self._setup, known, self._reader, self._memo, self._mirror, now)
-        named = self._named(planning.requests(old), known)
+        planner, records = self._planner, known.state.records
+        state = replace(known.state, now=datetime.now(UTC))
+        old, new = planner.read(known.head), planner.read(merged)
+        self._sources.approved = None  # all sources of the branch itself are
+        base = planner.resolve(old, records)
+        recorded = {r.source.url for r in records.values() if r.source is not None}
+        self._sources.approved = {s.url for s in remote_sources(base.requests)} | recorded
+        before = planner.plan(base, state)
+        after = planner.plan(planner.resolve(new, records), state)
+        found = review(after.plan, before=before.plan, errors=new.collection.problems)
+        return replace(found, head=head)  # the commit of the merge exists nowhere else
 
-        def look_up(requests: Requests, at: Head) -> Resolutions:
-            return self._resolve(requests, at, named)
+    def _read_remote_clusters(self, manifests: Mapping[ObjectRef, Manifest]) -> Peers:
+        mirror = LocalRepository.open(self._mirror)
+        return RemoteStatusReader.local(mirror, self._branches).read(manifests)
 
-        before, after = planning.plan(old, look_up), planning.plan(new, look_up)
-        found = review(after, before=before, errors=new.collection.problems)
-        return replace(found, head=head)  # nobody else knows the commit of the merge
 
-    def _named(self, requests: Requests, known: Knowledge) -> frozenset[str]:
-        """The URLs of sources that somebody has approved of, by merging a manifest that names them.
+class _ApprovedSources:
+    """Sources that were approved by merging a manifest that names them.
 
-        No other is talked to, unless the configuration says so: whoever may open a pull request
-        could otherwise have the daemon ask any host, with whatever credentials are for it.
-        """
-        asked = {r.url for r in requests.values() if isinstance(r, GitSource)}
-        recorded = {r.source.url for r in known.records.values() if r.source is not None}
-        return frozenset(asked | recorded)
+    No other is contacted, unless the configuration allows it: the author of any pull request
+    could otherwise have the daemon contact any host, with the credentials configured for it.
+    ``approved`` has the URLs; None: all.
+    """
 
-    def _resolve(self, requests: Requests, at: Head, named: frozenset[str]) -> Resolutions:
-        found = dict(own_sources(requests, self.proposals, at))
-        remote = {r for r in requests.values() if isinstance(r, GitSource) and r.url}
-        asked = {r for r in remote if self._any_source or r.url in named}
-        found |= self._sources.resolve(asked)
-        for request in remote - asked:
-            found[request] = UnresolvedSource(
-                Reason.of(ReasonCode.SOURCE_NOT_APPROVED, url=redact(request.url))
+    def __init__(self, sources: Sources, *, any_source: bool) -> None:
+        self._sources = sources
+        self._any_source = any_source
+        self.approved: AbstractSet[str] | None = frozenset()
+
+    def resolve(self, requested: AbstractSet[GitSource]) -> Resolutions:
+        """Resolve approved sources; others have the reason that they are new."""
+        everything = self._any_source or self.approved is None
+        allowed = {s for s in requested if everything or s.url in (self.approved or ())}
+        found: dict[GitSource, ResolvedSource | UnresolvedSource] = {}
+        found |= self._sources.resolve(allowed)
+        for source in requested - allowed:
+            found[source] = UnresolvedSource(
+                Reason.of(ReasonCode.SOURCE_NOT_APPROVED, url=redact(source.url))
             )
         return found
 
 
-@dataclass(slots=True)
-class _Planning:
-    """Plans commits on one state."""
+# -- text --------------------------------------------------------------------------------------
 
-    setup: Setup
-    known: Knowledge
-    reader: Reader
-    memo: Memo
-    mirror: Path
-    now: datetime
 
-    def requests(self, head: Head) -> Requests:
-        objects = effective(head, self.reader, self.known.records).manifests
-        setup = self.setup
-        return source_requests(
-            objects, repository_url=setup.repository_url, allow=setup.sources_allow
-        )
+@dataclass(frozen=True, slots=True)
+class PullRequestReport:
+    """A commit status and a comment.
 
-    def plan(self, head: Head, look_up: Callable[[Requests, Head], Resolutions]) -> Plan:
-        known = self.known
-        objects = effective(head, self.reader, known.records)
-        requests = self.requests(head)
-        branches = self.setup.peer_branches
-        mirror = LocalRepository.open(self.mirror)
-        tips = {name: mirror.status_branch(name) for name in branches.values()}
-        return make_plan(
-            head=head,
-            objects=objects,
-            requests=requests,
-            resolutions=as_recorded(look_up(requests, head), requests, known.records),
-            records=known.records,
-            ledger=known.ledger,
-            runs=known.runs,
-            capacity=known.capacity,
-            settings=self.setup.settings,
-            now=self.now,
-            peers=PeerReader(mirror, branches).read(foreign_references(objects.manifests), tips),
-            ahead=True,
-            memo=self.memo,
-        )
+    ``notable``: worth a comment where there is none yet.
+    """
+
+    verdict: Verdict
+    body: str
+    notable: bool
+
+
+def marker_of(setup: Setup) -> str:
+    """The first line of this daemon's comments, which forges do not show."""
+    return f"<!-- reconciler plan of cluster {setup.config.cluster} -->"
+
+
+def same_comment(one: str, other: str) -> bool:
+    """Return whether two comments are equal but for what forges change.
+
+    Forges change ends of lines, and strip the end. That a plan is the same on a newer commit of
+    the branch is no reason to edit a hundred comments either.
+    """
+    one, other = (re.sub("Base `[0-9a-f]+`", "", text) for text in (one, other))
+    return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
+
+
+def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
+    """Report a plan, or the conflict that prevents one."""
+    cluster, branch = setup.config.cluster, setup.config.repository.branch
+    if isinstance(found, Conflict):
+        message = f"It conflicts with {branch} in {', '.join(found.paths)}"
+        paths = ", ".join(code(path, 160) for path in found.paths)
+        body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
+        return PullRequestReport(verdict(Judgement.FAILURE, message), body, notable=False)
+    body = markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
+    notable = bool(found.objects or found.errors or found.holds or found.released)
+    return PullRequestReport(verdict_of(found), body, notable=notable)
+
+
+def unplannable() -> PullRequestReport:
+    """Report a failed plan.
+
+    Its cause may describe this machine, so only the log has it.
+    """
+    message = "It cannot be planned; the daemon's log says why"
+    body = f"### Plan\n\n{message}."
+    return PullRequestReport(verdict(Judgement.ERROR, message), body, notable=False)

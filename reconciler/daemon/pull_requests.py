@@ -1,8 +1,9 @@
-"""Follows the pull requests that are open, and tells each what it would do: beside the syncs.
+"""Plans of open pull requests, sent as commit statuses and comments.
 
-A request is planned when its head moves, and again when the branch it is for does. It has a commit
-status, which says whether the manifests are sound, and one comment, which is edited in place. What
-the forge has already is not sent again, so a restart or another leader changes nothing.
+They are made beside the syncs. A request is planned when its head moves, and again when its base
+branch does. Its commit status says whether the manifests are valid; its one comment is edited in
+place. Nothing is sent again that the forge has already, so a restart or another leader changes
+nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +19,16 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
-from reconciler.daemon.authority import Authority
-from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
-from reconciler.daemon.pull_request_text import Words, marker_of, same, unplannable, words_of
+from reconciler.daemon.pull_request_planner import (
+    DaemonState,
+    PullRequestPlanner,
+    PullRequestReport,
+    marker_of,
+    report_of,
+    same_comment,
+    unplannable,
+)
+from reconciler.daemon.shutdown import WritePermission
 from reconciler.errors import ReconcilerError, Trouble
 from reconciler.forge.base import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.connect import forge_of
@@ -35,17 +43,17 @@ from reconciler.types import Commit
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-#: Seconds between two plans at least; and no less than the last one took, so that half the time
-#: of a thread is what following can ever cost.
+#: The shortest pause between two plans in seconds. A pause is also no shorter than the last plan
+#: took, so that plans use half of a thread's time at most.
 PACE = 1.0
 RETRY = Backoff(first=5.0, longest=300.0)
-#: How often what is wrong with one request alone is tried, before it is left until it changes.
+#: Tries of a request that fails by itself, before it is left until it changes.
 MOST_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a request was planned for, and in how many tries in vain."""
+    """The commits that a request was planned for; ``tries`` counts failed plans."""
 
     head: Commit
     base: Commit
@@ -53,8 +61,8 @@ class _Done:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What the forge is known to have: of which commit, and our comment if there is one."""
+class _Sent:
+    """A commit with its status on the forge, and the request's comment."""
 
     commit: Commit
     verdict: Verdict | None
@@ -62,36 +70,42 @@ class _Told:
 
 
 @dataclass(slots=True)
-class Follower:
-    """``know`` says what the daemon knows now, None before its first sync."""
+class PullRequestController:
+    """Plans the open pull requests of one forge.
+
+    ``state`` returns the daemon's current state, None before its first sync.
+    """
 
     setup: Setup
     forge: Forge
-    reviewer: Reviewer
-    authority: Authority
-    know: Callable[[], Knowledge | None]
+    planner: PullRequestPlanner
+    permission: WritePermission
+    state: Callable[[], DaemonState | None]
     metrics: Metrics
     troubles: dict[str, str]
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _done: dict[int, _Done] = field(default_factory=dict)
-    _told: dict[int, _Told] = field(default_factory=dict)
+    _sent: dict[int, _Sent] = field(default_factory=dict)
     _refused: dict[int, str] = field(default_factory=dict)
     _failures: int = 0
     _busy: asyncio.Future[Any] | None = None
 
-    def look(self) -> None:
-        """Something may have changed: a request, or the branch that they are for."""
+    def poll(self) -> None:
+        """Ask for a poll.
+
+        A request, or its base branch, may have changed.
+        """
         self._wake.set()
 
     async def run(self) -> None:
-        """Follow until cancelled. What goes wrong is tried again, ever more rarely."""
+        """Poll and plan until cancelled; failures are retried with a growing delay."""
         section = self.setup.config.review
         assert section is not None
         while True:
             wait = jittered(section.interval)
             try:
                 await self._round(section.open)
-            except Exception as error:  # noqa: BLE001 -- following ends with the daemon alone
+            except Exception as error:  # noqa: BLE001 -- it ends with the daemon alone
                 wait = self._failed(error)
                 await asyncio.sleep(wait)
             else:
@@ -104,20 +118,20 @@ class Follower:
             self._wake.clear()
 
     def _failed(self, error: Exception) -> float:
-        """Note it, and say how many seconds to wait before the next try."""
+        """Note a failed poll; returns the seconds until the next try."""
         self.metrics.failed("forge", error)
         self.troubles["forge"] = f"Pull requests cannot be followed: {error}"
         self._failures += 1
         asked = error.pause if isinstance(error, ForgeError) else 0.0
         delay = RETRY.delay(self._failures, at_least=asked)
         known = isinstance(error, ReconcilerError)
-        told = log.warning if known else log.exception
-        told("pull requests cannot be followed", error=str(error), retry=round(delay, 1))
+        log_it = log.warning if known else log.exception
+        log_it("pull requests cannot be followed", error=str(error), retry=round(delay, 1))
         return delay
 
     async def _round(self, most: int) -> None:
-        """Look at the open requests once, and plan those that have changed."""
-        known = self.know()
+        """Poll the open requests once, and plan the changed ones."""
+        known = self.state()
         if known is None:
             return
         requests = await self.forge.open_requests(self.setup.config.repository.branch, most)
@@ -126,13 +140,13 @@ class Follower:
         if numbers != self._done.keys():
             for gone in self._done.keys() - numbers:
                 del self._done[gone]
-                self._told.pop(gone, None)
+                self._sent.pop(gone, None)
                 self._refuse(gone, None)
             refs = {request.ref for request in requests}
-            await self._in_thread(lambda: self.reviewer.proposals.keep_only(refs))
-        # One that nobody has planned yet does not wait for all those that the branch moved under.
+            await self._in_thread(lambda: self.planner.proposals.keep_only(refs))
+        # A new request does not wait for all requests whose base branch has moved.
         for request in sorted(requests, key=lambda request: request.number in self._done):
-            newest = self.know() or known
+            newest = self.state() or known
             if not self._is_done(request, newest.head):
                 began = time.monotonic()
                 await self._plan(request, newest)
@@ -144,25 +158,25 @@ class Follower:
             return False
         return done.tries == 0
 
-    async def _plan(self, request: PullRequest, known: Knowledge) -> None:
-        """Plan one request, and say what came of it where people look."""
+    async def _plan(self, request: PullRequest, known: DaemonState) -> None:
+        """Plan one request, and send the result to the forge."""
         bound = log.bind(request=request.number, head=request.head[:12])
         done = _Done(request.head, known.head)
         before = self._done.get(request.number)
         same = before is not None and (before.head, before.base) == (done.head, done.base)
         tries = before.tries + 1 if before is not None and same else 1
         try:
-            head, words = await self._in_thread(lambda: self._review(request, known))
-        except Exception as error:  # noqa: BLE001 -- whatever one proposes, others are planned
-            told = bound.warning if isinstance(error, ReconcilerError) else bound.exception
-            told("a pull request cannot be planned", error=str(error), tries=tries)
+            head, report = await self._in_thread(lambda: self._review(request, known))
+        except Exception as error:  # noqa: BLE001 -- the other requests are planned all the same
+            log_it = bound.warning if isinstance(error, ReconcilerError) else bound.exception
+            log_it("a pull request cannot be planned", error=str(error), tries=tries)
             self.metrics.failed("forge", error)
             if tries < MOST_TRIES:
                 self._done[request.number] = replace(done, tries=tries)
                 return
-            head, words = request.head, unplannable()
+            head, report = request.head, unplannable()
         try:
-            await self._tell(request, head, words)
+            await self._send(request, head, report)
         except ForgeError as error:
             if not error.lasting and error.trouble is not Trouble.REFUSED:
                 raise
@@ -173,88 +187,97 @@ class Follower:
             return
         self._refuse(request.number, None)
         self._done[request.number] = done
-        self.metrics.reviews.labels(words.verdict.state.value).inc()
-        bound.info("pull request planned", verdict=words.verdict.state.value)
+        self.metrics.reviews.labels(report.verdict.state.value).inc()
+        bound.info("pull request planned", verdict=report.verdict.state.value)
 
-    def _review(self, request: PullRequest, known: Knowledge) -> tuple[Commit, Words]:
-        """What to say, and the commit it is of: the ref may have moved since it was listed."""
-        reviewer, proposals, head = self.reviewer, self.reviewer.proposals, request.head
+    def _review(self, request: PullRequest, known: DaemonState) -> tuple[Commit, PullRequestReport]:
+        """Return a report and its commit.
+
+        The commit may differ from the listed one: the ref may have moved since.
+        """
+        planner, proposals, head = self.planner, self.planner.proposals, request.head
         try:
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
-            found = reviewer.review(known, head)
+            found = planner.review(known, head)
         except DamagedError:
             proposals.remake()
             head = proposals.fetch_head(request.ref)
-            found = reviewer.review(known, head)
-        return head, words_of(self.setup, found)
+            found = planner.review(known, head)
+        return head, report_of(self.setup, found)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do it in a thread, of which nobody can say that it is over before it is."""
+        """Run work in a thread, which :meth:`idle` waits for."""
         self._busy = asyncio.get_running_loop().run_in_executor(None, work)
         return await asyncio.shield(self._busy)
 
     async def idle(self) -> None:
-        """Wait until no thread works for this any more; what it waits for itself is ended."""
+        """Wait for the last thread.
+
+        The git commands that it waits for are ended.
+        """
         while self._busy is not None and not self._busy.done():
             end_running()
             await asyncio.wait([self._busy], timeout=0.1)
 
-    def _refuse(self, number: int, why: str | None) -> None:
-        """Note why a request cannot be told of, or that it can."""
+    def _refuse(self, number: int, message: str | None) -> None:
+        """Note that the forge refuses a request's report; None: it does not."""
         self._refused.pop(number, None)
-        if why is not None:
-            self._refused[number] = why
+        if message is not None:
+            self._refused[number] = message
         self.troubles.pop("pull request", None)
         if self._refused:
             last = next(reversed(self._refused.values()))
             count = counted(len(self._refused), "pull request")
             self.troubles["pull request"] = f"{count} cannot be told of: {last}"
 
-    # -- telling ---------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------
 
-    async def _tell(self, request: PullRequest, head: Commit, words: Words) -> None:
-        """Give the forge what it does not have yet. Raises ForgeError."""
-        if not self.authority.leads():
+    async def _send(self, request: PullRequest, head: Commit, report: PullRequestReport) -> None:
+        """Send the missing parts of a report to the forge.
+
+        Raises ForgeError.
+        """
+        if not self.permission.leads():
             raise ForgeError("another replica leads now", Trouble.CONFLICT)
         section = self.setup.config.review
         assert section is not None
         number, marker = request.number, marker_of(self.setup)
-        told = self._told.get(number)
-        if told is None or told.commit != head:
-            comment = told.comment if told is not None else None
-            if told is None and section.comment:
+        sent = self._sent.get(number)
+        if sent is None or sent.commit != head:
+            comment = sent.comment if sent is not None else None
+            if sent is None and section.comment:
                 comment = await self.forge.own_comment(number, marker)
-            told = self._told[number] = _Told(head, await self.forge.verdict(head), comment)
-        if told.verdict != words.verdict:
-            await self.forge.judge(request, head, words.verdict)
-            told.verdict = words.verdict
+            sent = self._sent[number] = _Sent(head, await self.forge.verdict(head), comment)
+        if sent.verdict != report.verdict:
+            await self.forge.judge(request, head, report.verdict)
+            sent.verdict = report.verdict
         if section.comment:
-            await self._comment(number, told, words)
+            await self._comment(number, sent, report)
 
-    async def _comment(self, number: int, told: _Told, words: Words) -> None:
-        """One comment, where there is something to say; from then on it is kept up to date."""
-        if told.comment is None and not words.matter:
+    async def _comment(self, number: int, sent: _Sent, report: PullRequestReport) -> None:
+        """Create the comment once a report is notable; then update it."""
+        if sent.comment is None and not report.notable:
             return
-        text = f"{marker_of(self.setup)}\n{words.body}"
-        if told.comment is not None and same(told.comment.body, text):
+        text = f"{marker_of(self.setup)}\n{report.body}"
+        if sent.comment is not None and same_comment(sent.comment.body, text):
             return
-        if told.comment is not None:
-            told.comment = await self.forge.edit(number, told.comment, text)
-        if told.comment is None:
-            told.comment = await self.forge.comment(number, text)
+        if sent.comment is not None:
+            sent.comment = await self.forge.edit(number, sent.comment, text)
+        if sent.comment is None:
+            sent.comment = await self.forge.comment(number, text)
 
 
 @asynccontextmanager
-async def following(
+async def planning_pull_requests(
     setup: Setup,
-    authority: Authority,
-    know: Callable[[], Knowledge | None],
+    permission: WritePermission,
+    state: Callable[[], DaemonState | None],
     *,
     metrics: Metrics,
     troubles: dict[str, str],
-) -> AsyncIterator[Follower | None]:
-    """A follower at work for as long as the block lasts, if the configuration asks for one."""
+) -> AsyncIterator[PullRequestController | None]:
+    """Run the configured controller during the block; None without one."""
     section, site = setup.config.review, setup.forge
     if section is None or site is None:
         yield None
@@ -263,12 +286,14 @@ async def following(
     async with AsyncExitStack() as stack:
         caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
         forge = forge_of(setup, section, site, caller)
-        reviewer = await asyncio.to_thread(Reviewer, setup)
-        follower = Follower(setup, forge, reviewer, authority, know, metrics, troubles)
-        work = asyncio.create_task(follower.run())
+        planner = await asyncio.to_thread(PullRequestPlanner, setup)
+        controller = PullRequestController(
+            setup, forge, planner, permission, state, metrics, troubles
+        )
+        work = asyncio.create_task(controller.run())
         try:
-            yield follower
+            yield controller
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await follower.idle()
+            await controller.idle()

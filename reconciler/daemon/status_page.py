@@ -1,4 +1,4 @@
-"""What visitors of the status page are shown, put together from a configuration."""
+"""The status page of a configuration, and the logs that it shows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reconciler.web.snapshot import Board
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
 
-#: Seconds for which the log of a pod is shown as it was.
+#: Seconds for which the read log of a pod is shown again.
 LOG_AGE = 10.0
 
 
 def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]) -> Site | None:
-    """The page of whatever daemon is current; None where the configuration wants none."""
+    """The page of the current daemon; None if the configuration disables it."""
     server = setup.config.server
     if not server.page:
         return None
@@ -51,23 +51,26 @@ def _logs(setup: Setup) -> Logs:
     if setup.config.engine != "local":
         from reconciler.daemon.leader import pod_logs  # noqa: PLC0415 -- takes 0.3 seconds
 
-        return _Recent(pod_logs(setup))
+        return _CachedLogs(pod_logs(setup))
     buckets = [local_path(url) for url in setup.buckets.values() if is_local(url)]
     return LocalLogs([setup.root, *buckets])
 
 
-class _Recent:
-    """Logs of a cluster, each read once in a while for all pages that are open on it."""
+class _CachedLogs:
+    """Logs of a cluster, cached for all open pages.
+
+    Each is read at most every ``LOG_AGE`` seconds.
+    """
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
-        self._known: dict[LogOf, tuple[float, asyncio.Task[Tail | NoTail]]] = {}
+        self._cached: dict[LogOf, tuple[float, asyncio.Task[Tail | NoTail]]] = {}
 
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
         now = time.monotonic()
-        self._known = {of: known for of, known in self._known.items() if known[0] > now}
-        if log not in self._known:
-            asked = asyncio.ensure_future(self._logs.tail(log, longest))
-            self._known[log] = (now + LOG_AGE, asked)
-        # A visitor who leaves takes nothing from the others.
-        return await asyncio.shield(self._known[log][1])
+        self._cached = {of: entry for of, entry in self._cached.items() if entry[0] > now}
+        if log not in self._cached:
+            reading = asyncio.ensure_future(self._logs.tail(log, longest))
+            self._cached[log] = (now + LOG_AGE, reading)
+        # One request that is cancelled does not cancel the read for the others.
+        return await asyncio.shield(self._cached[log][1])

@@ -1,4 +1,7 @@
-"""What is known goes back to Git: records as status files, in batches, and nothing twice."""
+"""Records of objects, kept in memory and pushed to the status branch.
+
+Pushes are batched, and have only the files that differ from the last push.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from reconciler.daemon.authority import Authority
+from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
 from reconciler.git.status_branch import StatusBranch
+from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import (
     is_removed_path,
@@ -35,11 +39,11 @@ class WrongBranchError(ReconcilerError):
     """The status branch belongs to another daemon."""
 
 
-class Reporter:
+class StatusStore:
     """The records, in memory and on the status branch.
 
     :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
-    push. In between everything is only in memory, and can be worked out again after a crash.
+    push. In between all is only in memory, and can be worked out again after a crash.
     ``recorded`` is called after each push with the records on the branch before it and after it.
     """
 
@@ -50,12 +54,12 @@ class Reporter:
         cluster: str,
         instance: str,
         path: str,
-        authority: Authority = Authority(),  # noqa: B008 -- it is frozen
+        permission: WritePermission = WritePermission(),  # noqa: B008 -- it is frozen
         recorded: Callable[[_Records, _Records], None] = lambda _before, _after: None,
     ) -> None:
         self._branch = branch
-        self._authority = authority
-        self._tell_recorded = recorded
+        self._permission = permission
+        self._on_recorded = recorded
         self._recorded: _Records = {}
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
@@ -65,6 +69,7 @@ class Reporter:
         self._pushed: set[tuple[str, str]] = set()
         self._newer: dict[ObjectRef, Record] = {}
         self._pushing = asyncio.Lock()
+        self._learnt: Mapping[str, Run] = {}
         self.records: dict[ObjectRef, Record] = {}
         self.phases = Phases()
         self.ledger = Ledger()
@@ -95,15 +100,16 @@ class Reporter:
         self.phases = Phases(self.records.values())
 
     def _may_push(self) -> bool:
-        """Asked before each try, for the branch as it then is. Raises WrongBranchError.
+        """Check that the branch is this daemon's, before each push.
 
-        Another daemon may have begun on the same branch since this one looked.
+        Another daemon may have begun on the same branch since the last fetch. Raises
+        WrongBranchError.
         """
         data = self._branch.read(SYNC_FILE)
         if data is not None and data != self._own:
             self._check_identity(load_sync(data))
             self._own = data
-        return self._authority.leads()
+        return self._permission.leads()
 
     def _check_identity(self, sync: Sync) -> None:
         for name, mine in self._identity.items():
@@ -121,9 +127,9 @@ class Reporter:
         removed: Collection[ObjectRef],
         sync: Sync,
     ) -> frozenset[ObjectRef]:
-        """Take over the newest records; objects that went move to ``removed/``.
+        """Take over the newest records; removed objects move to ``removed/``.
 
-        Returns the objects whose record is another than it was.
+        Returns the objects whose record differs from the last one.
         """
         different = set()
         for ref, record in records.items():
@@ -150,7 +156,7 @@ class Reporter:
         return frozenset(different)
 
     def _returned(self, record: Record) -> Record:
-        """An object that comes back finds its history, which was kept."""
+        """Restore the kept history of an object that comes back."""
         path = removed_path(record.ref)
         data = self._pending.get(path) or self._branch.read(path)
         if data is None:
@@ -165,17 +171,17 @@ class Reporter:
 
     @property
     def dirty(self) -> bool:
-        """Whether a push would change anything."""
+        """True if a push would change anything."""
         head = self._sync.head if self._sync else None
         pushed = self._sync_pushed.head if self._sync_pushed else None
         return bool(self._pending) or head != pushed
 
     async def flush(self) -> bool:
-        """Push what changed; says whether the outcome of any run is recorded by that.
+        """Push what changed; returns whether it records outcomes of runs.
 
         Raises GitError; nothing is lost then, the next flush has it all. Raises WrongBranchError.
-        One that is cancelled ends with its push, which a thread cannot be told to leave: another
-        would work on the same repository beside it, and nobody would be told of what it recorded.
+        A cancelled flush ends with its push, as a thread cannot be cancelled: another push would
+        work on the same repository beside it, and ``recorded`` would miss what it recorded.
         """
         pushing = asyncio.create_task(self._flush())
         try:
@@ -197,7 +203,7 @@ class Reporter:
             changes[SYNC_FILE] = dump_sync(sync)
             changes[README_FILE] = readme(sync, records, self.phases)
             guard = self._may_push
-            # Whoever deletes or rewrites the branch does not change what this daemon knows.
+            # Deleting or rewriting the branch does not change the records in memory.
             commit = await asyncio.to_thread(
                 self._branch.push, changes, message, guard=guard, restore=True
             )
@@ -212,7 +218,7 @@ class Reporter:
             before, self._recorded = self._recorded, records
         if commit is not None:
             log.info("status pushed", commit=commit[:12], files=len(changes))
-            self._tell_recorded(before, records)
+            self._on_recorded(before, records)
         return len(self._pushed) > outcomes
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
@@ -224,7 +230,7 @@ class Reporter:
             subject = (
                 f"{count} objects at {sync.head[:12]}" if count else f"Synced {sync.head[:12]}"
             )
-        epoch = self._authority.epoch
+        epoch = self._permission.epoch
         trailer = f"Reconciler-Epoch: {epoch}\n" if epoch is not None else ""
         return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
 
@@ -233,17 +239,27 @@ class Reporter:
             how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
             self._pushed.add((entry.key, how))
 
-    def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
-        """The ended runs whose outcome is in Git, so that they can be cleared away.
+    def learn_runs(self, runs: Mapping[str, Run]) -> None:
+        """Have the ledger learn the runs that differ from the last ones."""
+        for name in differing(self._learnt, runs):
+            self.ledger.learn_run(runs[name])
+        self._learnt = dict(runs)
 
-        A failure that was not the command's leaves nothing behind that must be remembered.
+    def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
+        """The ended runs whose outcome is in Git, which can be deleted.
+
+        A failure of the infrastructure leaves nothing behind that must be recorded.
         """
         return _Recorded(runs, self._pushed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded(Container[str]):
-    """Names of runs; nearly none of which is ever asked for. ``pushed`` has keys and hows."""
+    """Names of recorded runs, evaluated lazily, as few are tested.
+
+    ``pushed`` has the key and the execution hash of each pushed outcome; the hash of a success
+    is empty.
+    """
 
     runs: Mapping[str, Run]
     pushed: AbstractSet[tuple[str, str]]

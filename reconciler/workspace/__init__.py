@@ -1,1 +1,80 @@
-"""A commit of the manifest repository, read and planned."""
+"""Commits of the manifest repository, from reading to a plan.
+
+The exported names are imported at their first use: a command that only reads the status branch
+does not load the planner.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.workspace.commit_planner import (
+        CommitPlanner,
+        PlannedCommit,
+        PlanState,
+        RemoteReader,
+        ResolvedCommit,
+    )
+    from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
+    from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
+    from reconciler.workspace.remote_clusters import RemoteStatusReader
+    from reconciler.workspace.source_resolver import (
+        IncrementalSourceResolver,
+        RecordedSourceResolver,
+        Requests,
+        Resolutions,
+        SourceResolver,
+        remote_sources,
+    )
+
+__all__ = [
+    "CommitPlanner",
+    "CommitReader",
+    "CommitSnapshot",
+    "EffectiveObjects",
+    "IncrementalSourceResolver",
+    "PlanState",
+    "PlannedCommit",
+    "RecordedSourceResolver",
+    "RemoteReader",
+    "RemoteStatusReader",
+    "Requests",
+    "Resolutions",
+    "ResolvedCommit",
+    "SourceResolver",
+    "credential_table",
+    "remote_sources",
+    "source_reader",
+    "status_branch",
+]
+
+_MODULES = {
+    "commit_planner": (
+        "CommitPlanner",
+        "PlanState",
+        "PlannedCommit",
+        "RemoteReader",
+        "ResolvedCommit",
+    ),
+    "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
+    "git_remotes": ("credential_table", "source_reader", "status_branch"),
+    "remote_clusters": ("RemoteStatusReader",),
+    "source_resolver": (
+        "IncrementalSourceResolver",
+        "RecordedSourceResolver",
+        "Requests",
+        "Resolutions",
+        "SourceResolver",
+        "remote_sources",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

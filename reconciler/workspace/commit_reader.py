@@ -1,11 +1,16 @@
-"""A commit of the manifest repository, read: only what changed since the last one is parsed."""
+"""Commits of the manifest repository, read and parsed.
+
+Only files that changed since the last commit are parsed again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection as Container
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
+from reconciler.config import Setup
 from reconciler.git.repository import Repository
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
@@ -16,16 +21,16 @@ from reconciler.planner.status import Record
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 IGNORE_FILE = ".reconcilerignore"
-#: A file larger than this is an error; the reader asks for one byte more, to see that it is.
+#: A file larger than this many bytes is an error; one byte more is read, to detect it.
 LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What a commit says.
+class CommitSnapshot:
+    """The manifests of one commit.
 
-    ``documents`` counts manifests, right or wrong; ``unreadable`` says that some are so wrong
-    that nobody can tell which object they are of.
+    ``documents`` counts manifests, valid and invalid; ``unreadable``: some are so wrong that the
+    object they are of is unknown. ``files`` has the blob id of each file by path.
     """
 
     commit: Commit
@@ -36,10 +41,23 @@ class Head:
     files: Mapping[str, str] = field(repr=False)
 
 
-class Reader:
-    """Reads commits of one repository; keeps parsed files by path and blob id.
+@dataclass(frozen=True, slots=True)
+class EffectiveObjects:
+    """The objects of a commit, each in its last valid form.
 
-    ``clusters`` are the other clusters that references may name; None: that is not known.
+    ``problems`` has the first problem of each object whose manifest is invalid, also of objects
+    that never had a valid one.
+    """
+
+    manifests: Mapping[ObjectRef, Manifest]
+    problems: Mapping[ObjectRef, Problem]
+
+
+class CommitReader:
+    """Reads commits of one repository.
+
+    Keeps parsed files by path and blob id. ``clusters`` are the other clusters that references may
+    name; None: that is not known.
     """
 
     def __init__(
@@ -57,9 +75,20 @@ class Reader:
         self._parsed: dict[str, tuple[str, FileContent]] = {}
         self._last: tuple[Commit, Mapping[str, str]] | None = None
         self._collection: Collection | None = None
-        self._good: dict[tuple[Commit, str, ObjectRef], Manifest | None] = {}
+        self._last_valid_manifests: dict[tuple[Commit, str, ObjectRef], Manifest | None] = {}
 
-    def read(self, commit: Commit) -> Head:
+    @classmethod
+    def from_setup(cls, repository: Repository, setup: Setup) -> Self:
+        """A reader of the configured folder."""
+        config = setup.config
+        return cls(
+            repository,
+            path=config.repository.path,
+            namespace=config.kubernetes.namespace,
+            clusters=config.clusters,
+        )
+
+    def read(self, commit: Commit) -> CommitSnapshot:
         """Read a commit. Raises GitError if the repository cannot be read."""
         files = self._repository.list_manifests(commit, self._path, self._last)
         before = self._last[1] if self._last is not None else {}
@@ -71,7 +100,7 @@ class Reader:
                 Location(self._path), "", "repository.path is no folder of the repository"
             )
             collection = replace(collection, problems=(missing,))
-        return Head(
+        return CommitSnapshot(
             commit=commit,
             collection=collection,
             documents=len(collection.objects) + len(collection.problems),
@@ -93,11 +122,14 @@ class Reader:
         return collect((content for _, content in parsed.values()), clusters=self._clusters)
 
     def _changed(self, before: Mapping[str, str], files: Mapping[str, str]) -> Collection | None:
-        """From the last collection, where only the content of manifests is another."""
+        """Amend the last collection.
+
+        Returns None where more than the content of manifests differs.
+        """
         if self._collection is None or not same_keys(before, files):
             return None
         blobs = {path: files[path] for path in sorted(differing(before, files))}
-        # A file that was ignored, or says what is, is not among those that were parsed.
+        # Ignored files, and the ignore file itself, are not among the parsed ones.
         if not blobs.keys() <= self._parsed.keys():
             return None
         new = {path: (blob, self._parse(path, blob)) for path, blob in blobs.items()}
@@ -106,15 +138,42 @@ class Reader:
         self._parsed.update(new)
         return found
 
-    def last_good(self, record: Record) -> Manifest | None:
-        """The form an object's manifest had when it was last valid, where that can be read."""
+    def effective(
+        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, Record]
+    ) -> EffectiveObjects:
+        """Return a commit's objects, invalid ones in their last valid form."""
+        collection = snapshot.collection
+        if not collection.problems:
+            return EffectiveObjects(collection.objects, {})
+        manifests = dict(collection.objects)
+        problems: dict[ObjectRef, Problem] = {}
+        by_file: dict[str, Problem] = {}
+        for problem in collection.problems:
+            if problem.object is not None:
+                problems.setdefault(problem.object, problem)
+            else:
+                by_file.setdefault(problem.location.file, problem)
+        if by_file:
+            # The object of such a document is unknown: it counts for all that came from its file.
+            for ref, record in records.items():
+                path = record.manifest.path if record.manifest else ""
+                if path in by_file and ref not in manifests:
+                    problems.setdefault(ref, by_file[path])
+        for ref in problems.keys() & records.keys():
+            good = self._last_valid(records[ref])
+            if good is not None:
+                manifests[ref] = good
+        return EffectiveObjects(manifests, problems)
+
+    def _last_valid(self, record: Record) -> Manifest | None:
+        """Return an object's last valid manifest; None if unreadable."""
         manifest = record.manifest
         if manifest is None or not manifest.digest:
             return None
         slot = (manifest.commit, manifest.path, record.ref)
-        if slot not in self._good:
-            self._good[slot] = self._find(record)
-        return self._good[slot]
+        if slot not in self._last_valid_manifests:
+            self._last_valid_manifests[slot] = self._find(record)
+        return self._last_valid_manifests[slot]
 
     def _find(self, record: Record) -> Manifest | None:
         manifest = record.manifest
@@ -135,7 +194,7 @@ class Reader:
         return Ignore.parse(b"")
 
     def _inside(self, path: str) -> str:
-        """A path relative to the configured folder, as ``.reconcilerignore`` speaks of it."""
+        """A path relative to the configured folder, as ``.reconcilerignore`` has it."""
         return path.removeprefix(f"{self._path}/") if self._path else path
 
     def _parse(self, path: str, blob: str) -> FileContent:

@@ -1,4 +1,4 @@
-"""The remotes that a configuration names, with the credentials that go with each."""
+"""Remotes of a configuration, each with its credentials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from reconciler.patterns import admits_url
 
 
 def credential_table(setup: Setup) -> CredentialTable:
-    """Which credentials go with which URL. Raises GitError for a repository's URL that is none."""
+    """Return the credentials of each URL prefix.
+
+    Raises GitError if the repository's URL is malformed.
+    """
     normal_url(setup.repository_url)
 
     def path(name: str | None) -> Path | None:
@@ -35,7 +38,7 @@ def credential_table(setup: Setup) -> CredentialTable:
 
 
 def status_branch(setup: Setup, folder: Path) -> StatusBranch:
-    """The status branch of this configuration, kept in a bare repository at ``folder``."""
+    """The configured status branch, kept in a bare repository at ``folder``."""
     author = setup.config.status.author
     return StatusBranch(
         folder,
@@ -50,10 +53,10 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
 def source_reader(
     setup: Setup, *, patience: float | None = None, folder: str = "sources"
 ) -> Sources:
-    """Looks sources up, and fetches what is built.
+    """Return a reader that resolves sources and fetches built ones.
 
-    ``patience`` is for how many seconds a sync waits for them, None for as long as it takes. Each
-    reader in a process has a folder of its own.
+    ``patience`` is the number of seconds that a sync waits for sources; None: no limit. Each
+    reader in a process needs a folder of its own.
     """
     return Sources(
         setup.root / "git" / folder,

@@ -1,16 +1,15 @@
-"""What other clusters' status branches say of the objects that manifests refer to.
+"""Status of other clusters' objects, read from their status branches.
 
-Only the files that references name are read, each once as long as it stays as it is.
+Only the files that references name are read, each once as long as its content stays the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Self
 
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
-from reconciler.git.repository import Repository
+from reconciler.git.repository import LocalRepository, Repository
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable
@@ -22,7 +21,7 @@ from reconciler.types import Commit, ForeignRef, ObjectRef
 Tips = Mapping[str, Commit | None]
 
 
-def foreign_references(objects: Mapping[ObjectRef, Manifest]) -> frozenset[ForeignRef]:
+def _foreign_references(objects: Mapping[ObjectRef, Manifest]) -> frozenset[ForeignRef]:
     """Every object of another cluster that manifests refer to."""
     return frozenset(
         target
@@ -32,38 +31,56 @@ def foreign_references(objects: Mapping[ObjectRef, Manifest]) -> frozenset[Forei
     )
 
 
-@dataclass(slots=True)
-class PeerReader:
-    """Reads status branches out of a repository; ``branches`` has that of each cluster.
+class RemoteStatusReader:
+    """Reads other clusters' status branches; ``branches`` has the branch of each cluster.
 
-    Keeps what it read of each file, with the text it read.
+    Keeps what was parsed of each file, with its text.
     """
 
-    repository: Repository
-    branches: Mapping[str, str]
-    _known: dict[ForeignRef, tuple[bytes, PeerObject | Unavailable]] = field(default_factory=dict)
+    def __init__(self, repository: Repository, branches: Mapping[str, str]) -> None:
+        self._repository = repository
+        self._branches = branches
+        self._tips: Tips = {}
+        self._references: tuple[Mapping[ObjectRef, Manifest], frozenset[ForeignRef]] | None = None
+        self._known: dict[ForeignRef, tuple[bytes, PeerObject | Unavailable]] = {}
 
-    def read(self, wanted: Iterable[ForeignRef], tips: Tips) -> Peers:
-        """What is known of these objects, where the branches stand so."""
+    @classmethod
+    def local(cls, repository: LocalRepository, branches: Mapping[str, str]) -> Self:
+        """A reader of the branches' current tips in a local repository."""
+        reader = cls(repository, branches)
+        reader.update({name: repository.status_branch(name) for name in branches.values()})
+        return reader
+
+    def update(self, tips: Tips) -> bool:
+        """Take over the branches' newest tips; returns whether any has moved."""
+        moved, self._tips = tips != self._tips, tips
+        return moved
+
+    def read(self, manifests: Mapping[ObjectRef, Manifest]) -> Peers:
+        """Read the status of the remote objects that manifests refer to."""
+        if not self._branches:
+            return {}  # the planner reports of each cluster that it is not configured
+        if self._references is None or self._references[0] is not manifests:
+            self._references = manifests, _foreign_references(manifests)
         found: dict[ForeignRef, PeerObject | Unavailable] = {}
-        wrong: dict[str, Unavailable | None] = {}
-        for target in sorted(wanted):
-            if target.cluster not in self.branches:
-                continue  # the planner says that it is not configured
-            if target.cluster not in wrong:
-                wrong[target.cluster] = self._check(target.cluster, tips)
-            found[target] = wrong[target.cluster] or self._object(target, tips)
+        broken: dict[str, Unavailable | None] = {}
+        for target in sorted(self._references[1]):
+            if target.cluster not in self._branches:
+                continue  # the planner reports that it is not configured
+            if target.cluster not in broken:
+                broken[target.cluster] = self._check(target.cluster)
+            found[target] = broken[target.cluster] or self._object(target)
         self._known = {target: self._known[target] for target in found if target in self._known}
         return found
 
-    def _check(self, cluster: str, tips: Tips) -> Unavailable | None:
-        """What is wrong with a cluster's branch as a whole."""
-        branch = self.branches[cluster]
-        tip = tips.get(branch)
+    def _check(self, cluster: str) -> Unavailable | None:
+        """Return the problem of a cluster's whole branch, if any."""
+        branch = self._branches[cluster]
+        tip = self._tips.get(branch)
         if tip is None:
             return Unavailable(f"the repository has no branch {branch}")
         try:
-            data = self.repository.read_file(tip, SYNC_FILE, LARGEST_FILE + 1)
+            data = self._repository.read_file(tip, SYNC_FILE, LARGEST_FILE + 1)
         except GitError as error:
             return Unavailable(f"the branch {branch} cannot be read: {error}")
         if data is None:
@@ -75,14 +92,14 @@ class PeerReader:
             return Unavailable(f"the branch {branch} is of cluster {owner}")
         return None
 
-    def _object(self, target: ForeignRef, tips: Tips) -> PeerObject | Unavailable:
-        tip = tips[self.branches[target.cluster]]
+    def _object(self, target: ForeignRef) -> PeerObject | Unavailable:
+        tip = self._tips[self._branches[target.cluster]]
         assert tip is not None  # checked
         path = status_path(target.ref)
         try:
-            data = self.repository.read_file(tip, path, LARGEST_FILE + 1)
+            data = self._repository.read_file(tip, path, LARGEST_FILE + 1)
             if data is None:
-                gone = self.repository.read_file(tip, removed_path(target.ref), 1) is not None
+                gone = self._repository.read_file(tip, removed_path(target.ref), 1) is not None
                 return Unavailable("it was removed there" if gone else "there is no status of it")
         except GitError as error:
             return Unavailable(f"its status cannot be read: {error}")
@@ -90,30 +107,3 @@ class PeerReader:
         if known is None or known[0] != data:
             known = self._known[target] = (data, read_peer(target, path, data))
         return known[1]
-
-
-class PeerWatch:
-    """The other clusters' branches in the daemon's own mirror, fetched along with it."""
-
-    def __init__(self, mirror: Mirror, branches: Mapping[str, str]) -> None:
-        self._mirror = mirror
-        self._reader = PeerReader(mirror, branches)
-        self._tips: Tips = {}
-        self._wanted: tuple[Mapping[ObjectRef, Manifest], frozenset[ForeignRef]] | None = None
-
-    def fetch(self) -> bool:
-        """Take over what has moved, after a fetch of the mirror; says whether anything has.
-
-        What cannot be fetched stays as it was fetched last. Raises GitError.
-        """
-        tips = self._mirror.fetch_tips()
-        moved, self._tips = tips != self._tips, tips
-        return moved
-
-    def read(self, objects: Mapping[ObjectRef, Manifest]) -> Peers:
-        """What is known of the objects of other clusters that these manifests refer to."""
-        if not self._reader.branches:
-            return {}  # the planner says of each cluster that it is not configured
-        if self._wanted is None or self._wanted[0] is not objects:
-            self._wanted = objects, foreign_references(objects)
-        return self._reader.read(self._wanted[1], self._tips)

@@ -23,8 +23,7 @@ from reconciler.planner.status_update import outcome
 from reconciler.reasons import Reason
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
-from reconciler.workspace.commit_reader import Reader
-from reconciler.workspace.planning import effective, make_plan, own_sources, source_requests
+from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 from tests.e2e.site import environment
 from tests.examples.manifests import EXAMPLES
 
@@ -148,31 +147,30 @@ class Example:
 
     def _step(self) -> Plan:
         repository = LocalRepository.open(self.root)
-        reader = Reader(repository, path="", namespace="default", clusters=None)
-        head = reader.read(repository.resolve("HEAD"))
+        planner = CommitPlanner(
+            CommitReader(repository, path="", namespace="default", clusters=None),
+            settings=self.settings,
+            sources=RecordedSourceResolver(repository, "file:///", ()),
+        )
+        head = planner.read(repository.resolve("HEAD"))
         for run in self.runs.values():
             self.ledger.learn_run(run)
-        objects = effective(head, reader, self.records)
-        requests = source_requests(objects.manifests, repository_url="file:///", allow=())
-        plan = make_plan(
-            head=head,
-            objects=objects,
-            requests=requests,
-            resolutions=own_sources(requests, repository, head),
+        state = PlanState(
             records=self.records,
             ledger=self.ledger,
             runs=self.runs,
             capacity=Capacity(containers=True),
-            settings=self.settings,
             now=self.now,
             recorded=frozenset(self.runs),
         )
+        resolved = planner.resolve(head, self.records)
+        plan = planner.plan(resolved, state).plan
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
             self.specs[spec.name] = spec
             self.runs[spec.name] = replace(spec.pending(), created=self.now)
-        paths = {m.file for m in objects.manifests.values()}
+        paths = {m.file for m in resolved.objects.manifests.values()}
         changed = repository.last_changed(head.commit, paths)
         self.records |= outcome(plan, changed=changed, places={})
         for ref in plan.removed:

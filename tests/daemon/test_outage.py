@@ -10,9 +10,9 @@ import pytest
 from reconciler.backoff import JITTER
 from reconciler.config import load_setup
 from reconciler.daemon.app import assemble
-from reconciler.daemon.authority import Authority
 from reconciler.daemon.controller import FETCH_RETRY, PUSH_RETRY_LONGEST, Daemon
-from reconciler.daemon.status_store import Reporter
+from reconciler.daemon.shutdown import WritePermission
+from reconciler.daemon.status_store import StatusStore
 from reconciler.git.errors import GitError
 from reconciler.metrics import Metrics
 from tests.e2e.site import Site
@@ -25,7 +25,7 @@ MANY = 1100
 async def daemon(tmp_path: Path) -> Daemon:
     setup = load_setup(Site(tmp_path).root / "reconciler.yaml", {})
     return await assemble(
-        setup, Authority(), metrics=Metrics(), observe=lambda *_: None, once=False
+        setup, WritePermission(), metrics=Metrics(), observe=lambda *_: None, once=False
     )
 
 
@@ -45,13 +45,13 @@ async def test_pushes_that_fail_for_days_are_tried_again(
         if len(pauses) > MANY:
             raise asyncio.CancelledError
 
-    async def refuse(_: Reporter) -> None:
+    async def refuse(_: StatusStore) -> None:
         raise GitError("it is away")
 
-    monkeypatch.setattr(Reporter, "dirty", True)
-    monkeypatch.setattr(Reporter, "flush", refuse)
+    monkeypatch.setattr(StatusStore, "dirty", True)
+    monkeypatch.setattr(StatusStore, "flush", refuse)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
-        await daemon._report()
+        await daemon._push_status()
     assert pauses[0] < pauses[1] < pauses[2]
     assert PUSH_RETRY_LONGEST <= pauses[-1] <= (1 + JITTER) * PUSH_RETRY_LONGEST

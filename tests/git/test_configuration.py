@@ -12,7 +12,7 @@ from reconciler.config import load_setup
 from reconciler.git.errors import GitError
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import GitSource
-from reconciler.workspace.git_remotes import credential_table, source_reader
+from reconciler.workspace import credential_table, source_reader
 from tests.e2e.site import Site, git
 from tests.git.conftest import need_sshd
 from tests.git.history import History, Script

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.config import load_setup
-from reconciler.daemon import pull_requests as following
-from reconciler.daemon.authority import Authority
-from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
-from reconciler.daemon.pull_requests import MOST_TRIES, Follower
+from reconciler.config.loader import load_setup
+from reconciler.daemon import pull_requests
+from reconciler.daemon.pull_request_planner import DaemonState, PullRequestPlanner
+from reconciler.daemon.pull_requests import MOST_TRIES, PullRequestController
+from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import Capacity
 from reconciler.forge.base import ForgeError
 from reconciler.forge.github import GitHub
@@ -22,7 +23,7 @@ from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
 from reconciler.types import Commit
-from reconciler.workspace.git_remotes import credential_table
+from reconciler.workspace import PlanState, credential_table
 from tests.e2e.site import Site, git
 from tests.forge.server import ForgeServer
 
@@ -47,10 +48,10 @@ def site(tmp_path: Path, server: ForgeServer) -> Site:
 
 
 @pytest.fixture
-async def follower(
+async def controller(
     site: Site, server: ForgeServer, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Follower]:
-    monkeypatch.setattr(following, "PACE", 0.0)
+) -> AsyncIterator[PullRequestController]:
+    monkeypatch.setattr(pull_requests, "PACE", 0.0)
     setup = load_setup(site.root / "reconciler.yaml", {})
     mirror = Mirror.open(
         setup.root / "git/manifests.git",
@@ -59,20 +60,25 @@ async def follower(
         credentials=credential_table(setup),
     )
 
-    def know() -> Knowledge:
-        return Knowledge(
+    def state() -> DaemonState:
+        return DaemonState(
             head=mirror.fetch(),
-            records={},
-            ledger=Ledger(),
-            runs={},
-            capacity=Capacity(containers=True),
+            state=PlanState(
+                records={},
+                ledger=Ledger(),
+                runs={},
+                capacity=Capacity(containers=True),
+                now=datetime.now(UTC),
+            ),
         )
 
     async with client() as caller:
         forge = GitHub(
             caller, server.api, "team/models", lambda: server.token, context="reconciler/local"
         )
-        yield Follower(setup, forge, Reviewer(setup), Authority(), know, Metrics(), {})
+        yield PullRequestController(
+            setup, forge, PullRequestPlanner(setup), WritePermission(), state, Metrics(), {}
+        )
 
 
 def propose(site: Site, server: ForgeServer, number: int, **params: Any) -> Commit:
@@ -87,20 +93,20 @@ def propose(site: Site, server: ForgeServer, number: int, **params: Any) -> Comm
 
 
 async def test_only_the_leader_tells_anybody(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     propose(site, server, 7)
-    follower.authority = Authority(lambda: False)
+    controller.permission = WritePermission(lambda: False)
     with pytest.raises(ForgeError, match="another replica"):
-        await follower._round(100)
+        await controller._round(100)
     assert (server.statuses, server.comments) == ({}, {})
-    follower.authority = Authority()
-    await follower._round(100)
+    controller.permission = WritePermission()
+    await controller._round(100)
     assert len(server.bodies(7)) == 1
 
 
 async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     locked, other = propose(site, server, 7), propose(site, server, 8)
 
@@ -111,93 +117,96 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
 
     server.fault = fault
     for _ in range(MOST_TRIES + 2):
-        await follower._round(100)
-    assert "issue is locked" in follower.troubles["pull request"]
+        await controller._round(100)
+    assert "issue is locked" in controller.troubles["pull request"]
     told = ("success", "1 training runs for the first time.")
     assert [server.status(head) for head in (locked, other)] == [told, told]
     assert (len(server.bodies(7)), len(server.bodies(8))) == (0, 1)
     assert sum("/7/" in call for call in server.calls if call.startswith("create")) == MOST_TRIES
     propose(site, server, 9)
     del server.pulls[7]
-    await follower._round(100)
-    assert follower.troubles == {}
+    await controller._round(100)
+    assert controller.troubles == {}
 
 
 async def test_without_comments_only_the_status_is_given(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     head = propose(site, server, 7)
-    config = follower.setup.config
+    config = controller.setup.config
     assert config.review is not None
     quiet = config.review.model_copy(update={"comment": False})
-    follower.setup = replace(follower.setup, config=config.model_copy(update={"review": quiet}))
-    await follower._round(100)
+    controller.setup = replace(controller.setup, config=config.model_copy(update={"review": quiet}))
+    await controller._round(100)
     assert (server.status(head) or ("",))[0] == "success"
     assert (server.bodies(7), server.said("list comments")) == ([], 0)
 
 
 async def test_a_comment_that_somebody_deleted_is_written_anew(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     propose(site, server, 7)
-    await follower._round(100)
+    await controller._round(100)
     server.comments[7].clear()
     git(site.work, "push", "--quiet", "origin", ":refs/pull/7/head")
     propose(site, server, 7, lr=0.1)
-    await follower._round(100)
+    await controller._round(100)
     (body,) = server.bodies(7)
     assert "a.yaml" in body
 
 
 async def test_a_head_that_cannot_be_fetched_is_an_error_in_the_end(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     gone = Commit("d" * 40)
     server.open(7, gone)
     for number in range(1, MOST_TRIES + 3):
         assert server.status(gone) is None or number > MOST_TRIES
-        await follower._round(100)
+        await controller._round(100)
     assert server.status(gone) == ("error", "It cannot be planned; the daemon's log says why")
     assert len(server.statuses[gone]) == 1
     assert server.bodies(7) == []
     server.open(7, propose(site, server, 7))
-    await follower._round(100)
+    await controller._round(100)
     assert len(server.bodies(7)) == 1
 
 
 async def test_one_that_nobody_thought_of_does_not_end_the_following(
-    site: Site, server: ForgeServer, follower: Follower, monkeypatch: pytest.MonkeyPatch
+    site: Site,
+    server: ForgeServer,
+    controller: PullRequestController,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad, good = propose(site, server, 7), propose(site, server, 8)
-    review = follower.reviewer.review
+    review = controller.planner.review
 
-    def broken(known: Knowledge, head: Commit) -> Any:
+    def broken(known: DaemonState, head: Commit) -> Any:
         if head == bad:
             raise ZeroDivisionError
         return review(known, head)
 
-    monkeypatch.setattr(follower.reviewer, "review", broken)
+    monkeypatch.setattr(controller.planner, "review", broken)
     for _ in range(MOST_TRIES):
-        await follower._round(100)
+        await controller._round(100)
     assert (server.status(bad) or ("",))[0] == "error"
     assert (server.status(good) or ("",))[0] == "success"
 
 
 async def test_a_repository_that_is_damaged_is_made_anew(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     propose(site, server, 7)
-    await follower._round(100)
+    await controller._round(100)
     for pack in (site.root / "state/git/proposals.git/objects/pack").glob("*.pack"):
         pack.chmod(0o600)
         pack.write_bytes(b"damaged")
     head = propose(site, server, 8)
-    await follower._round(100)
+    await controller._round(100)
     assert (server.status(head) or ("",))[0] == "success"
 
 
 async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
-    site: Site, server: ForgeServer, follower: Follower
+    site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     nasty = "@all " * 40
     many = [
@@ -210,7 +219,7 @@ async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
         site.write(f"many-{number}.yaml", "---\n".join(many[number : number + 300]))
     git(site.work, "add", "--all")
     head = propose_as_it_is(site, server, 7)
-    await follower._round(100)
+    await controller._round(100)
     (body,) = server.bodies(7)
     assert 60_000 < len(body.encode()) <= 65_536
     assert "more objects" in body

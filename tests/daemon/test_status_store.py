@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.daemon.status_store import Reporter
+from reconciler.daemon.status_store import StatusStore
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.status_branch import StatusBranch
 from reconciler.planner.status import Phase, Record
@@ -61,19 +61,19 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
     git(tmp_path, "init", "--quiet", "--bare", "remote.git")
     branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
     told: list[Mapping[ObjectRef, Record]] = []
-    reporter = Reporter(
+    store = StatusStore(
         branch,
         cluster="local",
         instance="default",
         path="",
         recorded=lambda _, after: told.append(after),
     )
-    await reporter.load()
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
-    first = asyncio.create_task(reporter.flush())
+    await store.load()
+    store.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
+    first = asyncio.create_task(store.flush())
     await asyncio.to_thread(branch.begun.wait)
     first.cancel()
-    last = asyncio.create_task(reporter.flush())
+    last = asyncio.create_task(store.flush())
     for _ in range(10):
         await asyncio.sleep(0)
     branch.go.set()
@@ -95,14 +95,14 @@ async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_pat
         author_name="Test",
         author_email="test@localhost",
     )
-    reporter = Reporter(branch, cluster="local", instance="default", path="")
-    await reporter.load()
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
-    await reporter.flush()
+    store = StatusStore(branch, cluster="local", instance="default", path="")
+    await store.load()
+    store.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
+    await store.flush()
     history.commit({"z": "anew"}, branch="status", orphan=True)
     other = ObjectRef(Kind.MODEL, "default", "b")
-    reporter.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=SYNC)
-    await reporter.flush()
+    store.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=SYNC)
+    await store.flush()
     files = git(history.path, "ls-tree", "-r", "--name-only", "status").split()
     assert files == [
         "README.md", "default/models/a.yaml", "default/models/b.yaml", "sync.yaml", "z"

@@ -1,4 +1,4 @@
-"""What a plan says is done: runs are ended first, then created, many at a time."""
+"""Execution of a plan: runs are ended first, then created."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
 
-#: As many at once as an engine has connections for them.
-AT_ONCE = 32
+#: Engine calls at a time: as many as an engine has connections for.
+CONCURRENCY = 32
 #: Seconds until a run that could not be ended is ended again.
 END_RETRY = 10.0
 
 
 @dataclass(slots=True)
-class Acting:
-    """Carries one plan out. What an engine refuses is learnt by the ledger, and planned anew.
+class PlanExecutor:
+    """Applies one plan.
 
-    ``noticed`` is when a new commit was seen that it is the plan of, by the monotonic clock.
+    Runs that an engine refuses are failures in the ledger. After a refusal ``replan`` is called.
+    ``noticed`` is the monotonic time at which the commit of the plan was noticed; None if the plan
+    is not the first of a new commit.
     """
 
     engine: Engine
@@ -46,10 +48,13 @@ class Acting:
     replan: Callable[[], None]
     noticed: float | None
 
-    async def carry_out(self, plan: Plan) -> None:
-        """Nothing is raised but what is a defect."""
-        await _at_once(self._end(ending) for ending in plan.endings)
-        await _at_once(self._create(spec) for spec in plan.creates())
+    async def apply(self, plan: Plan) -> None:
+        """Apply the plan.
+
+        Every error of the engine is logged and counted, none is raised.
+        """
+        await _run_all(self._end(ending) for ending in plan.endings)
+        await _run_all(self._create(spec) for spec in plan.creates())
 
     async def _end(self, ending: Ending) -> None:
         bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
@@ -84,16 +89,19 @@ class Acting:
         bound.info("run created", run=spec.name)
 
     async def _forget(self, key: TaskKey) -> None:
-        """Have a build made again, though it is recorded, and a run may say so, that it is done."""
+        """Have a build run again, although it is recorded as done.
+
+        Its ended runs are deleted, as they say that it succeeded.
+        """
         self.ledger.forget(key)
         for run in self.engine.runs().values():
             if run.key == key and not run.live:
-                with suppress(EngineError):  # it is asked again with the next run that needs it
+                with suppress(EngineError):  # deleted again with the next run that needs the build
                     await self.engine.delete(run.name)
 
 
-async def _at_once(actions: Iterable[Coroutine[None, None, None]]) -> None:
-    """Do them all, begun in their order, so many at a time."""
+async def _run_all(actions: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run all actions, started in their order, ``CONCURRENCY`` at a time."""
     waiting = iter(actions)
 
     async def worker() -> None:
@@ -101,14 +109,15 @@ async def _at_once(actions: Iterable[Coroutine[None, None, None]]) -> None:
             await action
 
     async with asyncio.TaskGroup() as workers:
-        for _ in range(AT_ONCE):
+        for _ in range(CONCURRENCY):
             workers.create_task(worker())
 
 
 def _refused(spec: RunSpec, error: EngineError) -> Run:
-    """A creation that an engine refused, as the failure it is: of the manifest, or of the day.
+    """Return a refused creation as a failed run.
 
-    The latter is tried again for as long as it takes: nothing has run that could be given up.
+    A permanent refusal is the manifest's failure. Any other is tried again without a limit, as
+    nothing has run yet.
     """
     return replace(
         spec.pending(),

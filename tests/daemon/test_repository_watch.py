@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon.app import watching
 from reconciler.daemon.controller import Wake
-from reconciler.daemon.repository_watch import watching
 from tests.e2e.site import git
 
 PATIENCE = 20.0
