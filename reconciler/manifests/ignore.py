@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
 
+IGNORE_FILE = ".reconcilerignore"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 

@@ -10,19 +10,23 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from pydantic import BaseModel
-
 from reconciler.manifests import patterns
+from reconciler.manifests.effects import fields_of
 from reconciler.manifests.environment import RESERVED_ENV, RESERVED_PREFIXES
+from reconciler.manifests.fields import Section
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import GROUP, JSON, Kind
 
-_CLASSES: dict[Kind, type[BaseModel]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
+#: The member that has the declared effect of a field; validators ignore it.
+EFFECT = "x-effect"
+
+_CLASSES: dict[Kind, type[Section]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
 
 
 def json_schema(kind: Kind) -> dict[str, JSON]:
     """The schema of a kind, in the 2020-12 dialect."""
     schema = _CLASSES[kind].model_json_schema(by_alias=True, mode="validation")
+    _add_effects(_CLASSES[kind], schema, schema["$defs"])
     for name, rules in _RULES.items():
         if name in schema["$defs"]:
             schema["$defs"][name].update(rules)
@@ -33,6 +37,15 @@ def json_schema(kind: Kind) -> dict[str, JSON]:
         **published,
         "title": kind.value,
     }
+
+
+def _add_effects(section: type[Section], schema: dict[str, Any], definitions: Any) -> None:
+    """Write the declared effect of each field into the schema of its section."""
+    for field in fields_of(section):
+        if field.effect is not None:
+            schema["properties"][field.name][EFFECT] = field.effect.value
+        if field.section is not None:
+            _add_effects(field.section, definitions[field.section.__name__], definitions)
 
 
 def _given(name: str) -> dict[str, JSON]:

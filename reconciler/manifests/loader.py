@@ -7,20 +7,29 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described, did_you_mean
-from reconciler.manifests.references import Referred, references
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
     DatasetManifest,
-    GitSection,
     ManifestDocument,
     ModelManifest,
 )
+from reconciler.manifests.sources import GitSection, Reference
 from reconciler.manifests.yaml import Document, place, scan_documents, validate
 from reconciler.manifests.yaml_nodes import Path
-from reconciler.types import API_VERSION, GROUP, JSON, Kind, Location, ObjectRef, Problem
+from reconciler.types import (
+    API_VERSION,
+    GROUP,
+    JSON,
+    ForeignRef,
+    Kind,
+    Location,
+    ObjectRef,
+    Problem,
+)
 
 _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
     Kind.MODEL: ModelManifest,
@@ -28,6 +37,13 @@ _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
 }
 _LIST = "List"
 _NAME = re.compile(patterns.NAME)
+
+#: The fields that hold references.
+BASE_FIELD: Path = ("spec", "source", "model")
+DATASET_FIELD: Path = ("spec", "training", "dataset")
+
+#: The object, the reference, and the field it is in.
+Referred: TypeAlias = tuple[ObjectRef | ForeignRef, Reference, Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +61,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "git", self.document.spec.source.git)
-        object.__setattr__(self, "references", references(self.ref, self.document))
+        object.__setattr__(self, "references", _references(self.ref, self.document))
 
     def locate(self, path: Path) -> Location:
         """Where a field is, or the nearest thing around where it would be."""
@@ -54,6 +70,28 @@ class Manifest:
     def problem(self, path: Path, message: str) -> Problem:
         """Something wrong with a field of it."""
         return self.source.problem(path, message, self.ref)
+
+
+def _references(ref: ObjectRef, document: ManifestDocument) -> tuple[Referred, ...]:
+    """All references of an object, in a fixed order."""
+    if not isinstance(document, ModelManifest):
+        return ()
+    found: list[tuple[Kind, Reference | None, Path]] = [
+        (Kind.MODEL, document.spec.source.model, BASE_FIELD)
+    ]
+    if document.spec.training is not None:
+        found.append((Kind.DATASET, document.spec.training.dataset, DATASET_FIELD))
+    return tuple(
+        (_target(ref, kind, reference), reference, path)
+        for kind, reference, path in found
+        if reference is not None
+    )
+
+
+def _target(ref: ObjectRef, kind: Kind, reference: Reference) -> ObjectRef | ForeignRef:
+    """The object that one of its references means."""
+    target = ObjectRef(kind, reference.namespace or ref.namespace, reference.name)
+    return target if reference.cluster is None else ForeignRef(reference.cluster, target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from reconciler.manifests import Effect
 from reconciler.planner.plan import ActionKind, Hold, Plan
 from reconciler.review.actions import NEEDLESS, Action, actions_of
-from reconciler.review.changes import Effect, Why, explain
+from reconciler.review.changes import Why, explain
 from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
 
@@ -184,9 +185,9 @@ def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> str:
     if item.given is not None:
         return "what it names is there already"
     effects = {change.effect for change in why.fields} if why else set()
-    if effects == {Effect.HOW} and why is not None and not why.because:
+    if effects == {Effect.EXECUTION} and why is not None and not why.because:
         return "only how it is run changes, for runs from now on; what is made stays"
-    if Effect.WHAT not in effects and why is not None and not (why.own or why.because):
+    if Effect.KEY not in effects and why is not None and not (why.own or why.because):
         return "what is made stays"
     return "nothing runs for it"
 

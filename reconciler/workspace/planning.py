@@ -12,7 +12,7 @@ from reconciler.git.allow import matches
 from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Settlement, Situation

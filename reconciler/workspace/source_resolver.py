@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from reconciler.config.model import Setup
 from reconciler.git.repository import Repository
 from reconciler.git.sources import Sources
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.planner.difference import differing, same_keys
 from reconciler.types import Commit, GitSource, ObjectRef
 from reconciler.workspace.commit_reader import Head

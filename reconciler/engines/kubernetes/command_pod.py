@@ -33,7 +33,7 @@ from reconciler.engines.kubernetes.pod_parts import (
     size,
     variables,
 )
-from reconciler.manifests.environment import param_variables
+from reconciler.manifests import param_variables
 from reconciler.types import GROUP, JSON, Kind
 
 MODEL = "/model/saved"

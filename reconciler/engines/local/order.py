@@ -9,7 +9,7 @@ from reconciler.engine import EngineError, ImageGoneError, RunSpec
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.job import Job
 from reconciler.engines.local.layout import Image, Layout, path_of
-from reconciler.manifests.environment import param_variables
+from reconciler.manifests import param_variables
 from reconciler.types import TaskKey
 
 
