@@ -1,4 +1,4 @@
-"""Manifests: YAML bytes to typed objects, or to errors with their place.
+"""Manifests: YAML bytes to typed objects or located errors.
 
 :func:`read_file` reads one file, :func:`collect` checks the files of a tree together, and
 :func:`values_with` takes the fields of a section that are in a key or in an execution hash::

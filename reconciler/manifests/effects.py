@@ -1,4 +1,4 @@
-"""Effects of manifest fields: on the key, on the execution hash, or on neither.
+"""Effects of manifest fields on the key or on the execution hash.
 
 A field declares its effect as metadata of its type, where the field is defined::
 
@@ -54,9 +54,10 @@ _ANNOTATIONS: Path = ("metadata", "annotations")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredField:
-    """One field of a section: its attribute, its YAML name and its declared effect.
+    """One field of a section, by attribute and by YAML name.
 
-    ``section`` is the class that the field holds, directly or, if ``optional``, or None.
+    ``effect`` is None if the field declares none. ``section`` is the class of a field that holds
+    a section, or None; ``optional``: the value can be None.
     """
 
     attribute: str
@@ -96,7 +97,7 @@ def fields_of(section: type[Section]) -> tuple[DeclaredField, ...]:
 
 
 def _section(annotation: object) -> type[Section] | None:
-    """The section of a type ``SomeSection`` or ``SomeSection | None``; None for another type."""
+    """The section of a type ``S`` or ``S | None``, else None."""
     if isinstance(annotation, type):
         return annotation if issubclass(annotation, Section) else None
     members = [each for each in get_args(annotation) if each is not type(None)]
@@ -114,9 +115,10 @@ def undeclared(root: type[Section]) -> Iterator[UndeclaredEffectError]:
 
 
 def effect_at(root: type[Section], path: Path) -> Effect:
-    """The effect of the field at a path of YAML names, or of the field that the path is inside.
+    """The declared effect of the field at a path of YAML names.
 
-    Raises UndeclaredEffectError if the field declares none, LookupError if there is no such field.
+    A path inside a field has the effect of the field. Raises UndeclaredEffectError if the field
+    declares none, LookupError if there is no such field.
     """
     if path[:2] == _ANNOTATIONS and path[2:3]:
         return ANNOTATION_EFFECTS.get(str(path[2]), Effect.NONE)
@@ -134,9 +136,9 @@ def effect_at(root: type[Section], path: Path) -> Effect:
 
 
 def values_with(effect: Effect, section: Section) -> dict[str, JSON]:
-    """The values of a section's fields with an effect, by YAML name, ready to be hashed.
+    """Values of a section's fields with an effect, by YAML name.
 
-    A field at its default is left out. A section that is always there (``resources``) stands for
+    These are the values to hash. A field at its default is left out. A section that is always there (``resources``) stands for
     its fields. An optional section without an effect of its own (``dataset``, ``from``) is left
     out: what it refers to has a key of its own.
 
@@ -158,7 +160,7 @@ def values_with(effect: Effect, section: Section) -> dict[str, JSON]:
 
 
 def _plain(value: Any) -> JSON:
-    """A field's value as JSON; of a section, the fields that are not at their default."""
+    """Convert a value to JSON, without fields at their default."""
     if isinstance(value, Section):
         return {
             field.name: _plain(inner)

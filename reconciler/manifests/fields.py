@@ -1,6 +1,7 @@
-"""Types of the fields of manifests and of the configuration, and the base of their classes.
+"""Types of fields of manifests and of the configuration.
 
-Quantities and durations are parsed: cores as float, bytes as int, seconds as float.
+The base class of their sections is here, too. Quantities and durations are parsed: cores as float,
+bytes as int, seconds as float.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ Seconds = Annotated[
 
 
 def _relative(path: str) -> str:
-    """Normalize a path inside a repository. Raises ValueError if the path leads out of it."""
+    """Normalize a path. Raises ValueError if it leads out of the repository."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\\" in path or "\0" in path:
         raise ValueError(f'expected a path inside the repository, found "{path[:80]}"')

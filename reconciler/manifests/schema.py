@@ -53,7 +53,7 @@ class GpuSection(Section):
 
 
 class ResourcesSection(Section):
-    """What one node of the run is given."""
+    """Resources of one node of the run."""
 
     cpu: Annotated[
         Cores | None, Effect.EXECUTION, Field(description="Cores, such as 4 or 500m.")
@@ -83,7 +83,7 @@ class SecretKeySection(Section):
 
 
 class RunSection(Section):
-    """What every task has: how it runs, and ``rerun``, which asks for the same once more."""
+    """Fields of every task: its execution, and ``rerun``, which repeats it."""
 
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
     timeout: Annotated[Seconds, Effect.EXECUTION]
@@ -108,7 +108,7 @@ class RunSection(Section):
 
 
 class BuildSection(RunSection):
-    """How the image is built. ``timeout`` is of one attempt."""
+    """The build of the image. ``timeout`` is of one attempt."""
 
     timeout: Annotated[Seconds, Effect.EXECUTION] = 3600.0
     retries: Annotated[Retries, Effect.EXECUTION] = 2
@@ -118,7 +118,7 @@ Command = list[Annotated[str, Field(max_length=32768)]]
 
 
 class CommandSection(RunSection):
-    """What a load and a training have in common."""
+    """Fields of tasks that run a command: load and training."""
 
     params: Annotated[
         dict[str, Any],
@@ -141,7 +141,7 @@ class CommandSection(RunSection):
 
 
 class LoadSection(CommandSection):
-    """Writes initial weights (of a Dataset: data); or, with ``from``, they are there already."""
+    """The load of initial weights or data; with ``from``, they exist already."""
 
     command: Annotated[
         Command,
@@ -171,7 +171,7 @@ class LoadSection(CommandSection):
 
 
 class TrainingSection(CommandSection):
-    """Trains: on the base's weights (Finetune), or without them (Scratch)."""
+    """The training: on the base's weights (Finetune), or without them (Scratch)."""
 
     mode: Annotated[
         Literal["Finetune", "Scratch"],
@@ -195,7 +195,7 @@ class TrainingSection(CommandSection):
 
 
 class Metadata(Section):
-    """As Kubernetes has it, as far as it means anything here."""
+    """Name, labels and annotations of an object, as in Kubernetes."""
 
     name: Annotated[Name, Effect.KEY]
     namespace: Annotated[
@@ -217,7 +217,7 @@ class Metadata(Section):
 
 
 class ModelSpec(Section):
-    """What a Model needs."""
+    """The source and the tasks of a Model."""
 
     source: ModelSource
     build: BuildSection = Field(default_factory=BuildSection)
@@ -231,7 +231,7 @@ class ModelSpec(Section):
 
 
 class DatasetSpec(Section):
-    """What a Dataset needs."""
+    """The source and the tasks of a Dataset."""
 
     source: DatasetSource
     build: BuildSection = Field(default_factory=BuildSection)

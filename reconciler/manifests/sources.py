@@ -15,7 +15,7 @@ from reconciler.manifests.fields import GitRef, KeyHex, Name, RepositoryPath, Se
 
 
 class GitSection(Section):
-    """An image built from a folder of a Git repository that has a Dockerfile."""
+    """An image built from a Git folder that has a Dockerfile."""
 
     url: Annotated[
         str,
@@ -84,12 +84,12 @@ class GitSection(Section):
 
     @property
     def follow(self) -> bool:
-        """Whether a newer commit is taken by itself (``url: .`` moves with the manifests)."""
+        """Return whether newer commits are used automatically; False for ``url: .``."""
         return self.update == "Follow"
 
 
 class Reference(Section):
-    """Another object. Without a key its current artifact is meant; with one, exactly that."""
+    """Another object: its current artifact, or the one with the given key."""
 
     name: Annotated[Name, Effect.KEY]
     namespace: Annotated[
@@ -120,7 +120,7 @@ class ImageSection(Section):
 
 
 class BucketSection(Section):
-    """Data or weights that are there already; nothing runs."""
+    """Data or weights that exist already; nothing runs."""
 
     url: Annotated[
         str,
@@ -170,6 +170,6 @@ S = TypeVar("S", bound="Section")
 def _one_of(section: S, *names: str) -> S:
     found = [name for name in names if getattr(section, name) is not None]
     if len(found) != 1:
-        said = " and ".join(found) if found else "none"
-        raise ValueError(f"expected exactly one of {', '.join(names)}; found {said}")
+        listed = " and ".join(found) if found else "none"
+        raise ValueError(f"expected exactly one of {', '.join(names)}; found {listed}")
     return section

@@ -1,4 +1,4 @@
-"""Content hashes: the keys of tasks and artifacts, and the execution hashes of runs.
+"""Keys of tasks and artifacts, and execution hashes: all content hashes.
 
 A key is the SHA-256 of the RFC 8785 canonical JSON of a task's inputs, of which the first 40
 hex digits are kept. It includes the keys of the tasks it depends on, so all keys of a commit are
@@ -43,7 +43,7 @@ Hash = str
 
 
 def fingerprint(value: Mapping[str, JSON]) -> Hash:
-    """Hash a value: 40 hex digits of the SHA-256 of its canonical JSON.
+    """Hash a value: 40 digits of the SHA-256 of its JSON.
 
     Canonical is RFC 8785; the first 40 digits are kept. Raises rfc8785.CanonicalizationError for
     NaN, infinities and integers beyond ±2^53.
@@ -57,7 +57,7 @@ def _inputs(task: str, **fields: JSON) -> Hash:
 
 
 def identity(cluster: str, ref: ObjectRef) -> dict[str, JSON]:
-    """An object's identity as it stands in the keys of its loads and trainings."""
+    """An object's identity in the keys of its loads and trainings."""
     return {"cluster": cluster, "namespace": ref.namespace, "kind": ref.kind, "name": ref.name}
 
 
@@ -76,7 +76,7 @@ def build_key(*, tree: JSON, git: GitSection, section: BuildSection) -> Hash:
 def load_key(
     *, identity: dict[str, JSON], image: Hash, section: LoadSection, base: Hash | None
 ) -> Hash:
-    """Hash a load. ``image`` is a build key or an image digest (``sha256:…``)."""
+    """Hash a load. ``image`` is a build key or a ``sha256:…`` digest."""
     fields = values_with(Effect.KEY, section)
     return _inputs("load", object=identity, image=image, base=base, **fields)
 
@@ -95,7 +95,7 @@ def train_key(
 
 
 def given_key(*, identity: dict[str, JSON], bucket: BucketSection) -> Hash:
-    """Hash a bucket with existing data: its URL and the revision that the user names."""
+    """Hash a bucket with existing data: its URL and its revision."""
     return _inputs("given", object=identity, **values_with(Effect.KEY, bucket))
 
 
