@@ -138,25 +138,36 @@ def effect_at(root: type[Section], path: Path) -> Effect:
 def values_with(effect: Effect, section: Section) -> dict[str, JSON]:
     """Values of a section's fields with an effect, by YAML name.
 
-    These are the values to hash. A field at its default is left out. A section that is always there (``resources``) stands for
-    its fields. An optional section without an effect of its own (``dataset``, ``from``) is left
-    out: what it refers to has a key of its own.
+    These are the values to hash. A field at its default is left out. A section that is always
+    there (``resources``) stands for its fields. An optional section without an effect of its own
+    (``dataset``, ``from``) is left out: what it refers to has a key of its own.
 
     Raises ValueError if two fields would have one name in the hash.
     """
     values: dict[str, JSON] = {}
-    for field in fields_of(type(section)):
+    for field in _selected(type(section), effect):
         value = getattr(section, field.attribute)
-        if field.effect is effect:
-            found = {field.name: _plain(value)} if value != field.default else {}
-        elif field.effect is None and isinstance(value, Section) and not field.optional:
+        if field.effect is None:
             found = values_with(effect, value)
+        elif value != field.default:
+            found = {field.name: _plain(value)}
         else:
             continue
         if both := values.keys() & found.keys():
             raise ValueError(f"two fields of {type(section).__name__} are hashed as {min(both)}")
         values |= found
     return values
+
+
+@cache
+def _selected(section: type[Section], effect: Effect) -> tuple[DeclaredField, ...]:
+    """Fields of a section with an effect, and sections that are always there."""
+    return tuple(
+        field
+        for field in fields_of(section)
+        if field.effect is effect
+        or (field.effect is None and field.section is not None and not field.optional)
+    )
 
 
 def _plain(value: Any) -> JSON:
