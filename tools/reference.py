@@ -9,11 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reconciler.config import config_schema
+from reconciler.config.model import config_schema
 from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
 from reconciler.forge.webhook import Verdict
-from reconciler.manifests.json_schema import json_schema
+from reconciler.manifests import (
+    ANNOTATION_EFFECTS,
+    EFFECT,
+    FORMERLY_ANNOTATION,
+    PRUNE_ANNOTATION,
+    RETRY_ANNOTATION,
+    UPDATE_ANNOTATION,
+    Effect,
+    json_schema,
+)
 from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
@@ -61,19 +70,43 @@ def manifests() -> str:
         "| image | as git | the same without the build |",
         "| bucket, or `load.from` | | nothing: it is there |",
         "",
-        "| annotation | meaning |",
-        "|---|---|",
-        "| `substratus.ai/retry` | a new value runs what has failed once more |",
-        "| `substratus.ai/update` | a new value takes a pinned source's newest commit |",
-        '| `substratus.ai/prune: "false"` | the object stays when its manifest goes |',
-        (
-            "| `substratus.ai/formerly` | `[[<cluster>/]<namespace>/]<name>`: a rename that "
-            "keeps the artifacts |"
-        ),
+        *_ABOUT_EFFECTS.splitlines(),
+        "",
+        "| annotation | a change | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {_EFFECTS[effect]} | {_ANNOTATIONS[name]} |"
+        for name, effect in ANNOTATION_EFFECTS.items()
     ]
     for kind in Kind:
-        lines += ["", f"## {kind}", "", *_sections(json_schema(kind), level=3)]
+        lines += ["", f"## {kind}", "", *_sections(json_schema(kind), level=3, effects=True)]
     return "\n".join(lines) + "\n"
+
+
+_ABOUT_EFFECTS = """\
+What a change of a field does is in the column "a change", and as `x-effect` in the JSON Schemas:
+
+- **changes the key** (`key`): the artifact is made anew, and so is what is made from it; one that
+  is there already under the new key is used. Of fields that name a source or another object:
+  unless they come to the same tree or artifact.
+- **applies to the next run** (`execution`): what is made stays; what runs, goes on. A task that
+  has failed runs once more.
+- **nothing** (`none`): no task runs for it.
+
+A field at its default is the same as one that is not there.
+"""
+_EFFECTS = {
+    Effect.KEY: "changes the key",
+    Effect.EXECUTION: "applies to the next run",
+    Effect.NONE: "nothing",
+}
+_ANNOTATIONS = {
+    RETRY_ANNOTATION: "a new value runs what has failed once more",
+    UPDATE_ANNOTATION: "a new value takes a pinned source's newest commit",
+    PRUNE_ANNOTATION: '`"false"`: the object stays when its manifest goes',
+    FORMERLY_ANNOTATION: ("`[[<cluster>/]<namespace>/]<name>`: a rename that keeps the artifacts"),
+}
 
 
 def configuration() -> str:
@@ -178,7 +211,7 @@ def reason_sections() -> dict[str, list[ReasonCode]]:
     return found
 
 
-def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:
+def _sections(schema: dict[str, Any], *, level: int, effects: bool = False) -> Iterator[str]:
     """Render one table per mapping of a schema, outer ones first."""
     definitions = schema.get("$defs", {})
     waiting: list[tuple[str, dict[str, Any]]] = [("", schema)]
@@ -190,7 +223,9 @@ def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:
             yield from ("", f"{'#' * level} `{path}`", "")
         if text := section.get("description"):
             yield from (_one_line(text), "")
-        yield from ("| field | type | default | meaning |", "|---|---|---|---|")
+        change = " a change |" if effects else ""
+        yield f"| field | type | default |{change} meaning |"
+        yield f"|---|---|---|{'---|' if effects else ''}---|"
         required = section.get("required", [])
         for name, field in section.get("properties", {}).items():
             inner = _inner(field, definitions)
@@ -202,7 +237,13 @@ def _sections(schema: dict[str, Any], *, level: int) -> Iterator[str]:
                     waiting.append((place, inner))
                 meaning = f"{meaning} See `{known or place}`.".strip()
             default = "required" if name in required else _default(field)
-            yield f"| `{name}` | {_type(field, definitions)} | {default} | {meaning} |"
+            change = f" {_effect(field)} |" if effects else ""
+            yield f"| `{name}` | {_type(field, definitions)} | {default} |{change} {meaning} |"
+
+
+def _effect(field: dict[str, Any]) -> str:
+    """The effect of a field in words; empty for a section whose fields have effects."""
+    return _EFFECTS[Effect(field[EFFECT])] if EFFECT in field else ""
 
 
 def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:

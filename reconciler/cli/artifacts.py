@@ -15,7 +15,7 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import State, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
-from reconciler.manifests.schema import ModelManifest
+from reconciler.manifests import ModelManifest
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.review.sentences import counted

@@ -7,8 +7,8 @@ import json
 import click
 
 from reconciler.cli.options import config_option
-from reconciler.config import config_schema
-from reconciler.manifests.json_schema import json_schema
+from reconciler.config.model import config_schema
+from reconciler.manifests import json_schema
 from reconciler.types import Kind
 
 

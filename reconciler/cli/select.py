@@ -15,8 +15,7 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
-from reconciler.manifests.messages import did_you_mean
-from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
+from reconciler.manifests import did_you_mean, patterns
 from reconciler.planner.names import is_status_path
 from reconciler.planner.status import Phase, Record
 from reconciler.types import Kind, ObjectRef
@@ -24,7 +23,9 @@ from reconciler.types import Kind, ObjectRef
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: What no label can be would match nothing, and look like an answer.
-_LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]})")
+_LABEL = re.compile(
+    f"(?P<key>{patterns.LABEL_KEY[1:-1]})==?(?P<value>{patterns.LABEL_VALUE[1:-1]})"
+)
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

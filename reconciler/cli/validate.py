@@ -17,12 +17,16 @@ from reconciler.cli.workflow import annotating
 from reconciler.config import Setup
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository
-from reconciler.manifests.collection import Collection, collect
-from reconciler.manifests.ignore import Ignore, is_manifest_path
-from reconciler.manifests.loader import FileContent, read_file
-
-IGNORE_FILE = ".reconcilerignore"
-LARGEST_FILE = 1 << 20
+from reconciler.manifests import (
+    IGNORE_FILE,
+    LARGEST_FILE,
+    Collection,
+    FileContent,
+    Ignore,
+    collect,
+    is_manifest_path,
+    read_file,
+)
 
 
 @click.command()

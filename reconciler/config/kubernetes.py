@@ -6,8 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from reconciler.manifests import patterns
-from reconciler.manifests.schema import LabelKey, LabelValue, Name, Seconds, Section, Subdomain
+from reconciler.manifests import (
+    LabelKey,
+    LabelValue,
+    Name,
+    Seconds,
+    Section,
+    Subdomain,
+    patterns,
+)
 
 #: Part of a pod template, as Kubernetes has it: ``{metadata: {…}, spec: {…}}``.
 PodTemplate = dict[str, Any]

@@ -12,9 +12,7 @@ from pydantic import BaseModel
 
 from reconciler.config.kubernetes import BucketSection, BucketsSection
 from reconciler.config.model import Config, ConfigError, Setup
-from reconciler.manifests.messages import described
-from reconciler.manifests.schema import Name
-from reconciler.manifests.yaml import read_documents, validate
+from reconciler.manifests import Name, described, read_documents, validate
 from reconciler.types import JSON, Location, Problem
 
 ENVIRONMENT_PREFIX = "RECONCILER_"

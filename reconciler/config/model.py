@@ -26,8 +26,7 @@ from reconciler.config.reporting import (
     forge_site,
 )
 from reconciler.errors import UsageFault
-from reconciler.manifests.messages import described
-from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
+from reconciler.manifests import Name, RepositoryPath, Seconds, Section, Subdomain, described
 from reconciler.patterns import NODE_BOUND
 from reconciler.planner.plan import Settings
 from reconciler.planner.remote_clusters import Peer

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from reconciler.manifests.schema import Seconds, Section
+from reconciler.manifests import Seconds, Section
 from reconciler.planner.status import Phase
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]

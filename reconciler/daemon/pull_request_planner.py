@@ -18,7 +18,7 @@ from reconciler.git.errors import redact
 from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.git.repository import LocalRepository
 from reconciler.git.sources import Sources
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.planner.remote_clusters import Peers
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review.commit_status import Judgement, Verdict, verdict, verdict_of

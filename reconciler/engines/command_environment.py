@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests.environment import param_variables
+from reconciler.manifests import param_variables
 from reconciler.types import JSON, Kind
 
 #: Set unless the image or the manifest sets them: Python's output appears when it is printed.

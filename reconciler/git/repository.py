@@ -17,10 +17,9 @@ from pygit2.enums import SortMode
 from reconciler.git.errors import DamagedError, GitError
 from reconciler.git.export import export_tree
 from reconciler.git.tree_walk import REGULAR, Walk, changed_files, entry_at, folder_at
+from reconciler.manifests import IGNORE_FILE, is_manifest_path
 from reconciler.types import Commit, TreeId
 
-IGNORE_FILE = ".reconcilerignore"
-_SUFFIXES = (".yaml", ".yml", ".json")
 T = TypeVar("T")
 
 
@@ -168,7 +167,7 @@ class Repository:
 
 
 def _is_manifest(path: str) -> bool:
-    return path.endswith(_SUFFIXES) or path.rpartition("/")[2] == IGNORE_FILE
+    return is_manifest_path(path) or path.rpartition("/")[2] == IGNORE_FILE
 
 
 class LocalRepository(Repository):

@@ -1,1 +1,112 @@
-"""Manifests: bytes to typed objects, or to errors that say where and what was expected."""
+"""Manifests: YAML bytes to typed objects or located errors.
+
+:func:`read_file` reads one file, :func:`collect` checks the files of a tree together, and
+:func:`values_with` takes the fields of a section that are in a key or in an execution hash::
+
+    content = read_file("models/falcon.yaml", data)
+    found = collect([content])
+    for ref, manifest in found.objects.items():
+        ...
+
+Pure: no I/O. The names below are all that other packages use.
+"""
+
+from reconciler.manifests import patterns
+from reconciler.manifests.collection import Collection, amend, collect
+from reconciler.manifests.edit import CannotEditError, annotate
+from reconciler.manifests.effects import (
+    ANNOTATION_EFFECTS,
+    FORMERLY_ANNOTATION,
+    PRUNE_ANNOTATION,
+    RETRY_ANNOTATION,
+    UPDATE_ANNOTATION,
+    Effect,
+    effect_at,
+    values_with,
+)
+from reconciler.manifests.environment import param_variables
+from reconciler.manifests.fields import (
+    LabelKey,
+    LabelValue,
+    Name,
+    RepositoryPath,
+    Seconds,
+    Section,
+    Subdomain,
+)
+from reconciler.manifests.ignore import IGNORE_FILE, Ignore, is_manifest_path
+from reconciler.manifests.json_schema import EFFECT, json_schema
+from reconciler.manifests.loader import (
+    BASE_FIELD,
+    DATASET_FIELD,
+    FileContent,
+    Manifest,
+    read_file,
+)
+from reconciler.manifests.messages import described, did_you_mean
+from reconciler.manifests.schema import (
+    BuildSection,
+    CommandSection,
+    DatasetManifest,
+    LoadSection,
+    ModelManifest,
+    ModelSpec,
+    RunSection,
+    TrainingSection,
+)
+from reconciler.manifests.sources import BucketSection, GitSection, Reference
+from reconciler.manifests.yaml import LARGEST_FILE, read_documents, shown_path, validate
+from reconciler.manifests.yaml_nodes import Path
+
+__all__ = [
+    "ANNOTATION_EFFECTS",
+    "BASE_FIELD",
+    "DATASET_FIELD",
+    "EFFECT",
+    "FORMERLY_ANNOTATION",
+    "IGNORE_FILE",
+    "LARGEST_FILE",
+    "PRUNE_ANNOTATION",
+    "RETRY_ANNOTATION",
+    "UPDATE_ANNOTATION",
+    "BucketSection",
+    "BuildSection",
+    "CannotEditError",
+    "Collection",
+    "CommandSection",
+    "DatasetManifest",
+    "Effect",
+    "FileContent",
+    "GitSection",
+    "Ignore",
+    "LabelKey",
+    "LabelValue",
+    "LoadSection",
+    "Manifest",
+    "ModelManifest",
+    "ModelSpec",
+    "Name",
+    "Path",
+    "Reference",
+    "RepositoryPath",
+    "RunSection",
+    "Seconds",
+    "Section",
+    "Subdomain",
+    "TrainingSection",
+    "amend",
+    "annotate",
+    "collect",
+    "described",
+    "did_you_mean",
+    "effect_at",
+    "is_manifest_path",
+    "json_schema",
+    "param_variables",
+    "patterns",
+    "read_documents",
+    "read_file",
+    "shown_path",
+    "validate",
+    "values_with",
+]

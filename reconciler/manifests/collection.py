@@ -1,4 +1,7 @@
-"""All files of a tree together: duplicates, references, cycles. The order of files is no matter."""
+"""Checks over all files of a tree: duplicates, references, cycles.
+
+The result does not depend on the order of the files.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.yaml import place
 from reconciler.types import ForeignRef, ObjectRef, Problem
 
-#: Looking for the likeliest name among 10,000 takes up to a second, so it is not done for ever.
+#: A search for the most similar of 10,000 names takes up to a second, so their number is bounded.
 MOST_HINTS = 20
-#: Of a longer circle of references the rest is only counted.
+#: References of a cycle that a message lists; of a longer cycle the rest is counted.
 LONGEST_CHAIN = 12
 
 _NAME = ("metadata", "name")
@@ -21,10 +24,10 @@ _NAME = ("metadata", "name")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The valid objects of a tree, and everything wrong with the others, sorted by place.
+    """The valid objects of a tree, and all problems, sorted by place.
 
-    ``others`` counts documents that are not ours, ``files`` the files that were read. ``invalid``
-    are the objects that a problem concerns, none of which is among ``objects``.
+    ``others`` counts documents that are not manifests, ``files`` the files that were read.
+    ``invalid`` are the objects with a problem; none of them is in ``objects``.
     """
 
     objects: dict[ObjectRef, Manifest]
@@ -40,13 +43,12 @@ def collect(
     complete: bool = True,
     clusters: Container[str] | None = None,
 ) -> Collection:
-    """Put the files of a tree together.
+    """Collect the objects and problems of a tree's files.
 
-    ``complete=False``: objects that are referred to may be elsewhere.
+    ``complete=False``: a referenced object may be in a file that was not given.
     ``clusters`` are the names that a reference's ``cluster`` may have; None: they are not known.
 
-    An object that is defined twice is invalid as a whole: which of the two is meant is not for
-    the names of the files to decide.
+    An object that is defined twice is invalid: the order of file names must not select one.
     """
     contents = sorted(files, key=lambda content: content.path)
     problems = [problem for content in contents for problem in content.problems]
@@ -76,10 +78,10 @@ def collect(
 def amend(
     before: Collection, old: Sequence[FileContent], new: Sequence[FileContent]
 ) -> Collection | None:
-    """What :func:`collect` would say once ``new`` are in the place of ``old``, file by file.
+    """Update a collection after a change of some of its files.
 
-    None where that takes a look at all files: something was or is wrong, or it is not the same
-    objects with the same references that the files hold.
+    ``new`` replaces ``old``, file by file; the result is that of :func:`collect`. None if all
+    files are needed: there was or is a problem, or the files define other objects or references.
     """
     if before.problems or any(content.problems for content in new):
         return None
@@ -112,7 +114,7 @@ def _unknown_clusters(
 def _dangling(
     objects: Mapping[ObjectRef, Manifest], known: Container[ObjectRef], broken: list[str]
 ) -> Iterator[Problem]:
-    """References to what is not there. A referenced object that is invalid is there."""
+    """Find references to objects that do not exist; an invalid object exists."""
     hints: dict[ObjectRef, str] = {}
     for manifest in objects.values():
         for ref, _, path in manifest.references:
@@ -120,12 +122,12 @@ def _dangling(
                 continue
             if ref not in hints:
                 hints[ref] = _hint(ref, known) if len(hints) < MOST_HINTS else ""
-            lost = f"; it may be in {broken[0]}, which cannot be read" if broken else ""
-            yield manifest.problem((*path, "name"), f"there is no {ref}{hints[ref] or lost}")
+            unread = f"; it may be in {broken[0]}, which cannot be read" if broken else ""
+            yield manifest.problem((*path, "name"), f"there is no {ref}{hints[ref] or unread}")
 
 
 def _hint(ref: ObjectRef, known: Container[ObjectRef]) -> str:
-    """The same name in another namespace, else of the other kind, else a similar name."""
+    """Suggest the name elsewhere: another namespace, another kind, or a similar name."""
     named = (other for other in known if other.name == ref.name)
     same = min(named, key=lambda other: (other.kind is not ref.kind, other), default=None)
     if same is not None:
@@ -135,29 +137,29 @@ def _hint(ref: ObjectRef, known: Container[ObjectRef]) -> str:
 
 
 def _cycles(objects: dict[ObjectRef, Manifest]) -> Iterator[Problem]:
-    """Every object in a circle of references without a key, with the circle told from it."""
+    """Report each object in a cycle of references that pin no key."""
     done: set[ObjectRef] = set()
     for start in sorted(objects):
-        trail: list[ObjectRef] = []
-        on_trail: set[ObjectRef] = set()
+        path: list[ObjectRef] = []
+        on_path: set[ObjectRef] = set()
         stack: list[tuple[ObjectRef, bool]] = [(start, False)]
         while stack:
             ref, leaving = stack.pop()
             if leaving:
-                trail.pop()
-                on_trail.discard(ref)
+                path.pop()
+                on_path.discard(ref)
                 done.add(ref)
-            elif ref in on_trail:
-                yield from _told(objects, trail[trail.index(ref) :])
+            elif ref in on_path:
+                yield from _cycle_problems(objects, path[path.index(ref) :])
             elif ref not in done and ref in objects:
-                trail.append(ref)
-                on_trail.add(ref)
+                path.append(ref)
+                on_path.add(ref)
                 stack.append((ref, True))
                 stack.extend((up, False) for up in _upstream(objects[ref]))
 
 
 def _upstream(manifest: Manifest) -> list[ObjectRef]:
-    """What decides the manifest's key. A reference with a key names something made already."""
+    """Referenced objects that the key depends on: those without a pin."""
     return [
         ref
         for ref, reference, _ in manifest.references
@@ -165,12 +167,14 @@ def _upstream(manifest: Manifest) -> list[ObjectRef]:
     ]
 
 
-def _told(objects: dict[ObjectRef, Manifest], circle: list[ObjectRef]) -> Iterator[Problem]:
-    """One problem for each member, whose chain begins at it."""
-    same = len({ref.namespace for ref in circle}) == 1
-    names = [ref.name if same else f"{ref.namespace}/{ref.name}" for ref in circle]
-    for number, ref in enumerate(circle):
-        following = circle[(number + 1) % len(circle)]
+def _cycle_problems(
+    objects: dict[ObjectRef, Manifest], cycle: list[ObjectRef]
+) -> Iterator[Problem]:
+    """Report a problem for each member, whose chain begins with it."""
+    same = len({ref.namespace for ref in cycle}) == 1
+    names = [ref.name if same else f"{ref.namespace}/{ref.name}" for ref in cycle]
+    for number, ref in enumerate(cycle):
+        following = cycle[(number + 1) % len(cycle)]
         manifest = objects[ref]
         path = next(path for up, _, path in manifest.references if up == following)
         message = f"the references go in a circle: {_chain(names, number)}"

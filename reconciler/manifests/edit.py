@@ -1,8 +1,8 @@
-"""Set an annotation in the text of a manifest, and leave every other character as it is. Pure.
+"""Setting of an annotation in a manifest's text, all else unchanged. Pure.
 
-A YAML library that reads and writes again would reflow lines and move comments, and a reviewer
-would have to look through that. So the text is changed at the one place that the reader knows, and
-what came of it is read again: if anything else has changed, the text cannot be edited like that.
+A YAML library that loads and dumps the text would reflow lines and move comments, which makes
+large diffs. So the text is changed at the place that the reader has recorded, and the result is
+read again: if anything but the annotation differs, the text cannot be edited this way.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class _Insertion:
 
 
 def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> str:
-    """The text with the annotation set on one object. Raises CannotEditError."""
+    """Set an annotation in the text of a file. Raises CannotEditError."""
     before = read_file(file, text.encode(), default_namespace=ref.namespace)
     manifest = next((m for m in before.manifests if m.ref == ref), None)
     if manifest is None:
         raise CannotEditError(f"{file} holds no valid manifest of {ref}")
     for edit in _edits(text, manifest, name, value):
         changed = text[: edit.start] + edit.text + text[edit.end :]
-        if _only(before.manifests, changed, file, manifest, name, value):
+        if _differs_only_in(before.manifests, changed, file, manifest, name, value):
             return changed
     raise CannotEditError(
         f"{file} is written in a way that keeps it from being edited by itself (an anchor that "
@@ -52,7 +52,7 @@ def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> 
 
 
 def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insertion]:
-    """The ways to say it, the plainest first; which of them is right is found out by reading."""
+    """Possible insertions, the simplest first; :func:`annotate` finds the one that works."""
     edits: list[_Insertion] = []
     offset = _Offsets(text)
     flow_only = manifest.file.endswith(".json")
@@ -87,7 +87,7 @@ def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insert
 
 
 def _into(text: str, offset: _Offsets, annotations: Node, pair: str) -> list[_Insertion]:
-    """Into a mapping that is there: between its braces, or as a line above its first."""
+    """Insert into a mapping: between its braces, or as first line."""
     start = offset.of(annotations)
     if text.startswith("{", start):
         comma = ", " if annotations.children else ""
@@ -102,13 +102,13 @@ def _child(node: Node | None, name: str) -> Node | None:
 
 
 def _indent(mapping: Node) -> str:
-    """How far a block mapping's keys are from the left."""
+    """The indentation of a block mapping's keys, as spaces."""
     assert mapping.children is not None
     return " " * (min(column for _, column, _ in mapping.children.values()) - 1)
 
 
 class _Offsets:
-    """Where a line begins in a text."""
+    """Offsets of the lines of a text."""
 
     def __init__(self, text: str) -> None:
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
@@ -117,10 +117,10 @@ class _Offsets:
         return self._starts[node.line - 1] + node.column - 1
 
 
-def _only(
+def _differs_only_in(
     before: tuple[Manifest, ...], text: str, file: str, manifest: Manifest, name: str, value: str
 ) -> bool:
-    """Whether the text says the same as before, but for this annotation of this object."""
+    """Return whether the text differs from before only in this annotation."""
     after = read_file(file, text.encode(), default_namespace=manifest.ref.namespace)
     if after.problems or len(after.manifests) != len(before):
         return False

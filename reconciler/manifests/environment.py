@@ -1,4 +1,4 @@
-"""The names a command finds in its environment; the same on every engine."""
+"""Environment variables of a command; the same on every engine."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ RESERVED_PREFIXES = ("PARAM_", "RECONCILER_")
 
 
 def env_name(param: str) -> str:
-    """The variable of a scalar param: ``learning-rate`` is ``PARAM_LEARNING_RATE``."""
+    """Name the variable of a scalar param: ``learning-rate`` is ``PARAM_LEARNING_RATE``."""
     return "PARAM_" + re.sub(r"[^A-Z0-9]", "_", param.upper())
 
 
 def param_variables(params: Mapping[str, JSON]) -> dict[str, str]:
-    """The variables of the scalar params: text as it is, the rest as canonical JSON.
+    """Make the variables of the scalar params.
 
-    Canonical as in keys: params that are equal there (3 and 3.0) are equal to the command too.
+    Text is unchanged; other values are canonical JSON.
+    Canonical JSON as in keys: params that are equal in a key (3 and 3.0) are equal here too.
     """
     variables = {}
     for name, value in params.items():
@@ -46,5 +47,5 @@ def param_variables(params: Mapping[str, JSON]) -> dict[str, str]:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a manifest may not set this variable."""
+    """Return whether the reconciler sets this variable, so that a manifest cannot."""
     return name in RESERVED_ENV or name.startswith(RESERVED_PREFIXES)

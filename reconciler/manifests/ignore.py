@@ -1,4 +1,4 @@
-"""Which files are read: YAML and JSON, less what ``.reconcilerignore`` names."""
+"""Selection of manifest files: YAML and JSON, less the paths in ``.reconcilerignore``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
 
+IGNORE_FILE = ".reconcilerignore"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def is_manifest_path(path: str) -> bool:
-    """Whether a file may hold manifests, by its name."""
+    """Return whether a path has the suffix of a manifest file."""
     return path.endswith(SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Patterns in gitignore syntax, relative to the folder that the file is in."""
+    """Patterns in gitignore syntax, relative to the folder of their file."""
 
     spec: GitIgnoreSpec = field(repr=False)
 
     @classmethod
     def parse(cls, data: bytes) -> Ignore:
-        """Read a ``.reconcilerignore``; a line that is no pattern ignores nothing, as for Git."""
+        """Parse a ``.reconcilerignore``; as in Git, an invalid line matches nothing."""
         lines = data.decode("utf-8-sig", "replace").splitlines()
         return cls(GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line)))
 
     def matches(self, path: str) -> bool:
-        """Whether the file at this path, relative to the folder, is left out."""
+        """Return whether a path, relative to the folder, is ignored."""
         return self.spec.match_file(path)
 
 

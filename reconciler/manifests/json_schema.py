@@ -1,7 +1,7 @@
-"""The published form of the manifests: a JSON Schema per kind, from the classes that validate.
+"""The published JSON Schemas, one per kind, from the classes that validate.
 
-An editor completes and checks by it, so what JSON Schema can say of a rule is said here too;
-what it cannot (references, the size of params) only ``validate`` finds.
+Editors complete and check fields with them, so each rule that JSON Schema can express is in them.
+Rules that it cannot express (references, the size of params) are checked by ``validate`` alone.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from pydantic import BaseModel
-
 from reconciler.manifests import patterns
+from reconciler.manifests.effects import fields_of
 from reconciler.manifests.environment import RESERVED_ENV, RESERVED_PREFIXES
+from reconciler.manifests.fields import Section
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import GROUP, JSON, Kind
 
-_CLASSES: dict[Kind, type[BaseModel]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
+#: The member that has the declared effect of a field; validators ignore it.
+EFFECT = "x-effect"
+
+_CLASSES: dict[Kind, type[Section]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
 
 
 def json_schema(kind: Kind) -> dict[str, JSON]:
-    """The schema of a kind, in the 2020-12 dialect."""
+    """Make the schema of a kind, in the 2020-12 dialect."""
     schema = _CLASSES[kind].model_json_schema(by_alias=True, mode="validation")
+    _add_effects(_CLASSES[kind], schema, schema["$defs"])
     for name, rules in _RULES.items():
         if name in schema["$defs"]:
             schema["$defs"][name].update(rules)
@@ -35,13 +39,22 @@ def json_schema(kind: Kind) -> dict[str, JSON]:
     }
 
 
-def _given(name: str) -> dict[str, JSON]:
-    """The field is there, and not null."""
+def _add_effects(section: type[Section], schema: dict[str, Any], definitions: Any) -> None:
+    """Write the effect of each field into the schema of its section."""
+    for field in fields_of(section):
+        if field.effect is not None:
+            schema["properties"][field.name][EFFECT] = field.effect.value
+        if field.section is not None:
+            _add_effects(field.section, definitions[field.section.__name__], definitions)
+
+
+def _present(name: str) -> dict[str, JSON]:
+    """A schema for: the field is present, and not null."""
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
 def _exactly_one(*names: str) -> dict[str, JSON]:
-    return {"oneOf": [_given(name) for name in names]}
+    return {"oneOf": [_present(name) for name in names]}
 
 
 _REFS = ("branch", "tag", "commit")
@@ -50,20 +63,20 @@ _ONE_NODE: dict[str, JSON] = {
 }
 
 _TWO_REFS: list[JSON] = [
-    {"allOf": [_given(one), _given(other)]} for one, other in combinations(_REFS, 2)
+    {"allOf": [_present(one), _present(other)]} for one, other in combinations(_REFS, 2)
 ]
 _FOLLOWS_A_COMMIT: dict[str, JSON] = {
-    "allOf": [_given("commit"), {"properties": {"update": {"const": "Follow"}}}],
+    "allOf": [_present("commit"), {"properties": {"update": {"const": "Follow"}}}],
     "required": ["update"],
 }
 
-#: What the classes check in code, by the name of the definition that it is added to.
+#: Rules that the classes check in code, by the name of their definition in the schema.
 _RULES: Mapping[str, dict[str, JSON]] = {
     "ModelSource": _exactly_one("git", "model", "image"),
     "DatasetSource": _exactly_one("git", "image", "bucket"),
     "BuildSection": {"allOf": [_ONE_NODE]},
     "LoadSection": {
-        "allOf": [_ONE_NODE, {"if": _given("from"), "then": {"maxProperties": 1}}],
+        "allOf": [_ONE_NODE, {"if": _present("from"), "then": {"maxProperties": 1}}],
     },
     "GitSection": {
         "not": {"anyOf": [*_TWO_REFS, _FOLLOWS_A_COMMIT]},
@@ -82,9 +95,10 @@ _RESERVED = "^({}|({}).*)$".format("|".join(sorted(RESERVED_ENV)), "|".join(RESE
 
 
 def _tidy(schema: Any) -> Any:
-    """Without pydantic's titles, which repeat the field's name, and with its keys checked.
+    """Remove pydantic's titles, and restrict the keys of mappings.
 
-    pydantic writes a mapping's keys as ``patternProperties``, which lets any other key pass.
+    Titles repeat the names of fields.
+    pydantic writes a mapping's keys as ``patternProperties``, which accepts any other key.
     """
     if isinstance(schema, list):
         return [_tidy(inner) for inner in schema]
@@ -105,5 +119,5 @@ def _tidy(schema: Any) -> Any:
 
 
 def _is_title(key: str, value: object) -> bool:
-    """A field of that name would have a schema, not a text."""
+    """Return whether a member is a title, not a field named title."""
     return key == "title" and isinstance(value, str)

@@ -1,4 +1,7 @@
-"""A file becomes manifests, or errors that say where. Pure, so callers cache it by blob id."""
+"""Reading of one file: manifests, or problems with their place.
+
+Pure, so callers cache the result by blob id.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,29 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described, did_you_mean
-from reconciler.manifests.references import Referred, references
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
     DatasetManifest,
-    GitSection,
     ManifestDocument,
     ModelManifest,
 )
+from reconciler.manifests.sources import GitSection, Reference
 from reconciler.manifests.yaml import Document, place, scan_documents, validate
 from reconciler.manifests.yaml_nodes import Path
-from reconciler.types import API_VERSION, GROUP, JSON, Kind, Location, ObjectRef, Problem
+from reconciler.types import (
+    API_VERSION,
+    GROUP,
+    JSON,
+    ForeignRef,
+    Kind,
+    Location,
+    ObjectRef,
+    Problem,
+)
 
 _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
     Kind.MODEL: ModelManifest,
@@ -29,38 +41,72 @@ _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
 _LIST = "List"
 _NAME = re.compile(patterns.NAME)
 
+#: The fields that hold references.
+BASE_FIELD: Path = ("spec", "source", "model")
+DATASET_FIELD: Path = ("spec", "training", "dataset")
+
+#: The object, the reference, and the field it is in.
+Referred: TypeAlias = tuple[ObjectRef | ForeignRef, Reference, Path]
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A valid manifest. ``digest`` is of its parsed document: comments do not change it."""
+    """A valid manifest.
+
+    ``digest`` is the SHA-256 of the parsed document: comments do not change it.
+    """
 
     ref: ObjectRef
     document: ManifestDocument
     file: str
     digest: str
     source: Document = field(repr=False, compare=False)
-    #: At hand, as every sync asks for these of every manifest.
+    #: Computed once, as every sync reads these of every manifest.
     git: GitSection | None = field(init=False, repr=False, compare=False)
     references: tuple[Referred, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "git", self.document.spec.source.git)
-        object.__setattr__(self, "references", references(self.ref, self.document))
+        object.__setattr__(self, "references", _references(self.ref, self.document))
 
     def locate(self, path: Path) -> Location:
-        """Where a field is, or the nearest thing around where it would be."""
+        """The place of a field, or of the nearest one around it."""
         return self.source.locate(path)
 
     def problem(self, path: Path, message: str) -> Problem:
-        """Something wrong with a field of it."""
+        """Make a problem with a field of this manifest."""
         return self.source.problem(path, message, self.ref)
+
+
+def _references(ref: ObjectRef, document: ManifestDocument) -> tuple[Referred, ...]:
+    """All references of an object, in a fixed order."""
+    if not isinstance(document, ModelManifest):
+        return ()
+    found: list[tuple[Kind, Reference | None, Path]] = [
+        (Kind.MODEL, document.spec.source.model, BASE_FIELD)
+    ]
+    if document.spec.training is not None:
+        found.append((Kind.DATASET, document.spec.training.dataset, DATASET_FIELD))
+    return tuple(
+        (_target(ref, kind, reference), reference, path)
+        for kind, reference, path in found
+        if reference is not None
+    )
+
+
+def _target(ref: ObjectRef, kind: Kind, reference: Reference) -> ObjectRef | ForeignRef:
+    """The object that a reference names."""
+    target = ObjectRef(kind, reference.namespace or ref.namespace, reference.name)
+    return target if reference.cluster is None else ForeignRef(reference.cluster, target)
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a file holds. ``others`` counts documents that are not ours.
+    """Manifests and problems of one file.
 
-    ``broken``: it could not be read to its end, so what it held before must not be given up.
+    ``others`` counts documents that are not manifests.
+    ``broken``: the file could not be read to its end, so objects that it defined before must not be
+    taken for deleted.
     """
 
     path: str
@@ -71,17 +117,17 @@ class FileContent:
 
 
 def read_file(path: str, data: bytes, *, default_namespace: str = "default") -> FileContent:
-    """Read every manifest of a file, and say everything that is wrong with any.
+    """Read every manifest of a file, and find all problems of each.
 
-    Git's names are bytes, but a status file is text that names the files of manifests: one that
-    is not UTF-8 (with the lone surrogates of ``os.fsdecode`` in it here) cannot hold any.
+    Names of files are bytes in Git, but status files are text and contain them. A file whose name
+    is not UTF-8 (``path`` then has the lone surrogates of ``os.fsdecode``) is a problem as a whole.
     """
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     content = _read_documents(shown, data, default_namespace)
     if shown == path or not (content.manifests or content.problems):
         return content
-    said = "the name of the file is not UTF-8 text; give it another"
-    problem = Problem(Location(shown), "", said)
+    message = "the name of the file is not UTF-8 text; give it another"
+    problem = Problem(Location(shown), "", message)
     return FileContent(shown, problems=(problem,), others=content.others, broken=True)
 
 
@@ -92,7 +138,7 @@ def _read_documents(path: str, data: bytes, default_namespace: str) -> FileConte
     others = 0
     for document in documents:
         for item in _items(document):
-            if not _is_ours(item.value):
+            if not _is_manifest(item.value):
                 others += 1
                 continue
             found = _read(item, default_namespace)
@@ -106,7 +152,7 @@ def _read_documents(path: str, data: bytes, default_namespace: str) -> FileConte
 
 
 def _items(document: Document) -> Iterator[Document]:
-    """The document, or the items of a ``kind: List``, each of which is one."""
+    """The document itself, or each item of a ``kind: List``, recursively."""
     value = document.value
     if (
         isinstance(value, dict)
@@ -121,7 +167,7 @@ def _items(document: Document) -> Iterator[Document]:
         yield document
 
 
-def _is_ours(value: JSON) -> bool:
+def _is_manifest(value: JSON) -> bool:
     if not isinstance(value, dict):
         return False
     version = value.get("apiVersion")
@@ -149,7 +195,7 @@ def _read(document: Document, default_namespace: str) -> Manifest | list[Problem
         checked = validate(document, _CLASSES[kind], ref=ref)
         if isinstance(checked, list):
             problems.extend(checked)
-        problems.extend(document.problem(path, said, ref) for path, said in check(kind, value))
+        problems.extend(document.problem(path, text, ref) for path, text in check(kind, value))
         if not problems and not isinstance(checked, list):
             assert ref is not None  # its name and namespace are labels by now
             return Manifest(ref, checked, document.file, _digest(value), document)
@@ -157,7 +203,7 @@ def _read(document: Document, default_namespace: str) -> Manifest | list[Problem
 
 
 def _ref(kind: Kind, value: Mapping[str, JSON], default_namespace: str) -> ObjectRef | None:
-    """The object that a document is about, if that can be read."""
+    """The object that a document defines; None if its name is invalid."""
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
         return None

@@ -1,6 +1,6 @@
-"""What is wrong, as a sentence: what was expected, and what was found.
+"""Messages of validation errors: the expected value, and the found one.
 
-pydantic says what it checked; a person who edits YAML wants to know what to write instead.
+pydantic's own messages describe its checks; these tell the author of a YAML file what to write.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXPECTED = {
     "list_type": "a list",
 }
 
-#: What a bound asks for, from the values that pydantic gives with the error.
+#: The expected value of each kind of bound, from the context of pydantic's error.
 _BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"at least {context['ge']}",
     "greater_than": lambda context: f"more than {context['gt']}",
@@ -43,7 +43,7 @@ _BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """One of pydantic's errors about a class, in words."""
+    """Render one of pydantic's errors about a class."""
     kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
         *path, name = detail["loc"]
@@ -70,7 +70,7 @@ def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def described(value: object) -> str:
-    """A found value, in words and cut short."""
+    """Render a found value; text is cut to 60 characters."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -83,9 +83,9 @@ def described(value: object) -> str:
 
 
 def did_you_mean(found: object, known: Collection[str], cutoff: float = 0.6) -> str:
-    """What a question for the likeliest of the known names adds to a message; or nothing."""
-    near = difflib.get_close_matches(str(found)[:80], known, n=1, cutoff=cutoff)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    """Suggest the most similar known name; an empty text without one."""
+    matches = difflib.get_close_matches(str(found)[:80], known, n=1, cutoff=cutoff)
+    return f'; did you mean "{matches[0]}"?' if matches else ""
 
 
 def _at_least(count: int, noun: str) -> str:
@@ -101,7 +101,7 @@ def _measured(kind: str, found: object) -> str:
 
 
 def _fields(model: type[BaseModel], path: list[str | int]) -> list[str]:
-    """The fields of the section at a path; none where that is no section."""
+    """YAML names of the fields of the section at a path."""
     section: type[BaseModel] = model
     for part in path:
         fields = {(f.alias or name): f for name, f in section.model_fields.items()}

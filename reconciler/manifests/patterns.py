@@ -1,8 +1,8 @@
-"""The patterns that fields must match, and what each of them asks for, in words.
+"""Patterns of fields, and a description of each for messages.
 
-They are for three readers at once: pydantic (no look-around), an editor that checks by the
-published JSON Schema, and Python. ``$`` is the end of the text for the first two; where Python
-matches, it does so by ``fullmatch``.
+Three regular expression engines use them: pydantic's (no look-around), that of an editor with the
+published JSON Schema, and Python's. ``$`` is the end of the text for the first two; Python code
+uses ``fullmatch``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _QUALIFIED_IN_WORDS = (
     "after a DNS name and a / if there is a prefix"
 )
 
-#: What a pattern asks for, to follow "expected".
+#: Descriptions of the patterns; each follows "expected" in a message.
 IN_WORDS = {
     NAME: "a DNS-1123 label: at most 63 of a-z, 0-9 and -, the first and the last no -",
     KEY: "a key: 40 lower-case hex digits",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-#: A size is hashed as canonical JSON, which writes no integer beyond it exactly.
+#: Sizes are hashed as canonical JSON, which writes larger integers inexactly.
 LARGEST_SIZE = 2**53 - 1
 
 _SUFFIX = {
@@ -29,7 +29,7 @@ _DURATION = re.compile(
 
 
 def parse_quantity(text: str | float) -> Decimal:
-    """The number that a Kubernetes quantity stands for, in its unit (cores or bytes).
+    """Parse a Kubernetes quantity; the result is in cores or bytes.
 
     Raises ValueError for anything else, negative quantities among them.
     """
@@ -40,7 +40,7 @@ def parse_quantity(text: str | float) -> Decimal:
 
 
 def parse_bytes(text: str | float) -> int:
-    """The whole bytes of a Kubernetes quantity.
+    """Parse a Kubernetes quantity to whole bytes.
 
     Raises ValueError for anything else, and for more than :data:`LARGEST_SIZE`.
     """
@@ -51,7 +51,7 @@ def parse_bytes(text: str | float) -> int:
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds of a duration such as ``90s``, ``1h30m`` or ``2d``; a bare number is seconds.
+    """Parse a duration (``90s``, ``1h30m``, ``2d``, or a number) to seconds.
 
     Raises ValueError for anything else, and for zero.
     """

@@ -1,8 +1,7 @@
-"""What one manifest must keep to beyond the types of its fields.
+"""Rules for one manifest beyond the types of its fields.
 
-These look at the plain value, not at the validated object: what is wrong with one field must not
-hide what is wrong with another. What has the wrong type is passed over here, since that has been
-said already.
+The rules check the plain value, not the validated object: a problem of one field must not hide
+problems of others. Values of a wrong type are skipped, as validation reports them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import GROUP, JSON, Kind
 
 LARGEST_PARAMS = 64 << 10
-#: Beyond it, two integers can be the same JSON number; RFC 8785 writes none of them.
+#: Larger integers can be equal as JSON numbers; RFC 8785 does not write them.
 LARGEST_INTEGER = 2**53 - 1
 #: Of a label's or an annotation's name: a DNS name, as Kubernetes has it.
 LONGEST_PREFIX = 253
@@ -35,7 +34,7 @@ _FORMERLY = re.compile(rf"(({_LABEL}/)?{_LABEL}/)?{_LABEL}")
 
 
 def check(kind: Kind, value: JSON) -> Iterator[Finding]:
-    """Everything that breaks a rule: the field, and a sentence."""
+    """Find the fields that break a rule, each with a message."""
     yield from _check_prefixes(_mapping(value, "metadata"))
     yield from _check_annotations(_mapping(value, "metadata", "annotations"))
     sections = ("build", "load", "training") if kind is Kind.MODEL else ("build", "load")
@@ -56,7 +55,7 @@ def check(kind: Kind, value: JSON) -> Iterator[Finding]:
 
 
 def _mapping(value: JSON | Mapping[str, JSON], *path: str) -> Mapping[str, JSON]:
-    """The mapping at a path; an empty one where there is none."""
+    """The mapping at a path; empty if there is none."""
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
@@ -67,8 +66,10 @@ def _check_prefixes(metadata: Mapping[str, JSON]) -> Iterator[Finding]:
         for key in _mapping(metadata, field):
             length = len(key.rpartition("/")[0])
             if length > LONGEST_PREFIX:
-                said = f"expected at most {LONGEST_PREFIX} characters before the /, found {length}"
-                yield ("metadata", field, key), said
+                message = (
+                    f"expected at most {LONGEST_PREFIX} characters before the /, found {length}"
+                )
+                yield ("metadata", field, key), message
 
 
 def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
@@ -78,8 +79,8 @@ def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
         yield path, f"annotations are larger than {LARGEST_ANNOTATIONS >> 10} KiB"
     for key, value in _texts(annotations):
         if key == f"{GROUP}/formerly" and not _FORMERLY.fullmatch(value):
-            said = f"expected [[<cluster>/]<namespace>/]<name>, found {described(value)}"
-            yield (*path, key), said
+            message = f"expected [[<cluster>/]<namespace>/]<name>, found {described(value)}"
+            yield (*path, key), message
         elif key == f"{GROUP}/prune" and value not in ("true", "false"):
             yield (*path, key), f'expected "true" or "false", found {described(value)}'
 
@@ -93,8 +94,8 @@ def _check_env(section: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
     for field, names in (("env", env), ("secretEnv", secret_env)):
         for name in names:
             if is_reserved(name):
-                said = f"{name:.80} is set by the reconciler, so it cannot be set here"
-                yield (*path, field, name), said
+                message = f"{name:.80} is set by the reconciler, so it cannot be set here"
+                yield (*path, field, name), message
     for name in secret_env.keys() & env.keys():
         yield (*path, "secretEnv", name), f"{name:.80} is in env as well"
 
@@ -106,8 +107,8 @@ def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
             continue
         other = variables.setdefault(env_name(name), name)
         if other != name:
-            said = f'"{name:.80}" and "{other:.80}" would both be {env_name(name):.80}'
-            yield (*path, name), said
+            message = f'"{name:.80}" and "{other:.80}" would both be {env_name(name):.80}'
+            yield (*path, name), message
     bad = list(_bad_numbers(dict(params), path))
     yield from bad
     if not bad and _size(params) > LARGEST_PARAMS:
@@ -115,14 +116,14 @@ def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
 
 
 def _size(params: Mapping[str, JSON]) -> int:
-    """Bytes of the canonical form; of what is clearly small, only about that."""
+    """The canonical form's bytes, estimated if they are clearly few."""
     # A number can be some five times longer in the canonical form (1e+20), nothing else grows.
     near = len(json.dumps(params))
     return near if near * 8 < LARGEST_PARAMS else len(rfc8785.dumps(dict(params)))
 
 
 def _bad_numbers(value: JSON, path: Path) -> Iterator[Finding]:
-    """Numbers that do not survive JSON."""
+    """Find numbers that JSON cannot represent exactly."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _bad_numbers(inner, (*path, key))
@@ -137,9 +138,9 @@ def _bad_numbers(value: JSON, path: Path) -> Iterator[Finding]:
 
 
 def _nul_characters(value: JSON, path: Path) -> Iterator[Finding]:
-    """Text with U+0000, which neither a command's words nor its variables can hold.
+    """Find text with U+0000, which arguments and environment variables cannot have.
 
-    Params within params can: they reach the command as JSON alone.
+    Nested params can have it: they reach the command as JSON only.
     """
     if isinstance(value, str):
         if "\0" in value:
@@ -161,8 +162,8 @@ def _check_load(kind: Kind, spec: Mapping[str, JSON]) -> Iterator[Finding]:
     source, load = _mapping(spec, "source"), _mapping(spec, "load")
     promotes = kind is Kind.MODEL and "model" in source and spec.get("training") is None
     if load.get("command") == [] and not promotes:
-        said = "only a Model with source.model and no training may leave it empty: to take over"
-        yield ("spec", "load", "command"), said
+        message = "only a Model with source.model and no training may leave it empty: to take over"
+        yield ("spec", "load", "command"), message
     if load.get("from") is not None:
         if kind is Kind.MODEL and "model" in source:
             yield ("spec", "load", "from"), "cannot be used with source.model, which brings weights"

@@ -1,260 +1,44 @@
-"""What a manifest may say. The published JSON Schema is written from these same classes.
+"""Classes of the manifests: their fields, and the effect of each field.
 
-Attributes are the YAML fields in snake_case. Values come out parsed (cores, bytes, seconds).
-What needs more than one field of one object to judge (references, duplicates) is elsewhere.
+The reader, the published JSON Schema and the reference page are made from these classes.
+Attributes are the YAML fields in snake_case; values are parsed (cores, bytes, seconds). Checks
+that need more than one field of one object (references, duplicates) are in
+:mod:`reconciler.manifests.rules` and :mod:`reconciler.manifests.collection`.
 
-A field added here must default to what its absence meant before, and :mod:`planner.keys` must
-leave it out at that default: otherwise every key in every repository would change.
+A new field:
+
+- declares its effect in its annotation: ``Effect.KEY``, ``Effect.EXECUTION`` or ``Effect.NONE``;
+  keys, execution hashes, the texts of plans and the reference page follow from that;
+- has a default that means what its absence meant before. A field at its default is left out of
+  keys, so the keys of existing manifests stay as they are.
+
+A field that holds a section declares no effect: the fields of the section do. If such a field
+declares one, the section is hashed as one value, and its fields have that effect.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
-from reconciler.manifests.quantity import parse_bytes, parse_duration, parse_quantity
-
-
-class Section(BaseModel):
-    """A mapping of a manifest: unknown fields and wrong types are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_alias=True,
-        validate_by_name=False,
-    )
-
-
-Name = Annotated[
-    str,
-    Field(pattern=patterns.NAME, description="A DNS-1123 label: lower-case letters, digits, -."),
-]
-KeyHex = Annotated[str, Field(pattern=patterns.KEY, description="A key: 40 lower-case hex digits.")]
-Subdomain = Annotated[str, Field(pattern=patterns.SUBDOMAIN, max_length=253)]
-LabelKey = Annotated[str, Field(pattern=patterns.LABEL_KEY, max_length=317)]
-LabelValue = Annotated[str, Field(pattern=patterns.LABEL_VALUE)]
-AnnotationKey = Annotated[str, Field(pattern=patterns.ANNOTATION_KEY, max_length=317)]
-EnvName = Annotated[str, Field(pattern=patterns.ENV, max_length=255)]
-
-
-def _cores(value: object) -> object:
-    return float(parse_quantity(_scalar(value)))
-
-
-def _bytes(value: object) -> object:
-    return parse_bytes(_scalar(value))
-
-
-def _seconds(value: object) -> object:
-    return parse_duration(_scalar(value))
-
-
-def _scalar(value: object) -> str | float:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("expected a string or a number")
-    return value
-
-
-_QUANTITY_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"},
-        {"type": "number", "minimum": 0},
-    ]
-}
-_DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+(\.\d+)?s)?$", "minLength": 2},
-        {"type": "number", "exclusiveMinimum": 0},
-    ]
-}
-Cores = Annotated[
-    float, BeforeValidator(_cores), WithJsonSchema(_QUANTITY_SCHEMA | {"examples": [4, "500m"]})
-]
-Bytes = Annotated[
-    int, BeforeValidator(_bytes), WithJsonSchema(_QUANTITY_SCHEMA | {"examples": ["16Gi"]})
-]
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema(
-        _DURATION_SCHEMA
-        | {"description": "Such as 90s, 1h30m or 2d; a number is seconds.", "examples": ["1h30m"]}
-    ),
-]
-
-
-def _relative(path: str) -> str:
-    """A path inside a repository: no absolute path, no way out of it."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if ".." in parts or "\\" in path or "\0" in path:
-        raise ValueError(f'expected a path inside the repository, found "{path[:80]}"')
-    return "/".join(parts)
-
-
-RepositoryPath = Annotated[
-    str,
-    Field(max_length=1024, json_schema_extra={"pattern": r"^(?!(.*/)?\.\.(/|$))[^\\]*$"}),
-    AfterValidator(_relative),
-]
-GitRef = Annotated[str, Field(min_length=1, max_length=255)]
-Retries = Annotated[
-    int, Field(ge=0, le=100, description="How often a command that failed is started again.")
-]
-
-
-class GitSection(Section):
-    """An image built from a folder of a Git repository that has a Dockerfile."""
-
-    url: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=2048,
-            description="https, ssh, scp-like or file URL; ./ or ../ relative to the manifest "
-            "repository's URL; or . for this repository at the head being synced.",
-        ),
-    ]
-    path: Annotated[
-        RepositoryPath, Field(description="The build context inside that repository.")
-    ] = ""
-    branch: Annotated[
-        GitRef | None, Field(description="The branch to build. Default: the remote's HEAD.")
-    ] = None
-    tag: Annotated[GitRef | None, Field(description="The tag to build.")] = None
-    commit: Annotated[
-        Annotated[str, Field(pattern=patterns.COMMIT)] | None,
-        Field(description="The commit to build, by its full id."),
-    ] = None
-    update: Annotated[
-        Literal["Pin", "Follow"] | None,
-        Field(
-            description="Pin: resolved once; a newer commit is only shown, and taken by a change "
-            "of source.git or of the annotation substratus.ai/update. Follow: taken by itself."
-        ),
-    ] = None
-    dockerfile: Annotated[
-        RepositoryPath, Field(description="The Dockerfile's path inside the build context.")
-    ] = "Dockerfile"
-    build_args: Annotated[
-        dict[str, str], Field(default_factory=dict, description="ARG values of the Dockerfile.")
-    ]
-    submodules: Annotated[bool, Field(description="Whether submodules are fetched too.")] = False
-
-    @model_validator(mode="after")
-    def _one_ref(self) -> GitSection:
-        refs = [name for name in ("branch", "tag", "commit") if getattr(self, name) is not None]
-        if len(refs) > 1:
-            raise ValueError(
-                f"expected at most one of branch, tag and commit, found {' and '.join(refs)}"
-            )
-        if self.commit is not None and self.update == "Follow":
-            raise ValueError("update: Follow has no meaning with a commit, which never moves")
-        if self.url == ".":
-            given = [f for f in (*refs, "update") if getattr(self, f) is not None]
-            if given:
-                raise ValueError(
-                    f"url: . is this repository at the synced head; remove {' and '.join(given)}"
-                )
-            if not self.path:
-                raise ValueError("url: . needs a path: the folder of this repository to build")
-        return self
-
-    @property
-    def follow(self) -> bool:
-        """Whether a newer commit is taken by itself (``url: .`` moves with the manifests)."""
-        return self.update == "Follow"
-
-
-class Reference(Section):
-    """Another object. Without a key its current artifact is meant; with one, exactly that."""
-
-    name: Name
-    namespace: Annotated[
-        Name | None, Field(description="Default: the namespace of the object that refers.")
-    ] = None
-    cluster: Annotated[
-        Name | None, Field(description="Another cluster, as the configuration names it.")
-    ] = None
-    key: Annotated[
-        KeyHex | None, Field(description="Pins one complete artifact. Default: the current one.")
-    ] = None
-
-
-class ImageSection(Section):
-    """An image that exists already, pinned by digest; nothing is built."""
-
-    ref: Annotated[
-        str,
-        Field(pattern=patterns.DIGEST, description="registry/name@sha256:<64 hex digits>"),
-    ]
-
-
-class BucketSection(Section):
-    """Data or weights that are there already; nothing runs."""
-
-    url: Annotated[
-        str,
-        Field(
-            pattern=patterns.BUCKET,
-            max_length=2048,
-            description="The folder, such as s3://bucket/path.",
-        ),
-    ]
-    revision: Annotated[
-        str,
-        Field(max_length=255, description="Change it when what is in the folder has changed."),
-    ] = ""
-
-
-class ModelSource(Section):
-    """Exactly one of git, model and image."""
-
-    git: GitSection | None = None
-    model: Annotated[
-        Reference | None, Field(description="A base Model: its image, and its weights as base.")
-    ] = None
-    image: ImageSection | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> ModelSource:
-        return _one_of(self, "git", "model", "image")
-
-
-class DatasetSource(Section):
-    """Exactly one of git, image and bucket."""
-
-    git: GitSection | None = None
-    image: ImageSection | None = None
-    bucket: BucketSection | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> DatasetSource:
-        return _one_of(self, "git", "image", "bucket")
-
-
-S = TypeVar("S", bound="Section")
-
-
-def _one_of(section: S, *names: str) -> S:
-    found = [name for name in names if getattr(section, name) is not None]
-    if len(found) != 1:
-        said = " and ".join(found) if found else "none"
-        raise ValueError(f"expected exactly one of {', '.join(names)}; found {said}")
-    return section
+from reconciler.manifests.effects import Effect
+from reconciler.manifests.fields import (
+    AnnotationKey,
+    Bytes,
+    Cores,
+    EnvName,
+    LabelKey,
+    LabelValue,
+    Name,
+    Retries,
+    Seconds,
+    Section,
+    Subdomain,
+)
+from reconciler.manifests.sources import BucketSection, DatasetSource, ModelSource, Reference
 
 
 class GpuSection(Section):
@@ -262,85 +46,106 @@ class GpuSection(Section):
 
     type: Annotated[
         Annotated[str, Field(max_length=63, pattern=patterns.GPU)] | None,
+        Effect.EXECUTION,
         Field(description="As the configuration names it, such as nvidia-l4. Default: any."),
     ] = None
-    count: Annotated[int, Field(ge=1, le=1024)] = 1
+    count: Annotated[int, Effect.EXECUTION, Field(ge=1, le=1024)] = 1
 
 
 class ResourcesSection(Section):
-    """What one node of the run is given."""
+    """Resources of one node of the run."""
 
-    cpu: Annotated[Cores | None, Field(description="Cores, such as 4 or 500m.")] = None
-    memory: Annotated[Bytes | None, Field(description="Bytes, such as 16Gi.")] = None
-    disk: Annotated[Bytes | None, Field(description="Fast local disk at /scratch.")] = None
-    shm: Annotated[Bytes | None, Field(description="Shared memory at /dev/shm.")] = None
-    gpu: GpuSection | None = None
+    cpu: Annotated[
+        Cores | None, Effect.EXECUTION, Field(description="Cores, such as 4 or 500m.")
+    ] = None
+    memory: Annotated[Bytes | None, Effect.EXECUTION, Field(description="Bytes, such as 16Gi.")] = (
+        None
+    )
+    disk: Annotated[
+        Bytes | None, Effect.EXECUTION, Field(description="Fast local disk at /scratch.")
+    ] = None
+    shm: Annotated[
+        Bytes | None, Effect.EXECUTION, Field(description="Shared memory at /dev/shm.")
+    ] = None
+    gpu: Annotated[GpuSection | None, Effect.EXECUTION] = None
     nodes: Annotated[
-        int, Field(ge=1, le=1024, description="More than one only for a training.")
+        int,
+        Effect.EXECUTION,
+        Field(ge=1, le=1024, description="More than one only for a training."),
     ] = 1
 
 
 class SecretKeySection(Section):
     """A key of a Secret in the object's namespace."""
 
-    name: Annotated[Subdomain, Field(description="The Secret's name.")]
-    key: Annotated[str, Field(pattern=patterns.DATA_KEY, max_length=253)]
+    name: Annotated[Subdomain, Effect.EXECUTION, Field(description="The Secret's name.")]
+    key: Annotated[str, Effect.EXECUTION, Field(pattern=patterns.DATA_KEY, max_length=253)]
 
 
 class RunSection(Section):
-    """What every task has: how it runs, and ``rerun``, which asks for the same once more."""
+    """Fields of every task: its execution, and ``rerun``, which repeats it."""
 
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
-    timeout: Seconds
-    retries: Retries
+    timeout: Annotated[Seconds, Effect.EXECUTION]
+    retries: Annotated[Retries, Effect.EXECUTION]
     profile: Annotated[
-        Name | None, Field(description="A pod template of the daemon's configuration.")
+        Name | None,
+        Effect.EXECUTION,
+        Field(description="A pod template of the daemon's configuration."),
     ] = None
-    queue: Annotated[Name | None, Field(description="A Kueue queue.")] = None
-    priority: Annotated[Subdomain | None, Field(description="A priority class.")] = None
+    queue: Annotated[Name | None, Effect.EXECUTION, Field(description="A Kueue queue.")] = None
+    priority: Annotated[
+        Subdomain | None, Effect.EXECUTION, Field(description="A priority class.")
+    ] = None
     service_account: Annotated[
-        Name | None, Field(description="Default: none, and no token in the pod.")
+        Name | None, Effect.EXECUTION, Field(description="Default: none, and no token in the pod.")
     ] = None
     rerun: Annotated[
         str,
+        Effect.KEY,
         Field(max_length=255, description="Any new value asks for the same inputs once more."),
     ] = ""
 
 
 class BuildSection(RunSection):
-    """How the image is built. ``timeout`` is of one attempt."""
+    """The build of the image. ``timeout`` is of one attempt."""
 
-    timeout: Seconds = 3600.0
-    retries: Retries = 2
+    timeout: Annotated[Seconds, Effect.EXECUTION] = 3600.0
+    retries: Annotated[Retries, Effect.EXECUTION] = 2
 
 
 Command = list[Annotated[str, Field(max_length=32768)]]
 
 
 class CommandSection(RunSection):
-    """What a load and a training have in common."""
+    """Fields of tasks that run a command: load and training."""
 
     params: Annotated[
         dict[str, Any],
+        Effect.KEY,
         Field(
             default_factory=dict,
             description="What the command finds in params.json, and as PARAM_<NAME>; 64 KiB.",
         ),
     ]
     env: Annotated[
-        dict[EnvName, str], Field(default_factory=dict, description="Environment variables.")
+        dict[EnvName, str],
+        Effect.KEY,
+        Field(default_factory=dict, description="Environment variables."),
     ]
     secret_env: Annotated[
         dict[EnvName, SecretKeySection],
+        Effect.EXECUTION,
         Field(default_factory=dict, description="Environment variables from Secrets."),
     ]
 
 
 class LoadSection(CommandSection):
-    """Writes initial weights (of a Dataset: data); or, with ``from``, they are there already."""
+    """The load of initial weights or data; with ``from``, they exist already."""
 
     command: Annotated[
         Command,
+        Effect.KEY,
         Field(
             default_factory=lambda: ["load.sh"],
             description="Program and arguments. Empty, with source.model and no training: the "
@@ -351,8 +156,8 @@ class LoadSection(CommandSection):
         BucketSection | None,
         Field(alias="from", description="Where the weights are already. Then nothing runs."),
     ] = None
-    timeout: Seconds = 21600.0
-    retries: Retries = 2
+    timeout: Annotated[Seconds, Effect.EXECUTION] = 21600.0
+    retries: Annotated[Retries, Effect.EXECUTION] = 2
 
     @model_validator(mode="after")
     def _from_runs_nothing(self) -> LoadSection:
@@ -366,14 +171,16 @@ class LoadSection(CommandSection):
 
 
 class TrainingSection(CommandSection):
-    """Trains: on the base's weights (Finetune), or without them (Scratch)."""
+    """The training: on the base's weights (Finetune), or without them (Scratch)."""
 
     mode: Annotated[
         Literal["Finetune", "Scratch"],
+        Effect.KEY,
         Field(description="Finetune: the base's weights are mounted. Scratch: they are not."),
     ] = "Finetune"
     command: Annotated[
         Command,
+        Effect.KEY,
         Field(
             min_length=1,
             default_factory=lambda: ["train.sh"],
@@ -383,21 +190,25 @@ class TrainingSection(CommandSection):
     dataset: Annotated[
         Reference | None, Field(description="The Dataset that is mounted as /data.")
     ] = None
-    timeout: Seconds = 86400.0
-    retries: Retries = 0
+    timeout: Annotated[Seconds, Effect.EXECUTION] = 86400.0
+    retries: Annotated[Retries, Effect.EXECUTION] = 0
 
 
 class Metadata(Section):
-    """As Kubernetes has it, as far as it means anything here."""
+    """Name, labels and annotations of an object, as in Kubernetes."""
 
-    name: Name
-    namespace: Annotated[Name | None, Field(description="Default: the configured one.")] = None
+    name: Annotated[Name, Effect.KEY]
+    namespace: Annotated[
+        Name | None, Effect.KEY, Field(description="Default: the configured one.")
+    ] = None
     labels: Annotated[
         dict[LabelKey, LabelValue],
+        Effect.NONE,
         Field(default_factory=dict, description="Copied to Jobs and Pods."),
     ]
     annotations: Annotated[
         dict[AnnotationKey, str],
+        Effect.NONE,
         Field(
             default_factory=dict,
             description="substratus.ai/retry, update, prune and formerly mean something here.",
@@ -406,7 +217,7 @@ class Metadata(Section):
 
 
 class ModelSpec(Section):
-    """What a Model needs."""
+    """The source and the tasks of a Model."""
 
     source: ModelSource
     build: BuildSection = Field(default_factory=BuildSection)
@@ -414,23 +225,27 @@ class ModelSpec(Section):
     training: Annotated[
         TrainingSection | None, Field(description="Default: none; the loaded weights are it.")
     ] = None
-    suspend: Annotated[bool, Field(description="Starts nothing new; what runs, goes on.")] = False
+    suspend: Annotated[
+        bool, Effect.NONE, Field(description="Starts nothing new; what runs, goes on.")
+    ] = False
 
 
 class DatasetSpec(Section):
-    """What a Dataset needs."""
+    """The source and the tasks of a Dataset."""
 
     source: DatasetSource
     build: BuildSection = Field(default_factory=BuildSection)
     load: LoadSection = Field(default_factory=LoadSection)
-    suspend: Annotated[bool, Field(description="Starts nothing new; what runs, goes on.")] = False
+    suspend: Annotated[
+        bool, Effect.NONE, Field(description="Starts nothing new; what runs, goes on.")
+    ] = False
 
 
 class ModelManifest(Section):
     """A model: weights that are loaded or trained."""
 
-    api_version: Literal["substratus.ai/v1"] = "substratus.ai/v1"
-    kind: Literal["Model"]
+    api_version: Annotated[Literal["substratus.ai/v1"], Effect.NONE] = "substratus.ai/v1"
+    kind: Annotated[Literal["Model"], Effect.KEY]
     metadata: Metadata
     spec: ModelSpec
 
@@ -438,8 +253,8 @@ class ModelManifest(Section):
 class DatasetManifest(Section):
     """A dataset: files that trainings read."""
 
-    api_version: Literal["substratus.ai/v1"] = "substratus.ai/v1"
-    kind: Literal["Dataset"]
+    api_version: Annotated[Literal["substratus.ai/v1"], Effect.NONE] = "substratus.ai/v1"
+    kind: Annotated[Literal["Dataset"], Effect.KEY]
     metadata: Metadata
     spec: DatasetSpec
 

@@ -1,6 +1,6 @@
-"""YAML files as documents, and documents as instances of a class, or as located problems.
+"""YAML files as documents, and documents as validated objects or problems.
 
-Manifests and the daemon's own configuration are read by the same rules.
+Manifests and the daemon's configuration are read with the same code.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from reconciler.manifests.messages import message
+from reconciler.manifests import messages
 from reconciler.manifests.yaml_nodes import Flaw, Node, Path, UnreadableError, compose
 from reconciler.types import JSON, Location, ObjectRef, Problem
 
+#: Bytes. A larger file is an error: a caller reads one byte more, so that the error is found. Of
+#: the status file of another cluster, this is some 2,500 complete artifacts.
 LARGEST_FILE = 1 << 20
 
-#: A byte order mark may begin any document, not only a file: files are put together as they are.
-#: The parser would make it a part of the first key, and the document one that is not ours.
+#: A byte order mark may begin any document, not only a file, as files are concatenated unchanged.
+#: The parser would make it a part of the first key, so the document would be no manifest.
 _MARK = re.compile(r"^\ufeff(?=---\s)|^(---[ \t]*\r?\n)\ufeff", re.MULTILINE)
 
 M = TypeVar("M", bound=BaseModel)
@@ -27,10 +29,10 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document: its plain value, and where each part of it is.
+    """One document: its plain value, and the place of each part.
 
-    ``flaws`` are what makes the text itself wrong (a key given twice, a tag): with any, the value
-    is not what its author may think, and serves only to find out what else is wrong.
+    ``flaws`` are errors of the text itself (a duplicate key, a tag). A value with flaws may not be
+    the intended one, and is only used to find more problems.
     """
 
     file: str
@@ -39,12 +41,12 @@ class Document:
 
     @property
     def value(self) -> JSON:
-        """The plain value. A part that two anchors share is there twice."""
+        """The plain value. An aliased part is copied."""
         value: JSON = self.root.value
         return value
 
     def locate(self, path: Path) -> Location:
-        """The place of a field or item; of one that is not there, of the nearest around it."""
+        """The place of a field, or of the nearest around it."""
         node = self.root
         line, column = node.line, node.column
         for part in path:
@@ -58,7 +60,7 @@ class Document:
         return Location(self.file, line, column)
 
     def items(self, key: str) -> list[Document]:
-        """The items of a list in it, each a document of its own at its own place."""
+        """Make a document of each item of a list, at its place."""
         assert self.root.children is not None
         nodes = self.root.children[key][2].items
         assert nodes is not None
@@ -75,9 +77,9 @@ class Document:
             for number, node in enumerate(nodes)
         ]
 
-    def problem(self, path: Path, said: str, ref: ObjectRef | None = None) -> Problem:
-        """Something wrong with a field."""
-        return Problem(self.locate(path), shown_path(path), said, object=ref)
+    def problem(self, path: Path, message: str, ref: ObjectRef | None = None) -> Problem:
+        """Make a problem with a field."""
+        return Problem(self.locate(path), shown_path(path), message, object=ref)
 
     def problems(self, ref: ObjectRef | None = None) -> list[Problem]:
         """The flaws, as problems."""
@@ -88,10 +90,9 @@ class Document:
 
 
 def scan_documents(data: bytes, file: str) -> tuple[list[Document], Problem | None]:
-    """Every document of a file, up to the first thing that cannot be read, and that thing.
+    """Read the documents of a file, and the first syntax error.
 
-    What comes after a syntax error is not known, so one problem is all there is to say then.
-    Empty documents are left out.
+    Text after a syntax error is not read. Empty documents are left out.
     """
     try:
         text = _text(data)
@@ -110,7 +111,7 @@ def scan_documents(data: bytes, file: str) -> tuple[list[Document], Problem | No
 
 
 def read_documents(data: bytes, file: str) -> tuple[list[Document], list[Problem]]:
-    """Every document of a file, and everything that is wrong with its text."""
+    """Read the documents of a file, and all problems of its text."""
     documents, failure = scan_documents(data, file)
     problems = [problem for document in documents for problem in document.problems()]
     return documents, [*problems, failure] if failure is not None else problems
@@ -133,23 +134,25 @@ def _unreadable(error: UnreadableError, file: str) -> Problem:
 def validate(
     document: Document, model: type[M], *, ref: ObjectRef | None = None
 ) -> M | list[Problem]:
-    """The document as an instance of a class, or everything that is wrong with its values."""
+    """Validate a document with a class. Returns an instance, or all problems."""
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True, include_input=True)
-    found = (document.problem(_path(d, document.value), message(d, model), ref) for d in details)
+    found = (
+        document.problem(_path(d, document.value), messages.message(d, model), ref) for d in details
+    )
     return sorted(dict.fromkeys(found), key=place)
 
 
 def place(problem: Problem) -> tuple[str, int, int, str]:
-    """What problems are sorted by."""
+    """The sort key of problems: file, line, column, field."""
     at = problem.location
     return at.file, at.line, at.column, problem.field
 
 
 def shown_path(path: Path) -> str:
-    """``spec.training.command[0]``."""
+    """Render a path, such as ``spec.training.command[0]``."""
     shown = ""
     for part in path:
         shown += f"[{part}]" if isinstance(part, int) else f".{part:.80}" if shown else part[:80]
@@ -157,7 +160,7 @@ def shown_path(path: Path) -> str:
 
 
 def _path(detail: ErrorDetails, value: Any) -> Path:
-    """The error's path without the names of validators that pydantic puts among the fields."""
+    """The path of an error, without the names of pydantic's validators."""
     path: list[str | int] = []
     last = len(detail["loc"]) - 1
     for number, part in enumerate(detail["loc"]):

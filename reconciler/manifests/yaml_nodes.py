@@ -1,4 +1,4 @@
-"""YAML text as plain values whose places in the text are known.
+"""YAML text as plain values with their places in the text.
 
 libyaml splits the text into events; values are made from those here, by the core schema of
 YAML 1.2, because the 1.1 rules of most readers turn ``no`` into false and ``010`` into 8. Every
@@ -45,8 +45,9 @@ Path: TypeAlias = "tuple[str | int, ...]"
 
 @dataclass(slots=True)
 class Node:
-    """A value and its place. A mapping's ``children`` are by key, with the place of the key.
+    """A value and its place in the text.
 
+    A mapping's ``children`` are by key, with the line and column of the key.
     ``size`` counts the values within, itself included; ``height`` the levels below it.
     """
 
@@ -61,7 +62,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What makes one document wrong, though its text can be read."""
+    """An error in one document whose text can be parsed."""
 
     path: Path
     line: int
@@ -78,7 +79,7 @@ class Composed:
 
 
 class UnreadableError(Exception):
-    """The text cannot be read from here on. Line and column are 0 where the whole is meant."""
+    """The text cannot be parsed beyond a place; 0, 0: at all."""
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)
@@ -86,20 +87,17 @@ class UnreadableError(Exception):
 
 
 def compose(text: str) -> tuple[list[Composed], UnreadableError | None]:
-    """Every document of a text up to the first thing that cannot be read, and that thing."""
+    """Compose the documents of a text up to its first syntax error."""
     documents, failure = _compose(_fast_events(text))
-    # libyaml is stricter than YAML 1.2 in places (``{url: https://…}``): what it refuses gets a
-    # second reading by the slower parser, which also has the better messages.
+    # libyaml is stricter than YAML 1.2 in places (``{url: https://…}``): text that it rejects is
+    # parsed again by the slower parser, which also has better messages.
     if isinstance(failure, _SyntaxError) and len(text) <= LARGEST_SLOW:
         return _compose(_slow_events(text))
     return documents, failure
 
 
-# -- text to events ------------------------------------------------------------------------
-
-
 class _SyntaxError(UnreadableError):
-    """Not YAML, or not in the eyes of this parser."""
+    """The parser rejects the text."""
 
 
 def _fast_events(text: str) -> Iterator[Any]:
@@ -129,13 +127,10 @@ def _syntax_error(error: YAMLError, text: str) -> _SyntaxError:
         return _SyntaxError(f"the character U+{code:04X} is not allowed", line, column)
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
-        said = " ".join(filter(None, [error.context, error.problem])) or "it cannot be parsed"
+        reason = " ".join(filter(None, [error.context, error.problem])) or "it cannot be parsed"
         place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        return _SyntaxError(f"not valid YAML: {said:.300}", *place)
+        return _SyntaxError(f"not valid YAML: {reason:.300}", *place)
     return _SyntaxError(f"not valid YAML: {str(error).partition(chr(10))[0]:.300}")
-
-
-# -- events to nodes -----------------------------------------------------------------------
 
 
 def _compose(events: Iterator[Any]) -> tuple[list[Composed], UnreadableError | None]:
@@ -154,7 +149,7 @@ def _compose(events: Iterator[Any]) -> tuple[list[Composed], UnreadableError | N
 
 @dataclass(slots=True)
 class _Open:
-    """A collection that has begun. Between a key and its value, ``key`` is set."""
+    """An incomplete collection; ``key`` is set between a key and its value."""
 
     node: Node
     anchor: str | None
@@ -165,7 +160,7 @@ class _Open:
 
 
 class _Composer:
-    """Makes nodes from events. One serves a whole text, whose values it counts."""
+    """Composes nodes from the events of a text, and counts its values."""
 
     def __init__(self) -> None:
         self.finished: Composed | None = None
@@ -177,9 +172,9 @@ class _Composer:
         self._flaws: list[Flaw] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
             ScalarEvent: self._scalar,
-            MappingStartEvent: self._begin_mapping,
+            MappingStartEvent: lambda e: self._begin(Node(*_place(e), {}, children={}), e),
             MappingEndEvent: self._end,
-            SequenceStartEvent: self._begin_sequence,
+            SequenceStartEvent: lambda e: self._begin(Node(*_place(e), [], items=[]), e),
             SequenceEndEvent: self._end,
             AliasEvent: self._alias,
             DocumentStartEvent: self._begin_document,
@@ -221,12 +216,6 @@ class _Composer:
             self._count(1, line, column)
             self._add(node)
 
-    def _begin_mapping(self, event: Any) -> None:
-        self._begin(Node(*_place(event), {}, children={}), event)
-
-    def _begin_sequence(self, event: Any) -> None:
-        self._begin(Node(*_place(event), [], items=[]), event)
-
     def _begin(self, node: Node, event: Any) -> None:
         if not event.implicit:
             self._check_tag(event)
@@ -251,14 +240,14 @@ class _Composer:
         target = self._anchors.get(event.anchor)
         if target is None:
             inside = event.anchor in self._anchors
-            said = "is used inside itself" if inside else "is not defined"
-            self._flaw(line, column, f"the alias *{event.anchor:.80} {said}")
+            reason = "is used inside itself" if inside else "is not defined"
+            self._flaw(line, column, f"the alias *{event.anchor:.80} {reason}")
             target = Node(line, column, None)
         if len(self._stack) + target.height > DEEPEST:
             message = f"values are nested deeper than {DEEPEST} once aliases are expanded"
             raise UnreadableError(message, line, column)
         self._count(target.size, line, column)
-        # A copy, so that whoever changes the one value does not change the other.
+        # A copy, so that a change of one value does not change the other.
         value = _copy(target.value)
         children, items, size, height = target.children, target.items, target.size, target.height
         self._add(Node(line, column, value, children, items, size, height))
@@ -303,7 +292,7 @@ class _Composer:
         parent.key, parent.key_place, parent.merging = key, (node.line, node.column), False
 
     def _merge(self, target: Node, merged: Node) -> None:
-        """``<<``: the keys of another mapping, or of several, where they are not given already."""
+        """Merge the mappings after ``<<``; keys that the target has stay."""
         assert target.children is not None
         for source in merged.items if merged.items is not None else [merged]:
             if source.children is None:
@@ -323,7 +312,7 @@ class _Composer:
                     target.height = max(target.height, node.height + 1)
 
     def _resolve(self, text: str, line: int, column: int) -> JSON:
-        """A plain scalar by the core schema of YAML 1.2."""
+        """Resolve a plain scalar by the core schema of YAML 1.2."""
         if text in _WORDS:
             return _WORDS[text]
         if text[0] not in "+-.0123456789":

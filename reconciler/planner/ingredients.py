@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from reconciler.manifests.loader import Manifest
-from reconciler.manifests.schema import ModelSpec, RunSection
+from reconciler.manifests import RETRY_ANNOTATION, Manifest, ModelSpec, RunSection
 from reconciler.planner.keys import Hash, as_intent, as_key, build_key, how_hash
 from reconciler.planner.status import ReferenceRecord
-from reconciler.planner.tasks import RETRY_ANNOTATION, Desired, Given, Source, Task, annotation
+from reconciler.planner.tasks import Desired, Given, Source, Task, annotation
 from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey, TaskKind
 
 
@@ -84,8 +83,8 @@ def built(manifest: Manifest, source: Source) -> Image:
             "branch": source.request.branch,
             "tag": source.request.tag,
         }
-    key = build_key(tree=source.resolved.tree, git=source.git, rerun=section.rerun)
-    intent = build_key(tree=asked, git=source.git, rerun=section.rerun)
+    key = build_key(tree=source.resolved.tree, git=source.git, section=section)
+    intent = build_key(tree=asked, git=source.git, section=section)
     task = Task(
         kind=TaskKind.BUILD,
         key=as_key(key),

@@ -1,27 +1,32 @@
-"""Keys: the content hashes that name every task, and with it every artifact.
+"""Keys of tasks and artifacts, and execution hashes: all content hashes.
 
 A key is the SHA-256 of the RFC 8785 canonical JSON of a task's inputs, of which the first 40
 hex digits are kept. It includes the keys of the tasks it depends on, so all keys of a commit are
 known before anything has run. The format is ``k1``; what follows from it is in buckets, registries
 and status files of every user, so the golden keys in the tests are never edited.
 
-A field at its default is left out. A new field with a default therefore changes no old key, and
-a default never changes within ``k1``.
+The manifest classes declare for each field whether it is in the key or in the execution hash
+(:class:`reconciler.manifests.Effect`); this module reads the declarations. A field at its default
+is left out. A new field with a default therefore changes no old key, and a default never changes
+within ``k1``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import rfc8785
 
-from reconciler.manifests.schema import (
-    CommandSection,
+from reconciler.manifests import (
+    BucketSection,
+    BuildSection,
+    Effect,
     GitSection,
     LoadSection,
     RunSection,
     TrainingSection,
+    values_with,
 )
 from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey
 
@@ -29,60 +34,51 @@ KEY_VERSION = "k1"
 HOW_VERSION = "h1"
 HEX_DIGITS = 40
 
-DEFAULT_LOAD_COMMAND = ["load.sh"]
-DEFAULT_TRAIN_COMMAND = ["train.sh"]
+#: Fields of a Git source that select its tree, which is in the key in their place.
+_SELECT_TREE = frozenset({"url", "path", "branch", "tag", "commit", "update"})
 
-#: Either a key (of what is wanted) or an intent (of what was asked for): the same Merkle hash
-#: over the same fields, in which a followed source counts as its tree or as its name.
+#: A key (of resolved inputs) or an intent (of requested inputs): the same Merkle hash over the same
+#: fields. A followed source is in a key as its tree, in an intent as its name.
 Hash = str
 
 
 def fingerprint(value: Mapping[str, JSON]) -> Hash:
-    """The first 40 hex digits of the SHA-256 of the value's canonical JSON (RFC 8785).
+    """Hash a value: 40 digits of the SHA-256 of its JSON.
 
-    Raises rfc8785.CanonicalizationError for NaN, infinities and integers beyond ±2^53.
+    Canonical is RFC 8785; the first 40 digits are kept. Raises rfc8785.CanonicalizationError for
+    NaN, infinities and integers beyond ±2^53.
     """
     return hashlib.sha256(rfc8785.dumps(dict(value))).hexdigest()[:HEX_DIGITS]
 
 
 def _inputs(task: str, **fields: JSON) -> Hash:
-    kept: dict[str, JSON] = {
-        name: value for name, value in fields.items() if value not in (None, "", {}, False)
-    }
+    kept = {name: value for name, value in fields.items() if value is not None}
     return fingerprint({"version": KEY_VERSION, "task": task, **kept})
 
 
 def identity(cluster: str, ref: ObjectRef) -> dict[str, JSON]:
-    """An object's identity as it stands in the keys of its loads and trainings."""
+    """An object's identity in the keys of its loads and trainings."""
     return {"cluster": cluster, "namespace": ref.namespace, "kind": ref.kind, "name": ref.name}
 
 
-def build_key(*, tree: JSON, git: GitSection, rerun: str) -> Hash:
-    """Of a build: its context's tree id, and how the Dockerfile is used.
+def build_key(*, tree: JSON, git: GitSection, section: BuildSection) -> Hash:
+    """Hash a build: its context's tree and the use of the Dockerfile.
 
-    ``tree`` is the tree id or, in an intent, whatever stands for it.
+    ``tree`` is the tree id or, in an intent, the request that it was resolved from.
     """
-    return _inputs(
-        "build",
-        tree=tree,
-        dockerfile=git.dockerfile if git.dockerfile != "Dockerfile" else None,
-        buildArgs=dict(git.build_args),
-        submodules=git.submodules,
-        rerun=rerun,
-    )
+    fields = values_with(Effect.KEY, git)
+    if not git.dockerfile:  # `dockerfile: .` has always had the key of the default
+        del fields["dockerfile"]
+    fields = {name: value for name, value in fields.items() if name not in _SELECT_TREE}
+    return _inputs("build", tree=tree, **fields, **values_with(Effect.KEY, section))
 
 
 def load_key(
     *, identity: dict[str, JSON], image: Hash, section: LoadSection, base: Hash | None
 ) -> Hash:
-    """Of a load. ``image`` is a build key or an image digest (``sha256:…``)."""
-    return _inputs(
-        "load",
-        object=identity,
-        image=image,
-        base=base,
-        **_command(section, section.command, DEFAULT_LOAD_COMMAND),
-    )
+    """Hash a load. ``image`` is a build key or a ``sha256:…`` digest."""
+    fields = values_with(Effect.KEY, section)
+    return _inputs("load", object=identity, image=image, base=base, **fields)
 
 
 def train_key(
@@ -93,82 +89,50 @@ def train_key(
     base: Hash | None,
     dataset: Hash | None,
 ) -> Hash:
-    """Of a training. ``base`` is None for mode Scratch."""
-    return _inputs(
-        "train",
-        object=identity,
-        image=image,
-        base=base,
-        dataset=dataset,
-        mode=section.mode if section.mode != "Finetune" else None,
-        **_command(section, section.command, DEFAULT_TRAIN_COMMAND),
-    )
+    """Hash a training. ``base`` is None for mode Scratch."""
+    fields = values_with(Effect.KEY, section)
+    return _inputs("train", object=identity, image=image, base=base, dataset=dataset, **fields)
 
 
-def given_key(*, identity: dict[str, JSON], url: str, revision: str) -> Hash:
-    """Of a bucket that is there already: its place and the revision that the user names."""
-    return _inputs("given", object=identity, url=url, revision=revision)
-
-
-def _command(
-    section: CommandSection, command: list[str], default: Sequence[str]
-) -> dict[str, JSON]:
-    return {
-        "command": list(command) if command != default else None,
-        "params": section.params,
-        "env": dict(section.env),
-        "rerun": section.rerun,
-    }
+def given_key(*, identity: dict[str, JSON], bucket: BucketSection) -> Hash:
+    """Hash a bucket with existing data: its URL and its revision."""
+    return _inputs("given", object=identity, **values_with(Effect.KEY, bucket))
 
 
 def how_hash(section: RunSection, *, retry: str) -> How:
-    """The hash of how a task is run. ``retry`` is the annotation substratus.ai/retry."""
-    resources = section.resources
-    gpu = resources.gpu
-    fields: dict[str, JSON] = {
-        "cpu": resources.cpu,
-        "memory": resources.memory,
-        "disk": resources.disk,
-        "shm": resources.shm,
-        "gpu": {"type": gpu.type or "", "count": gpu.count} if gpu else None,
-        "nodes": resources.nodes if resources.nodes != 1 else None,
-        "timeout": section.timeout,
-        "retries": section.retries,
-        "profile": section.profile,
-        "queue": section.queue,
-        "priority": section.priority,
-        "serviceAccount": section.service_account,
-        "retry": retry or None,
-    }
-    if isinstance(section, CommandSection):
-        fields["secretEnv"] = {
-            name: {"name": secret.name, "key": secret.key}
-            for name, secret in section.secret_env.items()
-        } or None
-    kept = {name: value for name, value in fields.items() if value is not None}
-    return How(fingerprint({"version": HOW_VERSION, **kept}))
+    """Hash the execution of a task. ``retry`` is the annotation substratus.ai/retry."""
+    # Unlike other fields at their default, h1 has timeout, retries and both fields of a GPU.
+    fields = values_with(Effect.EXECUTION, section)
+    fields |= {"timeout": section.timeout, "retries": section.retries}
+    gpu = section.resources.gpu
+    if gpu is not None:
+        set_fields = values_with(Effect.EXECUTION, gpu)
+        fields["gpu"] = {**set_fields, "type": gpu.type or "", "count": gpu.count}
+    if retry:
+        fields["retry"] = retry
+    return How(fingerprint({"version": HOW_VERSION, **fields}))
 
 
 def pin_hash(git: GitSection, *, update: str) -> Hash:
-    """What a pinned commit was resolved for: a change of it resolves anew.
+    """Hash the request that a pinned commit was resolved for.
 
-    ``update`` is the annotation substratus.ai/update.
+    Another hash resolves the source anew. ``update`` is the annotation substratus.ai/update.
     """
-    asked = git.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return fingerprint({"version": KEY_VERSION, "pin": asked, "update": update})
+    request = values_with(Effect.KEY, git)
+    return fingerprint({"version": KEY_VERSION, "pin": request, "update": update})
 
 
 def follow_intent(target: ForeignRef, part: str) -> Hash:
-    """What stands in an intent for an object of another cluster, whatever it is made into.
+    """Hash the name of another cluster's object, for intents that follow it.
 
-    ``part`` tells its artifact from its image.
+    The hash is the same for every artifact of the object. ``part`` is ``artifact`` or ``image``.
     """
-    who = identity(target.cluster, target.ref)
-    return fingerprint({"version": KEY_VERSION, "follows": who, "part": part})
+    follows = identity(target.cluster, target.ref)
+    return fingerprint({"version": KEY_VERSION, "follows": follows, "part": part})
 
 
 def as_key(value: Hash) -> TaskKey:
-    """Mark a hash as a key of what is wanted."""
+    """Mark a hash as the key of a task or an artifact."""
     return TaskKey(value)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests.loader import Manifest
-from reconciler.manifests.schema import Reference
+from reconciler.manifests import Manifest, Reference
 from reconciler.planner.ingredients import Product, Upstream
 from reconciler.planner.keys import Hash, as_intent, follow_intent
 from reconciler.planner.ledger import Ledger

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.ingredients import Upstream
 from reconciler.planner.ledger import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.engine import RunSpec
-from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
+from reconciler.manifests import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import Settings
 from reconciler.planner.tasks import Desired, Given, Task

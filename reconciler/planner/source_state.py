@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from operator import is_
 from typing import TypeAlias
 
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import UPDATE_ANNOTATION, Manifest
 from reconciler.planner.keys import pin_hash
 from reconciler.planner.status import Record
-from reconciler.planner.tasks import UPDATE_ANNOTATION, Source, annotation
+from reconciler.planner.tasks import Source, annotation
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import GitSource, ObjectRef, ResolvedSource
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, Wanted
-from reconciler.manifests.schema import CommandSection
+from reconciler.manifests import PRUNE_ANNOTATION, CommandSection
 from reconciler.planner.names import artifact_url
 from reconciler.planner.plan import Decision, Plan, Situation
 from reconciler.planner.status import (
@@ -23,7 +23,7 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskRecord,
 )
-from reconciler.planner.tasks import PRUNE_ANNOTATION, Desired
+from reconciler.planner.tasks import Desired
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     JSON,

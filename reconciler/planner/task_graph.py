@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from reconciler.manifests.loader import Manifest
-from reconciler.manifests.references import BASE_FIELD, DATASET_FIELD
-from reconciler.manifests.schema import (
+from reconciler.manifests import (
+    BASE_FIELD,
+    DATASET_FIELD,
+    FORMERLY_ANNOTATION,
+    BucketSection,
     CommandSection,
     DatasetManifest,
+    Manifest,
     ModelManifest,
+    Path,
     TrainingSection,
 )
-from reconciler.manifests.yaml_nodes import Path
 from reconciler.planner.ingredients import (
     Image,
     Product,
@@ -36,7 +39,7 @@ from reconciler.planner.keys import (
     train_key,
 )
 from reconciler.planner.source_state import Sourcing
-from reconciler.planner.tasks import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.planner.tasks import Desired, Given, Task, annotation
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, TaskKind
 
@@ -66,7 +69,7 @@ class Shaping:
         if image.base is not None and not spec.load.command and spec.training is None:
             return _promoted(manifest, image)
         if spec.load.from_ is not None:
-            weights = self._given(manifest, spec.load.from_.url, spec.load.from_.revision)
+            weights = self._given(manifest, spec.load.from_)
         elif spec.training is None or (spec.training.mode == "Finetune" and image.base is None):
             weights = self._load(manifest, image)
         else:
@@ -79,14 +82,13 @@ class Shaping:
     def _dataset(self, manifest: Manifest, document: DatasetManifest) -> Desired:
         spec = document.spec
         if spec.source.bucket is not None:
-            bucket = spec.source.bucket
-            given = self._given(manifest, bucket.url, bucket.revision)
+            given = self._given(manifest, spec.source.bucket)
             return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
         image = self._image(manifest, {})
         if isinstance(image, Reason):
             return _blocked(manifest, image)
         if spec.load.from_ is not None:
-            given = self._given(manifest, spec.load.from_.url, spec.load.from_.revision)
+            given = self._given(manifest, spec.load.from_)
             return image.desired(manifest, given)
         return image.desired(manifest, self._load(manifest, image))
 
@@ -136,9 +138,9 @@ class Shaping:
         product = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, product, before=base)
 
-    def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
-        key = given_key(identity=self._identity(manifest), url=url, revision=revision)
-        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=url))
+    def _given(self, manifest: Manifest, bucket: BucketSection) -> Product:
+        key = given_key(identity=self._identity(manifest), bucket=bucket)
+        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=bucket.url))
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
         formerly = annotation(manifest, FORMERLY_ANNOTATION)

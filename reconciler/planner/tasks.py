@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.manifests.loader import Manifest
-from reconciler.manifests.schema import CommandSection, GitSection, RunSection
+from reconciler.manifests import CommandSection, GitSection, Manifest, RunSection
 from reconciler.planner.keys import Hash
 from reconciler.planner.status import ReferenceRecord
 from reconciler.reasons import Reason
 from reconciler.types import (
-    GROUP,
     ForeignRef,
     GitSource,
     How,
@@ -23,11 +21,6 @@ from reconciler.types import (
     TaskKind,
 )
 from reconciler.types import Gpu as GpuResource
-
-RETRY_ANNOTATION = f"{GROUP}/retry"
-UPDATE_ANNOTATION = f"{GROUP}/update"
-PRUNE_ANNOTATION = f"{GROUP}/prune"
-FORMERLY_ANNOTATION = f"{GROUP}/formerly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,41 +6,20 @@ because of what it is made from can name what that began with.
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests.loader import Manifest
-from reconciler.manifests.yaml import shown_path
-from reconciler.planner.tasks import (
-    FORMERLY_ANNOTATION,
-    RETRY_ANNOTATION,
-    UPDATE_ANNOTATION,
-    Desired,
-)
+from reconciler.manifests import Effect, Manifest, effect_at, shown_path
+from reconciler.planner.tasks import Desired
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
 
 _SHOWN_FIELDS = 3
 _SHOWN_VALUE = 48
 _SHOWN_CHAIN = 4
-#: Fields of a section that are how, not what; as :func:`reconciler.planner.keys.how_hash` has it.
-_HOW = frozenset(
-    {"resources", "timeout", "retries", "profile"}
-    | {"queue", "priority", "serviceAccount", "secretEnv"}
-)
-_SECTIONS = frozenset({"build", "load", "training"})
 
 Path = tuple[str, ...]
-
-
-class Effect(enum.Enum):
-    """What a field decides: what is made, how it is run, or neither (``suspend``, labels)."""
-
-    WHAT = "what"
-    HOW = "how"
-    NEITHER = "neither"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +76,7 @@ class Why:
         """What is different about the object itself, as far as it decides what is made."""
         if self.new:
             return "new"
-        told = [str(change) for change in self.fields if change.effect is Effect.WHAT]
+        told = [str(change) for change in self.fields if change.effect is Effect.KEY]
         if self.source is not None:
             told.append(str(self.source))
         return _few(told)
@@ -118,7 +97,7 @@ class Why:
         return f"because {first} changes{via}{root}"
 
     def __str__(self) -> str:
-        how = _few([str(c) for c in self.fields if c.effect is not Effect.WHAT])
+        how = _few([str(c) for c in self.fields if c.effect is not Effect.KEY])
         return "; ".join(part for part in (self.own, self.because) if part) or how
 
 
@@ -217,23 +196,8 @@ def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
             was = _written(before, path, old)
             now = _written(after, path, new)
             was, now = _cut(was, now)
-            yield FieldChange(path=path, before=was, after=now, effect=_effect(path))
-
-
-def _effect(path: Path) -> Effect:
-    match path:
-        case ("metadata", "annotations", name):
-            if name == RETRY_ANNOTATION:
-                return Effect.HOW
-            return Effect.WHAT if name in _DECIDING else Effect.NEITHER
-        case ("spec", section, field, *_) if section in _SECTIONS and field in _HOW:
-            return Effect.HOW
-        case ("spec", "suspend") | ("metadata", *_):
-            return Effect.NEITHER
-    return Effect.WHAT
-
-
-_DECIDING = frozenset({UPDATE_ANNOTATION, FORMERLY_ANNOTATION})
+            effect = effect_at(type(after.document), path)
+            yield FieldChange(path=path, before=was, after=now, effect=effect)
 
 
 def _flat(manifest: Manifest) -> dict[Path, JSON]:

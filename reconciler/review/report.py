@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from reconciler.manifests import Effect
 from reconciler.planner.plan import ActionKind, Hold, Plan
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
-from reconciler.review.changes import Effect, Why, explain
+from reconciler.review.changes import Why, explain
 from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
 
@@ -198,9 +199,9 @@ def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> Reason:
     if item.given is not None:
         return Reason.of(ReasonCode.ALREADY_THERE)
     effects = {change.effect for change in why.fields} if why else set()
-    if effects == {Effect.HOW} and why is not None and not why.because:
+    if effects == {Effect.EXECUTION} and why is not None and not why.because:
         return Reason.of(ReasonCode.ONLY_EXECUTION_CHANGES)
-    if Effect.WHAT not in effects and why is not None and not (why.own or why.because):
+    if Effect.KEY not in effects and why is not None and not (why.own or why.because):
         return Reason.of(ReasonCode.RESULT_UNCHANGED)
     return Reason.of(ReasonCode.NOTHING_RUNS)
 

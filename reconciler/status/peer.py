@@ -13,14 +13,10 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from reconciler.manifests import patterns
-from reconciler.manifests.yaml import read_documents, validate
+from reconciler.manifests import patterns, read_documents, validate
 from reconciler.planner.remote_clusters import Offer, PeerObject, Unavailable
 from reconciler.planner.status import TaskPhase
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
-
-#: A file of another cluster is read up to this size: some 2,500 complete artifacts.
-LARGEST_FILE = 1 << 20
 
 _Name = Annotated[str, Field(pattern=patterns.NAME)]
 _Key = Annotated[str, Field(pattern=patterns.KEY)]

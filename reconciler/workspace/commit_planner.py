@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.engine import Capacity, Run
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settings, Settlement, Situation

@@ -10,10 +10,10 @@ from typing import Self
 
 from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository, Repository
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import LARGEST_FILE, Manifest
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable
-from reconciler.status.peer import LARGEST_FILE, read_cluster, read_peer
+from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.sync import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef
 

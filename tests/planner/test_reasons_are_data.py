@@ -55,7 +55,6 @@ def facts(world: World, before: Plan | None = None) -> tuple[Plan, list[Any]]:
     """What a plan decides, and what every form of it says apart from a reason's own words."""
     plan = world.plan()
     found = review(plan, before=before or plan, errors=())
-    ours = {"runs", "is", "waits"}
     heads = []
     for action in found.actions:
         words = verb(action, found.now)

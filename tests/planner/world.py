@@ -116,7 +116,9 @@ class World:
             git = manifest.document.spec.source.git
             if git is not None:
                 url = "" if git.url == "." else git.url
-                requests[ref] = GitSource(url=url, path=git.path, branch=git.branch)
+                requests[ref] = GitSource(
+                    url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit
+                )
         sources = {request: self.tree_of(request) for request in requests.values()}
         # As a daemon has them: what is equal is the very same.
         requests = self.requests = self.requests if requests == self.requests else requests

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from reconciler.manifests import Effect
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
-from reconciler.review.changes import Effect, FieldChange, SourceMove, Why
+from reconciler.review.changes import FieldChange, SourceMove, Why
 from reconciler.review.markdown import markdown
 from reconciler.review.report import ObjectReview, Review
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
@@ -153,7 +154,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
     long = "🜁`" * 500
     ref = [ObjectRef(Kind.MODEL, "default", f"model-{number}") for number in range(10_000)]
     change = FieldChange(
-        path=("spec", "training", "params", long), before=long, after=long, effect=Effect.WHAT
+        path=("spec", "training", "params", long), before=long, after=long, effect=Effect.KEY
     )
     why = Why(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
     everything = tuple(

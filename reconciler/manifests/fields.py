@@ -1,0 +1,105 @@
+"""Types of fields of manifests and of the configuration.
+
+The base class of their sections is here, too. Quantities and durations are parsed: cores as float,
+bytes as int, seconds as float.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from reconciler.manifests import patterns
+from reconciler.manifests.quantity import parse_bytes, parse_duration, parse_quantity
+
+
+class Section(BaseModel):
+    """A mapping in YAML: unknown fields and wrong types are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+    )
+
+
+Name = Annotated[
+    str,
+    Field(pattern=patterns.NAME, description="A DNS-1123 label: lower-case letters, digits, -."),
+]
+KeyHex = Annotated[str, Field(pattern=patterns.KEY, description="A key: 40 lower-case hex digits.")]
+Subdomain = Annotated[str, Field(pattern=patterns.SUBDOMAIN, max_length=253)]
+LabelKey = Annotated[str, Field(pattern=patterns.LABEL_KEY, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=patterns.LABEL_VALUE)]
+AnnotationKey = Annotated[str, Field(pattern=patterns.ANNOTATION_KEY, max_length=317)]
+EnvName = Annotated[str, Field(pattern=patterns.ENV, max_length=255)]
+
+
+def _cores(value: object) -> object:
+    return float(parse_quantity(_scalar(value)))
+
+
+def _bytes(value: object) -> object:
+    return parse_bytes(_scalar(value))
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(_scalar(value))
+
+
+def _scalar(value: object) -> str | float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError("expected a string or a number")
+    return value
+
+
+_QUANTITY_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"},
+        {"type": "number", "minimum": 0},
+    ]
+}
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+(\.\d+)?s)?$", "minLength": 2},
+        {"type": "number", "exclusiveMinimum": 0},
+    ]
+}
+Cores = Annotated[
+    float, BeforeValidator(_cores), WithJsonSchema(_QUANTITY_SCHEMA | {"examples": [4, "500m"]})
+]
+Bytes = Annotated[
+    int, BeforeValidator(_bytes), WithJsonSchema(_QUANTITY_SCHEMA | {"examples": ["16Gi"]})
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        _DURATION_SCHEMA
+        | {"description": "Such as 90s, 1h30m or 2d; a number is seconds.", "examples": ["1h30m"]}
+    ),
+]
+
+
+def _relative(path: str) -> str:
+    """Normalize a path. Raises ValueError if it leads out of the repository."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or "\\" in path or "\0" in path:
+        raise ValueError(f'expected a path inside the repository, found "{path[:80]}"')
+    return "/".join(parts)
+
+
+RepositoryPath = Annotated[
+    str,
+    Field(max_length=1024, json_schema_extra={"pattern": r"^(?!(.*/)?\.\.(/|$))[^\\]*$"}),
+    AfterValidator(_relative),
+]
+GitRef = Annotated[str, Field(min_length=1, max_length=255)]
+Retries = Annotated[
+    int, Field(ge=0, le=100, description="How often a command that failed is started again.")
+]
