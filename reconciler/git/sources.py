@@ -1,8 +1,8 @@
-"""Where Git sources stand, and what is in them: one look-up per URL and interval.
+"""Git sources: their commits and their files.
 
-A look-up of refs gives a commit but not the tree of a folder in it, so the commit is fetched too,
-shallow where the transport can, into one bare repository per URL. What was once resolved for a
-commit never changes and is kept.
+Each URL is looked up once per interval. A look-up of refs gives a commit but not the tree of a
+folder in it, so the commit is fetched too, shallow where the transport can, into one bare
+repository per URL. What was once resolved for a commit never changes and is kept.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from reconciler.git.client import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
 from reconciler.git.export import Budget, export_tree
+from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository
-from reconciler.git.source_hosts import Hosts
-from reconciler.git.source_workers import Workers
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.url import resolve_url
 from reconciler.types import (
@@ -55,9 +54,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Seen:
-    """What the last look-up of a URL found, and when the next one is due.
+    """The last look-up of a URL, and the next one's time.
 
-    ``unfetched`` is what could not be fetched since then, and why: not to be tried at each sync.
+    ``unfetched`` has the commits that could not be fetched since then, with the error: they are not
+    to be tried at each sync.
     """
 
     refs: RemoteRefs | GitError | None = None
@@ -68,10 +68,10 @@ class _Seen:
 
 
 class Sources:
-    """Looks sources up and exports them. Safe to use from several threads.
+    """Look-ups and exports of sources. Safe to use from several threads.
 
     ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have. ``patience``
-    is for how many seconds :meth:`resolve` waits for remotes, None for as long as it takes.
+    is for how many seconds :meth:`resolve` waits for remotes; None is without a bound.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Sources:
     def resolve(
         self, requests: Collection[GitSource], *, refresh: bool = False
     ) -> dict[GitSource, Resolution]:
-        """Where each source stands, from memory while the last look-up is fresh.
+        """Resolve each source, from memory while its look-up is fresh.
 
-        What takes longer than the patience goes on beside; its sources are what was last known
-        of them, and :meth:`due` says when to ask again.
+        A look-up that takes longer than the patience goes on in its thread; its sources are
+        answered with their last known state, and :meth:`due` says when to call again.
         """
         by_url: dict[str, list[GitSource]] = defaultdict(list)
         for request in requests:
@@ -133,7 +133,7 @@ class Sources:
         return found
 
     def _last_known(self, request: GitSource) -> Resolution:
-        """What is known of a source whose URL is being looked up just now."""
+        """Return a source's last known state, as its look-up is under way."""
         refs = self._seen_of(request.url).refs
         if isinstance(refs, RemoteRefs):
             with suppress(GitError):
@@ -145,7 +145,10 @@ class Sources:
         return UnresolvedSource(f"{redact(request.url)} is still being looked up{said}")
 
     def due(self) -> float:
-        """Seconds until a look-up that was last asked for is no longer fresh, or has ended."""
+        """Return the seconds until :meth:`resolve` may have something new.
+
+        That is when a look-up is no longer fresh, or one under way has ended.
+        """
         now = self._clock()
         with self._guard:
             waits = []
@@ -158,7 +161,7 @@ class Sources:
         return max(0.0, min(waits, default=self._interval))
 
     def export(self, context: BuildContext, destination: Path) -> None:
-        """Write a build context's files into a new or empty folder. Raises GitError."""
+        """Write a build context into a new or empty folder. Raises GitError."""
         budget = Budget()
 
         def write(repository: pygit2.Repository) -> list[Submodule]:
@@ -178,7 +181,7 @@ class Sources:
             return self._seen[url]
 
     def _forget(self) -> None:
-        """Forget URLs that nobody asks for any more, once they are many."""
+        """Forget URLs that no request names any more, once they are many."""
         if len(self._seen) > MOST_URLS:
             for url in self._seen.keys() - self._asked:
                 if not self._seen[url].lock.locked():
@@ -204,7 +207,7 @@ class Sources:
     def _look_up(self, url: str, seen: _Seen) -> None:
         self._store.still_named(url)
         try:
-            seen.refs = self._hosts.ask(url, self._transport.list_refs)
+            seen.refs = self._hosts.call(url, self._transport.list_refs)
         except GitError as error:
             seen.refs = error
             self._failed(seen)
@@ -216,7 +219,7 @@ class Sources:
         seen.due = self._clock() + self._interval * jitter
 
     def _failed(self, seen: _Seen) -> None:
-        """Say when to try again: later with each failure in a row."""
+        """Set the next try's time, later with each failure in a row."""
         delay = doubled(RETRY_FIRST, seen.failures, self._interval)
         seen.failures += 1
         seen.due = self._clock() + delay * (0.9 + random.random() / 5)  # noqa: S311 -- a jitter
@@ -232,7 +235,7 @@ class Sources:
                 self._trees.move_to_end(slot)
         if tree is None:
             try:
-                with self._hosts.place(request.url):
+                with self._hosts.slot(request.url):
                     tree = self._store.reading(
                         request.url, commit, name, lambda found: _tree(found, request, commit)
                     )
@@ -252,7 +255,7 @@ class Sources:
     # -- fetching --------------------------------------------------------------------------
 
     def _with_commit(self, url: str, commit: Commit, read: Callable[[pygit2.Repository], T]) -> T:
-        with self._seen_of(url).lock, self._hosts.place(url):
+        with self._seen_of(url).lock, self._hosts.slot(url):
             return self._store.reading(url, commit, None, read)
 
     def _export_submodules(
@@ -281,12 +284,12 @@ class Sources:
                 self._export_submodules(url, deeper, place, budget, depth=depth + 1)
 
 
-#: In the place of a tree id: the commit has no such folder. Never changes, so it is kept too.
+#: In the place of a tree id: the commit has no such folder. That never changes, so it is kept too.
 _NO_FOLDER = ""
 
 
 def _choose(request: GitSource, refs: RemoteRefs) -> tuple[str | None, Commit]:
-    """The ref and commit that a source asks for. Raises GitError."""
+    """Return the ref and commit that a source names. Raises GitError."""
     if request.commit is not None:
         at = [name for name, commit in refs.commits.items() if commit == request.commit]
         return (at[0] if at else None), Commit(request.commit)
