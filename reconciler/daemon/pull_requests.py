@@ -23,13 +23,12 @@ from reconciler.daemon.authority import Authority
 from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
 from reconciler.daemon.pull_request_text import Words, marker_of, same, unplannable, words_of
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.forge.base import Comment, Forge, ForgeError, PullRequest
-from reconciler.forge.connect import forge_of
+from reconciler.forge import Comment, Forge, ForgeError, PullRequest, forge_of
 from reconciler.git.command import end_running
-from reconciler.git.errors import DamagedError
+from reconciler.git.recovery import rebuilding
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.review.commit_status import Verdict
+from reconciler.review.commit_status import CommitStatus
 from reconciler.review.sentences import counted
 from reconciler.types import Commit
 
@@ -59,7 +58,7 @@ class _Told:
     """What the forge is known to have: of which commit, and our comment if there is one."""
 
     commit: Commit
-    verdict: Verdict | None
+    status: CommitStatus | None
     comment: Comment | None
 
 
@@ -176,21 +175,20 @@ class Follower:
             return
         self._refuse(request.number, None)
         self._done[request.number] = done
-        self.metrics.reviews.labels(words.verdict.state.value).inc()
-        bound.info("pull request planned", verdict=words.verdict.state.value)
+        self.metrics.reviews.labels(words.status.state.value).inc()
+        bound.info("pull request planned", status=words.status.state.value)
 
     def _review(self, request: PullRequest, known: Knowledge) -> tuple[Commit, Words]:
         """What to say, and the commit it is of: the ref may have moved since it was listed."""
-        reviewer, proposals, head = self.reviewer, self.reviewer.proposals, request.head
-        try:
+        reviewer, proposals = self.reviewer, self.reviewer.proposals
+
+        def review() -> tuple[Commit, Words]:
+            head = request.head
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
-            found = reviewer.review(known, head)
-        except DamagedError:
-            proposals.remake()
-            head = proposals.fetch_head(request.ref)
-            found = reviewer.review(known, head)
-        return head, words_of(self.setup, found)
+            return head, words_of(self.setup, reviewer.review(known, head))
+
+        return rebuilding(review, proposals.remake)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do it in a thread, of which nobody can say that it is over before it is."""
@@ -228,10 +226,10 @@ class Follower:
             comment = told.comment if told is not None else None
             if told is None and section.comment:
                 comment = await self.forge.own_comment(number, marker)
-            told = self._told[number] = _Told(head, await self.forge.verdict(head), comment)
-        if told.verdict != words.verdict:
-            await self.forge.judge(request, head, words.verdict)
-            told.verdict = words.verdict
+            told = self._told[number] = _Told(head, await self.forge.status(head), comment)
+        if told.status != words.status:
+            await self.forge.set_status(request, head, words.status)
+            told.status = words.status
         if section.comment:
             await self._comment(number, told, words)
 

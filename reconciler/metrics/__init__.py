@@ -13,7 +13,7 @@ from prometheus_client import Histogram, disable_created_metrics
 
 from reconciler import __version__
 from reconciler.errors import Trouble, trouble_of
-from reconciler.forge.webhook import Verdict
+from reconciler.forge import DeliveryResult
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
@@ -21,7 +21,7 @@ from reconciler.metrics.runs import RunSeries
 from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
 from reconciler.planner.status import Phase, Record, TaskPhase
-from reconciler.review.commit_status import Judgement
+from reconciler.review.commit_status import CommitState
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind, UnresolvedSource
 
 # When a series began is no use to anybody here, and would double the counters.
@@ -112,10 +112,10 @@ class Metrics(Definitions):
                 self.errors.labels(where, trouble.value)
         for result in DELIVERIES:
             self.notifications.labels(result)
-        for judgement in Judgement:
-            self.reviews.labels(judgement.value)
-        for verdict in Verdict:
-            self.webhooks.labels(verdict.value)
+        for state in CommitState:
+            self.reviews.labels(state.value)
+        for result in DeliveryResult:
+            self.webhooks.labels(result.value)
 
     def _duration(self, what: str, meaning: str) -> Histogram:
         return self.histogram(f"{what}_duration_seconds", meaning, buckets=_SECONDS)

@@ -14,17 +14,17 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from reconciler.errors import ReconcilerError
-from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Verdict
+from reconciler.forge import LARGEST_BODY, Deliveries, DeliveryResult
 from reconciler.metrics import Metrics
 from reconciler.web.site import Site
 
 log = structlog.get_logger(__name__)
 
 _ANSWERS = {
-    Verdict.ACCEPTED: HTTPStatus.ACCEPTED,
-    Verdict.DUPLICATE: HTTPStatus.ACCEPTED,
-    Verdict.IGNORED: HTTPStatus.OK,
-    Verdict.REFUSED: HTTPStatus.FORBIDDEN,
+    DeliveryResult.ACCEPTED: HTTPStatus.ACCEPTED,
+    DeliveryResult.DUPLICATE: HTTPStatus.ACCEPTED,
+    DeliveryResult.IGNORED: HTTPStatus.OK,
+    DeliveryResult.REFUSED: HTTPStatus.FORBIDDEN,
 }
 
 
@@ -82,13 +82,13 @@ class Served:
             log.warning("the webhook's secret cannot be read", error=str(error))
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        verdict = self.deliveries.judge(headers, await request.read(), secret)
-        self.metrics.webhooks.labels(verdict.value).inc()
-        if verdict is Verdict.ACCEPTED:
+        result = self.deliveries.check(headers, await request.read(), secret)
+        self.metrics.webhooks.labels(result.value).inc()
+        if result is DeliveryResult.ACCEPTED:
             self.pushed()
-        elif verdict is Verdict.REFUSED:
+        elif result is DeliveryResult.REFUSED:
             log.warning("a webhook without the right signature", remote=request.remote)
-        return web.Response(text=f"{verdict}\n", status=_ANSWERS[verdict])
+        return web.Response(text=f"{result}\n", status=_ANSWERS[result])
 
 
 @asynccontextmanager
