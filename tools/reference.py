@@ -10,10 +10,9 @@ from typing import Any
 from reconciler.config.model import config_schema
 from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
-from reconciler.forge.webhook import DeliveryResult
+from reconciler.forge import DeliveryResult
 from reconciler.manifests.json_schema import json_schema
-from reconciler.metrics import DELIVERIES, PLACES, Metrics
-from reconciler.metrics.runs import RESULTS, RETRIERS
+from reconciler.metrics import DELIVERIES, PLACES, RESULTS, RETRIERS, Metrics
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.status import Phase, TaskPhase
 from reconciler.review.commit_status import CommitState
