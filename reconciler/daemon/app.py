@@ -29,8 +29,7 @@ from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
-from reconciler.web.server import Served, serve
-from reconciler.web.snapshot import Board
+from reconciler.web import PageCache, Served, serve
 from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
 
 log = structlog.get_logger(__name__)
@@ -75,10 +74,10 @@ async def run_daemon(
     ``observe``, or else shown on the status page.
     """
     metrics = Metrics(objects=setup.config.server.metrics_objects)
-    running, board = Running(), Board()
+    running, cache = Running(), PageCache()
 
     def tell(plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]) -> None:
-        (observe or board.tell)(plan, records, problems)
+        (observe or cache.update)(plan, records, problems)
         running.synced(plan.situation.head)
 
     async def work(authority: Authority, end: asyncio.Event) -> bool:
@@ -98,7 +97,7 @@ async def run_daemon(
                 metrics.leader.set(0)
                 metrics.clear()
                 running.daemon = None
-                board.clear()
+                cache.clear()
 
     server = setup.config.server
     secret = server.webhook_secret_file
@@ -109,7 +108,7 @@ async def run_daemon(
         branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
         reviews=setup.config.review is not None,
         secret_file=setup.file(secret) if secret is not None else None,
-        page=status_page(setup, board, lambda: running.daemon),
+        page=status_page(setup, cache, lambda: running.daemon),
     )
     async with serve("" if once else server.address, served) as bound:
         if bound:

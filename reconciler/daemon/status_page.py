@@ -12,8 +12,7 @@ from reconciler.daemon.leader import pod_logs
 from reconciler.engines.local.log_tail import LocalLogs
 from reconciler.git.url import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail
-from reconciler.web.site import Site
-from reconciler.web.snapshot import Board
+from reconciler.web import PageCache, Site
 
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 LOG_AGE = 10.0
 
 
-def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]) -> Site | None:
+def status_page(
+    setup: Setup, cache: PageCache, current: Callable[[], Daemon | None]
+) -> Site | None:
     """The page of whatever daemon is current; None where the configuration wants none."""
     server = setup.config.server
     if not server.page:
@@ -40,7 +41,7 @@ def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]
 
     return Site(
         cluster=setup.config.cluster,
-        board=board,
+        cache=cache,
         logs=_logs(setup),
         standby=standby,
         troubles=troubles,

@@ -1,4 +1,4 @@
-"""What the daemon listens on: metrics, health, and a webhook that makes it look at the remote."""
+"""The daemon's HTTP server: metrics, health, the webhook and the page."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _ANSWERS = {
 
 
 class ListenError(ReconcilerError):
-    """The address cannot be listened on."""
+    """The server cannot listen on its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What is served, and what is done about it.
+    """The handlers of the server, and their data.
 
-    ``pushed`` is called for each push to one of ``branches`` that a webhook tells of, and with
-    ``reviews`` for what it tells of pull requests.
+    ``pushed`` is called for each webhook about a push to one of ``branches``, and with ``reviews``
+    for those about pull requests.
     ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
     Without a ``page`` there is none.
     """
@@ -55,25 +55,25 @@ class Served:
         object.__setattr__(self, "deliveries", Deliveries(self.branches, self.reviews))
 
     async def get_metrics(self, _: web.Request) -> web.Response:
-        """For Prometheus."""
-        # In a thread: ten thousand series take a tenth of a second, and others wait meanwhile.
+        """Answer a scrape of Prometheus."""
+        # In a thread: ten thousand series take a tenth of a second, and would block other requests.
         return web.Response(
             body=await asyncio.to_thread(generate_latest, self.metrics.registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
     async def get_health(self, _: web.Request) -> web.Response:
-        """The process is alive."""
+        """Answer a liveness probe."""
         return web.Response(text="ok\n")
 
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """It has synced, or stands by."""
+        """Answer a readiness probe: the daemon has synced, or stands by."""
         if self.ready():
             return web.Response(text="ok\n")
         return web.Response(text="not synced yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def post_webhook(self, request: web.Request) -> web.Response:
-        """A forge tells of a push."""
+        """Handle a webhook of a forge."""
         if self.secret_file is None:
             return web.Response(text="set server.webhookSecretFile\n", status=HTTPStatus.NOT_FOUND)
         try:

@@ -1,4 +1,4 @@
-"""What needs somebody, what is being made, and what it uses."""
+"""The overview: what needs attention, what is being made, and what it uses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def dashboard() -> Dashboard:
     return Dashboard(
         name="overview",
         title="Models",
-        meaning="All Models and Datasets: what needs somebody, what is being made, what it uses.",
+        meaning="All Models and Datasets: what needs attention, what is being made, what it uses.",
         variables=(JOB, *PLACES),
         rows=(
-            Row("What needs somebody", (*_counts(), *_objects())),
+            Row("Needs attention", (*_counts(), *_objects())),
             Row("What is being made", _work()),
             Row("How long it takes", _durations()),
             Row("GPUs", _gpus()),
