@@ -11,8 +11,7 @@ import click
 
 from reconciler.config.loader import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, load_setup
 from reconciler.config.model import Setup
-from reconciler.git.repository import LocalRepository
-from reconciler.git.url import is_local, local_path
+from reconciler.git import LocalRepository, is_local, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
 from reconciler.config.loader import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
-from reconciler.git.repository import LocalRepository
+from reconciler.git import LocalRepository
 from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
 from reconciler.planner.names import is_status_path

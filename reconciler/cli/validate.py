@@ -15,8 +15,7 @@ from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
 from reconciler.config.model import Setup
-from reconciler.git.errors import GitError
-from reconciler.git.repository import LocalRepository
+from reconciler.git import GitError, LocalRepository
 from reconciler.manifests.collection import Collection, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, read_file

@@ -22,9 +22,7 @@ from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import Reporter
 from reconciler.engine import Engine
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.git.command import end_running
-from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
+from reconciler.git import Mirror, Sources, end_running
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record

@@ -23,9 +23,7 @@ from reconciler.daemon.apply import Acting
 from reconciler.daemon.pull_request_planner import Knowledge
 from reconciler.daemon.status_store import Reporter
 from reconciler.engine import Engine, Run
-from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
+from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger

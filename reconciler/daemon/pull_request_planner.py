@@ -13,9 +13,7 @@ from pathlib import Path
 
 from reconciler.config.model import Setup
 from reconciler.engine import Capacity, Run
-from reconciler.git.errors import redact
-from reconciler.git.pull_request_refs import Conflict, Proposals
-from reconciler.git.repository import LocalRepository
+from reconciler.git import Conflict, LocalRepository, Proposals, redact
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan
 from reconciler.planner.resolver import Memo

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from reconciler.config.model import Setup
-from reconciler.git.pull_request_refs import Conflict
+from reconciler.git import Conflict
 from reconciler.review.commit_status import CommitState, CommitStatus, commit_status, status_of
 from reconciler.review.escape import code
 from reconciler.review.markdown import markdown

@@ -24,8 +24,7 @@ from reconciler.daemon.pull_request_planner import Knowledge, Reviewer
 from reconciler.daemon.pull_request_text import Words, marker_of, same, unplannable, words_of
 from reconciler.errors import ReconcilerError, Trouble
 from reconciler.forge import Comment, Forge, ForgeError, PullRequest, forge_of
-from reconciler.git.command import end_running
-from reconciler.git.recovery import rebuilding
+from reconciler.git import end_running, rebuilding
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.review.commit_status import CommitStatus

@@ -11,7 +11,7 @@ import structlog
 from watchfiles import awatch
 
 from reconciler.daemon.controller import Wake
-from reconciler.git.url import is_local, local_path
+from reconciler.git import is_local, local_path
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.config.model import Setup
 from reconciler.daemon.leader import pod_logs
 from reconciler.engines.local.log_tail import LocalLogs
-from reconciler.git.url import is_local, local_path
+from reconciler.git import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail
 from reconciler.web import PageCache, Site
 

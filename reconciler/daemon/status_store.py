@@ -12,7 +12,7 @@ import structlog
 from reconciler.daemon.authority import Authority
 from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
-from reconciler.git.status_branch import StatusBranch
+from reconciler.git import StatusBranch
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import (
     is_removed_path,

@@ -6,7 +6,7 @@ from collections.abc import Collection as Container
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.git.repository import Repository
+from reconciler.git import Repository
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, Manifest, read_file

@@ -8,10 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 
 from reconciler.engine import Capacity, Run
+from reconciler.git import GitError, Repository, resolve_url
 from reconciler.git.allow import matches
-from reconciler.git.errors import GitError
-from reconciler.git.repository import Repository
-from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.diff import decide
 from reconciler.planner.ledger import Ledger

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
-from reconciler.git.repository import Repository
+from reconciler.git import GitError, Mirror, Repository
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable

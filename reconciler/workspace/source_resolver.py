@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.config.model import Setup
-from reconciler.git.repository import Repository
-from reconciler.git.sources import Sources
+from reconciler.git import Repository, Sources
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.difference import differing, same_keys
 from reconciler.types import Commit, GitSource, ObjectRef
