@@ -8,7 +8,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.engine import Capacity, Result
-from reconciler.git.repository import LocalRepository
+from reconciler.git import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
 from reconciler.planner.plan import Plan, Settings

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.forge.webhook import REMEMBERED, Deliveries, Verdict
+from reconciler.forge.webhook import REMEMBERED, Deliveries, DeliveryResult
 from reconciler.metrics import Metrics
 from reconciler.web.server import Served, serve
 
@@ -50,54 +50,59 @@ FORGES = {
 
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_a_push_of_any_forge_is_accepted(headers: dict[str, str]) -> None:
-    assert Deliveries(("main",)).judge(headers, PUSH, SECRET) is Verdict.ACCEPTED
+    assert Deliveries(("main",)).check(headers, PUSH, SECRET) is DeliveryResult.ACCEPTED
 
 
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_another_secret_is_refused(headers: dict[str, str]) -> None:
-    assert Deliveries(("main",)).judge(headers, PUSH, b"another") is Verdict.REFUSED
+    assert Deliveries(("main",)).check(headers, PUSH, b"another") is DeliveryResult.REFUSED
 
 
 def test_a_changed_body_is_refused() -> None:
-    assert Deliveries(("main",)).judge(github(), PUSH + b" ", SECRET) is Verdict.REFUSED
+    assert Deliveries(("main",)).check(github(), PUSH + b" ", SECRET) is DeliveryResult.REFUSED
 
 
 def test_no_signature_or_no_secret_is_refused() -> None:
-    assert Deliveries(("main",)).judge({"x-github-event": "push"}, PUSH, SECRET) is Verdict.REFUSED
+    assert (
+        Deliveries(("main",)).check({"x-github-event": "push"}, PUSH, SECRET)
+        is DeliveryResult.REFUSED
+    )
     empty = {"x-gitlab-token": "", "x-gitlab-event": "Push Hook"}
-    assert Deliveries(("main",)).judge(empty, PUSH, b"") is Verdict.REFUSED
+    assert Deliveries(("main",)).check(empty, PUSH, b"") is DeliveryResult.REFUSED
 
 
 def test_a_pull_request_is_told_of_where_it_is_wanted() -> None:
     body = b'{"action": "synchronize", "number": 7}'
     headers = github(body, event="pull_request")
-    assert Deliveries(("main",)).judge(headers, body, SECRET) is Verdict.IGNORED
-    assert Deliveries(("main",), reviews=True).judge(headers, body, SECRET) is Verdict.ACCEPTED
+    assert Deliveries(("main",)).check(headers, body, SECRET) is DeliveryResult.IGNORED
+    assert (
+        Deliveries(("main",), reviews=True).check(headers, body, SECRET) is DeliveryResult.ACCEPTED
+    )
 
 
 def test_the_same_delivery_again_is_a_duplicate() -> None:
     deliveries = Deliveries(("main",))
-    assert deliveries.judge(github(), PUSH, SECRET) is Verdict.ACCEPTED
-    assert deliveries.judge(github(), PUSH, SECRET) is Verdict.DUPLICATE
-    assert deliveries.judge(github(delivery="2"), PUSH, SECRET) is Verdict.ACCEPTED
+    assert deliveries.check(github(), PUSH, SECRET) is DeliveryResult.ACCEPTED
+    assert deliveries.check(github(), PUSH, SECRET) is DeliveryResult.DUPLICATE
+    assert deliveries.check(github(delivery="2"), PUSH, SECRET) is DeliveryResult.ACCEPTED
 
 
 def test_a_refused_delivery_does_not_use_up_its_name() -> None:
     deliveries = Deliveries(("main",))
-    assert deliveries.judge(github(), b"forged", SECRET) is Verdict.REFUSED
-    assert deliveries.judge(github(), PUSH, SECRET) is Verdict.ACCEPTED
+    assert deliveries.check(github(), b"forged", SECRET) is DeliveryResult.REFUSED
+    assert deliveries.check(github(), PUSH, SECRET) is DeliveryResult.ACCEPTED
 
 
 def test_what_is_remembered_is_bounded() -> None:
     deliveries = Deliveries(("main",))
     for number in range(REMEMBERED + 10):
-        deliveries.judge(github(delivery=str(number)), PUSH, SECRET)
+        deliveries.check(github(delivery=str(number)), PUSH, SECRET)
     assert len(deliveries._seen) == REMEMBERED
 
 
 @pytest.mark.parametrize("event", ["ping", "issues", "pull_request"])
 def test_other_events_are_ignored(event: str) -> None:
-    assert Deliveries(("main",)).judge(github(event=event), PUSH, SECRET) is Verdict.IGNORED
+    assert Deliveries(("main",)).check(github(event=event), PUSH, SECRET) is DeliveryResult.IGNORED
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_other_events_are_ignored(event: str) -> None:
     [b'{"ref": "refs/heads/other"}', b'{"ref": "refs/tags/main"}', b"not json", b"[" * 100_000],
 )
 def test_pushes_of_something_else_are_ignored(body: bytes) -> None:
-    assert Deliveries(("main",)).judge(github(body), body, SECRET) is Verdict.IGNORED
+    assert Deliveries(("main",)).check(github(body), body, SECRET) is DeliveryResult.IGNORED
 
 
 @pytest.mark.parametrize("name", ["X-Gitlab-Token", "X-Hub-Signature-256", "X-Gitea-Signature"])
@@ -132,4 +137,4 @@ async def test_a_signature_that_is_no_text_is_refused(name: str, tmp_path: Path)
 
 @given(st.dictionaries(st.sampled_from(sorted(github())), st.text(max_size=80)), st.binary())
 def test_nothing_that_is_not_signed_is_ever_accepted(headers: dict[str, str], body: bytes) -> None:
-    assert Deliveries(("main",)).judge(headers, body, SECRET) is Verdict.REFUSED
+    assert Deliveries(("main",)).check(headers, body, SECRET) is DeliveryResult.REFUSED

@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.config.model import config_schema
 from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
-from reconciler.forge.webhook import Verdict
+from reconciler.forge import DeliveryResult
 from reconciler.manifests import (
     ANNOTATION_EFFECTS,
     EFFECT,
@@ -21,15 +21,14 @@ from reconciler.manifests import (
     RETRY_ANNOTATION,
     UPDATE_ANNOTATION,
     Effect,
-    json_schema,
 )
-from reconciler.metrics import DELIVERIES, PLACES, Metrics
-from reconciler.metrics.runs import RESULTS, RETRIERS
+from reconciler.manifests.json_schema import json_schema
+from reconciler.metrics import DELIVERIES, PLACES, RESULTS, RETRIERS, Metrics
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.status import Phase, TaskPhase
 from reconciler.reasons import ReasonCode
 from reconciler.reasons.messages import MESSAGES
-from reconciler.review.commit_status import Judgement
+from reconciler.review.commit_status import CommitState
 from reconciler.types import Kind, TaskKind
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -167,9 +166,9 @@ def _label_values() -> dict[str, list[str]]:
         "`phase` of tasks": [*TaskPhase],
         "`phase` of runs": [*RunPhase],
         "`result` of runs": [*RESULTS],
-        "`result` of webhooks": [*Verdict],
+        "`result` of webhooks": [*DeliveryResult],
         "`result` of notifications": [*DELIVERIES],
-        "`result` of reviews": [*Judgement],
+        "`result` of reviews": [*CommitState],
         "`by`": [*RETRIERS],
         "`where`": [*PLACES],
         "`class`": [*Trouble],

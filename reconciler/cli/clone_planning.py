@@ -13,7 +13,7 @@ import click
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
-from reconciler.git.repository import LocalRepository
+from reconciler.git import LocalRepository
 from reconciler.planner.plan import Plan, Settings
 from reconciler.types import GitSource, Kind
 from reconciler.workspace import (

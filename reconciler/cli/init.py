@@ -10,7 +10,7 @@ import click
 import pygit2
 
 from reconciler.cli.options import config_option
-from reconciler.git.errors import GitError
+from reconciler.git import GitError
 
 _BRANCH = "main"
 

@@ -12,7 +12,7 @@ from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import config_option, format_option, load_if_there, repo_option
 from reconciler.cli.plan_text import text
 from reconciler.cli.workflow import annotating
-from reconciler.git.repository import LocalRepository
+from reconciler.git import LocalRepository
 from reconciler.review.markdown import markdown
 from reconciler.review.report import review
 

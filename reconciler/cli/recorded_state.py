@@ -10,10 +10,8 @@ import click
 
 from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
-from reconciler.git.errors import GitError
-from reconciler.git.repository import LocalRepository, Repository
-from reconciler.git.url import is_local, local_path
-from reconciler.manifests import Manifest, read_file
+from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
+from reconciler.manifests.loader import Manifest, read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import is_removed_path, is_status_path
 from reconciler.planner.status import Record, TaskPhase

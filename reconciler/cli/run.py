@@ -24,7 +24,7 @@ from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Phase, Record
 from reconciler.types import ObjectRef, Problem
-from reconciler.web.server import ListenError
+from reconciler.web import ListenError
 
 log = structlog.get_logger(__name__)
 

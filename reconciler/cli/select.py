@@ -14,8 +14,9 @@ from click.shell_completion import CompletionItem
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
-from reconciler.git.repository import LocalRepository
-from reconciler.manifests import did_you_mean, patterns
+from reconciler.git import LocalRepository
+from reconciler.manifests import patterns
+from reconciler.manifests.messages import did_you_mean
 from reconciler.planner.names import is_status_path
 from reconciler.planner.status import Phase, Record
 from reconciler.types import Kind, ObjectRef

@@ -30,7 +30,7 @@ from reconciler.cli.select import (
     same,
 )
 from reconciler.cli.table import console, object_table
-from reconciler.git.errors import GitError
+from reconciler.git import GitError
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.status.document import dump_record, load_yaml

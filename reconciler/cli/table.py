@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.planner.status import Phase, Record
+from reconciler.review.format import shown_metric, task_seconds
 from reconciler.review.sentences import seconds
-from reconciler.web.format import shown_metric, task_seconds
 
 _STYLE = {
     Phase.INVALID: "bold red",

@@ -15,8 +15,7 @@ from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating
 from reconciler.config import Setup
-from reconciler.git.errors import GitError
-from reconciler.git.repository import LocalRepository
+from reconciler.git import GitError, LocalRepository
 from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,

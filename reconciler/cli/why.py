@@ -10,7 +10,7 @@ import click
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
-from reconciler.git.errors import GitError
+from reconciler.git import GitError
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.review.changes import explain

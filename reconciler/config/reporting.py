@@ -36,7 +36,7 @@ class NotificationsSection(Section):
     @classmethod
     def _makes_json(cls, template: str | None) -> str | None:
         if template is not None:
-            from reconciler.notify.body import Body, TemplateFault  # noqa: PLC0415 -- takes a while
+            from reconciler.notify import Body, TemplateFault  # noqa: PLC0415 -- takes a while
 
             try:
                 Body(template)

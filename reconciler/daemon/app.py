@@ -21,17 +21,14 @@ from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.git.command import end_running
-from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
+from reconciler.git import Mirror, Sources, end_running
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
 from reconciler.planner.status import Record
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
-from reconciler.web.server import Served, serve
-from reconciler.web.snapshot import Board
-from reconciler.workspace import credential_table, source_reader, status_branch
+from reconciler.web import PageCache, Served, serve
+from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
 
 log = structlog.get_logger(__name__)
 
@@ -79,12 +76,12 @@ async def run_daemon(
     shows the result.
     """
     metrics = Metrics(objects=setup.config.server.metrics_objects)
-    replica, board = Replica(), Board()
+    replica, cache = Replica(), PageCache()
 
     def observe_sync(
         plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
     ) -> None:
-        (observe or board.tell)(plan, records, problems)
+        (observe or cache.update)(plan, records, problems)
         replica.synced(plan.situation.head)
 
     async def work(permission: WritePermission, end: asyncio.Event) -> bool:
@@ -104,7 +101,7 @@ async def run_daemon(
                 metrics.leader.set(0)
                 metrics.clear()
                 replica.daemon = None
-                board.clear()
+                cache.clear()
 
     server = setup.config.server
     secret = server.webhook_secret_file
@@ -115,7 +112,7 @@ async def run_daemon(
         branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
         reviews=setup.config.review is not None,
         secret_file=setup.file(secret) if secret is not None else None,
-        page=status_page(setup, board, lambda: replica.daemon),
+        page=status_page(setup, cache, lambda: replica.daemon),
     )
     async with serve("" if once else server.address, served) as bound:
         if bound:

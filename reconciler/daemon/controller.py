@@ -17,14 +17,12 @@ from datetime import UTC, datetime
 import structlog
 
 from reconciler.backoff import Backoff, jittered
-from reconciler.config import Setup
+from reconciler.config.model import Setup
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
-from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
+from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan

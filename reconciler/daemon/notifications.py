@@ -25,10 +25,7 @@ from reconciler.config import NotificationsSection, Setup
 from reconciler.errors import ReconcilerError
 from reconciler.http_client import Answer, CallError, Client, client
 from reconciler.metrics import Metrics
-from reconciler.notify.body import Body, TemplateFault
-from reconciler.notify.digest import Digest, Waiting
-from reconciler.notify.events import news
-from reconciler.notify.signature import delivery_headers
+from reconciler.notify import Body, Digest, TemplateFault, Waiting, delivery_headers, news
 from reconciler.planner.status import Record
 from reconciler.types import ObjectRef
 

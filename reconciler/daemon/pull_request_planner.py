@@ -13,15 +13,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler.config import Setup
-from reconciler.git.errors import redact
-from reconciler.git.pull_request_refs import Conflict, Proposals
-from reconciler.git.repository import LocalRepository
+from reconciler.config.model import Setup
+from reconciler.git import Conflict, LocalRepository, Proposals, redact
 from reconciler.git.sources import Sources
 from reconciler.manifests import Manifest
 from reconciler.planner.remote_clusters import Peers
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
-from reconciler.review.commit_status import Judgement, Verdict, verdict, verdict_of
+from reconciler.review.commit_status import CommitState, CommitStatus, commit_status, status_of
 from reconciler.review.escape import code
 from reconciler.review.markdown import markdown
 from reconciler.review.report import Review, review
@@ -144,7 +142,7 @@ class PullRequestReport:
     ``notable``: worth a comment where there is none yet.
     """
 
-    verdict: Verdict
+    status: CommitStatus
     body: str
     notable: bool
 
@@ -171,10 +169,10 @@ def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
         message = f"It conflicts with {branch} in {', '.join(found.paths)}"
         paths = ", ".join(code(path, 160) for path in found.paths)
         body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
-        return PullRequestReport(verdict(Judgement.FAILURE, message), body, notable=False)
+        return PullRequestReport(commit_status(CommitState.FAILURE, message), body, notable=False)
     body = markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
     notable = bool(found.objects or found.errors or found.holds or found.released)
-    return PullRequestReport(verdict_of(found), body, notable=notable)
+    return PullRequestReport(status_of(found), body, notable=notable)
 
 
 def unplannable() -> PullRequestReport:
@@ -184,4 +182,4 @@ def unplannable() -> PullRequestReport:
     """
     message = "It cannot be planned; the daemon's log says why"
     body = f"### Plan\n\n{message}."
-    return PullRequestReport(verdict(Judgement.ERROR, message), body, notable=False)
+    return PullRequestReport(commit_status(CommitState.ERROR, message), body, notable=False)

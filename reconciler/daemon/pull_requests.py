@@ -30,13 +30,11 @@ from reconciler.daemon.pull_request_planner import (
 )
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.forge.base import Comment, Forge, ForgeError, PullRequest
-from reconciler.forge.connect import forge_of
-from reconciler.git.command import end_running
-from reconciler.git.errors import DamagedError
+from reconciler.forge import Comment, Forge, ForgeError, PullRequest, forge_of
+from reconciler.git import end_running, rebuilding
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.review.commit_status import Verdict
+from reconciler.review.commit_status import CommitStatus
 from reconciler.review.sentences import counted
 from reconciler.types import Commit
 
@@ -65,7 +63,7 @@ class _Sent:
     """A commit with its status on the forge, and the request's comment."""
 
     commit: Commit
-    verdict: Verdict | None
+    status: CommitStatus | None
     comment: Comment | None
 
 
@@ -187,24 +185,23 @@ class PullRequestController:
             return
         self._refuse(request.number, None)
         self._done[request.number] = done
-        self.metrics.reviews.labels(report.verdict.state.value).inc()
-        bound.info("pull request planned", verdict=report.verdict.state.value)
+        self.metrics.reviews.labels(report.status.state.value).inc()
+        bound.info("pull request planned", status=report.status.state.value)
 
     def _review(self, request: PullRequest, known: DaemonState) -> tuple[Commit, PullRequestReport]:
         """Return a report and its commit.
 
         The commit may differ from the listed one: the ref may have moved since.
         """
-        planner, proposals, head = self.planner, self.planner.proposals, request.head
-        try:
+        proposals = self.planner.proposals
+
+        def review() -> tuple[Commit, PullRequestReport]:
+            head = request.head
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
-            found = planner.review(known, head)
-        except DamagedError:
-            proposals.remake()
-            head = proposals.fetch_head(request.ref)
-            found = planner.review(known, head)
-        return head, report_of(self.setup, found)
+            return head, report_of(self.setup, self.planner.review(known, head))
+
+        return rebuilding(review, proposals.remake)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run work in a thread, which :meth:`idle` waits for."""
@@ -248,10 +245,10 @@ class PullRequestController:
             comment = sent.comment if sent is not None else None
             if sent is None and section.comment:
                 comment = await self.forge.own_comment(number, marker)
-            sent = self._sent[number] = _Sent(head, await self.forge.verdict(head), comment)
-        if sent.verdict != report.verdict:
-            await self.forge.judge(request, head, report.verdict)
-            sent.verdict = report.verdict
+            sent = self._sent[number] = _Sent(head, await self.forge.status(head), comment)
+        if sent.status != report.status:
+            await self.forge.set_status(request, head, report.status)
+            sent.status = report.status
         if section.comment:
             await self._comment(number, sent, report)
 

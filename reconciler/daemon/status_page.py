@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.config import Setup
 from reconciler.engines.local.log_tail import LocalLogs
-from reconciler.git.url import is_local, local_path
+from reconciler.git import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail
-from reconciler.web.site import Site
-from reconciler.web.snapshot import Board
+from reconciler.web import PageCache, Site
 
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 LOG_AGE = 10.0
 
 
-def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]) -> Site | None:
+def status_page(
+    setup: Setup, cache: PageCache, current: Callable[[], Daemon | None]
+) -> Site | None:
     """The page of the current daemon; None if the configuration disables it."""
     server = setup.config.server
     if not server.page:
@@ -39,7 +40,7 @@ def status_page(setup: Setup, board: Board, current: Callable[[], Daemon | None]
 
     return Site(
         cluster=setup.config.cluster,
-        board=board,
+        cache=cache,
         logs=_logs(setup),
         standby=standby,
         troubles=troubles,

@@ -15,7 +15,7 @@ import structlog
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
-from reconciler.git.status_branch import StatusBranch
+from reconciler.git import StatusBranch
 from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import (

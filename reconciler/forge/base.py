@@ -1,4 +1,4 @@
-"""What is asked of a forge, in terms that every forge has."""
+"""The interface to forges, in terms that every forge has."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.review.commit_status import Verdict
+from reconciler.review.commit_status import CommitStatus
 from reconciler.types import Commit
 
 
 class ForgeError(ReconcilerError):
-    """A forge did not do what it was asked.
+    """A call to a forge failed.
 
-    ``pause`` is for how many seconds it wants to be left alone, where it said so. ``lasting``:
-    this one thing would be refused again, and everything else need not be.
+    ``pause`` is for how many seconds the forge wants no calls, where it said so. ``lasting``: this
+    call would be refused again, while others need not be.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class ForgeError(ReconcilerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """An open request to merge ``head``, of the branch ``branch``, into the branch ``target``.
+    """An open request to merge ``head`` of ``branch`` into ``target``.
 
-    ``ref`` is where the repository it is merged into has its head, also that of a fork's.
+    ``ref`` is the ref of its head in the repository of ``target``, also for a fork's request.
     """
 
     number: int
@@ -53,22 +53,22 @@ class Forge(Protocol):
     """One repository on a forge. Every call raises ForgeError."""
 
     async def open_requests(self, target: str, most: int) -> Sequence[PullRequest]:
-        """The open requests to merge into a branch, those first that something happened to last.
+        """List open requests to merge into a branch, newest activity first.
 
-        Looks through no more pages than ``most`` of them would fill.
+        Reads no more pages than ``most`` requests would fill.
         """
         ...
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
-        """The status that we gave a commit."""
+    async def status(self, commit: Commit) -> CommitStatus | None:
+        """Return the status that we set on a commit, or None."""
         ...
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
-        """Give a commit of a request a status, in the place of one that it may have from us."""
+    async def set_status(self, request: PullRequest, commit: Commit, status: CommitStatus) -> None:
+        """Set a status on a request's commit, replacing our earlier one."""
         ...
 
     async def own_comment(self, number: int, marker: str) -> Comment | None:
-        """Our first comment on a request that begins with the marker."""
+        """Return our first comment on a request that begins with the marker."""
         ...
 
     async def comment(self, number: int, body: str) -> Comment:
@@ -76,5 +76,5 @@ class Forge(Protocol):
         ...
 
     async def edit(self, number: int, comment: Comment, body: str) -> Comment | None:
-        """Put another text into a comment of ours; None where it is not there any more."""
+        """Replace the text of our comment; None where it is gone."""
         ...

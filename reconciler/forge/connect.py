@@ -1,4 +1,4 @@
-"""The forge that a configuration names, with the token that goes with it."""
+"""Connection to the configured forge, with its token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from reconciler.http_client import Client
 
 
 def forge_of(setup: Setup, section: ReviewSection, site: ForgeSite, caller: Client) -> Forge:
-    """The forge, with a token that is read at each request. Its calls raise ForgeError."""
+    """Return the configured forge.
+
+    Its token is read from the file at each request. Its calls raise ForgeError.
+    """
     file, context = setup.file(section.token_file), f"reconciler/{setup.config.cluster}"
 
     def token() -> str:
@@ -26,7 +29,7 @@ def forge_of(setup: Setup, section: ReviewSection, site: ForgeSite, caller: Clie
 
 
 def _token(file: Path) -> str:
-    """The token in a file; it must be fit for a header."""
+    """Read a token that is fit for a header. Raises ForgeError."""
     try:
         token = file.read_bytes()[:4096].strip().decode("ascii")
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""GitHub's REST API, and Gitea's and Forgejo's, which differ from it in a few words.
+"""GitHub's REST API, and Gitea's and Forgejo's variants of it.
 
 Paths and fields are those of GitHub's published description (version 2022-11-28) and of Gitea's.
 """
@@ -15,7 +15,7 @@ from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
 from reconciler.http_client import Client
-from reconciler.review.commit_status import Judgement, Verdict
+from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
 
 #: Pages of comments that are looked through for ours, which is among the first.
@@ -24,7 +24,7 @@ _MOST_PAGES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What differs: how a token is presented, and what pages and orders are called."""
+    """Differences between the APIs: the token's header, pages, orders."""
 
     scheme: str
     headers: Mapping[str, str]
@@ -78,7 +78,7 @@ class _Comment(Struct):
 class _Status(Struct):
     context: str = ""
     state: str | None = None
-    status: str | None = None  # Gitea's name of it
+    status: str | None = None  # Gitea's name of the state
     description: str | None = None
 
 
@@ -87,9 +87,9 @@ class _Combined(Struct):
 
 
 class GitHub:
-    """A repository at ``api``; ``token`` is called at each request, as it may rotate.
+    """A repository of GitHub, Gitea or Forgejo at ``api``, as a Forge.
 
-    ``context`` is what its statuses are called.
+    ``token`` is called at each request, as it may rotate. ``context`` is the name of our statuses.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class GitHub:
         self._unnamed = False
 
     async def open_requests(self, target: str, most: int) -> Sequence[PullRequest]:
-        """As the port says."""
+        """List the open pull requests into ``target``, newest activity first."""
         found, page = list[_Pull](), self._dialect.page
         for number in range(1, -(-most // page) + 1):
             query = {"state": "open", **self._dialect.newest_first, "base": target}
@@ -126,27 +126,27 @@ class GitHub:
                 break
         return [_request(pull) for pull in found if pull.base.ref == target][:most]
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
-        """As the port says."""
+    async def status(self, commit: Commit) -> CommitStatus | None:
+        """Return the status that we set on a commit, or None."""
         path = f"{self._path}/commits/{commit}/status?{self._page(1)}"
         combined = decode(await self._rest.ask("GET", path), _Combined)
         for status in combined.statuses or ():
             state = status.state or status.status
-            if status.context == self._context and state in list(Judgement):
-                return Verdict(Judgement(state), status.description or "")
+            if status.context == self._context and state in list(CommitState):
+                return CommitStatus(CommitState(state), status.description or "")
         return None
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
-        """As the port says."""
+    async def set_status(self, request: PullRequest, commit: Commit, status: CommitStatus) -> None:
+        """Set a commit's status, replacing our earlier one."""
         payload: dict[str, JSON] = {
-            "state": verdict.state.value,
-            "description": verdict.description,
+            "state": status.state.value,
+            "description": status.description,
             "context": self._context,
         }
         await self._rest.ask("POST", f"{self._path}/statuses/{commit}", payload)
 
     async def own_comment(self, number: int, marker: str) -> Comment | None:
-        """As the port says. Somebody else's comment with our marker in it is not ours."""
+        """Return the first comment with the marker whose author we are."""
         me = await self._whoami()
         seen = 0
         for page in range(1, _MOST_PAGES + 1):
@@ -162,13 +162,16 @@ class GitHub:
         return None
 
     async def comment(self, number: int, body: str) -> Comment:
-        """As the port says."""
+        """Write a comment on a request."""
         path = f"{self._path}/issues/{number}/comments"
         made = decode(await self._rest.ask("POST", path, {"body": body}), _Comment)
         return Comment(made.id, body)
 
     async def edit(self, number: int, comment: Comment, body: str) -> Comment | None:
-        """As the port says; a comment's id says which request it is on."""
+        """Replace a comment's text; None where the comment is gone.
+
+        The id of a comment is unique in the repository, so ``number`` is not needed.
+        """
         path = f"{self._path}/issues/comments/{comment.id}"
         try:
             await self._rest.ask("PATCH", path, {"body": body})
@@ -179,7 +182,10 @@ class GitHub:
         return Comment(comment.id, body)
 
     async def _whoami(self) -> int | None:
-        """Whose the token is; an app's own token may not ask."""
+        """Return the id of the token's user, or None.
+
+        An app's own token may not ask for it.
+        """
         if self._me is None and not self._unnamed:
             try:
                 self._me = decode(await self._rest.ask("GET", "/user"), _User).id

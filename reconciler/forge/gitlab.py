@@ -1,4 +1,4 @@
-"""GitLab's REST API (version 4): merge requests, notes on them, and statuses of commits."""
+"""GitLab's REST API (version 4): merge requests, notes and commit statuses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
 from reconciler.http_client import Client
-from reconciler.review.commit_status import Judgement, Verdict
+from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
 
 _PAGE = 100
 #: Pages of notes that are looked through for ours, which is among the first.
 _MOST_PAGES = 10
-#: What it calls the states. It has no other for what could not be judged, and a status that has
-#: ended is never changed: another of its name takes its place.
+#: GitLab's names of the states. It has none for an error, and a status that has ended is never
+#: changed: another of its name takes its place.
 _STATES = {
-    Judgement.SUCCESS: "success",
-    Judgement.FAILURE: "failed",
-    Judgement.ERROR: "canceled",
+    CommitState.SUCCESS: "success",
+    CommitState.FAILURE: "failed",
+    CommitState.ERROR: "canceled",
 }
 
 
@@ -51,9 +51,9 @@ class _Status(Struct):
 
 
 class GitLab:
-    """A project at ``api``; ``token`` is called at each request, as it may rotate.
+    """A project of GitLab at ``api``, as a Forge.
 
-    ``context`` is what its statuses are called.
+    ``token`` is called at each request, as it may rotate. ``context`` is the name of our statuses.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class GitLab:
         self._me: int | None = None
 
     async def open_requests(self, target: str, most: int) -> Sequence[PullRequest]:
-        """As the port says."""
+        """List the open merge requests into ``target``, newest activity first."""
         found = list[_Request]()
         for number in range(1, -(-most // _PAGE) + 1):
             query = {"state": "opened", "target_branch": target}
@@ -78,28 +78,28 @@ class GitLab:
                 break
         return [_request(each) for each in found if each.target_branch == target][:most]
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
-        """As the port says."""
+    async def status(self, commit: Commit) -> CommitStatus | None:
+        """Return the status that we set on a commit, or None."""
         query = urlencode({"name": self._context})
         path = f"{self._path}/repository/commits/{commit}/statuses?{query}&{_page(1)}"
         for status in decode(await self._rest.ask("GET", path), list[_Status]):
-            for judgement, state in _STATES.items():
-                if (status.name, status.status) == (self._context, state):
-                    return Verdict(judgement, status.description or "")
+            for state, name in _STATES.items():
+                if (status.name, status.status) == (self._context, name):
+                    return CommitStatus(state, status.description or "")
         return None
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
-        """As the port says. GitLab wants the branch too, which may be that of a fork."""
+    async def set_status(self, request: PullRequest, commit: Commit, status: CommitStatus) -> None:
+        """Set the status; GitLab needs the branch too, perhaps of a fork."""
         payload: dict[str, JSON] = {
-            "state": _STATES[verdict.state],
-            "description": verdict.description,
+            "state": _STATES[status.state],
+            "description": status.description,
             "name": self._context,
             "ref": request.branch,
         }
         await self._rest.ask("POST", f"{self._path}/statuses/{commit}", payload)
 
     async def own_comment(self, number: int, marker: str) -> Comment | None:
-        """As the port says. Somebody else's note with our marker in it is not ours."""
+        """Return the first note with the marker whose author we are."""
         if self._me is None:
             self._me = decode(await self._rest.ask("GET", "/user"), _User).id
         for page in range(1, _MOST_PAGES + 1):
@@ -115,12 +115,12 @@ class GitLab:
         return None
 
     async def comment(self, number: int, body: str) -> Comment:
-        """As the port says."""
+        """Write a note on a request."""
         answer = await self._rest.ask("POST", self._notes(number), {"body": _inert(body)})
         return Comment(decode(answer, _Note).id, body)
 
     async def edit(self, number: int, comment: Comment, body: str) -> Comment | None:
-        """As the port says."""
+        """Replace a note's text; None where the note is gone."""
         path = f"{self._notes(number)}/{comment.id}"
         try:
             await self._rest.ask("PUT", path, {"body": _inert(body)})
@@ -135,7 +135,7 @@ class GitLab:
 
 
 def _inert(body: str) -> str:
-    """The text without a line that is a command: ``/merge`` on one of its own would be done."""
+    """Escape quick actions: a line ``/merge`` would be executed."""
     return re.sub(r"(?m)^([ \t]*)/", r"\1&#47;", body)
 
 

@@ -1,4 +1,4 @@
-"""Calls to a forge's REST API, and what its answers mean."""
+"""Calls to a forge's REST API, and the meaning of its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reconciler.http_client import Answer, CallError, Client
 from reconciler.review.escape import printable
 from reconciler.types import JSON
 
-#: The longest that it is left alone at its own request, in seconds: GitHub counts by the hour.
+#: The longest pause that a forge may ask for, in seconds: GitHub's limits are by the hour.
 LONGEST_PAUSE = 3600.0
 
 Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """An API at a URL; ``headers`` are made at each request, as a token may rotate."""
+    """A REST API; ``headers`` is called at each request, as tokens rotate."""
 
     client: Client
     api: str
@@ -44,7 +44,10 @@ class Rest:
         *,
         tag: str | None = None,
     ) -> Answer:
-        """A good answer, or one that nothing has changed since ``tag``. Raises ForgeError."""
+        """Call the API and return a successful answer.
+
+        Also one of status 304, where nothing has changed since ``tag``. Raises ForgeError.
+        """
         headers = dict(self.headers())
         body = None
         if payload is not None:
@@ -62,7 +65,7 @@ class Rest:
 
 
 class Listed:
-    """A list that is asked for again and again: what has not changed is not sent again."""
+    """A list that the forge sends only when it has changed."""
 
     def __init__(self) -> None:
         self._path = ""
@@ -70,18 +73,18 @@ class Listed:
         self._items: list[msgspec.Raw] = []
 
     async def read(self, rest: Rest, path: str) -> list[msgspec.Raw]:
-        """The items at a path. Raises ForgeError."""
+        """Return the items at a path, undecoded. Raises ForgeError."""
         tag = self._tag if path == self._path else None
         answer = await rest.ask("GET", path, tag=tag)
         if answer.status != HTTPStatus.NOT_MODIFIED:
             self._items = decode(answer, list[msgspec.Raw])
-            told = answer.headers.get("etag", "")
-            self._path, self._tag = path, told if 0 < len(told) < 500 else None
+            etag = answer.headers.get("etag", "")
+            self._path, self._tag = path, etag if 0 < len(etag) < 500 else None
         return self._items
 
 
 def items(raw: list[msgspec.Raw], shape: type[T]) -> list[T]:
-    """Those of a list that are of the form that is described; any other is left out."""
+    """Decode a list's items of the given shape, and skip others."""
     found = []
     for each in raw:
         try:
@@ -92,7 +95,7 @@ def items(raw: list[msgspec.Raw], shape: type[T]) -> list[T]:
 
 
 def decode(answer: Answer, shape: type[T]) -> T:
-    """What an answer says, in its described form. Raises ForgeError."""
+    """Decode an answer of the given shape. Raises ForgeError."""
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -113,25 +116,26 @@ _TROUBLES: Mapping[int, Trouble] = {
 
 
 def _refusal(answer: Answer, what: str) -> ForgeError:
-    """What an answer means that is not a yes."""
+    """Make a ForgeError of an answer that is no success."""
     status, pause = answer.status, _pause(answer)
     said = _message(answer.body)
-    told = f"{what} was answered with {status}{f' ({said})' if said else ''}"
+    text = f"{what} was answered with {status}{f' ({said})' if said else ''}"
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.FORBIDDEN and pause):
-        return ForgeError(f"{told}: too many calls", Trouble.LIMITED, pause=pause or 60.0)
+        return ForgeError(f"{text}: too many calls", Trouble.LIMITED, pause=pause or 60.0)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ForgeError(told, Trouble.UNREACHABLE, pause=pause)
+        return ForgeError(text, Trouble.UNREACHABLE, pause=pause)
     if 300 <= status < 400:
-        told = f"{told}: it sends on to another place, which is not followed"
+        text = f"{text}: it sends on to another place, which is not followed"
     trouble = _TROUBLES.get(status, Trouble.REJECTED)
     lasting = trouble in (Trouble.MISSING, Trouble.REJECTED)
-    return ForgeError(told, trouble, pause=pause, lasting=lasting)
+    return ForgeError(text, trouble, pause=pause, lasting=lasting)
 
 
 def _pause(answer: Answer) -> float:
-    """For how long it wants to be left alone: Retry-After, or the end of a limit that is used up.
+    """Return the seconds in which the forge wants no calls.
 
-    ``x-ratelimit-reset`` is in seconds since 1970.
+    By Retry-After, or by the end of a limit that is used up: ``x-ratelimit-reset`` is in seconds
+    since 1970.
     """
     if "retry-after" in answer.headers:
         return answer.pause(1.0, LONGEST_PAUSE)
@@ -142,7 +146,7 @@ def _pause(answer: Answer) -> float:
 
 
 def _message(body: bytes) -> str:
-    """What it says is wrong, for the log."""
+    """Return an error's message, for the log."""
     try:
         said = json.loads(body[:100_000])
     except (ValueError, RecursionError):

@@ -1,1 +1,62 @@
-"""Git: the manifest repository, the sources, and the status branch, by pygit2."""
+"""Git: the manifest repository, the sources, pull requests and the status branch.
+
+Remotes are called with the git command (``client``, ``command``); objects are read with pygit2.
+Names that call remotes are imported when they are first used: commands that only read a clone, such
+as ``validate``, would pay 40 ms for them at each start.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from reconciler.git.errors import GitError, redact
+from reconciler.git.repository import LocalRepository, Repository
+from reconciler.git.url import is_local, local_path, normal_url, resolve_url
+
+if TYPE_CHECKING:
+    from reconciler.git.command import end_running
+    from reconciler.git.credentials import Credential, CredentialTable
+    from reconciler.git.mirror import Mirror
+    from reconciler.git.pull_request_refs import Conflict, Proposals
+    from reconciler.git.recovery import rebuilding
+    from reconciler.git.sources import Sources
+    from reconciler.git.status_branch import StatusBranch
+
+_MODULES = {
+    "Conflict": "pull_request_refs",
+    "Credential": "credentials",
+    "CredentialTable": "credentials",
+    "Mirror": "mirror",
+    "Proposals": "pull_request_refs",
+    "Sources": "sources",
+    "StatusBranch": "status_branch",
+    "end_running": "command",
+    "rebuilding": "recovery",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+__all__ = [
+    "Conflict",
+    "Credential",
+    "CredentialTable",
+    "GitError",
+    "LocalRepository",
+    "Mirror",
+    "Proposals",
+    "Repository",
+    "Sources",
+    "StatusBranch",
+    "end_running",
+    "is_local",
+    "local_path",
+    "normal_url",
+    "rebuilding",
+    "redact",
+    "resolve_url",
+]

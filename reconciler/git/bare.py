@@ -1,7 +1,7 @@
-"""A bare repository of ours: only a copy of what a remote has, so it may be made anew at any time.
+"""Bare copies of remotes, which may be made anew at any time.
 
 Each fetch leaves a pack and each commit a few loose objects, so every so often they are packed
-together. Nothing is ever dropped: status files speak of commits that a force-push has taken off
+together. Nothing is ever dropped: status files name commits that a force-push has taken off
 their branch.
 """
 
@@ -24,8 +24,9 @@ _PACKING_TIMEOUT = 900.0
 
 
 class BareCopy:
-    """The repository at ``path``; ``repository`` is to be asked for anew at each use.
+    """A bare repository at ``path``, made where there is none.
 
+    ``repository`` is replaced by some methods, so callers read it anew at each use.
     Raises GitError where the disk does not let it be made.
     """
 
@@ -35,7 +36,7 @@ class BareCopy:
             self.repository = self._open()
 
     def _open(self) -> pygit2.Repository:
-        """Open it, or make it; what cannot be opened is made anew."""
+        """Open the repository; make it where it cannot be opened."""
         if self.path.exists():
             try:
                 found = pygit2.Repository(str(self.path))
@@ -48,7 +49,10 @@ class BareCopy:
         return self._make()
 
     def _make(self) -> pygit2.Repository:
-        """Make it beside its place and move it there, so that half of one is never found."""
+        """Make the repository.
+
+        It is made beside its place and moved there, so that half of one is never found.
+        """
         new = self.path.with_name(f"{self.path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +62,7 @@ class BareCopy:
         return pygit2.Repository(str(self.path))
 
     def remake(self) -> None:
-        """Throw it away and begin with an empty one.
+        """Remove the repository and begin with an empty one.
 
         libgit2 keeps open packs by their names for the whole process, and the same objects come
         back in a pack of the same name; so the old ones are let go first, also those of handles
@@ -71,16 +75,16 @@ class BareCopy:
             self.repository = self._make()
 
     def close(self) -> None:
-        """Let go of open files. It can still be used, and opens them again."""
+        """Close open files. The repository stays usable, and opens them again."""
         self.repository.free()
 
     def reopen(self) -> None:
-        """Forget what was read of the repository's files."""
+        """Open the repository anew, without libgit2's cache of its files."""
         self.close()
         self.repository = pygit2.Repository(str(self.path))
 
     def ref(self, name: str) -> str | None:
-        """The id that a ref has, if it is there."""
+        """Return the id that a ref has, or None."""
         try:
             found = self.repository.references.get(name)
             return str(found.target) if found is not None else None
@@ -88,7 +92,7 @@ class BareCopy:
             raise DamagedError(f"{self.path} is damaged: {error}") from error
 
     def sweep(self) -> None:
-        """Remove what a git that was killed has left: locks, and packs it had not finished.
+        """Remove locks and unfinished packs, which a git that was killed leaves.
 
         Only one command at a time works on a copy, so before one begins none of them is in use.
         """
@@ -98,7 +102,10 @@ class BareCopy:
                     left.unlink(missing_ok=True)
 
     def tidy(self) -> bool:
-        """Pack what has gathered, if it is much; says whether it was. Raises GitError."""
+        """Pack the repository if it has many packs or loose objects.
+
+        Returns whether it was packed. Raises GitError.
+        """
         if self._packs() <= MOST_PACKS and self._loose() <= MOST_LOOSE:
             return False
         # Geometric: what is small is packed together, and the large pack is left as it is.
@@ -117,6 +124,6 @@ class BareCopy:
         return sum(1 for _ in (self.path / "objects" / "pack").glob("*.pack"))
 
     def _loose(self) -> int:
-        """About how many there are: objects are spread evenly over 256 folders."""
+        """Estimate the loose objects, which are spread evenly over 256 folders."""
         folders = (self.path / "objects" / f"{number:02x}" for number in range(_SAMPLE))
         return sum(len(list(f.iterdir())) for f in folders if f.is_dir()) * 256 // _SAMPLE

@@ -1,6 +1,6 @@
-"""Runs the git command: a clean environment, a deadline that holds, nothing left behind.
+"""The git command, run with a clean environment and a hard deadline.
 
-libgit2 reads and writes objects for us, but it does not talk to remotes. Its timeouts are per
+libgit2 reads and writes objects for us, but it does not call remotes. Its timeouts are per
 read of a socket, so that a server which sends one header a second keeps a thread for ever, and a
 thread cannot be ended; a process can. Its SSH host keys, certificates and timeouts are
 process-wide, and its local transport neither fetches shallowly nor compares before it swaps.
@@ -21,12 +21,12 @@ from typing import IO
 from reconciler.errors import Trouble
 from reconciler.git.errors import GitError
 
-#: More than a million refs, and far more than anybody reads of an error.
+#: Bytes that are read of an output, which is more than a million refs, and of an error.
 LARGEST_OUTPUT = 256 << 20
 LARGEST_ERROR = 64 << 10
 
-#: What git may know of the environment that the daemon was started in. Anything else, GIT_DIR
-#: and GIT_SSH_COMMAND above all, could turn a command on our mirror into one on something else.
+#: Variables of the daemon's environment that git gets. Any other, GIT_DIR and GIT_SSH_COMMAND above
+#: all, could turn a command on our mirror into one on something else.
 _KEPT = (
     "PATH", "TMPDIR", "LD_LIBRARY_PATH",
     "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
@@ -59,7 +59,7 @@ class LateError(GitError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command said; ``code`` 0 is success."""
+    """The exit code and output of a command; 0 is success."""
 
     code: int
     out: str
@@ -69,9 +69,10 @@ class Done:
 def environment(
     home: Path, *, settings: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """An environment in which git reads no configuration but this; ``home`` stands for HOME.
+    """Return an environment in which git reads no configuration but ``settings``.
 
-    HOME is not the user's, so that neither ~/.gitconfig nor ~/.netrc have a say.
+    ``home`` is HOME, and not the user's, so that neither ~/.gitconfig nor ~/.netrc is read.
+    ``more`` are further variables.
     """
     every = _SETTINGS | dict(settings or {})
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -98,9 +99,10 @@ def run_git(
     timeout: float,
     largest: int | None = None,
 ) -> Done:
-    """Run git to its end or its deadline, with all it started. Raises GitError and LateError.
+    """Run git, and end it and its child processes at the deadline.
 
-    ``largest`` is how many bytes it may write into one file: a fetch of more than that fails.
+    ``timeout`` is in seconds. ``largest`` is how many bytes git may write into one file: a fetch of
+    more fails. Raises LateError at the deadline, and GitError where git is not installed.
     """
     command = ["git", *arguments]
     if largest is not None:
@@ -134,7 +136,7 @@ def run_git(
 
 
 def end_running() -> None:
-    """End every git that runs now, so that none of their callers need be waited for."""
+    """End every git process, so that none of their callers keeps waiting."""
     for process in _running.copy():
         _running.discard(process)
         with contextlib.suppress(ProcessLookupError):
@@ -142,7 +144,7 @@ def end_running() -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End git and whatever it has started: ssh, a helper, the other side of a local remote."""
+    """End git and its children: ssh, a helper, a local remote's process."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

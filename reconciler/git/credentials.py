@@ -1,4 +1,7 @@
-"""Which credentials go with which URL. Files are read at each use, because they rotate."""
+"""Credentials by URL prefix, from files that are read at each use.
+
+The files rotate.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from pathlib import Path
 from reconciler.git.errors import GitError
 from reconciler.patterns import has_prefix, path_depth
 
-#: What forges take as the user's name when the password is a token.
+#: The user name that forges accept when the password is a token.
 TOKEN_USER = "x-access-token"  # noqa: S105 -- a user's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """What is sent to repositories whose URL has this prefix, and to no others."""
+    """Credentials for repositories whose URL has this prefix, and no others."""
 
     prefix: str
     username: str | None = None
@@ -25,11 +28,14 @@ class Credential:
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing, as where the repository's own are not configured."""
+        """Return whether no credential is configured.
+
+        So it is where the repository's own section has none.
+        """
         return not (self.username or self.password_file or self.ssh_key_file)
 
     def password(self) -> str:
-        """The token or password as the file has it now. Raises GitError."""
+        """Read the token or password from its file. Raises GitError."""
         assert self.password_file is not None
         try:
             password = self.password_file.read_text().strip()
@@ -42,20 +48,24 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class CredentialTable:
-    """Credentials by URL prefix; the longest that covers a URL is the one."""
+    """All credentials; the longest prefix that covers a URL wins."""
 
     credentials: Sequence[Credential] = ()
     ca_file: Path | None = None
 
     def find(self, url: str) -> Credential | None:
-        """The credential for a URL, if there is one; of two equally long, the first."""
+        """Return the credential for a URL, or None.
+
+        Of two prefixes of equal length, the first wins.
+        """
         covering = [c for c in self.credentials if not c.empty and has_prefix(url, c.prefix)]
         return max(covering, key=lambda c: path_depth(c.prefix), default=None)
 
     def known_hosts(self) -> str | None:
-        """Every known host of every credential: what a host's key is does not depend on who asks.
+        """Return the known hosts of all credentials together.
 
-        None where no file is configured. Raises GitError for a file that cannot be read.
+        A host's key does not depend on the credential in use. None where no file is configured.
+        Raises GitError for a file that cannot be read.
         """
         texts = []
         for credential in self.credentials:

@@ -1,4 +1,4 @@
-"""What goes wrong with a remote, as a sentence that is fit for a status file."""
+"""Errors of Git operations, with messages fit for a status file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import pygit2
 from reconciler.errors import ReconcilerError, Trouble
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-#: How much of what a server says is repeated.
+#: Characters of a server's text that are repeated.
 _LONGEST = 300
 
 
 class GitError(ReconcilerError):
-    """A Git operation failed. The message names the URL without its secrets, and what to do."""
+    """A Git operation failed.
+
+    The message names the URL without its secrets, and what to do.
+    """
 
     def __init__(self, message: str, trouble: Trouble | None = None) -> None:
         super().__init__(message)
@@ -26,16 +29,17 @@ class GitError(ReconcilerError):
 
 
 class DamagedError(GitError):
-    """A repository of ours cannot be read. It is only a copy, and can be made anew."""
+    """A copy of ours cannot be read, and must be made anew."""
 
     trouble = Trouble.DAMAGED
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What this machine's disk refuses (it is full, say) as a GitError: later it may not.
+    """Turn this machine's disk errors, such as a full disk, into GitError.
 
-    libgit2 tells of the same in two ways, of which one is an OSError without a number.
+    A later try may succeed. libgit2 raises two types for them, of which one is an OSError without
+    a number.
     """
     try:
         yield
@@ -45,12 +49,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def redact(text: str) -> str:
-    """The text with the user and password of every URL in it left out."""
+    """Remove the user and password from every URL in a text."""
     return _USERINFO.sub("", text)
 
 
-#: What git says of our own copy when it is damaged. The other side's damage may read the same;
-#: making a copy anew does no harm then either.
+#: Git's messages about a damaged copy of ours. Damage of the remote may read the same; making
+#: a copy anew does no harm then either.
 _DAMAGED = re.compile(
     r"bad object|loose object|object file|is corrupt|corrupt(ed)? (loose|pack)|packfile \S*/"
     r"|pack-[0-9a-f]{6}"
@@ -60,7 +64,7 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 
-#: What git and servers say, and what it means to the person who has to put it right.
+#: Messages of git and of servers, with their meaning to the user who has to act, and the trouble.
 _MEANINGS = (
     (
         r"host key verification failed|host identification has changed",
@@ -75,7 +79,7 @@ _MEANINGS = (
     (
         r"authentication failed|could not read (username|password)|permission denied"  # noqa: ISC004
         r"|returned error: 40[13]|terminal prompts disabled|too many authentication",
-        "",  # said by the one who knows whether credentials were configured
+        "",  # worded by explain(), as it depends on whether credentials are configured
         Trouble.REFUSED,
     ),
     (
@@ -101,7 +105,11 @@ _MEANINGS = (
 
 
 def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> GitError:
-    """What git said on its standard error, as ours. ``configured``: it had credentials."""
+    """Make a GitError of git's standard error.
+
+    ``configured``: credentials are configured for the URL. ``verb`` is what could not be done to
+    it. Returns a DamagedError where the message is about a damaged repository.
+    """
     shown = redact(url)
     brief = _brief(said)
     searched = re.sub(r"'[^'\n]*'", "", said)  # a repository may be called openssl
@@ -119,7 +127,10 @@ def explain(url: str, said: str, *, configured: bool, verb: str = "read") -> Git
 
 
 def _brief(said: str) -> str:
-    """The line that says most; servers may say anything, so it is bounded and plain."""
+    """Return the line that says most.
+
+    Servers may send anything, so it is bounded and without control characters.
+    """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     useful = [line for line in lines if not _POINTLESS.search(line)] or lines or ["?"]
     telling = [line for line in useful if re.match(r"(fatal|error|remote|ssh|!)\b", line, re.I)]

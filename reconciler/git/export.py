@@ -1,4 +1,4 @@
-"""A tree written to a folder, as a build sees it. The tree is untrusted, the folder is ours."""
+"""Export of an untrusted tree to a folder, as a build context."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ _FORBIDDEN = {"", ".", "..", ".git"}
 
 @dataclass(slots=True)
 class Budget:
-    """What may still be written; one for a build context with all its submodules."""
+    """The bytes and entries left for a context with its submodules."""
 
     bytes: int = LARGEST_CONTEXT
     entries: int = MOST_ENTRIES
 
     def spend(self, size: int) -> None:
-        """Take one entry of this size off. Raises GitError where that is too much."""
+        """Count one entry of ``size`` bytes.
+
+        Raises GitError where the budget is spent.
+        """
         self.bytes -= size
         self.entries -= 1
         if self.bytes < 0:
@@ -44,10 +47,10 @@ def export_tree(
     *,
     budget: Budget | None = None,
 ) -> None:
-    """Write a tree's files, with their execute bits, into a folder that is new or empty.
+    """Write a tree's files into a folder that is new or empty.
 
-    A symbolic link is written if it stays inside the tree; a submodule is an empty folder.
-    Raises GitError for anything that would reach outside.
+    Execute bits are kept. A symbolic link is written if it stays inside the tree; a submodule is
+    an empty folder. Raises GitError for anything that would reach outside, and DamagedError.
     """
     root = repository.get(tree)
     if not isinstance(root, pygit2.Tree):
@@ -88,7 +91,10 @@ def _write(tree: pygit2.Tree, folder: Path, inside: tuple[str, ...], budget: Bud
 
 
 def _write_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file: never through a link, should a tree have a name twice."""
+    """Write a new file, never through a symbolic link.
+
+    A tree may have the same name twice: as a link, and as a file.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
@@ -96,10 +102,10 @@ def _write_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def _link_target(entry: pygit2.Object, place: tuple[str, ...]) -> str:
-    """Where a link leads, if that is inside whatever the links on the way lead to.
+    """Return a link's target, which must stay inside the tree.
 
     ``..`` may only stand at its beginning. After a name it goes up from where that name leads,
-    which by another link can be nearer to the root than the name's place is.
+    which by another link can be nearer to the root than the name's place is. Raises GitError.
     """
     assert isinstance(entry, pygit2.Blob)
     target = os.fsdecode(entry.data)

@@ -1,9 +1,9 @@
-"""The bare mirror of the manifest repository: fetched, read, and made anew where it is damaged."""
+"""The mirror of the manifest repository, made anew where it is damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, redact
 from reconciler.git.export import export_tree
+from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
 from reconciler.types import Commit, TreeId
 
@@ -23,9 +24,9 @@ MOST_PATIENCE = 16.0
 
 
 class Mirror(Repository):
-    """A bare mirror of one branch of the manifest repository, and of the tips of a few others.
+    """A bare mirror of one branch and of a few others' tips.
 
-    It is only a copy: where it turns out to be damaged it is made anew, and read again.
+    It is a copy: where it is found damaged it is made anew, and read again.
     """
 
     def __init__(
@@ -57,22 +58,20 @@ class Mirror(Repository):
         credentials: CredentialTable,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Mirror:
-        """Open the mirror at a path; make it, or make it anew if it cannot be opened.
+        """Open the mirror at a path, or make it.
 
-        ``others`` are branches of which only the tip is of interest.
+        A mirror that cannot be opened is made anew. ``others`` are branches of which only the tip
+        is read.
         """
         transport = Transport(credentials, path.parent / "home", timeout)
         return cls(BareCopy(path), url=url, branch=branch, others=others, transport=transport)
 
     def fetch(self) -> Commit:
-        """Fetch the branch and return its head; costs one look-up if nothing is new.
+        """Fetch the branch and return its head.
 
-        Raises GitError.
+        Where nothing is new this costs one look-up of refs. Raises GitError.
         """
-        with suppress(DamagedError):
-            return self._fetch()
-        self._remake()
-        return self._fetch()
+        return rebuilding(self._fetch, self._remake)
 
     def _fetch(self) -> Commit:
         ref = f"refs/heads/{self._branch}"
@@ -91,7 +90,10 @@ class Mirror(Repository):
         return head
 
     def _fetch_branch(self, refspec: str) -> None:
-        """Each fetch that takes too long is begun anew, so the next one gets twice the time."""
+        """Fetch the branch, with twice the time after a late fetch.
+
+        A fetch that is ended begins anew the next time.
+        """
         try:
             self._transport.fetch(self._copy.path, self._url, [refspec], patience=self._patience)
         except LateError:
@@ -100,9 +102,10 @@ class Mirror(Repository):
         self._patience = 1.0
 
     def fetch_tips(self) -> dict[str, Commit | None]:
-        """The tips of the other branches as the last :meth:`fetch` saw them; None: there is none.
+        """Return the other branches' tips as of the last :meth:`fetch`.
 
-        Asks the remote for nothing but the files of those that have moved. Raises GitError.
+        None stands for a branch that is missing. Calls the remote only for the files of branches
+        that have moved. Raises GitError.
         """
         tips = {other: self._seen.get(ref) for other, ref in self._others.items()}
         refs = [
@@ -131,19 +134,18 @@ class Mirror(Repository):
         self._copy.remake()
         self._repository = self._copy.repository
 
-    def export_tree(self, tree: TreeId, destination: Path) -> None:
-        """Write a tree's files into a folder; from any thread. Raises GitError.
-
-        It has a handle of its own. A fetch may pack what that handle was about to read, so the
-        first failure is no damage yet.
-        """
-        for _ in range(2):
-            with suppress(DamagedError):
-                self._export(tree, destination)
-                return
+    def _refetch(self) -> None:
         self._remake()
         self._fetch()
-        self._export(tree, destination)
+
+    def export_tree(self, tree: TreeId, destination: Path) -> None:
+        """Write a tree's files into a folder; safe from any thread.
+
+        The export has a handle of its own. A fetch may pack what that handle was about to read, so
+        the first failure is no damage yet. Raises GitError.
+        """
+        export = partial(self._export, tree, destination)
+        rebuilding(export, self._refetch, tries=2)
 
     def _export(self, tree: TreeId, destination: Path) -> None:
         copy = BareCopy(self._copy.path)
@@ -153,13 +155,7 @@ class Mirror(Repository):
             copy.close()
 
     def _reading(self, read: Callable[[], T]) -> T:
-        with suppress(DamagedError):
-            return super()._reading(read)
-        # Not in a handler: the error's frames hold on to the objects that were being read, and
-        # they to the damaged pack.
-        self._remake()
-        self._fetch()
-        return super()._reading(read)
+        return rebuilding(partial(super()._reading, read), self._refetch)
 
     def _no_branch(self, commits: Mapping[str, Commit]) -> str:
         prefix = "refs/heads/"

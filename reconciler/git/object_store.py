@@ -1,4 +1,4 @@
-"""The repositories that sources are fetched into: one bare one per URL, made when it is needed.
+"""The bare repositories that sources are fetched into, one per URL.
 
 A look-up of refs gives a commit but not the tree of a folder in it, so the commit is fetched,
 and nothing of its history.
@@ -21,18 +21,22 @@ from reconciler.git.bare import BareCopy
 from reconciler.git.client import Transport
 from reconciler.git.command import LateError
 from reconciler.git.errors import DamagedError, GitError, redact
+from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
 
 T = TypeVar("T")
 
-#: A copy of a URL that no manifest has named for so many seconds is removed once another one is
-#: made. Should one name it again, its commit is fetched again, as it was the first time.
+#: Seconds after which the copy of a URL that no manifest names is removed, once another copy is
+#: made. Should a manifest name it again, its commit is fetched again.
 UNUSED = 30 * 86400.0
 
 
 class Store:
-    """Commits of any number of URLs. Safe to use from several threads, one at a time per URL."""
+    """Commits of any number of URLs.
+
+    Safe to use from several threads, one at a time per URL.
+    """
 
     def __init__(self, root: Path, transport: Transport) -> None:
         self._root = root
@@ -45,9 +49,10 @@ class Store:
         name: str | None,
         read: Callable[[pygit2.Repository], T],
     ) -> T:
-        """Have a commit, and read of it. ``name`` is a ref that points to it, where one is known.
+        """Fetch a commit where it is missing, and read from its repository.
 
-        A repository of ours that turns out to be damaged is made anew. Raises GitError.
+        ``name`` is a ref that points to the commit, where one is known. A repository of ours that
+        is found damaged is made anew. Raises GitError.
         """
         path = self._path(url)
         is_new = not path.exists()
@@ -60,7 +65,7 @@ class Store:
             copy.close()
 
     def still_named(self, url: str) -> None:
-        """A manifest names this URL: what is here of it is kept."""
+        """Keep the copy of a URL, which a manifest names."""
         with suppress(OSError):
             os.utime(self._path(url))
 
@@ -68,9 +73,9 @@ class Store:
         return self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
 
     def _drop_unused(self) -> None:
-        """The disk holds the URLs of this month's manifests, not of all that there ever were.
+        """Remove copies of URLs that no manifest has named for long.
 
-        A thread that begins to read one at this very moment finds it damaged, and makes it anew.
+        A thread that begins to read one at that moment finds it damaged, and makes it anew.
         """
         oldest = time.time() - UNUSED
         for path in self._root.glob("*.git"):
@@ -86,18 +91,20 @@ class Store:
         name: str | None,
         read: Callable[[pygit2.Repository], T],
     ) -> T:
-        with suppress(DamagedError, KeyError, pygit2.GitError):
+        def fetch_and_read() -> T:
             self._need(copy, url, commit, name)
-            return read(copy.repository)
-        copy.remake()
-        self._need(copy, url, commit, name)
-        try:
-            return read(copy.repository)
-        except (KeyError, pygit2.GitError) as error:
-            raise DamagedError(f"{redact(url)} is damaged: {error}") from error
+            try:
+                return read(copy.repository)
+            except (KeyError, pygit2.GitError) as error:
+                raise DamagedError(f"{redact(url)} is damaged: {error}") from error
+
+        return rebuilding(fetch_and_read, copy.remake, damage=READ_ERRORS)
 
     def _need(self, copy: BareCopy, url: str, commit: Commit, name: str | None) -> None:
-        """Have a commit: by the ref that points to it, by its id, or by fetching everything."""
+        """Fetch a commit where it is missing.
+
+        By the ref that points to it, else by its id, else with all branches and tags.
+        """
         kept = f"+{{}}:refs/reconciler/{commit}"
         ways: list[tuple[list[str], int]] = [([kept.format(commit)], 1)]
         if name is not None:

@@ -1,8 +1,8 @@
-"""Commits that somebody proposes to merge: fetched apart from everything else, and merged here.
+"""Heads of pull requests, fetched and merged in their own repository.
 
-They come from whoever may open a pull request. So they have a repository of their own, that can
-be thrown away at any time, what is fetched of one is bounded, and merging is done by a process
-with a deadline. Nothing is checked out.
+Anyone who may open a pull request may send them. So their repository can be removed at any time,
+the size of each fetch is bounded, and merging is done by a process with a deadline. Nothing is
+checked out.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from reconciler.git.bare import BareCopy
 from reconciler.git.client import DEFAULT_TIMEOUT, Transport
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.git.errors import GitError
+from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
 
-#: The largest pack that a proposal may bring, in bytes.
+#: The largest pack that is fetched of a pull request, in bytes.
 LARGEST = 256 << 20
-#: How many of that size may be left of proposals that are closed, before all is fetched anew.
+#: Packs of that size that may be left of closed pull requests, before all is fetched anew.
 _MOST_LEFT = 4
 _MERGING_TIMEOUT = 60.0
 _MOST_CONFLICTS = 3
-#: Those of the proposals that are fetched; the branch they are for is in refs/heads/.
+#: The folder of the heads' refs here; the branch that they are for is in refs/heads/.
 _PROPOSALS = "refs/proposals/"
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """It cannot be merged as it is; ``paths`` are the first files that differ on both sides."""
+    """A merge conflict; ``paths`` are the first of its files."""
 
     paths: tuple[str, ...]
 
 
 class Proposals(Repository):
-    """The branch that is merged into, and the heads that are proposed for it."""
+    """A branch, and the heads of the pull requests for it."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Proposals(Repository):
         self._begun = 0
 
     def fetch_base(self, commit: Commit) -> None:
-        """Have the branch up to this commit. Raises GitError."""
+        """Fetch the branch, unless the commit is here already. Raises GitError."""
         if self.has(commit):
             return
         self._fetch(self._branch, self._branch)
@@ -70,7 +71,7 @@ class Proposals(Repository):
             raise GitError(f"{self._branch} has no commit {commit} any more")
 
     def fetch_head(self, ref: str) -> Commit:
-        """The commit that is proposed at a ref of the remote now. Raises GitError."""
+        """Fetch a head's ref and return its commit. Raises GitError."""
         name = _PROPOSALS + ref.removeprefix("refs/")
         self._fetch(ref, name, largest=self._largest)
         head = self._copy.ref(name)
@@ -84,29 +85,25 @@ class Proposals(Repository):
             refspec = f"+{ref}:{name}"
             self._transport.fetch(self._copy.path, self._url, [refspec], largest=largest)
 
-        try:
-            fetch()
-        except DamagedError:
-            self.remake()
-            fetch()
+        rebuilding(fetch, self.remake)
         self._copy.tidy()
         self._repository = self._copy.repository
 
     def remake(self) -> None:
-        """Throw everything away, which is fetched again when it is asked for."""
+        """Remove everything; it is fetched again when it is needed."""
         self._copy.remake()
         self._repository = self._copy.repository
         self._begun = 0
 
     def _size(self) -> int:
-        """Bytes in packs."""
+        """Return the bytes in packs."""
         packs = (self._copy.path / "objects" / "pack").glob("*.pack")
         return sum(pack.stat().st_size for pack in packs)
 
     def keep_only(self, refs: Collection[str]) -> None:
-        """Forget proposals that are not open any more.
+        """Forget the heads of pull requests that are closed.
 
-        What they brought is dropped with everything else, once it may be much.
+        Their objects are removed with all others, once they may be many.
         """
         kept = {_PROPOSALS + ref.removeprefix("refs/") for ref in refs}
         with suppress(pygit2.GitError):
@@ -117,9 +114,10 @@ class Proposals(Repository):
             self.remake()
 
     def merged(self, base: Commit, head: Commit) -> Commit | Conflict:
-        """The commit that merging head into base would make; base, if it has head already.
+        """Merge head into base and return the commit, or the conflict.
 
-        The same two commits always make the same one. Raises GitError.
+        Returns base where it has head already. The same two commits always give the same merge
+        commit. Raises GitError.
         """
         ancestor = self._reading(lambda: self._repository.merge_base(base, head))
         if ancestor is None:

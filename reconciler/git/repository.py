@@ -1,32 +1,53 @@
-"""Repositories that are read: commits, trees and blobs, of ours or of a clone on this disk.
+"""Commits, trees and blobs of a copy, or of a local clone.
 
 There is no work tree. A commit is read by tree diff against the one read before, so the cost
 is that of what changed.
+
+What is missing of a tree is damage, and never an absence: a path lookup of libgit2 answers the same
+for a folder that is not in a commit and for one that is but cannot be read. The second, taken for
+the first, would look like manifests that were deleted.
+
+Trees are read with bounds. libgit2's own diff has none: a dozen trees of ten entries that name each
+other keep it busy for years. So entries are taken from the raw trees and compared as sets, and only
+those that differ are taken apart: 5 ms for two folders of 10,000 files each, 2 ms for a thousand
+folders of ten.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pygit2
-from pygit2.enums import SortMode
+from pygit2.enums import FileMode, SortMode
 
 from reconciler.git.errors import DamagedError, GitError
 from reconciler.git.export import export_tree
-from reconciler.git.tree_walk import REGULAR, Walk, changed_files, entry_at, folder_at
 from reconciler.manifests import IGNORE_FILE, is_manifest_path
 from reconciler.types import Commit, TreeId
 
 T = TypeVar("T")
 
+REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+#: A few trees that name each other can stand for more files than any disk holds.
+MOST_ENTRIES = 2_000_000
+DEEPEST = 200
+
+Wanted: TypeAlias = Callable[[str], bool]
+#: Mode, name and id of an entry, as a tree has them.
+_Parts: TypeAlias = tuple[bytes, bytes, bytes]
+_ENTRY = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL)
+
 
 class Repository:
-    """Reads commits, trees and blobs. Safe to use from one thread at a time.
+    """A repository that is only read.
 
-    What is there but cannot be read raises DamagedError.
+    Safe to use from one thread at a time. What is there but cannot be read raises DamagedError.
     """
 
     def __init__(self, repository: pygit2.Repository) -> None:
@@ -34,11 +55,11 @@ class Repository:
 
     @property
     def path(self) -> Path:
-        """The folder that the objects are in."""
+        """Return the folder of the Git directory."""
         return Path(self._repository.path)
 
     def has(self, commit: Commit) -> bool:
-        """Whether the commit is there, and can be read."""
+        """Return whether the commit is there, and can be read."""
         try:
             return isinstance(self._repository.get(commit), pygit2.Commit)
         except (ValueError, pygit2.GitError):
@@ -50,10 +71,11 @@ class Repository:
         path: str = "",
         previous: tuple[Commit, Mapping[str, str]] | None = None,
     ) -> dict[str, str]:
-        """Path → blob id of every regular file under ``path`` that may hold manifests.
+        """List the files under ``path`` that may hold manifests, with their blobs.
 
-        ``previous`` is a commit and what this returned for it: then only the difference is
-        read. Symbolic links and submodules are not followed.
+        Returns path → blob id of every regular file. ``previous`` is a commit and
+        the list of it: then only the difference is read. Symbolic links and submodules are not
+        followed.
         """
         return self._reading(lambda: self._list_manifests(commit, path, previous))
 
@@ -72,7 +94,7 @@ class Repository:
         return dict(walk.files(tree, prefix))
 
     def read_blob(self, blob: str, limit: int) -> bytes:
-        """At most the first ``limit`` bytes of a blob."""
+        """Return the first ``limit`` bytes of a blob."""
 
         def read() -> bytes:
             found = self._repository[blob]
@@ -83,7 +105,10 @@ class Repository:
         return self._reading(read)
 
     def read_file(self, commit: Commit, path: str, limit: int = 1 << 20) -> bytes | None:
-        """At most the first ``limit`` bytes of a regular file of a commit, if it is there."""
+        """Return the first ``limit`` bytes of a regular file of a commit.
+
+        None where there is no such file.
+        """
 
         def read() -> bytes | None:
             entry = entry_at(self._commit(commit).tree, path)
@@ -94,7 +119,7 @@ class Repository:
         return self._reading(read)
 
     def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
-        """Every regular file of a commit."""
+        """Yield the path and content of every regular file of a commit."""
 
         def every() -> Walk:
             return Walk(self._repository, lambda _: True)
@@ -104,7 +129,7 @@ class Repository:
             yield path, self.read_blob(blob, 1 << 30)
 
     def tree_id(self, commit: Commit, path: str) -> TreeId | None:
-        """The tree id of a folder in a commit; None where there is no such folder."""
+        """Return the tree id of a folder in a commit, or None."""
 
         def read() -> TreeId | None:
             tree = folder_at(self._commit(commit).tree, path)
@@ -113,15 +138,15 @@ class Repository:
         return self._reading(read)
 
     def export_tree(self, tree: TreeId, destination: Path) -> None:
-        """Write a tree's files into a folder. Raises GitError."""
+        """Write a tree's files into a new or empty folder. Raises GitError."""
         export_tree(self._repository, tree, destination)
 
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000
     ) -> dict[str, Commit]:
-        """The commit that last changed each path, looking back over at most ``limit`` commits.
+        """Return the commit that last changed each path.
 
-        What has not changed in all of those gets the oldest one looked at.
+        Reads at most ``limit`` commits. A path that none of them changed gets the oldest of them.
         """
         return self._reading(lambda: self._last_changed(commit, paths, limit))
 
@@ -142,7 +167,10 @@ class Repository:
         return found | dict.fromkeys(missing, oldest)
 
     def _changed(self, commit: pygit2.Commit, paths: Collection[str]) -> set[str]:
-        """The paths that differ from every parent: a merge changes what neither side had so."""
+        """Return the paths that differ from every parent.
+
+        A merge changes a path where its content is neither side's.
+        """
         changed = set(paths)
         if not commit.parents:
             walk = Walk(self._repository, changed.__contains__)
@@ -159,7 +187,10 @@ class Repository:
         return found
 
     def _reading(self, read: Callable[[], T]) -> T:
-        """Read something; libgit2 says KeyError of an object that is missing."""
+        """Run a read; turn libgit2's errors into DamagedError.
+
+        libgit2 raises KeyError for an object that is missing.
+        """
         try:
             return read()
         except (KeyError, pygit2.GitError) as error:
@@ -171,7 +202,7 @@ def _is_manifest(path: str) -> bool:
 
 
 class LocalRepository(Repository):
-    """A clone on this disk, as ``plan`` and ``status`` read it. Nothing in it is changed."""
+    """A clone on this disk, which ``plan`` and ``status`` read."""
 
     @classmethod
     def open(cls, folder: Path) -> LocalRepository:
@@ -186,33 +217,33 @@ class LocalRepository(Repository):
 
     @property
     def work_tree(self) -> Path | None:
-        """The folder that is checked out; None of a bare repository."""
+        """Return the folder that is checked out; None of a bare repository."""
         folder = self._repository.workdir
         return Path(folder) if folder else None
 
     def ignores(self, file: Path) -> bool:
-        """Whether Git leaves a file or folder of the work tree out of commits."""
+        """Return whether Git ignores a file or folder of the work tree."""
         root = self._root
         if root is None or not file.is_relative_to(root) or file == root:
             return False
         path = file.relative_to(root).as_posix()
-        # What was added all the same is in the index, and stays there.
+        # A file that was added all the same is in the index, and stays there.
         return self._repository.path_is_ignored(path) and path not in self._added
 
     @cached_property
     def _root(self) -> Path | None:
-        """The work tree, without symbolic links."""
+        """Return the work tree's path, without symbolic links."""
         root = self.work_tree
         return root.resolve() if root is not None else None
 
     @cached_property
     def _added(self) -> frozenset[str]:
-        """The files of the index, and their folders."""
+        """Return the files of the index, and their folders."""
         files = [PurePosixPath(entry.path) for entry in self._repository.index]
         return frozenset(str(path) for file in files for path in (file, *file.parents))
 
     def resolve(self, rev: str) -> Commit:
-        """The commit that a revision names. Raises GitError."""
+        """Return the commit that a revision names. Raises GitError."""
         try:
             found = self._repository.revparse_single(rev)
             return Commit(str(found.peel(pygit2.Commit).id))
@@ -222,7 +253,7 @@ class LocalRepository(Repository):
             ) from error
 
     def status_branch(self, branch: str) -> Commit | None:
-        """The branch's tip: as last fetched, else the local one, else None."""
+        """Return the branch's tip: the fetched, else the local, else None."""
         remotes = sorted((r.name or "" for r in self._repository.remotes), key=_origin_first)
         names = [f"refs/remotes/{remote}/{branch}" for remote in remotes]
         for name in (*names, f"refs/heads/{branch}"):
@@ -232,10 +263,132 @@ class LocalRepository(Repository):
         return None
 
     def remote_url(self) -> str | None:
-        """The URL of ``origin``, or of the first remote there is."""
+        """Return the URL of ``origin``, or of the first remote there is."""
         remotes = sorted(self._repository.remotes, key=lambda r: _origin_first(r.name or ""))
         return remotes[0].url if remotes else None
 
 
 def _origin_first(name: str) -> tuple[bool, str]:
     return name != "origin", name
+
+
+def entry_at(tree: pygit2.Tree, path: str) -> pygit2.Object | None:
+    """Return the object at a path, or None.
+
+    Raises KeyError where a folder is in the commit but missing from the object store.
+    """
+    found: pygit2.Object = tree
+    for part in path.split("/"):
+        if not part or not isinstance(found, pygit2.Tree) or part not in found:
+            return None
+        found = found / part
+    return found
+
+
+def folder_at(tree: pygit2.Tree, path: str) -> pygit2.Tree | None:
+    """Return the folder at a path; the tree for an empty path."""
+    found = entry_at(tree, path) if path else tree
+    return found if isinstance(found, pygit2.Tree) else None
+
+
+@dataclass(slots=True)
+class Walk:
+    """A bounded walk through trees of one repository.
+
+    ``wanted`` selects files by path. Raises GitError where the trees have too many entries.
+    """
+
+    repository: pygit2.Repository
+    wanted: Wanted
+    left: int = field(default_factory=lambda: MOST_ENTRIES)
+
+    def files(self, tree: pygit2.Tree, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """Yield path and blob id of every regular file that is wanted."""
+        return self._files(tree.id.raw, prefix, 0)
+
+    def changes(
+        self, before: pygit2.Tree, after: pygit2.Tree, prefix: str = ""
+    ) -> Iterator[tuple[str, str | None]]:
+        """Yield path and new blob id of every wanted file that differs.
+
+        A file that was removed has None, and comes before the others of its folder. Only folders
+        that differ are read.
+        """
+        pairs = [(before.id.raw, after.id.raw, prefix, 0)] if before.id != after.id else []
+        while pairs:
+            old, new, inside, depth = pairs.pop()
+            olds, news = self._entries(old, depth), self._entries(new, depth)
+            gone = {name: (mode, oid) for mode, name, oid in map(_parts, olds - news)}
+            come = {name: (mode, oid) for mode, name, oid in map(_parts, news - olds)}
+            for name in gone.keys() & come.keys():
+                if _is_folder(gone[name][0]) and _is_folder(come[name][0]):
+                    path = f"{inside}{os.fsdecode(name)}/"
+                    pairs.append((gone.pop(name)[1], come.pop(name)[1], path, depth + 1))
+            for name, (mode, oid) in gone.items():
+                if name in come and _is_file(mode) and _is_file(come[name][0]):
+                    continue  # yielded below, with its new blob
+                for path, _ in self._of((mode, name, oid), inside, depth):
+                    yield path, None
+            for name, (mode, oid) in come.items():
+                yield from self._of((mode, name, oid), inside, depth)
+
+    def _files(self, oid: bytes, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
+        folders = [(oid, prefix, depth)]
+        while folders:
+            folder, inside, depth = folders.pop()
+            for mode, name, each in map(_parts, self._entries(folder, depth)):
+                path = f"{inside}{os.fsdecode(name)}"
+                if _is_folder(mode):
+                    folders.append((each, f"{path}/", depth + 1))
+                elif _is_file(mode) and self.wanted(path):
+                    yield path, each.hex()
+
+    def _of(self, entry: _Parts, inside: str, depth: int) -> Iterator[tuple[str, str]]:
+        """Yield the wanted files that an entry is or holds."""
+        mode, name, oid = entry
+        path = f"{inside}{os.fsdecode(name)}"
+        if _is_folder(mode):
+            yield from self._files(oid, f"{path}/", depth + 1)
+        elif _is_file(mode) and self.wanted(path):
+            yield path, oid.hex()
+
+    def _entries(self, oid: bytes, depth: int) -> set[bytes]:
+        # As bytes of the object store: libgit2 would take each entry apart for itself first.
+        _, data = self.repository.read(pygit2.Oid(raw=oid))
+        entries = set(_ENTRY.findall(data))
+        self.left -= len(entries) + 1
+        if self.left < 0 or depth > DEEPEST:
+            raise GitError(
+                f"the tree has more than {MOST_ENTRIES:,} entries, or more than {DEEPEST} levels"
+            )
+        return entries
+
+
+def _parts(entry: bytes) -> _Parts:
+    mode, _, rest = entry.partition(b" ")
+    return mode, rest[:-21], rest[-20:]
+
+
+def _is_folder(mode: bytes) -> bool:
+    return int(mode, 8) == FileMode.TREE
+
+
+def _is_file(mode: bytes) -> bool:
+    return int(mode, 8) & 0o170000 == 0o100000
+
+
+def changed_files(
+    walk: Walk, before: pygit2.Tree, after: pygit2.Tree, known: Mapping[str, str], prefix: str = ""
+) -> dict[str, str]:
+    """Update the list of files of ``before`` to that of ``after``.
+
+    ``known`` is the list of ``before``. The result is that of ``walk.files``, at the cost
+    of the difference.
+    """
+    found = dict(known)
+    for path, blob in walk.changes(before, after, prefix):
+        if blob is None:
+            found.pop(path, None)
+        else:
+            found[path] = blob
+    return found

@@ -1,8 +1,8 @@
-"""Where Git sources stand, and what is in them: one look-up per URL and interval.
+"""Git sources: their commits and their files.
 
-A look-up of refs gives a commit but not the tree of a folder in it, so the commit is fetched too,
-shallow where the transport can, into one bare repository per URL. What was once resolved for a
-commit never changes and is kept.
+Each URL is looked up once per interval. A look-up of refs gives a commit but not the tree of a
+folder in it, so the commit is fetched too, shallow where the transport can, into one bare
+repository per URL. What was once resolved for a commit never changes and is kept.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from reconciler.git.client import DEFAULT_TIMEOUT, RemoteRefs, Transport
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError, redact
 from reconciler.git.export import Budget, export_tree
+from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository
-from reconciler.git.source_hosts import Hosts
-from reconciler.git.source_workers import Workers
 from reconciler.git.submodules import Submodule, submodules
 from reconciler.git.url import resolve_url
 from reconciler.reasons import UnresolvedSource
@@ -54,9 +53,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Seen:
-    """What the last look-up of a URL found, and when the next one is due.
+    """The last look-up of a URL, and the next one's time.
 
-    ``unfetched`` is what could not be fetched since then, and why: not to be tried at each sync.
+    ``unfetched`` has the commits that could not be fetched since then, with the error: they are not
+    to be tried at each sync.
     """
 
     refs: RemoteRefs | GitError | None = None
@@ -67,10 +67,10 @@ class _Seen:
 
 
 class Sources:
-    """Looks sources up and exports them. Safe to use from several threads.
+    """Look-ups and exports of sources. Safe to use from several threads.
 
     ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have. ``patience``
-    is for how many seconds :meth:`resolve` waits for remotes, None for as long as it takes.
+    is for how many seconds :meth:`resolve` waits for remotes; None is without a bound.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Sources:
     def resolve(
         self, requests: Collection[GitSource], *, refresh: bool = False
     ) -> dict[GitSource, Resolution]:
-        """Where each source stands, from memory while the last look-up is fresh.
+        """Resolve each source, from memory while its look-up is fresh.
 
-        What takes longer than the patience goes on beside; its sources are what was last known
-        of them, and :meth:`due` says when to ask again.
+        A look-up that takes longer than the patience goes on in its thread; its sources are
+        answered with their last known state, and :meth:`due` says when to call again.
         """
         by_url: dict[str, list[GitSource]] = defaultdict(list)
         for request in requests:
@@ -132,7 +132,7 @@ class Sources:
         return found
 
     def _last_known(self, request: GitSource) -> Resolution:
-        """What is known of a source whose URL is being looked up just now."""
+        """Return a source's last known state, as its look-up is under way."""
         refs = self._seen_of(request.url).refs
         if isinstance(refs, RemoteRefs):
             with suppress(GitError):
@@ -144,7 +144,10 @@ class Sources:
         return UnresolvedSource.unavailable(f"{redact(request.url)} is still being looked up{said}")
 
     def due(self) -> float:
-        """Seconds until a look-up that was last asked for is no longer fresh, or has ended."""
+        """Return the seconds until :meth:`resolve` may have something new.
+
+        That is when a look-up is no longer fresh, or one under way has ended.
+        """
         now = self._clock()
         with self._guard:
             waits = []
@@ -157,7 +160,7 @@ class Sources:
         return max(0.0, min(waits, default=self._interval))
 
     def export(self, context: BuildContext, destination: Path) -> None:
-        """Write a build context's files into a new or empty folder. Raises GitError."""
+        """Write a build context into a new or empty folder. Raises GitError."""
         budget = Budget()
 
         def write(repository: pygit2.Repository) -> list[Submodule]:
@@ -177,7 +180,7 @@ class Sources:
             return self._seen[url]
 
     def _forget(self) -> None:
-        """Forget URLs that nobody asks for any more, once they are many."""
+        """Forget URLs that no request names any more, once they are many."""
         if len(self._seen) > MOST_URLS:
             for url in self._seen.keys() - self._asked:
                 if not self._seen[url].lock.locked():
@@ -203,7 +206,7 @@ class Sources:
     def _look_up(self, url: str, seen: _Seen) -> None:
         self._store.still_named(url)
         try:
-            seen.refs = self._hosts.ask(url, self._transport.list_refs)
+            seen.refs = self._hosts.call(url, self._transport.list_refs)
         except GitError as error:
             seen.refs = error
             self._failed(seen)
@@ -214,7 +217,7 @@ class Sources:
         seen.due = self._clock() + jittered(self._interval)
 
     def _failed(self, seen: _Seen) -> None:
-        """Say when to try again: later with each failure in a row."""
+        """Set the time of the next try, later with each failure in a row."""
         seen.failures += 1
         retry = Backoff(first=RETRY_FIRST, longest=self._interval)
         seen.due = self._clock() + retry.delay(seen.failures)
@@ -230,7 +233,7 @@ class Sources:
                 self._trees.move_to_end(slot)
         if tree is None:
             try:
-                with self._hosts.place(request.url):
+                with self._hosts.slot(request.url):
                     tree = self._store.reading(
                         request.url, commit, name, lambda found: _tree(found, request, commit)
                     )
@@ -250,7 +253,7 @@ class Sources:
     # -- fetching --------------------------------------------------------------------------
 
     def _with_commit(self, url: str, commit: Commit, read: Callable[[pygit2.Repository], T]) -> T:
-        with self._seen_of(url).lock, self._hosts.place(url):
+        with self._seen_of(url).lock, self._hosts.slot(url):
             return self._store.reading(url, commit, None, read)
 
     def _export_submodules(
@@ -279,12 +282,12 @@ class Sources:
                 self._export_submodules(url, deeper, place, budget, depth=depth + 1)
 
 
-#: In the place of a tree id: the commit has no such folder. Never changes, so it is kept too.
+#: In the place of a tree id: the commit has no such folder. That never changes, so it is kept too.
 _NO_FOLDER = ""
 
 
 def _choose(request: GitSource, refs: RemoteRefs) -> tuple[str | None, Commit]:
-    """The ref and commit that a source asks for. Raises GitError."""
+    """Return the ref and commit that a source names. Raises GitError."""
     if request.commit is not None:
         at = [name for name, commit in refs.commits.items() if commit == request.commit]
         return (at[0] if at else None), Commit(request.commit)

@@ -1,10 +1,11 @@
-"""A branch of generated files, written by several, of whom none loses another's commits."""
+"""A branch of generated files with several writers, none losing commits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pygit2
@@ -17,6 +18,7 @@ from reconciler.git.client import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, writing
+from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
 
@@ -27,9 +29,9 @@ RETRY = Backoff(first=0.05, longest=2.0)
 
 
 class StatusBranch:
-    """An orphan branch of a remote, and its last known tip in a bare repository of our own.
+    """An orphan branch, and its last known tip in a bare copy.
 
-    Its history stays on the remote; here is what was written since it was first fetched.
+    The history stays on the remote; the copy has what was written since its first fetch.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class StatusBranch:
         return self._copy.repository
 
     def fetch(self) -> Commit | None:
-        """Fetch the branch and return its tip; None where there is none. Raises GitError."""
-        with suppress(DamagedError):
-            return self._fetch()
+        """Fetch the branch and return its tip, or None. Raises GitError."""
+        return rebuilding(self._fetch, self._copy.remake)
+
+    def _refetch(self) -> None:
         self._copy.remake()
-        return self._fetch()
+        self.fetch()
 
     def _fetch(self) -> Commit | None:
         known = self._copy.ref(self._ref)
@@ -83,11 +86,14 @@ class StatusBranch:
         return Repository(self._repository)
 
     def read(self, path: str) -> bytes | None:
-        """A file as the known tip has it. Raises GitError."""
+        """Return a file of the known tip, or None. Raises GitError."""
         return self._files.read_file(self._tip, path, 1 << 30) if self._tip else None
 
     def read_all(self) -> Iterator[tuple[str, bytes]]:
-        """Every file of the known tip. Raises GitError."""
+        """Yield the path and content of every file of the known tip.
+
+        Raises GitError.
+        """
         if self._tip is not None:
             yield from self._files.read_all(self._tip)
 
@@ -101,11 +107,11 @@ class StatusBranch:
     ) -> Commit | None:
         """Commit exactly these changes (None deletes) on the tip, and push them.
 
-        If somebody else pushed in between, theirs is fetched and the same changes are made on
+        If another writer pushed in between, its commit is fetched and the same changes are made on
         top of it. Changes that are there already make no commit, and None is returned.
-        ``guard`` is asked before each try; GitError is raised where it says no, as for any failure.
-        ``restore``: where the branch was deleted or rewritten instead, what it had before goes
-        onto it again. Otherwise it is taken as it is.
+        ``guard`` is called before each try; GitError is raised where it returns False, as for any
+        failure. ``restore``: where the branch was deleted or rewritten instead, its former files
+        are committed again. Otherwise the branch is taken as it is.
         """
         seen = self._tip
         for number in range(1, PUSH_TRIES + 1):
@@ -123,8 +129,7 @@ class StatusBranch:
                 self._pause(RETRY.delay(number))
                 self.fetch()
             except DamagedError:
-                self._copy.remake()
-                self.fetch()
+                self._refetch()
             else:
                 self._pushed(commit)
                 return commit
@@ -133,7 +138,10 @@ class StatusBranch:
         )
 
     def _goes_on_from(self, seen: Commit) -> bool:
-        """Whether the tip has a commit that was the tip; also where that is not here any more."""
+        """Return whether the tip descends from a commit that was the tip.
+
+        Also true where that commit is not in the copy any more.
+        """
         if not self._files.has(seen):
             return True
         if self._tip is None:
@@ -146,13 +154,10 @@ class StatusBranch:
         return done.code != 1
 
     def _make(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
-        """The commit, not pushed yet; None where it would change nothing."""
+        """Make the commit, not pushed yet; None where it would change nothing."""
         with writing(self._copy.path):
-            with suppress(KeyError, pygit2.GitError):  # what the tip has cannot be read: damage
-                return self._make_once(changes, message)
-            self._copy.remake()
-            self.fetch()
-            return self._make_once(changes, message)
+            make = partial(self._make_once, changes, message)
+            return rebuilding(make, self._refetch, damage=READ_ERRORS)
 
     def _make_once(self, changes: Mapping[str, bytes | None], message: str) -> Commit | None:
         tree = self._tree(changes)
@@ -166,8 +171,7 @@ class StatusBranch:
             self._repository.references.create(self._ref, commit, force=True)
             self._copy.tidy()
             return
-        self._copy.remake()
-        self.fetch()
+        self._refetch()
 
     def _commit_of(self, commit: Commit) -> pygit2.Commit:
         found = self._repository[commit]
@@ -181,10 +185,14 @@ class StatusBranch:
         return Commit(str(oid))
 
     def _tree(self, changes: Mapping[str, bytes | None]) -> pygit2.Oid:
-        """The tip's tree with the changes in it; only folders that change are written."""
+        """Write the tip's tree with the changes in it.
+
+        Only folders that change are written. Raises ValueError where a path would be both a
+        file and a folder.
+        """
         root = self._commit_of(self._tip).tree if self._tip else None
         nested: dict[str, object] = {}
-        # What is written comes first: a file that goes may give way to a folder, or a folder to it.
+        # Written files first: a file that is deleted may give way to a folder, or a folder to it.
         for path, data in sorted(changes.items(), key=lambda change: change[1] is None):
             *folders, name = path.split("/")
             folder: object = nested
@@ -200,7 +208,7 @@ class StatusBranch:
     def _folder(
         self, before: pygit2.Tree | None, changes: Mapping[str, object]
     ) -> pygit2.Oid | None:
-        """A folder with changes; None where nothing is left in it."""
+        """Write a folder with its changes; None where it becomes empty."""
         builder = self._repository.TreeBuilder(before) if before else self._repository.TreeBuilder()
         for name, change in changes.items():
             known = before[name] if before is not None and name in before else None

@@ -1,4 +1,4 @@
-"""The submodules of a commit, as its ``.gitmodules`` and its gitlinks say."""
+"""Submodules of a commit, read from its ``.gitmodules`` and its gitlinks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.git.command import environment, run_git
-from reconciler.git.tree_walk import entry_at
+from reconciler.git.repository import entry_at
 from reconciler.types import Commit
 
 _LARGEST = 64 << 10
@@ -18,7 +18,7 @@ _TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Submodule:
-    """A submodule at its place within the exported folder."""
+    """A submodule; ``path`` is its place within the exported folder."""
 
     path: str
     url: str
@@ -26,7 +26,10 @@ class Submodule:
 
 
 def submodules(repository: pygit2.Repository, commit: Commit, folder: str) -> list[Submodule]:
-    """The submodules inside a folder of a commit; one without a URL is left out."""
+    """Return the submodules in a folder of a commit.
+
+    One without a URL is left out.
+    """
     found = repository[commit]
     assert isinstance(found, pygit2.Commit)
     entry = entry_at(found.tree, ".gitmodules")
@@ -49,9 +52,10 @@ def _inside(path: str, folder: str) -> str | None:
 
 
 def _listed(repository: Path, commit: Commit) -> list[tuple[str, str]]:
-    """Path and URL of each, as Git itself reads them: quoted, with comments, the last one counts.
+    """Return path and URL of each submodule, as read by ``git config``.
 
-    Of a blob it follows no includes.
+    Git itself handles quotes and comments, and the last of several values counts. It follows no
+    includes in a blob.
     """
     options = ["--null", "--get-regexp", r"^submodule\..*\.(path|url)$"]
     done = run_git(

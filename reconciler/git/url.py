@@ -19,7 +19,9 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.
 
 
 def resolve_url(base: str, url: str) -> str:
-    """The absolute, normal form of a URL as a manifest in the repository at ``base`` has it.
+    """Return the absolute, normal form of a URL of a manifest.
+
+    ``base`` is the URL of the manifest's repository.
 
     ``./`` and ``../`` are relative to ``base`` as Git reads a relative submodule URL: ``../b``
     beside ``https://host/team/a`` is ``https://host/team/b``. Raises GitError.
@@ -52,7 +54,7 @@ def _join(base: str, relative: str) -> str:
 
 
 def normal_url(url: str) -> str:
-    """A URL in its normal form. Raises GitError for one that cannot be used, with the reason."""
+    """Return a URL's normal form. Raises GitError for a refused one."""
     if any(char == " " or not char.isprintable() for char in url) or "\\" in url:
         raise GitError(
             f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes"
@@ -122,7 +124,7 @@ def _single_slashes(path: str) -> str:
 
 
 def _safe_path(path: str, url: str) -> None:
-    """Refuse a path that could mean another one to whoever reads it next."""
+    """Raise GitError for a path that another program could read differently."""
     plain = unquote(path, errors="strict")
     parts = plain.rstrip("/").split("/")
     if any(part in (".", "..") for part in parts) or "%" in plain or "" in parts[1:]:
@@ -134,22 +136,25 @@ def _safe_path(path: str, url: str) -> None:
 
 
 def is_local(url: str) -> bool:
-    """Whether the repository is on this disk."""
+    """Return whether the repository is on this disk."""
     return url.startswith("file://")
 
 
 def local_path(url: str) -> Path:
-    """The folder of a ``file`` URL."""
+    """Return the folder of a ``file`` URL."""
     return Path(unquote(urlsplit(url).path))
 
 
 def host_of(url: str) -> str:
-    """The host a URL is served by; empty for a local one."""
+    """Return the host of a URL; empty for a local one."""
     return urlsplit(as_ssh(url)).hostname or ""
 
 
 def split_ssh(url: str) -> tuple[str, str] | None:
-    """The user of an ssh or scp-like URL, and the URL without one; None for any other."""
+    """Split the user off an ssh or scp-like URL; else None.
+
+    Returns the user, which may be empty, and the URL without it.
+    """
     if url.startswith("ssh://"):
         user, at, rest = url.removeprefix("ssh://").partition("/")[0].rpartition("@")
         return user, f"ssh://{rest}{url[len('ssh://') + len(user + at + rest) :]}"

@@ -1,7 +1,8 @@
-"""Series of single objects, made at a scrape from what the last sync found.
+"""Metrics of single objects, made at a scrape.
 
-Ten thousand objects must not make a hundred thousand series. So only so many objects have any,
-those first that need somebody, and another metric says how many were left out.
+They are made from the records of the last sync. Ten thousand objects must not make a hundred
+thousand series. So the number of objects with series is bounded, the most urgent come first, and
+another metric counts those left out.
 """
 
 from __future__ import annotations
@@ -17,62 +18,33 @@ from reconciler.metrics.definitions import Definitions
 from reconciler.planner.status import URGENCY, Phase, Record, TaskPhase, TaskRecord
 from reconciler.types import ObjectRef
 
-_OBJECT = ("kind", "namespace", "name")
-
 
 class ObjectSeries(Collector):
-    """At most ``most`` objects, each with at most nine series."""
+    """Series of at most ``most`` objects, at most nine series each."""
 
     def __init__(self, definitions: Definitions, *, most: int) -> None:
         self._most = most
         self._records: dict[ObjectRef, Record] = {}
         self._gpus: Mapping[ObjectRef, int] = {}
-        self._phase = definitions.define(
-            "object_phase", "gauge", "1 for the phase that an object is in.", *_OBJECT, "phase"
-        )
-        self._artifact = definitions.define(
-            "object_artifact_timestamp_seconds",
-            "gauge",
-            "When an object's current artifact was complete.",
-            *_OBJECT,
-        )
-        self._requested = definitions.define(
-            "object_gpus", "gauge", "GPUs that an object's live runs asked for.", *_OBJECT
-        )
-        self._attempts = definitions.define(
-            "object_task_attempts",
-            "gauge",
-            "How often the command of a task was started, with its present inputs.",
-            *_OBJECT,
-            "task",
-        )
-        self._seconds = definitions.define(
-            "object_task_duration_seconds",
-            "gauge",
-            "From the first start of a task, with its present inputs, to its end or to now.",
-            *_OBJECT,
-            "task",
-        )
-        self._left_out = definitions.define(
-            "objects_left_out", "gauge", "Objects that have no series of their own."
-        )
+        self._metrics = definitions
         definitions.registry.register(self)
 
-    def tell(self, records: Mapping[ObjectRef, Record], gpus: Mapping[ObjectRef, int]) -> None:
-        """Take over what a sync has found. Costs no more than a copy of the mapping."""
+    def update(self, records: Mapping[ObjectRef, Record], gpus: Mapping[ObjectRef, int]) -> None:
+        """Keep a sync's records, at the cost of copying the mapping."""
         self._records = dict(records)
         self._gpus = gpus
 
     def clear(self) -> None:
-        """There is nothing that is known."""
+        """Forget all records."""
         self._records, self._gpus = {}, {}
 
     def collect(self) -> Iterator[Metric]:
-        """All families, of the objects that are shown."""
+        """Make all families."""
         now = datetime.now(UTC)
-        phase, artifact = self._phase.gauge(), self._artifact.gauge()
-        requested, left_out = self._requested.gauge(), self._left_out.gauge()
-        attempts, seconds = self._attempts.gauge(), self._seconds.gauge()
+        metrics = self._metrics
+        phase, artifact = metrics.object_phase.gauge(), metrics.object_artifact.gauge()
+        requested, left_out = metrics.object_gpus.gauge(), metrics.objects_left_out.gauge()
+        attempts, seconds = metrics.object_attempts.gauge(), metrics.object_seconds.gauge()
         for record in self._shown():
             labels = (record.ref.kind.value, record.ref.namespace, record.ref.name)
             phase.add_metric((*labels, record.phase.value), 1)
@@ -88,7 +60,7 @@ class ObjectSeries(Collector):
         yield from (phase, artifact, requested, attempts, seconds, left_out)
 
     def _shown(self) -> Iterator[Record]:
-        """As many as may be, the urgent ones first and of equal ones the first by name."""
+        """Yield at most ``most`` records: by urgency, then by name."""
         if len(self._records) <= self._most:
             yield from self._records.values()
             return

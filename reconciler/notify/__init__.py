@@ -1,5 +1,20 @@
-"""What is told to the outside when an object's recorded phase changes. Pure: no I/O, no clock.
+"""Notifications of changes of objects' recorded phases.
 
-``events`` finds what is new between two states of the status branch, ``digest`` gathers it until
-it is sent, ``body`` makes a body of it, and ``signature`` the headers by which it is believed.
+Pure: no I/O, no clock.
+``events`` finds the changes between two states of the status branch and gathers them in a digest;
+``delivery`` makes the body and the signed headers of it.
 """
+
+from reconciler.notify.delivery import LONGEST_BODY, Body, TemplateFault, delivery_headers
+from reconciler.notify.events import Digest, Event, Waiting, news
+
+__all__ = [
+    "LONGEST_BODY",
+    "Body",
+    "Digest",
+    "Event",
+    "TemplateFault",
+    "Waiting",
+    "delivery_headers",
+    "news",
+]

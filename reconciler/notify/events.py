@@ -1,30 +1,36 @@
-"""What is news between what the status branch said before a push and after it.
+"""Events of the status branch, gathered in a digest.
 
-Only what is recorded counts. So whoever starts on a branch, after a restart or as a new leader,
-has nothing to tell until something differs from what is recorded there.
+Only recorded changes count. So a daemon that starts on a branch, after a restart or as a new
+leader, has no event until something differs from what is recorded there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import URGENCY, Phase, Record
 from reconciler.types import JSON, ObjectRef, TaskKey
 
-#: The phases in which an object is told of again when it is in them for another key.
+#: The phases of which an object has another event when it is in them for another key.
 _OF_A_KEY = frozenset({Phase.READY, Phase.FAILED})
-#: How much is sent of a message, which may quote what a command printed, in characters.
+#: Characters of a message, which may quote the output of a command.
 LONGEST_MESSAGE = 500
+#: How many events are kept until they are sent; further ones are only counted.
+MOST_KEPT = 1000
+#: How many a digest lists, the most urgent first.
+MOST_LISTED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An object that came into a phase, or a hold; ``before`` is None for an object that is new.
+    """An object that came into a phase, or a hold.
 
-    ``key`` is that of the artifact which its manifest asks for, ``key_before`` that of the last
-    one told of, and ``artifact`` where it is, once it is there. A hold is told once, by the first
-    of its objects; ``objects`` counts them, ``hold`` is the id that releases it.
+    ``before`` is the former phase, None for a new object. ``key`` is that of the artifact which the
+    manifest asks for, ``key_before`` that of the last event, and ``artifact`` the artifact URL,
+    once it is there. A hold is one event, of the first of its objects; ``objects`` counts them,
+    ``hold`` is the id that releases it.
     """
 
     ref: ObjectRef
@@ -42,11 +48,11 @@ class Event:
 
     @property
     def about(self) -> tuple[ObjectRef | None, str]:
-        """What a later event about the same thing has in common with it."""
+        """Return the identity of the subject of an event, an object or a hold."""
         return (None, self.hold or "") if self.phase is Phase.HELD else (self.ref, "")
 
     def to_json(self) -> dict[str, JSON]:
-        """As a template, and the body without one, have it."""
+        """Return the event as templates, and a body without one, have it."""
         return {
             "type": "hold" if self.phase is Phase.HELD else "phase",
             "kind": self.ref.kind.value,
@@ -70,7 +76,7 @@ def news(
     after: Mapping[ObjectRef, Record],
     phases: Collection[Phase],
 ) -> Iterator[Event]:
-    """Objects that came into one of these phases, and holds that are new."""
+    """Yield objects that came into a phase, and new holds."""
     held: dict[str | None, list[ObjectRef]] = {}
     for ref, record in sorted(after.items()):
         known = before.get(ref)
@@ -105,3 +111,53 @@ def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
         commit=manifest.commit if manifest is not None else "",
         objects=objects,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """The content of a delivery.
+
+    ``counts`` is of all objects by phase, and ``more`` counts those not listed.
+    """
+
+    events: tuple[Event, ...]
+    counts: dict[Phase, int]
+    more: int
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Unsent events: the newest of each object or hold.
+
+    An object that is back in the state of the last delivery has no event.
+    """
+
+    _kept: dict[tuple[ObjectRef | None, str], Event] = field(default_factory=dict)
+    _uncounted: Counter[Phase] = field(default_factory=Counter)
+
+    def __bool__(self) -> bool:
+        return bool(self._kept or self._uncounted)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add events, each replacing an older one of its subject."""
+        for event in events:
+            known = self._kept.pop(event.about, None)
+            if known is None and len(self._kept) >= MOST_KEPT:
+                self._uncounted[event.phase] += event.objects
+            elif known is None or event.phase is Phase.HELD:
+                self._kept[event.about] = event
+            elif (known.before, known.key_before) != (event.phase, event.key):
+                self._kept[event.about] = replace(
+                    event, before=known.before, key_before=known.key_before
+                )
+
+    def take(self) -> Digest:
+        """Remove all events and return them as a digest."""
+        events = sorted(self._kept.values(), key=lambda e: (URGENCY.index(e.phase), e.ref))
+        counts = Counter(self._uncounted)
+        for event in events:
+            counts[event.phase] += event.objects
+        more = len(events[MOST_LISTED:]) + sum(self._uncounted.values())
+        self._kept.clear()
+        self._uncounted.clear()
+        return Digest(events=tuple(events[:MOST_LISTED]), counts=dict(counts), more=more)

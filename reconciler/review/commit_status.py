@@ -13,8 +13,11 @@ from reconciler.review.sentences import counted, errors_told, summary
 LONGEST = 140
 
 
-class Judgement(enum.StrEnum):
-    """The states that every forge knows, by GitHub's names. Error: it could not be planned."""
+class CommitState(enum.StrEnum):
+    """The states that every forge knows, by GitHub's names.
+
+    ``ERROR`` is for a change that could not be planned.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -22,27 +25,30 @@ class Judgement(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CommitStatus:
     """A commit status; ``description`` is one line of at most 140 characters."""
 
-    state: Judgement
+    state: CommitState
     description: str
 
 
-def verdict(state: Judgement, text: str) -> Verdict:
-    """A status with a text of any length, which people may have written."""
+def commit_status(state: CommitState, text: str) -> CommitStatus:
+    """Make a status of a text, which may be long and hold any character."""
     words = printable(text)
-    return Verdict(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
+    return CommitStatus(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
 
 
-def verdict_of(review: Review) -> Verdict:
-    """Errors in the manifests are a failure; a hold is a question to the reviewer, and is not."""
+def status_of(review: Review) -> CommitStatus:
+    """Make the status of a review.
+
+    Errors in the manifests are a failure. A hold is a question to the reviewer, and is not.
+    """
     errors = list(errors_told(review))
     if errors:
         more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
         first = printable(str(errors[0]))
         longest = LONGEST - len(more)
         told = first if len(first) <= longest else f"{first[: longest - 1]}…"
-        return verdict(Judgement.FAILURE, f"{told}{more}")
+        return commit_status(CommitState.FAILURE, f"{told}{more}")
     held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
-    return verdict(Judgement.SUCCESS, f"{held}{summary(review)}")
+    return commit_status(CommitState.SUCCESS, f"{held}{summary(review)}")

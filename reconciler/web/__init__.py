@@ -1,16 +1,22 @@
-"""The status page: what the daemon knows, as HTML that a browser shows without being told more.
+"""The status page and the daemon's HTTP server.
 
-It only reads. Nothing here is worked out while nobody looks: the daemon hands over its newest plan
-and records (:mod:`.board`), and a request makes a page of them.
+It only reads. Nothing here is computed without a request: the daemon sets its newest plan and
+records (:mod:`.snapshot`), and a request makes a page of them.
 
-* :mod:`.catalog` and :mod:`.selection`: the objects in order, and which of them are asked for
-* :mod:`.lineage` and :mod:`.drawing`: which objects hang together, and where their boxes go
+* :mod:`.server`: the HTTP server with metrics, health, the webhook and the page
+* :mod:`.site`: the routes, and access control
+* :mod:`.snapshot` and :mod:`.selection`: the objects in order, and the filter of a request
+* :mod:`.lineage` and :mod:`.graph_layout`: the objects of a graph, and the places of its boxes
 * :mod:`.history`: an object's runs beside each other
-* :mod:`.screen`: what a command printed, without what it could do to a terminal or a page
+* :mod:`.terminal`: a command's output, without control sequences
 * :mod:`.render`: templates to HTML, everything escaped
-* :mod:`.site`: the routes, and who may see them
 
-The pages are whole without JavaScript. Where there is some, ``static/page.js`` fetches the same
-page again every two seconds, is told 304 while nothing has changed, and else replaces the parts
-that have.
+The pages are whole without JavaScript. With it, ``static/page.js`` fetches the same page again
+every two seconds, gets 304 while nothing has changed, and else replaces the parts that have.
 """
+
+from reconciler.web.server import ListenError, Served, serve
+from reconciler.web.site import Site
+from reconciler.web.snapshot import PageCache
+
+__all__ = ["ListenError", "PageCache", "Served", "Site", "serve"]

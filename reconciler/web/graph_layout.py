@@ -1,8 +1,9 @@
-"""Boxes and lines of a directed graph: from left to right, few crossings, all in whole pixels.
+"""Layout of a directed graph as boxes and lines.
 
-The method is Sugiyama's: layers by depth, lines that pass a layer get a place in it, the order
-within a layer follows the neighbours' means, and so do the heights, as near as the gaps allow. The
-result depends on nothing but the arguments, so a picture holds still while nothing changes.
+Crossings are few, and all places are whole pixels. The method is Sugiyama's: layers by depth, lines
+that pass a layer get a place in it, the order within a layer follows the neighbours' means, and so
+do the heights, as near as the gaps allow. The result depends on nothing but the arguments, so a
+picture holds still while nothing changes.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ T = TypeVar("T", bound=Hashable)
 
 WIDTH, HEIGHT = 208, 48
 _ACROSS, _DOWN, _MARGIN = 56, 14, 8
-#: How far apart the middles of two boxes are, and of two things of which one is only a line.
+#: Distances between the middles of two boxes, and of two places of which one is only a line.
 _GAP, _LINE_GAP = HEIGHT + _DOWN, 36
 _SWEEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Box(Generic[T]):
-    """A node's place: its upper left corner."""
+    """A node's place: its upper left corner, in pixels."""
 
     node: T
     x: int
@@ -31,7 +32,7 @@ class Box(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing(Generic[T]):
+class Layout(Generic[T]):
     """Boxes and, as SVG path data, the lines between them."""
 
     boxes: tuple[Box[T], ...]
@@ -42,15 +43,18 @@ class Drawing(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Pass(Generic[T]):
-    """Where a line from one node to another passes through a layer in between."""
+    """The place in a layer of a line that passes through it."""
 
     source: T
     target: T
     layer: int
 
 
-def draw(nodes: Sequence[T], upstream: Mapping[T, Collection[T]]) -> Drawing[T]:
-    """Place the nodes; ``upstream`` may name others, which are ignored, and hold circles."""
+def lay_out(nodes: Sequence[T], upstream: Mapping[T, Collection[T]]) -> Layout[T]:
+    """Place the nodes.
+
+    ``upstream`` may name others, which are ignored, and hold circles.
+    """
     known = set(nodes)
     layers = _layers(nodes, {n: [u for u in upstream.get(n, ()) if u in known] for n in nodes})
     edges = [(u, n) for n in nodes for u in upstream.get(n, ()) if u in known]
@@ -66,7 +70,10 @@ def draw(nodes: Sequence[T], upstream: Mapping[T, Collection[T]]) -> Drawing[T]:
 
 
 def _layers(nodes: Sequence[T], upstream: Mapping[T, Collection[T]]) -> dict[T, int]:
-    """Each node right of what it is made from; what is made from nothing, beside its use."""
+    """Assign layers: each node right of its upstream.
+
+    A node without upstream is just left of its use.
+    """
     layers: dict[T, int] = {}
     waiting = list(nodes)
     while waiting:
@@ -88,7 +95,10 @@ def _ranks(
     list[tuple[T | _Pass[T], T | _Pass[T]]],
     list[list[T | _Pass[T]]],
 ]:
-    """The layers with what is in each, the links between neighbours, and each line's way."""
+    """Return the nodes by layer, the links of neighbours, and the routes.
+
+    A route is the way of a line through its layers.
+    """
     ranks: list[list[T | _Pass[T]]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for node in nodes:
         ranks[layers[node]].append(node)
@@ -110,7 +120,7 @@ _Around = Mapping["T | _Pass[T]", "Collection[T | _Pass[T]]"]
 
 
 def _untangle(ranks: list[list[T | _Pass[T]]], before: _Around[T], after: _Around[T]) -> None:
-    """Order each layer by the mean place of its neighbours, back and forth."""
+    """Order each layer by its neighbours' mean places, back and forth."""
     for sweep in range(_SWEEPS):
         forth = sweep % 2 == 0
         around = before if forth else after
@@ -128,7 +138,7 @@ def _mean(node: T | _Pass[T], place: Mapping[T | _Pass[T], float], around: _Arou
 def _heights(
     ranks: list[list[T | _Pass[T]]], before: _Around[T], after: _Around[T]
 ) -> dict[T | _Pass[T], float]:
-    """The middle of everything: near its neighbours', as far as the gaps within a layer let it."""
+    """Return each place's middle, near its neighbours, with gaps kept."""
     heights: dict[T | _Pass[T], float] = {}
     for rank in ranks:
         heights |= zip(rank, _spread([0.0] * len(rank), rank), strict=True)
@@ -141,7 +151,9 @@ def _heights(
 
 
 def _spread(wished: list[float], rank: Sequence[object]) -> list[float]:
-    """The heights nearest to those wished, by squares, that keep the gaps.
+    """Return the heights nearest to those wished that keep gaps.
+
+    Nearest is by squares.
 
     With the gaps taken off they need only not decrease, which is isotonic regression: neighbours
     that would are pooled, and share their mean.
@@ -166,7 +178,7 @@ def _placed(
     layers: Mapping[T, int],
     routes: Sequence[Sequence[T | _Pass[T]]],
     heights: Mapping[T | _Pass[T], float],
-) -> Drawing[T]:
+) -> Layout[T]:
     top = min(heights.values(), default=0.0) - HEIGHT / 2 - _MARGIN
 
     def left(layer: int) -> int:
@@ -194,4 +206,4 @@ def _placed(
     boxes = tuple(Box(n, left(layers[n]), middle(n) - HEIGHT // 2) for n in nodes)
     across = max((box.x for box in boxes), default=0) + WIDTH + _MARGIN
     down = max((middle(node) for node in heights), default=0) + HEIGHT // 2 + _MARGIN
-    return Drawing(boxes, tuple(map(path, routes)), across, down)
+    return Layout(boxes, tuple(map(path, routes)), across, down)

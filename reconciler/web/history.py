@@ -1,4 +1,4 @@
-"""An object's runs beside each other: params and metrics in columns, and what sets them apart."""
+"""Comparison of an object's runs: params and metrics in columns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.review.format import cut, format_value
 from reconciler.types import JSON, TaskKind
-from reconciler.web.format import cut, value
 
 ROWS = 100
 #: Columns of params and of metrics; a run has up to 100 metrics, and params without a bound.
@@ -21,14 +21,14 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the rows are ordered by: ``finished``, ``params.NAME`` or ``metrics.NAME``."""
+    """The order of rows: by ``finished``, ``params.NAME`` or ``metrics.NAME``."""
 
     column: str = "finished"
     ascending: bool = False
 
     @classmethod
     def parse(cls, query: str) -> Order:
-        """Read it from a query; what it cannot mean is the newest first."""
+        """Read the order from a query; anything else is the newest first."""
         named = parse_qs(query, max_num_fields=40) if query.count("&") < 40 else {}
         column = named.get("sort", [""])[0]
         if column != "finished" and not column.startswith(("params.", "metrics.")):
@@ -36,13 +36,13 @@ class Order:
         return cls(column, named.get("order") == ["asc"])
 
     def href(self, column: str) -> str:
-        """The query that orders by a column, the other way round if it does already."""
+        """Return the query that orders by a column, or reverses its order."""
         ascending = column == self.column and not self.ascending
         pairs = {"sort": column} | ({"order": "asc"} if ascending else {})
         return f"?{urlencode(pairs)}#history"
 
-    def said(self, column: str) -> str:
-        """As ``aria-sort`` says it."""
+    def aria_sort(self, column: str) -> str:
+        """Return the column's value of ``aria-sort``."""
         if column != self.column:
             return "none"
         return "ascending" if self.ascending else "descending"
@@ -50,7 +50,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, and whether it is another than the current artifact's, by how much if a number."""
+    """A value, and its difference from the current artifact's.
+
+    ``change`` is the difference of a number.
+    """
 
     text: str
     differs: bool = False
@@ -59,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A run that ended. ``current``: what it made is the object's artifact."""
+    """A run that ended. ``current``: its artifact is the object's."""
 
     entry: HistoryEntry
     current: bool
@@ -69,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The runs of one task. ``same`` are the params that are equal in all of them."""
+    """The runs of one task; ``same`` are the params equal in all."""
 
     task: TaskKind
     params: tuple[str, ...]
@@ -81,7 +84,7 @@ class Comparison:
 
 
 def comparisons(record: Record, order: Order) -> tuple[Comparison, ...]:
-    """One for each task that has run, what makes the artifact first."""
+    """Make one comparison per task that has run, the artifact's task first."""
     kinds = [kind for kind in reversed(TaskKind) if any(e.task is kind for e in record.history)]
     return tuple(_compared(record, kind, order) for kind in kinds)
 
@@ -91,6 +94,7 @@ def _compared(record: Record, kind: TaskKind, order: Order) -> Comparison:
     current = _current(record, entries)
     names = _names(entry.params for entry in entries)
     varied = [n for n in names if len(entries) == 1 or _varies(n, entries)]
+    same = [n for n in names if n not in varied]
     metrics = _names(entry.metrics for entry in entries)
     params, shown = varied[:MOST_PARAMS], metrics[:MOST_METRICS]
     return Comparison(
@@ -106,14 +110,14 @@ def _compared(record: Record, kind: TaskKind, order: Order) -> Comparison:
             )
             for entry in entries[:ROWS]
         ),
-        same=tuple((n, value(entries[0].params[n])) for n in names if n not in varied)[:MOST_SAME],
+        same=tuple((n, format_value(entries[0].params[n])) for n in same[:MOST_SAME]),
         more_lines=len(entries[ROWS:]),
         more_columns=len(varied[MOST_PARAMS:]) + len(metrics[MOST_METRICS:]),
     )
 
 
 def _current(record: Record, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
-    """What the others are held against: the run that made the artifact, else the newest."""
+    """Return the run of the artifact, else the newest successful one."""
     made = [entry for entry in entries if entry.phase is TaskPhase.SUCCEEDED]
     for entry in made:
         if _is_current(record, entry):
@@ -129,7 +133,7 @@ def _is_current(record: Record, entry: HistoryEntry) -> bool:
 
 
 def _ordered(entries: Iterable[HistoryEntry], order: Order) -> list[HistoryEntry]:
-    """By a column; what has nothing there comes last, either way, the newest first."""
+    """Sort by a column; rows without a value come last, newest first."""
     newest = sorted(entries, key=lambda e: e.finished or _LONG_AGO, reverse=True)
     group, _, name = order.column.partition(".")
     if group == "finished":
@@ -144,14 +148,14 @@ def _values(entry: HistoryEntry, group: str) -> dict[str, JSON]:
 
 
 def _rank(given: JSON) -> tuple[bool, float, str]:
-    """Numbers by size, then everything else by how it is written."""
+    """Return a sort key: numbers by size, then others by their JSON."""
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         return (False, given, "")
     return (True, 0.0, json.dumps(given, sort_keys=True))
 
 
 def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every name, in the order in which they are met."""
+    """Return every name, in the order of first use."""
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
@@ -163,7 +167,7 @@ def _varies(name: str, entries: Sequence[HistoryEntry]) -> bool:
 def _param(name: str, entry: HistoryEntry, current: HistoryEntry | None) -> Cell:
     mine = entry.params.get(name, _ABSENT)
     theirs = current.params.get(name, _ABSENT) if current is not None else mine
-    text = value(entry.params[name]) if name in entry.params else ""
+    text = format_value(entry.params[name]) if name in entry.params else ""
     return Cell(text, differs=mine != theirs)
 
 

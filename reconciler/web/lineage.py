@@ -1,4 +1,4 @@
-"""Which objects are drawn: those that hang together, and no more than can be taken in."""
+"""Lineage graphs: a bounded number of objects that depend on each other."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from dataclasses import dataclass
 
 from reconciler.planner.status import Record
 from reconciler.types import ObjectRef
-from reconciler.web.catalog import Catalog
-from reconciler.web.graph_layout import Drawing, draw
+from reconciler.web.graph_layout import Layout, lay_out
+from reconciler.web.snapshot import Catalog
 
-#: Beyond this a drawing tells nothing to anybody, and a browser begins to feel it.
+#: A larger graph cannot be read, and slows down a browser.
 MOST_NODES = 60
-#: Of those asked for; the rest is room for what they are made from.
-MOST_ASKED = 45
+#: Of the selected objects; the rest is room for their upstream.
+MOST_SELECTED = 45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """A drawing of objects. ``left_out`` would belong there; ``alone`` hang together with none."""
+    """The layout of a lineage graph.
 
-    drawing: Drawing[ObjectRef]
+    ``left_out`` counts objects beyond the bound, and ``alone`` those without any dependency.
+    """
+
+    layout: Layout[ObjectRef]
     left_out: int = 0
     alone: int = 0
 
 
 def overview(catalog: Catalog, found: Sequence[Record]) -> Lineage:
-    """The objects asked for that hang together with others, the first ones, and their upstream."""
+    """Lay out the first selected objects with dependencies, and their upstream."""
     ties = catalog.upstream, catalog.downstream
     tied = [record.ref for record in found if any(tie.get(record.ref) for tie in ties)]
-    shown = dict.fromkeys(tied[:MOST_ASKED])
+    shown = dict.fromkeys(tied[:MOST_SELECTED])
     for ref in _upstream(catalog, list(shown)):
         if len(shown) >= MOST_NODES:
             break
@@ -40,7 +43,7 @@ def overview(catalog: Catalog, found: Sequence[Record]) -> Lineage:
 
 
 def neighbourhood(catalog: Catalog, ref: ObjectRef) -> Lineage:
-    """An object with all it is made from and all that is made from it, the nearest first."""
+    """Lay out an object's upstream and downstream, the nearest first."""
     seen = {ref}
     near: list[ObjectRef] = [ref]
     waiting = deque([(ref, catalog.upstream), (ref, catalog.downstream)])
@@ -67,5 +70,5 @@ def _upstream(catalog: Catalog, refs: list[ObjectRef]) -> list[ObjectRef]:
 def _drawn(
     catalog: Catalog, shown: dict[ObjectRef, None], *, left_out: int, alone: int = 0
 ) -> Lineage:
-    drawing = draw(sorted(shown), {ref: catalog.upstream.get(ref, ()) for ref in shown})
-    return Lineage(drawing=drawing, left_out=left_out, alone=alone)
+    layout = lay_out(sorted(shown), {ref: catalog.upstream.get(ref, ()) for ref in shown})
+    return Lineage(layout=layout, left_out=left_out, alone=alone)

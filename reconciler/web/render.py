@@ -1,4 +1,4 @@
-"""Templates to HTML. Everything that is put into one is escaped, whatever it is."""
+"""Rendering of templates to HTML; every value is escaped."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from reconciler.planner.names import status_path
 from reconciler.planner.status import Phase, Record
 from reconciler.reasons import message
 from reconciler.review.escape import plain
+from reconciler.review.format import cut, shown_metric, task_seconds
 from reconciler.review.sentences import seconds
 from reconciler.review.why import standing
 from reconciler.types import Kind, ObjectRef, TaskKind
-from reconciler.web.catalog import Catalog
-from reconciler.web.format import cut, shown_metric, task_seconds
 from reconciler.web.graph_layout import HEIGHT, WIDTH
 from reconciler.web.history import Order, comparisons
 from reconciler.web.lineage import neighbourhood, overview
 from reconciler.web.selection import ROWS, Selection, listed
-from reconciler.web.terminal import LINES, Screen
+from reconciler.web.snapshot import Catalog
+from reconciler.web.terminal import LINES, TerminalOutput
 
-#: Errors and holds that are listed, and what is read of one; the rest is counted.
+#: Errors and holds that are listed, and characters of each; the rest is counted.
 MOST_LISTED = 50
 _LONGEST_SENTENCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around every page. ``troubles`` are the daemon's own, by what they keep it from.
+    """The parts that all pages have.
 
-    ``tag`` is the page's ETag: the script sends it, and is told whether there is another page.
+    ``troubles`` are the daemon's own errors. ``tag`` is the page's ETag: the script sends it, and
+    gets 304 while the page is the same.
     """
 
     cluster: str
@@ -45,16 +46,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownLog:
-    """The log of a task's attempt, or why there is none to show."""
+    """The log of a task's attempt, or why it is missing."""
 
     task: TaskKind
     attempt: int
     where: str
-    found: Screen | NoTail
+    found: TerminalOutput | NoTail
 
 
 def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
-    """All objects, or those selected."""
+    """Render the page of all objects, or those selected."""
     page = listed(catalog, selection)
     return _render(
         "overview.html",
@@ -70,7 +71,7 @@ def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
 def object_page(
     frame: Frame, catalog: Catalog, record: Record, *, order: Order, log: ShownLog | None
 ) -> str:
-    """One object."""
+    """Render the page of one object."""
     return _render(
         "object.html",
         frame=frame,
@@ -85,12 +86,15 @@ def object_page(
 
 
 def message_page(frame: Frame, title: str, *sentences: str) -> str:
-    """A page that only says something."""
+    """Render a page of a title and sentences."""
     return _render("message.html", frame=frame, title=title, sentences=sentences)
 
 
 def object_href(ref: ObjectRef) -> str:
-    """Where an object's page is: names are DNS labels, and need no quoting."""
+    """Return the path of an object's page.
+
+    Names are DNS labels, and need no quoting.
+    """
     return f"/objects/{status_path(ref).removesuffix('.yaml')}"
 
 
@@ -111,12 +115,15 @@ def _sentence(text: object) -> str:
 
 
 def _total(record: Record) -> float:
-    """How long the object's ended tasks took; one that runs is told by when it began."""
+    """Return the seconds of the object's ended tasks.
+
+    A task that runs is shown by its start instead.
+    """
     return sum(task_seconds(task, task.started) for task in record.tasks if task.started)
 
 
 def _since(record: Record) -> datetime | None:
-    """When what runs now was started."""
+    """Return the start of the task that runs now."""
     if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING):
         return None
     times = [t.started for t in record.tasks if t.started is not None and t.finished is None]

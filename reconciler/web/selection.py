@@ -1,4 +1,4 @@
-"""Which objects a visitor asks for, as the query of the URL says it. Bounded, whatever it says."""
+"""The selection of objects in a URL's query, bounded whatever it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from reconciler.planner.status import Phase, Record
 from reconciler.types import Kind
-from reconciler.web.catalog import Catalog
+from reconciler.web.snapshot import Catalog
 
 ROWS = 100
 _LONGEST_TEXT = 100
@@ -16,7 +16,10 @@ _LONGEST_TEXT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Empty parts ask for everything. ``page`` counts from 1."""
+    """A filter of objects and a page of the result.
+
+    Empty parts select everything. ``page`` counts from 1.
+    """
 
     text: str = ""
     phases: frozenset[Phase] = frozenset()
@@ -26,7 +29,7 @@ class Selection:
 
     @classmethod
     def parse(cls, query: str) -> Selection:
-        """Read a query; what it cannot mean is left out."""
+        """Read a query; ignore what is invalid."""
         pairs = parse_qsl(query, max_num_fields=40) if query.count("&") < 40 else []
         named = dict(pairs)
         number = named.get("page", "")
@@ -42,7 +45,7 @@ class Selection:
 
     @property
     def href(self) -> str:
-        """The URL that asks for it."""
+        """Return the URL of the selection."""
         pairs = [("q", self.text), ("namespace", self.namespace)]
         pairs += [("kind", self.kind.value if self.kind else "")]
         pairs += [("phase", phase.value) for phase in sorted(self.phases)]
@@ -51,24 +54,27 @@ class Selection:
         return f"/?{query}" if query else "/"
 
     def at(self, page: int) -> Selection:
-        """Another page of the same."""
+        """Return the same filter with another page."""
         return replace(self, page=page)
 
     def toggled(self, phase: Phase) -> Selection:
-        """The same with a phase more, or less."""
+        """Return the same filter with a phase added or removed."""
         return replace(self, phases=self.phases ^ {phase}, page=1)
 
     def any_phase(self) -> Selection:
-        """The same in whatever phase."""
+        """Return the same filter for all phases."""
         return replace(self, phases=frozenset(), page=1)
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves anything out."""
+        """Return whether the filter may exclude anything."""
         return bool(self.text or self.phases or self.namespace or self.kind)
 
     def matches(self, record: Record) -> bool:
-        """Whether an object is asked for; the text is looked for in its name and its reason."""
+        """Return whether an object is selected.
+
+        The text is searched in its name and its reason.
+        """
         ref = record.ref
         if self.phases and record.phase not in self.phases:
             return False
@@ -82,7 +88,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One page of what is asked for; ``found`` is all of it, ``selection`` with the page shown."""
+    """One page of a selection.
+
+    ``found`` are the objects of all pages, and ``selection`` has the number of the page shown.
+    """
 
     selection: Selection
     found: tuple[Record, ...]
@@ -90,18 +99,18 @@ class Listed:
 
     @property
     def first(self) -> int:
-        """The place of the first row, from 1; 0 where there is none."""
+        """Return the first row's place, from 1; 0 without rows."""
         return (self.selection.page - 1) * ROWS + 1 if self.found else 0
 
     @property
     def rows(self) -> tuple[Record, ...]:
-        """The objects of this page."""
+        """Return the objects of this page."""
         start = (self.selection.page - 1) * ROWS
         return self.found[start : start + ROWS]
 
 
 def listed(catalog: Catalog, selection: Selection) -> Listed:
-    """The page that is asked for; of too high a number the last one."""
+    """Return the selected page, at most the last one."""
     everything: Iterable[Record] = catalog.ordered
     found = tuple(filter(selection.matches, everything) if selection.narrows else everything)
     pages = max(1, -(-len(found) // ROWS))

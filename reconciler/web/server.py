@@ -1,4 +1,4 @@
-"""What the daemon listens on: metrics, health, and a webhook that makes it look at the remote."""
+"""The daemon's HTTP server: metrics, health, the webhook and the page."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from reconciler.errors import ReconcilerError
-from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Verdict
+from reconciler.forge import LARGEST_BODY, Deliveries, DeliveryResult
 from reconciler.metrics import Metrics
 from reconciler.web.site import Site
 
 log = structlog.get_logger(__name__)
 
 _ANSWERS = {
-    Verdict.ACCEPTED: HTTPStatus.ACCEPTED,
-    Verdict.DUPLICATE: HTTPStatus.ACCEPTED,
-    Verdict.IGNORED: HTTPStatus.OK,
-    Verdict.REFUSED: HTTPStatus.FORBIDDEN,
+    DeliveryResult.ACCEPTED: HTTPStatus.ACCEPTED,
+    DeliveryResult.DUPLICATE: HTTPStatus.ACCEPTED,
+    DeliveryResult.IGNORED: HTTPStatus.OK,
+    DeliveryResult.REFUSED: HTTPStatus.FORBIDDEN,
 }
 
 
 class ListenError(ReconcilerError):
-    """The address cannot be listened on."""
+    """The server cannot listen on its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What is served, and what is done about it.
+    """The handlers of the server, and their data.
 
-    ``pushed`` is called for each push to one of ``branches`` that a webhook tells of, and with
-    ``reviews`` for what it tells of pull requests.
+    ``pushed`` is called for each webhook about a push to one of ``branches``, and with ``reviews``
+    for those about pull requests.
     ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
     Without a ``page`` there is none.
     """
@@ -55,25 +55,25 @@ class Served:
         object.__setattr__(self, "deliveries", Deliveries(self.branches, self.reviews))
 
     async def get_metrics(self, _: web.Request) -> web.Response:
-        """For Prometheus."""
-        # In a thread: ten thousand series take a tenth of a second, and others wait meanwhile.
+        """Answer a scrape of Prometheus."""
+        # In a thread: ten thousand series take a tenth of a second, and would block other requests.
         return web.Response(
             body=await asyncio.to_thread(generate_latest, self.metrics.registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
     async def get_health(self, _: web.Request) -> web.Response:
-        """The process is alive."""
+        """Answer a liveness probe."""
         return web.Response(text="ok\n")
 
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """It has synced, or stands by."""
+        """Answer a readiness probe: the daemon has synced, or stands by."""
         if self.ready():
             return web.Response(text="ok\n")
         return web.Response(text="not synced yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def post_webhook(self, request: web.Request) -> web.Response:
-        """A forge tells of a push."""
+        """Handle a webhook of a forge."""
         if self.secret_file is None:
             return web.Response(text="set server.webhookSecretFile\n", status=HTTPStatus.NOT_FOUND)
         try:
@@ -82,13 +82,13 @@ class Served:
             log.warning("the webhook's secret cannot be read", error=str(error))
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        verdict = self.deliveries.judge(headers, await request.read(), secret)
-        self.metrics.webhooks.labels(verdict.value).inc()
-        if verdict is Verdict.ACCEPTED:
+        result = self.deliveries.check(headers, await request.read(), secret)
+        self.metrics.webhooks.labels(result.value).inc()
+        if result is DeliveryResult.ACCEPTED:
             self.pushed()
-        elif verdict is Verdict.REFUSED:
+        elif result is DeliveryResult.REFUSED:
             log.warning("a webhook without the right signature", remote=request.remote)
-        return web.Response(text=f"{verdict}\n", status=_ANSWERS[verdict])
+        return web.Response(text=f"{result}\n", status=_ANSWERS[result])
 
 
 @asynccontextmanager

@@ -1,11 +1,12 @@
-"""The page's routes, and who may see it: this machine, or whoever asks for a configured name.
+"""Routes of the page, and control of access to it.
 
-A page that needs no password is read by every web site that can make a browser ask for it. Two
-things are required of a request, so that binding to all addresses (a cluster's probes and webhooks
-need that) opens the page to nobody: it comes in on the loopback address, as from a browser on this
-machine, ``ssh -L`` or ``kubectl port-forward``; and it asks for ``localhost``, since a foreign site
-that points its own name at 127.0.0.1 (DNS rebinding) asks for that name. A name in ``server.hosts``
-stands for both: whoever sets it puts something in front that knows who asks.
+Access is from this machine, or by a configured host. A page that needs no password can be read by
+every web site that makes a browser request it. Two things are required of a request, so that
+binding to all addresses (a cluster's probes and webhooks need that) does not open the page: it
+comes in on the loopback address, as from a browser on this machine, ``ssh -L`` or ``kubectl
+port-forward``; and it asks for ``localhost``, since a foreign site that points its own name at
+127.0.0.1 (DNS rebinding) asks for that name. A name in ``server.hosts`` replaces both: it is for a
+proxy in front that authenticates users.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from aiohttp import web
 from reconciler.log_tail import LogOf, Logs, NoTail
 from reconciler.planner.status import Record, TaskRecord, newest_printed
 from reconciler.types import Kind, ObjectRef
-from reconciler.web.catalog import Catalog
 from reconciler.web.history import Order
 from reconciler.web.render import (
     Frame,
@@ -34,8 +34,8 @@ from reconciler.web.render import (
     overview_page,
 )
 from reconciler.web.selection import Selection
-from reconciler.web.snapshot import Board
-from reconciler.web.terminal import LONGEST, screen
+from reconciler.web.snapshot import Catalog, PageCache
+from reconciler.web.terminal import LONGEST, terminal_output
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -44,7 +44,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Logs are for who may see them now, not for who uses this browser next.
+    # Logs must not stay in the browser for its next user.
     "Cache-Control": "no-store",
 }
 _STATIC = {
@@ -60,10 +60,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """``standby`` says why there is nothing to see yet; ``troubles`` what keeps the daemon now."""
+    """The handlers of the page.
+
+    ``standby`` returns why there is no page yet, and ``troubles`` the daemon's present errors.
+    """
 
     cluster: str
-    board: Board
+    cache: PageCache
     logs: Logs
     standby: Callable[[], str]
     troubles: Callable[[], Sequence[str]]
@@ -71,7 +74,7 @@ class Site:
     _epoch: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def routes(self) -> list[web.RouteDef]:
-        """Nothing but GET and HEAD; every other method is answered with 405."""
+        """Return the routes, for GET and HEAD; other methods get 405."""
         return [
             web.get("/", self._guarded(self._overview)),
             web.get(
@@ -83,7 +86,7 @@ class Site:
 
     @web.middleware
     async def missing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """What is nowhere is told as a page to a browser."""
+        """Answer a browser's request for an unknown path with a page."""
         try:
             return await handler(request)
         except web.HTTPNotFound:
@@ -106,7 +109,7 @@ class Site:
         return guarded
 
     async def _overview(self, request: web.Request) -> web.StreamResponse:
-        catalog = self.board.look()
+        catalog = self.cache.catalog()
         if catalog is None:
             return self._nothing()
         tag = self._tag()
@@ -116,7 +119,7 @@ class Site:
         return _html(overview_page(self._frame(tag), catalog, selection), tag=tag)
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
-        catalog = self.board.look()
+        catalog = self.cache.catalog()
         if catalog is None:
             return self._nothing()
         where = request.match_info
@@ -147,7 +150,7 @@ class Site:
         return object_page(self._frame(tag), catalog, record, order=order, log=log)
 
     async def _log(self, request: web.Request, record: Record) -> ShownLog | None:
-        """The log that is asked for by ``task`` and ``attempt``; else the newest."""
+        """Read the log of the query's ``task`` and ``attempt``, else the newest."""
         asked = request.query.get("task")
         named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
         task = named[0] if named else newest_printed(record.tasks)
@@ -161,7 +164,7 @@ class Site:
         number = attempt or task.attempts
         if isinstance(tail, NoTail):
             return ShownLog(task=task.task, attempt=number, where="", found=tail)
-        shown = screen(tail.data, whole=tail.whole)
+        shown = terminal_output(tail.data, whole=tail.whole)
         return ShownLog(task=task.task, attempt=number, where=tail.where, found=shown)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
@@ -181,9 +184,12 @@ class Site:
         return Frame(cluster=self.cluster, tag=tag, troubles=tuple(self.troubles()))
 
     def _tag(self, more: str = "") -> str:
-        """Of what a page shows beside its URL. Another start of the daemon numbers anew."""
+        """Return the ETag of a page's content.
+
+        ``_epoch`` is part of it, as another start of the daemon counts versions anew.
+        """
         shown = zlib.crc32(repr((more, self.troubles())).encode())
-        return f"{self._epoch}-{self.board.version}-{shown:08x}"
+        return f"{self._epoch}-{self.cache.version}-{shown:08x}"
 
     def _nothing(self) -> web.Response:
         return self._message(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing to see yet", self.standby())
@@ -193,7 +199,7 @@ class Site:
 
 
 def refusal(request: web.Request, hosts: Collection[str]) -> str:
-    """Why a request may not see the page; empty where it may."""
+    """Return why a request is refused; empty where it is not."""
     host = _host(request.host)
     if host in hosts:
         return ""
@@ -210,7 +216,7 @@ def refusal(request: web.Request, hosts: Collection[str]) -> str:
 
 
 def _host(header: str) -> str:
-    """The host of a Host header, without port and brackets."""
+    """Return the host of a Host header, without port and brackets."""
     text = header.lower()
     if text.startswith("["):
         return text[1:].partition("]")[0]
@@ -227,7 +233,7 @@ def _loopback(text: str) -> bool:
 
 
 def _attempt(text: str, task: TaskRecord) -> int | None:
-    """An attempt that there was and another has followed; None for the newest."""
+    """Return the number of an earlier attempt; None for the newest."""
     plausible = text.isascii() and text.isdigit() and len(text) < 10
     return int(text) if plausible and 1 <= int(text) < task.attempts else None
 

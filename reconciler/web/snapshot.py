@@ -1,26 +1,86 @@
-"""What the daemon told last, and a number that moves only when that differs."""
+"""Snapshots of syncs, and the cache of the newest one."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record
+from reconciler.planner.plan import Hold, Plan
+from reconciler.planner.status import URGENCY, Phase, Record
 from reconciler.types import ObjectRef, Problem
-from reconciler.web.catalog import Catalog
+
+_RANK = {phase: rank for rank, phase in enumerate(URGENCY)}
+
+
+class Catalog:
+    """The objects of one sync, with indices made when first read."""
+
+    def __init__(
+        self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+    ) -> None:
+        self.plan = plan
+        self.records = records
+        self.problems = problems
+
+    @cached_property
+    def ordered(self) -> tuple[Record, ...]:
+        """Return all records, not Ready first, as in the status branch's README.md."""
+        return tuple(sorted(self.records.values(), key=lambda r: (_RANK[r.phase], r.ref)))
+
+    @cached_property
+    def counts(self) -> dict[Phase, int]:
+        """Return the number of objects by phase, without empty phases."""
+        counted = Counter(record.phase for record in self.records.values())
+        return {phase: counted[phase] for phase in URGENCY if counted[phase]}
+
+    @cached_property
+    def namespaces(self) -> tuple[str, ...]:
+        """Return every namespace that has an object."""
+        return tuple(sorted({ref.namespace for ref in self.records}))
+
+    @cached_property
+    def upstream(self) -> dict[ObjectRef, tuple[ObjectRef, ...]]:
+        """Return the existing objects that each object is made from."""
+        return {
+            ref: tuple(
+                up
+                for up, *_ in item.manifest.references
+                if isinstance(up, ObjectRef) and up in self.records
+            )
+            for ref, item in self.plan.situation.desired.items()
+            if ref in self.records
+        }
+
+    @cached_property
+    def downstream(self) -> dict[ObjectRef, tuple[ObjectRef, ...]]:
+        """Return the objects that are made from each object."""
+        found: dict[ObjectRef, list[ObjectRef]] = defaultdict(list)
+        for ref, ups in self.upstream.items():
+            for up in ups:
+                found[up].append(ref)
+        return {ref: tuple(sorted(downs)) for ref, downs in found.items()}
+
+    def holds_of(self, ref: ObjectRef) -> tuple[Hold, ...]:
+        """Return the holds of an object."""
+        return tuple(hold for hold in self.plan.holds if ref in hold.objects)
+
+    def problems_of(self, ref: ObjectRef) -> tuple[Problem, ...]:
+        """Return the errors in an object's manifest at head."""
+        return tuple(problem for problem in self.problems if problem.object == ref)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one sync ended with: its plan, every object's record, and the errors at head."""
+class Snapshot:
+    """The result of one sync: plan, all records, and errors at head."""
 
     plan: Plan
     records: Mapping[ObjectRef, Record]
     problems: tuple[Problem, ...]
 
-    def same(self, other: Sight) -> bool:
-        """Whether a page of both would be the same, but for the time of the sync."""
+    def same(self, other: Snapshot) -> bool:
+        """Return whether both give the same page, but for the sync's time."""
         return (
             self.plan.situation.head == other.plan.situation.head
             and self.plan.holds == other.plan.holds
@@ -29,37 +89,37 @@ class Sight:
         )
 
 
-class Board:
-    """Where the daemon pins the newest, and visitors look.
+class PageCache:
+    """The newest snapshot, set by the daemon and read by requests.
 
-    Pinning costs one copy of a dict. What a page needs beyond that is worked out by the first
-    visitor who sees a new one.
+    Setting it costs one copy of a dict. The catalog of a new snapshot is made by the first request
+    for it. :attr:`version` moves on only when the snapshot differs from the last one read.
     """
 
     def __init__(self) -> None:
-        self._told: Sight | None = None
-        self._seen: Sight | None = None
+        self._newest: Snapshot | None = None
+        self._read: Snapshot | None = None
         self._catalog: Catalog | None = None
         self.version = 0
 
-    def tell(
+    def update(
         self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
     ) -> None:
-        """Pin what a sync ended with; an :data:`~reconciler.daemon.controller.Observer`."""
-        self._told = Sight(plan, dict(records), tuple(problems))
+        """Set the result of a sync; an :data:`~reconciler.daemon.controller.Observer`."""
+        self._newest = Snapshot(plan, dict(records), tuple(problems))
 
     def clear(self) -> None:
-        """Nothing is known any more: this replica does not lead."""
-        self._told = None
+        """Remove the snapshot, as this replica does not lead any more."""
+        self._newest = None
 
-    def look(self) -> Catalog | None:
-        """The newest, with :attr:`version` moved on if it is not what was seen last."""
-        told, seen = self._told, self._seen
-        if told is not seen:
-            if told is None or seen is None or not told.same(seen):
+    def catalog(self) -> Catalog | None:
+        """Return the newest snapshot's catalog; None where there is none."""
+        newest, read = self._newest, self._read
+        if newest is not read:
+            if newest is None or read is None or not newest.same(read):
                 self.version += 1
                 self._catalog = None
-            self._seen = told
-        if self._catalog is None and told is not None:
-            self._catalog = Catalog(told.plan, told.records, told.problems)
+            self._read = newest
+        if self._catalog is None and newest is not None:
+            self._catalog = Catalog(newest.plan, newest.records, newest.problems)
         return self._catalog

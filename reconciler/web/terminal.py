@@ -1,4 +1,4 @@
-"""What a command printed, as a terminal would have left it, without what would move its cursor."""
+"""Output of commands as a terminal shows it, without control sequences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.review.escape import plain
 
 LINES = 200
-#: Bytes of a log that are read for them.
+#: Bytes of a log that are read for so many lines.
 LONGEST = 256 << 10
 _LONGEST_LINE = 2000
 #: Colours and other sequences of terminals: CSI, OSC (a window's title, a link), and the rest.
@@ -18,15 +18,18 @@ _SEQUENCES = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
+class TerminalOutput:
     """The last lines; ``cut``: others came before them."""
 
     lines: tuple[str, ...]
     cut: bool
 
 
-def screen(data: bytes, *, whole: bool) -> Screen:
-    """The lines of a log's end. Unless ``whole``, it begins somewhere within a line."""
+def terminal_output(data: bytes, *, whole: bool) -> TerminalOutput:
+    """Return the lines of a log's end.
+
+    Unless ``whole``, the data begins within a line, which is left out.
+    """
     text = _SEQUENCES.sub("", data.decode(errors="replace"))
     lines = text.split("\n")
     if lines and not lines[-1]:
@@ -34,11 +37,11 @@ def screen(data: bytes, *, whole: bool) -> Screen:
     if not whole and len(lines) > 1:
         del lines[0]
     cut = not whole or len(lines) > LINES
-    return Screen(tuple(map(_line, lines[-LINES:])), cut)
+    return TerminalOutput(tuple(map(_line, lines[-LINES:])), cut)
 
 
 def _line(line: str) -> str:
-    """One line. Of what a progress bar wrote over itself the last state is left."""
+    """Clean one line; of a progress bar the last state is left."""
     last = line.rstrip("\r").rpartition("\r")[2].expandtabs()
     if len(last) > _LONGEST_LINE:
         last = f"{last[:_LONGEST_LINE]} … ({len(last) - _LONGEST_LINE} more characters)"

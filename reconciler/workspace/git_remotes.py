@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config import CredentialsSection, Setup
-from reconciler.git.credentials import Credential, CredentialTable
-from reconciler.git.sources import Sources
-from reconciler.git.status_branch import StatusBranch
-from reconciler.git.url import normal_url
+from reconciler.config.model import CredentialsSection, Setup
+from reconciler.git import Credential, CredentialTable, Sources, StatusBranch, normal_url
 from reconciler.patterns import admits_url
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from reconciler.git.errors import GitError
-from reconciler.git.repository import LocalRepository, Repository
-from reconciler.manifests import LARGEST_FILE, Manifest
+from reconciler.git import GitError, Repository
+from reconciler.git.repository import LocalRepository
+from reconciler.manifests import LARGEST_FILE
+from reconciler.manifests.loader import Manifest
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable
 from reconciler.status.peer import read_cluster, read_peer

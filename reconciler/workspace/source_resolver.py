@@ -7,11 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.git import Repository, Sources
 from reconciler.git.errors import GitError
-from reconciler.git.repository import Repository
-from reconciler.git.sources import Sources
 from reconciler.git.url import resolve_url
-from reconciler.manifests import Manifest
+from reconciler.manifests.loader import Manifest
 from reconciler.patterns import admits_url
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.status import Record

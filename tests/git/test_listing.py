@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.git import tree_walk as trees
+from reconciler.git import repository as trees
 from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.types import Commit

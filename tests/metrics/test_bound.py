@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.engine import Result, RunPhase
-from reconciler.metrics import Metrics
-from reconciler.metrics.runs import OTHERS
+from reconciler.metrics import OTHERS, Metrics
 from reconciler.planner.status import Phase
 from tests.metrics.many import many
 from tests.metrics.watched import GPU, Watched, families, report, value

@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.notify.body import LONGEST_BODY, Body, TemplateFault
-from reconciler.notify.digest import Digest
-from reconciler.notify.events import Event
-from reconciler.notify.signature import delivery_headers
+from reconciler.notify import (
+    LONGEST_BODY,
+    Body,
+    Digest,
+    Event,
+    TemplateFault,
+    delivery_headers,
+)
 from reconciler.planner.status import Phase
 from reconciler.types import Kind, ObjectRef
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.notify.digest import MOST_KEPT, MOST_LISTED, Waiting
-from reconciler.notify.events import LONGEST_MESSAGE, Event, news
+from reconciler.notify.events import (
+    LONGEST_MESSAGE,
+    MOST_KEPT,
+    MOST_LISTED,
+    Event,
+    Waiting,
+    news,
+)
 from reconciler.planner.status import ArtifactRecord, ManifestRecord, Phase, Record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 

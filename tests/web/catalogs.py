@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.planner.status import URGENCY
 from reconciler.types import Kind, ObjectRef, Problem
-from reconciler.web.catalog import Catalog
+from reconciler.web.snapshot import Catalog
 from tests.planner.world import World, finetune, scratch
 
 

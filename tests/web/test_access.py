@@ -15,7 +15,7 @@ from reconciler.engines.local.log_tail import LocalLogs
 from reconciler.metrics import Metrics
 from reconciler.web.server import Served, serve
 from reconciler.web.site import Site
-from reconciler.web.snapshot import Board
+from reconciler.web.snapshot import PageCache
 from tests.planner.world import scratch
 from tests.web.catalogs import world
 
@@ -23,11 +23,11 @@ from tests.web.catalogs import world
 @asynccontextmanager
 async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> AsyncIterator[str]:
     """A server on all addresses, or on one; yields its port."""
-    of, board = world(m=scratch("m")), Board()
-    board.tell(of.settle(), of.records, ())
+    of, cache = world(m=scratch("m")), PageCache()
+    cache.update(of.settle(), of.records, ())
     site = Site(
         cluster="test",
-        board=board,
+        cache=cache,
         logs=LocalLogs([]),
         standby=lambda: "standing by",
         troubles=tuple,

@@ -85,8 +85,8 @@ def test_the_link_of_a_column_asks_for_the_other_order() -> None:
     once = Order.parse(Order().href("metrics.a").partition("#")[0].removeprefix("?"))
     assert once == Order("metrics.a")
     assert Order.parse(once.href("metrics.a").partition("#")[0].removeprefix("?")).ascending
-    assert once.said("metrics.a") == "descending"
-    assert once.said("finished") == "none"
+    assert once.aria_sort("metrics.a") == "descending"
+    assert once.aria_sort("finished") == "none"
 
 
 def test_what_makes_the_artifact_comes_before_what_it_needs() -> None:

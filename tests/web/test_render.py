@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from reconciler.log_tail import NoTail
 from reconciler.planner.status import Condition, HistoryEntry, Phase, Record, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
-from reconciler.web.catalog import Catalog
 from reconciler.web.history import Order
 from reconciler.web.lineage import MOST_NODES
 from reconciler.web.render import Frame, ShownLog, message_page, object_page, overview_page
 from reconciler.web.selection import ROWS, Selection, listed
-from reconciler.web.snapshot import Board
-from reconciler.web.terminal import screen
+from reconciler.web.snapshot import Catalog, PageCache
+from reconciler.web.terminal import terminal_output
 from tests.planner.world import START, finetune, model, scratch
 from tests.web.catalogs import catalog, fleet, world
 
@@ -145,7 +144,7 @@ def test_hostile_text_is_text_wherever_it_stands() -> None:
         task=TaskKind.TRAIN,
         attempt=1,
         where=HOSTILE,
-        found=screen(HOSTILE.encode() * 3, whole=True),
+        found=terminal_output(HOSTILE.encode() * 3, whole=True),
     )
     frame = Frame(cluster="test", troubles=[HOSTILE])
     gone = ShownLog(task=TaskKind.TRAIN, attempt=1, where="", found=NoTail(HOSTILE))
@@ -214,18 +213,18 @@ def test_the_graph_shows_whole_families_and_counts_who_stands_alone() -> None:
 
 
 def test_a_sync_that_changes_nothing_moves_no_version() -> None:
-    of, board = world(m=scratch("m")), Board()
+    of, cache = world(m=scratch("m")), PageCache()
     of.settle()
-    assert board.look() is None
-    board.tell(of.sync(), of.records, ())
-    first = board.look()
-    version = board.version
-    board.tell(of.sync(), of.records, ())
-    assert board.look() is first
-    assert board.version == version
+    assert cache.catalog() is None
+    cache.update(of.sync(), of.records, ())
+    first = cache.catalog()
+    version = cache.version
+    cache.update(of.sync(), of.records, ())
+    assert cache.catalog() is first
+    assert cache.version == version
     of.files["n.yaml"] = scratch("n")
-    board.tell(of.sync(), of.records, ())
-    assert board.look() is not first
-    assert board.version == version + 1
-    board.clear()
-    assert board.look() is None
+    cache.update(of.sync(), of.records, ())
+    assert cache.catalog() is not first
+    assert cache.version == version + 1
+    cache.clear()
+    assert cache.catalog() is None

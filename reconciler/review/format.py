@@ -1,4 +1,4 @@
-"""Numbers, durations and values as people read them: the same on the page and on a terminal."""
+"""Numbers, durations and values as text, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from reconciler.planner.status import Record, TaskPhase, TaskRecord
 from reconciler.review.escape import printable
 from reconciler.types import JSON
 
-#: A param may be up to 64 KiB; nobody reads that in a cell.
+#: Characters of a param in a cell; a param may be up to 64 KiB.
 LONGEST_VALUE = 60
 
 
 def task_seconds(task: TaskRecord, now: datetime) -> float:
-    """How long a task has run, or ran."""
+    """Return the seconds that a task has run, or ran."""
     if task.started is None:
         return 0.0
     end = task.finished or (now if task.phase is TaskPhase.RUNNING else task.started)
@@ -22,19 +22,19 @@ def task_seconds(task: TaskRecord, now: datetime) -> float:
 
 
 def shown_metric(record: Record) -> str:
-    """One metric of the artifact: accuracy, or else the first one."""
+    """Format one metric of the artifact: accuracy, or else the first one."""
     metrics = record.artifact.metrics if record.artifact else {}
     name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
     return f"{name} {metrics[name]:.4g}" if name is not None else ""
 
 
-def value(given: JSON) -> str:
-    """A param on one line, as its author would write it, cut short."""
+def format_value(given: JSON) -> str:
+    """Format a param on one line, as in YAML, cut short."""
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
     return cut(text, LONGEST_VALUE)
 
 
 def cut(text: str, longest: int) -> str:
-    """One line that shows what it holds, no longer than that."""
+    """Format text as one printable line of at most ``longest`` characters."""
     words = printable(text[: 4 * longest])
     return words if len(words) <= longest else f"{words[: longest - 1]}…"

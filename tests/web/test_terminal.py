@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.web.terminal import LINES, screen
+from reconciler.web.terminal import LINES, terminal_output
 
 
 def lines(data: bytes, *, whole: bool = True) -> tuple[str, ...]:
-    return screen(data, whole=whole).lines
+    return terminal_output(data, whole=whole).lines
 
 
 def test_the_last_lines_are_shown_and_it_is_said_that_others_came_before() -> None:
-    found = screen(b"".join(b"line %d\n" % n for n in range(1000)), whole=True)
+    found = terminal_output(b"".join(b"line %d\n" % n for n in range(1000)), whole=True)
     assert found.lines == tuple(f"line {n}" for n in range(1000 - LINES, 1000))
     assert found.cut
 

@@ -1,12 +1,20 @@
-"""A digest as the body of a request: JSON, by a template of the operator's if there is one.
+"""Deliveries of digests: JSON bodies, perhaps by template, and signed headers.
 
-What people wrote into manifests, and the last line of a command that failed, stand in a digest.
-So whatever a template puts out is escaped for the inside of a JSON string, unless the filter
-``json`` has made a JSON value of it; and what comes out must be JSON.
+Texts of manifests, and the last line of a command that failed, stand in a digest. So a template's
+values are escaped for the inside of a JSON string, unless the filter ``json`` has made a JSON value
+of them; and the result must be JSON.
+
+The headers serve two customs at once: GitHub's ``X-Hub-Signature-256`` over the body, and Standard
+Webhooks, whose signature also covers an id and the time, so that an old delivery cannot be sent
+again.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
 import json
 import re
 
@@ -14,32 +22,32 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reconciler.errors import ReconcilerError
-from reconciler.notify.digest import Digest
-from reconciler.notify.events import Event
+from reconciler.notify.events import Digest, Event
 from reconciler.planner.status import Phase
 from reconciler.review.escape import printable
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey
 
 #: The largest body, in bytes; receivers such as chats take no more than some 40 KB.
 LONGEST_BODY = 256 << 10
+_PREFIX = b"whsec_"
 
 
 class TemplateFault(ReconcilerError):
-    """The template makes no body; the message says why."""
+    """A template makes no body; the message says why."""
 
 
 class _Value(str):
-    """JSON already, as the filter ``json`` leaves it."""
+    """A JSON value, made by the filter ``json``."""
 
     __slots__ = ()
 
 
 def _finalize(value: object) -> object:
-    """What stands in ``{{ }}``, as it may stand between the quotes of a JSON string."""
+    """Escape a template's value for the inside of a JSON string."""
     if isinstance(value, _Value):
         return value
-    told = "" if value is None else str(value)
-    return json.dumps(told, ensure_ascii=False)[1:-1]
+    text = "" if value is None else str(value)
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _json(value: object) -> _Value:
@@ -47,10 +55,10 @@ def _json(value: object) -> _Value:
 
 
 def _chat(value: object) -> str:
-    """Text in a message of Slack's form, in which it calls nobody and its URLs are no links."""
-    told = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A word joiner, which nobody sees, keeps receivers from reading names and links.
-    return re.sub(r"(?<=@)|(?=://)", "\u2060", told)
+    """Escape text for Slack's format, without mentions and links."""
+    text = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A word joiner, which is invisible, keeps receivers from reading names and links.
+    return re.sub(r"(?<=@)|(?=://)", "\u2060", text)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -67,7 +75,10 @@ _TEMPLATES = _environment()
 
 
 class Body:
-    """Makes bodies. Raises TemplateFault for a template that is wrong, as far as can be told."""
+    """Bodies of deliveries, by a template or as plain JSON.
+
+    Raises TemplateFault for a template that fails on an example.
+    """
 
     def __init__(self, template: str | None = None) -> None:
         self._template = None
@@ -79,7 +90,7 @@ class Body:
             self.of(_EXAMPLE, cluster="example")
 
     def of(self, digest: Digest, *, cluster: str) -> bytes:
-        """The body that tells of a digest. Raises TemplateFault."""
+        """Make the body of a digest. Raises TemplateFault."""
         values: dict[str, JSON] = {
             "cluster": cluster,
             "events": [event.to_json() for event in digest.events],
@@ -99,7 +110,7 @@ class Body:
         return body
 
 
-#: What a template is tried on before it is needed: text that needs escaping, and every field.
+#: The example that a template is tried on: text that needs escaping, and every field.
 _EXAMPLE = Digest(
     events=(
         Event(
@@ -116,3 +127,33 @@ _EXAMPLE = Digest(
     counts={Phase.FAILED: 1, Phase.READY: 1},
     more=0,
 )
+
+
+def signing_key(secret: bytes) -> bytes:
+    """Return a secret's key.
+
+    That is the secret itself, or the base64 after ``whsec_``, as generators write it.
+    """
+    if secret.startswith(_PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except binascii.Error:
+            return secret
+    return secret
+
+
+def delivery_headers(
+    body: bytes, *, name: str, seconds: int, secret: bytes | None
+) -> dict[str, str]:
+    """Make the headers of a delivery, signed where there is a secret.
+
+    ``name`` is its id, which another try keeps, and ``seconds`` the time of the try since 1970.
+    """
+    headers = {"webhook-id": name, "webhook-timestamp": str(seconds)}
+    if secret is not None:
+        key = signing_key(secret)
+        content = b".".join((name.encode(), str(seconds).encode(), body))
+        standard = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+        headers["X-Hub-Signature-256"] = f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}"
+        headers["webhook-signature"] = f"v1,{standard}"
+    return headers

@@ -1,0 +1,99 @@
+"""The daemon's metrics, brought up to date after each sync."""
+
+from __future__ import annotations
+
+from collections import Counter as Counted
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import disable_created_metrics
+
+from reconciler.errors import trouble_of
+from reconciler.metrics.definitions import Definitions
+from reconciler.metrics.objects import ObjectSeries
+from reconciler.metrics.process import ProcessSeries
+from reconciler.metrics.runs import RunSeries
+from reconciler.planner.phases import Phases
+from reconciler.planner.plan import HoldKind, Plan
+from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.reasons import UnresolvedSource
+from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
+
+#: Objects that have series of their own, unless the configuration says otherwise.
+MOST_OBJECTS = 1000
+
+# The time when a series began is of no use here, and would double the counters.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics(Definitions):
+    """The daemon's metrics, in a registry of their own.
+
+    ``objects`` is how many objects have series of their own.
+    """
+
+    def __init__(self, *, objects: int = MOST_OBJECTS) -> None:
+        super().__init__()
+        self.runs = RunSeries(self, most=objects)
+        self._objects = ObjectSeries(self, most=objects)
+        ProcessSeries(self)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """Count a failed call; ``where`` is one of PLACES."""
+        self.errors.labels(where, trouble_of(error).value).inc()
+
+    def asked(self, method: str, status: int) -> None:
+        """Count a request to the API server.
+
+        ``status`` is the HTTP status, 0 where there was no answer.
+        """
+        self.requests.labels(method, str(status)).inc()
+
+    def report(
+        self, plan: Plan, records: Mapping[ObjectRef, Record], phases: Phases, *, errors: int
+    ) -> None:
+        """Update all metrics after a sync; ``errors`` counts those of manifests."""
+        gpus = self.runs.report(plan, records)
+        self._objects.update(records, gpus)
+        self._set_counts(phases.counts(), plan.task_counts())
+        held = Counted(hold.kind for hold in plan.holds)
+        for kind_of_hold in HoldKind:
+            self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
+        self.held_objects.set(len({ref for hold in plan.holds for ref in hold.objects}))
+        due = (d for each in plan.decided.values() for d in each if d.retry_at is not None)
+        self.retries_due.set(sum(1 for _ in due))
+        self.problems.set(errors)
+        self.last_sync.set_to_current_time()
+
+    def report_sources(self, found: Iterable[ResolvedSource | UnresolvedSource]) -> None:
+        """Count the sources that cannot be read."""
+        unread = sum(1 for source in found if isinstance(source, UnresolvedSource))
+        self.unreadable_sources.set(unread)
+
+    def clear(self) -> None:
+        """Reset the gauges, as on a replica that does not lead.
+
+        Counters keep their values.
+        """
+        self.runs.clear()
+        self._objects.clear()
+        self._set_counts({}, {})
+        for kind_of_hold in HoldKind:
+            self.holds.labels(kind_of_hold.value).set(0)
+        for gauge in (
+            self.held_objects, self.retries_due, self.problems, self.unreadable_sources,
+            self.pull_requests,
+        ):  # fmt: skip
+            gauge.set(0)
+
+    def _set_counts(
+        self,
+        objects: Mapping[tuple[Kind, Phase], int],
+        tasks: Mapping[tuple[TaskKind, TaskPhase], int],
+    ) -> None:
+        for kind in Kind:
+            for phase in Phase:
+                self.objects.labels(kind.value, phase.value).set(objects.get((kind, phase), 0))
+        for task in TaskKind:
+            for task_phase in TaskPhase:
+                count = tasks.get((task, task_phase), 0)
+                self.tasks.labels(task.value, task_phase.value).set(count)
