@@ -21,7 +21,7 @@ from reconciler.daemon.shutdown import carry_out
 from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import Reporter
 from reconciler.engine import Engine
-from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local import LocalEngine
 from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
