@@ -58,14 +58,18 @@ class _Field:
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """A class that msgspec validates, and the functions that make project types of its values."""
+    """A class that msgspec validates, and the builder of each field."""
 
     struct: type[msgspec.Struct]
     fields: tuple[tuple[str, Build | None], ...]
 
 
 class Codec(Generic[T]):
-    """The format of a dataclass, with the fields that have another name than camelCase."""
+    """The format of a dataclass.
+
+    ``omit`` selects the fields that are left out, ``names`` gives fields another name than
+    camelCase, and ``timespec`` is the precision of times.
+    """
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class Codec(Generic[T]):
         return tree
 
     def load(self, tree: object) -> T:
-        """Return the value of a tree. Raises CodecError with the field that is wrong."""
+        """Return the value of a tree. Raises CodecError with the field."""
         form = self._format(self._cls)
         try:
             found = msgspec.convert(tree, form.struct)
@@ -153,7 +157,7 @@ class Codec(Generic[T]):
         return _Format(struct, tuple(builds))
 
     def _wire(self, hint: Any) -> tuple[Any, Build | None]:
-        """Return the type that msgspec checks, and what makes the project's type of it."""
+        """Return the type that msgspec checks, and its builder."""
         if isinstance(hint, NewType):
             return self._wire(hint.__supertype__)
         if hint is datetime:

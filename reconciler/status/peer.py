@@ -107,7 +107,7 @@ def read_cluster(path: str, data: bytes) -> str | Unavailable:
 
 
 def _entry(entry: _Entry) -> Offer | None:
-    """Return the artifact of a history entry; None for a build, which leaves an image."""
+    """Return the artifact of a history entry; None for a build."""
     if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
         return None
     return Offer(

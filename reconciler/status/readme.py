@@ -1,4 +1,4 @@
-"""The README.md of the status branch, which a forge shows on its page."""
+"""The README.md of the status branch, as a forge shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN_REASON = 120
 
 
 def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> bytes:
-    """Render counts by phase, errors, and a table of the most urgent objects."""
+    """Render counts by phase, errors, and the most urgent objects."""
     count = len(phases)
     counts = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
     lines = [
@@ -59,7 +59,7 @@ def _cut(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape text so that nothing in it is Markdown, HTML or a cell border."""
+    """Escape text against Markdown, HTML and cell borders."""
     for char in "\\`*_[]<>|#":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())

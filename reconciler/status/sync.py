@@ -1,4 +1,4 @@
-"""``sync.yaml``: the daemon that writes a status branch, and the last head that it planned."""
+"""``sync.yaml``: a status branch's daemon, and its last planned head."""
 
 from __future__ import annotations
 

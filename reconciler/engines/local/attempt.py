@@ -179,7 +179,7 @@ class Attempt:
         return len(data)
 
     def _linger(self, selector: selectors.BaseSelector) -> None:
-        """Wait for the end of the output, which background processes may keep open."""
+        """Wait for the output's end, which background processes may delay."""
         deadline = time.monotonic() + _LINGER
         while (left := deadline - time.monotonic()) > 0:
             if not any(isinstance(key.data, _Rank) for key in selector.get_map().values()):

@@ -282,7 +282,7 @@ def _is_plain(line: str) -> bool:
 
 
 def steps(env: Path, file: Path | None, project: Path | None) -> list[tuple[str, ...]]:
-    """Return the commands that make and fill an environment, by uv if present."""
+    """Return the commands that make an environment, by uv if present."""
     target = ("-r", str(file)) if file else (str(project),)
     python = str(env / "bin" / "python")
     uv = _uv()

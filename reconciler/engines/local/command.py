@@ -171,7 +171,7 @@ class _Execution:
         return marker.result(self.spec.output or "")
 
     def _unmark(self) -> None:
-        """Remove a file that looks like a marker; only a valid one may."""
+        """Remove a marker that is not valid."""
         with suppress(NotADirectoryError):  # a command has put a file in the artifact's place
             remove_tree(self.output / MARKER)
 

@@ -73,7 +73,10 @@ class Control:
 
 
 def poke(fifo: Path) -> None:
-    """Wake the reader of the FIFO, if any; a reader checks at its start."""
+    """Wake the reader of the FIFO, if any.
+
+    A reader checks the files at its start, so nothing is missed without one.
+    """
     try:
         handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:

@@ -301,7 +301,10 @@ class LocalEngine:
 
     @contextlib.contextmanager
     def _carefully(self, record: RunRecord) -> Iterator[None]:
-        """Confine an error (a full disk, say) to one run until the next step."""
+        """Confine an error (a full disk, say) to one run.
+
+        The next step tries that run again.
+        """
         try:
             yield
         except OSError as error:
@@ -366,7 +369,7 @@ class LocalEngine:
             # Under the run's own directory it is the run's; without that directory nothing is kept.
             folder.rename(record.directory.source)
             sync_directory(record.directory.path)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
+        except Exception as error:  # noqa: BLE001 - any error is the reason
             run = record.directory
             if not self._stopping and run.path.exists() and not run.source.exists():
                 detail = f"the source could not be fetched: {error}"

@@ -1,4 +1,4 @@
-"""Durable files, whole or absent after a loss of power, and read-only trees."""
+"""Durable files, whole or absent after a power loss; read-only trees."""
 
 from __future__ import annotations
 

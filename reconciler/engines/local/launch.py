@@ -5,7 +5,7 @@ byte to go on. If the supervisor is killed in between, the process reads the end
 ends: a command without a record never runs.
 
 Directories are protected by read-only binds in a private mount namespace, which holds for root
-too, as mode bits do not. Only a guard against accidents: whoever may mount can also undo it.
+too, as mode bits do not. Only a guard against accidents: a process that may mount can undo it.
 """
 
 from __future__ import annotations

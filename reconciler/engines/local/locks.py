@@ -1,4 +1,4 @@
-"""Locks: of files, and of the keys that one attempt at a time may work on.
+"""Locks of files, and of keys: one attempt at a time.
 
 The kernel releases a file lock when its owner dies, however it dies. A key lock is a file lock
 that the attempt's own processes have too, with their identities in the lock file. A lock alone is

@@ -137,7 +137,7 @@ class LocalLogs:
 
 
 def _read_end(file: Path, longest: int) -> Tail | NoTail:
-    # A command can put anything in its place: a link elsewhere, or a pipe that nobody writes to.
+    # A command can put anything in its place: a link elsewhere, or a pipe without a writer.
     handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as stream:
         found = os.fstat(stream.fileno())

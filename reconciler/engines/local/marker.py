@@ -52,8 +52,9 @@ class Marker:
 
 
 def list_files(directory: Path) -> list[tuple[str, int]]:
-    """List the artifact's files by path, with sizes in bytes, without reserved ones.
+    """List the artifact's files with their sizes, in bytes.
 
+    Reserved files are left out.
     A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for any
     other link, as the artifact would change or break with its target, and for a name that is not
     UTF-8, which no JSON can list.
@@ -163,7 +164,7 @@ def write_marker(
 
 
 def read_marker(directory: Path, key: str) -> Marker | None:
-    """Read the marker of the artifact of ``key``; None without a valid one."""
+    """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
         content = read_json(directory / MARKER, _MARKER_LIMIT)
         if not isinstance(content, dict) or content.get("key") != key:

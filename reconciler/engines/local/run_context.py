@@ -110,7 +110,7 @@ class RunContext:
                 raise StoppedError(stop)
 
     def begin(self, *, attempt: int, log: Path) -> Output:
-        """Number an attempt by creating its log, and write down that it begins."""
+        """Number an attempt by creating its log; record its begin."""
         log.parent.mkdir(parents=True, exist_ok=True)
         output = Output.create(log)
         self.save(
@@ -193,7 +193,7 @@ class RunContext:
 
 
 def _free(place: Path) -> int:
-    """Return the free bytes of a folder's disk; the folder may be gone."""
+    """Return a disk's free bytes; the folder may be gone."""
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free

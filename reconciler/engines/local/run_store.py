@@ -1,4 +1,4 @@
-"""Runs on disk: each is there whole or not at all, and removed likewise."""
+"""Runs on disk, each written and removed as a whole."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class RunRecord:
         return self.gpus is not None and not self.ended
 
     def refresh(self) -> bool:
-        """Read the state if it is newer than the known one. Return true then."""
+        """Read a newer state, if any. Return true then."""
         try:
             stat = self.directory.state.stat()
         except FileNotFoundError:
@@ -145,7 +145,7 @@ class RunStore:
         return found
 
     def add(self, spec: RunSpec) -> RunRecord:
-        """Write a run; a run of that name that exists already is returned."""
+        """Write a run, or return the existing one of that name."""
         run = self.layout.run(spec.name)
         new = self.layout.runs / f".{spec.name}.{secrets.token_hex(4)}"
         new.mkdir()

@@ -32,7 +32,7 @@ class Machine:
     gpus: tuple[str, ...]
 
     def slots_for(self, resources: Resources) -> int:
-        """Return a run's slots: cores of each rank rounded up, at most all."""
+        """Return a run's slots: each rank's cores, rounded up, at most all."""
         each = min(self.slots, max(1, math.ceil(resources.cpu or 1)))
         return min(self.slots, each * resources.nodes)
 

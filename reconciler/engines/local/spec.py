@@ -53,7 +53,7 @@ _ALLOCATION = Codec(Allocation, omit="none")
 
 
 def encode_spec(spec: RunSpec, created: datetime) -> dict[str, JSON]:
-    """Return the document of an order. Fields that are None are left out."""
+    """Return the document of an order, without fields that are None."""
     return {"version": VERSION, **_ORDER.dump(_Order(created=created)), **_SPEC.dump(spec)}
 
 

@@ -78,7 +78,7 @@ def _supervise(run: RunDirectory, layout: Layout) -> int:
 
 
 def _ended(run: RunContext) -> RunState:
-    """Execute the run to the state that it ends in, after any error."""
+    """Execute the run. Return its final state, after any error too."""
     environ = dict(os.environ)
     try:
         execute = command.execute if run.spec.build is None else build.execute
