@@ -13,7 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
 from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.status_update import outcome, wanted_results
-from reconciler.status.document import dump_record
+from reconciler.status.format import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 

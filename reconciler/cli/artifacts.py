@@ -15,11 +15,11 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import State, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
-from reconciler.manifests import ModelManifest
+from reconciler.codec import format_time
+from reconciler.manifests.schema import ModelManifest
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.review.sentences import counted
-from reconciler.status.document import written
 from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3
@@ -49,7 +49,7 @@ class Artifact:
             "name": self.ref.name,
             "key": self.key,
             "url": self.url,
-            "finished": written(self.finished),
+            "finished": format_time(self.finished) if self.finished else None,
             "size": self.size,
             "usedBy": [f"{role} {ref}" for role, ref in self.used],
             "removed": self.removed,

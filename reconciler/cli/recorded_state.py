@@ -15,7 +15,7 @@ from reconciler.manifests.loader import Manifest, read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import is_removed_path, is_status_path
 from reconciler.planner.status import Record, TaskPhase
-from reconciler.status.document import load_record
+from reconciler.status.format import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace import status_branch
 

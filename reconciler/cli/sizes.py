@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler.cli import stores
-from reconciler.engines.local.marker import MARKER
+from reconciler.engines.local import MARKER
 
 #: Markers that are read from stores at once, and bytes of one: 64 MiB name 500,000 files.
 _AT_ONCE = 16

@@ -33,7 +33,7 @@ from reconciler.cli.table import console, object_table
 from reconciler.git import GitError
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.review.escape import printable
-from reconciler.status.document import dump_record, load_yaml
+from reconciler.status.format import dump_record, load_yaml
 from reconciler.types import JSON
 
 WATCH_INTERVAL = 2.0

@@ -20,8 +20,10 @@ from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
-from reconciler.engines.local.engine import LocalEngine
-from reconciler.git import Mirror, Sources, end_running
+from reconciler.engines.local import LocalEngine
+from reconciler.git.command import end_running
+from reconciler.git.mirror import Mirror
+from reconciler.git.sources import Sources
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan

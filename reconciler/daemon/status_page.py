@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.config import Setup
-from reconciler.engines.local.log_tail import LocalLogs
-from reconciler.git import is_local, local_path
+from reconciler.engines.local import LocalLogs
+from reconciler.git.url import is_local, local_path
 from reconciler.log_tail import LogOf, Logs, NoTail, Tail
 from reconciler.web import PageCache, Site
 

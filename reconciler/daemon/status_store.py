@@ -26,7 +26,7 @@ from reconciler.planner.names import (
 )
 from reconciler.planner.phases import Phases
 from reconciler.planner.status import Record, TaskPhase
-from reconciler.status.document import dump_record, load_record
+from reconciler.status.format import dump_record, load_record
 from reconciler.status.readme import readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
 from reconciler.types import ObjectRef

@@ -84,7 +84,7 @@ class ManifestRecord:
 
     path: str
     commit: Commit
-    digest: str
+    digest: str = ""
     protected: bool = False
 
 
@@ -129,8 +129,8 @@ class Condition:
 
     type: str
     status: str
-    reason: str
-    message: str
+    reason: str = ""
+    message: str = ""
     since: datetime
 
 
@@ -139,10 +139,10 @@ class TaskRecord:
     """A task as it stands. ``failures`` counts those that were not the command's."""
 
     task: TaskKind
-    phase: TaskPhase
     key: TaskKey | None = None
     how: How | None = None
     intent: Intent | None = None
+    phase: TaskPhase
     job: str | None = None
     attempts: int = 0
     failures: int = 0
@@ -175,10 +175,10 @@ class HistoryEntry:
 
     task: TaskKind
     key: TaskKey
-    phase: TaskPhase  # SUCCEEDED or FAILED
     how: How | None = None
     commit: Commit | None = None
     finished: datetime | None = None
+    phase: TaskPhase  # SUCCEEDED or FAILED
     params: Mapping[str, JSON] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     gpu_seconds: float = 0.0

@@ -101,6 +101,8 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_SLOTS = "WaitingForSlots"
     WAITING_FOR_GPUS = "WaitingForGpus"
     WAITING_FOR_SAME_KEY = "WaitingForSameKey"
+    WAITING_FOR_ENVIRONMENT = "WaitingForEnvironment"
+    FETCHING_SOURCE = "FetchingSource"
 
     # -- Engines: a run in a cluster
     RANK_WAITING = "RankWaiting"
@@ -154,5 +156,9 @@ class ReasonCode(enum.StrEnum):
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     INFRASTRUCTURE_FAILED = "InfrastructureFailed"
     CANCELLED = "Cancelled"
+    IMAGE_GONE = "ImageGone"
+    INPUT_MISSING = "InputMissing"
+    SUPERVISOR_LOST = "SupervisorLost"
+    SUPERVISOR_STOPPED = "SupervisorStopped"
 
     __hash__ = str.__hash__  # an enum's own is written in Python

@@ -470,6 +470,16 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Two runs never write the same artifact at once.",
         "Nothing.",
     ),
+    ReasonCode.WAITING_FOR_ENVIRONMENT: Entry(
+        "waiting for another build of the same environment",
+        "Builds with the same requirements share one virtual environment.",
+        "Nothing.",
+    ),
+    ReasonCode.FETCHING_SOURCE: Entry(
+        "fetching the source",
+        "The local engine exports the build's source.",
+        "Nothing.",
+    ),
     # -- Engines: a run in a cluster
     ReasonCode.RANK_WAITING: Entry(
         "running; {cause}",
@@ -707,5 +717,25 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "it was cancelled",
         "The run was ended on request.",
         "Nothing.",
+    ),
+    ReasonCode.IMAGE_GONE: Entry(
+        "the image {image} is not there any more; it has to be built again",
+        "The build's folder, or its virtual environment, was removed.",
+        "Nothing; it is built again.",
+    ),
+    ReasonCode.INPUT_MISSING: Entry(
+        "the {input} is not there: {path} is not a directory",
+        "The artifact that the run reads was removed.",
+        "Restore the folder; it is tried again.",
+    ),
+    ReasonCode.SUPERVISOR_LOST: Entry(
+        "the run's supervisor was lost, probably by a reboot or for want of memory",
+        "The process that supervises the run was killed after its command had started.",
+        "Nothing; it is tried again.",
+    ),
+    ReasonCode.SUPERVISOR_STOPPED: Entry(
+        "its supervisor was told to stop (SIGTERM), probably by a shutdown",
+        "The machine or an operator ended the run's supervisor.",
+        "Nothing; it is tried again.",
     ),
 }

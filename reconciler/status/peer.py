@@ -1,9 +1,8 @@
-"""Another cluster's status file, read as what it is: input that somebody else wrote.
+"""Status files of other clusters, read as untrusted input.
 
-Nothing is taken over but what a reference needs, each value is checked against the form it must
-have, and the text is bounded in size, values and aliases as a manifest is. What a newer version may
-have added is passed over. Whether what is found may be used at all is decided by
-:mod:`reconciler.planner.remote_clusters`.
+Only the values that a reference needs are taken over. Each is checked against its form, and the
+text is bounded in size, values and aliases as a manifest is. Fields of a newer version are passed
+over. :mod:`reconciler.planner.remote_clusters` decides whether an artifact may be used.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class _Sync(_Part):
 
 
 def read_peer(target: ForeignRef, path: str, data: bytes) -> PeerObject | Unavailable:
-    """What the file at ``path`` of another cluster's status branch says of an object."""
+    """Read an object's file at ``path`` of another cluster's status branch."""
     file = _read(path, data, _File)
     if isinstance(file, Unavailable):
         return file
@@ -98,13 +97,13 @@ def read_peer(target: ForeignRef, path: str, data: bytes) -> PeerObject | Unavai
 
 
 def read_cluster(path: str, data: bytes) -> str | Unavailable:
-    """The cluster that a status branch is of, by its ``sync.yaml``."""
+    """Return the cluster of a status branch, by its ``sync.yaml``."""
     sync = _read(path, data, _Sync)
     return sync if isinstance(sync, Unavailable) else sync.cluster
 
 
 def _entry(entry: _Entry) -> Offer | None:
-    """The artifact that an entry of the history left; a build leaves an image, which is none."""
+    """Return the artifact of a history entry; None for a build."""
     if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
         return None
     return Offer(

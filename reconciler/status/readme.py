@@ -1,4 +1,4 @@
-"""The README.md of the status branch: what a forge shows when somebody opens it."""
+"""The README.md of the status branch, as a forge shows it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from reconciler.planner.status import URGENCY, Phase, Record
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 
-#: How many objects the page lists; those that need somebody come first.
+#: How many objects the page lists; those that need attention come first.
 LISTED = 200
 _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
 def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> bytes:
-    """Counts by phase, errors, and a table of objects: the most urgent ones."""
+    """Render counts by phase, errors, and the most urgent objects."""
     count = len(phases)
-    told = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
+    counts = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
     lines = [
         f"# Status of cluster {_escape(sync.cluster)}",
         "",
-        f"{count} objects: {told}." if count else "No objects.",
+        f"{count} objects: {counts}." if count else "No objects.",
         "",
         f"Manifests: `{sync.path or '/'}` at commit `{sync.head[:12]}`.",
         "Written by the reconciler; do not edit.",
@@ -59,7 +59,7 @@ def _cut(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as text: nothing in it is Markdown, HTML or a cell border."""
+    """Escape text against Markdown, HTML and cell borders."""
     for char in "\\`*_[]<>|#":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())

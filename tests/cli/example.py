@@ -21,7 +21,7 @@ from reconciler.planner.plan import Plan, Settings
 from reconciler.planner.status import Record
 from reconciler.planner.status_update import outcome
 from reconciler.reasons import Reason
-from reconciler.status.document import dump_record
+from reconciler.status.format import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 from tests.e2e.site import environment

@@ -34,7 +34,7 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskRecord,
 )
-from reconciler.status.document import dump_record, load_record
+from reconciler.status.format import dump_record, load_record
 from reconciler.types import (
     Commit,
     GitSource,

@@ -14,7 +14,7 @@ from reconciler.planner.plan import ActionKind
 from reconciler.planner.remote_clusters import Offer, Peer, PeerObject, Unavailable, refused
 from reconciler.planner.status import Phase
 from reconciler.review.report import review
-from reconciler.status.document import dump_record, load_record
+from reconciler.status.format import dump_record, load_record
 from reconciler.types import ForeignRef, TaskKey, TaskKind
 from tests.planner.world import World, dataset, finetune, model, scratch
 

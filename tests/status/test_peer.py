@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconciler.manifests import LARGEST_FILE
 from reconciler.planner.remote_clusters import Offer, PeerObject, Unavailable
 from reconciler.planner.status import ArtifactRecord, HistoryEntry, Phase, Record, TaskPhase
-from reconciler.status.document import dump_record, dump_yaml, load_yaml
+from reconciler.status.format import dump_record, dump_yaml, load_yaml
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
 

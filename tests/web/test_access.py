@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from reconciler.engines.local.log_tail import LocalLogs
+from reconciler.engines.local import LocalLogs
 from reconciler.metrics import Metrics
 from reconciler.web.server import Served, serve
 from reconciler.web.site import Site

@@ -1,40 +1,65 @@
-"""The local engine: runs are processes, buckets are directories, nothing else is needed.
+"""The local engine: runs are processes, buckets are directories.
 
 Three kinds of process take part, and any of them may be killed at any instruction:
 
-* The daemon (:mod:`.engine`) writes down what is to run and grants slots and GPUs. It never
-  starts a command itself.
-* A *supervisor* per run (:mod:`.supervise`), detached from the daemon, carries the run out:
+* The daemon (:mod:`.engine`) records the runs and allocates slots and GPUs. It never starts a
+  command itself.
+* A *supervisor* per run (:mod:`.supervisor`), detached from the daemon, executes the run:
   attempts, timeout, retries, output, completion marker, result. It is the only writer of the
   run's ``state.json`` and holds the lock of the run as long as it lives, so "is it alive" is
-  "is the lock held", never a look at a process id that may have been given to another process.
-* The command, child of the supervisor, with the lock of its *key* open (:mod:`.claim`): whoever
-  takes that lock next first ends what is left of an attempt whose supervisor was lost.
+  "is the lock taken", never a test of a process id, which another process may have by now.
+* The command, child of the supervisor, with the lock of its *key* open (:mod:`.locks`): the next
+  owner of that lock first ends the processes of an attempt whose supervisor was lost.
 
 Every step is decided by a file before it is done, and is safe to do again: a run exists once its
-directory does, is started once it has a grant, and has ended once its state says so.
+directory does, is started once it has an allocation, and has ended once its state says so.
 
-What is on disk (version 1, :mod:`.layout`)::
+On disk (version 2, :mod:`.layout`)::
 
     version                 the version of this layout
     daemon.lock             held by the one daemon that uses this root
     notify                  a FIFO: supervisors write a byte when something has changed
     runs/<name>/            one run; made elsewhere and renamed into place
-        spec.json           what was ordered (RunSpec)                  written by the daemon
-        job.json            the same, as this machine will carry it out written by the daemon
+        spec.json           the order (RunSpec)                         written by the daemon
         params.json         PARAMS_FILE of the command                  written by the daemon
         source/             of a build: the exported build context      written by the daemon
-        grant.json          it may start, with these GPUs               written by the daemon
+        allocation.json     it may start, with these GPUs and terms     written by the daemon
         cancel              it is to end and be forgotten               written by the daemon
-        state.json          how far it has come                         written by the supervisor
+        state.json          its progress                                written by the supervisor
         lock, control       held by the supervisor; a FIFO that wakes it
         logs/attempt-<n>.log   of a build; other tasks log into their artifact directory
-        supervisor.log      what a supervisor had to say before it failed; normally empty
+        supervisor.log      errors of a supervisor that failed; normally empty
     images/<key>/tree/      a build's source tree, read-only
     images/<key>/image.json written last: the image is complete
     envs/<hash>/            a virtual environment, shared by all images with these requirements
     envs/<hash>.json        written last: the environment is complete
     locks/                  one lock per key and per environment
-    scratch/, exports/, trash/   what may be thrown away
+    scratch/, exports/, trash/   may be deleted while no daemon runs
     buckets/                where buckets are unless the configuration names another place
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reconciler.engines.local.engine import LocalEngine
+    from reconciler.engines.local.logs import LocalLogs
+    from reconciler.engines.local.marker import MARKER
+
+__all__ = ["MARKER", "LocalEngine", "LocalLogs"]
+
+_MODULES = {"LocalEngine": "engine", "LocalLogs": "logs", "MARKER": "marker"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use.
+
+    A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
+    structlog) would double its start-up time.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - for the daemon alone
+
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""One attempt: the ranks of a command, from their start until nothing of them is left."""
+"""One attempt: the ranks of a command, until no process is left."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.engines.local.claim import StillRunningError
 from reconciler.engines.local.control import Control, Stop
-from reconciler.engines.local.launch import Command, Launched, launch
+from reconciler.engines.local.failures import StillRunningError
+from reconciler.engines.local.launch import Launched, RankCommand, launch
 from reconciler.engines.local.logs import Output
-from reconciler.engines.local.process import Identity, kill, members
+from reconciler.engines.local.process import ProcessIdentity, kill, members
 
-#: Seconds that what a successful command left in the background is given to end by itself:
+#: Seconds that background processes of a successful command are given to end by themselves:
 #: enough for a tee to write its last lines.
 _LINGER = 1.0
 _KILL_PATIENCE = 30.0
@@ -25,7 +25,7 @@ _READ = 1 << 16
 
 
 class End(enum.Enum):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
@@ -35,7 +35,10 @@ class End(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that is over. ``rank`` and ``code`` are of the first rank that failed."""
+    """The outcome of an attempt.
+
+    ``rank`` and ``code`` are of the first rank that failed.
+    """
 
     end: End
     rank: int = 0
@@ -53,24 +56,24 @@ class _Rank:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """Runs commands side by side as one.
+    """Commands that run side by side as one.
 
-    ``known`` is called with the processes before any of them becomes its command. ``inherit``
+    ``record`` is called with the processes before any of them becomes its command. ``inherit``
     are descriptors that they keep open. ``timeout`` and ``grace`` are in seconds.
     """
 
     token: str
-    commands: Sequence[Command]
+    commands: Sequence[RankCommand]
     output: Output
     control: Control
     timeout: float
     grace: float
     inherit: Sequence[int]
-    known: Callable[[Sequence[Identity]], None]
+    record: Callable[[Sequence[ProcessIdentity]], None]
     _ranks: list[_Rank] = field(default_factory=list)
 
     def run(self) -> Ended:
-        """Carry the attempt out; when this returns or raises, none of its processes is left.
+        """Run the attempt. No process of it is left afterwards.
 
         Raises CommandError, LaunchError, StillRunningError and OSError.
         """
@@ -82,7 +85,7 @@ class Attempt:
                 selector.register(rank.process.output, selectors.EVENT_READ, rank)
             for handle in self.control.handles:
                 selector.register(handle, selectors.EVENT_READ)
-            self.known([rank.process.identity for rank in self._ranks])
+            self.record([rank.process.identity for rank in self._ranks])
             for rank in self._ranks:
                 rank.process.go()
             for rank in self._ranks:
@@ -136,7 +139,7 @@ class Attempt:
                     os.killpg(rank.process.identity.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
-        """Take the exit codes of ranks, and bury the orphans that came to us."""
+        """Collect the exit codes of ranks, and reap adopted orphans."""
         by_pid = {rank.process.identity.pid: rank for rank in self._ranks}
         while True:
             try:
@@ -149,13 +152,16 @@ class Attempt:
                 by_pid[pid].code = os.waitstatus_to_exitcode(status)
 
     def _read(self, selector: selectors.BaseSelector, timeout: float) -> None:
-        """Copy what was printed, waiting for something to happen at most that long."""
+        """Copy output, waiting for an event at most ``timeout`` seconds."""
         for key, _ in selector.select(timeout):
             if isinstance(key.data, _Rank) and self._copy(key.data) == 0:
                 selector.unregister(key.fd)
 
     def _copy(self, rank: _Rank) -> int | None:
-        """Copy one piece of a rank's output: its length, 0 at the end, None if there is none."""
+        """Copy one piece of a rank's output.
+
+        Return its length, 0 at the end, None if there is none now.
+        """
         try:
             data = os.read(rank.process.output, _READ)
         except BlockingIOError:
@@ -173,7 +179,7 @@ class Attempt:
         return len(data)
 
     def _linger(self, selector: selectors.BaseSelector) -> None:
-        """Wait for the end of the output, which what was left in the background may hold open."""
+        """Wait for the output's end, which background processes may delay."""
         deadline = time.monotonic() + _LINGER
         while (left := deadline - time.monotonic()) > 0:
             if not any(isinstance(key.data, _Rank) for key in selector.get_map().values()):

@@ -1,4 +1,4 @@
-"""A load or a training on this engine: the contract between a command and its artifact."""
+"""Loads and trainings: the contract between a command and its artifact."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engine import FailureClass, Result
+from reconciler.engine import FailureClass, Result, RunSpec
 from reconciler.engines.command_environment import (
     DEFAULTS,
     CommandPaths,
     Ranks,
     contract_variables,
+    manifest_variables,
     output_variable,
 )
-from reconciler.engines.local import sandbox
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_environment
-from reconciler.engines.local.claim import Claim
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path
+from reconciler.engines.local.failures import ArtifactError, RunFailedError
 from reconciler.engines.local.fsync import (
     make_read_only,
     make_writable,
-    read_json,
     remove_tree,
     sync_directory,
     sync_tree,
 )
-from reconciler.engines.local.launch import Command, find_program
-from reconciler.engines.local.layout import Image
+from reconciler.engines.local.launch import RankCommand, can_protect, find_program
+from reconciler.engines.local.layout import ImageDirectory, path_of
+from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
-    ArtifactError,
     MetricsError,
     last_attempt,
     log_of,
@@ -45,76 +44,82 @@ from reconciler.engines.local.marker import (
     read_metrics,
     write_marker,
 )
-from reconciler.engines.local.run_context import Carrier, RunFailedError
-from reconciler.types import Kind, TaskKind
+from reconciler.engines.local.run_context import RunContext
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import TaskKind
 
 
-def carry_out(run: Carrier, environ: dict[str, str]) -> Result:
-    """Make the artifact, or find it made.
+def execute(run: RunContext, environ: dict[str, str]) -> Result:
+    """Make the artifact, unless it is complete.
 
-    Raises as :class:`Carrier` does, and CommandError, SecretError, ArtifactError and OSError.
+    Raises RunFailedError and OSError.
     """
-    return _Production(run, environ).carry_out()
+    return _Execution(run, environ).execute()
 
 
 @dataclass(slots=True)
-class _Production:
-    run: Carrier
+class _Execution:
+    run: RunContext
     environ: Mapping[str, str]
     gpu_seconds: float = 0.0
 
     @property
+    def spec(self) -> RunSpec:
+        return self.run.spec
+
+    @property
     def output(self) -> Path:
-        return Path(self.run.job.output or "")
+        return path_of(self.spec.output or "") or Path()
 
     @property
-    def image(self) -> Image:
-        return Image(Path(self.run.job.image or ""))
+    def image(self) -> ImageDirectory:
+        return ImageDirectory(path_of(self.spec.image or "") or Path())
 
     @property
-    def _own(self) -> str:
-        """The variable that names the artifact directory."""
-        return output_variable(Kind(self.run.job.output_kind))
+    def base(self) -> Path | None:
+        return path_of(self.spec.base.url) if self.spec.base else None
 
-    def carry_out(self) -> Result:
-        run, job = self.run, self.run.job
-        claim = run.claim(job.key, "an earlier attempt of the same key to end")
+    @property
+    def dataset(self) -> Path | None:
+        return path_of(self.spec.dataset.url) if self.spec.dataset else None
+
+    def execute(self) -> Result:
+        run = self.run
+        lock = run.lock(self.spec.key, ReasonCode.WAITING_FOR_SAME_KEY)
         try:
-            marker = read_marker(self.output, job.key)
+            marker = read_marker(self.output, self.spec.key)
             if marker is None:
                 run.not_lost()
-                return run.with_retries(lambda: self._once(claim))
+                return run.with_retries(lambda: self._once(lock))
             make_read_only(self.output)
-            return marker.result(job.output_url or "")
+            return marker.result(self.spec.output or "")
         finally:
-            claim.release()
+            lock.release()
 
     def _prepare(self) -> None:
-        """See that the artifact directory can be written, and that what is read is there."""
+        """Make the artifact directory writable; check that inputs exist."""
         _have_folder(self.output)
         sync_directory(self.output.parent)
         if not self.output.stat().st_mode & stat.S_IWUSR:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
         _have_folder(self.output / LOGS)
-        for what, path in (("base", self.run.job.base), ("dataset", self.run.job.dataset)):
-            if path and not Path(path).is_dir():
-                raise RunFailedError(
-                    f"the {what} is not there: {path} is not a directory",
-                    FailureClass.INFRASTRUCTURE,
-                )
+        for name, path in (("base", self.base), ("dataset", self.dataset)):
+            if path and not path.is_dir():
+                missing = Reason.of(ReasonCode.INPUT_MISSING, input=name, path=str(path))
+                raise RunFailedError(missing, FailureClass.INFRASTRUCTURE)
 
-    def _once(self, claim: Claim) -> Result:
-        run, job = self.run, self.run.job
+    def _once(self, lock: KeyLock) -> Result:
+        run, spec = self.run, self.spec
         self._prepare()
         self._unmark()
         env = image_environment(run.layout, self.image)
-        secrets = read_secrets(job.secrets, job.secret_env)
+        secrets = read_secrets(run.allocation.secrets, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
-        scratch = run.layout.scratch(job.name)
+        scratch = run.layout.scratch(spec.name)
         remove_tree(scratch)
         commands = self._commands(attempt, env, secrets, scratch)
-        find_program(job.command[0], self.image.tree, commands[0].env["PATH"])
+        find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
         output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
         started = states.now()
         try:
@@ -122,8 +127,8 @@ class _Production:
                 run.attempt(
                     commands,
                     output,
-                    [claim],
-                    timeout=job.timeout,
+                    [lock],
+                    timeout=spec.timeout,
                     place=self.output,
                     secret=secrets.values(),
                 )
@@ -132,19 +137,19 @@ class _Production:
                 raise
             finally:
                 elapsed = (states.now() - started).total_seconds()
-                self.gpu_seconds += elapsed * job.gpus * job.nodes
+                self.gpu_seconds += elapsed * spec.resources.gpus
             return self._complete(attempt, started, output)
         finally:
             output.close()
             remove_tree(scratch)
 
     def _complete(self, attempt: int, started: datetime, output: Output) -> Result:
-        job = self.run.job
         finished = states.now()
         if self.output.is_symlink() or not self.output.is_dir():
+            variable = output_variable(self.spec.output_kind)
             raise ArtifactError(
-                f"the directory that {self._own} names is not there any more; write into it, and "
-                "remove or replace no more than what is in it"
+                f"the directory that {variable} names is not there any more; write "
+                "into it, and remove or replace no more than what is in it"
             )
         metrics: dict[str, float] = {}
         try:
@@ -155,8 +160,8 @@ class _Production:
         sync_tree(self.output)
         marker = write_marker(
             self.output,
-            key=job.key,
-            lineage=job.lineage,
+            key=self.spec.key,
+            lineage={**self.spec.lineage, "params": dict(self.spec.params)},
             metrics=metrics,
             started=started,
             finished=finished,
@@ -164,27 +169,27 @@ class _Production:
             attempt=attempt,
         )
         make_read_only(self.output)
-        return marker.result(job.output_url or "")
+        return marker.result(self.spec.output or "")
 
     def _unmark(self) -> None:
-        """Nothing but a valid marker may look like one, whoever wrote it."""
+        """Remove a marker that is not valid."""
         with suppress(NotADirectoryError):  # a command has put a file in the artifact's place
             remove_tree(self.output / MARKER)
 
     def _commands(
         self, attempt: int, env: Path | None, secrets: Mapping[str, str], scratch: Path
-    ) -> list[Command]:
-        job = self.run.job
-        read = [Path(path) for path in (job.base, job.dataset) if path]
-        protected = self._protected([self.image.tree, *([env] if env else []), *read])
-        gpus = _granted(self.run)
+    ) -> list[RankCommand]:
+        spec, nodes = self.spec, self.spec.resources.nodes
+        inputs = [path for path in (self.base, self.dataset) if path]
+        protected = self._protected([self.image.tree, *([env] if env else []), *inputs])
+        gpus, each = self.run.allocation.gpus, spec.resources.gpus // nodes
         port = _free_port()
         commands = []
-        for rank in range(job.nodes):
+        for rank in range(nodes):
             folder = scratch / str(rank)
             for name in ("work", "home", "tmp", "out"):
                 (folder / name).mkdir(parents=True)
-            mine = gpus[rank * job.gpus : (rank + 1) * job.gpus]
+            own_gpus = gpus[rank * each : (rank + 1) * each]
             variables = {
                 **passed_on(self.environ),
                 "PATH": search_path(self.environ, env),
@@ -193,33 +198,35 @@ class _Production:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 **DEFAULTS,
                 **({"VIRTUAL_ENV": str(env)} if env else {}),
-                **job.env,
+                **manifest_variables(spec.env, spec.params),
                 **secrets,
                 **contract_variables(
                     self._paths(self.output if rank == 0 else folder / "out", folder / "work"),
-                    Ranks(nodes=job.nodes, address="127.0.0.1", port=port, rank=rank),
-                    kind=Kind(job.output_kind),
+                    Ranks(nodes=nodes, address="127.0.0.1", port=port, rank=rank),
+                    kind=spec.output_kind,
                     attempt=attempt,
                 ),
-                "CUDA_VISIBLE_DEVICES": ",".join(mine),
+                "CUDA_VISIBLE_DEVICES": ",".join(own_gpus),
             }
             commands.append(
-                Command(argv=job.command, cwd=self.image.tree, env=variables, read_only=protected)
+                RankCommand(
+                    argv=spec.command, cwd=self.image.tree, env=variables, read_only=protected
+                )
             )
         return commands
 
     def _paths(self, output: Path, scratch: Path) -> CommandPaths:
-        job = self.run.job
+        dataset = self.dataset if self.spec.task is TaskKind.TRAIN else None
         return CommandPaths(
             output=str(output),
             params=str(self.run.run.params),
             scratch=str(scratch),
-            base=job.base,
-            dataset=job.dataset if job.task == TaskKind.TRAIN else None,
+            base=str(self.base) if self.base else None,
+            dataset=str(dataset) if dataset else None,
         )
 
     def _protected(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        if not sandbox.available(self.image.tree):
+        if not can_protect(self.image.tree):
             return ()
         # A folder given as data may hold the bucket too; then the output must stay writable.
         writable = (self.output.resolve(), self.run.layout.root.resolve())
@@ -231,20 +238,14 @@ class _Production:
 
 
 def _have_folder(path: Path) -> None:
-    """Have a folder of our own, whatever a command has put in its place."""
+    """Make a real folder, replacing anything that a command put there."""
     if path.is_symlink() or not path.is_dir():
         remove_tree(path)
     path.mkdir(parents=True, exist_ok=True)
 
 
-def _granted(run: Carrier) -> list[str]:
-    grant = read_json(run.run.grant)
-    gpus = grant.get("gpus") if isinstance(grant, dict) else None
-    return [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
-
-
 def _free_port() -> int:
-    """Return a port that was free just now, for ranks to meet at."""
+    """Return a port that is free now, for ranks to meet at."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))

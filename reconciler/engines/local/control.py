@@ -1,4 +1,4 @@
-"""What wakes or stops a supervisor: a cancelled run, the machine's shutdown, a child's end."""
+"""Events of a supervisor: cancellation, shutdown, the end of a child."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 
 from reconciler.engines.local.layout import RunDirectory
 
-#: Seconds after which the files are looked at even if nothing woke us.
+#: Seconds after which the files are checked without an event.
 _HEARTBEAT = 1.0
 
 
 class Stop(enum.Enum):
-    """Why a run has to end before its command does."""
+    """The cause for a run to end before its command does."""
 
-    CANCELLED = "it was cancelled"
-    TERMINATED = "its supervisor was told to stop (SIGTERM), probably by a shutdown"
+    CANCELLED = enum.auto()
+    TERMINATED = enum.auto()
 
 
 @dataclass(slots=True)
 class Control:
-    """Wakes its owner, and knows whether to stop. One per process: it takes the signals."""
+    """The wake-up and stop events. One per process: it takes the signals."""
 
     run: RunDirectory
     _fifo: int = -1
@@ -52,11 +52,11 @@ class Control:
 
     @property
     def handles(self) -> tuple[int, int]:
-        """What becomes readable when there is something to look at; drained by :meth:`stop`."""
+        """The descriptors that an event makes readable; :meth:`stop` drains them."""
         return (self._fifo, self._signals)
 
     def stop(self) -> Stop | None:
-        """Whether, and why, to stop."""
+        """Return the cause to stop, if any."""
         for handle in self.handles:
             with contextlib.suppress(BlockingIOError):
                 while os.read(handle, 4096):
@@ -66,14 +66,17 @@ class Control:
         return Stop.TERMINATED if self._terminated else None
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most that long or until something happens; False if it is time to stop."""
+        """Wait for an event, at most ``seconds``. False once to stop."""
         if self.stop() is None:
             select.select(self.handles, (), (), min(seconds, _HEARTBEAT))
         return self.stop() is None
 
 
 def poke(fifo: Path) -> None:
-    """Wake whoever reads the FIFO; nobody does is fine, they will look when they start."""
+    """Wake the reader of the FIFO, if any.
+
+    A reader checks the files at its start, so nothing is missed without one.
+    """
     try:
         handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:

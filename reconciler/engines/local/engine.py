@@ -1,7 +1,7 @@
-"""The engine as the daemon holds it: it keeps records, grants, and starts supervisors.
+"""The engine in the daemon: it records runs, schedules them, starts supervisors.
 
-One worker does everything that changes a run's course, a step at a time and in a thread, as a
-step writes files durably. Whatever it does can be done again by the worker of a later daemon.
+One worker makes every change of a run's course, a step at a time and in a thread, as a step
+writes files durably. The worker of a later daemon can repeat any step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -22,17 +23,21 @@ from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.fsync import remove_tree, sync_directory, sync_tree
-from reconciler.engines.local.gpus import find_gpus
 from reconciler.engines.local.layout import Layout, LayoutError, path_of
-from reconciler.engines.local.locks import FileLock, held
+from reconciler.engines.local.locks import FileLock, is_locked
 from reconciler.engines.local.marker import read_marker
-from reconciler.engines.local.order import Terms, job_for
-from reconciler.engines.local.record import Record
-from reconciler.engines.local.run_store import Shelf
-from reconciler.engines.local.scheduler import Denied, Holding, Machine, decide
-from reconciler.engines.local.spec import SpecError
-from reconciler.engines.local.state import State
+from reconciler.engines.local.run_store import RunRecord, RunStore, check_spec
+from reconciler.engines.local.scheduler import (
+    ActiveRun,
+    Machine,
+    Queued,
+    find_gpus,
+    schedule,
+)
+from reconciler.engines.local.spec import Allocation, SpecError
+from reconciler.engines.local.state import RunState
 from reconciler.engines.local.supervisors import Supervisors
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import BuildContext, TaskKey, TaskKind
 
 #: Writes the tree of a build context into an empty directory; blocks, and may raise anything.
@@ -41,17 +46,17 @@ Export = Callable[[BuildContext, Path], None]
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
 _RESPAWN = Backoff(first=2.0, longest=60.0)
-#: Seconds that a daemon which is just ending is given to let go of the root.
+#: Seconds that a daemon which is just ending is given to release the root.
 _LOCK_PATIENCE = 5.0
 
 
 class LocalEngine:
     """Runs as processes of this machine.
 
-    ``root`` holds everything that is kept. ``secrets`` is the folder with ``<name>/<key>``.
-    ``gpus`` is how many there are; None looks. ``grace`` seconds pass between TERM and KILL,
+    ``root`` has all files of the engine. ``secrets`` is the folder with ``<name>/<key>``.
+    ``gpus`` is their number; None detects it. ``grace`` seconds pass between TERM and KILL,
     ``retry_delay`` before the second attempt (doubled for each later one, up to 60), ``poll``
-    between looks for supervisors that were killed; all else is noticed when it happens.
+    between checks for supervisors that were killed; other changes are events.
     """
 
     def __init__(
@@ -67,16 +72,18 @@ class LocalEngine:
         poll: float = 1.0,
     ) -> None:
         self._layout = Layout(root.resolve())
-        self._shelf = Shelf(self._layout)
-        self._terms = Terms(
-            self._layout, secrets.absolute() if secrets else None, grace, retry_delay
+        self._store = RunStore(self._layout)
+        self._terms = Allocation(
+            secrets=str(secrets.absolute()) if secrets else None,
+            grace=grace,
+            retry_delay=retry_delay,
         )
         self._slots = max(1, slots)
         self._export = export
         self._gpus = gpus
         self._poll = poll
         self._machine = Machine(self._slots, ())
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, RunRecord] = {}
         self._runs: dict[str, Run] = {}
         self._supervisors = Supervisors()
         self._exports: dict[str, asyncio.Task[None]] = {}
@@ -94,16 +101,18 @@ class LocalEngine:
         return Capacity(containers=False, gpus=len(self._machine.gpus))
 
     async def start(self, changed: Callable[[], None]) -> None:
-        """Take up what an earlier daemon left, then call ``changed`` whenever a run changes.
+        """Adopt the runs of an earlier daemon; then report each change.
 
+        ``changed`` is called whenever a run changes.
         Raises EngineError where the root cannot be used, or another daemon uses it.
         """
         try:
             await asyncio.to_thread(self._open)
         except LayoutError as error:
-            raise EngineError(str(error), permanent=True) from error
+            refused = Reason.of(ReasonCode.RUN_REFUSED, detail=str(error))
+            raise EngineError(refused, permanent=True) from error
         except OSError as error:
-            raise EngineError(f"{self._layout.root} cannot be used: {error}") from error
+            raise _unavailable(f"{self._layout.root} cannot be used: {error}") from error
         _log.info(
             "the local engine has started; memory, disk and shm of a run are not enforced",
             root=str(self._layout.root),
@@ -114,7 +123,7 @@ class LocalEngine:
         self._changed = changed
         self._stopping = False
         asyncio.get_running_loop().add_reader(self._notify, self._notified)
-        self._runs = {name: record.view() for name, record in self._records.items()}
+        self._runs = {name: record.run() for name, record in self._records.items()}
         self._wake.set()
         self._worker = asyncio.create_task(self._work(), name="local engine")
 
@@ -129,7 +138,7 @@ class LocalEngine:
         for task in exports:
             task.cancel()
         try:
-            # Not cancelled: a step that is under way ends before the root is let go.
+            # Not cancelled: a step that is under way ends before the root is released.
             await worker
         finally:
             await asyncio.gather(*exports, return_exceptions=True)
@@ -146,35 +155,36 @@ class LocalEngine:
 
     async def create(self, spec: RunSpec) -> None:
         """Create the run, or adopt the one of that name. Raises EngineError."""
-        self._must_work()
+        self._check_running()
         if not _NAME.fullmatch(spec.name):
-            raise EngineError(f'"{spec.name[:80]}" cannot be the name of a run', permanent=True)
+            detail = f'"{spec.name[:80]}" cannot be the name of a run'
+            raise EngineError(Reason.of(ReasonCode.RUN_REFUSED, detail=detail), permanent=True)
         record = self._records.get(spec.name)
         if record is None:
-            job = job_for(spec, self._terms)
+            check_spec(spec, self._layout)
             try:
-                record = await asyncio.to_thread(self._shelf.add, spec, job)
+                record = await asyncio.to_thread(self._store.add, spec)
             except (OSError, ValueError, SpecError) as error:
-                raise EngineError(f"the run cannot be written: {error}") from error
+                raise _unavailable(f"the run cannot be written: {error}") from error
             record = self._records.setdefault(spec.name, record)
         if record.deleting:
-            raise EngineError(f"an earlier run {spec.name} is still being ended")
+            raise _unavailable(f"an earlier run {spec.name} is still being ended")
         self._publish([record])
         self._wake.set()
 
     async def delete(self, name: str) -> None:
         """End the run if it is live and forget it. Raises EngineError."""
-        self._must_work()
+        self._check_running()
         record = self._records.get(name)
         if record is None:
             return
         if not record.deleting:
             try:
-                await asyncio.to_thread(self._shelf.cancel, record)
+                await asyncio.to_thread(self._store.cancel, record)
             except OSError as error:
                 if self._records.get(name) is not record:
                     return
-                raise EngineError(f"the run cannot be cancelled: {error}") from error
+                raise _unavailable(f"the run cannot be cancelled: {error}") from error
             record.deleting = True
         poke(record.directory.control)
         self._publish([record])
@@ -210,7 +220,7 @@ class LocalEngine:
                 self._machine = Machine(self._slots, tuple(map(str, range(self._gpus))))
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(layout.notify, 0o600)
-            self._records = self._shelf.load()
+            self._records = self._store.load()
             # Opened for writing too: it then never reports an end of file.
             self._notify = os.open(layout.notify, os.O_RDWR | os.O_NONBLOCK)
         except BaseException:
@@ -218,11 +228,11 @@ class LocalEngine:
             raise
         self._lock = lock
 
-    def _must_work(self) -> None:
+    def _check_running(self) -> None:
         if self._worker is None:
-            raise EngineError("the local engine has not been started")
+            raise _unavailable("the local engine has not been started")
         if self._worker.done():
-            raise EngineError("the local engine has stopped working; see the daemon's log")
+            raise _unavailable("the local engine has stopped working; see the daemon's log")
 
     def _notified(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -230,15 +240,15 @@ class LocalEngine:
                 pass
         self._wake.set()
 
-    def _publish(self, records: Iterable[Record], removed: Iterable[Record] = ()) -> None:
-        """Show what these records say; tell the daemon if that is news."""
-        news = [self._runs.pop(record.spec.name, None) for record in removed]
+    def _publish(self, records: Iterable[RunRecord], removed: Iterable[RunRecord] = ()) -> None:
+        """Publish the runs of records; notify the daemon of changes."""
+        changes = [self._runs.pop(record.spec.name, None) for record in removed]
         for record in records:
-            view, name = record.view(), record.spec.name
-            if name in self._records and self._runs.get(name) != view:
-                self._runs[name] = view
-                news.append(view)
-        if news:
+            run, name = record.run(), record.spec.name
+            if name in self._records and self._runs.get(name) != run:
+                self._runs[name] = run
+                changes.append(run)
+        if changes:
             self._changed()
 
     async def _work(self) -> None:
@@ -256,53 +266,57 @@ class LocalEngine:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll if live else None)
 
-    def _step(self, records: Iterable[Record]) -> list[Record]:
+    def _step(self, records: Iterable[RunRecord]) -> list[RunRecord]:
         """Bring these runs forward, in a thread; returns those that were removed."""
         self._supervisors.reap()
         removed = []
         for record in records:
             with self._carefully(record):
-                if record.holding:
+                if record.active:
                     self._supervise(record)
-                if record.deleting and not record.holding and not held(record.directory.lock):
-                    self._shelf.remove(record)
+                if record.deleting and not record.active and not is_locked(record.directory.lock):
+                    self._store.remove(record)
                     removed.append(record)
-        waiting = [r for r in records if r.grant is None and not (r.ended or r.deleting)]
+        waiting = [r for r in records if r.gpus is None and not (r.ended or r.deleting)]
         ready = sorted(
             (r for r in waiting if not self._needs_export(r)),
             key=lambda record: (record.created, record.spec.name),
         )
         by_name = {record.spec.name: record for record in ready}
-        holding = [
-            Holding(r.spec.key, self._machine.slots_for(r.spec.resources), r.grant or ())
+        active = [
+            ActiveRun(r.spec.key, self._machine.slots_for(r.spec.resources), r.gpus or ())
             for r in records
-            if r.holding
+            if r.active
         ]
-        for decision in decide(self._machine, holding, [record.spec for record in ready]):
+        for decision in schedule(self._machine, active, [record.spec for record in ready]):
             record = by_name[decision.name]
-            if isinstance(decision, Denied):
+            if isinstance(decision, Queued):
                 record.waiting = decision.reason
             else:
                 with self._carefully(record):
-                    self._shelf.grant(record, decision.gpus)
+                    allocation = replace(self._terms, gpus=decision.gpus)
+                    self._store.allocate(record, allocation)
                     self._supervise(record)
         return removed
 
     @contextlib.contextmanager
-    def _carefully(self, record: Record) -> Iterator[None]:
-        """Let one run's trouble (a full disk, say) not keep the others; the next step tries on."""
+    def _carefully(self, record: RunRecord) -> Iterator[None]:
+        """Confine an error (a full disk, say) to one run.
+
+        The next step tries that run again.
+        """
         try:
             yield
         except OSError as error:
             _log.warning("a run cannot proceed", run=record.spec.name, error=str(error))
 
-    def _supervise(self, record: Record) -> None:
-        """See that a run that has its grant has a supervisor, until it has ended."""
+    def _supervise(self, record: RunRecord) -> None:
+        """Start a supervisor for an allocated run that has none."""
         record.refresh()
         name, run = record.spec.name, record.directory
-        if record.ended or self._supervisors.running(name) or held(run.lock):
+        if record.ended or self._supervisors.running(name) or is_locked(run.lock):
             return
-        # It may have ended between the look at its state and that at its lock.
+        # It may have ended between the reading of its state and the test of its lock.
         if record.refresh() and record.ended:
             return
         now = time.monotonic()
@@ -314,23 +328,23 @@ class LocalEngine:
         record.spawns += 1
         self._supervisors.start(run)
 
-    def _needs_export(self, record: Record) -> bool:
+    def _needs_export(self, record: RunRecord) -> bool:
         if record.spec.build is None or record.directory.source.exists():
             return False
         return image_result(self._layout.image(record.spec.key)) is None
 
-    def _start_export(self, record: Record) -> None:
+    def _start_export(self, record: RunRecord) -> None:
         name = record.spec.name
-        if name in self._exports or record.grant is not None or record.ended or record.deleting:
+        if name in self._exports or record.gpus is not None or record.ended or record.deleting:
             return
         if record.spec.build is None or not self._needs_export(record):
             return
-        record.waiting = "fetching the source"
+        record.waiting = Reason.of(ReasonCode.FETCHING_SOURCE)
         task = asyncio.create_task(self._fetch(record, record.spec.build), name=f"export {name}")
         self._exports[name] = task
         task.add_done_callback(lambda task: self._fetched(record, task))
 
-    def _fetched(self, record: Record, task: asyncio.Task[None]) -> None:
+    def _fetched(self, record: RunRecord, task: asyncio.Task[None]) -> None:
         name = record.spec.name
         self._exports.pop(name, None)
         if self._records.get(name) is record:
@@ -340,28 +354,33 @@ class LocalEngine:
         else:
             self._wake.set()
 
-    async def _fetch(self, record: Record, context: BuildContext) -> None:
-        """Export a build's source and hand it to the run, or end the run with the reason."""
+    async def _fetch(self, record: RunRecord, context: BuildContext) -> None:
+        """Export a build's source into the run's directory, or fail the run."""
         async with self._export_turn:
             await asyncio.to_thread(self._fetch_now, record, context)
 
-    def _fetch_now(self, record: Record, context: BuildContext) -> None:
+    def _fetch_now(self, record: RunRecord, context: BuildContext) -> None:
         folder = None
         try:
-            folder = Path(self._shelf.new_export())
+            folder = Path(self._store.new_export())
             self._export(context, folder)
             # A folder is renamed whole even if what is in it has not reached the disk.
             sync_tree(folder)
-            # Under the run's own directory it is the run's; if that was removed it is nobody's.
+            # Under the run's own directory it is the run's; without that directory nothing is kept.
             folder.rename(record.directory.source)
             sync_directory(record.directory.path)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
+        except Exception as error:  # noqa: BLE001 - any error is the reason
             run = record.directory
             if not self._stopping and run.path.exists() and not run.source.exists():
-                said = f"the source could not be fetched: {error}"
-                state = (record.state or State()).failed(said, FailureClass.INFRASTRUCTURE)
+                detail = f"the source could not be fetched: {error}"
+                reason = Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail)
+                state = (record.state or RunState()).failed(reason, FailureClass.INFRASTRUCTURE)
                 states.write(record.directory.state, state)
                 record.refresh()
         finally:
             if folder is not None:
                 remove_tree(folder)
+
+
+def _unavailable(detail: str) -> EngineError:
+    return EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail=detail))

@@ -1,4 +1,4 @@
-"""What a command finds in its environment, and what of the daemon's own it does not."""
+"""Environments of commands, installers and supervisors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Of the daemon's environment a command gets these alone: where it is, and how to reach out.
+from reconciler.engines.local.failures import SecretError
+from reconciler.types import SecretKey
+
+#: The variables of the daemon that a command gets: locale, proxies and certificates.
 _PASSED = frozenset(
     {
         "LANG",
@@ -37,12 +40,8 @@ _OWN_PREFIX = "RECONCILER_"
 _SECRET_LIMIT = 100 << 10  # Linux takes at most 128 KiB for one variable
 
 
-class SecretError(Exception):
-    """A secret that a run needs is not there; the message names the file, never its content."""
-
-
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of the daemon's environment that commands get."""
+    """Return the part of the daemon's environment that commands get."""
     passed = {
         name: value
         for name, value in environ.items()
@@ -52,7 +51,7 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_supervisor(environ: Mapping[str, str], package: Path) -> dict[str, str]:
-    """A supervisor's environment: the daemon's without its configuration.
+    """Return a supervisor's environment: the daemon's without its configuration.
 
     ``package`` is the folder that holds this package, which need not be installed.
     """
@@ -61,7 +60,10 @@ def for_supervisor(environ: Mapping[str, str], package: Path) -> dict[str, str]:
 
 
 def for_installer(environ: Mapping[str, str]) -> dict[str, str]:
-    """An installer's environment: indexes and caches may be configured in any variable."""
+    """Return an installer's environment.
+
+    Indexes and caches may be configured in any variable.
+    """
     dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     return {
         name: value
@@ -71,8 +73,9 @@ def for_installer(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def search_path(environ: Mapping[str, str], env: Path | None) -> str:
-    """PATH of a command: its virtual environment, then the daemon's PATH without its own.
+    """Return a command's PATH: its virtual environment, then the daemon's.
 
+    The daemon's own virtual environment is left out.
     The interpreter that the daemon runs on comes last, so that a source without requirements
     finds a Python too.
     """
@@ -84,8 +87,8 @@ def search_path(environ: Mapping[str, str], env: Path | None) -> str:
     return os.pathsep.join(dict.fromkeys(kept))
 
 
-def read_secrets(folder: str | None, wanted: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The values of ``secretEnv`` by variable. Raises SecretError.
+def read_secrets(folder: str | None, wanted: Mapping[str, SecretKey]) -> dict[str, str]:
+    """Read the values of ``secretEnv`` by variable. Raises SecretError.
 
     One line end at the end of a file is left out: editors and echo put it there, and no token
     ends in one.
@@ -96,8 +99,8 @@ def read_secrets(folder: str | None, wanted: Mapping[str, tuple[str, str]]) -> d
             "holds <name>/<key>"
         )
     return {
-        variable: _read_secret(Path(folder or "") / name, key, variable)
-        for variable, (name, key) in wanted.items()
+        variable: _read_secret(Path(folder or "") / secret.name, secret.key, variable)
+        for variable, secret in wanted.items()
     }
 
 

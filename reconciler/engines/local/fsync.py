@@ -1,4 +1,4 @@
-"""Files that are whole or absent, also after a loss of power, and trees made read-only."""
+"""Durable files, whole or absent after a power loss; read-only trees."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sync_file(path: Path) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that does not exist yet, durably once its directory is synced."""
+    """Write a new file, durable once its directory is synced."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
@@ -38,7 +38,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old or the new content, never a part."""
+    """Replace a file at once: readers find the old or new content."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         write_new(temporary, data)
@@ -50,12 +50,12 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def encode(value: JSON) -> bytes:
-    """JSON as it is written here: indented, for whoever has to look at it."""
+    """Encode JSON, indented for a human reader."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def read_json(path: Path, limit: int = 16 << 20) -> JSON:
-    """The JSON document in a file of at most ``limit`` bytes.
+    """Read the JSON document in a file of at most ``limit`` bytes.
 
     Raises OSError, and ValueError for anything that is not JSON or longer than that.
     """
@@ -68,7 +68,7 @@ def read_json(path: Path, limit: int = 16 << 20) -> JSON:
 
 
 def sync_tree(root: Path) -> None:
-    """Make every file and directory of a tree durable, contents before their directories."""
+    """Make a tree durable, contents before their directories."""
     for folder, _, files in os.walk(root, topdown=False):
         here = Path(folder)
         for name in files:
@@ -79,7 +79,7 @@ def sync_tree(root: Path) -> None:
 
 
 def make_read_only(root: Path, *, directories_only: bool = False) -> None:
-    """Take away every write bit of a tree. Symbolic links are not followed."""
+    """Remove every write bit of a tree. Symbolic links are not followed."""
     for folder, _, files in os.walk(root, topdown=False):
         here = Path(folder)
         if not directories_only:
@@ -89,7 +89,7 @@ def make_read_only(root: Path, *, directories_only: bool = False) -> None:
 
 
 def make_writable(root: Path) -> None:
-    """Give the owner the write bit of a tree back."""
+    """Restore the owner's write bit of a tree."""
     _change(root, add=stat.S_IWUSR | stat.S_IXUSR | stat.S_IRUSR)
     for folder, folders, files in os.walk(root):
         here = Path(folder)
@@ -107,7 +107,7 @@ def _change(path: Path, *, add: int = 0, remove: int = 0) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree of this engine's own, read-only directories too; absent is fine."""
+    """Remove a tree, read-only directories too; absent is fine."""
     if not path.is_symlink() and path.is_dir():
         make_writable(path)
         shutil.rmtree(path)

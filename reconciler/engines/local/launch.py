@@ -1,25 +1,42 @@
-"""Starting a command so that nothing can happen between being started and being known.
+"""Launch of a command: no process runs before its identity is recorded.
 
-The process is forked first and waits; its identity is written down; only then is it told to go
-on. If the supervisor is killed in between, the process reads the end of the pipe and ends: a
-command that nobody knows of never runs.
+The process is forked first and waits; its identity is written down; only then does it get the
+byte to go on. If the supervisor is killed in between, the process reads the end of the pipe and
+ends: a command without a record never runs.
+
+Directories are protected by read-only binds in a private mount namespace, which holds for root
+too, as mode bits do not. Only a guard against accidents: a process that may mount can undo it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.engines.local import sandbox
-from reconciler.engines.local.process import Identity, die_with_parent, identify
+from reconciler.engines.local.failures import CommandError, LaunchError
+from reconciler.engines.local.process import ProcessIdentity, die_with_parent, identify, libc
 
 _GO = b"g"
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWUSER = 0x10000000
+_MS_RDONLY = 0x1
+_MS_REMOUNT = 0x20
+_MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+#: Flags that a user namespace may not drop when it mounts again: they are the same bits in
+#: statvfs as in mount(2) but for ST_RELATIME.
+_KEPT = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
+_ST_RELATIME = 0x1000
+_MS_RELATIME = 0x200000
 _FIRST_LINE = (
     "; it needs a first line such as #!/bin/sh or #!/usr/bin/env python3, naming a program of "
     "this machine"
@@ -33,17 +50,9 @@ _HINTS = {
 }
 
 
-class CommandError(Exception):
-    """The command cannot be started, and trying again would not help; the message says why."""
-
-
-class LaunchError(Exception):
-    """The machine could not start the command."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """What to start: one rank of an attempt. ``read_only`` directories exist."""
+class RankCommand:
+    """The command of one rank. ``read_only`` directories exist."""
 
     argv: tuple[str, ...]
     cwd: Path
@@ -53,38 +62,41 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A process that waits to be told to go on. ``output`` is its standard output and error."""
+    """A process that waits to be released.
 
-    identity: Identity
+    ``output`` is its standard output and error.
+    """
+
+    identity: ProcessIdentity
     output: int
     _go: int
     _status: int
     _name: str
 
     def go(self) -> None:
-        """Let it become the command."""
+        """Release the process to become the command."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, _GO)
         os.close(self._go)
 
     def confirm(self) -> None:
-        """Wait until it has. Raises CommandError, LaunchError."""
+        """Wait until the command runs. Raises CommandError, LaunchError."""
         with os.fdopen(self._status, "rb") as status:
-            said = status.read(256).decode()
-        if not said:
+            failed = status.read(256).decode()
+        if not failed:
             return
-        step, number = said.split(":")
-        reason = os.strerror(int(number))
+        step, number = failed.split(":")
+        problem = os.strerror(int(number))
         if step != "exec":
-            raise LaunchError(f"the {step} of the command could not be set up: {reason}")
+            raise LaunchError(f"the {step} of the command could not be set up: {problem}")
         hint = _HINTS.get(int(number), "")
-        raise CommandError(f'"{self._name}" cannot be executed: {reason}{hint}')
+        raise CommandError(f'"{self._name}" cannot be executed: {problem}{hint}')
 
 
 def find_program(name: str, cwd: Path, path: str) -> str:
-    """The file that a command's first word means: in the working directory, else on PATH.
+    """Find a command's program: in the working directory, else on PATH.
 
-    Raises CommandError where there is none that can be executed.
+    Raises CommandError without a file that can be executed.
     """
     here = cwd / name
     try:
@@ -102,10 +114,11 @@ def find_program(name: str, cwd: Path, path: str) -> str:
     raise CommandError(f'"{name[:200]}" is neither a file in the source nor a program on PATH')
 
 
-def launch(command: Command, inherit: Sequence[int]) -> Launched:
-    """Fork a process for a command; the descriptors ``inherit`` stay open in it.
+def launch(command: RankCommand, inherit: Sequence[int]) -> Launched:
+    """Fork a process for a command; ``inherit`` stay open in it.
 
-    Raises CommandError, and OSError where the machine has no room for another process.
+    ``inherit`` are descriptors. Raises CommandError, and OSError where the machine has no room for
+    another process.
     """
     program = find_program(command.argv[0], command.cwd, command.env.get("PATH", os.defpath))
     ours: list[int] = []
@@ -129,14 +142,14 @@ def launch(command: Command, inherit: Sequence[int]) -> Launched:
 
 
 def _become(
-    command: Command,
+    command: RankCommand,
     program: str,
     supervisor: int,
     ours: Sequence[int],
     theirs: Sequence[int],
     inherit: Sequence[int],
 ) -> None:
-    """In the child: wait to be told, then become the command. Never returns."""
+    """Wait in the child for release, then become the command. Never returns."""
     go, status, output = theirs
     step = "session"
     try:
@@ -154,7 +167,7 @@ def _become(
             os._exit(0)
         step = "read-only view"
         if command.read_only:
-            sandbox.protect(command.read_only)
+            protect(command.read_only)
         # A change of credentials, as that of a user namespace, takes the first request back.
         die_with_parent()
         if os.getppid() != supervisor:
@@ -177,3 +190,60 @@ def _become(
         os.write(status, f"{step}:{errno.EINVAL}".encode())
     finally:
         os._exit(127)
+
+
+def protect(paths: Sequence[Path]) -> None:
+    """Make directories read-only for this process and its children. Raises OSError.
+
+    After a failure the process may be in a half-made namespace and must not go on.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    # Root needs no user namespace, and in one could no longer give files to other users.
+    _check(libc().unshare(_CLONE_NEWNS | (_CLONE_NEWUSER if uid else 0)))
+    if uid:
+        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    _mount(None, "/", _MS_REC | _MS_PRIVATE)
+    for path in paths:
+        target = str(path)
+        _mount(target, target, _MS_BIND)
+        now = os.statvfs(target).f_flag
+        kept = (now & _KEPT) | (_MS_RELATIME if now & _ST_RELATIME else 0)
+        _mount(None, target, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+
+
+def can_protect(directory: Path) -> bool:
+    """Return true if this machine permits it, tried in a child process."""
+    if sys.platform != "linux":
+        return False
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            protect([directory])
+            code = 0
+        except OSError:
+            pass
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return status == 0
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    _check(
+        libc().mount(
+            source.encode() if source else None,
+            os.fsencode(target),
+            None,
+            ctypes.c_ulong(flags),
+            None,
+        )
+    )
+
+
+def _check(code: int) -> None:
+    if code != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""Where things are under the engine's root. The table is in the package's docstring."""
+"""Paths under the engine's root; the package's docstring has the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ReconcilerError
 
-VERSION = "1"
+#: 2: a run has no job.json; its reason is a code, and its terms are in allocation.json.
+VERSION = "2"
 
 
 class LayoutError(ReconcilerError):
@@ -17,7 +18,7 @@ class LayoutError(ReconcilerError):
 
 
 def path_of(url: str) -> Path | None:
-    """The absolute path that a file URL of this machine names; None for any other URL."""
+    """Return the absolute path of a local file URL, else None."""
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         return None
@@ -38,13 +39,8 @@ class RunDirectory:
 
     @property
     def spec(self) -> Path:
-        """What was ordered."""
+        """The order."""
         return self.path / "spec.json"
-
-    @property
-    def job(self) -> Path:
-        """What the supervisor carries out."""
-        return self.path / "job.json"
 
     @property
     def params(self) -> Path:
@@ -57,9 +53,9 @@ class RunDirectory:
         return self.path / "source"
 
     @property
-    def grant(self) -> Path:
+    def allocation(self) -> Path:
         """Present once the run may start."""
-        return self.path / "grant.json"
+        return self.path / "allocation.json"
 
     @property
     def cancel(self) -> Path:
@@ -68,7 +64,7 @@ class RunDirectory:
 
     @property
     def state(self) -> Path:
-        """How far the run has come."""
+        """The run's progress."""
         return self.path / "state.json"
 
     @property
@@ -93,8 +89,8 @@ class RunDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A build's directory: the tree, and beside it the record that completes it."""
+class ImageDirectory:
+    """A build's directory: the tree, and the record that completes it."""
 
     path: Path
 
@@ -119,9 +115,9 @@ class Layout:
         """The directory of a run."""
         return RunDirectory(self.runs / name)
 
-    def image(self, key: str) -> Image:
+    def image(self, key: str) -> ImageDirectory:
         """The directory of a build key's image."""
-        return Image(self.root / "images" / key)
+        return ImageDirectory(self.images / key)
 
     def scratch(self, run: str) -> Path:
         """A run's scratch directory.
@@ -134,6 +130,11 @@ class Layout:
     def runs(self) -> Path:
         """All runs."""
         return self.root / "runs"
+
+    @property
+    def images(self) -> Path:
+        """Complete and unfinished builds."""
+        return self.root / "images"
 
     @property
     def envs(self) -> Path:
@@ -152,7 +153,7 @@ class Layout:
 
     @property
     def trash(self) -> Path:
-        """What is about to be removed."""
+        """Directories that are about to be removed."""
         return self.root / "trash"
 
     @property
@@ -166,7 +167,7 @@ class Layout:
         return self.root / "daemon.lock"
 
     def prepare(self) -> None:
-        """Make what is missing. Raises LayoutError for the root of another version."""
+        """Make missing folders. Raises LayoutError for another version."""
         version = self.root / "version"
         self.root.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,17 +1,32 @@
-"""Locks that the kernel gives back when their holder dies, however it dies."""
+"""Locks of files, and of keys: one attempt at a time.
+
+The kernel releases a file lock when its owner dies, however it dies. A key lock is a file lock
+that the attempt's own processes have too, with their identities in the lock file. A lock alone is
+not enough: a process can close an inherited descriptor and go on. So a supervisor that takes the
+key over from a run without supervisor first ends the processes that the file names.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from reconciler.engines.local.failures import StillRunningError
+from reconciler.engines.local.layout import RunDirectory
+from reconciler.engines.local.process import ProcessIdentity, kill, members
+
+#: Seconds that killed processes are given to be gone; the kernel may hold one in a slow write.
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class FileLock:
-    """An exclusive lock on a file, held until it is released or every holder has ended.
+    """An exclusive lock on a file, until released or without a process.
 
     The lock belongs to the open file: a process that inherits ``handle`` holds it too.
     """
@@ -20,7 +35,7 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path, *, patience: float = 0.0) -> FileLock | None:
-        """Take the lock; None where another has it for longer than ``patience`` seconds."""
+        """Take the lock; None if not free within ``patience`` seconds."""
         deadline = time.monotonic() + patience
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -37,14 +52,14 @@ class FileLock:
             time.sleep(0.02)
 
     def release(self) -> None:
-        """Let go. A process that inherited the lock goes on holding it."""
+        """Release the lock. A process that inherited it keeps it."""
         os.close(self.handle)
 
 
-def held(path: Path) -> bool:
-    """Whether anybody holds the lock; a file that is not there is held by nobody.
+def is_locked(path: Path) -> bool:
+    """Return true if a process has the lock; false without the file.
 
-    Looking takes the lock, shared, for an instant: that is why who wants it has patience.
+    The test takes the lock, shared, for an instant: that is why ``take`` has patience.
     """
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -58,3 +73,88 @@ def held(path: Path) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    run: str
+    token: str
+    leaders: tuple[ProcessIdentity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLock:
+    """The lock of a key or of an environment, taken."""
+
+    lock: FileLock
+    run: str
+
+    @classmethod
+    def take(cls, path: Path, run: RunDirectory, wait: Callable[[], bool]) -> KeyLock | None:
+        """Wait until the lock is free, then take it.
+
+        ``wait`` is called between attempts and waits a little; None once it returns False. Raises
+        StillRunningError where processes of an earlier attempt cannot be killed.
+        """
+        while True:
+            lock = FileLock.take(path)
+            note = _read(path)
+            if lock is not None:
+                if note is not None:
+                    _end(note)
+                taken = cls(lock, run.name)
+                taken.clear()
+                return taken
+            # Perhaps only processes of a lost supervisor have it. This run's own lock is ours,
+            # so a note of this run is of an earlier supervisor, which has gone.
+            if note is not None and (
+                note.run == run.name
+                or not is_locked(RunDirectory(run.path.with_name(note.run)).lock)
+            ):
+                _end(note)
+            if not wait():
+                return None
+
+    def record(self, token: str, leaders: Sequence[ProcessIdentity]) -> None:
+        """Record the processes that work under this lock, before they begin."""
+        value = {
+            "run": self.run,
+            "token": token,
+            "leaders": [[leader.pid, leader.start] for leader in leaders],
+        }
+        self._write(json.dumps(value).encode())
+
+    def clear(self) -> None:
+        """Record that no process works under this lock."""
+        self._write(b"")
+
+    def release(self) -> None:
+        """Release the lock; no process may be working under it."""
+        self.lock.release()
+
+    def _write(self, data: bytes) -> None:
+        os.ftruncate(self.lock.handle, 0)
+        os.pwrite(self.lock.handle, data, 0)
+        os.fsync(self.lock.handle)
+
+
+def _read(path: Path) -> _Note | None:
+    # A note that was cut short names an attempt whose processes had not been let go yet: they
+    # end by themselves with their supervisor.
+    try:
+        value = json.loads(path.read_bytes())
+        leaders = tuple(ProcessIdentity(int(pid), str(start)) for pid, start in value["leaders"])
+        return _Note(str(value["run"]), str(value["token"]), leaders)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _end(note: _Note) -> None:
+    def find() -> list[int]:
+        return members(note.token, note.leaders, own=False)
+
+    if not kill(find, lambda: None, _PATIENCE):
+        raise StillRunningError(
+            "processes of an earlier attempt cannot be killed (they wait for a device); "
+            f"they are {', '.join(map(str, find()))}"
+        )

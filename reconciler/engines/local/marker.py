@@ -1,4 +1,4 @@
-"""The completion marker: what makes a directory an artifact.
+"""The completion marker, which makes a directory an artifact.
 
 ``completed.json`` is written last, after the command succeeded and every file is durable. It
 lists the artifact's files with their sizes; where the list does not match, there is no marker.
@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.engine import LONGEST_METRIC, MOST_METRICS, Result, is_finite
+from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import encode, read_json, replace
 from reconciler.engines.local.state import numbers, write_time
 from reconciler.types import JSON
@@ -27,10 +28,6 @@ _VERSION = 1
 _METRICS_LIMIT = 64 << 10
 _MARKER_LIMIT = 256 << 20
 _ATTEMPT_LOG = re.compile(r"attempt-(\d{1,9})\.log")
-
-
-class ArtifactError(Exception):
-    """What a command left cannot be an artifact; the message says why."""
 
 
 class MetricsError(Exception):
@@ -55,11 +52,12 @@ class Marker:
 
 
 def list_files(directory: Path) -> list[tuple[str, int]]:
-    """The artifact's files by path, with their sizes in bytes, without the reserved ones.
+    """List the artifact's files with their sizes, in bytes.
 
-    A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for a
-    link to anywhere else: the artifact would change or break with what it points to. And for a
-    name that is not UTF-8, which no JSON can list.
+    Reserved files are left out.
+    A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for any
+    other link, as the artifact would change or break with its target, and for a name that is not
+    UTF-8, which no JSON can list.
     """
     root = directory.resolve()
     found: list[tuple[str, int]] = []
@@ -106,7 +104,7 @@ def _check_link(path: Path, root: Path, relative: str) -> None:
 
 
 def read_metrics(directory: Path) -> dict[str, float]:
-    """What the command measured; empty without a ``metrics.json``. Raises MetricsError."""
+    """Read the command's metrics; empty without ``metrics.json``. Raises MetricsError."""
     path = directory / METRICS
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -166,7 +164,7 @@ def write_marker(
 
 
 def read_marker(directory: Path, key: str) -> Marker | None:
-    """The marker of the complete artifact of ``key`` in a directory; None without a valid one."""
+    """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
         content = read_json(directory / MARKER, _MARKER_LIMIT)
         if not isinstance(content, dict) or content.get("key") != key:
@@ -181,7 +179,7 @@ def read_marker(directory: Path, key: str) -> Marker | None:
 
 
 def last_attempt(logs: Path) -> int:
-    """The highest number of an attempt that has a log; 0 without any."""
+    """Return the highest number of an attempt with a log, or 0."""
     try:
         names = [path.name for path in logs.iterdir()]
     except FileNotFoundError:
@@ -190,5 +188,5 @@ def last_attempt(logs: Path) -> int:
 
 
 def log_of(logs: Path, attempt: int) -> Path:
-    """The log file of an attempt."""
+    """Return the log file of an attempt."""
     return logs / f"attempt-{attempt}.log"

@@ -1,7 +1,7 @@
-"""Which processes belong to an attempt, told without trusting a process id alone.
+"""Processes of an attempt, found without trusting a process id alone.
 
-An attempt's processes are found in three ways, as each of them can be escaped from alone: they
-are in the session of one of its ranks; they carry the attempt's token in their environment; or,
+Three properties identify an attempt's processes, as each can be escaped from alone: they are in
+the session of one of its ranks; they have the attempt's token in their environment; or,
 on Linux, they descend from the supervisor, which is a subreaper, so that a daemonised process
 becomes its child when its own parent ends.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-#: The environment variable that carries an attempt's token.
+#: The environment variable with an attempt's token.
 TOKEN = "SUBSTRATUS_ATTEMPT_ID"  # noqa: S105 - a name, and the value is an identity, no secret
 
 _PR_SET_PDEATHSIG = 1
@@ -28,8 +28,8 @@ _LINUX = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A process: its id, and when it started, which no later process of that id shares."""
+class ProcessIdentity:
+    """A process by its id and start, which no later process shares."""
 
     pid: int
     start: str
@@ -50,32 +50,32 @@ def libc() -> ctypes.CDLL:
 
 
 def become_subreaper() -> None:
-    """On Linux: orphaned descendants become children of this process, not of init."""
+    """Make orphaned descendants children of this process, on Linux."""
     if _LINUX:
         libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent() -> None:
-    """On Linux: this process is killed as soon as its parent is gone."""
+    """Have this process killed with its parent, on Linux."""
     if _LINUX:
         libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def identify(pid: int) -> Identity | None:
-    """The identity of a process; None where there is none of that id."""
+def identify(pid: int) -> ProcessIdentity | None:
+    """Return the identity of a process; None without that id."""
     if not _LINUX:
         import psutil  # noqa: PLC0415 - on Linux a supervisor starts without it
 
         try:
-            return Identity(pid, str(psutil.Process(pid).create_time()))
+            return ProcessIdentity(pid, str(psutil.Process(pid).create_time()))
         except psutil.Error:
             return None
     entry = _entry(pid)
-    return Identity(pid, entry.start) if entry else None
+    return ProcessIdentity(pid, entry.start) if entry else None
 
 
-def members(token: str, leaders: Sequence[Identity], *, own: bool) -> list[int]:
-    """The processes of an attempt that still run, by id.
+def members(token: str, leaders: Sequence[ProcessIdentity], *, own: bool) -> list[int]:
+    """Return the ids of an attempt's running processes.
 
     ``leaders`` are its ranks, each the leader of a session. ``own``: the descendants of the
     calling process belong to it too. Zombies are left out: they run nothing and hold nothing.
@@ -100,9 +100,10 @@ def members(token: str, leaders: Sequence[Identity], *, own: bool) -> list[int]:
 
 
 def kill(find: Callable[[], Sequence[int]], reap: Callable[[], None], patience: float) -> bool:
-    """Kill what ``find`` finds until it finds nothing; False if that took over ``patience`` s.
+    """Kill the processes of ``find`` until none is left.
 
-    A process that forks faster than one look finds its children in the next one.
+    False if that took longer than ``patience`` seconds. Children that are forked during one round
+    are found in the next.
     """
     deadline = time.monotonic() + patience
     while pids := find():
@@ -150,7 +151,7 @@ def _entry(pid: int) -> _Entry | None:
     return _Entry(pid, int(fields[1]), int(fields[3]), f"{_boot()}:{fields[19]}")
 
 
-def _since_boot(leader: Identity) -> bool:
+def _since_boot(leader: ProcessIdentity) -> bool:
     return not _LINUX or leader.start.startswith(f"{_boot()}:")
 
 

@@ -1,4 +1,4 @@
-"""What builds and commands have in common: progress, retries, and one attempt's failure."""
+"""The context of a run in its supervisor: progress, retries, attempts."""
 
 from __future__ import annotations
 
@@ -12,91 +12,94 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.backoff import Backoff
-from reconciler.engine import FailureClass, RunPhase
+from reconciler.engine import FailureClass, RunPhase, RunSpec
 from reconciler.engines.local import state as states
 from reconciler.engines.local.attempt import Attempt, End, Ended
-from reconciler.engines.local.claim import Claim
 from reconciler.engines.local.control import Control, Stop, poke
-from reconciler.engines.local.job import Job
-from reconciler.engines.local.launch import Command
+from reconciler.engines.local.failures import RunFailedError
+from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import Layout, RunDirectory
+from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
-from reconciler.engines.local.process import TOKEN, Identity
-from reconciler.engines.local.state import State
+from reconciler.engines.local.process import TOKEN, ProcessIdentity
+from reconciler.engines.local.spec import Allocation
+from reconciler.engines.local.state import RunState
+from reconciler.reasons import Reason, ReasonCode
 
 _MAX_DELAY = 60.0
-#: Below this many free bytes a command that failed is taken to have failed for want of them.
+#: Below this many free bytes a command that failed is assumed to have failed for lack of space.
 _DISK_FULL = 1 << 20
 T = TypeVar("T")
 
 
-class RunFailedError(Exception):
-    """The run, or one attempt of it, failed. ``again``: another attempt may do better."""
-
-    def __init__(self, reason: str, failure: FailureClass, *, again: bool = False) -> None:
-        super().__init__(reason)
-        self.failure = failure
-        self.again = again
-
-
-class StoppedError(Exception):
+class StoppedError(RunFailedError):
     """The run has to end before its command does."""
 
     def __init__(self, stop: Stop) -> None:
-        super().__init__(stop.value)
-        self.stop = stop
+        super().__init__(Reason.of(_STOPPED[stop]), FailureClass.INFRASTRUCTURE)
+
+
+_STOPPED = {
+    Stop.CANCELLED: ReasonCode.CANCELLED,
+    Stop.TERMINATED: ReasonCode.SUPERVISOR_STOPPED,
+}
 
 
 @dataclass(slots=True)
-class Carrier:
-    """A run being carried out. ``lost``: by a supervisor that was killed with a command begun."""
+class RunContext:
+    """A run that is being executed.
 
-    job: Job
+    ``lost``: an earlier supervisor was killed after it had started a command.
+    """
+
+    spec: RunSpec
+    allocation: Allocation
     layout: Layout
     run: RunDirectory
     control: Control
-    state: State
+    state: RunState
     lost: bool
 
-    def save(self, state: State) -> None:
-        """Write the run's state, and tell the daemon."""
+    def save(self, state: RunState) -> None:
+        """Write the run's state and notify the daemon."""
         self.state = state
         states.write(self.run.state, state)
         poke(self.layout.notify)
 
-    def claim(self, name: str, waiting_for: str) -> Claim:
-        """Take the claim of a key or environment, however long that takes. Raises StoppedError."""
+    def lock(self, name: str, waiting: ReasonCode) -> KeyLock:
+        """Take the lock of a key or environment, without deadline. Raises StoppedError."""
 
         def wait() -> bool:
-            reason = f"waiting for {waiting_for}"
-            if self.state.phase is RunPhase.PENDING and self.state.reason != reason:
-                self.save(replace(self.state, reason=reason))
+            if self.state.phase is RunPhase.PENDING and self.state.reason != waiting:
+                self.save(self.state.because(Reason.of(waiting)))
             return self.control.wait(0.2)
 
-        claim = Claim.take(self.layout.locks / name, self.run, wait)
-        if claim is None:
+        lock = KeyLock.take(self.layout.locks / name, self.run, wait)
+        if lock is None:
             raise StoppedError(self.control.stop() or Stop.TERMINATED)
-        return claim
+        return lock
 
     def not_lost(self) -> None:
-        """Raise RunFailedError if an earlier supervisor began a command: it is never run on."""
+        """Raise RunFailedError if an earlier supervisor started a command.
+
+        The run of a lost supervisor is never continued.
+        """
         if self.lost:
-            raise RunFailedError(
-                "the run's supervisor was lost, probably by a reboot or for want of memory",
-                FailureClass.INFRASTRUCTURE,
-            )
+            lost = Reason.of(ReasonCode.SUPERVISOR_LOST)
+            raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
 
     def with_retries(self, once: Callable[[], T]) -> T:
-        """Do something until it succeeds or the run's retries are used up."""
+        """Call ``once`` until it succeeds or the run's retries are used up."""
         while True:
             try:
                 return once()
             except RunFailedError as failure:
-                if not failure.again or self.state.tries > self.job.retries:
+                if not failure.again or self.state.tries > self.spec.retries:
                     raise
-                retry = Backoff(first=self.job.retry_delay, longest=_MAX_DELAY)
+                retry = Backoff(first=self.allocation.retry_delay, longest=_MAX_DELAY)
                 delay = retry.delay(self.state.tries)
-                self.save(replace(self.state, reason=f"{failure}; next attempt in {delay:.0f} s"))
+                again = Reason.of(ReasonCode.RETRYING_ATTEMPT, cause=failure.reason)
+                self.save(self.state.because(again))
                 self._pause(delay)
 
     def _pause(self, seconds: float) -> None:
@@ -107,14 +110,13 @@ class Carrier:
                 raise StoppedError(stop)
 
     def begin(self, *, attempt: int, log: Path) -> Output:
-        """Number an attempt by creating its log, and write down that it begins."""
+        """Number an attempt by creating its log; record its begin."""
         log.parent.mkdir(parents=True, exist_ok=True)
         output = Output.create(log)
         self.save(
             replace(
-                self.state,
+                self.state.because(None),
                 phase=RunPhase.RUNNING,
-                reason="",
                 tries=self.state.tries + 1,
                 attempts=attempt,
                 started=self.state.started or states.now(),
@@ -125,23 +127,24 @@ class Carrier:
 
     def attempt(
         self,
-        commands: Sequence[Command],
+        commands: Sequence[RankCommand],
         output: Output,
-        claims: Sequence[Claim],
+        locks: Sequence[KeyLock],
         *,
         timeout: float,
         place: Path,
         secret: Collection[str] = (),
     ) -> None:
-        """Run commands to their end. Raises RunFailedError, StoppedError and what Attempt raises.
+        """Run commands to their end. Raises RunFailedError and OSError.
 
-        ``place`` is where they write: is that disk full, it is not the command that failed.
+        ``place`` is the folder that they write to: if that disk is full, the failure is not the
+        command's.
         """
         token = secrets.token_hex(16)
 
-        def known(leaders: Sequence[Identity]) -> None:
-            for claim in claims:
-                claim.note(token, leaders)
+        def record(leaders: Sequence[ProcessIdentity]) -> None:
+            for lock in locks:
+                lock.record(token, leaders)
 
         if (stop := self.control.stop()) is not None:
             raise StoppedError(stop)
@@ -151,12 +154,12 @@ class Carrier:
             output=output,
             control=self.control,
             timeout=timeout,
-            grace=self.job.grace,
-            inherit=[claim.lock.handle for claim in claims],
-            known=known,
+            grace=self.allocation.grace,
+            inherit=[lock.lock.handle for lock in locks],
+            record=record,
         ).run()
-        for claim in claims:
-            claim.clear()
+        for lock in locks:
+            lock.clear()
         if ended.stop is not None:
             raise StoppedError(ended.stop)
         if ended.end is not End.SUCCEEDED:
@@ -166,26 +169,31 @@ class Carrier:
     def _failure(
         self, ended: Ended, name: str, output: Output, secret: Collection[str], *, full: bool
     ) -> RunFailedError:
-        name = Path(name).name if self.job.is_build else name
-        who = f"{name} (rank {ended.rank})" if self.job.nodes > 1 else name
+        build = self.spec.build is not None
+        name = Path(name).name if build else name
+        rank = f"{name} (rank {ended.rank})" if self.spec.resources.nodes > 1 else name
+        code = ReasonCode.BUILD_FAILED if build else ReasonCode.COMMAND_FAILED
         if ended.end is End.TIMED_OUT:
-            what = f"{name} was ended after its timeout of {self.job.timeout:g} s"
+            code = ReasonCode.DEADLINE_EXCEEDED
+            text = f"{name} was ended after its timeout of {self.spec.timeout:g} s"
         elif ended.code < 0:
-            what = f"{who} was killed by {_signal(-ended.code)}"
+            text = f"{rank} was killed by {_signal(-ended.code)}"
             if -ended.code == signal.SIGKILL:
-                what += ", perhaps for want of memory"
+                text += ", perhaps for want of memory"
         else:
-            what = f"{who} ended with exit code {ended.code}"
-        output.note(what)
+            text = f"{rank} ended with exit code {ended.code}"
+        output.note(text)
         if full:
-            return RunFailedError(f"the disk is full; {what}", FailureClass.INFRASTRUCTURE)
-        last = output.last_lines(5 if self.job.is_build else 1, secret)
-        reason = f"{what}: {last}" if last else what
+            detail = f"the disk is full; {text}"
+            no_space = Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail)
+            return RunFailedError(no_space, FailureClass.INFRASTRUCTURE)
+        last = output.last_lines(5 if build else 1, secret)
+        reason = Reason.read(code, f"{text}: {last}" if last else text)
         return RunFailedError(reason, FailureClass.COMMAND, again=True)
 
 
 def _free(place: Path) -> int:
-    """Bytes that are free where a command wrote, which may have removed that folder."""
+    """Return a disk's free bytes; the folder may be gone."""
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free

@@ -1,35 +1,45 @@
-"""Which runs may start: cpu slots and GPUs, first come first served. Pure.
+"""Scheduling: slots and GPUs of this machine, first come first served.
 
-A run that waits keeps what it waits for from those behind it, so a big one is never starved by
-small ones; it keeps no more than that, so a run that waits for a GPU does not idle the cores.
+A run that waits reserves the resource that it waits for, so a big run is never starved by small
+ones; it reserves nothing else, so a run that waits for a GPU does not idle the cores.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 
 from reconciler.engine import RunSpec
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Resources, TaskKey
+
+_DEADLINE = 20.0  # a driver in trouble hangs its tools
+_DEVICE = re.compile(r"nvidia\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to grant. GPUs by the ids that CUDA_VISIBLE_DEVICES takes."""
+    """Slots, and GPUs by the ids that CUDA_VISIBLE_DEVICES takes."""
 
     slots: int
     gpus: tuple[str, ...]
 
     def slots_for(self, resources: Resources) -> int:
-        """The slots of a run: cores rounded up, of each rank, and never more than there are."""
+        """Return a run's slots: each rank's cores, rounded up, at most all."""
         each = min(self.slots, max(1, math.ceil(resources.cpu or 1)))
         return min(self.slots, each * resources.nodes)
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """A run that has its grant and has not ended."""
+class ActiveRun:
+    """A run that was admitted and has not ended."""
 
     key: TaskKey
     slots: int
@@ -37,7 +47,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class Admitted:
     """A run that may start now, with these GPUs."""
 
     name: str
@@ -45,42 +55,68 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
-    """A run that may not, and the sentence that says what it waits for."""
+class Queued:
+    """A run that has to wait, and its reason."""
 
     name: str
-    reason: str
+    reason: Reason
 
 
-def decide(
-    machine: Machine, holding: Iterable[Holding], waiting: Sequence[RunSpec]
-) -> list[Granted | Denied]:
-    """Grant what is free to the runs that wait, in their order."""
-    held = list(holding)
+def schedule(
+    machine: Machine, active: Iterable[ActiveRun], waiting: Sequence[RunSpec]
+) -> list[Admitted | Queued]:
+    """Admit waiting runs in their order, as far as resources are free."""
+    held = list(active)
     slots = machine.slots - sum(run.slots for run in held)
     taken = {gpu for run in held for gpu in run.gpus}
     gpus = [gpu for gpu in machine.gpus if gpu not in taken]
     keys = {run.key for run in held}
-    decisions: list[Granted | Denied] = []
+    decisions: list[Admitted | Queued] = []
     for spec in waiting:
         need, cards = machine.slots_for(spec.resources), spec.resources.gpus
-        if cards > len(machine.gpus):
-            reason = f"waiting for {cards} GPUs; this machine has {len(machine.gpus)}"
+        total = len(machine.gpus)
+        if cards > total:
+            reason = Reason.of(ReasonCode.INSUFFICIENT_GPUS, gpus=cards, available=total)
         elif spec.key in keys:
-            reason = "waiting for another run of the same key to end"
+            reason = Reason.of(ReasonCode.WAITING_FOR_SAME_KEY)
         elif cards > len(gpus):
-            reason = f"waiting for {cards} of {len(machine.gpus)} GPUs"
-            # Kept for it, so that others do not take each one that becomes free.
+            reason = Reason.of(ReasonCode.WAITING_FOR_GPUS, need=cards, gpus=total)
+            # Reserved, so that others do not take each one that becomes free.
             gpus = []
         elif need > slots:
-            reason = f"waiting for {need} of {machine.slots} cpu slots"
+            reason = Reason.of(ReasonCode.WAITING_FOR_SLOTS, need=need, slots=machine.slots)
             slots = 0
             gpus = gpus[cards:]
         else:
-            decisions.append(Granted(spec.name, tuple(gpus[:cards])))
+            decisions.append(Admitted(spec.name, tuple(gpus[:cards])))
             slots -= need
             gpus = gpus[cards:]
             keys.add(spec.key)
             continue
-        decisions.append(Denied(spec.name, reason))
+        decisions.append(Queued(spec.name, reason))
     return decisions
+
+
+def find_gpus() -> tuple[str, ...]:
+    """Return the machine's GPUs by their ids for CUDA_VISIBLE_DEVICES.
+
+    Where the daemon has that variable set, the ids are those in it alone.
+    """
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        named = (gpu.strip() for gpu in given.split(","))
+        # CUDA sees those before the first that is none; -1 is the usual way to hide them all.
+        return tuple(gpu for gpu in takewhile(lambda gpu: not gpu.startswith("-"), named) if gpu)
+    return tuple(str(number) for number in range(_count()))
+
+
+def _count() -> int:
+    if (tool := shutil.which("nvidia-smi")) is not None:
+        try:
+            done = subprocess.run(
+                [tool, "-L"], capture_output=True, text=True, timeout=_DEADLINE, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return 0
+        if done.returncode == 0:
+            return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+    return sum(_DEVICE.fullmatch(path.name) is not None for path in Path("/dev").iterdir())

@@ -1,202 +1,85 @@
-"""A :class:`RunSpec` as versioned JSON. A later daemon reads what an earlier one ordered.
+"""Orders and allocations on disk, as versioned JSON.
 
-A field may be added with its default; the meaning of one that is here never changes.
+Both are written by the daemon and read by the supervisor of the run. A later daemon reads the
+orders of an earlier one: a field may be added with its default; the meaning of one that is here
+never changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
+from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
-from reconciler.engines.local.state import read_time, write_time
-from reconciler.types import (
-    JSON,
-    BuildContext,
-    Commit,
-    Gpu,
-    How,
-    Intent,
-    Kind,
-    Mounted,
-    ObjectRef,
-    Resources,
-    SecretKey,
-    TaskKey,
-    TaskKind,
-    TreeId,
-)
+from reconciler.engines.local.fsync import encode, read_json
+from reconciler.types import JSON
 
 VERSION = 1
-T = TypeVar("T")
 
 
 class SpecError(Exception):
-    """A file that is not a run's order as this version writes it."""
+    """A file is not an order or an allocation of this version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """An order in ``spec.json``, and the time at which it was made."""
+
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The content of ``allocation.json``: the run may start, on these terms.
+
+    ``gpus`` are ids for CUDA_VISIBLE_DEVICES, of all ranks. ``secrets`` is the folder with
+    ``<name>/<key>``. ``grace`` seconds pass between TERM and KILL; ``retry_delay`` is the first
+    pause between attempts, in seconds.
+    """
+
+    gpus: tuple[str, ...] = ()
+    secrets: str | None = None
+    grace: float
+    retry_delay: float
+
+
+_SPEC = Codec(RunSpec, omit="none")
+_ORDER = Codec(_Order, timespec="microseconds")
+_ALLOCATION = Codec(Allocation, omit="none")
 
 
 def encode_spec(spec: RunSpec, created: datetime) -> dict[str, JSON]:
-    """The document for an order made at ``created``. Fields that are None are left out."""
-    document: dict[str, Any] = {
-        "version": VERSION,
-        "created": write_time(created),
-        "name": spec.name,
-        "task": spec.task.value,
-        "key": spec.key,
-        "how": spec.how,
-        "intent": spec.intent,
-        "namespace": spec.namespace,
-        "object": _object(spec.object),
-        "build": _build(spec.build),
-        "image": spec.image,
-        "command": list(spec.command),
-        "params": dict(spec.params),
-        "env": dict(spec.env),
-        "secretEnv": {
-            name: {"name": secret.name, "key": secret.key}
-            for name, secret in spec.secret_env.items()
-        },
-        "resources": _resources(spec.resources),
-        "timeout": spec.timeout,
-        "retries": spec.retries,
-        "profile": spec.profile,
-        "queue": spec.queue,
-        "priority": spec.priority,
-        "serviceAccount": spec.service_account,
-        "output": spec.output,
-        "outputKind": spec.output_kind.value,
-        "base": _mounted(spec.base),
-        "dataset": _mounted(spec.dataset),
-        "labels": dict(spec.labels),
-        "annotations": dict(spec.annotations),
-        "lineage": dict(spec.lineage),
-    }
-    return _present(document)
+    """Return the document of an order, without fields that are None."""
+    return {"version": VERSION, **_ORDER.dump(_Order(created=created)), **_SPEC.dump(spec)}
 
 
 def decode_spec(document: JSON) -> tuple[RunSpec, datetime]:
-    """The order in a document, and when it was made. Raises SpecError."""
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        raise SpecError(f"expected a run of version {VERSION}")
+    """Return the order in a document, and its time. Raises SpecError."""
+    tree = _checked(document, "a run")
     try:
-        return _decode(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SpecError(f"not a run of version {VERSION}: {error!r}") from error
+        return _SPEC.load(tree), _ORDER.load(tree).created
+    except CodecError as error:
+        raise SpecError(f"not a run of version {VERSION}: {error}") from error
 
 
-def _decode(document: Mapping[str, Any]) -> tuple[RunSpec, datetime]:
-    created = read_time(document["created"])
-    if created is None:
-        raise ValueError("created is not a time")
-    spec = RunSpec(
-        name=document["name"],
-        task=TaskKind(document["task"]),
-        key=TaskKey(document["key"]),
-        how=How(document["how"]),
-        intent=Intent(document["intent"]),
-        namespace=document["namespace"],
-        object=_maybe(
-            document.get("object"),
-            lambda value: ObjectRef(Kind(value["kind"]), value["namespace"], value["name"]),
-        ),
-        build=_maybe(document.get("build"), _read_build),
-        image=document.get("image"),
-        command=tuple(document["command"]),
-        params=document["params"],
-        env=document["env"],
-        secret_env={
-            name: SecretKey(value["name"], value["key"])
-            for name, value in document["secretEnv"].items()
-        },
-        resources=_read_resources(document["resources"]),
-        timeout=float(document["timeout"]),
-        retries=int(document["retries"]),
-        profile=document.get("profile"),
-        queue=document.get("queue"),
-        priority=document.get("priority"),
-        service_account=document.get("serviceAccount"),
-        output=document.get("output"),
-        output_kind=Kind(document["outputKind"]),
-        base=_maybe(document.get("base"), _read_mounted),
-        dataset=_maybe(document.get("dataset"), _read_mounted),
-        labels=document["labels"],
-        annotations=document["annotations"],
-        lineage=document["lineage"],
-    )
-    return spec, created
+def encode_allocation(allocation: Allocation) -> bytes:
+    """Return the content of ``allocation.json``."""
+    return encode({"version": VERSION, **_ALLOCATION.dump(allocation)})
 
 
-def _object(ref: ObjectRef | None) -> JSON:
-    if ref is None:
-        return None
-    return {"kind": ref.kind.value, "namespace": ref.namespace, "name": ref.name}
+def read_allocation(path: Path) -> Allocation:
+    """Read an allocation. Raises OSError, and SpecError for another version."""
+    try:
+        return _ALLOCATION.load(_checked(read_json(path), "an allocation"))
+    except (ValueError, CodecError) as error:
+        raise SpecError(f"{path} is not an allocation of version {VERSION}: {error}") from error
 
 
-def _build(build: BuildContext | None) -> JSON:
-    if build is None:
-        return None
-    return {
-        "url": build.url,
-        "commit": build.commit,
-        "tree": build.tree,
-        "path": build.path,
-        "dockerfile": build.dockerfile,
-        "buildArgs": dict(build.build_args),
-        "submodules": build.submodules,
-    }
-
-
-def _read_build(value: Mapping[str, Any]) -> BuildContext:
-    return BuildContext(
-        url=value["url"],
-        commit=Commit(value["commit"]),
-        tree=TreeId(value["tree"]),
-        path=value["path"],
-        dockerfile=value["dockerfile"],
-        build_args=value["buildArgs"],
-        submodules=value["submodules"],
-    )
-
-
-def _resources(resources: Resources) -> JSON:
-    gpu = resources.gpu
-    return _present(
-        {
-            "cpu": resources.cpu,
-            "memory": resources.memory,
-            "disk": resources.disk,
-            "shm": resources.shm,
-            "gpu": {"type": gpu.type, "count": gpu.count} if gpu else None,
-            "nodes": resources.nodes,
-        }
-    )
-
-
-def _read_resources(value: Mapping[str, Any]) -> Resources:
-    return Resources(
-        cpu=value.get("cpu"),
-        memory=value.get("memory"),
-        disk=value.get("disk"),
-        shm=value.get("shm"),
-        gpu=_maybe(value.get("gpu"), lambda gpu: Gpu(gpu["type"], gpu["count"])),
-        nodes=value["nodes"],
-    )
-
-
-def _mounted(mounted: Mounted | None) -> JSON:
-    if mounted is None:
-        return None
-    return _present({"key": mounted.key, "url": mounted.url, "cluster": mounted.cluster})
-
-
-def _read_mounted(value: Mapping[str, Any]) -> Mounted:
-    return Mounted(TaskKey(value["key"]), value["url"], value.get("cluster"))
-
-
-def _maybe(value: Mapping[str, Any] | None, read: Callable[[Mapping[str, Any]], T]) -> T | None:
-    return None if value is None else read(value)
-
-
-def _present(document: dict[str, Any]) -> dict[str, JSON]:
-    return {name: value for name, value in document.items() if value is not None}
+def _checked(document: JSON, form: str) -> Mapping[str, Any]:
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise SpecError(f"expected {form} of version {VERSION}")
+    return document

@@ -1,30 +1,33 @@
-"""How far a run has come, as its supervisor writes it and the daemon reads it."""
+"""Progress of a run: written by its supervisor, read by the daemon."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reconciler.codec import Codec, CodecError, format_time
 from reconciler.engine import FailureClass, Result, RunPhase
 from reconciler.engines.local.fsync import encode, read_json
 from reconciler.engines.local.fsync import replace as replace_file
+from reconciler.reasons import Reason, message
 from reconciler.types import JSON
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A run's progress.
+class RunState:
+    """A run's progress, as it stands in ``state.json``.
 
-    ``tries`` counts the commands that this run has started, ``attempts`` those of its key.
-    ``log`` is the newest attempt's log file.
+    ``reason`` is a code, ``message`` its sentence; both are empty without a reason. ``tries``
+    counts the commands that this run has started, ``attempts`` those of its key. ``log`` is the
+    newest attempt's log file.
     """
 
     phase: RunPhase = RunPhase.PENDING
     reason: str = ""
+    message: str = ""
     failure: FailureClass | None = None
     tries: int = 0
     attempts: int = 0
@@ -35,119 +38,74 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Return true once nothing more will happen."""
         return self.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED)
 
-    def failed(self, reason: str, failure: FailureClass) -> State:
-        """This run, ended by a failure."""
+    @property
+    def cause(self) -> Reason | None:
+        """The reason, read back."""
+        return Reason.read(self.reason, self.message) if self.reason else None
+
+    def because(self, reason: Reason | None) -> RunState:
+        """Return this state with a reason, or without one."""
+        text = message(reason) if reason else ""
+        return replace(self, reason=reason.code.value if reason else "", message=text)
+
+    def failed(self, reason: Reason, failure: FailureClass) -> RunState:
+        """Return this run, ended by a failure."""
         return replace(
-            self,
+            self.because(reason),
             phase=RunPhase.FAILED,
-            reason=reason,
             failure=failure,
             finished=now(),
             result=None,
         )
 
-    def succeeded(self, result: Result) -> State:
-        """This run, ended well."""
+    def succeeded(self, result: Result) -> RunState:
+        """Return this run, ended well."""
         return replace(
-            self,
+            self.because(None),
             phase=RunPhase.SUCCEEDED,
-            reason="",
             failure=None,
             finished=now(),
             result=result,
         )
 
-    def to_json(self) -> dict[str, JSON]:
-        """As it stands in ``state.json``."""
-        result: JSON = None
-        if self.result is not None:
-            result = {
-                "image": self.result.image,
-                "url": self.result.url,
-                "metrics": dict(self.result.metrics),
-                "gpuSeconds": self.result.gpu_seconds,
-            }
-        return {
-            "version": _VERSION,
-            "phase": self.phase.value,
-            "reason": self.reason,
-            "failure": self.failure.value if self.failure else None,
-            "tries": self.tries,
-            "attempts": self.attempts,
-            "started": write_time(self.started),
-            "finished": write_time(self.finished),
-            "log": self.log,
-            "result": result,
-        }
+
+_STATE = Codec(RunState, omit="none", timespec="microseconds")
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Return the time, in UTC."""
     return datetime.now(UTC)
 
 
-def write_time(time: datetime | None) -> str | None:
-    """A time as RFC 3339 in UTC."""
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z") if time else None
+def write_time(time: datetime) -> str:
+    """Format a time as RFC 3339 in UTC, with microseconds."""
+    return format_time(time, "microseconds")
 
 
-def read_time(value: JSON) -> datetime | None:
-    """The time that :func:`write_time` wrote."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
-
-
-def read(path: Path) -> State | None:
-    """The state in a file; None where there is none yet. Raises ValueError if it is damaged."""
+def read(path: Path) -> RunState | None:
+    """Read a state; None without a file. Raises ValueError if damaged."""
     try:
         value = read_json(path)
     except FileNotFoundError:
         return None
     if not isinstance(value, dict) or value.get("version") != _VERSION:
         raise ValueError(f"{path} is not a state of version {_VERSION}")
-    return _decode(value)
+    try:
+        return _STATE.load(value)
+    except CodecError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def write(path: Path, state: State) -> None:
+def write(path: Path, state: RunState) -> None:
     """Replace the state in a file, durably."""
-    replace_file(path, encode(state.to_json()))
-
-
-def _decode(value: Mapping[str, JSON]) -> State:
-    failure, tries, attempts, log = (
-        value.get(name) for name in ("failure", "tries", "attempts", "log")
-    )
-    return State(
-        phase=RunPhase(str(value.get("phase"))),
-        reason=str(value.get("reason") or ""),
-        failure=FailureClass(failure) if isinstance(failure, str) else None,
-        tries=tries if isinstance(tries, int) else 0,
-        attempts=attempts if isinstance(attempts, int) else 0,
-        started=read_time(value.get("started")),
-        finished=read_time(value.get("finished")),
-        log=log if isinstance(log, str) else None,
-        result=_result(value.get("result")),
-    )
-
-
-def _result(value: JSON) -> Result | None:
-    if not isinstance(value, dict):
-        return None
-    image, url, metrics, seconds = (
-        value.get(name) for name in ("image", "url", "metrics", "gpuSeconds")
-    )
-    return Result(
-        image=image if isinstance(image, str) else None,
-        url=url if isinstance(url, str) else None,
-        metrics=numbers(metrics),
-        gpu_seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
-    )
+    replace_file(path, encode({"version": _VERSION, **_STATE.dump(state)}))
 
 
 def numbers(value: JSON) -> dict[str, float]:
-    """The numbers of a flat object; whatever else it holds is left out."""
+    """Return the numbers of a flat object, without its other values."""
     if not isinstance(value, dict):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Starting supervisors and burying them. They outlive the daemon that starts them."""
+"""Start and reaping of supervisors, which outlive the daemon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal
 
 @dataclass(slots=True)
 class Supervisors:
-    """The supervisors that this process started and has not seen end, by run."""
+    """The supervisors that this process started and has not reaped, by run."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _pids: dict[str, int] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Supervisors:
         )
 
     def running(self, name: str) -> bool:
-        """Whether the one that was started for a run here has not ended."""
+        """Return true while the supervisor that was started for a run lives."""
         return name in self._pids
 
     def reap(self) -> None:
-        """Bury those that have ended."""
+        """Reap the supervisors that have ended."""
         for name, pid in list(self._pids.items()):
             try:
                 ended, _ = os.waitpid(pid, os.WNOHANG)

@@ -13,7 +13,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.engines.local.marker import ArtifactError, list_files
+from reconciler.engines.local.failures import ArtifactError
+from reconciler.engines.local.marker import list_files
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX
 

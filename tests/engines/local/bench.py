@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 
 from reconciler.engine import Run, RunPhase, RunSpec
-from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local import LocalEngine
 from reconciler.engines.local.layout import path_of
+from reconciler.reasons import message
 from reconciler.types import (
     BuildContext,
     Commit,
@@ -43,6 +44,11 @@ def export(context: BuildContext, folder: Path) -> None:
     source = path_of(context.url)
     assert source is not None
     shutil.copytree(source, folder, dirs_exist_ok=True, symlinks=True)
+
+
+def reason(run: Run) -> str:
+    """The message of a run's reason."""
+    return message(run.reason) if run.reason else ""
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
-from reconciler.engines.local import venv
+from reconciler.engines.local import build
 from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
 from reconciler.types import BuildContext
-from tests.engines.local.bench import Bench, script
+from tests.engines.local.bench import Bench, reason, script
 
 USE = {"run.sh": script('python -c "import tiny; print(tiny.WORD)"')}
 
@@ -189,7 +189,7 @@ async def test_requirements_that_cannot_be_had_fail_the_build_with_the_installer
         await engine.create(spec)
         run = await bench.ended(engine, spec.name)
         assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
-        assert "huge" in run.reason
+        assert "huge" in reason(run)
         assert run.attempts == 2
         assert run.log
         assert run.log.endswith("/logs/attempt-2.log")
@@ -209,7 +209,7 @@ async def test_requirements_that_cannot_be_read_are_the_users_to_mend(
         await engine.create(spec)
         run = await bench.ended(engine, spec.name)
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
-    assert name in run.reason
+    assert name in reason(run)
 
 
 async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: Bench) -> None:
@@ -221,7 +221,7 @@ async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: 
         await engine.create(spec)
         run = await bench.ended(engine, spec.name)
         assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
-        assert "gone cannot be reached" in run.reason
+        assert "gone cannot be reached" in reason(run)
         await engine.delete(spec.name)
     async with bench.engine() as engine:
         assert spec.name not in engine.runs() or engine.runs()[spec.name].deleting
@@ -230,11 +230,11 @@ async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: 
 def test_without_uv_pip_installs_the_same(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(venv, "_uv", lambda: None)
+    monkeypatch.setattr(build, "_uv", lambda: None)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("tiny\n")
     env = tmp_path / "env"
-    for argv in venv.steps(env, requirements, None):
+    for argv in build.steps(env, requirements, None):
         subprocess.run(argv, check=True, capture_output=True)
     code = [str(env / "bin" / "python"), "-c", "import tiny"]
     assert subprocess.run(code, check=False, env=dict(os.environ)).returncode == 0
@@ -267,13 +267,13 @@ def test_requirements_are_shared_only_where_they_mean_the_same_anywhere(
     tmp_path: Path, text: str, local: bool
 ) -> None:
     (tmp_path / "requirements.txt").write_text(text)
-    found = venv.requirements_of(tmp_path)
+    found = build.requirements_of(tmp_path)
     assert found is not None
     assert found.local is local
     assert (found.environment("a") != found.environment("b")) is local
 
 
 def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None:
-    assert venv.requirements_of(tmp_path) is None
+    assert build.requirements_of(tmp_path) is None
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
-    assert venv.requirements_of(tmp_path) is None
+    assert build.requirements_of(tmp_path) is None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
-from reconciler.engines.local import sandbox
+from reconciler.engines.local.launch import can_protect
 from reconciler.types import Gpu, Kind, Mounted, Resources, SecretKey, TaskKind
-from tests.engines.local.bench import Bench, key_of, until
+from tests.engines.local.bench import Bench, key_of, reason, until
 
 DUMP = (
     'env -0 > "${MODEL_DIR:-$DATA_DIR}/env"; cat "$PARAMS_FILE" > "${MODEL_DIR:-$DATA_DIR}/params"'
@@ -108,8 +108,8 @@ async def test_a_secret_arrives_and_is_nowhere_on_disk(bench: Bench) -> None:
             'test "$HF_TOKEN" = hf_s3cr3tvalue; echo wrong token $HF_TOKEN; exit 3',
             secret_env={"HF_TOKEN": SecretKey("hf", "token")},
         )
-        assert "exit code 3" in run.reason
-        assert "wrong token ***" in run.reason
+        assert "exit code 3" in reason(run)
+        assert "wrong token ***" in reason(run)
         (bench.artifact(spec) / "logs" / "attempt-1.log").unlink()  # the command's own doing
         kept = [p for p in bench.folder.rglob("*") if p.is_file() and "source" not in p.parts[-2]]
     holding = [p for p in kept if b"hf_s3cr3tvalue" in p.read_bytes()]
@@ -122,13 +122,13 @@ async def test_a_missing_secret_names_its_file_and_starts_nothing(bench: Bench) 
             engine, "true", secret_env={"HF_TOKEN": SecretKey("hf", "token")}
         )
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
-    assert str(bench.secrets / "hf" / "token") in run.reason
+    assert str(bench.secrets / "hf" / "token") in reason(run)
     assert run.attempts == 0
     assert not list((bench.artifact(spec) / "logs").iterdir())
 
 
 async def test_what_a_run_reads_cannot_be_written(bench: Bench) -> None:
-    if not sandbox.available(bench.folder) and os.geteuid() == 0:
+    if not can_protect(bench.folder) and os.geteuid() == 0:
         pytest.skip("root, and this machine allows no mount namespace")
     async with bench.engine() as engine:
         base, _ = await bench.carry_out(engine, 'echo weights > "$MODEL_DIR/w"', text="base")
@@ -175,7 +175,7 @@ async def test_one_failing_rank_ends_the_attempt_of_all(bench: Bench) -> None:
             resources=Resources(nodes=2),
         )
     assert run.phase is RunPhase.FAILED
-    assert "(rank 1) ended with exit code 5" in run.reason
+    assert "(rank 1) ended with exit code 5" in reason(run)
 
 
 async def test_gpus_are_granted_exclusively(bench: Bench) -> None:
@@ -189,7 +189,7 @@ async def test_gpus_are_granted_exclusively(bench: Bench) -> None:
         ]
         for spec in specs:
             await engine.create(spec)
-        await until(lambda: engine.runs()[specs[2].name].reason == "waiting for 1 of 2 GPUs")
+        await until(lambda: reason(engine.runs()[specs[2].name]) == "waiting for 1 of 2 GPUs")
         await until(lambda: all(engine.runs()[s.name].phase is RunPhase.RUNNING for s in specs[:2]))
         gate.touch()
         for spec in specs:

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine import RunSpec
-from reconciler.engines.local.gpus import find_gpus
-from reconciler.engines.local.scheduler import Denied, Granted, Holding, Machine, decide
+from reconciler.engines.local.scheduler import (
+    ActiveRun,
+    Admitted,
+    Machine,
+    Queued,
+    find_gpus,
+    schedule,
+)
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Gpu, How, Intent, Resources, TaskKind
 from tests.engines.local.bench import key_of
 
@@ -43,21 +50,21 @@ def test_cores_are_rounded_up_and_each_rank_takes_them() -> None:
 
 
 def test_a_big_run_is_not_starved_by_small_ones_behind_it() -> None:
-    held = [Holding(key_of("x"), 2, ())]
-    decisions = decide(MACHINE, held, [order("big", 4), order("small", 1)])
+    held = [ActiveRun(key_of("x"), 2, ())]
+    decisions = schedule(MACHINE, held, [order("big", 4), order("small", 1)])
     assert decisions == [
-        Denied("big", "waiting for 4 of 4 cpu slots"),
-        Denied("small", "waiting for 1 of 4 cpu slots"),
+        Queued("big", Reason.of(ReasonCode.WAITING_FOR_SLOTS, need=4, slots=4)),
+        Queued("small", Reason.of(ReasonCode.WAITING_FOR_SLOTS, need=1, slots=4)),
     ]
 
 
 def test_a_run_that_waits_for_gpus_leaves_the_cores_to_others() -> None:
-    held = [Holding(key_of("x"), 1, ("1",))]
+    held = [ActiveRun(key_of("x"), 1, ("1",))]
     waiting = [order("two", gpus=2), order("one", gpus=1), order("none")]
-    assert decide(MACHINE, held, waiting) == [
-        Denied("two", "waiting for 2 of 2 GPUs"),
-        Denied("one", "waiting for 1 of 2 GPUs"),
-        Granted("none", ()),
+    assert schedule(MACHINE, held, waiting) == [
+        Queued("two", Reason.of(ReasonCode.WAITING_FOR_GPUS, need=2, gpus=2)),
+        Queued("one", Reason.of(ReasonCode.WAITING_FOR_GPUS, need=1, gpus=2)),
+        Admitted("none", ()),
     ]
 
 
@@ -79,10 +86,10 @@ def test_gpus_are_those_that_cuda_would_see(
 
 
 def test_a_run_that_can_never_start_holds_nobody_up() -> None:
-    decisions = decide(MACHINE, [], [order("huge", gpus=3), order("one", gpus=1)])
+    decisions = schedule(MACHINE, [], [order("huge", gpus=3), order("one", gpus=1)])
     assert decisions == [
-        Denied("huge", "waiting for 3 GPUs; this machine has 2"),
-        Granted("one", ("0",)),
+        Queued("huge", Reason.of(ReasonCode.INSUFFICIENT_GPUS, gpus=3, available=2)),
+        Admitted("one", ("0",)),
     ]
 
 
@@ -96,9 +103,9 @@ def test_no_more_is_granted_than_there_is_and_no_gpu_twice(
     wanted: list[tuple[float | None, int, int]],
 ) -> None:
     waiting = [order(f"r{n}", cpu, gpus, nodes) for n, (cpu, gpus, nodes) in enumerate(wanted)]
-    decisions = decide(MACHINE, [], waiting)
+    decisions = schedule(MACHINE, [], waiting)
     assert [d.name for d in decisions] == [spec.name for spec in waiting]
-    granted = [d for d in decisions if isinstance(d, Granted)]
+    granted = [d for d in decisions if isinstance(d, Admitted)]
     by_name = {spec.name: spec for spec in waiting}
     assert sum(MACHINE.slots_for(by_name[d.name].resources) for d in granted) <= MACHINE.slots
     gpus = [gpu for d in granted for gpu in d.gpus]
@@ -114,7 +121,7 @@ def test_every_run_that_fits_the_machine_starts_in_the_end(
     possible = [spec for spec in waiting if spec.resources.gpus <= 2]
     started: list[str] = []
     while possible:
-        granted = [d.name for d in decide(MACHINE, [], possible) if isinstance(d, Granted)]
+        granted = [d.name for d in schedule(MACHINE, [], possible) if isinstance(d, Admitted)]
         assert granted
         assert granted[0] == possible[0].name
         started += granted

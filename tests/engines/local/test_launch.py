@@ -19,8 +19,8 @@ def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from reconciler.engines.local.launch import Command, launch\n"
-        f"command = Command(argv=('touch', {str(mark)!r}), cwd=Path('/'), env={{}})\n"
+        "from reconciler.engines.local.launch import RankCommand, launch\n"
+        f"command = RankCommand(argv=('touch', {str(mark)!r}), cwd=Path('/'), env={{}})\n"
         "print(launch(command, ()).identity.pid, flush=True)\n"
         "sys.stdin.read()\n"
         "os._exit(0)\n"

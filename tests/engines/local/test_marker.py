@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import Result
+from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.marker import (
-    ArtifactError,
     MetricsError,
     last_attempt,
     list_files,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.engines.local.process import Identity, identify, members
+from reconciler.engines.local.process import ProcessIdentity, identify, members
 
 #: A session that outlives its leader, as every daemon does that was started the old way.
 _DAEMON = """
@@ -25,7 +25,7 @@ signal.pause()
 
 
 @pytest.fixture
-def orphan() -> Iterator[tuple[Identity, int]]:
+def orphan() -> Iterator[tuple[ProcessIdentity, int]]:
     """The leader of a session, which has ended, and its child, which goes on."""
     process = subprocess.Popen([sys.executable, "-c", _DAEMON], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -42,7 +42,7 @@ def orphan() -> Iterator[tuple[Identity, int]]:
 
 
 def test_what_has_outlived_its_sessions_leader_is_the_attempts(
-    orphan: tuple[Identity, int],
+    orphan: tuple[ProcessIdentity, int],
 ) -> None:
     leader, child = orphan
     assert members("no token", [leader], own=False) == [child]
@@ -50,8 +50,8 @@ def test_what_has_outlived_its_sessions_leader_is_the_attempts(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which boot it is")
 def test_a_session_of_another_boot_that_had_the_same_id_is_left_alone(
-    orphan: tuple[Identity, int],
+    orphan: tuple[ProcessIdentity, int],
 ) -> None:
     leader, _ = orphan
-    before = Identity(leader.pid, f"0b7c0d5c-another-boot:{leader.start.rpartition(':')[2]}")
+    before = ProcessIdentity(leader.pid, f"0b7c0d5c-another-boot:{leader.start.rpartition(':')[2]}")
     assert members("no token", [before], own=False) == []

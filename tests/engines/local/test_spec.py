@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine import RunSpec
-from reconciler.engines.local.job import JobError, encode_job, read_job
-from reconciler.engines.local.layout import Layout
-from reconciler.engines.local.order import Terms, job_for
-from reconciler.engines.local.spec import SpecError, decode_spec, encode_spec
+from reconciler.engines.local.spec import (
+    Allocation,
+    SpecError,
+    decode_spec,
+    encode_allocation,
+    encode_spec,
+    read_allocation,
+)
 from reconciler.types import (
     JSON,
     BuildContext,
@@ -137,20 +141,12 @@ def test_an_order_is_read_as_it_was_written(spec: RunSpec) -> None:
     assert decode_spec(json.loads(text)) == (spec, CREATED)
 
 
-def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    layout.prepare()
-    image = layout.image("b" * 40)
-    image.path.mkdir()
-    image.record.write_text('{"version": 1}')
-    terms = Terms(layout, tmp_path / "secrets", grace=10.0, retry_delay=1.0)
-    train = RunSpec(
-        **{f: getattr(TRAIN, f) for f in TRAIN.__slots__} | {"image": image.path.as_uri()}
-    )
-    for spec in (train, BUILD):
-        job = job_for(spec, terms)
-        (tmp_path / "job.json").write_bytes(encode_job(job))
-        assert read_job(tmp_path / "job.json") == job
-    (tmp_path / "job.json").write_text('{"version": 2}')
-    with pytest.raises(JobError, match="version 1"):
-        read_job(tmp_path / "job.json")
+def test_an_allocation_is_read_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "allocation.json"
+    full = Allocation(gpus=("0", "GPU-1a"), secrets="/secrets", grace=10.0, retry_delay=1.0)
+    for allocation in (full, Allocation(grace=0.3, retry_delay=0.01)):
+        file.write_bytes(encode_allocation(allocation))
+        assert read_allocation(file) == allocation
+    file.write_text('{"version": 2}')
+    with pytest.raises(SpecError, match="version 1"):
+        read_allocation(file)

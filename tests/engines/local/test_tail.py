@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engines.local.log_tail import LocalLogs
+from reconciler.engines.local import LocalLogs
 from reconciler.log_tail import LogOf, NoTail, Tail
 from reconciler.types import Kind, ObjectRef, TaskKind
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from reconciler.engine import RunPhase, RunSpec, Wanted
-from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local import LocalEngine
 from reconciler.types import TaskKind
 from tests.engines.local.bench import Bench, until
 
