@@ -11,8 +11,8 @@ from reconciler.engine import Capacity, Result
 from reconciler.git import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
-from reconciler.planner.plan import Plan, Settings
-from reconciler.planner.status_update import outcome, wanted_results
+from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner.status_update import update_status, wanted_results
 from reconciler.status.format import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
@@ -86,7 +86,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
     clone = LocalRepository.open(folder)
     planner = CommitPlanner(
         CommitReader(clone, path="", namespace="default", clusters=()),
-        settings=Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET}),
+        settings=PlannerConfig(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET}),
         sources=RecordedSourceResolver(clone, folder.as_uri(), ("*",)),
     )
     resolved = planner.resolve(planner.read(commit), {})
@@ -105,7 +105,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
     for wanted in wanted_results(plan().situation):
         image = None if wanted.url else f"registry/image@sha256:{wanted.key}"
         ledger.complete(wanted.key, wanted.task, Result(image=image, url=wanted.url))
-    records = outcome(plan(), changed={}, places={})
+    records = update_status(plan(), changed={}, places={})
     builder = repository.TreeBuilder()
     for ref, record in records.items():
         name = status_path(ref).rpartition("/")[2]

@@ -14,7 +14,7 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
 from reconciler.git import LocalRepository
-from reconciler.planner.plan import Plan, Settings
+from reconciler.planner.plan import Plan, PlannerConfig
 from reconciler.types import GitSource, Kind
 from reconciler.workspace import (
     CommitPlanner,
@@ -63,7 +63,7 @@ class Planning:
             CommitReader.from_setup(repository, setup)
             if setup
             else CommitReader(repository, path="", namespace="default", clusters=None),
-            settings=setup.settings if setup else Settings(buckets=_NOWHERE),
+            settings=setup.settings if setup else PlannerConfig(buckets=_NOWHERE),
             sources=RecordedSourceResolver(repository, url, allow, remote=self._resolve),
             remote=RemoteStatusReader.local(repository, setup.peer_branches if setup else {}).read,
             ahead=ahead,

@@ -13,7 +13,7 @@ from reconciler.cli.options import clone, config_option, load
 from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
 from reconciler.engines.kubernetes import render as objects_of
 from reconciler.errors import ReconcilerError
-from reconciler.planner.plan import Situation
+from reconciler.planner.plan import PlanInput
 from reconciler.planner.preview import Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
@@ -72,7 +72,7 @@ def render(
     sys.exit(1 if failed else 0)
 
 
-def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef]:
+def _find(situation: PlanInput, name: str, namespace: str) -> Iterator[ObjectRef]:
     found = [ref for ref in sorted(situation.desired) if ref.name == name]
     here = [ref for ref in found if ref.namespace == namespace]
     if not here:

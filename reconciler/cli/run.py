@@ -22,7 +22,7 @@ from reconciler.config import ConfigError, Setup
 from reconciler.daemon import configure_logging, run_daemon, stop_on_signals
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
 
@@ -54,11 +54,11 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
 class _Seen:
     """The newest of what the daemon tells."""
 
-    records: Mapping[ObjectRef, Record] = field(default_factory=dict)
+    records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
 
     def __call__(
-        self, _: Plan, records: Mapping[ObjectRef, Record], errors: Sequence[Problem]
+        self, _: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
         self.records, self.errors = dict(records), errors
 

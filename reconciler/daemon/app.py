@@ -27,7 +27,7 @@ from reconciler.git.sources import Sources
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web import PageCache, Served, serve
 from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
@@ -81,7 +81,7 @@ async def run_daemon(
     replica, cache = Replica(), PageCache()
 
     def observe_sync(
-        plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+        plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         (observe or cache.update)(plan, records, problems)
         replica.synced(plan.situation.head)

@@ -26,8 +26,8 @@ from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record
-from reconciler.planner.status_update import outcome, wanted_results
+from reconciler.planner.status import ObjectStatus
+from reconciler.planner.status_update import update_status, wanted_results
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace import (
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 #: Seconds that a burst of engine events is waited for.
 SETTLE = 0.05
 #: Called after each sync with the plan, every object's record, and the errors at head.
-Observer = Callable[[Plan, Mapping[ObjectRef, Record], Sequence[Problem]], None]
+Observer = Callable[[Plan, Mapping[ObjectRef, ObjectStatus], Sequence[Problem]], None]
 
 FETCH_RETRY = Backoff(first=1.0, longest=60.0)
 #: Seconds between two pushes of the status after failures, if the interval is no longer.
@@ -326,7 +326,7 @@ class Daemon:
         )
         problems = planned.resolved.objects.problems
         places = {ref: problem.location for ref, problem in problems.items()}
-        records = outcome(plan, changed=changed, places=places)
+        records = update_status(plan, changed=changed, places=places)
         before = {
             ref: known.phase
             for ref in (*records, *plan.removed)

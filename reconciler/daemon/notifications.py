@@ -26,7 +26,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.http_client import Answer, CallError, Client, client
 from reconciler.metrics import Metrics
 from reconciler.notify import Body, Digest, TemplateFault, Waiting, delivery_headers, news
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Notifier:
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def recorded(
-        self, before: Mapping[ObjectRef, Record], after: Mapping[ObjectRef, Record]
+        self, before: Mapping[ObjectRef, ObjectStatus], after: Mapping[ObjectRef, ObjectStatus]
     ) -> None:
         """Take over the status branch's records before and after a push."""
         self._waiting.add(news(before, after, self.section.phases))

@@ -17,7 +17,7 @@ from reconciler.config.model import Setup
 from reconciler.git import Conflict, LocalRepository, Proposals, redact
 from reconciler.git.sources import Sources
 from reconciler.manifests import Manifest
-from reconciler.planner.remote_clusters import Peers
+from reconciler.planner.remote_clusters import RemoteStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review.commit_status import CommitState, CommitStatus, commit_status, status_of
 from reconciler.review.escape import code
@@ -101,7 +101,7 @@ class PullRequestPlanner:
         found = review(after.plan, before=before.plan, errors=new.collection.problems)
         return replace(found, head=head)  # the commit of the merge exists nowhere else
 
-    def _read_remote_clusters(self, manifests: Mapping[ObjectRef, Manifest]) -> Peers:
+    def _read_remote_clusters(self, manifests: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
         mirror = LocalRepository.open(self._mirror)
         return RemoteStatusReader.local(mirror, self._branches).read(manifests)
 

@@ -14,7 +14,7 @@ from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, Phase, TaskPhase
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 
@@ -49,7 +49,7 @@ class Metrics(Definitions):
         self.requests.labels(method, str(status)).inc()
 
     def report(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], phases: Phases, *, errors: int
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, *, errors: int
     ) -> None:
         """Update all metrics after a sync; ``errors`` counts those of manifests."""
         gpus = self.runs.report(plan, records)

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from reconciler.metrics.definitions import Definitions
-from reconciler.planner.status import URGENCY, Phase, Record, TaskPhase, TaskRecord
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase, TaskPhase, TaskStatus
 from reconciler.types import ObjectRef
 
 
@@ -24,12 +24,14 @@ class ObjectSeries(Collector):
 
     def __init__(self, definitions: Definitions, *, most: int) -> None:
         self._most = most
-        self._records: dict[ObjectRef, Record] = {}
+        self._records: dict[ObjectRef, ObjectStatus] = {}
         self._gpus: Mapping[ObjectRef, int] = {}
         self._metrics = definitions
         definitions.registry.register(self)
 
-    def update(self, records: Mapping[ObjectRef, Record], gpus: Mapping[ObjectRef, int]) -> None:
+    def update(
+        self, records: Mapping[ObjectRef, ObjectStatus], gpus: Mapping[ObjectRef, int]
+    ) -> None:
         """Keep a sync's records, at the cost of copying the mapping."""
         self._records = dict(records)
         self._gpus = gpus
@@ -59,12 +61,12 @@ class ObjectSeries(Collector):
         left_out.add_metric((), max(0, len(self._records) - self._most))
         yield from (phase, artifact, requested, attempts, seconds, left_out)
 
-    def _shown(self) -> Iterator[Record]:
+    def _shown(self) -> Iterator[ObjectStatus]:
         """Yield at most ``most`` records: by urgency, then by name."""
         if len(self._records) <= self._most:
             yield from self._records.values()
             return
-        by_phase: dict[Phase, list[Record]] = defaultdict(list)
+        by_phase: dict[Phase, list[ObjectStatus]] = defaultdict(list)
         for record in self._records.values():
             by_phase[record.phase].append(record)
         left = self._most
@@ -76,7 +78,7 @@ class ObjectSeries(Collector):
             left -= len(found)
 
 
-def _made(record: Record) -> datetime | None:
+def _made(record: ObjectStatus) -> datetime | None:
     if record.artifact is None:
         return None
     for entry in reversed(record.history):
@@ -85,7 +87,7 @@ def _made(record: Record) -> datetime | None:
     return None
 
 
-def _took(task: TaskRecord, now: datetime) -> float | None:
+def _took(task: TaskStatus, now: datetime) -> float | None:
     end = now if task.phase is TaskPhase.RUNNING else task.finished
     if task.started is None or end is None:
         return None

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase
 from reconciler.types import JSON, ObjectRef, TaskKey
 
 #: The phases of which an object has another event when it is in them for another key.
@@ -72,8 +72,8 @@ class Event:
 
 
 def news(
-    before: Mapping[ObjectRef, Record],
-    after: Mapping[ObjectRef, Record],
+    before: Mapping[ObjectRef, ObjectStatus],
+    after: Mapping[ObjectRef, ObjectStatus],
     phases: Collection[Phase],
 ) -> Iterator[Event]:
     """Yield objects that came into a phase, and new holds."""
@@ -95,7 +95,7 @@ def news(
         yield _event(after[refs[0]], before.get(refs[0]), objects=len(refs))
 
 
-def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
+def _event(record: ObjectStatus, known: ObjectStatus | None, *, objects: int = 1) -> Event:
     manifest, text, ready = record.manifest, record.message, record.phase is Phase.READY
     return Event(
         ref=record.ref,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.planner.tasks import Desired, Task
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 def build_owners(
-    desired: Mapping[ObjectRef, Desired],
+    desired: Mapping[ObjectRef, ResolvedObject],
 ) -> dict[tuple[str, TaskKey], tuple[ObjectRef, Task]]:
     """Who says how a shared build runs: the first object by kind and name that is not suspended.
 
@@ -28,5 +28,5 @@ def build_owners(
     return owners
 
 
-def _suspended(item: Desired) -> bool:
+def _suspended(item: ResolvedObject) -> bool:
     return item.manifest.document.spec.suspend

@@ -18,23 +18,23 @@ from reconciler.planner import holds
 from reconciler.planner import prune as endings
 from reconciler.planner.builds import build_owners
 from reconciler.planner.names import run_name
-from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
-from reconciler.planner.plan_cache import settled_in, to_decide
+from reconciler.planner.plan import ActionKind, Hold, Plan, PlanInput, RunDeletion, TaskAction
+from reconciler.planner.plan_cache import objects_to_diff, valid_cache
 from reconciler.planner.run_spec import render_run
 from reconciler.planner.status import TaskPhase
-from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
-def decide(situation: Situation) -> Plan:
+def diff(situation: PlanInput) -> Plan:
     """The plan for a situation. The same situation always has the same plan."""
-    settled = settled_in(situation.settled, situation.desired, situation.records)
+    settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
     gone = endings.gone_objects(situation)
     known = len(situation.records)
     prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)
-    deciding = _Deciding(situation, to_decide(situation))
+    deciding = _Deciding(situation, objects_to_diff(situation))
     guard_hold = holds.guard(
         deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
     )
@@ -72,12 +72,12 @@ def decide(situation: Situation) -> Plan:
 class _Deciding:
     """One pass over the objects that are looked at, upstream first."""
 
-    situation: Situation
-    objects: Mapping[ObjectRef, Desired]
+    situation: PlanInput
+    objects: Mapping[ObjectRef, ResolvedObject]
     hold: Hold | None = None
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, Reason] = field(default_factory=dict)
-    endings: list[Ending] = field(default_factory=list)
+    endings: list[RunDeletion] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
     producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
     runs_by_slot: dict[str, list[Run]] = field(default_factory=dict)
@@ -129,11 +129,11 @@ class _Deciding:
 
     # -- one decision per task -------------------------------------------------------------
 
-    def all(self) -> dict[ObjectRef, tuple[Decision, ...]]:
+    def all(self) -> dict[ObjectRef, tuple[TaskAction, ...]]:
         """Every object's tasks, upstream first, so that whoever waits knows what for."""
         return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
 
-    def _tasks(self, item: Desired) -> Iterator[Decision]:
+    def _tasks(self, item: ResolvedObject) -> Iterator[TaskAction]:
         for task in item.tasks:
             decision = self._shared(item, task) or self._one(item, task)
             yield decision
@@ -148,7 +148,7 @@ class _Deciding:
                     ),
                 )
 
-    def _shared(self, item: Desired, task: Task) -> Decision | None:
+    def _shared(self, item: ResolvedObject, task: Task) -> TaskAction | None:
         """What another object answers for: a build of its namespace, or by ``formerly`` any task.
 
         The latter while an object and the one that it is to become are both there.
@@ -164,7 +164,7 @@ class _Deciding:
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
-        return Decision(
+        return TaskAction(
             ref=item.ref,
             task=owned,
             action=action,
@@ -174,7 +174,7 @@ class _Deciding:
             hold=decision.hold,
         )
 
-    def _one(self, item: Desired, task: Task, *, shadow: bool = False) -> Decision:
+    def _one(self, item: ResolvedObject, task: Task, *, shadow: bool = False) -> TaskAction:
         """``shadow``: only how it stands is asked for; nothing is ended or counted."""
         answer = _Answer(item.ref, task)
         key = task.key
@@ -208,9 +208,9 @@ class _Deciding:
         for run in runs:
             if run.intent != task.intent and not run.deleting:
                 reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
-                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
+                self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
 
-    def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
+    def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> TaskAction:
         task = answer.task
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
@@ -218,7 +218,7 @@ class _Deciding:
         if run.how != task.how and run.phase is RunPhase.PENDING:
             if not shadow:
                 reason = Reason.of(ReasonCode.EXECUTION_CHANGED_BEFORE_START)
-                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
+                self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
             return answer.create(Reason.of(ReasonCode.PENDING_RUN_REPLACED), run=run)
         running = run.phase is RunPhase.RUNNING
         phase = TaskPhase.RUNNING if running else TaskPhase.PENDING
@@ -230,7 +230,7 @@ class _Deciding:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
-    def _failed(self, answer: _Answer) -> Decision | None:
+    def _failed(self, answer: _Answer) -> TaskAction | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
         failure = self.situation.ledger.failure(task.key, task.how)
@@ -248,7 +248,7 @@ class _Deciding:
             return answer.wait(reason, retry_at=at)
         return None
 
-    def _blocked(self, answer: _Answer, item: Desired) -> Decision | None:
+    def _blocked(self, answer: _Answer, item: ResolvedObject) -> TaskAction | None:
         """What keeps a task from starting even once its needs are complete."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
@@ -276,8 +276,8 @@ class _Deciding:
         return None
 
     def _start(
-        self, answer: _Answer, item: Desired, superseded: list[Run], *, shadow: bool
-    ) -> Decision:
+        self, answer: _Answer, item: ResolvedObject, superseded: list[Run], *, shadow: bool
+    ) -> TaskAction:
         task, situation = answer.task, self.situation
         if any(run.intent == task.intent for run in superseded):
             return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
@@ -291,7 +291,7 @@ class _Deciding:
         if stale is not None:
             if not shadow:
                 reason = Reason.of(ReasonCode.FAILED_RUN_RETRIED)
-                self.endings.append(Ending(run=stale, action=ActionKind.KEEP, reason=reason))
+                self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
         limit = self._limit(task)
         if limit is not None:
@@ -340,7 +340,7 @@ class _Deciding:
             return Reason.of(ReasonCode.GPU_LIMIT_REACHED, gpus=gpus, limit=settings.limit_gpus)
         return None
 
-    def _image(self, item: Desired, task: Task) -> str | None:
+    def _image(self, item: ResolvedObject, task: Task) -> str | None:
         if task.kind is TaskKind.BUILD:
             return None
         if item.image is not None:
@@ -348,15 +348,15 @@ class _Deciding:
         built = self.situation.ledger.result(TaskKey(task.image_key or ""))
         return built.result.image if built else None
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
         return {key: task.given.get(key) or self._made(key) for key in read}
 
-    def _made(self, key: TaskKey) -> Given:
+    def _made(self, key: TaskKey) -> ExternalArtifact:
         complete = self.situation.ledger.result(key)
         assert complete is not None  # it was needed
         assert complete.result.url is not None  # and is no build
-        return Given(at=complete.result.url)
+        return ExternalArtifact(at=complete.result.url)
 
     def _name(self, ref: ObjectRef, task: Task) -> str:
         assert task.key is not None  # tasks without a key wait
@@ -380,8 +380,8 @@ class _Answer:
     ref: ObjectRef
     task: Task
 
-    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> Decision:
-        return Decision(
+    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> TaskAction:
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.KEEP,
@@ -396,8 +396,8 @@ class _Answer:
         *,
         phase: TaskPhase = TaskPhase.WAITING,
         retry_at: datetime | None = None,
-    ) -> Decision:
-        return Decision(
+    ) -> TaskAction:
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.WAIT,
@@ -406,7 +406,7 @@ class _Answer:
             retry_at=retry_at,
         )
 
-    def lost(self, runs: list[Run]) -> Decision | None:
+    def lost(self, runs: list[Run]) -> TaskAction | None:
         """It comes after these; where nobody knows whether one of them has ended, that is said."""
         for run in runs:
             if run.lost:
@@ -414,8 +414,8 @@ class _Answer:
                 return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
         return None
 
-    def hold(self, hold: Hold) -> Decision:
-        return Decision(
+    def hold(self, hold: Hold) -> TaskAction:
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.HOLD,
@@ -431,8 +431,8 @@ class _Answer:
         needs: tuple[TaskKey, ...] = (),
         run: Run | None = None,
         spec: RunSpec | None = None,
-    ) -> Decision:
-        return Decision(
+    ) -> TaskAction:
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.CREATE,

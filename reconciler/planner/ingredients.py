@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from reconciler.manifests import RETRY_ANNOTATION, Manifest, ModelSpec, RunSection
 from reconciler.planner.keys import Hash, as_intent, as_key, build_key, how_hash
-from reconciler.planner.status import ReferenceRecord
-from reconciler.planner.tasks import Desired, Given, Source, Task, annotation
+from reconciler.planner.status import ReferenceStatus
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Source, Task, annotation
 from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class PlannedArtifact:
     """Weights or data that a later task reads; ``given`` where nothing here makes them."""
 
     key: TaskKey
     intent: Intent
     task: Task | None = None
-    given: Given | None = None
+    given: ExternalArtifact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
+class ResolvedReference:
     """What an object gets from one that it refers to, here or in another cluster.
 
     ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
@@ -31,11 +31,11 @@ class Upstream:
     """
 
     who: ObjectRef | ForeignRef
-    product: Product
+    product: PlannedArtifact
     image_key: Hash | None = None
     image_intent: Hash | None = None
-    image: Given | None = None
-    reference: ReferenceRecord | None = None
+    image: ExternalArtifact | None = None
+    reference: ReferenceStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +44,24 @@ class Image:
 
     key: Hash
     intent: Hash
-    given: Given | None = None
+    given: ExternalArtifact | None = None
     build: Task | None = None
     source: Source | None = None
-    base: Upstream | None = None
+    base: ResolvedReference | None = None
 
     @property
-    def base_product(self) -> Product | None:
+    def base_product(self) -> PlannedArtifact | None:
         """The base's artifact, as a training reads it."""
         return self.base.product if self.base is not None else None
 
     def desired(
-        self, manifest: Manifest, product: Product | None, before: Product | None = None
-    ) -> Desired:
+        self,
+        manifest: Manifest,
+        product: PlannedArtifact | None,
+        before: PlannedArtifact | None = None,
+    ) -> ResolvedObject:
         """The object whose artifact is this product."""
-        return Desired(
+        return ResolvedObject(
             manifest=manifest,
             tasks=tasks(self, before, product),
             key=product.key if product else None,
@@ -96,20 +99,20 @@ def built(manifest: Manifest, source: Source) -> Image:
     return Image(key=key, intent=intent, build=task, source=source)
 
 
-def tasks(image: Image, *products: Product | None) -> tuple[Task, ...]:
+def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
     """The tasks that make them, in the order in which they run."""
     found = [image.build, *(product.task for product in products if product)]
     return tuple(task for task in found if task is not None)
 
 
-def needs(image: Image, *products: Product | None) -> tuple[TaskKey, ...]:
+def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...]:
     """The keys that must be complete first: of the image where it is built, and of what is read."""
     made = [as_key(image.key)] if image.given is None else []
     made += [read.key for read in products if read is not None and read.given is None]
     return tuple(dict.fromkeys(made))
 
 
-def given(*products: Product | None) -> dict[TaskKey, Given]:
+def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
     """Where those are that nothing here makes."""
     return {read.key: read.given for read in products if read is not None and read.given}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, Result, Run, RunPhase
-from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import How, TaskKey, TaskKind
 
@@ -75,7 +75,7 @@ class Ledger:
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, How], Failure] = field(default_factory=dict)
 
-    def learn_record(self, record: Record) -> None:
+    def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
         for entry in record.history:
             self._learn_entry(entry)

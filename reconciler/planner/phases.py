@@ -6,14 +6,14 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef
 
 
 class Phases:
     """Objects by phase, those of one phase in their own order."""
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[ObjectStatus] = ()) -> None:
         self._of: dict[ObjectRef, Phase] = {record.ref: record.phase for record in records}
         self._refs: dict[Phase, list[ObjectRef]] = {phase: [] for phase in URGENCY}
         for ref, phase in self._of.items():

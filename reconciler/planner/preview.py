@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from reconciler.engine import RunSpec
 from reconciler.planner.builds import build_owners
 from reconciler.planner.names import artifact_url
-from reconciler.planner.plan import Situation
+from reconciler.planner.plan import PlanInput
 from reconciler.planner.run_spec import render_run
-from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -35,14 +35,14 @@ class Preview:
     unbuilt: bool = False
 
 
-def preview(situation: Situation, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
+def preview(situation: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
     """Every task of an object, in the order in which they run."""
     looking = _Looking(situation, image_tag)
     return tuple(looking.task(situation.desired[ref], task) for task in looking.tasks(ref))
 
 
 class _Looking:
-    def __init__(self, situation: Situation, image_tag: ImageTag) -> None:
+    def __init__(self, situation: PlanInput, image_tag: ImageTag) -> None:
         self._situation = situation
         self._image_tag = image_tag
         self._owners = build_owners(situation.desired)
@@ -55,7 +55,7 @@ class _Looking:
     def tasks(self, ref: ObjectRef) -> tuple[Task, ...]:
         return self._situation.desired[ref].tasks
 
-    def task(self, item: Desired, task: Task) -> Preview:
+    def task(self, item: ResolvedObject, task: Task) -> Preview:
         if task.key is None or task.intent is None:
             reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Preview(task=task.kind, reason=reason)
@@ -73,7 +73,7 @@ class _Looking:
         )
         return Preview(task=task.kind, spec=spec, unbuilt=unbuilt)
 
-    def _image(self, item: Desired, task: Task) -> tuple[str | None, bool]:
+    def _image(self, item: ResolvedObject, task: Task) -> tuple[str | None, bool]:
         if task.kind is TaskKind.BUILD:
             return None, False
         if item.image is not None:
@@ -86,9 +86,9 @@ class _Looking:
         maker = item.ref if own else self._makers.get(key, item.ref)
         return self._image_tag(maker.namespace, key), True
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
-        return {key: task.given.get(key) or Given(at=self._url(key)) for key in read}
+        return {key: task.given.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
         complete = self._situation.ledger.result(key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reconciler.engine import Run, RunPhase
-from reconciler.planner.plan import ActionKind, Ending, Situation
+from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -23,7 +23,7 @@ class Gone:
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
-def gone_objects(situation: Situation) -> Gone:
+def gone_objects(situation: PlanInput) -> Gone:
     """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
     desired, invalid = situation.desired, situation.invalid
     owners = {
@@ -46,19 +46,21 @@ def gone_objects(situation: Situation) -> Gone:
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
-def of_removed(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def of_removed(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Every run of an object that goes, unless a renamed object wants that very key."""
     if not removed:
         return []
     desired = _desired_keys(situation)
     return [
-        Ending(run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED))
+        RunDeletion(
+            run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED)
+        )
         for run in situation.runs.values()
         if run.object in removed and not run.deleting and run.key not in desired
     ]
 
 
-def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def of_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Live builds whose key no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
@@ -83,13 +85,15 @@ def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Endi
     if unknown or kept:
         return []
     return [
-        Ending(run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED))
+        RunDeletion(
+            run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED)
+        )
         for run in builds
         if run.key not in keys and run.intent not in intents
     ]
 
 
-def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
+def of_history(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
     """Finished runs beyond the last ``history.jobs`` of their object, once their outcome is pushed.
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
@@ -108,12 +112,12 @@ def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
         older += runs[most:]
     desired = _desired_keys(situation) if older else frozenset()
     return [
-        Ending(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
+        RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
         for run in older
         if not (run.phase is RunPhase.FAILED and run.key in desired)
         and run.name in situation.recorded
     ]
 
 
-def _desired_keys(situation: Situation) -> frozenset[TaskKey | None]:
+def _desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
     return frozenset(task.key for item in situation.desired.values() for task in item.tasks)

@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.manifests import Manifest, Reference
-from reconciler.planner.ingredients import Product, Upstream
+from reconciler.planner.ingredients import PlannedArtifact, ResolvedReference
 from reconciler.planner.keys import Hash, as_intent, follow_intent
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.remote_clusters import Offer, Peer, Peers, Unavailable, refused
-from reconciler.planner.status import HistoryEntry, Record, ReferenceRecord, TaskPhase
-from reconciler.planner.tasks import Desired, Given
+from reconciler.planner.remote_clusters import (
+    RemoteArtifact,
+    RemoteCluster,
+    RemoteStatus,
+    Unavailable,
+    refused,
+)
+from reconciler.planner.status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Referring:
+class ReferenceResolver:
     """What is known of everything that can be referred to.
 
     ``found`` are the objects that were worked out already, each after those it refers to.
@@ -26,16 +32,16 @@ class Referring:
     """
 
     objects: Mapping[ObjectRef, Manifest]
-    found: Mapping[ObjectRef, Desired]
-    records: Mapping[ObjectRef, Record]
+    found: Mapping[ObjectRef, ResolvedObject]
+    records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
-    allowed: Mapping[str, Peer]
-    peers: Peers
+    allowed: Mapping[str, RemoteCluster]
+    peers: RemoteStatus
     ahead: bool = False
 
     def upstream(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
-    ) -> Upstream | Reason:
+    ) -> ResolvedReference | Reason:
         """What a reference of an object comes to, or why it cannot be used yet."""
         key = TaskKey(reference.key) if reference.key is not None else None
         if isinstance(target, ForeignRef):
@@ -55,7 +61,7 @@ class Referring:
 
     # -- this cluster ----------------------------------------------------------------------
 
-    def _current(self, target: ObjectRef) -> Upstream | Reason:
+    def _current(self, target: ObjectRef) -> ResolvedReference | Reason:
         item = self.found.get(target)
         if item is None:
             known = target in self.objects
@@ -64,15 +70,15 @@ class Referring:
         if item.key is None or item.intent is None:
             cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(key=item.key, intent=item.intent, given=item.given),
+            product=PlannedArtifact(key=item.key, intent=item.intent, given=item.given),
             image_key=item.image_key,
             image_intent=item.image_intent,
             image=item.image,
         )
 
-    def _pinned(self, target: ObjectRef, key: TaskKey) -> Upstream | Reason:
+    def _pinned(self, target: ObjectRef, key: TaskKey) -> ResolvedReference | Reason:
         """One complete artifact of the target, made by it or given to it."""
         record, item = self.records.get(target), self.found.get(target)
         if item is not None and item.key == key and item.given is not None:
@@ -84,41 +90,41 @@ class Referring:
         if complete is None or complete.result.url is None:
             return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
         image_key, image = self._image(complete.image_key, item, made)
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(key=key, intent=as_intent(key)),
+            product=PlannedArtifact(key=key, intent=as_intent(key)),
             image_key=image_key,
             image_intent=image_key,
             image=image,
         )
 
     def _image(
-        self, key: Hash | None, item: Desired | None, made: HistoryEntry | None
-    ) -> tuple[Hash | None, Given | None]:
+        self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
+    ) -> tuple[Hash | None, ExternalArtifact | None]:
         """The image of a pinned artifact: built here, or by its name; none where that is lost."""
         if key is None or (item is not None and item.image_key == key):
             return key, item.image if item is not None else None
         if self.ledger.result(TaskKey(key)) is not None:
             return key, None
         if made is not None and made.image is not None:
-            return key, Given(at=made.image)
+            return key, ExternalArtifact(at=made.image)
         return None, None
 
     # -- other clusters --------------------------------------------------------------------
 
     def _foreign(
         self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
-    ) -> Upstream | Reason:
+    ) -> ResolvedReference | Reason:
         """An artifact of another cluster.
 
         Where that cannot be asked, the one that was used last still says what is made already.
         """
         found = self._offer(target, key)
         if self.ahead and key is None:
-            now = f"{found.key[:12]} there now" if isinstance(found, Offer) else found
+            now = f"{found.key[:12]} there now" if isinstance(found, RemoteArtifact) else found
             found = Reason.of(ReasonCode.REMOTE_UNKNOWN, object=target, now=now)
         halted = found if isinstance(found, Reason) else None
-        offer = found if isinstance(found, Offer) else self._remembered(ref, target, key)
+        offer = found if isinstance(found, RemoteArtifact) else self._remembered(ref, target, key)
         if offer is None:
             assert halted is not None
             return halted
@@ -130,17 +136,19 @@ class Referring:
             intent = as_intent(follow_intent(target, "artifact"))
             image_intent = follow_intent(target, "image") if model else None
         image = offer.image if model else None
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(
+            product=PlannedArtifact(
                 key=offer.key,
                 intent=intent,
-                given=Given(at=offer.url, cluster=target.cluster, halted=halted),
+                given=ExternalArtifact(at=offer.url, cluster=target.cluster, halted=halted),
             ),
             image_key=image_key,
             image_intent=image_intent,
-            image=Given(at=image, cluster=target.cluster, halted=halted) if image else None,
-            reference=ReferenceRecord(
+            image=ExternalArtifact(at=image, cluster=target.cluster, halted=halted)
+            if image
+            else None,
+            reference=ReferenceStatus(
                 target=target,
                 key=offer.key,
                 url=offer.url,
@@ -149,7 +157,7 @@ class Referring:
             ),
         )
 
-    def _offer(self, target: ForeignRef, key: TaskKey | None) -> Offer | Reason:
+    def _offer(self, target: ForeignRef, key: TaskKey | None) -> RemoteArtifact | Reason:
         peer = self.allowed.get(target.cluster)
         if peer is None:
             return Reason.of(ReasonCode.CLUSTER_NOT_CONFIGURED, object=target)
@@ -169,11 +177,13 @@ class Referring:
             return Reason.of(ReasonCode.REMOTE_ARTIFACT_REFUSED, object=target, detail=why)
         return offer
 
-    def _remembered(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Offer | None:
+    def _remembered(
+        self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
+    ) -> RemoteArtifact | None:
         record = self.records.get(ref)
         for known in record.references if record is not None else ():
             if known.target == target and key in (None, known.key):
-                return Offer(
+                return RemoteArtifact(
                     key=known.key, url=known.url, image=known.image, image_key=known.image_key
                 )
         return None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from reconciler.engine import RunSpec
 from reconciler.manifests import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
-from reconciler.planner.plan import Settings
-from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.planner.plan import PlannerConfig
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.types import (
     GROUP,
     JSON,
@@ -23,13 +23,13 @@ from reconciler.types import (
 
 
 def render_run(
-    desired: Desired,
+    desired: ResolvedObject,
     task: Task,
     *,
-    settings: Settings,
+    settings: PlannerConfig,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, Given],
+    mounts: Mapping[TaskKey, ExternalArtifact],
 ) -> RunSpec:
     """The run of a task whose needs are complete.
 
@@ -94,11 +94,11 @@ def _secrets(section: RunSection) -> dict[str, SecretKey]:
     return {name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()}
 
 
-def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, Given]) -> Mounted | None:
+def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, ExternalArtifact]) -> Mounted | None:
     return Mounted(key, mounts[key].at, mounts[key].cluster) if key is not None else None
 
 
-def _context(desired: Desired) -> BuildContext:
+def _context(desired: ResolvedObject) -> BuildContext:
     source = desired.source
     assert source is not None  # a build has a Git source
     return BuildContext(
@@ -119,7 +119,7 @@ _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 
 
 def _labels(
-    ref: ObjectRef, task: Task, settings: Settings, asked: Mapping[str, str]
+    ref: ObjectRef, task: Task, settings: PlannerConfig, asked: Mapping[str, str]
 ) -> dict[str, str]:
     """The manifest's labels, and over them those by which a run is known again."""
     labels = {
@@ -140,13 +140,13 @@ def _labels(
 
 
 def _lineage(
-    desired: Desired,
+    desired: ResolvedObject,
     task: Task,
     *,
-    settings: Settings,
+    settings: PlannerConfig,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, Given],
+    mounts: Mapping[TaskKey, ExternalArtifact],
 ) -> dict[str, JSON]:
     ref = desired.ref
     lineage: dict[str, JSON] = {

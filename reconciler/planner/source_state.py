@@ -9,19 +9,21 @@ from typing import TypeAlias
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest
 from reconciler.planner.keys import pin_hash
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.planner.tasks import Source, annotation
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import GitSource, ObjectRef, ResolvedSource
 
 #: An object's request, where that stands, and what is recorded of the object.
-Glance: TypeAlias = tuple[
-    GitSource | UnresolvedSource | None, ResolvedSource | UnresolvedSource | None, Record | None
+SourceFingerprint: TypeAlias = tuple[
+    GitSource | UnresolvedSource | None,
+    ResolvedSource | UnresolvedSource | None,
+    ObjectStatus | None,
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sourcing:
+class SourceState:
     """What is known of sources.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
@@ -30,15 +32,15 @@ class Sourcing:
 
     sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
 
-    def glance(self, ref: ObjectRef) -> Glance:
+    def glance(self, ref: ObjectRef) -> SourceFingerprint:
         """What :meth:`depends` looks at, itself: all of these the very same, so is the answer."""
         request = self.requests.get(ref)
         now = self.sources.get(request) if isinstance(request, GitSource) else None
         return request, now, self.records.get(ref)
 
-    def same(self, ref: ObjectRef, glance: Glance, before: Sourcing | None) -> bool:
+    def same(self, ref: ObjectRef, glance: SourceFingerprint, before: SourceState | None) -> bool:
         """Whether a glance, last taken or found the same ``before``, would be the very same."""
         if self.records.get(ref) is not glance[2]:
             return False

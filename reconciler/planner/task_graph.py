@@ -20,8 +20,8 @@ from reconciler.manifests import (
 )
 from reconciler.planner.ingredients import (
     Image,
-    Product,
-    Upstream,
+    PlannedArtifact,
+    ResolvedReference,
     built,
     given,
     how,
@@ -38,30 +38,32 @@ from reconciler.planner.keys import (
     load_key,
     train_key,
 )
-from reconciler.planner.source_state import Sourcing
-from reconciler.planner.tasks import Desired, Given, Task, annotation
+from reconciler.planner.source_state import SourceState
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task, annotation
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
-Found: TypeAlias = Mapping[Path, Upstream | Reason]
+Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
 
 
 @dataclass(frozen=True, slots=True)
-class Shaping:
+class TaskGraphBuilder:
     """Works out objects of one cluster, whose sources stand as ``sourcing`` says."""
 
     cluster: str
-    sourcing: Sourcing
+    sourcing: SourceState
 
-    def of(self, manifest: Manifest, upstream: Found) -> Desired:
+    def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
         """The object's tasks, with as many keys as are known."""
         document = manifest.document
         if isinstance(document, ModelManifest):
             return self._model(manifest, document, upstream)
         return self._dataset(manifest, document)
 
-    def _model(self, manifest: Manifest, document: ModelManifest, upstream: Found) -> Desired:
+    def _model(
+        self, manifest: Manifest, document: ModelManifest, upstream: Found
+    ) -> ResolvedObject:
         spec = document.spec
         image = self._image(manifest, upstream)
         if isinstance(image, Reason):
@@ -79,11 +81,13 @@ class Shaping:
         base = weights or image.base_product
         return self._train(manifest, spec.training, image, base, upstream.get(DATASET_FIELD))
 
-    def _dataset(self, manifest: Manifest, document: DatasetManifest) -> Desired:
+    def _dataset(self, manifest: Manifest, document: DatasetManifest) -> ResolvedObject:
         spec = document.spec
         if spec.source.bucket is not None:
             given = self._given(manifest, spec.source.bucket)
-            return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
+            return ResolvedObject(
+                manifest=manifest, key=given.key, intent=given.intent, given=given.given
+            )
         image = self._image(manifest, {})
         if isinstance(image, Reason):
             return _blocked(manifest, image)
@@ -101,7 +105,7 @@ class Shaping:
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
-            return Image(key=digest, intent=digest, given=Given(at=named.ref))
+            return Image(key=digest, intent=digest, given=ExternalArtifact(at=named.ref))
         base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
         if isinstance(base, Reason):
             return base
@@ -109,7 +113,7 @@ class Shaping:
             return Reason.of(ReasonCode.REFERENCE_IMAGE_UNKNOWN, object=base.who)
         return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
 
-    def _load(self, manifest: Manifest, image: Image) -> Product:
+    def _load(self, manifest: Manifest, image: Image) -> PlannedArtifact:
         section = manifest.document.spec.load
         who = self._identity(manifest)
 
@@ -123,9 +127,9 @@ class Shaping:
         manifest: Manifest,
         section: TrainingSection,
         image: Image,
-        base: Product | None,
-        dataset: Upstream | Reason | None,
-    ) -> Desired:
+        base: PlannedArtifact | None,
+        dataset: ResolvedReference | Reason | None,
+    ) -> ResolvedObject:
         base = base if section.mode == "Finetune" else None
         if isinstance(dataset, Reason):
             return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
@@ -138,9 +142,11 @@ class Shaping:
         product = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, product, before=base)
 
-    def _given(self, manifest: Manifest, bucket: BucketSection) -> Product:
+    def _given(self, manifest: Manifest, bucket: BucketSection) -> PlannedArtifact:
         key = given_key(identity=self._identity(manifest), bucket=bucket)
-        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=bucket.url))
+        return PlannedArtifact(
+            key=as_key(key), intent=as_intent(key), given=ExternalArtifact(at=bucket.url)
+        )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
         formerly = annotation(manifest, FORMERLY_ANNOTATION)
@@ -155,10 +161,10 @@ class Shaping:
         return who
 
 
-def _promoted(manifest: Manifest, image: Image) -> Desired:
+def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
     base = image.base
     assert base is not None  # the caller looked
-    return Desired(
+    return ResolvedObject(
         manifest=manifest,
         key=base.product.key,
         intent=base.product.intent,
@@ -172,10 +178,10 @@ def _promoted(manifest: Manifest, image: Image) -> Desired:
 
 def _blocked(
     manifest: Manifest, why: Reason, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
-) -> Desired:
+) -> ResolvedObject:
     """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
     known = {task.kind for task in tasks}
-    return Desired(
+    return ResolvedObject(
         manifest=manifest,
         tasks=(*tasks, *unknown(manifest, known)),
         blocked=why,
@@ -193,9 +199,9 @@ def _made(
     image: Image,
     hashed: Callable[[Hash, Hash | None, Hash | None], Hash],
     *,
-    base: Product | None,
-    data: Product | None = None,
-) -> Product:
+    base: PlannedArtifact | None,
+    data: PlannedArtifact | None = None,
+) -> PlannedArtifact:
     """What a command makes in an image, of what it reads.
 
     Its key and its intent are the same hash over keys and over intents; where nothing upstream is
@@ -217,4 +223,4 @@ def _made(
         needs=needs(image, base, data),
         given=given(base, data),
     )
-    return Product(key=key, intent=intent, task=task)
+    return PlannedArtifact(key=key, intent=intent, task=task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.manifests import CommandSection, GitSection, Manifest, RunSection
 from reconciler.planner.keys import Hash
-from reconciler.planner.status import ReferenceRecord
+from reconciler.planner.status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
     ForeignRef,
@@ -24,7 +24,7 @@ from reconciler.types import Gpu as GpuResource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class ExternalArtifact:
     """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
 
     ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
@@ -54,7 +54,7 @@ class Task:
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     needs: tuple[TaskKey, ...] = ()
-    given: Mapping[TaskKey, Given] = field(default_factory=dict)
+    given: Mapping[TaskKey, ExternalArtifact] = field(default_factory=dict)
 
     @property
     def resources(self) -> Resources:
@@ -87,7 +87,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
+class ResolvedObject:
     """One object as a commit wants it.
 
     ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
@@ -102,12 +102,12 @@ class Desired:
     intent: Intent | None = None
     image_key: Hash | None = None
     image_intent: Hash | None = None
-    image: Given | None = None
-    given: Given | None = None
+    image: ExternalArtifact | None = None
+    given: ExternalArtifact | None = None
     source: Source | None = None
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
-    references: tuple[ReferenceRecord, ...] = ()
+    references: tuple[ReferenceStatus, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -126,7 +126,7 @@ class Desired:
         return _halted(self.image, self.given, *read)
 
 
-def _halted(*found: Given | None) -> Reason | None:
+def _halted(*found: ExternalArtifact | None) -> Reason | None:
     return next((given.halted for given in found if given is not None and given.halted), None)
 
 

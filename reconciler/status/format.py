@@ -17,10 +17,10 @@ from ruamel.yaml.error import YAMLError
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
 from reconciler.manifests.yaml import read_documents
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import API_VERSION
 
-_RECORD = Codec(Record, names={"since": "lastTransitionTime"})
+_RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"})
 
 
 class StatusFormatError(ReconcilerError):
@@ -64,7 +64,7 @@ def load_yaml(path: str, data: bytes) -> dict[str, Any]:
     return value
 
 
-def dump_record(record: Record) -> bytes:
+def dump_record(record: ObjectStatus) -> bytes:
     """Write the status file of a record."""
     status = _RECORD.dump(record)
     ref = status.pop("ref")
@@ -82,7 +82,7 @@ def dump_record(record: Record) -> bytes:
     )
 
 
-def load_record(path: str, data: bytes) -> Record:
+def load_record(path: str, data: bytes) -> ObjectStatus:
     """Read the record in a status file. Raises StatusFormatError."""
     value = load_yaml(path, data)
     try:

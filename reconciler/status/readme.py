@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.planner.names import status_path
 from reconciler.planner.phases import Phases
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 
@@ -16,7 +16,7 @@ _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
-def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> bytes:
+def readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
     """Render counts by phase, errors, and the most urgent objects."""
     count = len(phases)
     counts = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
@@ -41,7 +41,7 @@ def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> b
     return ("\n".join(lines).rstrip() + "\n").encode()
 
 
-def _row(record: Record) -> str:
+def _row(record: ObjectStatus) -> str:
     ref = record.ref
     metrics = record.artifact.metrics if record.artifact else {}
     shown = ", ".join(

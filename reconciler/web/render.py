@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.log_tail import NoTail
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.names import status_path
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.reasons import message
 from reconciler.review.escape import plain
 from reconciler.review.format import cut, shown_metric, task_seconds
@@ -69,7 +69,7 @@ def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
 
 
 def object_page(
-    frame: Frame, catalog: Catalog, record: Record, *, order: Order, log: ShownLog | None
+    frame: Frame, catalog: Catalog, record: ObjectStatus, *, order: Order, log: ShownLog | None
 ) -> str:
     """Render the page of one object."""
     return _render(
@@ -114,7 +114,7 @@ def _sentence(text: object) -> str:
     return cut(str(text), _LONGEST_SENTENCE)
 
 
-def _total(record: Record) -> float:
+def _total(record: ObjectStatus) -> float:
     """Return the seconds of the object's ended tasks.
 
     A task that runs is shown by its start instead.
@@ -122,7 +122,7 @@ def _total(record: Record) -> float:
     return sum(task_seconds(task, task.started) for task in record.tasks if task.started)
 
 
-def _since(record: Record) -> datetime | None:
+def _since(record: ObjectStatus) -> datetime | None:
     """Return the start of the task that runs now."""
     if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import Kind
 from reconciler.web.snapshot import Catalog
 
@@ -70,7 +70,7 @@ class Selection:
         """Return whether the filter may exclude anything."""
         return bool(self.text or self.phases or self.namespace or self.kind)
 
-    def matches(self, record: Record) -> bool:
+    def matches(self, record: ObjectStatus) -> bool:
         """Return whether an object is selected.
 
         The text is searched in its name and its reason.
@@ -94,7 +94,7 @@ class Listed:
     """
 
     selection: Selection
-    found: tuple[Record, ...]
+    found: tuple[ObjectStatus, ...]
     pages: int
 
     @property
@@ -103,7 +103,7 @@ class Listed:
         return (self.selection.page - 1) * ROWS + 1 if self.found else 0
 
     @property
-    def rows(self) -> tuple[Record, ...]:
+    def rows(self) -> tuple[ObjectStatus, ...]:
         """Return the objects of this page."""
         start = (self.selection.page - 1) * ROWS
         return self.found[start : start + ROWS]
@@ -111,7 +111,7 @@ class Listed:
 
 def listed(catalog: Catalog, selection: Selection) -> Listed:
     """Return the selected page, at most the last one."""
-    everything: Iterable[Record] = catalog.ordered
+    everything: Iterable[ObjectStatus] = catalog.ordered
     found = tuple(filter(selection.matches, everything) if selection.narrows else everything)
     pages = max(1, -(-len(found) // ROWS))
     return Listed(selection.at(max(1, min(selection.page, pages))), found, pages)

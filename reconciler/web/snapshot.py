@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reconciler.planner.plan import Hold, Plan
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase
 from reconciler.types import ObjectRef, Problem
 
 _RANK = {phase: rank for rank, phase in enumerate(URGENCY)}
@@ -18,14 +18,14 @@ class Catalog:
     """The objects of one sync, with indices made when first read."""
 
     def __init__(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         self.plan = plan
         self.records = records
         self.problems = problems
 
     @cached_property
-    def ordered(self) -> tuple[Record, ...]:
+    def ordered(self) -> tuple[ObjectStatus, ...]:
         """Return all records, not Ready first, as in the status branch's README.md."""
         return tuple(sorted(self.records.values(), key=lambda r: (_RANK[r.phase], r.ref)))
 
@@ -76,7 +76,7 @@ class Snapshot:
     """The result of one sync: plan, all records, and errors at head."""
 
     plan: Plan
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
     problems: tuple[Problem, ...]
 
     def same(self, other: Snapshot) -> bool:
@@ -103,7 +103,7 @@ class PageCache:
         self.version = 0
 
     def update(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         """Set the result of a sync; an :data:`~reconciler.daemon.controller.Observer`."""
         self._newest = Snapshot(plan, dict(records), tuple(problems))

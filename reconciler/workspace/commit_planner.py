@@ -17,22 +17,22 @@ from datetime import datetime
 
 from reconciler.engine import Capacity, Run
 from reconciler.manifests import Manifest
-from reconciler.planner.diff import decide
+from reconciler.planner.diff import diff
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, Settings, Settlement, Situation
-from reconciler.planner.plan_cache import settle
-from reconciler.planner.remote_clusters import Peers
-from reconciler.planner.resolver import Memo, desire
-from reconciler.planner.status import Record
+from reconciler.planner.plan import Plan, PlanCache, PlanInput, PlannerConfig
+from reconciler.planner.plan_cache import update_cache
+from reconciler.planner.remote_clusters import RemoteStatus
+from reconciler.planner.resolver import ResolverCache, resolve
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import Commit, ObjectRef
 from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
 from reconciler.workspace.source_resolver import Requests, Resolutions, SourceResolver
 
 #: Reads the status of the objects of other clusters that manifests refer to.
-RemoteReader = Callable[[Mapping[ObjectRef, Manifest]], Peers]
+RemoteReader = Callable[[Mapping[ObjectRef, Manifest]], RemoteStatus]
 
 
-def no_remote_clusters(_: Mapping[ObjectRef, Manifest]) -> Peers:
+def no_remote_clusters(_: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
     """The remote reader of a repository that no other cluster shares."""
     return {}
 
@@ -44,7 +44,7 @@ class PlanState:
     ``recorded`` has the names of the runs whose outcome is on the status branch.
     """
 
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     runs: Mapping[str, Run]
     capacity: Capacity
@@ -60,7 +60,7 @@ class ResolvedCommit:
     objects: EffectiveObjects
     requests: Requests
     resolutions: Resolutions
-    remote: Peers
+    remote: RemoteStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class CommitPlanner:
         self,
         reader: CommitReader,
         *,
-        settings: Settings,
+        settings: PlannerConfig,
         sources: SourceResolver,
         remote: RemoteReader = no_remote_clusters,
         ahead: bool = False,
@@ -98,15 +98,15 @@ class CommitPlanner:
         self._sources = sources
         self._remote = remote
         self._ahead = ahead
-        self._memo = Memo()
-        self._settled = Settlement()
+        self._memo = ResolverCache()
+        self._settled = PlanCache()
 
     def read(self, commit: Commit) -> CommitSnapshot:
         """Read a commit. Raises GitError if the repository cannot be read."""
         return self._reader.read(commit)
 
     def resolve(
-        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, Record]
+        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, ObjectStatus]
     ) -> ResolvedCommit:
         """Resolve sources, and read the status of other clusters.
 
@@ -125,7 +125,7 @@ class CommitPlanner:
     def plan(self, resolved: ResolvedCommit, state: PlanState) -> PlannedCommit:
         """Plan the sync of a resolved commit. Does no input or output."""
         settings, snapshot, objects = self._settings, resolved.snapshot, resolved.objects
-        desired = desire(
+        desired = resolve(
             cluster=settings.cluster,
             objects=objects.manifests,
             sources=resolved.resolutions,
@@ -137,8 +137,8 @@ class CommitPlanner:
             ahead=self._ahead,
             memo=self._memo,
         )
-        plan = decide(
-            Situation(
+        plan = diff(
+            PlanInput(
                 settings=settings,
                 head=snapshot.commit,
                 desired=desired,
@@ -158,11 +158,15 @@ class CommitPlanner:
         return PlannedCommit(resolved=resolved, plan=plan)
 
     def applied(
-        self, plan: Plan, *, records: Mapping[ObjectRef, Record], changed: AbstractSet[ObjectRef]
+        self,
+        plan: Plan,
+        *,
+        records: Mapping[ObjectRef, ObjectStatus],
+        changed: AbstractSet[ObjectRef],
     ) -> None:
         """Note that a plan was applied.
 
         Later plans skip the objects that it showed unchanged. ``changed`` are the objects whose
         record the plan changed.
         """
-        self._settled = settle(plan, records=records, changed=changed)
+        self._settled = update_cache(plan, records=records, changed=changed)

@@ -18,7 +18,7 @@ from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, Manifest, read_file
 from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.holds import RELEASE_FILE, read_release
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 
@@ -136,7 +136,7 @@ class CommitReader:
         return found
 
     def effective(
-        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, Record]
+        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, ObjectStatus]
     ) -> EffectiveObjects:
         """Return a commit's objects, invalid ones in their last valid form."""
         collection = snapshot.collection
@@ -162,7 +162,7 @@ class CommitReader:
                 manifests[ref] = good
         return EffectiveObjects(manifests, problems)
 
-    def _last_valid(self, record: Record) -> Manifest | None:
+    def _last_valid(self, record: ObjectStatus) -> Manifest | None:
         """Return an object's last valid manifest; None if unreadable."""
         manifest = record.manifest
         if manifest is None or not manifest.digest:
@@ -172,7 +172,7 @@ class CommitReader:
             self._last_valid_manifests[slot] = self._find(record)
         return self._last_valid_manifests[slot]
 
-    def _find(self, record: Record) -> Manifest | None:
+    def _find(self, record: ObjectStatus) -> Manifest | None:
         manifest = record.manifest
         assert manifest is not None
         if not self._repository.has(manifest.commit):

@@ -13,7 +13,7 @@ from reconciler.git.repository import LocalRepository
 from reconciler.manifests import LARGEST_FILE
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable
+from reconciler.planner.remote_clusters import RemoteObject, RemoteStatus, Unavailable
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.sync import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef
@@ -43,7 +43,7 @@ class RemoteStatusReader:
         self._branches = branches
         self._tips: Tips = {}
         self._references: tuple[Mapping[ObjectRef, Manifest], frozenset[ForeignRef]] | None = None
-        self._known: dict[ForeignRef, tuple[bytes, PeerObject | Unavailable]] = {}
+        self._known: dict[ForeignRef, tuple[bytes, RemoteObject | Unavailable]] = {}
 
     @classmethod
     def local(cls, repository: LocalRepository, branches: Mapping[str, str]) -> Self:
@@ -57,13 +57,13 @@ class RemoteStatusReader:
         moved, self._tips = tips != self._tips, tips
         return moved
 
-    def read(self, manifests: Mapping[ObjectRef, Manifest]) -> Peers:
+    def read(self, manifests: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
         """Read the status of the remote objects that manifests refer to."""
         if not self._branches:
             return {}  # the planner reports of each cluster that it is not configured
         if self._references is None or self._references[0] is not manifests:
             self._references = manifests, _foreign_references(manifests)
-        found: dict[ForeignRef, PeerObject | Unavailable] = {}
+        found: dict[ForeignRef, RemoteObject | Unavailable] = {}
         broken: dict[str, Unavailable | None] = {}
         for target in sorted(self._references[1]):
             if target.cluster not in self._branches:
@@ -93,7 +93,7 @@ class RemoteStatusReader:
             return Unavailable(f"the branch {branch} is of cluster {owner}")
         return None
 
-    def _object(self, target: ForeignRef) -> PeerObject | Unavailable:
+    def _object(self, target: ForeignRef) -> RemoteObject | Unavailable:
         tip = self._tips[self._branches[target.cluster]]
         assert tip is not None  # checked
         path = status_path(target.ref)

@@ -13,7 +13,7 @@ from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
 from reconciler.patterns import admits_url
 from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
 from reconciler.workspace.commit_reader import CommitSnapshot
@@ -29,7 +29,10 @@ class SourceResolver(Protocol):
     """Resolves the Git sources of a commit's objects."""
 
     def resolve(
-        self, manifests: Manifests, snapshot: CommitSnapshot, records: Mapping[ObjectRef, Record]
+        self,
+        manifests: Manifests,
+        snapshot: CommitSnapshot,
+        records: Mapping[ObjectRef, ObjectStatus],
     ) -> tuple[Requests, Resolutions]:
         """Return each object's requested source, and each source's state."""
         ...
@@ -90,7 +93,7 @@ def own_sources(requests: Requests, repository: Repository, commit: Commit) -> R
 
 
 def _or_recorded(
-    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, Record]
+    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, ObjectStatus]
 ) -> Resolutions:
     """Replace unresolved sources by their recorded state, if of the same URL."""
     every = dict(found)
@@ -117,7 +120,10 @@ class RecordedSourceResolver:
     remote: Callable[[AbstractSet[GitSource]], Resolutions] = lambda _: {}
 
     def resolve(
-        self, manifests: Manifests, snapshot: CommitSnapshot, records: Mapping[ObjectRef, Record]
+        self,
+        manifests: Manifests,
+        snapshot: CommitSnapshot,
+        records: Mapping[ObjectRef, ObjectStatus],
     ) -> tuple[Requests, Resolutions]:
         """Resolve all sources anew."""
         requests = source_requests(manifests, repository_url=self.repository_url, allow=self.allow)
@@ -155,7 +161,7 @@ class IncrementalSourceResolver:
         self._found: Resolutions = {}
 
     def resolve(
-        self, manifests: Manifests, snapshot: CommitSnapshot, _: Mapping[ObjectRef, Record]
+        self, manifests: Manifests, snapshot: CommitSnapshot, _: Mapping[ObjectRef, ObjectStatus]
     ) -> tuple[Requests, Resolutions]:
         """Resolve sources; unchanged results are the very same objects.
 

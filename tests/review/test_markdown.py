@@ -15,7 +15,7 @@ from reconciler.manifests import Effect
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
-from reconciler.review.changes import FieldChange, SourceMove, Why
+from reconciler.review.changes import Change, FieldChange, SourceMove
 from reconciler.review.markdown import markdown
 from reconciler.review.report import ObjectReview, Review
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
@@ -42,7 +42,7 @@ fields = st.builds(
 )
 commits = st.sampled_from([Commit("a" * 40), Commit("b" * 40)])
 whys = st.builds(
-    Why,
+    Change,
     new=st.booleans(),
     fields=st.lists(fields, max_size=2).map(tuple),
     source=st.none() | st.builds(SourceMove, nasty, commits, commits),
@@ -156,7 +156,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
     change = FieldChange(
         path=("spec", "training", "params", long), before=long, after=long, effect=Effect.KEY
     )
-    why = Why(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
+    why = Change(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
     everything = tuple(
         ObjectReview(
             ref=each,
