@@ -184,8 +184,7 @@ class RunContext:
             text = f"{rank} ended with exit code {ended.code}"
         output.note(text)
         if full:
-            detail = f"the disk is full; {text}"
-            no_space = Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail)
+            no_space = Reason.of(ReasonCode.DISK_FULL, detail=text)
             return RunFailedError(no_space, FailureClass.INFRASTRUCTURE)
         last = output.last_lines(5 if build else 1, secret)
         reason = Reason.read(code, f"{text}: {last}" if last else text)
