@@ -36,7 +36,7 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.engines.local.launch import RankCommand
-from reconciler.engines.local.layout import ImageDirectory, Layout
+from reconciler.engines.local.layout import ImageDirectory, RootLayout
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.marker import last_attempt, log_of
 from reconciler.engines.local.run_context import RunContext
@@ -63,7 +63,7 @@ def image_result(image: ImageDirectory) -> Result | None:
     return Result(image=image.path.as_uri()) if _record(image) is not None else None
 
 
-def image_environment(layout: Layout, image: ImageDirectory) -> Path | None:
+def image_environment(layout: RootLayout, image: ImageDirectory) -> Path | None:
     """Return the virtual environment of a complete image, if any.
 
     Raises RunFailedError where the image or its environment is gone.
@@ -120,7 +120,7 @@ def _record(image: ImageDirectory) -> dict[str, JSON] | None:
     if not isinstance(record, dict) or record.get("version") != _VERSION:
         return None
     env = record.get("env")
-    layout = Layout(image.path.parent.parent)
+    layout = RootLayout(image.path.parent.parent)
     return None if env and not (layout.envs / f"{env}.json").exists() else record
 
 

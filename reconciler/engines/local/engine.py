@@ -23,7 +23,7 @@ from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.fsync import remove_tree, sync_directory, sync_tree
-from reconciler.engines.local.layout import Layout, LayoutError, path_of
+from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.locks import FileLock, is_locked
 from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.run_store import RunRecord, RunStore, check_spec
@@ -71,7 +71,7 @@ class LocalEngine:
         retry_delay: float = 1.0,
         poll: float = 1.0,
     ) -> None:
-        self._layout = Layout(root.resolve())
+        self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
         self._terms = Allocation(
             secrets=str(secrets.absolute()) if secrets else None,

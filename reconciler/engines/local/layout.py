@@ -106,7 +106,7 @@ class ImageDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RootLayout:
     """Paths under one root, which is absolute."""
 
     root: Path

@@ -18,7 +18,7 @@ from reconciler.engines.local.attempt import Attempt, End, Ended
 from reconciler.engines.local.control import Control, Stop, poke
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.launch import RankCommand
-from reconciler.engines.local.layout import Layout, RunDirectory
+from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
@@ -54,7 +54,7 @@ class RunContext:
 
     spec: RunSpec
     allocation: Allocation
-    layout: Layout
+    layout: RootLayout
     run: RunDirectory
     control: Control
     state: RunState

@@ -18,7 +18,7 @@ from reconciler.engines.local import fsync
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.fsync import encode, read_json, remove_tree, sync_directory
-from reconciler.engines.local.layout import ImageDirectory, Layout, RunDirectory, path_of
+from reconciler.engines.local.layout import ImageDirectory, RootLayout, RunDirectory, path_of
 from reconciler.engines.local.spec import (
     Allocation,
     SpecError,
@@ -124,7 +124,7 @@ def _gpus(path: Path) -> tuple[str, ...]:
 class RunStore:
     """The folder of runs. Every method blocks and raises OSError."""
 
-    layout: Layout
+    layout: RootLayout
 
     def load(self) -> dict[str, RunRecord]:
         """Load every run; remove what an earlier daemon left half written."""
@@ -196,7 +196,7 @@ class RunStore:
         return os.fspath(path)
 
 
-def check_spec(spec: RunSpec, layout: Layout) -> None:
+def check_spec(spec: RunSpec, layout: RootLayout) -> None:
     """Raise EngineError for an order that this engine cannot execute."""
     if spec.build is not None:
         return

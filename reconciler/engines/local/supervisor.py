@@ -19,7 +19,7 @@ from reconciler.engines.local import state as states
 from reconciler.engines.local.control import Control, poke
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import read_json, remove_tree
-from reconciler.engines.local.layout import Layout, RunDirectory
+from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import FileLock
 from reconciler.engines.local.process import become_subreaper
 from reconciler.engines.local.run_context import RunContext
@@ -34,7 +34,7 @@ _PATIENCE = 2.0
 def main(directory: Path) -> int:
     """Supervise the run in a directory; 0 once its end is recorded."""
     run = RunDirectory(directory)
-    layout = Layout(directory.parent.parent)
+    layout = RootLayout(directory.parent.parent)
     try:
         lock = FileLock.take(run.lock, patience=_PATIENCE)
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def main(directory: Path) -> int:
         poke(layout.notify)
 
 
-def _supervise(run: RunDirectory, layout: Layout) -> int:
+def _supervise(run: RunDirectory, layout: RootLayout) -> int:
     if not run.allocation.exists():
         # We were started for an earlier run of this name; this one is not to start yet.
         return 0
