@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.recorded_state import State, StateReader
+from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
 from reconciler.codec import format_time
@@ -100,7 +100,7 @@ def artifacts(
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
 
 
-def _all(state: State) -> Iterator[Artifact]:
+def _all(state: RecordedState) -> Iterator[Artifact]:
     users = _users(state)
     seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
     for record in [*state.records.values(), *state.removed.values()]:
@@ -118,7 +118,7 @@ def _all(state: State) -> Iterator[Artifact]:
                 )
 
 
-def _users(state: State) -> Mapping[TaskKey, list[Use]]:
+def _users(state: RecordedState) -> Mapping[TaskKey, list[Use]]:
     """Return the uses of each key.
 
     They are the objects whose current artifact it is, and the manifests that name it.
@@ -140,7 +140,7 @@ def _users(state: State) -> Mapping[TaskKey, list[Use]]:
     return users
 
 
-def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
+def _named(state: RecordedState, record: Record) -> Iterator[tuple[TaskKey, str]]:
     """The artifacts that a manifest refers to.
 
     A reference is by key, or to the current artifact of another object.

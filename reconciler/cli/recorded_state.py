@@ -23,7 +23,7 @@ DEFAULT_BRANCH = "reconciler/status/local"
 
 
 @dataclass(slots=True)
-class State:
+class RecordedState:
     """The records of objects, and the ledger of all their runs.
 
     Records of removed objects are in ``removed``, and count for the ledger.
@@ -91,9 +91,9 @@ class State:
         return runs
 
 
-def read_state(repository: LocalRepository, branch: str) -> State:
+def read_state(repository: LocalRepository, branch: str) -> RecordedState:
     """The state in a local repository; empty without a status branch."""
-    state = State(repository=repository)
+    state = RecordedState(repository=repository)
     tip = repository.status_branch(branch)
     if tip is not None:
         for path, data in repository.read_all(tip):
@@ -112,7 +112,7 @@ class StateReader:
         self._folder = folder
         self._noted = False
 
-    def read(self) -> State:
+    def read(self) -> RecordedState:
         """The newest state. Raises GitError and StatusFormatError."""
         setup = self._setup
         if setup is None:
@@ -123,12 +123,12 @@ class StateReader:
         branch = status_branch(setup, setup.root / "git" / "reader.git")
         if branch.fetch() is None:
             raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
-        state = State(repository=self._clone())
+        state = RecordedState(repository=self._clone())
         for path, data in branch.read_all():
             state.learn(path, data)
         return state
 
-    def _local(self, folder: Path, branch: str) -> State:
+    def _local(self, folder: Path, branch: str) -> RecordedState:
         repository = LocalRepository.open(folder)
         if repository.status_branch(branch) is None and not self._noted:
             self._noted = True

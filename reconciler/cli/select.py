@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
+from reconciler.cli.recorded_state import DEFAULT_BRANCH, RecordedState
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
@@ -114,7 +114,7 @@ def one(
     return found[0]
 
 
-def has_labels(record: Record, wanted: dict[str, str], state: State) -> bool:
+def has_labels(record: Record, wanted: dict[str, str], state: RecordedState) -> bool:
     """Return whether the object's manifest has these labels."""
     if not wanted:
         return True
@@ -122,7 +122,7 @@ def has_labels(record: Record, wanted: dict[str, str], state: State) -> bool:
     return all(have.get(key) == value for key, value in wanted.items())
 
 
-def note_unknown_labels(state: State) -> None:
+def note_unknown_labels(state: RecordedState) -> None:
     """Print the number of objects whose labels are unknown.
 
     Without it an empty answer would look like a complete one.
