@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.recorded_state import State, StateReader
+from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
 from reconciler.codec import format_time
@@ -31,7 +31,10 @@ Use = tuple[str, ObjectRef]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A directory that a task left. ``size`` in bytes, where it can be read from here."""
+    """The output directory of a task.
+
+    ``size`` is in bytes; None if it cannot be read from here.
+    """
 
     ref: ObjectRef
     key: TaskKey
@@ -42,7 +45,7 @@ class Artifact:
     size: int | None = None
 
     def to_json(self) -> dict[str, JSON]:
-        """As ``--format json`` prints it."""
+        """Return the form that ``--format json`` prints."""
         return {
             "kind": self.ref.kind.value,
             "namespace": self.ref.namespace,
@@ -71,7 +74,7 @@ def artifacts(
     style: str,
     config_file: Path,
 ) -> None:
-    """List the artifact directories that were made, their sizes, and who refers to each.
+    """List all artifact directories, their sizes, and what refers to each.
 
     Nothing is deleted, neither by this command nor by a sync. What is unused is not the current
     artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
@@ -97,7 +100,7 @@ def artifacts(
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
 
 
-def _all(state: State) -> Iterator[Artifact]:
+def _all(state: RecordedState) -> Iterator[Artifact]:
     users = _users(state)
     seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
     for record in [*state.records.values(), *state.removed.values()]:
@@ -115,8 +118,11 @@ def _all(state: State) -> Iterator[Artifact]:
                 )
 
 
-def _users(state: State) -> Mapping[TaskKey, list[Use]]:
-    """What refers to each key: whose current artifact it is, and which manifests name it."""
+def _users(state: RecordedState) -> Mapping[TaskKey, list[Use]]:
+    """Return the uses of each key.
+
+    They are the objects whose current artifact it is, and the manifests that name it.
+    """
     users: dict[TaskKey, list[Use]] = defaultdict(list)
     records = [state.records[ref] for ref in sorted(state.records)]
     for record in records:
@@ -134,8 +140,11 @@ def _users(state: State) -> Mapping[TaskKey, list[Use]]:
     return users
 
 
-def _named(state: State, record: ObjectStatus) -> Iterator[tuple[TaskKey, str]]:
-    """The artifacts that a manifest refers to, by key or as the current one of another object."""
+def _named(state: RecordedState, record: ObjectStatus) -> Iterator[tuple[TaskKey, str]]:
+    """The artifacts that a manifest refers to.
+
+    A reference is by key, or to the current artifact of another object.
+    """
     manifest = state.manifest(record)
     if manifest is None:
         return
@@ -154,7 +163,7 @@ def _named(state: State, record: ObjectStatus) -> Iterator[tuple[TaskKey, str]]:
 
 
 def _lines(found: list[Artifact]) -> Iterator[str]:
-    """Aligned columns; the URL is last and whole, so that it can be copied."""
+    """Aligned columns; the URL is last and whole, to be copied."""
     rows = [("OBJECT", "KEY", "MADE", "SIZE", "USED AS", "URL"), *map(_row, found)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
@@ -181,12 +190,12 @@ def _used(artifact: Artifact) -> str:
     roles: dict[str, list[str]] = defaultdict(list)
     for role, ref in artifact.used:
         roles[role].append("" if ref == artifact.ref else ref.name)
-    told = []
+    words = []
     for role, names in roles.items():
         more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
         of = f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
-        told.append(of if names != [""] else role.removesuffix(" of"))
-    return "; ".join(told)
+        words.append(of if names != [""] else role.removesuffix(" of"))
+    return "; ".join(words)
 
 
 def shown_size(size: float) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, as one line on a terminal."""
+"""A manifest's error as one line on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reconciler.types import Problem
 
 
 def error_line(problem: Problem) -> str:
-    """``file:line:column: error: field: message``, as compilers say it."""
+    """``file:line:column: error: field: message``, the form that compilers use."""
     where = click.style(printable(str(problem.location)), bold=True)
     field = f"{printable(problem.field)}: " if problem.field else ""
     return f"{where}: {click.style('error', fg='red')}: {field}{printable(problem.message)}"

@@ -19,9 +19,10 @@ _BRANCH = "main"
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @config_option
 def init(directory: Path, config_file: object) -> None:
-    """Make a new Git repository in DIR: example manifests, their sources, and a reconciler.yaml.
+    """Make a new Git repository of examples in DIR.
 
-    Everything is committed, so `reconciler run --once` works there at once.
+    It has example manifests, their sources, and a reconciler.yaml. Everything is committed, so
+    `reconciler run --once` works there at once.
     """
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")
@@ -69,5 +70,5 @@ def _commit(repository: pygit2.Repository) -> None:
 def _author(repository: pygit2.Repository) -> pygit2.Signature:
     try:
         return repository.default_signature
-    except (KeyError, pygit2.GitError):  # nobody has told Git who they are, or only half of it
+    except (KeyError, pygit2.GitError):  # user.name or user.email is not configured
         return pygit2.Signature("reconciler", "reconciler@localhost")

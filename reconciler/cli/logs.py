@@ -74,7 +74,10 @@ def logs(
 
 
 def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
-    """Where a log is, and its last lines, 0 for all. Raises ClickException or StoreError."""
+    """Return a log's place and its last lines; 0 for all.
+
+    Raises ClickException or StoreError.
+    """
     why = ""
     if setup is not None and setup.config.engine == "kubernetes":
         printed = asyncio.run(pod_logs(setup).tail(replace(log, url=None), _LONGEST_TAIL))
@@ -100,15 +103,18 @@ def _task(record: ObjectStatus, kind: str | None) -> TaskStatus:
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
     newest = newest_printed(tasks)
     if newest is None:
-        told = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
+        phases = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
         raise click.ClickException(
-            f"{record.ref} has no log yet: {told}. `reconciler why {record.ref.name}` says more"
+            f"{record.ref} has no log yet: {phases}. `reconciler why {record.ref.name}` says more"
         )
     return newest
 
 
 def _url(log: str, attempt: int | None) -> str:
-    """The URL of an attempt's log. Raises ClickException where the status names anything else."""
+    """Return the URL of an attempt's log.
+
+    Raises ClickException if the status names anything else.
+    """
     folder, _, name = log.rpartition("/")
     if not ATTEMPT_LOG.fullmatch(name):
         raise click.ClickException(f"the status names {log}, which is no log of an attempt")
@@ -138,7 +144,7 @@ def _whole(file: Path) -> Iterator[bytes]:
 
 
 def _tail(file: Path, lines: int) -> Iterator[bytes]:
-    """The last lines, of which no more is held in memory than a bound."""
+    """The last lines, out of the last ``_LONGEST_TAIL`` bytes."""
     with file.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _LONGEST_TAIL))

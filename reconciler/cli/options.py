@@ -43,7 +43,7 @@ def repo_option(command: F) -> F:
 
 
 def clone(folder: Path, setup: Setup | None) -> LocalRepository:
-    """The repository to look at: ``--repo`` where it is given, else the configured one.
+    """The repository of ``--repo``, else the configured one.
 
     The latter if it is on this disk; a clone of any other must be where the command is called.
     Raises GitError.
@@ -68,14 +68,14 @@ def format_option(*formats: str) -> Callable[[F], F]:
 
 
 def load(config_file: Path, *, required: bool = False) -> Setup:
-    """The configuration, with what the environment overrides. Raises ConfigError."""
+    """The configuration, overridden by the environment. Raises ConfigError."""
     return load_setup(config_file, os.environ, required=required)
 
 
 def load_if_there(config_file: Path) -> Setup | None:
-    """The configuration, or None where nobody named a file and there is none.
+    """The configuration; None without a named or default file.
 
-    As for the daemon, variables alone are one if they say where the repository is.
+    As for the daemon, environment variables alone are a configuration if they name the repository.
     """
     context = click.get_current_context()
     source = context.get_parameter_source("config_file")

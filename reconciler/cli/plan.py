@@ -27,7 +27,7 @@ from reconciler.review.report import review
 def plan(
     base: str, head: str, folder: Path, style: str, everything: bool, config_file: Path
 ) -> None:
-    """Show what a sync of HEAD would do to the state that the status branch records.
+    """Show the effects of a sync of HEAD on the recorded state.
 
     Nothing is run and no cluster is needed. What a sync of BASE would do as well is not the
     change's doing, and only counted. Exits with 2 if anything would change, and with 1 on errors

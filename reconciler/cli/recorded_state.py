@@ -1,4 +1,4 @@
-"""What the status branch says, for commands that only look."""
+"""The state on the status branch, for commands that only read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ DEFAULT_BRANCH = "reconciler/status/local"
 
 
 @dataclass(slots=True)
-class State:
-    """The records of objects, those that are gone apart, and the ledger of all that ever were."""
+class RecordedState:
+    """The records of objects, and the ledger of all their runs.
+
+    Records of removed objects are in ``removed``, and count for the ledger.
+    """
 
     records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
@@ -46,14 +49,14 @@ class State:
         return manifest.document.metadata.labels if manifest is not None else {}
 
     def lacks(self, record: ObjectStatus) -> bool:
-        """Whether the commit that an object's manifest is in is not here, but elsewhere."""
+        """Return whether the commit of an object's manifest is missing here."""
         repository = self.repository
         if record.manifest is None:
             return False
         return repository is None or not repository.has(record.manifest.commit)
 
     def manifest(self, record: ObjectStatus) -> Manifest | None:
-        """An object's manifest, as its recorded commit has it; None where that is not here."""
+        """An object's manifest at its recorded commit; None if that is missing."""
         manifest, repository = record.manifest, self.repository
         if manifest is None or repository is None or self.lacks(record):
             return None
@@ -88,9 +91,9 @@ class State:
         return runs
 
 
-def read_state(repository: LocalRepository, branch: str) -> State:
-    """The state in a repository on this disk; empty where there is no such branch."""
-    state = State(repository=repository)
+def read_state(repository: LocalRepository, branch: str) -> RecordedState:
+    """The state in a local repository; empty without a status branch."""
+    state = RecordedState(repository=repository)
     tip = repository.status_branch(branch)
     if tip is not None:
         for path, data in repository.read_all(tip):
@@ -99,14 +102,17 @@ def read_state(repository: LocalRepository, branch: str) -> State:
 
 
 class StateReader:
-    """Reads the state again and again: from the remote, or from the repository in a folder."""
+    """Reads the state again at each call.
+
+    It is read from the remote, or from a repository in a folder on this disk.
+    """
 
     def __init__(self, setup: Setup | None, folder: Path) -> None:
         self._setup = setup
         self._folder = folder
-        self._told = False
+        self._noted = False
 
-    def read(self) -> State:
+    def read(self) -> RecordedState:
         """The newest state. Raises GitError and StatusFormatError."""
         setup = self._setup
         if setup is None:
@@ -117,15 +123,15 @@ class StateReader:
         branch = status_branch(setup, setup.root / "git" / "reader.git")
         if branch.fetch() is None:
             raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
-        state = State(repository=self._clone())
+        state = RecordedState(repository=self._clone())
         for path, data in branch.read_all():
             state.learn(path, data)
         return state
 
-    def _local(self, folder: Path, branch: str) -> State:
+    def _local(self, folder: Path, branch: str) -> RecordedState:
         repository = LocalRepository.open(folder)
-        if repository.status_branch(branch) is None and not self._told:
-            self._told = True
+        if repository.status_branch(branch) is None and not self._noted:
+            self._noted = True
             click.echo(
                 f"Note: there is no branch {branch} here: nothing was synced yet, or it was not "
                 "fetched.",
@@ -134,7 +140,7 @@ class StateReader:
         return read_state(repository, branch)
 
     def _clone(self) -> Repository | None:
-        """The clone the command is called in, where there is one: labels are read from it."""
+        """The clone in the current folder, if any; has the labels."""
         try:
             return LocalRepository.open(self._folder)
         except GitError:

@@ -36,7 +36,7 @@ def retry(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """Ask for one more run of NAME's failed tasks, in the way everything is asked for: in Git.
+    """Ask for one more run of NAME's failed tasks, in Git.
 
     Prints a patch that gives the annotation substratus.ai/retry a new value, for `git apply`; with
     --commit, commits it. Nothing else in the file changes. Push it, and the daemon runs it again.
@@ -69,7 +69,7 @@ def retry(
 
 
 def _check_failed(planning: Planning, ref: ObjectRef) -> None:
-    """Say so where nothing has failed: a retry does nothing then."""
+    """Print a note if nothing has failed: a retry does nothing then."""
     record = planning.state.records.get(ref)
     if record is not None and all(task.phase is not TaskPhase.FAILED for task in record.tasks):
         click.echo(
@@ -80,7 +80,7 @@ def _check_failed(planning: Planning, ref: ObjectRef) -> None:
 
 
 def _next(known: str, now: datetime) -> str:
-    """One more, if it is a number; else the time, which nobody has used yet."""
+    """The next number after a number; else the time, which is unused."""
     if not known or known.isdecimal():
         return str(int(known or 0) + 1)
     return f"{now:%Y-%m-%dT%H:%M:%SZ}"
@@ -96,7 +96,7 @@ def _patch(file: str, before: str, after: str) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """The git binary, so that a person's hooks and signing keys are used."""
+    """Run the git binary, which uses the user's hooks and signing keys."""
     done = subprocess.run(
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
     )

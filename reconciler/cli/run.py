@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 @config_option
 @click.option("--once", is_flag=True, help="Sync until nothing more can be done, then exit.")
 def run(config_file: Path, once: bool) -> None:
-    """Run the daemon: sync at every push, until it is told to stop.
+    """Run the daemon: sync at every push, until it is stopped.
 
     SIGTERM and Ctrl-C stop it gracefully: what runs goes on, and the next start takes it up.
     With --once it exits with 1 if an object ends Failed or Invalid, or the status cannot be pushed.
@@ -46,13 +46,13 @@ def run(config_file: Path, once: bool) -> None:
 
 
 def configure_logs(setup: Setup, *, level: str | None = None) -> None:
-    """As the configuration says."""
+    """Set up the configured style and level of logs."""
     configure_logging(style=setup.config.log.format, level=level or setup.config.log.level)
 
 
 @dataclass
-class _Seen:
-    """The newest of what the daemon tells."""
+class _Observed:
+    """The observer of a run: the newest records and errors."""
 
     records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
@@ -72,13 +72,13 @@ class _Seen:
 
 
 def _once(setup: Setup) -> int:
-    seen, screen = _Seen(), console()
+    seen, screen = _Observed(), console()
     try:
         with _progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, seen))
     except ReconcilerError:
         if seen.records:
-            screen.print(seen.table())  # what was done, though nobody else is told of it
+            screen.print(seen.table())  # the runs were made, although their status was not pushed
         raise
     screen.print(seen.table())
     for problem in seen.errors:
@@ -90,8 +90,8 @@ def _once(setup: Setup) -> int:
 
 
 @contextmanager
-def _progress(setup: Setup, screen: Console, seen: _Seen) -> Iterator[None]:
-    """On a terminal a live table; elsewhere the log alone tells what happens."""
+def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
+    """Show a live table on a terminal, elsewhere the log alone."""
     if not screen.is_terminal:
         configure_logs(setup)
         yield
@@ -103,7 +103,7 @@ def _progress(setup: Setup, screen: Console, seen: _Seen) -> Iterator[None]:
         yield
 
 
-async def _run_once(setup: Setup, observe: _Seen) -> bool:
+async def _run_once(setup: Setup, observe: _Observed) -> bool:
     stop = stop_on_signals()
     await run_daemon(setup, once=True, stop=stop, observe=observe)
     return stop.is_set()
@@ -154,7 +154,10 @@ async def _either(*events: asyncio.Event, then: asyncio.Event) -> None:
 
 
 async def _changes(folder: Path) -> AsyncGenerator[None, None]:
-    """At each change in a folder, and once at the beginning, before which there may be some."""
+    """Yield at each change in a folder, and once at the beginning.
+
+    Changes before the beginning may have been missed.
+    """
     watch = awatch(folder, recursive=False)
     first = asyncio.ensure_future(anext(watch))
     try:
@@ -177,9 +180,9 @@ async def _watch_config(
     was_there: bool,
     refused: Setup | None = None,
 ) -> None:
-    """Wait for a configuration that differs and is right; a wrong one is reported, not taken.
+    """Wait for a valid configuration that differs; log invalid ones.
 
-    ``refused`` is one that has turned out to be of no use, and may still be what the file says.
+    ``refused`` is a configuration that proved unusable, and may still be in the file.
 
     The folder is watched, not the file: editors replace files, and Kubernetes swaps a link. Where
     there was a file, one that is gone for a moment is not an empty one.

@@ -1,4 +1,4 @@
-"""Which objects a command is about: by name, namespace, kind, phase and label."""
+"""Selection of objects by name, namespace, kind, phase and label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reconciler.cli.recorded_state import DEFAULT_BRANCH, State
+from reconciler.cli.recorded_state import DEFAULT_BRANCH, RecordedState
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
@@ -23,14 +23,14 @@ from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: What no label can be would match nothing, and look like an answer.
+#: Malformed labels are refused: they match nothing, which would look like an answer.
 _LABEL = re.compile(
     f"(?P<key>{patterns.LABEL_KEY[1:-1]})==?(?P<value>{patterns.LABEL_VALUE[1:-1]})"
 )
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names on the status branch of the clone in this folder, for a shell's completion.
+    """Complete names from the status branch of this folder's clone.
 
     Only the names of files are looked at, so that it is quick; an error completes nothing.
     """
@@ -77,7 +77,7 @@ def phase_option(command: F) -> F:
 
 
 def read_labels(labels: Sequence[str]) -> dict[str, str]:
-    """``-l LABEL=VALUE``, several times, or several joined by commas as kubectl takes them."""
+    """Read ``-l LABEL=VALUE``, repeated or joined by commas, like kubectl."""
     wanted = {}
     for label in ",".join(labels).split(",") if labels else ():
         found = _LABEL.fullmatch(label)
@@ -88,7 +88,7 @@ def read_labels(labels: Sequence[str]) -> dict[str, str]:
 
 
 def same(ref: ObjectRef, *, name: str | None, namespace: str | None, kind: str | None) -> bool:
-    """Whether an object is one of those that are asked for."""
+    """Return whether an object is selected."""
     return (
         name in (None, ref.name)
         and namespace in (None, ref.namespace)
@@ -99,28 +99,34 @@ def same(ref: ObjectRef, *, name: str | None, namespace: str | None, kind: str |
 def one(
     refs: Iterable[ObjectRef], *, name: str, namespace: str | None, kind: str | None
 ) -> ObjectRef:
-    """The object that is called so. Raises ClickException if there is none, or more than one."""
+    """Return the object of a name.
+
+    Raises ClickException if there is none, or more than one.
+    """
     known = sorted(refs)
     found = [ref for ref in known if same(ref, name=name, namespace=namespace, kind=kind)]
     if not found:
         near = did_you_mean(name, [ref.name for ref in known])
         raise click.ClickException(f"no object is called {name}{near}")
     if len(found) > 1:
-        told = ", ".join(map(str, found))
-        raise click.UsageError(f"{name} may be {told}; say which with --namespace or --kind")
+        names = ", ".join(map(str, found))
+        raise click.UsageError(f"{name} may be {names}; say which with --namespace or --kind")
     return found[0]
 
 
-def has_labels(record: ObjectStatus, wanted: dict[str, str], state: State) -> bool:
-    """Whether the object's manifest has these labels."""
+def has_labels(record: ObjectStatus, wanted: dict[str, str], state: RecordedState) -> bool:
+    """Return whether the object's manifest has these labels."""
     if not wanted:
         return True
     have = state.labels(record)
     return all(have.get(key) == value for key, value in wanted.items())
 
 
-def note_unknown_labels(state: State) -> None:
-    """Say for how many objects nobody can tell here: an empty answer would look like one."""
+def note_unknown_labels(state: RecordedState) -> None:
+    """Print the number of objects whose labels are unknown.
+
+    Without it an empty answer would look like a complete one.
+    """
     count = sum(map(state.lacks, state.records.values()))
     if count:
         objects = "1 object" if count == 1 else f"{count} objects"

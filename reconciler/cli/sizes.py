@@ -1,4 +1,4 @@
-"""How large artifact directories are, as far as it can be read from here."""
+"""Sizes of artifact directories, if readable from here."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from urllib.parse import unquote, urlsplit
 from reconciler.cli import stores
 from reconciler.engines.local import MARKER
 
-#: Markers that are read from stores at once, and bytes of one: 64 MiB name 500,000 files.
-_AT_ONCE = 16
+#: Markers read from stores at a time, and bytes of one: 64 MiB name 500,000 files.
+_CONCURRENCY = 16
 _LONGEST_MARKER = 64 << 20
 
 
 def sizes(urls: Iterable[str]) -> dict[str, int | None]:
     """Bytes of each directory; None where they cannot be read from here.
 
-    They are what its marker says. One on this disk without a marker is counted.
+    The size is that of the marker; a directory on this disk without a marker is measured.
     """
     closed: set[str] = set()  # stores that have refused, and are not asked again
     distinct = list(dict.fromkeys(urls))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
         return dict(zip(distinct, pool.map(lambda url: _size(url, closed), distinct), strict=True))
 
 
@@ -37,7 +37,7 @@ def _size(url: str, closed: set[str]) -> int | None:
     if split.scheme not in stores.SCHEMES or store in closed:
         return None
     try:
-        return _told(stores.end(f"{url.rstrip('/')}/{MARKER}", _LONGEST_MARKER))
+        return _marker_size(stores.end(f"{url.rstrip('/')}/{MARKER}", _LONGEST_MARKER))
     except stores.Missing:
         return None
     except stores.StoreError:
@@ -49,7 +49,7 @@ def _on_disk(folder: Path) -> int | None:
     if not folder.is_dir():
         return None
     with suppress(OSError):
-        size = _told((folder / MARKER).read_bytes())
+        size = _marker_size((folder / MARKER).read_bytes())
         if size is not None:
             return size
     return sum(
@@ -57,7 +57,7 @@ def _on_disk(folder: Path) -> int | None:
     )
 
 
-def _told(marker: bytes) -> int | None:
+def _marker_size(marker: bytes) -> int | None:
     """The sizes of a marker's files together; None if it is none."""
     try:
         return sum(int(file["size"]) for file in json.loads(marker)["files"])

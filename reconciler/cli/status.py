@@ -74,16 +74,17 @@ def status(
     style: str,
     config_file: Path,
 ) -> None:
-    """Show the status of all objects, or of those called NAME, as the status branch has it.
+    """Show the status of all objects, or of those called NAME.
 
-    It needs no access to a cluster. Without a configuration file the repository in this folder
-    is read, from what was last fetched. With --watch, JSON is a line at first, and at each change.
+    It is read from the status branch, and needs no access to a cluster. Without a configuration
+    file the repository in this folder is read, from what was last fetched. With --watch, JSON is a
+    line at first, and at each change.
     """
     order = _order(sort, history=history)
     reader = StateReader(load_if_there(config_file), Path())
     wanted = read_labels(labels)
 
-    def look(*, first: bool = False) -> list[ObjectStatus]:
+    def read(*, first: bool = False) -> list[ObjectStatus]:
         state = reader.read()
         if wanted and first:
             note_unknown_labels(state)
@@ -95,7 +96,7 @@ def status(
             and has_labels(record, wanted, state)
         ]
 
-    records = look(first=True)
+    records = read(first=True)
     if name is not None and not records:
         raise click.ClickException(f"no object is called {name}")
     if style == "json":
@@ -103,7 +104,7 @@ def status(
             click.echo(json.dumps(_documents(records), indent=2, ensure_ascii=False))
             return
         with suppress(KeyboardInterrupt):
-            _follow_json(records, look)
+            _follow_json(records, read)
         return
     screen = console()
 
@@ -118,7 +119,7 @@ def status(
             time.sleep(WATCH_INTERVAL)
             why = None
             try:
-                records = look()
+                records = read()
             except GitError as error:  # a remote that is away for a moment: it stands as it was
                 why = Text(str(error), style="yellow")
             live.update(Group(render(records), why) if why is not None else render(records))
@@ -130,22 +131,22 @@ def _documents(records: Sequence[ObjectStatus]) -> list[JSON]:
 
 
 def _follow_json(
-    records: Sequence[ObjectStatus], look: Callable[[], Sequence[ObjectStatus]]
+    records: Sequence[ObjectStatus], read: Callable[[], Sequence[ObjectStatus]]
 ) -> None:
-    """A line for what there is, and another whenever something of it is different."""
+    """Print a line now, and one at each change."""
     while True:
         click.echo(json.dumps(_documents(records), ensure_ascii=False))
         before = records
         while records == before:
             time.sleep(WATCH_INTERVAL)
             try:
-                records = look()
+                records = read()
             except GitError as error:  # a remote that is away for a moment
                 click.echo(f"Note: {error}", err=True)
 
 
 def _order(sort: str | None, *, history: bool) -> str | None:
-    """What a history is sorted by. Raises BadParameter."""
+    """Return the sort field of a history. Raises BadParameter."""
     if sort is None:
         return None
     if not history:

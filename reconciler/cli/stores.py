@@ -1,4 +1,4 @@
-"""Files of a cloud's buckets, read with the credentials that a person's environment holds.
+"""Files in cloud buckets, read with the environment's credentials.
 
 The daemon itself reads no bucket: it has no credentials for any.
 """
@@ -33,7 +33,7 @@ def whole(url: str) -> Iterator[bytes]:
     """A file, piece by piece. Raises StoreError."""
     import obstore  # noqa: PLC0415 -- half of what a command without it takes to start
 
-    with _told(url):
+    with _one_line_errors(url):
         store, path = _open(url)
         for piece in obstore.get(store, path):
             yield bytes(piece)
@@ -43,7 +43,7 @@ def end(url: str, longest: int) -> bytes:
     """The last bytes of a file, at most so many. Raises StoreError."""
     import obstore  # noqa: PLC0415
 
-    with _told(url):
+    with _one_line_errors(url):
         store, path = _open(url)
         size = obstore.head(store, path)["size"]
         start = max(0, size - longest)
@@ -56,7 +56,7 @@ def _open(url: str) -> tuple[ObjectStore, str]:
 
     parts = urlsplit(url)
     bucket, path = parts.netloc, unquote(parts.path).strip("/")
-    # Whoever names a store without TLS, on a network of their own, knows.
+    # An endpoint without TLS is explicit, and the user's decision.
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     client: ClientConfig = {"allow_http": plain}
     retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
@@ -73,8 +73,8 @@ def _open(url: str) -> tuple[ObjectStore, str]:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """What a store says, in one line."""
+def _one_line_errors(url: str) -> Iterator[None]:
+    """Raise a store's errors as StoreErrors of one line."""
     from obstore.exceptions import BaseError  # noqa: PLC0415
 
     try:

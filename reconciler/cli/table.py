@@ -32,7 +32,7 @@ _PIPED_WIDTH = 1 << 16
 
 
 def object_table(records: Iterable[ObjectStatus], *, now: datetime | None = None) -> Table:
-    """One row per object: phase, how long its runs took, metrics, and what to know."""
+    """Render a row per object: phase, run time, metrics and message."""
     now = now or datetime.now(UTC)
     ordered = sorted(records, key=lambda record: record.ref)
     namespaces = {record.ref.namespace for record in ordered}
@@ -66,7 +66,7 @@ def console() -> Console:
 
 
 def duration(record: ObjectStatus, now: datetime) -> str:
-    """How long the object's tasks have run, as ``12s``, ``3m04s`` or ``2h10m``."""
+    """The run time of an object's tasks: ``12s``, ``3m04s`` or ``2h10m``."""
     if not any(task.started for task in record.tasks):
         return ""
     return seconds(sum(task_seconds(task, now) for task in record.tasks))

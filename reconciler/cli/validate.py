@@ -58,13 +58,19 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
 
 
 def _default(setup: Setup | None) -> str:
-    """The folder of this cluster's manifests; other clusters' may be beside it, alike by name."""
+    """The folder of this cluster's manifests.
+
+    Other clusters' manifests may be beside it, with the same names.
+    """
     path = setup.config.repository.path if setup else ""
     return path if path and Path(path).is_dir() else "."
 
 
 def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, bytes]]:
-    """What the paths name, each file once: a folder and a file in it may both be given."""
+    """Read the files of all paths, each file once.
+
+    A folder and a file in it may both be given.
+    """
     read: set[Path] = set()
     for path in paths:
         if path == "-":
@@ -93,7 +99,7 @@ def _named(path: str, state: Path | None) -> Iterator[Path]:
 
 
 def _files(root: Path, state: Path | None) -> Iterator[Path]:
-    """The files of a folder that may hold manifests and that a commit of it would have.
+    """The possible manifest files that a commit of a folder would have.
 
     Neither what Git ignores nor another repository in it, and not the daemon's own ``state``,
     which holds copies of sources, and the files of artifacts.
@@ -108,9 +114,9 @@ def _files(root: Path, state: Path | None) -> Iterator[Path]:
 
 
 def _ignores(root: Path) -> Callable[[Path], bool]:
-    """Whether Git ignores what is in a folder, or takes it for another repository.
+    """Return a test for paths that Git ignores, or are repositories.
 
-    Nothing is, of a folder that is ignored itself, or in no repository.
+    The test is false for all of a folder that is ignored itself, or in no repository.
     """
     with suppress(GitError):
         repository = LocalRepository.open(root)
@@ -132,10 +138,10 @@ def _print(found: Collection, contents: list[FileContent]) -> None:
         click.echo(error_line(problem))
     manifests = len(found.objects) + len(found.invalid)
     others = sum(1 for content in contents if not content.manifests and not content.problems)
-    told = f"{manifests} manifest{'' if manifests == 1 else 's'}"
+    summary = f"{manifests} manifest{'' if manifests == 1 else 's'}"
     if others:
-        told += f", {others} other file{'' if others == 1 else 's'} ignored"
+        summary += f", {others} other file{'' if others == 1 else 's'} ignored"
     problems = len(found.problems)
     if problems:
-        told += f"; {problems} error{'' if problems == 1 else 's'}"
-    click.echo(told if not problems else click.style(told, fg="red"))
+        summary += f"; {problems} error{'' if problems == 1 else 's'}"
+    click.echo(summary if not problems else click.style(summary, fg="red"))

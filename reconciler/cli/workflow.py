@@ -1,7 +1,7 @@
-"""Errors as GitHub's workflow commands, which annotate the lines of a pull request's diff.
+"""Errors as GitHub's workflow commands, which annotate a diff's lines.
 
 A runner reads commands from whatever a step prints. So while text is printed that may quote a pull
-request, commands are switched off, with a token that nobody can have known.
+request, commands are switched off, with a random token that the text cannot contain.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST = 50
 
 @contextmanager
 def annotating(problems: Sequence[Problem], *, root: Path) -> Iterator[None]:
-    """Print text within; after it, where a runner reads them, the problems as annotations.
+    """Print problems as annotations after the block, in a GitHub workflow.
 
     Their files are relative to ``root``.
     """
@@ -43,9 +43,9 @@ def command(problem: Problem, root: Path) -> str:
     properties = {"file": _inside(location.file, root)}
     if location.line:
         properties |= {"line": str(location.line), "col": str(max(location.column, 1))}
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    joined = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     field = f"{problem.field}: " if problem.field else ""
-    return f"::error {told}::{_data(field + problem.message)}"
+    return f"::error {joined}::{_data(field + problem.message)}"
 
 
 def _inside(file: str, root: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.loader import load_setup
+from reconciler.config import load_setup
 from reconciler.daemon import pull_requests
 from reconciler.daemon.pull_request_planner import DaemonState, PullRequestPlanner
 from reconciler.daemon.pull_requests import MOST_TRIES, PullRequestController
