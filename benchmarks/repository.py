@@ -12,7 +12,8 @@ from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
 from reconciler.planner.plan import Plan, Settings
-from reconciler.planner.status_update import outcome, wanted_results
+from reconciler.planner.run_spec import wanted_results
+from reconciler.planner.status_update import outcome
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace.commit_reader import Reader

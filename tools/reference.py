@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reconciler.forge.webhook import Verdict
-
 from reconciler.config.model import config_schema
 from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
+from reconciler.forge.webhook import Verdict
 from reconciler.manifests.json_schema import json_schema
 from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS

@@ -17,7 +17,7 @@ from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.engines.kubernetes.yaml import dump
 from reconciler.errors import ReconcilerError
 from reconciler.planner.plan import Situation
-from reconciler.planner.preview import Preview, preview
+from reconciler.planner.run_spec import Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
 

@@ -27,13 +27,13 @@ from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
-from reconciler.planner.difference import differing
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, Settlement
-from reconciler.planner.plan_cache import settle
+from reconciler.planner.plan_cache import differing, settle
 from reconciler.planner.resolver import Memo
+from reconciler.planner.run_spec import wanted_results
 from reconciler.planner.status import Record
-from reconciler.planner.status_update import outcome, wanted_results
+from reconciler.planner.status_update import outcome
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace.commit_reader import Head, Reader

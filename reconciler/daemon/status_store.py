@@ -20,8 +20,7 @@ from reconciler.planner.names import (
     removed_path,
     status_path,
 )
-from reconciler.planner.phases import Phases
-from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.status import Phases, Record, TaskPhase
 from reconciler.status.document import dump_record, load_record
 from reconciler.status.readme import readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync

@@ -18,9 +18,8 @@ from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
-from reconciler.planner.phases import Phases
 from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.status import Phase, Record, TaskPhase
+from reconciler.planner.status import Phase, Phases, Record, TaskPhase
 from reconciler.reasons import UnresolvedSource
 from reconciler.review.commit_status import Judgement
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind

@@ -15,11 +15,10 @@ from datetime import datetime, timedelta
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
 from reconciler.planner import holds
 from reconciler.planner import prune as endings
-from reconciler.planner.builds import build_owners
 from reconciler.planner.names import run_name
 from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
 from reconciler.planner.plan_cache import settled_in, to_decide
-from reconciler.planner.run_spec import render_run
+from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.status import TaskPhase
 from reconciler.planner.tasks import Desired, Given, Task
 from reconciler.reasons import Reason, ReasonCode

@@ -13,12 +13,16 @@ from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from operator import is_
+from typing import TypeVar
 
-from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.plan import ActionKind, Decision, Plan, Settlement, Situation
 from reconciler.planner.status import Phase, Record, TaskPhase
 from reconciler.planner.tasks import Desired
 from reconciler.types import ObjectRef
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def settled_in(
@@ -90,3 +94,21 @@ def _is_done(record: Record, decisions: tuple[Decision, ...]) -> bool:
             for decision in decisions
         )
     )
+
+
+def same_keys(before: Mapping[K, V], now: Mapping[K, V]) -> bool:
+    """Whether both have the very same keys in the same order."""
+    return before is now or (len(before) == len(now) and all(map(is_, before, now)))
+
+
+def differing(before: Mapping[K, V], now: Mapping[K, V]) -> set[K]:
+    """The keys of ``now`` whose value is not the very same in ``before``, or is not there.
+
+    Half a millisecond for 10,000, where the keys are the same in the same order.
+    """
+    if before is now:
+        return set()
+    if same_keys(before, now):
+        pairs = zip(now, before.values(), now.values(), strict=True)
+        return {key for key, old, new in pairs if old is not new}
+    return {key for key, value in now.items() if before.get(key) is not value}

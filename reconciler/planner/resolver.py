@@ -14,15 +14,13 @@ from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from reconciler.manifests.loader import Manifest
-from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.ingredients import Upstream
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.references import Referring
+from reconciler.planner.plan_cache import differing, same_keys
+from reconciler.planner.references import Glance, Referring, Sourcing
 from reconciler.planner.remote_clusters import Peer, Peers
-from reconciler.planner.source_state import Glance, Sourcing
 from reconciler.planner.status import Record
 from reconciler.planner.task_graph import Shaping
-from reconciler.planner.tasks import Desired
+from reconciler.planner.tasks import Desired, Upstream
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 

@@ -1,14 +1,20 @@
-"""A task that can start, as the run that an engine is asked for. Pure."""
+"""Runs as an engine is asked for them: of tasks that can start, and of all for a preview. Pure.
+
+A run is fully known before anything has been made: artifacts go where their keys say, and so do
+images, but for a digest that only a build can tell. Until then its tag stands in for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from reconciler.engine import RunSpec
+from reconciler.engine import RunSpec, Wanted
 from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
-from reconciler.planner.plan import Settings
+from reconciler.planner.plan import Settings, Situation
 from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,
     JSON,
@@ -20,6 +26,9 @@ from reconciler.types import (
     TaskKey,
     TaskKind,
 )
+
+#: Where a build pushes to, by namespace and key.
+ImageTag = Callable[[str, TaskKey], str]
 
 
 def render_run(
@@ -173,3 +182,127 @@ def _lineage(
                 read["cluster"] = mounts[key].cluster
             lineage[name] = read
     return lineage
+
+
+def build_owners(
+    desired: Mapping[ObjectRef, Desired],
+) -> dict[tuple[str, TaskKey], tuple[ObjectRef, Task]]:
+    """Who says how a shared build runs: the first object by kind and name that is not suspended.
+
+    By namespace and key; where all of them are suspended, the first.
+    """
+    owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = {}
+    for ref in sorted(desired):
+        for task in desired[ref].tasks:
+            if task.kind is TaskKind.BUILD and task.key is not None:
+                slot = (ref.namespace, task.key)
+                first = owners.get(slot)
+                if first is None or (
+                    _suspended(desired[first[0]]) and not _suspended(desired[ref])
+                ):
+                    owners[slot] = (ref, task)
+    return owners
+
+
+def _suspended(item: Desired) -> bool:
+    return item.manifest.document.spec.suspend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """One task as it would run. ``spec`` is None where that cannot be known: ``reason`` says why.
+
+    ``unbuilt`` is whether the image is not built yet, so that its tag stands for its digest.
+    """
+
+    task: TaskKind
+    spec: RunSpec | None = None
+    reason: Reason | None = None
+    unbuilt: bool = False
+
+
+def preview(situation: Situation, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
+    """Every task of an object, in the order in which they run."""
+    looking = _Looking(situation, image_tag)
+    return tuple(looking.task(situation.desired[ref], task) for task in looking.tasks(ref))
+
+
+class _Looking:
+    def __init__(self, situation: Situation, image_tag: ImageTag) -> None:
+        self._situation = situation
+        self._image_tag = image_tag
+        self._owners = build_owners(situation.desired)
+        self._makers: dict[TaskKey, ObjectRef] = {}
+        for ref in sorted(situation.desired):
+            for task in situation.desired[ref].tasks:
+                if task.key is not None:
+                    self._makers.setdefault(task.key, ref)
+
+    def tasks(self, ref: ObjectRef) -> tuple[Task, ...]:
+        return self._situation.desired[ref].tasks
+
+    def task(self, item: Desired, task: Task) -> Preview:
+        if task.key is None or task.intent is None:
+            reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+            return Preview(task=task.kind, reason=reason)
+        if task.kind is TaskKind.BUILD:
+            owner, task = self._owners[item.ref.namespace, task.key]
+            item = self._situation.desired[owner]
+        image, unbuilt = self._image(item, task)
+        spec = render_run(
+            item,
+            task,
+            settings=self._situation.settings,
+            head=self._situation.head,
+            image=image,
+            mounts=self._mounts(task),
+        )
+        return Preview(task=task.kind, spec=spec, unbuilt=unbuilt)
+
+    def _image(self, item: Desired, task: Task) -> tuple[str | None, bool]:
+        if task.kind is TaskKind.BUILD:
+            return None, False
+        if item.image is not None:
+            return item.image.at, False
+        key = TaskKey(task.image_key or "")
+        built = self._situation.ledger.result(key)
+        if built is not None and built.result.image is not None:
+            return built.result.image, False
+        own = (item.ref.namespace, key) in self._owners
+        maker = item.ref if own else self._makers.get(key, item.ref)
+        return self._image_tag(maker.namespace, key), True
+
+    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+        read = (key for key in (task.base, task.dataset) if key is not None)
+        return {key: task.given.get(key) or Given(at=self._url(key)) for key in read}
+
+    def _url(self, key: TaskKey) -> str:
+        complete = self._situation.ledger.result(key)
+        if complete is not None and complete.result.url is not None:
+            return complete.result.url
+        maker = self._makers[key]
+        settings = self._situation.settings
+        bucket = settings.buckets[maker.kind]
+        return artifact_url(bucket=bucket, cluster=settings.cluster, ref=maker, key=key)
+
+
+def wanted_results(situation: Situation) -> list[Wanted]:
+    """Every task whose result is not known, and where its artifact directory would be."""
+    settings = situation.settings
+    return [
+        Wanted(
+            task.kind,
+            task.key,
+            None
+            if task.kind is TaskKind.BUILD
+            else artifact_url(
+                bucket=settings.buckets[ref.kind],
+                cluster=settings.cluster,
+                ref=ref,
+                key=task.key,
+            ),
+        )
+        for ref, item in situation.desired.items()
+        for task in item.tasks
+        if task.key is not None and task.key not in situation.ledger.completed
+    ]

@@ -8,7 +8,9 @@ which have failed and under which how) is read back from there.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +21,7 @@ from reconciler.types import (
     ForeignRef,
     How,
     Intent,
+    Kind,
     ObjectRef,
     TaskKey,
     TaskKind,
@@ -207,3 +210,48 @@ class Record:
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+
+
+class Phases:
+    """Objects by phase, those of one phase in their own order."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._of: dict[ObjectRef, Phase] = {record.ref: record.phase for record in records}
+        self._refs: dict[Phase, list[ObjectRef]] = {phase: [] for phase in URGENCY}
+        for ref, phase in self._of.items():
+            self._refs[phase].append(ref)
+        for refs in self._refs.values():
+            refs.sort()
+        self._counts = Counter((ref.kind, phase) for ref, phase in self._of.items())
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def put(self, ref: ObjectRef, phase: Phase | None) -> None:
+        """The object is in this phase from now on; None: there is no such object any more."""
+        before = self._of.get(ref)
+        if before is phase:
+            return
+        if before is not None:
+            refs = self._refs[before]
+            del refs[bisect_left(refs, ref)], self._of[ref]
+            self._counts[ref.kind, before] -= 1
+        if phase is not None:
+            insort(self._refs[phase], ref)
+            self._of[ref] = phase
+            self._counts[ref.kind, phase] += 1
+
+    def of(self, phase: Phase) -> int:
+        """How many are in a phase."""
+        return len(self._refs[phase])
+
+    def counts(self) -> Mapping[tuple[Kind, Phase], int]:
+        """How many of each kind are in each phase; what is not there is 0."""
+        return Counter(self._counts)
+
+    def first(self, most: int) -> Iterator[ObjectRef]:
+        """At most so many, those first that need somebody."""
+        for refs in self._refs.values():
+            shown = refs[:most]
+            most -= len(shown)
+            yield from shown

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.engine import FailureClass, Run, Wanted
+from reconciler.engine import FailureClass, Run
 from reconciler.manifests.schema import CommandSection
-from reconciler.planner.names import artifact_url
-from reconciler.planner.plan import Decision, Plan, Situation
+from reconciler.planner.plan import Decision, Plan
 from reconciler.planner.status import (
     FAILED_HISTORY,
     ArtifactRecord,
@@ -82,28 +81,6 @@ def outcome(
                 hold=hold.id if hold is not None else None,
             )
     return records
-
-
-def wanted_results(situation: Situation) -> list[Wanted]:
-    """Every task whose result is not known, and where its artifact directory would be."""
-    settings = situation.settings
-    return [
-        Wanted(
-            task.kind,
-            task.key,
-            None
-            if task.kind is TaskKind.BUILD
-            else artifact_url(
-                bucket=settings.buckets[ref.kind],
-                cluster=settings.cluster,
-                ref=ref,
-                key=task.key,
-            ),
-        )
-        for ref, item in situation.desired.items()
-        for task in item.tasks
-        if task.key is not None and task.key not in situation.ledger.completed
-    ]
 
 
 def _invalid(

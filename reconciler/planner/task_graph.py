@@ -1,8 +1,8 @@
-"""What one object is asked to be, by the shape of its manifest."""
+"""The tasks of one object, by the shape of its manifest: their inputs, keys and order. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,36 +12,72 @@ from reconciler.manifests.schema import (
     CommandSection,
     DatasetManifest,
     ModelManifest,
+    ModelSpec,
+    RunSection,
     TrainingSection,
 )
 from reconciler.manifests.yaml_nodes import Path
-from reconciler.planner.ingredients import (
-    Image,
-    Product,
-    Upstream,
-    built,
-    given,
-    how,
-    needs,
-    tasks,
-    unknown,
-)
 from reconciler.planner.keys import (
     Hash,
     as_intent,
     as_key,
+    build_key,
     given_key,
+    how_hash,
     identity,
     load_key,
     train_key,
 )
-from reconciler.planner.source_state import Sourcing
-from reconciler.planner.tasks import FORMERLY_ANNOTATION, Desired, Given, Task, annotation
+from reconciler.planner.references import Sourcing
+from reconciler.planner.tasks import (
+    FORMERLY_ANNOTATION,
+    RETRY_ANNOTATION,
+    Desired,
+    Given,
+    Product,
+    Source,
+    Task,
+    Upstream,
+    annotation,
+)
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, TaskKind
+from reconciler.types import JSON, How, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, Upstream | Reason]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What an object's commands run in, and where it comes from."""
+
+    key: Hash
+    intent: Hash
+    given: Given | None = None
+    build: Task | None = None
+    source: Source | None = None
+    base: Upstream | None = None
+
+    @property
+    def base_product(self) -> Product | None:
+        """The base's artifact, as a training reads it."""
+        return self.base.product if self.base is not None else None
+
+    def desired(
+        self, manifest: Manifest, product: Product | None, before: Product | None = None
+    ) -> Desired:
+        """The object whose artifact is this product."""
+        return Desired(
+            manifest=manifest,
+            tasks=tasks(self, before, product),
+            key=product.key if product else None,
+            intent=product.intent if product else None,
+            image_key=self.key,
+            image_intent=self.intent,
+            image=self.given,
+            given=product.given if product else None,
+            source=self.source,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +252,80 @@ def _made(
         given=given(base, data),
     )
     return Product(key=key, intent=intent, task=task)
+
+
+def built(manifest: Manifest, source: Source) -> Image:
+    """The image that an object's own build leaves."""
+    section = manifest.document.spec.build
+    asked: JSON = source.resolved.tree
+    if source.git.follow:
+        # An intent says what was asked for: the branch, wherever it stands.
+        asked = {
+            "url": source.request.url,
+            "path": source.request.path,
+            "branch": source.request.branch,
+            "tag": source.request.tag,
+        }
+    key = build_key(tree=source.resolved.tree, git=source.git, rerun=section.rerun)
+    intent = build_key(tree=asked, git=source.git, rerun=section.rerun)
+    task = Task(
+        kind=TaskKind.BUILD,
+        key=as_key(key),
+        how=how(manifest, section),
+        intent=as_intent(intent),
+        section=section,
+        image_key=key,
+    )
+    return Image(key=key, intent=intent, build=task, source=source)
+
+
+def tasks(image: Image, *products: Product | None) -> tuple[Task, ...]:
+    """The tasks that make them, in the order in which they run."""
+    found = [image.build, *(product.task for product in products if product)]
+    return tuple(task for task in found if task is not None)
+
+
+def needs(image: Image, *products: Product | None) -> tuple[TaskKey, ...]:
+    """The keys that must be complete first: of the image where it is built, and of what is read."""
+    made = [as_key(image.key)] if image.given is None else []
+    made += [read.key for read in products if read is not None and read.given is None]
+    return tuple(dict.fromkeys(made))
+
+
+def given(*products: Product | None) -> dict[TaskKey, Given]:
+    """Where those are that nothing here makes."""
+    return {read.key: read.given for read in products if read is not None and read.given}
+
+
+def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
+    """The tasks of an object whose keys are not known, in the order in which they would run."""
+    spec = manifest.document.spec
+    training = spec.training if isinstance(spec, ModelSpec) else None
+    based = isinstance(spec, ModelSpec) and spec.source.model is not None
+    promoted = based and not spec.load.command and training is None
+    made_by_load = training is None or (training.mode == "Finetune" and not based)
+    sections: tuple[tuple[TaskKind, RunSection | None], ...] = (
+        (TaskKind.BUILD, spec.build if spec.source.git is not None else None),
+        (
+            TaskKind.LOAD,
+            spec.load if made_by_load and not promoted and not spec.load.from_ else None,
+        ),
+        (TaskKind.TRAIN, training),
+    )
+    return tuple(
+        Task(
+            kind=kind,
+            key=None,
+            how=how(manifest, section),
+            intent=None,
+            section=section,
+            image_key=None,
+        )
+        for kind, section in sections
+        if section is not None and kind not in known
+    )
+
+
+def how(manifest: Manifest, section: RunSection) -> How:
+    """How a task of this object is run."""
+    return how_hash(section, retry=annotation(manifest, RETRY_ANNOTATION))

@@ -94,6 +94,32 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Weights or data that a later task reads; ``given`` where nothing here makes them."""
+
+    key: TaskKey
+    intent: Intent
+    task: Task | None = None
+    given: Given | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What an object gets from one that it refers to, here or in another cluster.
+
+    ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
+    there is to remember of another cluster's.
+    """
+
+    who: ObjectRef | ForeignRef
+    product: Product
+    image_key: Hash | None = None
+    image_intent: Hash | None = None
+    image: Given | None = None
+    reference: ReferenceRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """One object as a commit wants it.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.planner.names import status_path
-from reconciler.planner.phases import Phases
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, Phase, Phases, Record
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 

@@ -10,8 +10,8 @@ from reconciler.git.repository import Repository
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, Manifest, read_file
-from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.holds import RELEASE_FILE, read_release
+from reconciler.planner.plan_cache import differing, same_keys
 from reconciler.planner.status import Record
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
