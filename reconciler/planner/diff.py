@@ -10,16 +10,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
-from reconciler.planner import holds
-from reconciler.planner import prune as endings
+from reconciler.engine import FailureClass, Run, RunPhase
+from reconciler.planner.holds import allowed, guard
+from reconciler.planner.job_history import expired_jobs
 from reconciler.planner.names import run_name
-from reconciler.planner.plan import ActionKind, Decision, Ending, Hold, Plan, Situation
+from reconciler.planner.plan import (
+    ActionKind,
+    Decision,
+    DecisionBuilder,
+    Ending,
+    Hold,
+    Plan,
+    Situation,
+)
 from reconciler.planner.plan_cache import settled_in, to_decide
+from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.status import TaskPhase
+from reconciler.planner.superseding import cancellations, must_end_first, superseded_runs
 from reconciler.planner.tasks import Desired, Given, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
@@ -29,28 +39,28 @@ def decide(situation: Situation) -> Plan:
     """The plan for a situation. The same situation always has the same plan."""
     settled = settled_in(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
-    gone = endings.gone_objects(situation)
+    gone = gone_objects(situation)
     known = len(situation.records)
-    prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)
+    prune = prune_hold(gone.going, known, situation.documents, situation.settings)
     deciding = _Deciding(situation, to_decide(situation))
-    guard_hold = holds.guard(
+    guard_hold = guard(
         deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
     )
-    held = [hold for hold in (guard_hold, prune_hold) if hold]
+    held = [hold for hold in (guard_hold, prune) if hold]
     active = [hold for hold in held if hold.id not in situation.released]
     deciding.hold = guard_hold if guard_hold in active else None
     decided = deciding.all()
-    removed = frozenset() if prune_hold in active else gone.going
+    removed = frozenset() if prune in active else gone.going
     kept = dict(gone.kept)
-    if prune_hold is not None and prune_hold in active:
-        kept |= dict.fromkeys(gone.going, holds.held(prune_hold))
+    if prune is not None and prune in active:
+        kept |= dict.fromkeys(gone.going, prune.held)
     ends = [
         *deciding.endings,
-        *endings.of_removed(situation, removed),
-        *endings.of_builds(situation, removed),
+        *deletions(situation, removed),
+        *unneeded_builds(situation, removed),
     ]
     ending = {end.run.name for end in ends}
-    ends.extend(endings.of_history(situation, ending))
+    ends.extend(expired_jobs(situation, ending))
     return Plan(
         situation=situation,
         decided=decided,
@@ -158,7 +168,7 @@ class _Deciding:
         owner, owned = self.owners[slot] if build else self.producers[task.key]
         if owner == item.ref:
             return None
-        self._cancel_superseded(self._superseded(item.ref, task), task)
+        self.endings.extend(cancellations(self._superseded(item.ref, task), task))
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
@@ -174,11 +184,11 @@ class _Deciding:
 
     def _one(self, item: Desired, task: Task, *, shadow: bool = False) -> Decision:
         """``shadow``: only how it stands is asked for; nothing is ended or counted."""
-        answer = _Answer(item.ref, task)
+        answer = DecisionBuilder(item.ref, task)
         key = task.key
         superseded = self._superseded(item.ref, task)
         if not shadow:
-            self._cancel_superseded(superseded, task)
+            self.endings.extend(cancellations(superseded, task))
         if key is None:
             return answer.wait(item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN))
         if self._complete(key):
@@ -194,21 +204,9 @@ class _Deciding:
         )
 
     def _superseded(self, ref: ObjectRef, task: Task) -> list[Run]:
-        """Live runs of this object's task under another key; builds are shared, so not here."""
-        if task.kind is TaskKind.BUILD:
-            return []
-        runs = self.runs_by_task.get((ref, task.kind), [])
-        return [run for run in runs if run.key != task.key]
+        return superseded_runs(self.runs_by_task.get((ref, task.kind), []), task)
 
-    def _cancel_superseded(self, runs: list[Run], task: Task) -> None:
-        if task.key is None:  # nothing is known to have superseded them
-            return
-        for run in runs:
-            if run.intent != task.intent and not run.deleting:
-                reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
-                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
-
-    def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> Decision:
+    def _live(self, answer: DecisionBuilder, run: Run, *, shadow: bool) -> Decision:
         task = answer.task
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
@@ -228,7 +226,7 @@ class _Deciding:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
-    def _failed(self, answer: _Answer) -> Decision | None:
+    def _failed(self, answer: DecisionBuilder) -> Decision | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
         failure = self.situation.ledger.failure(task.key, task.how)
@@ -246,7 +244,7 @@ class _Deciding:
             return answer.wait(reason, retry_at=at)
         return None
 
-    def _blocked(self, answer: _Answer, item: Desired) -> Decision | None:
+    def _blocked(self, answer: DecisionBuilder, item: Desired) -> Decision | None:
         """What keeps a task from starting even once its needs are complete."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
@@ -261,8 +259,8 @@ class _Deciding:
             return answer.wait(halted)
         capacity, image = situation.capacity, item.image
         if task.kind is not TaskKind.BUILD and image is not None:
-            allowed = situation.settings.allow_images
-            if image.cluster is None and not holds.allowed(image.at, allowed):
+            images = situation.settings.allow_images
+            if image.cluster is None and not allowed(image.at, images):
                 return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
             if not capacity.containers:
                 return answer.wait(Reason.of(ReasonCode.CONTAINER_RUNTIME_MISSING))
@@ -274,10 +272,10 @@ class _Deciding:
         return None
 
     def _start(
-        self, answer: _Answer, item: Desired, superseded: list[Run], *, shadow: bool
+        self, answer: DecisionBuilder, item: Desired, superseded: list[Run], *, shadow: bool
     ) -> Decision:
         task, situation = answer.task, self.situation
-        if any(run.intent == task.intent for run in superseded):
+        if must_end_first(superseded, task):
             return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
@@ -369,77 +367,6 @@ class _Deciding:
 
     def _slot_of(self, ref: ObjectRef, task: Task) -> str:
         return _slot(self._name(ref, task))
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Builds the decisions about one task."""
-
-    ref: ObjectRef
-    task: Task
-
-    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> Decision:
-        return Decision(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.KEEP,
-            phase=phase,
-            reason=reason,
-            run=run,
-        )
-
-    def wait(
-        self,
-        reason: Reason,
-        *,
-        phase: TaskPhase = TaskPhase.WAITING,
-        retry_at: datetime | None = None,
-    ) -> Decision:
-        return Decision(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.WAIT,
-            phase=phase,
-            reason=reason,
-            retry_at=retry_at,
-        )
-
-    def lost(self, runs: list[Run]) -> Decision | None:
-        """It comes after these; where nobody knows whether one of them has ended, that is said."""
-        for run in runs:
-            if run.lost:
-                cause = run.reason or Reason.of(ReasonCode.UNKNOWN)
-                return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
-        return None
-
-    def hold(self, hold: Hold) -> Decision:
-        return Decision(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.HOLD,
-            phase=TaskPhase.HELD,
-            reason=holds.held(hold),
-            hold=hold.id,
-        )
-
-    def create(
-        self,
-        reason: Reason,
-        *,
-        needs: tuple[TaskKey, ...] = (),
-        run: Run | None = None,
-        spec: RunSpec | None = None,
-    ) -> Decision:
-        return Decision(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.CREATE,
-            phase=TaskPhase.PENDING,
-            reason=reason,
-            needs=needs,
-            run=run,
-            spec=spec,
-        )
 
 
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)

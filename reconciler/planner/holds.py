@@ -75,43 +75,6 @@ def guard(
     )
 
 
-def prune(
-    gone: frozenset[ObjectRef], known: int, documents: int, settings: Settings
-) -> Hold | None:
-    """The removal of objects, where it is more than ``prune`` lets pass.
-
-    ``known`` counts the recorded objects, ``documents`` the manifests at head.
-    """
-    if not gone:
-        return None
-    if documents == 0:
-        reason = Reason.of(ReasonCode.TREE_EMPTY, objects=len(gone))
-    elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
-        reason = Reason.of(
-            ReasonCode.PRUNE_TOO_LARGE,
-            objects=len(gone),
-            known=known,
-            share=settings.prune_share,
-            floor=settings.prune_floor,
-        )
-    else:
-        return None
-    return Hold(
-        id=hold_id(f"delete {ref}" for ref in gone),
-        kind=HoldKind.PRUNE,
-        objects=gone,
-        tasks=0,
-        gpus=0,
-        reason=reason,
-    )
-
-
-def held(hold: Hold) -> Reason:
-    """Return the reason of an object or task that a hold holds: the cause, and the id."""
-    code = ReasonCode.HELD_BY_GUARD if hold.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
-    return Reason.of(code, hold=hold.reason, id=hold.id)
-
-
 def allowed(value: str, globs: Iterable[str]) -> bool:
     """Whether a value matches one of an allow-list's globs."""
     return any(fnmatch.fnmatchcase(value, glob) for glob in globs)

@@ -9,18 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from reconciler.backoff import doubled
 from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.planner.retry_policy import Failure
 from reconciler.planner.status import HistoryEntry, Record, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import How, TaskKey, TaskKind
 
-#: Retries of failures that are not the command's, and the delays between them, in seconds.
-RETRY_LIMIT = 10
-RETRY_FIRST = 10.0
-RETRY_LONGEST = 600.0
-#: Asking an engine that could not be asked before costs nothing.
-UNAVAILABLE_LONGEST = 60.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,40 +26,6 @@ class Completed:
     task: TaskKind
     result: Result
     image_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failed task under one how.
-
-    ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
-    Unavailable: nothing of them is recorded, so that waiting makes no status commits.
-    """
-
-    key: TaskKey
-    how: How
-    kind: FailureClass
-    reason: Reason
-    at: datetime
-    count: int = 0
-    tries: int = 0
-
-    @property
-    def remembered(self) -> bool:
-        """Whether it stays failed until its key or how changes."""
-        if self.kind is FailureClass.UNAVAILABLE:
-            return False
-        return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
-
-    @property
-    def retry_delay(self) -> float:
-        """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
-        if self.kind is FailureClass.UNAVAILABLE:
-            number, longest = self.tries, UNAVAILABLE_LONGEST
-        else:
-            number, longest = self.count, RETRY_LONGEST
-        delay = doubled(RETRY_FIRST, max(number, 1) - 1, longest)
-        return delay * (1 + 0.25 * int(self.key[:4], 16) / 0xFFFF)
 
 
 @dataclass(slots=True)

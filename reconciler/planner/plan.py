@@ -13,7 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import Peer
 from reconciler.planner.status import Record, TaskPhase
 from reconciler.planner.tasks import Desired, Task
-from reconciler.reasons import Reason
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 
@@ -148,6 +148,87 @@ class Hold:
     tasks: int
     gpus: int
     reason: Reason
+
+    @property
+    def held(self) -> Reason:
+        """The reason of each object and task that waits for this hold: its cause and its id."""
+        code = ReasonCode.HELD_BY_GUARD if self.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
+        return Reason.of(code, hold=self.reason, id=self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionBuilder:
+    """Builds decisions about one task of one object."""
+
+    ref: ObjectRef
+    task: Task
+
+    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> Decision:
+        """Leave the task as it is; ``run`` is its live run."""
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.KEEP,
+            phase=phase,
+            reason=reason,
+            run=run,
+        )
+
+    def wait(
+        self,
+        reason: Reason,
+        *,
+        phase: TaskPhase = TaskPhase.WAITING,
+        retry_at: datetime | None = None,
+    ) -> Decision:
+        """Start nothing for now; at ``retry_at``, time alone may change that."""
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.WAIT,
+            phase=phase,
+            reason=reason,
+            retry_at=retry_at,
+        )
+
+    def lost(self, runs: list[Run]) -> Decision | None:
+        """Wait if one of these runs, which must end first, cannot be asked whether it has."""
+        for run in runs:
+            if run.lost:
+                cause = run.reason or Reason.of(ReasonCode.UNKNOWN)
+                return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
+        return None
+
+    def hold(self, hold: Hold) -> Decision:
+        """Wait until the hold is released."""
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.HOLD,
+            phase=TaskPhase.HELD,
+            reason=hold.held,
+            hold=hold.id,
+        )
+
+    def create(
+        self,
+        reason: Reason,
+        *,
+        needs: tuple[TaskKey, ...] = (),
+        run: Run | None = None,
+        spec: RunSpec | None = None,
+    ) -> Decision:
+        """Create a run now (``spec``), or once what it waits for is done."""
+        return Decision(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.CREATE,
+            phase=TaskPhase.PENDING,
+            reason=reason,
+            needs=needs,
+            run=run,
+            spec=spec,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

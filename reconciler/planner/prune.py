@@ -1,18 +1,14 @@
-"""Runs that are ended or cleared away: of objects that are gone, of needless builds, of history."""
+"""Pruning: objects without a manifest, their runs, and builds that no object needs. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from reconciler.engine import Run, RunPhase
-from reconciler.planner.plan import ActionKind, Ending, Situation
+from reconciler.planner.holds import hold_id
+from reconciler.planner.plan import ActionKind, Ending, Hold, HoldKind, Settings, Situation
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +42,42 @@ def gone_objects(situation: Situation) -> Gone:
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
-def of_removed(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def prune_hold(
+    gone: frozenset[ObjectRef], known: int, documents: int, settings: Settings
+) -> Hold | None:
+    """The removal of objects, where it is more than ``prune`` lets pass.
+
+    ``known`` counts the recorded objects, ``documents`` the manifests at head.
+    """
+    if not gone:
+        return None
+    if documents == 0:
+        reason = Reason.of(ReasonCode.TREE_EMPTY, objects=len(gone))
+    elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
+        reason = Reason.of(
+            ReasonCode.PRUNE_TOO_LARGE,
+            objects=len(gone),
+            known=known,
+            share=settings.prune_share,
+            floor=settings.prune_floor,
+        )
+    else:
+        return None
+    return Hold(
+        id=hold_id(f"delete {ref}" for ref in gone),
+        kind=HoldKind.PRUNE,
+        objects=gone,
+        tasks=0,
+        gpus=0,
+        reason=reason,
+    )
+
+
+def deletions(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
     """Every run of an object that goes, unless a renamed object wants that very key."""
     if not removed:
         return []
-    desired = _desired_keys(situation)
+    desired = desired_keys(situation)
     return [
         Ending(run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED))
         for run in situation.runs.values()
@@ -58,7 +85,7 @@ def of_removed(situation: Situation, removed: Collection[ObjectRef]) -> list[End
     ]
 
 
-def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def unneeded_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
     """Live builds whose key no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
@@ -89,31 +116,6 @@ def of_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Endi
     ]
 
 
-def of_history(situation: Situation, ending: Collection[str]) -> list[Ending]:
-    """Finished runs beyond the last ``history.jobs`` of their object, once their outcome is pushed.
-
-    One that failed under a key that is still desired stays, so that its log can be looked at.
-    """
-    most = situation.settings.history_jobs
-    ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
-    counts = Counter(run.object or run.intent for run in ended)
-    finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
-    if finished:
-        for run in ended:
-            if (runs := finished.get(run.object or run.intent)) is not None:
-                runs.append(run)
-    older = []
-    for runs in finished.values():
-        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
-        older += runs[most:]
-    desired = _desired_keys(situation) if older else frozenset()
-    return [
-        Ending(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
-        for run in older
-        if not (run.phase is RunPhase.FAILED and run.key in desired)
-        and run.name in situation.recorded
-    ]
-
-
-def _desired_keys(situation: Situation) -> frozenset[TaskKey | None]:
+def desired_keys(situation: Situation) -> frozenset[TaskKey | None]:
+    """The keys of all tasks that head asks for; None where one is unknown."""
     return frozenset(task.key for item in situation.desired.values() for task in item.tasks)
