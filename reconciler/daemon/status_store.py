@@ -131,6 +131,7 @@ class Reporter:
             if newest != known:
                 different.add(ref)
                 self._newer[ref] = newest
+                self.ledger.learn_image_keys(newest)
                 self.records[ref] = newest
                 self.phases.put(ref, newest.phase)
                 self._pending[status_path(ref)] = dump_record(newest)

@@ -83,6 +83,18 @@ class Ledger:
         elif known.image_key is None and image_key is not None:
             self.completed[key] = replace(known, image_key=image_key)
 
+    def learn_image_keys(self, status: Record) -> None:
+        """Take over the images of complete keys, as an object's new status has them.
+
+        A run does not say which key its image has; the plan does, and the status that is made of
+        it. Keys that are not complete here stay so: the history of a status also has keys whose
+        results were lost later.
+        """
+        for entry in status.history:
+            known = self.completed.get(entry.key)
+            if known is not None and known.image_key is None and entry.image_key is not None:
+                self.completed[entry.key] = replace(known, image_key=entry.image_key)
+
     def forget(self, key: TaskKey) -> None:
         """What the key left is not there any more: it is to be made again."""
         self.completed.pop(key, None)

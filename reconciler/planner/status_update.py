@@ -7,10 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
-from reconciler.manifests.schema import CommandSection
 from reconciler.planner.plan import Decision, Plan
 from reconciler.planner.status import (
-    FAILED_HISTORY,
     ArtifactRecord,
     Condition,
     HistoryEntry,
@@ -22,10 +20,10 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskRecord,
 )
+from reconciler.planner.status_history import extended_history
 from reconciler.planner.tasks import PRUNE_ANNOTATION, Desired
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
-    JSON,
     Commit,
     ForeignRef,
     How,
@@ -318,7 +316,7 @@ class _Outcome:
                 return task
         return TaskRecord(task=decision.task.kind, phase=decision.phase)
 
-    # -- conditions and history ------------------------------------------------------------
+    # -- conditions ------------------------------------------------------------------------
 
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.situation.now
@@ -343,65 +341,18 @@ class _Outcome:
     def _history(
         self, tasks: Sequence[TaskRecord], manifest: ManifestRecord | None
     ) -> tuple[HistoryEntry, ...]:
-        history = list(self.before.history)
-        complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
-        failed = {(e.key, e.how) for e in history if e.phase is TaskPhase.FAILED}
-        commit = manifest.commit if manifest else None
-        for decision, record in zip(self.decisions, tasks, strict=True):
-            key = decision.task.key
-            if key is None:
-                continue
-            done = self.situation.ledger.result(key)
-            if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
-                self.situation.ledger.complete(
-                    key, done.task, done.result, image_key=decision.task.image_key
-                )
-                history.append(
-                    HistoryEntry(
-                        task=decision.task.kind,
-                        key=key,
-                        phase=TaskPhase.SUCCEEDED,
-                        commit=commit,
-                        finished=record.finished,
-                        params=_params(decision),
-                        metrics=done.result.metrics,
-                        gpu_seconds=done.result.gpu_seconds,
-                        artifact=done.result.url,
-                        image=done.result.image or self._image_now(decision.task.image_key),
-                        image_key=decision.task.image_key,
-                    )
-                )
-            elif decision.phase is TaskPhase.FAILED and (key, decision.task.how) not in failed:
-                history.append(
-                    HistoryEntry(
-                        task=decision.task.kind,
-                        key=key,
-                        phase=TaskPhase.FAILED,
-                        how=decision.task.how,
-                        commit=commit,
-                        finished=record.finished,
-                        params=_params(decision),
-                        reason=decision.reason.code.value,
-                        message=message(decision.reason),
-                    )
-                )
-        return _bounded(history)
+        return extended_history(
+            self.before.history,
+            zip(self.decisions, tasks, strict=True),
+            ledger=self.situation.ledger,
+            commit=manifest.commit if manifest else None,
+            image=self._image_now,
+        )
 
 
 def _whole(time: datetime | None) -> datetime | None:
     """Whole seconds, as a status file keeps them: what is read back is what was written."""
     return time.replace(microsecond=0) if time is not None else None
-
-
-def _params(decision: Decision) -> dict[str, JSON]:
-    section = decision.task.section
-    return dict(section.params) if isinstance(section, CommandSection) else {}
-
-
-def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    failed = [entry for entry in history if entry.phase is TaskPhase.FAILED]
-    dropped = {id(entry) for entry in failed[:-FAILED_HISTORY]}
-    return tuple(entry for entry in history if id(entry) not in dropped)
 
 
 def _condition(
