@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from reconciler.metrics import MOST_OBJECTS, Metrics
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Phases, Record
+from reconciler.planner.status import ObjectStatus, Phases
 from reconciler.types import ObjectRef
 from tests.metrics.many import many
 
@@ -35,7 +35,7 @@ def main() -> None:
             _row(plan, records, bound)
 
 
-def _row(plan: Plan, records: dict[ObjectRef, Record], bound: int) -> None:
+def _row(plan: Plan, records: dict[ObjectRef, ObjectStatus], bound: int) -> None:
     metrics = Metrics(objects=bound)
     phases = Phases(records.values())
     metrics.report(plan, records, phases, errors=0)

@@ -11,9 +11,9 @@ from reconciler.engine import Capacity, Result
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
-from reconciler.planner.plan import Plan, Settings
+from reconciler.planner.plan import Plan, PlannerConfig
 from reconciler.planner.run_spec import wanted_results
-from reconciler.planner.status_update import outcome
+from reconciler.planner.status_update import update_status
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace.commit_reader import Reader
@@ -91,7 +91,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
     objects = effective(head, reader, {})
     requests = source_requests(objects.manifests, repository_url=folder.as_uri(), allow=("*",))
     ledger = Ledger()
-    settings = Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
+    settings = PlannerConfig(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
 
     def plan() -> Plan:
         return make_plan(
@@ -110,7 +110,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
     for wanted in wanted_results(plan().situation):
         image = None if wanted.url else f"registry/image@sha256:{wanted.key}"
         ledger.complete(wanted.key, wanted.task, Result(image=image, url=wanted.url))
-    records = outcome(plan(), changed={}, places={})
+    records = update_status(plan(), changed={}, places={})
     builder = repository.TreeBuilder()
     for ref, record in records.items():
         name = status_path(ref).rpartition("/")[2]

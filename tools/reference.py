@@ -16,7 +16,7 @@ from reconciler.metrics import DELIVERIES, PLACES, Metrics
 from reconciler.metrics.runs import RESULTS, RETRIERS
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.status import Phase, TaskPhase
-from reconciler.review.commit_status import Judgement
+from reconciler.review.commit_status import CommitState
 from reconciler.types import Kind, TaskKind
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -131,7 +131,7 @@ def _label_values() -> dict[str, list[str]]:
         "`result` of runs": [*RESULTS],
         "`result` of webhooks": [*Verdict],
         "`result` of notifications": [*DELIVERIES],
-        "`result` of reviews": [*Judgement],
+        "`result` of reviews": [*CommitState],
         "`by`": [*RETRIERS],
         "`where`": [*PLACES],
         "`class`": [*Trouble],

@@ -16,7 +16,7 @@ from reconciler.cli.recorded_state import State, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
 from reconciler.manifests.schema import ModelManifest
-from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.review.sentences import counted
 from reconciler.status.document import written
@@ -134,7 +134,7 @@ def _users(state: State) -> Mapping[TaskKey, list[Use]]:
     return users
 
 
-def _named(state: State, record: Record) -> Iterator[tuple[TaskKey, str]]:
+def _named(state: State, record: ObjectStatus) -> Iterator[tuple[TaskKey, str]]:
     """The artifacts that a manifest refers to, by key or as the current one of another object."""
     manifest = state.manifest(record)
     if manifest is None:

@@ -10,8 +10,8 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config.model import Setup
 from reconciler.engine import Capacity
 from reconciler.git.repository import LocalRepository
-from reconciler.planner.plan import Plan, Settings
-from reconciler.planner.resolver import Memo
+from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner.resolver import ResolverCache
 from reconciler.types import GitSource, Kind
 from reconciler.workspace.commit_reader import Head, Reader
 from reconciler.workspace.git_remotes import source_reader
@@ -48,7 +48,7 @@ class Planning:
         self._repository = repository
         self._ahead = ahead
         config = setup.config if setup else None
-        self._memo = Memo()
+        self._memo = ResolverCache()
         self._now = clock()
         self._reader = Reader(
             repository,
@@ -68,7 +68,7 @@ class Planning:
                 err=True,
             )
         self._containers = setup is None or setup.config.engine != "local"
-        self._settings = setup.settings if setup else Settings(buckets=_NOWHERE)
+        self._settings = setup.settings if setup else PlannerConfig(buckets=_NOWHERE)
         self._url = (
             setup.repository_url if setup else repository.remote_url() or repository.path.as_uri()
         )

@@ -18,7 +18,7 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.config.model import Setup
 from reconciler.daemon.leader import pod_logs
 from reconciler.log_tail import ATTEMPT_LOG, LogOf, Tail
-from reconciler.planner.status import Record, TaskRecord, newest_printed
+from reconciler.planner.status import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
@@ -92,7 +92,7 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
     return url, _last(stores.end(url, _LONGEST_TAIL), lines) if lines else stores.whole(url)
 
 
-def _task(record: Record, kind: str | None) -> TaskRecord:
+def _task(record: ObjectStatus, kind: str | None) -> TaskStatus:
     """The task whose log is meant. Raises ClickException where none has any."""
     tasks = [task for task in record.tasks if kind in (None, task.task.value)]
     if not tasks:

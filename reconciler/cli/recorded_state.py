@@ -16,7 +16,7 @@ from reconciler.git.url import is_local, local_path
 from reconciler.manifests.loader import Manifest, read_file
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import is_removed_path, is_status_path
-from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.status.document import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace.git_remotes import status_branch
@@ -28,8 +28,8 @@ DEFAULT_BRANCH = "reconciler/status/local"
 class State:
     """The records of objects, those that are gone apart, and the ledger of all that ever were."""
 
-    records: dict[ObjectRef, Record] = field(default_factory=dict)
-    removed: dict[ObjectRef, Record] = field(default_factory=dict)
+    records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
+    removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     repository: Repository | None = None
 
@@ -42,19 +42,19 @@ class State:
         self.ledger.learn_record(record)
         (self.removed if removed else self.records)[record.ref] = record
 
-    def labels(self, record: Record) -> Mapping[str, str]:
+    def labels(self, record: ObjectStatus) -> Mapping[str, str]:
         """The labels of an object's manifest, as its recorded commit has them."""
         manifest = self.manifest(record)
         return manifest.document.metadata.labels if manifest is not None else {}
 
-    def lacks(self, record: Record) -> bool:
+    def lacks(self, record: ObjectStatus) -> bool:
         """Whether the commit that an object's manifest is in is not here, but elsewhere."""
         repository = self.repository
         if record.manifest is None:
             return False
         return repository is None or not repository.has(record.manifest.commit)
 
-    def manifest(self, record: Record) -> Manifest | None:
+    def manifest(self, record: ObjectStatus) -> Manifest | None:
         """An object's manifest, as its recorded commit has it; None where that is not here."""
         manifest, repository = record.manifest, self.repository
         if manifest is None or repository is None or self.lacks(record):

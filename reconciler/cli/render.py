@@ -16,7 +16,7 @@ from reconciler.engines.kubernetes.job import render as objects_of
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.engines.kubernetes.yaml import dump
 from reconciler.errors import ReconcilerError
-from reconciler.planner.plan import Situation
+from reconciler.planner.plan import PlanInput
 from reconciler.planner.run_spec import Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
@@ -75,7 +75,7 @@ def render(
     sys.exit(1 if failed else 0)
 
 
-def _find(situation: Situation, name: str, namespace: str) -> Iterator[ObjectRef]:
+def _find(situation: PlanInput, name: str, namespace: str) -> Iterator[ObjectRef]:
     found = [ref for ref in sorted(situation.desired) if ref.name == name]
     here = [ref for ref in found if ref.namespace == namespace]
     if not here:

@@ -24,7 +24,7 @@ from reconciler.daemon import logging as logs
 from reconciler.daemon.app import run_daemon
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import ObjectRef, Problem
 from reconciler.web.server import ListenError
 
@@ -56,11 +56,11 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
 class _Seen:
     """The newest of what the daemon tells."""
 
-    records: Mapping[ObjectRef, Record] = field(default_factory=dict)
+    records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
 
     def __call__(
-        self, _: Plan, records: Mapping[ObjectRef, Record], errors: Sequence[Problem]
+        self, _: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
         self.records, self.errors = dict(records), errors
 

@@ -18,7 +18,7 @@ from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
 from reconciler.planner.names import is_status_path
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,7 +109,7 @@ def one(
     return found[0]
 
 
-def has_labels(record: Record, wanted: dict[str, str], state: State) -> bool:
+def has_labels(record: ObjectStatus, wanted: dict[str, str], state: State) -> bool:
     """Whether the object's manifest has these labels."""
     if not wanted:
         return True

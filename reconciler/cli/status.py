@@ -31,7 +31,7 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import console, object_table
 from reconciler.git.errors import GitError
-from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.review.escape import printable
 from reconciler.status.document import dump_record, load_yaml
 from reconciler.types import JSON
@@ -83,7 +83,7 @@ def status(
     reader = StateReader(load_if_there(config_file), Path())
     wanted = read_labels(labels)
 
-    def look(*, first: bool = False) -> list[Record]:
+    def look(*, first: bool = False) -> list[ObjectStatus]:
         state = reader.read()
         if wanted and first:
             note_unknown_labels(state)
@@ -107,7 +107,7 @@ def status(
         return
     screen = console()
 
-    def render(records: Sequence[Record]) -> Table:
+    def render(records: Sequence[ObjectStatus]) -> Table:
         return _history_table(records, order) if history else object_table(records)
 
     if not watch:
@@ -124,12 +124,14 @@ def status(
             live.update(Group(render(records), why) if why is not None else render(records))
 
 
-def _documents(records: Sequence[Record]) -> list[JSON]:
+def _documents(records: Sequence[ObjectStatus]) -> list[JSON]:
     """The status files of objects."""
     return [load_yaml(str(r.ref), dump_record(r)) for r in sorted(records, key=lambda r: r.ref)]
 
 
-def _follow_json(records: Sequence[Record], look: Callable[[], Sequence[Record]]) -> None:
+def _follow_json(
+    records: Sequence[ObjectStatus], look: Callable[[], Sequence[ObjectStatus]]
+) -> None:
     """A line for what there is, and another whenever something of it is different."""
     while True:
         click.echo(json.dumps(_documents(records), ensure_ascii=False))
@@ -155,7 +157,9 @@ def _order(sort: str | None, *, history: bool) -> str | None:
     return sort
 
 
-def _sorted(records: Sequence[Record], order: str | None) -> list[tuple[Record, HistoryEntry]]:
+def _sorted(
+    records: Sequence[ObjectStatus], order: str | None
+) -> list[tuple[ObjectStatus, HistoryEntry]]:
     """Every entry with its object; what has no such metric comes last."""
     entries = [
         (record, entry)
@@ -170,7 +174,7 @@ def _sorted(records: Sequence[Record], order: str | None) -> list[tuple[Record, 
     return entries
 
 
-def _history_table(records: Sequence[Record], order: str | None) -> Table:
+def _history_table(records: Sequence[ObjectStatus], order: str | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT", "METRICS", "PARAMS"):
         table.add_column(title, no_wrap=title != "PARAMS")
@@ -179,7 +183,7 @@ def _history_table(records: Sequence[Record], order: str | None) -> Table:
     return table
 
 
-def _history_row(record: Record, entry: HistoryEntry) -> tuple[str, ...]:
+def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     finished = entry.finished.strftime("%Y-%m-%d %H:%M") if entry.finished else ""
     current = record.artifact is not None and record.artifact.key == entry.key
     result = "current" if current else entry.phase.value

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.review.sentences import seconds
 from reconciler.web.format import shown_metric, task_seconds
 
@@ -31,7 +31,7 @@ _STYLE = {
 _PIPED_WIDTH = 1 << 16
 
 
-def object_table(records: Iterable[Record], *, now: datetime | None = None) -> Table:
+def object_table(records: Iterable[ObjectStatus], *, now: datetime | None = None) -> Table:
     """One row per object: phase, how long its runs took, metrics, and what to know."""
     now = now or datetime.now(UTC)
     ordered = sorted(records, key=lambda record: record.ref)
@@ -65,7 +65,7 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=_PIPED_WIDTH)
 
 
-def duration(record: Record, now: datetime) -> str:
+def duration(record: ObjectStatus, now: datetime) -> str:
     """How long the object's tasks have run, as ``12s``, ``3m04s`` or ``2h10m``."""
     if not any(task.started for task in record.tasks):
         return ""

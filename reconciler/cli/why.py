@@ -12,7 +12,7 @@ from reconciler.cli.options import clone, config_option, load_if_there, repo_opt
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git.errors import GitError
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.review.changes import explain
 from reconciler.review.escape import printable
 from reconciler.review.why import standing
@@ -52,12 +52,12 @@ def why(
         click.echo(f"  {printable(line)}")
 
 
-def _phase(record: Record | None) -> str:
+def _phase(record: ObjectStatus | None) -> str:
     """As the last sync left it."""
     return f" is {record.phase} as of the last sync" if record is not None else " is not synced yet"
 
 
-def _differs(planning: Planning, plan: Plan, record: Record | None) -> Iterator[str]:
+def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Iterator[str]:
     """How what is wanted differs from what the last artifact was made of."""
     if record is None or record.artifact is None:
         return

@@ -28,8 +28,8 @@ from reconciler.config.reporting import (
 from reconciler.errors import UsageFault
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
-from reconciler.planner.plan import Settings
-from reconciler.planner.remote_clusters import NODE_BOUND, Peer
+from reconciler.planner.plan import PlannerConfig
+from reconciler.planner.remote_clusters import NODE_BOUND, RemoteCluster
 from reconciler.types import JSON, Kind, Problem
 
 
@@ -351,10 +351,10 @@ class Setup:
         return (*self.config.sources.allow, *own)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> PlannerConfig:
         """What the planner is told."""
         config = self.config
-        return Settings(
+        return PlannerConfig(
             cluster=config.cluster,
             instance=config.kubernetes.instance,
             buckets=self.buckets,
@@ -368,7 +368,7 @@ class Setup:
             prune_floor=config.prune.floor,
             history_jobs=config.history.jobs,
             peers={
-                name: Peer(tuple(peer.registries), tuple(peer.buckets))
+                name: RemoteCluster(tuple(peer.registries), tuple(peer.buckets))
                 for name, peer in config.clusters.items()
             },
         )

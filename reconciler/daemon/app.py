@@ -27,7 +27,7 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web.server import Served, serve
 from reconciler.web.snapshot import Board
@@ -77,7 +77,9 @@ async def run_daemon(
     metrics = Metrics(objects=setup.config.server.metrics_objects)
     running, board = Running(), Board()
 
-    def tell(plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]) -> None:
+    def tell(
+        plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
+    ) -> None:
         (observe or board.tell)(plan, records, problems)
         running.synced(plan.situation.head)
 

@@ -22,7 +22,7 @@ from reconciler.engine import (
 )
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import ActionKind, Ending, Plan
+from reconciler.planner.plan import ActionKind, Plan, RunDeletion
 from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Acting:
         await _at_once(self._end(ending) for ending in plan.endings)
         await _at_once(self._create(spec) for spec in plan.creates())
 
-    async def _end(self, ending: Ending) -> None:
+    async def _end(self, ending: RunDeletion) -> None:
         bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
         try:
             await self.engine.delete(ending.run.name)

@@ -28,12 +28,12 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, Settlement
-from reconciler.planner.plan_cache import differing, settle
-from reconciler.planner.resolver import Memo
+from reconciler.planner.plan import Plan, PlanCache
+from reconciler.planner.plan_cache import differing, update_cache
+from reconciler.planner.resolver import ResolverCache
 from reconciler.planner.run_spec import wanted_results
-from reconciler.planner.status import Record
-from reconciler.planner.status_update import outcome
+from reconciler.planner.status import ObjectStatus
+from reconciler.planner.status_update import update_status
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace.commit_reader import Head, Reader
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 #: Engine events come in bursts; this is how long a burst is waited for, in seconds.
 SETTLE = 0.05
 #: Is told of the plan, every object's record, and the errors at head, after each sync.
-Observer = Callable[[Plan, Mapping[ObjectRef, Record], Sequence[Problem]], None]
+Observer = Callable[[Plan, Mapping[ObjectRef, ObjectStatus], Sequence[Problem]], None]
 
 FETCH_RETRY_FIRST = 1.0
 FETCH_RETRY_LONGEST = 60.0
@@ -105,8 +105,8 @@ class Daemon:
         self._peers = PeerWatch(mirror, setup.peer_branches)
         self._head: Head | None = None
         self._noticed: float | None = None
-        self._memo = Memo()
-        self._settled = Settlement()
+        self._memo = ResolverCache()
+        self._settled = PlanCache()
         self._learnt: Mapping[str, Run] = {}
         self._newest: Plan | None = None
         self._recovered = False
@@ -328,7 +328,7 @@ class Daemon:
         )
         wrong = effective(head, self._reader, reporter.records).wrong
         places = {ref: problem.location for ref, problem in wrong.items()}
-        records = outcome(plan, changed=changed, places=places)
+        records = update_status(plan, changed=changed, places=places)
         before = {
             ref: known.phase
             for ref in (*records, *plan.removed)
@@ -347,7 +347,7 @@ class Daemon:
                 errors=head.collection.problems,
             ),
         )
-        self._settled = settle(plan, records=reporter.records, changed=different)
+        self._settled = update_cache(plan, records=reporter.records, changed=different)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
                 log.info(

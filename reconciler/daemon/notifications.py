@@ -28,7 +28,7 @@ from reconciler.notify.body import Body, TemplateFault
 from reconciler.notify.digest import Digest, Waiting
 from reconciler.notify.events import news
 from reconciler.notify.signature import delivery_headers
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Notifier:
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def recorded(
-        self, before: Mapping[ObjectRef, Record], after: Mapping[ObjectRef, Record]
+        self, before: Mapping[ObjectRef, ObjectStatus], after: Mapping[ObjectRef, ObjectStatus]
     ) -> None:
         """A push has changed the status branch from this to that."""
         self._waiting.add(news(before, after, self.section.phases))

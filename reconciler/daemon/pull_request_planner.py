@@ -18,8 +18,8 @@ from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan
-from reconciler.planner.resolver import Memo
-from reconciler.planner.status import Record
+from reconciler.planner.resolver import ResolverCache
+from reconciler.planner.status import ObjectStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review.report import Review, review
 from reconciler.types import Commit, GitSource, ObjectRef
@@ -45,7 +45,7 @@ class Knowledge:
     """What the daemon knows at one moment, as copies that nobody changes."""
 
     head: Commit
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     runs: Mapping[str, Run]
     capacity: Capacity
@@ -68,7 +68,7 @@ class Reviewer:
         )
         self._sources = source_reader(setup, patience=_PATIENCE, folder="proposals-sources")
         self._mirror = folder / "manifests.git"
-        self._memo = Memo()
+        self._memo = ResolverCache()
         self._reader = Reader(
             self.proposals,
             path=config.repository.path,
@@ -124,7 +124,7 @@ class _Planning:
     setup: Setup
     known: Knowledge
     reader: Reader
-    memo: Memo
+    memo: ResolverCache
     mirror: Path
     now: datetime
 

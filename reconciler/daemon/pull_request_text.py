@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.config.model import Setup
 from reconciler.git.pull_request_refs import Conflict
-from reconciler.review.commit_status import Judgement, Verdict, verdict, verdict_of
+from reconciler.review.commit_status import CommitState, CommitStatus, verdict, verdict_of
 from reconciler.review.escape import code
 from reconciler.review.markdown import markdown
 from reconciler.review.report import Review
@@ -17,7 +17,7 @@ from reconciler.review.report import Review
 class Words:
     """What is said of a request; ``matter``: it is worth a comment, where there is none yet."""
 
-    verdict: Verdict
+    verdict: CommitStatus
     body: str
     matter: bool
 
@@ -43,7 +43,7 @@ def words_of(setup: Setup, found: Review | Conflict) -> Words:
         told = f"It conflicts with {branch} in {', '.join(found.paths)}"
         paths = ", ".join(code(path, 160) for path in found.paths)
         body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
-        return Words(verdict(Judgement.FAILURE, told), body, matter=False)
+        return Words(verdict(CommitState.FAILURE, told), body, matter=False)
     body = markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
     matter = bool(found.objects or found.errors or found.holds or found.released)
     return Words(verdict_of(found), body, matter=matter)
@@ -52,4 +52,4 @@ def words_of(setup: Setup, found: Review | Conflict) -> Words:
 def unplannable() -> Words:
     """The reason may tell of this machine, so it stands in the log."""
     told = "It cannot be planned; the daemon's log says why"
-    return Words(verdict(Judgement.ERROR, told), f"### Plan\n\n{told}.", matter=False)
+    return Words(verdict(CommitState.ERROR, told), f"### Plan\n\n{told}.", matter=False)

@@ -29,7 +29,7 @@ from reconciler.git.command import end_running
 from reconciler.git.errors import DamagedError
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.review.commit_status import Verdict
+from reconciler.review.commit_status import CommitStatus
 from reconciler.review.sentences import counted
 from reconciler.types import Commit
 
@@ -59,7 +59,7 @@ class _Told:
     """What the forge is known to have: of which commit, and our comment if there is one."""
 
     commit: Commit
-    verdict: Verdict | None
+    verdict: CommitStatus | None
     comment: Comment | None
 
 

@@ -20,14 +20,14 @@ from reconciler.planner.names import (
     removed_path,
     status_path,
 )
-from reconciler.planner.status import Phases, Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, Phases, TaskPhase
 from reconciler.status.document import dump_record, load_record
 from reconciler.status.readme import readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
-_Records = Mapping[ObjectRef, Record]
+_Records = Mapping[ObjectRef, ObjectStatus]
 
 
 class WrongBranchError(ReconcilerError):
@@ -62,9 +62,9 @@ class Reporter:
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
         self._pushed: set[tuple[str, str]] = set()
-        self._newer: dict[ObjectRef, Record] = {}
+        self._newer: dict[ObjectRef, ObjectStatus] = {}
         self._pushing = asyncio.Lock()
-        self.records: dict[ObjectRef, Record] = {}
+        self.records: dict[ObjectRef, ObjectStatus] = {}
         self.phases = Phases()
         self.ledger = Ledger()
         self.found_memory = False
@@ -115,7 +115,7 @@ class Reporter:
 
     def update(
         self,
-        records: Mapping[ObjectRef, Record],
+        records: Mapping[ObjectRef, ObjectStatus],
         *,
         removed: Collection[ObjectRef],
         sync: Sync,
@@ -149,7 +149,7 @@ class Reporter:
             self._sync = replace(known_sync, errors=sync.errors)
         return frozenset(different)
 
-    def _returned(self, record: Record) -> Record:
+    def _returned(self, record: ObjectStatus) -> ObjectStatus:
         """An object that comes back finds its history, which was kept."""
         path = removed_path(record.ref)
         data = self._pending.get(path) or self._branch.read(path)
@@ -228,7 +228,7 @@ class Reporter:
         trailer = f"Reconciler-Epoch: {epoch}\n" if epoch is not None else ""
         return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
 
-    def _remember_pushed(self, record: Record) -> None:
+    def _remember_pushed(self, record: ObjectStatus) -> None:
         for entry in record.history:
             how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
             self._pushed.add((entry.key, how))

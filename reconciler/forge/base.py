@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.review.commit_status import Verdict
+from reconciler.review.commit_status import CommitStatus
 from reconciler.types import Commit
 
 
@@ -59,11 +59,11 @@ class Forge(Protocol):
         """
         ...
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
+    async def verdict(self, commit: Commit) -> CommitStatus | None:
         """The status that we gave a commit."""
         ...
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
+    async def judge(self, request: PullRequest, commit: Commit, verdict: CommitStatus) -> None:
         """Give a commit of a request a status, in the place of one that it may have from us."""
         ...
 

@@ -15,7 +15,7 @@ from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
 from reconciler.http_client import Client
-from reconciler.review.commit_status import Judgement, Verdict
+from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
 
 #: Pages of comments that are looked through for ours, which is among the first.
@@ -126,17 +126,17 @@ class GitHub:
                 break
         return [_request(pull) for pull in found if pull.base.ref == target][:most]
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
+    async def verdict(self, commit: Commit) -> CommitStatus | None:
         """As the port says."""
         path = f"{self._path}/commits/{commit}/status?{self._page(1)}"
         combined = decode(await self._rest.ask("GET", path), _Combined)
         for status in combined.statuses or ():
             state = status.state or status.status
-            if status.context == self._context and state in list(Judgement):
-                return Verdict(Judgement(state), status.description or "")
+            if status.context == self._context and state in list(CommitState):
+                return CommitStatus(CommitState(state), status.description or "")
         return None
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
+    async def judge(self, request: PullRequest, commit: Commit, verdict: CommitStatus) -> None:
         """As the port says."""
         payload: dict[str, JSON] = {
             "state": verdict.state.value,

@@ -12,7 +12,7 @@ from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
 from reconciler.http_client import Client
-from reconciler.review.commit_status import Judgement, Verdict
+from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
 
 _PAGE = 100
@@ -21,9 +21,9 @@ _MOST_PAGES = 10
 #: What it calls the states. It has no other for what could not be judged, and a status that has
 #: ended is never changed: another of its name takes its place.
 _STATES = {
-    Judgement.SUCCESS: "success",
-    Judgement.FAILURE: "failed",
-    Judgement.ERROR: "canceled",
+    CommitState.SUCCESS: "success",
+    CommitState.FAILURE: "failed",
+    CommitState.ERROR: "canceled",
 }
 
 
@@ -78,17 +78,17 @@ class GitLab:
                 break
         return [_request(each) for each in found if each.target_branch == target][:most]
 
-    async def verdict(self, commit: Commit) -> Verdict | None:
+    async def verdict(self, commit: Commit) -> CommitStatus | None:
         """As the port says."""
         query = urlencode({"name": self._context})
         path = f"{self._path}/repository/commits/{commit}/statuses?{query}&{_page(1)}"
         for status in decode(await self._rest.ask("GET", path), list[_Status]):
             for judgement, state in _STATES.items():
                 if (status.name, status.status) == (self._context, state):
-                    return Verdict(judgement, status.description or "")
+                    return CommitStatus(judgement, status.description or "")
         return None
 
-    async def judge(self, request: PullRequest, commit: Commit, verdict: Verdict) -> None:
+    async def judge(self, request: PullRequest, commit: Commit, verdict: CommitStatus) -> None:
         """As the port says. GitLab wants the branch too, which may be that of a fork."""
         payload: dict[str, JSON] = {
             "state": _STATES[verdict.state],

@@ -19,9 +19,9 @@ from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.status import Phase, Phases, Record, TaskPhase
+from reconciler.planner.status import ObjectStatus, Phase, Phases, TaskPhase
 from reconciler.reasons import UnresolvedSource
-from reconciler.review.commit_status import Judgement
+from reconciler.review.commit_status import CommitState
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 
 # When a series began is no use to anybody here, and would double the counters.
@@ -112,7 +112,7 @@ class Metrics(Definitions):
                 self.errors.labels(where, trouble.value)
         for result in DELIVERIES:
             self.notifications.labels(result)
-        for judgement in Judgement:
+        for judgement in CommitState:
             self.reviews.labels(judgement.value)
         for verdict in Verdict:
             self.webhooks.labels(verdict.value)
@@ -129,7 +129,7 @@ class Metrics(Definitions):
         self.requests.labels(method, str(status)).inc()
 
     def report(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], phases: Phases, *, errors: int
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, *, errors: int
     ) -> None:
         """Bring everything up to date after a sync; ``errors`` counts those of the manifests."""
         gpus = self.runs.report(plan, records)

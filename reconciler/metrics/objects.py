@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from reconciler.metrics.definitions import Definitions
-from reconciler.planner.status import URGENCY, Phase, Record, TaskPhase, TaskRecord
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase, TaskPhase, TaskStatus
 from reconciler.types import ObjectRef
 
 _OBJECT = ("kind", "namespace", "name")
@@ -25,7 +25,7 @@ class ObjectSeries(Collector):
 
     def __init__(self, definitions: Definitions, *, most: int) -> None:
         self._most = most
-        self._records: dict[ObjectRef, Record] = {}
+        self._records: dict[ObjectRef, ObjectStatus] = {}
         self._gpus: Mapping[ObjectRef, int] = {}
         self._phase = definitions.define(
             "object_phase", "gauge", "1 for the phase that an object is in.", *_OBJECT, "phase"
@@ -58,7 +58,9 @@ class ObjectSeries(Collector):
         )
         definitions.registry.register(self)
 
-    def tell(self, records: Mapping[ObjectRef, Record], gpus: Mapping[ObjectRef, int]) -> None:
+    def tell(
+        self, records: Mapping[ObjectRef, ObjectStatus], gpus: Mapping[ObjectRef, int]
+    ) -> None:
         """Take over what a sync has found. Costs no more than a copy of the mapping."""
         self._records = dict(records)
         self._gpus = gpus
@@ -87,12 +89,12 @@ class ObjectSeries(Collector):
         left_out.add_metric((), max(0, len(self._records) - self._most))
         yield from (phase, artifact, requested, attempts, seconds, left_out)
 
-    def _shown(self) -> Iterator[Record]:
+    def _shown(self) -> Iterator[ObjectStatus]:
         """As many as may be, the urgent ones first and of equal ones the first by name."""
         if len(self._records) <= self._most:
             yield from self._records.values()
             return
-        by_phase: dict[Phase, list[Record]] = defaultdict(list)
+        by_phase: dict[Phase, list[ObjectStatus]] = defaultdict(list)
         for record in self._records.values():
             by_phase[record.phase].append(record)
         left = self._most
@@ -104,7 +106,7 @@ class ObjectSeries(Collector):
             left -= len(found)
 
 
-def _made(record: Record) -> datetime | None:
+def _made(record: ObjectStatus) -> datetime | None:
     if record.artifact is None:
         return None
     for entry in reversed(record.history):
@@ -113,7 +115,7 @@ def _made(record: Record) -> datetime | None:
     return None
 
 
-def _took(task: TaskRecord, now: datetime) -> float | None:
+def _took(task: TaskStatus, now: datetime) -> float | None:
     end = now if task.phase is TaskPhase.RUNNING else task.finished
     if task.started is None or end is None:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import JSON, ObjectRef, TaskKey
 
 #: The phases in which an object is told of again when it is in them for another key.
@@ -66,8 +66,8 @@ class Event:
 
 
 def news(
-    before: Mapping[ObjectRef, Record],
-    after: Mapping[ObjectRef, Record],
+    before: Mapping[ObjectRef, ObjectStatus],
+    after: Mapping[ObjectRef, ObjectStatus],
     phases: Collection[Phase],
 ) -> Iterator[Event]:
     """Objects that came into one of these phases, and holds that are new."""
@@ -89,7 +89,7 @@ def news(
         yield _event(after[refs[0]], before.get(refs[0]), objects=len(refs))
 
 
-def _event(record: Record, known: Record | None, *, objects: int = 1) -> Event:
+def _event(record: ObjectStatus, known: ObjectStatus | None, *, objects: int = 1) -> Event:
     manifest, text, ready = record.manifest, record.message, record.phase is Phase.READY
     return Event(
         ref=record.ref,

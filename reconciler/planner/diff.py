@@ -18,31 +18,31 @@ from reconciler.planner.job_history import expired_jobs
 from reconciler.planner.names import run_name
 from reconciler.planner.plan import (
     ActionKind,
-    Decision,
-    DecisionBuilder,
-    Ending,
     Hold,
     Plan,
-    Situation,
+    PlanInput,
+    RunDeletion,
+    TaskAction,
+    TaskActionBuilder,
 )
-from reconciler.planner.plan_cache import settled_in, to_decide
+from reconciler.planner.plan_cache import objects_to_diff, valid_cache
 from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.status import TaskPhase
 from reconciler.planner.superseding import cancellations, must_end_first, superseded_runs
-from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
-def decide(situation: Situation) -> Plan:
+def diff(situation: PlanInput) -> Plan:
     """The plan for a situation. The same situation always has the same plan."""
-    settled = settled_in(situation.settled, situation.desired, situation.records)
+    settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
     gone = gone_objects(situation)
     known = len(situation.records)
     prune = prune_hold(gone.going, known, situation.documents, situation.settings)
-    deciding = _Deciding(situation, to_decide(situation))
+    deciding = _Deciding(situation, objects_to_diff(situation))
     guard_hold = guard(
         deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
     )
@@ -80,12 +80,12 @@ def decide(situation: Situation) -> Plan:
 class _Deciding:
     """One pass over the objects that are looked at, upstream first."""
 
-    situation: Situation
-    objects: Mapping[ObjectRef, Desired]
+    situation: PlanInput
+    objects: Mapping[ObjectRef, ResolvedObject]
     hold: Hold | None = None
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, Reason] = field(default_factory=dict)
-    endings: list[Ending] = field(default_factory=list)
+    endings: list[RunDeletion] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
     producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
     runs_by_slot: dict[str, list[Run]] = field(default_factory=dict)
@@ -137,11 +137,11 @@ class _Deciding:
 
     # -- one decision per task -------------------------------------------------------------
 
-    def all(self) -> dict[ObjectRef, tuple[Decision, ...]]:
+    def all(self) -> dict[ObjectRef, tuple[TaskAction, ...]]:
         """Every object's tasks, upstream first, so that whoever waits knows what for."""
         return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
 
-    def _tasks(self, item: Desired) -> Iterator[Decision]:
+    def _tasks(self, item: ResolvedObject) -> Iterator[TaskAction]:
         for task in item.tasks:
             decision = self._shared(item, task) or self._one(item, task)
             yield decision
@@ -156,7 +156,7 @@ class _Deciding:
                     ),
                 )
 
-    def _shared(self, item: Desired, task: Task) -> Decision | None:
+    def _shared(self, item: ResolvedObject, task: Task) -> TaskAction | None:
         """What another object answers for: a build of its namespace, or by ``formerly`` any task.
 
         The latter while an object and the one that it is to become are both there.
@@ -172,7 +172,7 @@ class _Deciding:
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
-        return Decision(
+        return TaskAction(
             ref=item.ref,
             task=owned,
             action=action,
@@ -182,9 +182,9 @@ class _Deciding:
             hold=decision.hold,
         )
 
-    def _one(self, item: Desired, task: Task, *, shadow: bool = False) -> Decision:
+    def _one(self, item: ResolvedObject, task: Task, *, shadow: bool = False) -> TaskAction:
         """``shadow``: only how it stands is asked for; nothing is ended or counted."""
-        answer = DecisionBuilder(item.ref, task)
+        answer = TaskActionBuilder(item.ref, task)
         key = task.key
         superseded = self._superseded(item.ref, task)
         if not shadow:
@@ -206,7 +206,7 @@ class _Deciding:
     def _superseded(self, ref: ObjectRef, task: Task) -> list[Run]:
         return superseded_runs(self.runs_by_task.get((ref, task.kind), []), task)
 
-    def _live(self, answer: DecisionBuilder, run: Run, *, shadow: bool) -> Decision:
+    def _live(self, answer: TaskActionBuilder, run: Run, *, shadow: bool) -> TaskAction:
         task = answer.task
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
@@ -214,7 +214,7 @@ class _Deciding:
         if run.how != task.how and run.phase is RunPhase.PENDING:
             if not shadow:
                 reason = Reason.of(ReasonCode.EXECUTION_CHANGED_BEFORE_START)
-                self.endings.append(Ending(run=run, action=ActionKind.CANCEL, reason=reason))
+                self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
             return answer.create(Reason.of(ReasonCode.PENDING_RUN_REPLACED), run=run)
         running = run.phase is RunPhase.RUNNING
         phase = TaskPhase.RUNNING if running else TaskPhase.PENDING
@@ -226,7 +226,7 @@ class _Deciding:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
-    def _failed(self, answer: DecisionBuilder) -> Decision | None:
+    def _failed(self, answer: TaskActionBuilder) -> TaskAction | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
         failure = self.situation.ledger.failure(task.key, task.how)
@@ -244,7 +244,7 @@ class _Deciding:
             return answer.wait(reason, retry_at=at)
         return None
 
-    def _blocked(self, answer: DecisionBuilder, item: Desired) -> Decision | None:
+    def _blocked(self, answer: TaskActionBuilder, item: ResolvedObject) -> TaskAction | None:
         """What keeps a task from starting even once its needs are complete."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
@@ -272,8 +272,13 @@ class _Deciding:
         return None
 
     def _start(
-        self, answer: DecisionBuilder, item: Desired, superseded: list[Run], *, shadow: bool
-    ) -> Decision:
+        self,
+        answer: TaskActionBuilder,
+        item: ResolvedObject,
+        superseded: list[Run],
+        *,
+        shadow: bool,
+    ) -> TaskAction:
         task, situation = answer.task, self.situation
         if must_end_first(superseded, task):
             return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
@@ -287,7 +292,7 @@ class _Deciding:
         if stale is not None:
             if not shadow:
                 reason = Reason.of(ReasonCode.FAILED_RUN_RETRIED)
-                self.endings.append(Ending(run=stale, action=ActionKind.KEEP, reason=reason))
+                self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
         limit = self._limit(task)
         if limit is not None:
@@ -336,7 +341,7 @@ class _Deciding:
             return Reason.of(ReasonCode.GPU_LIMIT_REACHED, gpus=gpus, limit=settings.limit_gpus)
         return None
 
-    def _image(self, item: Desired, task: Task) -> str | None:
+    def _image(self, item: ResolvedObject, task: Task) -> str | None:
         if task.kind is TaskKind.BUILD:
             return None
         if item.image is not None:
@@ -344,15 +349,15 @@ class _Deciding:
         built = self.situation.ledger.result(TaskKey(task.image_key or ""))
         return built.result.image if built else None
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
         return {key: task.given.get(key) or self._made(key) for key in read}
 
-    def _made(self, key: TaskKey) -> Given:
+    def _made(self, key: TaskKey) -> ExternalArtifact:
         complete = self.situation.ledger.result(key)
         assert complete is not None  # it was needed
         assert complete.result.url is not None  # and is no build
-        return Given(at=complete.result.url)
+        return ExternalArtifact(at=complete.result.url)
 
     def _name(self, ref: ObjectRef, task: Task) -> str:
         assert task.key is not None  # tasks without a key wait

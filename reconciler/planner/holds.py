@@ -12,9 +12,9 @@ import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from reconciler.planner.plan import Hold, HoldKind, Settings
-from reconciler.planner.status import Record, TaskPhase
-from reconciler.planner.tasks import Desired, Task
+from reconciler.planner.plan import Hold, HoldKind, PlannerConfig
+from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey
 
@@ -37,10 +37,10 @@ def hold_id(actions: Iterable[str]) -> str:
 
 
 def guard(
-    desired: Mapping[ObjectRef, Desired],
-    records: Mapping[ObjectRef, Record],
+    desired: Mapping[ObjectRef, ResolvedObject],
+    records: Mapping[ObjectRef, ObjectStatus],
     wanted: frozenset[TaskKey],
-    settings: Settings,
+    settings: PlannerConfig,
 ) -> Hold | None:
     """The recomputation of existing artifacts, where it is more than ``guard`` lets pass."""
     again: dict[tuple[str, TaskKey], Task] = {}

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from reconciler.engine import Run, RunPhase
-from reconciler.planner.plan import ActionKind, Ending, Situation
+from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
 from reconciler.planner.prune import desired_keys
 from reconciler.reasons import Reason, ReasonCode
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def expired_jobs(situation: Situation, ending: Collection[str]) -> list[Ending]:
+def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
     """Finished runs beyond the last ``history.jobs`` of their object, once their outcome is pushed.
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
@@ -33,7 +33,7 @@ def expired_jobs(situation: Situation, ending: Collection[str]) -> list[Ending]:
         older += runs[most:]
     desired = desired_keys(situation) if older else frozenset()
     return [
-        Ending(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
+        RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
         for run in older
         if not (run.phase is RunPhase.FAILED and run.key in desired)
         and run.name in situation.recorded

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.retry_policy import Failure
-from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import How, TaskKey, TaskKind
 
@@ -35,7 +35,7 @@ class Ledger:
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, How], Failure] = field(default_factory=dict)
 
-    def learn_record(self, record: Record) -> None:
+    def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
         for entry in record.history:
             self._learn_entry(entry)
@@ -83,7 +83,7 @@ class Ledger:
         elif known.image_key is None and image_key is not None:
             self.completed[key] = replace(known, image_key=image_key)
 
-    def learn_image_keys(self, status: Record) -> None:
+    def learn_image_keys(self, status: ObjectStatus) -> None:
         """Take over the images of complete keys, as an object's new status has them.
 
         A run does not say which key its image has; the plan does, and the status that is made of

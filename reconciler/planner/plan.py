@@ -10,15 +10,15 @@ from datetime import datetime
 
 from reconciler.engine import Capacity, Run, RunSpec
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.remote_clusters import Peer
-from reconciler.planner.status import Record, TaskPhase
-from reconciler.planner.tasks import Desired, Task
+from reconciler.planner.remote_clusters import RemoteCluster
+from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class PlannerConfig:
     """The part of the configuration that decides anything. A limit of 0 is none."""
 
     cluster: str = "local"
@@ -33,11 +33,11 @@ class Settings:
     prune_share: float = 0.5
     prune_floor: int = 10
     history_jobs: int = 3
-    peers: Mapping[str, Peer] = field(default_factory=dict)
+    peers: Mapping[str, RemoteCluster] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class PlanCache:
     """Which of the ``desired`` objects are ``done``, and which ``open``: each is one of the two.
 
     Before the first plan nothing is known, not even what is desired. ``done`` has what was decided
@@ -45,16 +45,16 @@ class Settlement:
     that are done; ``stray`` are recorded objects that are not desired.
     """
 
-    desired: Mapping[ObjectRef, Desired] | None = None
+    desired: Mapping[ObjectRef, ResolvedObject] | None = None
     order: Mapping[ObjectRef, int] = field(default_factory=dict)
-    done: Mapping[ObjectRef, tuple[Decision, ...]] = field(default_factory=dict)
+    done: Mapping[ObjectRef, tuple[TaskAction, ...]] = field(default_factory=dict)
     open: frozenset[ObjectRef] = frozenset()
     stray: frozenset[ObjectRef] = frozenset()
     tasks: Mapping[TaskKind, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class PlanInput:
     """Everything a plan is a function of.
 
     ``invalid`` are the objects whose manifest at head is wrong, with the first error; those among
@@ -65,20 +65,20 @@ class Situation:
     never the plan.
     """
 
-    settings: Settings
+    settings: PlannerConfig
     head: Commit
-    desired: Mapping[ObjectRef, Desired]
+    desired: Mapping[ObjectRef, ResolvedObject]
     invalid: Mapping[ObjectRef, str]
     documents: int
     unreadable: bool = False
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     runs: Mapping[str, Run]
     capacity: Capacity
     released: frozenset[str]
     now: datetime
     recorded: Container[str] = frozenset()
-    settled: Settlement = field(default_factory=Settlement)
+    settled: PlanCache = field(default_factory=PlanCache)
 
 
 class ActionKind(enum.StrEnum):
@@ -99,7 +99,7 @@ class ActionKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class TaskAction:
     """What is done about one task of one object, and how the task stands.
 
     ``needs`` are the keys still missing. ``spec`` is set where the run is to be created now.
@@ -119,7 +119,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class RunDeletion:
     """A run to be ended or forgotten.
 
     CANCEL: it was superseded. DELETE: its object is gone. KEEP stands for neither: the run has
@@ -157,15 +157,15 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionBuilder:
+class TaskActionBuilder:
     """Builds decisions about one task of one object."""
 
     ref: ObjectRef
     task: Task
 
-    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> Decision:
+    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> TaskAction:
         """Leave the task as it is; ``run`` is its live run."""
-        return Decision(
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.KEEP,
@@ -180,9 +180,9 @@ class DecisionBuilder:
         *,
         phase: TaskPhase = TaskPhase.WAITING,
         retry_at: datetime | None = None,
-    ) -> Decision:
+    ) -> TaskAction:
         """Start nothing for now; at ``retry_at``, time alone may change that."""
-        return Decision(
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.WAIT,
@@ -191,7 +191,7 @@ class DecisionBuilder:
             retry_at=retry_at,
         )
 
-    def lost(self, runs: list[Run]) -> Decision | None:
+    def lost(self, runs: list[Run]) -> TaskAction | None:
         """Wait if one of these runs, which must end first, cannot be asked whether it has."""
         for run in runs:
             if run.lost:
@@ -199,9 +199,9 @@ class DecisionBuilder:
                 return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
         return None
 
-    def hold(self, hold: Hold) -> Decision:
+    def hold(self, hold: Hold) -> TaskAction:
         """Wait until the hold is released."""
-        return Decision(
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.HOLD,
@@ -217,9 +217,9 @@ class DecisionBuilder:
         needs: tuple[TaskKey, ...] = (),
         run: Run | None = None,
         spec: RunSpec | None = None,
-    ) -> Decision:
+    ) -> TaskAction:
         """Create a run now (``spec``), or once what it waits for is done."""
-        return Decision(
+        return TaskAction(
             ref=self.ref,
             task=self.task,
             action=ActionKind.CREATE,
@@ -243,9 +243,9 @@ class Plan:
     ``retry_at`` is the earliest moment at which time alone changes the plan.
     """
 
-    situation: Situation
-    decided: Mapping[ObjectRef, tuple[Decision, ...]]
-    endings: tuple[Ending, ...]
+    situation: PlanInput
+    decided: Mapping[ObjectRef, tuple[TaskAction, ...]]
+    endings: tuple[RunDeletion, ...]
     removed: frozenset[ObjectRef]
     kept: Mapping[ObjectRef, Reason]
     holds: tuple[Hold, ...]
@@ -253,12 +253,12 @@ class Plan:
     retry_at: datetime | None = None
 
     @property
-    def decisions(self) -> Iterator[Decision]:
+    def decisions(self) -> Iterator[TaskAction]:
         """Of every task, also of objects that are settled; upstream first."""
         for ref in self.situation.desired:
             yield from self.decisions_of(ref)
 
-    def decisions_of(self, ref: ObjectRef) -> tuple[Decision, ...]:
+    def decisions_of(self, ref: ObjectRef) -> tuple[TaskAction, ...]:
         """Of the tasks of one object; none where it is not desired."""
         if ref not in self.situation.desired:
             return ()

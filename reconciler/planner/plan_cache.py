@@ -16,18 +16,20 @@ from dataclasses import replace
 from operator import is_
 from typing import TypeVar
 
-from reconciler.planner.plan import ActionKind, Decision, Plan, Settlement, Situation
-from reconciler.planner.status import Phase, Record, TaskPhase
-from reconciler.planner.tasks import Desired
+from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, TaskAction
+from reconciler.planner.status import ObjectStatus, Phase, TaskPhase
+from reconciler.planner.tasks import ResolvedObject
 from reconciler.types import ObjectRef
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def settled_in(
-    settled: Settlement, desired: Mapping[ObjectRef, Desired], records: Mapping[ObjectRef, Record]
-) -> Settlement:
+def valid_cache(
+    settled: PlanCache,
+    desired: Mapping[ObjectRef, ResolvedObject],
+    records: Mapping[ObjectRef, ObjectStatus],
+) -> PlanCache:
     """What of a settlement still holds where objects are asked to be this."""
     if settled.desired is desired:
         return settled
@@ -44,7 +46,7 @@ def settled_in(
     )
 
 
-def to_decide(situation: Situation) -> dict[ObjectRef, Desired]:
+def objects_to_diff(situation: PlanInput) -> dict[ObjectRef, ResolvedObject]:
     """The objects that have to be looked at, upstream first."""
     settled, desired = situation.settled, situation.desired
     busy = {run.object for run in situation.runs.values() if run.live and run.object is not None}
@@ -52,9 +54,9 @@ def to_decide(situation: Situation) -> dict[ObjectRef, Desired]:
     return {ref: desired[ref] for ref in sorted(looked_at, key=settled.order.__getitem__)}
 
 
-def settle(
-    plan: Plan, *, records: Mapping[ObjectRef, Record], changed: AbstractSet[ObjectRef]
-) -> Settlement:
+def update_cache(
+    plan: Plan, *, records: Mapping[ObjectRef, ObjectStatus], changed: AbstractSet[ObjectRef]
+) -> PlanCache:
     """What a plan has shown to be done; ``changed`` are those whose record it changed."""
     desired = plan.situation.desired
     found = {
@@ -73,7 +75,7 @@ def settle(
     )
 
 
-def _without(settled: Settlement, refs: AbstractSet[ObjectRef]) -> Settlement:
+def _without(settled: PlanCache, refs: AbstractSet[ObjectRef]) -> PlanCache:
     left = refs & settled.done.keys()
     if not left:
         return settled
@@ -83,7 +85,7 @@ def _without(settled: Settlement, refs: AbstractSet[ObjectRef]) -> Settlement:
     return replace(settled, done=done, tasks=tasks)
 
 
-def _is_done(record: Record, decisions: tuple[Decision, ...]) -> bool:
+def _is_done(record: ObjectStatus, decisions: tuple[TaskAction, ...]) -> bool:
     return (
         record.phase is Phase.READY
         # What image it was made in can still become known, where that is not known yet.

@@ -6,7 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.planner.holds import hold_id
-from reconciler.planner.plan import ActionKind, Ending, Hold, HoldKind, Settings, Situation
+from reconciler.planner.plan import (
+    ActionKind,
+    Hold,
+    HoldKind,
+    PlanInput,
+    PlannerConfig,
+    RunDeletion,
+)
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -19,7 +26,7 @@ class Gone:
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
-def gone_objects(situation: Situation) -> Gone:
+def gone_objects(situation: PlanInput) -> Gone:
     """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
     desired, invalid = situation.desired, situation.invalid
     owners = {
@@ -43,7 +50,7 @@ def gone_objects(situation: Situation) -> Gone:
 
 
 def prune_hold(
-    gone: frozenset[ObjectRef], known: int, documents: int, settings: Settings
+    gone: frozenset[ObjectRef], known: int, documents: int, settings: PlannerConfig
 ) -> Hold | None:
     """The removal of objects, where it is more than ``prune`` lets pass.
 
@@ -73,19 +80,21 @@ def prune_hold(
     )
 
 
-def deletions(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def deletions(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Every run of an object that goes, unless a renamed object wants that very key."""
     if not removed:
         return []
     desired = desired_keys(situation)
     return [
-        Ending(run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED))
+        RunDeletion(
+            run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED)
+        )
         for run in situation.runs.values()
         if run.object in removed and not run.deleting and run.key not in desired
     ]
 
 
-def unneeded_builds(situation: Situation, removed: Collection[ObjectRef]) -> list[Ending]:
+def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Live builds whose key no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
@@ -110,12 +119,14 @@ def unneeded_builds(situation: Situation, removed: Collection[ObjectRef]) -> lis
     if unknown or kept:
         return []
     return [
-        Ending(run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED))
+        RunDeletion(
+            run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED)
+        )
         for run in builds
         if run.key not in keys and run.intent not in intents
     ]
 
 
-def desired_keys(situation: Situation) -> frozenset[TaskKey | None]:
+def desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
     """The keys of all tasks that head asks for; None where one is unknown."""
     return frozenset(task.key for item in situation.desired.values() for task in item.tasks)

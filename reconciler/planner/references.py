@@ -11,28 +11,36 @@ from reconciler.manifests.loader import Manifest
 from reconciler.manifests.schema import Reference
 from reconciler.planner.keys import Hash, as_intent, follow_intent, pin_hash
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.remote_clusters import Offer, Peer, Peers, Unavailable, refused
-from reconciler.planner.status import HistoryEntry, Record, ReferenceRecord, TaskPhase
+from reconciler.planner.remote_clusters import (
+    RemoteArtifact,
+    RemoteCluster,
+    RemoteStatus,
+    Unavailable,
+    refused,
+)
+from reconciler.planner.status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
 from reconciler.planner.tasks import (
     UPDATE_ANNOTATION,
-    Desired,
-    Given,
-    Product,
+    ExternalArtifact,
+    PlannedArtifact,
+    ResolvedObject,
+    ResolvedReference,
     Source,
-    Upstream,
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, Kind, ObjectRef, ResolvedSource, TaskKey
 
 #: An object's request, where that stands, and what is recorded of the object.
-Glance: TypeAlias = tuple[
-    GitSource | UnresolvedSource | None, ResolvedSource | UnresolvedSource | None, Record | None
+SourceFingerprint: TypeAlias = tuple[
+    GitSource | UnresolvedSource | None,
+    ResolvedSource | UnresolvedSource | None,
+    ObjectStatus | None,
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sourcing:
+class SourceState:
     """What is known of sources.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
@@ -41,15 +49,15 @@ class Sourcing:
 
     sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
 
-    def glance(self, ref: ObjectRef) -> Glance:
+    def glance(self, ref: ObjectRef) -> SourceFingerprint:
         """What :meth:`depends` looks at, itself: all of these the very same, so is the answer."""
         request = self.requests.get(ref)
         now = self.sources.get(request) if isinstance(request, GitSource) else None
         return request, now, self.records.get(ref)
 
-    def same(self, ref: ObjectRef, glance: Glance, before: Sourcing | None) -> bool:
+    def same(self, ref: ObjectRef, glance: SourceFingerprint, before: SourceState | None) -> bool:
         """Whether a glance, last taken or found the same ``before``, would be the very same."""
         if self.records.get(ref) is not glance[2]:
             return False
@@ -98,7 +106,7 @@ class Sourcing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Referring:
+class ReferenceResolver:
     """What is known of everything that can be referred to.
 
     ``found`` are the objects that were worked out already, each after those it refers to.
@@ -107,16 +115,16 @@ class Referring:
     """
 
     objects: Mapping[ObjectRef, Manifest]
-    found: Mapping[ObjectRef, Desired]
-    records: Mapping[ObjectRef, Record]
+    found: Mapping[ObjectRef, ResolvedObject]
+    records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
-    allowed: Mapping[str, Peer]
-    peers: Peers
+    allowed: Mapping[str, RemoteCluster]
+    peers: RemoteStatus
     ahead: bool = False
 
     def upstream(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
-    ) -> Upstream | Reason:
+    ) -> ResolvedReference | Reason:
         """What a reference of an object comes to, or why it cannot be used yet."""
         key = TaskKey(reference.key) if reference.key is not None else None
         if isinstance(target, ForeignRef):
@@ -136,7 +144,7 @@ class Referring:
 
     # -- this cluster ----------------------------------------------------------------------
 
-    def _current(self, target: ObjectRef) -> Upstream | Reason:
+    def _current(self, target: ObjectRef) -> ResolvedReference | Reason:
         item = self.found.get(target)
         if item is None:
             known = target in self.objects
@@ -145,15 +153,15 @@ class Referring:
         if item.key is None or item.intent is None:
             cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(key=item.key, intent=item.intent, given=item.given),
+            product=PlannedArtifact(key=item.key, intent=item.intent, given=item.given),
             image_key=item.image_key,
             image_intent=item.image_intent,
             image=item.image,
         )
 
-    def _pinned(self, target: ObjectRef, key: TaskKey) -> Upstream | Reason:
+    def _pinned(self, target: ObjectRef, key: TaskKey) -> ResolvedReference | Reason:
         """One complete artifact of the target, made by it or given to it."""
         record, item = self.records.get(target), self.found.get(target)
         if item is not None and item.key == key and item.given is not None:
@@ -165,41 +173,41 @@ class Referring:
         if complete is None or complete.result.url is None:
             return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
         image_key, image = self._image(complete.image_key, item, made)
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(key=key, intent=as_intent(key)),
+            product=PlannedArtifact(key=key, intent=as_intent(key)),
             image_key=image_key,
             image_intent=image_key,
             image=image,
         )
 
     def _image(
-        self, key: Hash | None, item: Desired | None, made: HistoryEntry | None
-    ) -> tuple[Hash | None, Given | None]:
+        self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
+    ) -> tuple[Hash | None, ExternalArtifact | None]:
         """The image of a pinned artifact: built here, or by its name; none where that is lost."""
         if key is None or (item is not None and item.image_key == key):
             return key, item.image if item is not None else None
         if self.ledger.result(TaskKey(key)) is not None:
             return key, None
         if made is not None and made.image is not None:
-            return key, Given(at=made.image)
+            return key, ExternalArtifact(at=made.image)
         return None, None
 
     # -- other clusters --------------------------------------------------------------------
 
     def _foreign(
         self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
-    ) -> Upstream | Reason:
+    ) -> ResolvedReference | Reason:
         """An artifact of another cluster.
 
         Where that cannot be asked, the one that was used last still says what is made already.
         """
         found = self._offer(target, key)
         if self.ahead and key is None:
-            now = f"{found.key[:12]} there now" if isinstance(found, Offer) else found
+            now = f"{found.key[:12]} there now" if isinstance(found, RemoteArtifact) else found
             found = Reason.of(ReasonCode.REMOTE_UNKNOWN, object=target, now=now)
         halted = found if isinstance(found, Reason) else None
-        offer = found if isinstance(found, Offer) else self._remembered(ref, target, key)
+        offer = found if isinstance(found, RemoteArtifact) else self._remembered(ref, target, key)
         if offer is None:
             assert halted is not None
             return halted
@@ -211,17 +219,19 @@ class Referring:
             intent = as_intent(follow_intent(target, "artifact"))
             image_intent = follow_intent(target, "image") if model else None
         image = offer.image if model else None
-        return Upstream(
+        return ResolvedReference(
             who=target,
-            product=Product(
+            product=PlannedArtifact(
                 key=offer.key,
                 intent=intent,
-                given=Given(at=offer.url, cluster=target.cluster, halted=halted),
+                given=ExternalArtifact(at=offer.url, cluster=target.cluster, halted=halted),
             ),
             image_key=image_key,
             image_intent=image_intent,
-            image=Given(at=image, cluster=target.cluster, halted=halted) if image else None,
-            reference=ReferenceRecord(
+            image=ExternalArtifact(at=image, cluster=target.cluster, halted=halted)
+            if image
+            else None,
+            reference=ReferenceStatus(
                 target=target,
                 key=offer.key,
                 url=offer.url,
@@ -230,7 +240,7 @@ class Referring:
             ),
         )
 
-    def _offer(self, target: ForeignRef, key: TaskKey | None) -> Offer | Reason:
+    def _offer(self, target: ForeignRef, key: TaskKey | None) -> RemoteArtifact | Reason:
         peer = self.allowed.get(target.cluster)
         if peer is None:
             return Reason.of(ReasonCode.CLUSTER_NOT_CONFIGURED, object=target)
@@ -250,11 +260,13 @@ class Referring:
             return Reason.of(ReasonCode.REMOTE_ARTIFACT_REFUSED, object=target, detail=why)
         return offer
 
-    def _remembered(self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None) -> Offer | None:
+    def _remembered(
+        self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
+    ) -> RemoteArtifact | None:
         record = self.records.get(ref)
         for known in record.references if record is not None else ():
             if known.target == target and key in (None, known.key):
-                return Offer(
+                return RemoteArtifact(
                     key=known.key, url=known.url, image=known.image, image_key=known.image_key
                 )
         return None

@@ -30,7 +30,7 @@ _IMAGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class RemoteCluster:
     """Another cluster, and the globs over images and bucket URLs that its status may name."""
 
     registries: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class RemoteArtifact:
     """A complete artifact of another cluster, as its status has it.
 
     ``image`` is the reference of the image it was made in, ``image_key`` the build key or digest
@@ -52,15 +52,15 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerObject:
+class RemoteObject:
     """An object of another cluster: its last complete artifact, and all that are recorded.
 
     ``follows`` are the objects of other clusters that it is made from in turn.
     """
 
     phase: str
-    current: Offer | None = None
-    offers: Mapping[TaskKey, Offer] = field(default_factory=dict)
+    current: RemoteArtifact | None = None
+    offers: Mapping[TaskKey, RemoteArtifact] = field(default_factory=dict)
     follows: frozenset[ForeignRef] = frozenset()
 
 
@@ -72,10 +72,10 @@ class Unavailable:
 
 
 #: What is known of the objects of other clusters that manifests refer to.
-Peers = Mapping[ForeignRef, PeerObject | Unavailable]
+RemoteStatus = Mapping[ForeignRef, RemoteObject | Unavailable]
 
 
-def refused(offer: Offer, peer: Peer, *, image: bool) -> str | None:
+def refused(offer: RemoteArtifact, peer: RemoteCluster, *, image: bool) -> str | None:
     """Why this cluster does not take an artifact from there, if it does not.
 
     ``image``: whether its image is to be used too.
@@ -83,7 +83,7 @@ def refused(offer: Offer, peer: Peer, *, image: bool) -> str | None:
     return _refused_url(offer.url, peer) or (_refused_image(offer, peer) if image else None)
 
 
-def _refused_url(url: str, peer: Peer) -> str | None:
+def _refused_url(url: str, peer: RemoteCluster) -> str | None:
     found = _URL.fullmatch(url)
     if url.partition("://")[0] in NODE_BOUND:
         return f"its artifact {url} is bound to a node of that cluster; expected a bucket"
@@ -95,7 +95,7 @@ def _refused_url(url: str, peer: Peer) -> str | None:
     return None
 
 
-def _refused_image(offer: Offer, peer: Peer) -> str | None:
+def _refused_image(offer: RemoteArtifact, peer: RemoteCluster) -> str | None:
     if offer.image is None or offer.image_key is None:
         return "its status names no image"
     found = _IMAGE.fullmatch(offer.image)

@@ -16,11 +16,11 @@ from types import MappingProxyType
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan_cache import differing, same_keys
-from reconciler.planner.references import Glance, Referring, Sourcing
-from reconciler.planner.remote_clusters import Peer, Peers
-from reconciler.planner.status import Record
-from reconciler.planner.task_graph import Shaping
-from reconciler.planner.tasks import Desired, Upstream
+from reconciler.planner.references import ReferenceResolver, SourceFingerprint, SourceState
+from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
+from reconciler.planner.status import ObjectStatus
+from reconciler.planner.task_graph import TaskGraphBuilder
+from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
@@ -33,13 +33,13 @@ class _Outside:
     those are the very same, so is this.
     """
 
-    glance: Glance | None
+    glance: SourceFingerprint | None
     depends: list[object]
 
 
 @dataclass(slots=True)
-class Memo:
-    """What earlier calls of :func:`desire` have left for the next.
+class ResolverCache:
+    """What earlier calls of :func:`resolve` have left for the next.
 
     ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
     of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
@@ -47,25 +47,25 @@ class Memo:
     references that pin a key lead back, which no order suits, not ``ordered``.
     """
 
-    known: dict[ObjectRef, tuple[tuple[object, ...], Desired]] = field(default_factory=dict)
+    known: dict[ObjectRef, tuple[tuple[object, ...], ResolvedObject]] = field(default_factory=dict)
     objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
     cluster: str | None = None
-    found: dict[ObjectRef, Desired] = field(default_factory=dict)
+    found: dict[ObjectRef, ResolvedObject] = field(default_factory=dict)
     outside: dict[ObjectRef, _Outside] = field(default_factory=dict)
-    sources: Sourcing | None = None
+    sources: SourceState | None = None
     order: dict[ObjectRef, int] = field(default_factory=dict)
     consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
     ordered: bool = True
 
 
 @dataclass(slots=True)
-class Desire:
-    """Walks the objects and keeps what it found; see :func:`desire`."""
+class Resolver:
+    """Walks the objects and keeps what it found; see :func:`resolve`."""
 
-    shaping: Shaping
-    referring: Referring
-    memo: Memo
-    found: dict[ObjectRef, Desired]
+    shaping: TaskGraphBuilder
+    referring: ReferenceResolver
+    memo: ResolverCache
+    found: dict[ObjectRef, ResolvedObject]
 
     def all(self) -> None:
         """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
@@ -139,7 +139,7 @@ class Desire:
                     stack.append((ref, True))
                     stack.extend((up, False) for up in upstream if isinstance(up, ObjectRef))
 
-    def _one(self, manifest: Manifest) -> Desired:
+    def _one(self, manifest: Manifest) -> ResolvedObject:
         # Everything that its keys are made of besides the manifest, which the memo keeps alive.
         depends = (
             id(manifest),
@@ -158,7 +158,7 @@ class Desire:
             for target, reference, path in manifest.references
         }
         found = self.shaping.of(manifest, upstream)
-        resolved = (up.reference for up in upstream.values() if isinstance(up, Upstream))
+        resolved = (up.reference for up in upstream.values() if isinstance(up, ResolvedReference))
         found = replace(found, references=tuple(known for known in resolved if known is not None))
         self.memo.known[manifest.ref] = depends, found
         return found
@@ -176,19 +176,19 @@ class Desire:
         return _Outside(glance, [self.shaping.sourcing.depends(manifest), *found])
 
 
-def desire(
+def resolve(
     *,
     cluster: str,
     objects: Mapping[ObjectRef, Manifest],
     sources: Mapping[GitSource, ResolvedSource | UnresolvedSource],
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource],
-    records: Mapping[ObjectRef, Record],
+    records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
-    allowed: Mapping[str, Peer] = MappingProxyType({}),
-    peers: Peers = MappingProxyType({}),
+    allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
+    peers: RemoteStatus = MappingProxyType({}),
     ahead: bool = False,
-    memo: Memo | None = None,
-) -> dict[ObjectRef, Desired]:
+    memo: ResolverCache | None = None,
+) -> dict[ObjectRef, ResolvedObject]:
     """Every object's tasks and keys, in an order in which each follows what it refers to.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
@@ -198,12 +198,14 @@ def desire(
     again, only objects are worked out whose manifest, or anything upstream of it, is another than
     the last time; where that is none, what is returned is the very same as then.
     """
-    memo = memo if memo is not None else Memo()
+    memo = memo if memo is not None else ResolverCache()
 
-    def over(found: dict[ObjectRef, Desired]) -> Desire:
-        return Desire(
-            shaping=Shaping(cluster, Sourcing(sources=sources, requests=requests, records=records)),
-            referring=Referring(
+    def over(found: dict[ObjectRef, ResolvedObject]) -> Resolver:
+        return Resolver(
+            shaping=TaskGraphBuilder(
+                cluster, SourceState(sources=sources, requests=requests, records=records)
+            ),
+            referring=ReferenceResolver(
                 objects=objects,
                 found=found,
                 records=records,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from reconciler.engine import RunSpec, Wanted
 from reconciler.manifests.schema import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
-from reconciler.planner.plan import Settings, Situation
-from reconciler.planner.tasks import Desired, Given, Task
+from reconciler.planner.plan import PlanInput, PlannerConfig
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,
@@ -32,13 +32,13 @@ ImageTag = Callable[[str, TaskKey], str]
 
 
 def render_run(
-    desired: Desired,
+    desired: ResolvedObject,
     task: Task,
     *,
-    settings: Settings,
+    settings: PlannerConfig,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, Given],
+    mounts: Mapping[TaskKey, ExternalArtifact],
 ) -> RunSpec:
     """The run of a task whose needs are complete.
 
@@ -103,11 +103,11 @@ def _secrets(section: RunSection) -> dict[str, SecretKey]:
     return {name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()}
 
 
-def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, Given]) -> Mounted | None:
+def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, ExternalArtifact]) -> Mounted | None:
     return Mounted(key, mounts[key].at, mounts[key].cluster) if key is not None else None
 
 
-def _context(desired: Desired) -> BuildContext:
+def _context(desired: ResolvedObject) -> BuildContext:
     source = desired.source
     assert source is not None  # a build has a Git source
     return BuildContext(
@@ -128,7 +128,7 @@ _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 
 
 def _labels(
-    ref: ObjectRef, task: Task, settings: Settings, asked: Mapping[str, str]
+    ref: ObjectRef, task: Task, settings: PlannerConfig, asked: Mapping[str, str]
 ) -> dict[str, str]:
     """The manifest's labels, and over them those by which a run is known again."""
     labels = {
@@ -149,13 +149,13 @@ def _labels(
 
 
 def _lineage(
-    desired: Desired,
+    desired: ResolvedObject,
     task: Task,
     *,
-    settings: Settings,
+    settings: PlannerConfig,
     head: Commit,
     image: str | None,
-    mounts: Mapping[TaskKey, Given],
+    mounts: Mapping[TaskKey, ExternalArtifact],
 ) -> dict[str, JSON]:
     ref = desired.ref
     lineage: dict[str, JSON] = {
@@ -185,7 +185,7 @@ def _lineage(
 
 
 def build_owners(
-    desired: Mapping[ObjectRef, Desired],
+    desired: Mapping[ObjectRef, ResolvedObject],
 ) -> dict[tuple[str, TaskKey], tuple[ObjectRef, Task]]:
     """Who says how a shared build runs: the first object by kind and name that is not suspended.
 
@@ -204,7 +204,7 @@ def build_owners(
     return owners
 
 
-def _suspended(item: Desired) -> bool:
+def _suspended(item: ResolvedObject) -> bool:
     return item.manifest.document.spec.suspend
 
 
@@ -221,14 +221,14 @@ class Preview:
     unbuilt: bool = False
 
 
-def preview(situation: Situation, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
+def preview(situation: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
     """Every task of an object, in the order in which they run."""
     looking = _Looking(situation, image_tag)
     return tuple(looking.task(situation.desired[ref], task) for task in looking.tasks(ref))
 
 
 class _Looking:
-    def __init__(self, situation: Situation, image_tag: ImageTag) -> None:
+    def __init__(self, situation: PlanInput, image_tag: ImageTag) -> None:
         self._situation = situation
         self._image_tag = image_tag
         self._owners = build_owners(situation.desired)
@@ -241,7 +241,7 @@ class _Looking:
     def tasks(self, ref: ObjectRef) -> tuple[Task, ...]:
         return self._situation.desired[ref].tasks
 
-    def task(self, item: Desired, task: Task) -> Preview:
+    def task(self, item: ResolvedObject, task: Task) -> Preview:
         if task.key is None or task.intent is None:
             reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Preview(task=task.kind, reason=reason)
@@ -259,7 +259,7 @@ class _Looking:
         )
         return Preview(task=task.kind, spec=spec, unbuilt=unbuilt)
 
-    def _image(self, item: Desired, task: Task) -> tuple[str | None, bool]:
+    def _image(self, item: ResolvedObject, task: Task) -> tuple[str | None, bool]:
         if task.kind is TaskKind.BUILD:
             return None, False
         if item.image is not None:
@@ -272,9 +272,9 @@ class _Looking:
         maker = item.ref if own else self._makers.get(key, item.ref)
         return self._image_tag(maker.namespace, key), True
 
-    def _mounts(self, task: Task) -> Mapping[TaskKey, Given]:
+    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
-        return {key: task.given.get(key) or Given(at=self._url(key)) for key in read}
+        return {key: task.given.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
         complete = self._situation.ledger.result(key)
@@ -286,7 +286,7 @@ class _Looking:
         return artifact_url(bucket=bucket, cluster=settings.cluster, ref=maker, key=key)
 
 
-def wanted_results(situation: Situation) -> list[Wanted]:
+def wanted_results(situation: PlanInput) -> list[Wanted]:
     """Every task whose result is not known, and where its artifact directory would be."""
     settings = situation.settings
     return [

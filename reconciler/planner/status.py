@@ -79,7 +79,7 @@ class TaskPhase(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRecord:
+class ManifestStatus:
     """Which commit last changed the manifest, and what it then was.
 
     ``digest`` is of the parsed document; ``protected`` is substratus.ai/prune: "false".
@@ -92,7 +92,7 @@ class ManifestRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRecord:
+class SourceStatus:
     """Where the Git source was resolved to, and what it was resolved for (``pin``)."""
 
     url: str
@@ -102,7 +102,7 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceRecord:
+class ReferenceStatus:
     """What a reference to another cluster's object was resolved to the last time.
 
     ``image`` and ``image_key`` are of the image that it was made in, of a Model's.
@@ -116,7 +116,7 @@ class ReferenceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactRecord:
+class ArtifactStatus:
     """The last complete artifact, and the image it was made in: what other clusters refer to."""
 
     url: str
@@ -138,7 +138,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRecord:
+class TaskStatus:
     """A task as it stands. ``failures`` counts those that were not the command's."""
 
     task: TaskKind
@@ -162,7 +162,7 @@ class TaskRecord:
         return self.log is not None or self.attempts > 0
 
 
-def newest_printed(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
+def newest_printed(tasks: Iterable[TaskStatus]) -> TaskStatus | None:
     """The task whose log somebody wants first: of those that may have one, the one started last."""
     printed = (task for task in tasks if task.has_printed)
     return max(printed, key=lambda t: (t.started is not None, t.started, t.task), default=None)
@@ -193,7 +193,7 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class ObjectStatus:
     """One object's status file."""
 
     ref: ObjectRef
@@ -201,21 +201,21 @@ class Record:
     reason: str = ""
     message: str = ""
     hold: str | None = None
-    manifest: ManifestRecord | None = None
-    source: SourceRecord | None = None
-    references: tuple[ReferenceRecord, ...] = ()
+    manifest: ManifestStatus | None = None
+    source: SourceStatus | None = None
+    references: tuple[ReferenceStatus, ...] = ()
     image: str | None = None
-    artifact: ArtifactRecord | None = None
+    artifact: ArtifactStatus | None = None
     desired: TaskKey | None = None
     conditions: tuple[Condition, ...] = ()
-    tasks: tuple[TaskRecord, ...] = ()
+    tasks: tuple[TaskStatus, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
 
 
 class Phases:
     """Objects by phase, those of one phase in their own order."""
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[ObjectStatus] = ()) -> None:
         self._of: dict[ObjectRef, Phase] = {record.ref: record.phase for record in records}
         self._refs: dict[Phase, list[ObjectRef]] = {phase: [] for phase in URGENCY}
         for ref, phase in self._of.items():

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 
 from reconciler.manifests.schema import CommandSection
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Decision
-from reconciler.planner.status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskRecord
+from reconciler.planner.plan import TaskAction
+from reconciler.planner.status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit
 
 
 def extended_history(
     before: Iterable[HistoryEntry],
-    tasks: Iterable[tuple[Decision, TaskRecord]],
+    tasks: Iterable[tuple[TaskAction, TaskStatus]],
     *,
     ledger: Ledger,
     commit: Commit | None,
@@ -66,7 +66,7 @@ def extended_history(
     return _bounded(history)
 
 
-def _params(decision: Decision) -> dict[str, JSON]:
+def _params(decision: TaskAction) -> dict[str, JSON]:
     section = decision.task.section
     return dict(section.params) if isinstance(section, CommandSection) else {}
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
-from reconciler.planner.plan import Decision, Plan
+from reconciler.planner.plan import Plan, TaskAction
 from reconciler.planner.status import (
-    ArtifactRecord,
+    ArtifactStatus,
     Condition,
     HistoryEntry,
-    ManifestRecord,
+    ManifestStatus,
+    ObjectStatus,
     Phase,
-    Record,
-    ReferenceRecord,
-    SourceRecord,
+    ReferenceStatus,
+    SourceStatus,
     TaskPhase,
-    TaskRecord,
+    TaskStatus,
 )
 from reconciler.planner.status_history import extended_history
-from reconciler.planner.tasks import PRUNE_ANNOTATION, Desired
+from reconciler.planner.tasks import PRUNE_ANNOTATION, ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     Commit,
@@ -41,12 +41,12 @@ _BUSY = {
 _DONE = (TaskPhase.SUCCEEDED, TaskPhase.NEEDLESS)
 
 
-def outcome(
+def update_status(
     plan: Plan,
     *,
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
-) -> dict[ObjectRef, Record]:
+) -> dict[ObjectRef, ObjectStatus]:
     """The record of every object that stays, by object; not of those that are settled.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
@@ -83,15 +83,15 @@ def outcome(
 
 def _invalid(
     plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
-) -> Record:
+) -> ObjectStatus:
     """An object that never had a valid manifest, or whose last good one cannot be read back."""
     now = plan.situation.now
     known = plan.situation.records.get(ref)
     place = places.get(ref)
     manifest = known.manifest if known else None
     if manifest is None and place is not None:
-        manifest = ManifestRecord(path=place.file, commit=plan.situation.head, digest="")
-    record = known or Record(ref=ref, phase=Phase.INVALID)
+        manifest = ManifestStatus(path=place.file, commit=plan.situation.head, digest="")
+    record = known or ObjectStatus(ref=ref, phase=Phase.INVALID)
     reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
     ready = _condition(record, "Ready", "False", reason, now=now)
     return replace(
@@ -111,8 +111,8 @@ class _Outcome:
     def __init__(
         self,
         plan: Plan,
-        item: Desired,
-        decisions: Sequence[Decision],
+        item: ResolvedObject,
+        decisions: Sequence[TaskAction],
         ended: Mapping[tuple[TaskKey, How], Run],
         changed: Mapping[str, Commit],
     ) -> None:
@@ -121,15 +121,15 @@ class _Outcome:
         self.decisions = decisions
         self.ended = ended
         self.changed = changed
-        self.before = self.situation.records.get(item.ref) or Record(
+        self.before = self.situation.records.get(item.ref) or ObjectStatus(
             ref=item.ref, phase=Phase.PENDING
         )
 
-    def record(self) -> Record:
+    def record(self) -> ObjectStatus:
         phase, reason = self._phase()
         tasks = tuple(self._task(decision) for decision in self.decisions)
         manifest = self._manifest()
-        return Record(
+        return ObjectStatus(
             ref=self.item.ref,
             phase=phase,
             reason=reason.code.value,
@@ -193,7 +193,7 @@ class _Outcome:
 
     # -- parts -----------------------------------------------------------------------------
 
-    def _artifact_now(self) -> ArtifactRecord | None:
+    def _artifact_now(self) -> ArtifactStatus | None:
         key = self.item.key
         if key is None:
             return None
@@ -201,11 +201,11 @@ class _Outcome:
         image = self._image_now(image_key)
         if self.item.given is not None:
             url = self.item.given.at
-            return ArtifactRecord(url=url, key=key, image=image, image_key=image_key)
+            return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
         complete = self.situation.ledger.result(key)
         if complete is None or complete.result.url is None:
             return None
-        return ArtifactRecord(
+        return ArtifactStatus(
             url=complete.result.url,
             key=key,
             image=image,
@@ -213,7 +213,7 @@ class _Outcome:
             metrics=complete.result.metrics,
         )
 
-    def _artifact(self) -> ArtifactRecord | None:
+    def _artifact(self) -> ArtifactStatus | None:
         return self._artifact_now() or self.before.artifact
 
     def _image(self) -> str | None:
@@ -227,7 +227,7 @@ class _Outcome:
         built = self.situation.ledger.result(TaskKey(key)) if key is not None else None
         return built.result.image if built is not None else None
 
-    def _manifest(self) -> ManifestRecord | None:
+    def _manifest(self) -> ManifestStatus | None:
         if self.item.ref in self.situation.invalid:
             return self.before.manifest
         manifest, known = self.item.manifest, self.before.manifest
@@ -237,23 +237,23 @@ class _Outcome:
         elif known.digest == manifest.digest and known.path == manifest.file:
             commit = known.commit
         protected = manifest.document.metadata.annotations.get(PRUNE_ANNOTATION) == "false"
-        return ManifestRecord(
+        return ManifestStatus(
             path=manifest.file, commit=commit, digest=manifest.digest, protected=protected
         )
 
-    def _source(self) -> SourceRecord | None:
+    def _source(self) -> SourceStatus | None:
         source = self.item.source
         if source is None:
             git = self.item.manifest.document.spec.source.git
             return self.before.source if git is not None else None
-        return SourceRecord(
+        return SourceStatus(
             url=source.request.url or ".",
             commit=source.resolved.commit,
             tree=source.resolved.tree,
             pin=source.pin,
         )
 
-    def _references(self) -> tuple[ReferenceRecord, ...]:
+    def _references(self) -> tuple[ReferenceStatus, ...]:
         """As they were resolved now, or the last time."""
         now = {known.target: known for known in self.item.references}
         targets = [target for target, _, _ in self.item.manifest.references]
@@ -266,7 +266,7 @@ class _Outcome:
             if known is not None
         )
 
-    def _task(self, decision: Decision) -> TaskRecord:
+    def _task(self, decision: TaskAction) -> TaskStatus:
         task = decision.task
         before = self._task_before(decision)
         run = decision.run
@@ -280,7 +280,7 @@ class _Outcome:
         if run is None:
             run_part = before
         else:
-            run_part = TaskRecord(
+            run_part = TaskStatus(
                 task=task.kind,
                 phase=decision.phase,
                 job=run.name,
@@ -310,11 +310,11 @@ class _Outcome:
             message=message(reason) if reason is not None else "",
         )
 
-    def _task_before(self, decision: Decision) -> TaskRecord:
+    def _task_before(self, decision: TaskAction) -> TaskStatus:
         for task in self.before.tasks:
             if task.task is decision.task.kind and task.key == decision.task.key is not None:
                 return task
-        return TaskRecord(task=decision.task.kind, phase=decision.phase)
+        return TaskStatus(task=decision.task.kind, phase=decision.phase)
 
     # -- conditions ------------------------------------------------------------------------
 
@@ -339,7 +339,7 @@ class _Outcome:
         return tuple(conditions)
 
     def _history(
-        self, tasks: Sequence[TaskRecord], manifest: ManifestRecord | None
+        self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
     ) -> tuple[HistoryEntry, ...]:
         return extended_history(
             self.before.history,
@@ -356,7 +356,7 @@ def _whole(time: datetime | None) -> datetime | None:
 
 
 def _condition(
-    before: Record,
+    before: ObjectStatus,
     kind: str,
     status: str,
     reason: Reason,

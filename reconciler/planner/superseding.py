@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.engine import Run
-from reconciler.planner.plan import ActionKind, Ending
+from reconciler.planner.plan import ActionKind, RunDeletion
 from reconciler.planner.tasks import Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKind
@@ -25,13 +25,13 @@ def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
     return [run for run in live if task.kind is not TaskKind.BUILD and run.key != task.key]
 
 
-def cancellations(superseded: Iterable[Run], task: Task) -> list[Ending]:
+def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
     """Cancel superseded runs with another intent; none while the task's key is unknown."""
     if task.key is None:
         return []
     reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
     return [
-        Ending(run=run, action=ActionKind.CANCEL, reason=reason)
+        RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
         for run in superseded
         if run.intent != task.intent and not run.deleting
     ]

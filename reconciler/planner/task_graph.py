@@ -28,23 +28,23 @@ from reconciler.planner.keys import (
     load_key,
     train_key,
 )
-from reconciler.planner.references import Sourcing
+from reconciler.planner.references import SourceState
 from reconciler.planner.tasks import (
     FORMERLY_ANNOTATION,
     RETRY_ANNOTATION,
-    Desired,
-    Given,
-    Product,
+    ExternalArtifact,
+    PlannedArtifact,
+    ResolvedObject,
+    ResolvedReference,
     Source,
     Task,
-    Upstream,
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, How, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
-Found: TypeAlias = Mapping[Path, Upstream | Reason]
+Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +53,24 @@ class Image:
 
     key: Hash
     intent: Hash
-    given: Given | None = None
+    given: ExternalArtifact | None = None
     build: Task | None = None
     source: Source | None = None
-    base: Upstream | None = None
+    base: ResolvedReference | None = None
 
     @property
-    def base_product(self) -> Product | None:
+    def base_product(self) -> PlannedArtifact | None:
         """The base's artifact, as a training reads it."""
         return self.base.product if self.base is not None else None
 
     def desired(
-        self, manifest: Manifest, product: Product | None, before: Product | None = None
-    ) -> Desired:
+        self,
+        manifest: Manifest,
+        product: PlannedArtifact | None,
+        before: PlannedArtifact | None = None,
+    ) -> ResolvedObject:
         """The object whose artifact is this product."""
-        return Desired(
+        return ResolvedObject(
             manifest=manifest,
             tasks=tasks(self, before, product),
             key=product.key if product else None,
@@ -81,20 +84,22 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Shaping:
+class TaskGraphBuilder:
     """Works out objects of one cluster, whose sources stand as ``sourcing`` says."""
 
     cluster: str
-    sourcing: Sourcing
+    sourcing: SourceState
 
-    def of(self, manifest: Manifest, upstream: Found) -> Desired:
+    def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
         """The object's tasks, with as many keys as are known."""
         document = manifest.document
         if isinstance(document, ModelManifest):
             return self._model(manifest, document, upstream)
         return self._dataset(manifest, document)
 
-    def _model(self, manifest: Manifest, document: ModelManifest, upstream: Found) -> Desired:
+    def _model(
+        self, manifest: Manifest, document: ModelManifest, upstream: Found
+    ) -> ResolvedObject:
         spec = document.spec
         image = self._image(manifest, upstream)
         if isinstance(image, Reason):
@@ -112,12 +117,14 @@ class Shaping:
         base = weights or image.base_product
         return self._train(manifest, spec.training, image, base, upstream.get(DATASET_FIELD))
 
-    def _dataset(self, manifest: Manifest, document: DatasetManifest) -> Desired:
+    def _dataset(self, manifest: Manifest, document: DatasetManifest) -> ResolvedObject:
         spec = document.spec
         if spec.source.bucket is not None:
             bucket = spec.source.bucket
             given = self._given(manifest, bucket.url, bucket.revision)
-            return Desired(manifest=manifest, key=given.key, intent=given.intent, given=given.given)
+            return ResolvedObject(
+                manifest=manifest, key=given.key, intent=given.intent, given=given.given
+            )
         image = self._image(manifest, {})
         if isinstance(image, Reason):
             return _blocked(manifest, image)
@@ -135,7 +142,7 @@ class Shaping:
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
-            return Image(key=digest, intent=digest, given=Given(at=named.ref))
+            return Image(key=digest, intent=digest, given=ExternalArtifact(at=named.ref))
         base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
         if isinstance(base, Reason):
             return base
@@ -143,7 +150,7 @@ class Shaping:
             return Reason.of(ReasonCode.REFERENCE_IMAGE_UNKNOWN, object=base.who)
         return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
 
-    def _load(self, manifest: Manifest, image: Image) -> Product:
+    def _load(self, manifest: Manifest, image: Image) -> PlannedArtifact:
         section = manifest.document.spec.load
         who = self._identity(manifest)
 
@@ -157,9 +164,9 @@ class Shaping:
         manifest: Manifest,
         section: TrainingSection,
         image: Image,
-        base: Product | None,
-        dataset: Upstream | Reason | None,
-    ) -> Desired:
+        base: PlannedArtifact | None,
+        dataset: ResolvedReference | Reason | None,
+    ) -> ResolvedObject:
         base = base if section.mode == "Finetune" else None
         if isinstance(dataset, Reason):
             return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
@@ -172,9 +179,11 @@ class Shaping:
         product = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, product, before=base)
 
-    def _given(self, manifest: Manifest, url: str, revision: str) -> Product:
+    def _given(self, manifest: Manifest, url: str, revision: str) -> PlannedArtifact:
         key = given_key(identity=self._identity(manifest), url=url, revision=revision)
-        return Product(key=as_key(key), intent=as_intent(key), given=Given(at=url))
+        return PlannedArtifact(
+            key=as_key(key), intent=as_intent(key), given=ExternalArtifact(at=url)
+        )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
         formerly = annotation(manifest, FORMERLY_ANNOTATION)
@@ -189,10 +198,10 @@ class Shaping:
         return who
 
 
-def _promoted(manifest: Manifest, image: Image) -> Desired:
+def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
     base = image.base
     assert base is not None  # the caller looked
-    return Desired(
+    return ResolvedObject(
         manifest=manifest,
         key=base.product.key,
         intent=base.product.intent,
@@ -206,10 +215,10 @@ def _promoted(manifest: Manifest, image: Image) -> Desired:
 
 def _blocked(
     manifest: Manifest, why: Reason, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
-) -> Desired:
+) -> ResolvedObject:
     """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
     known = {task.kind for task in tasks}
-    return Desired(
+    return ResolvedObject(
         manifest=manifest,
         tasks=(*tasks, *unknown(manifest, known)),
         blocked=why,
@@ -227,9 +236,9 @@ def _made(
     image: Image,
     hashed: Callable[[Hash, Hash | None, Hash | None], Hash],
     *,
-    base: Product | None,
-    data: Product | None = None,
-) -> Product:
+    base: PlannedArtifact | None,
+    data: PlannedArtifact | None = None,
+) -> PlannedArtifact:
     """What a command makes in an image, of what it reads.
 
     Its key and its intent are the same hash over keys and over intents; where nothing upstream is
@@ -251,7 +260,7 @@ def _made(
         needs=needs(image, base, data),
         given=given(base, data),
     )
-    return Product(key=key, intent=intent, task=task)
+    return PlannedArtifact(key=key, intent=intent, task=task)
 
 
 def built(manifest: Manifest, source: Source) -> Image:
@@ -279,20 +288,20 @@ def built(manifest: Manifest, source: Source) -> Image:
     return Image(key=key, intent=intent, build=task, source=source)
 
 
-def tasks(image: Image, *products: Product | None) -> tuple[Task, ...]:
+def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
     """The tasks that make them, in the order in which they run."""
     found = [image.build, *(product.task for product in products if product)]
     return tuple(task for task in found if task is not None)
 
 
-def needs(image: Image, *products: Product | None) -> tuple[TaskKey, ...]:
+def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...]:
     """The keys that must be complete first: of the image where it is built, and of what is read."""
     made = [as_key(image.key)] if image.given is None else []
     made += [read.key for read in products if read is not None and read.given is None]
     return tuple(dict.fromkeys(made))
 
 
-def given(*products: Product | None) -> dict[TaskKey, Given]:
+def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
     """Where those are that nothing here makes."""
     return {read.key: read.given for read in products if read is not None and read.given}
 

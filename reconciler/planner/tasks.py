@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from reconciler.manifests.loader import Manifest
 from reconciler.manifests.schema import CommandSection, GitSection, RunSection
 from reconciler.planner.keys import Hash
-from reconciler.planner.status import ReferenceRecord
+from reconciler.planner.status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
     GROUP,
@@ -31,7 +31,7 @@ FORMERLY_ANNOTATION = f"{GROUP}/formerly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class ExternalArtifact:
     """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
 
     ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
@@ -61,7 +61,7 @@ class Task:
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     needs: tuple[TaskKey, ...] = ()
-    given: Mapping[TaskKey, Given] = field(default_factory=dict)
+    given: Mapping[TaskKey, ExternalArtifact] = field(default_factory=dict)
 
     @property
     def resources(self) -> Resources:
@@ -94,17 +94,17 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class PlannedArtifact:
     """Weights or data that a later task reads; ``given`` where nothing here makes them."""
 
     key: TaskKey
     intent: Intent
     task: Task | None = None
-    given: Given | None = None
+    given: ExternalArtifact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
+class ResolvedReference:
     """What an object gets from one that it refers to, here or in another cluster.
 
     ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
@@ -112,15 +112,15 @@ class Upstream:
     """
 
     who: ObjectRef | ForeignRef
-    product: Product
+    product: PlannedArtifact
     image_key: Hash | None = None
     image_intent: Hash | None = None
-    image: Given | None = None
-    reference: ReferenceRecord | None = None
+    image: ExternalArtifact | None = None
+    reference: ReferenceStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
+class ResolvedObject:
     """One object as a commit wants it.
 
     ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
@@ -135,12 +135,12 @@ class Desired:
     intent: Intent | None = None
     image_key: Hash | None = None
     image_intent: Hash | None = None
-    image: Given | None = None
-    given: Given | None = None
+    image: ExternalArtifact | None = None
+    given: ExternalArtifact | None = None
     source: Source | None = None
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
-    references: tuple[ReferenceRecord, ...] = ()
+    references: tuple[ReferenceStatus, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -159,7 +159,7 @@ class Desired:
         return _halted(self.image, self.given, *read)
 
 
-def _halted(*found: Given | None) -> Reason | None:
+def _halted(*found: ExternalArtifact | None) -> Reason | None:
     return next((given.halted for given in found if given is not None and given.halted), None)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Run
-from reconciler.planner.plan import ActionKind, Decision, Plan
-from reconciler.planner.status import Record, TaskPhase
+from reconciler.planner.plan import ActionKind, Plan, TaskAction
+from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.review.changes import Why
+from reconciler.review.changes import Change
 from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
 
 
@@ -38,7 +38,7 @@ class Action:
     ref: ObjectRef
     key: TaskKey | None
     reason: Reason
-    why: Why | None = None
+    why: Change | None = None
     file: str | None = None
     line: int | None = None
     gpus: int = 0
@@ -78,7 +78,7 @@ class Action:
 
 
 def actions_of(
-    plan: Plan, whys: Mapping[ObjectRef, Why], errors: Sequence[Problem]
+    plan: Plan, whys: Mapping[ObjectRef, Change], errors: Sequence[Problem]
 ) -> Iterator[Action]:
     """Every action of a plan; ``whys`` says what the change of each object comes from."""
     for decision in plan.decisions:
@@ -88,7 +88,7 @@ def actions_of(
     yield from _refused(plan, errors)
 
 
-def _decided(plan: Plan, decision: Decision, whys: Mapping[ObjectRef, Why]) -> Action:
+def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change]) -> Action:
     ref, task = decision.ref, decision.task
     item = plan.situation.desired[ref]
     manifest = item.manifest
@@ -114,7 +114,7 @@ def _decided(plan: Plan, decision: Decision, whys: Mapping[ObjectRef, Why]) -> A
     )
 
 
-def _made(record: Record | None, key: TaskKey | None) -> Made:
+def _made(record: ObjectStatus | None, key: TaskKey | None) -> Made:
     """Return what is recorded of a complete task, the newest entry first."""
     for entry in reversed(record.history if record else ()):
         if entry.key == key and entry.phase is TaskPhase.SUCCEEDED:
@@ -122,13 +122,13 @@ def _made(record: Record | None, key: TaskKey | None) -> Made:
     return Made()
 
 
-def _failed(record: Record | None, key: TaskKey | None) -> bool:
+def _failed(record: ObjectStatus | None, key: TaskKey | None) -> bool:
     """Return whether a failure of the key is recorded."""
     tasks = record.tasks if record else ()
     return any(task.phase is TaskPhase.FAILED and task.key == key for task in tasks)
 
 
-def _took(record: Record | None, kind: TaskKind) -> float | None:
+def _took(record: ObjectStatus | None, kind: TaskKind) -> float | None:
     for task in record.tasks if record else ():
         if task.phase is not TaskPhase.SUCCEEDED:
             continue

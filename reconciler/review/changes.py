@@ -17,7 +17,7 @@ from reconciler.planner.tasks import (
     FORMERLY_ANNOTATION,
     RETRY_ANNOTATION,
     UPDATE_ANNOTATION,
-    Desired,
+    ResolvedObject,
 )
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
@@ -74,7 +74,7 @@ class SourceMove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Why:
+class Change:
     """How an object differs between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
@@ -123,10 +123,10 @@ class Why:
 
 
 def explain(
-    base: Mapping[ObjectRef, Desired], head: Mapping[ObjectRef, Desired]
-) -> dict[ObjectRef, Why]:
+    base: Mapping[ObjectRef, ResolvedObject], head: Mapping[ObjectRef, ResolvedObject]
+) -> dict[ObjectRef, Change]:
     """Every object that differs between two commits, upstream first, as ``head`` is ordered."""
-    found: dict[ObjectRef, Why] = {}
+    found: dict[ObjectRef, Change] = {}
     for ref, item in head.items():
         why = _why(item, base.get(ref), base, head, found)
         if why is not None:
@@ -135,14 +135,14 @@ def explain(
 
 
 def _why(
-    item: Desired,
-    before: Desired | None,
-    base: Mapping[ObjectRef, Desired],
-    head: Mapping[ObjectRef, Desired],
-    found: Mapping[ObjectRef, Why],
-) -> Why | None:
+    item: ResolvedObject,
+    before: ResolvedObject | None,
+    base: Mapping[ObjectRef, ResolvedObject],
+    head: Mapping[ObjectRef, ResolvedObject],
+    found: Mapping[ObjectRef, Change],
+) -> Change | None:
     if before is None:
-        return Why(new=True, place=item.manifest.locate(()))
+        return Change(new=True, place=item.manifest.locate(()))
     fields: tuple[FieldChange, ...] = ()
     if before.manifest.digest != item.manifest.digest:
         fields = tuple(changed_fields(before.manifest, item.manifest))
@@ -150,7 +150,7 @@ def _why(
     chain = _chain(item, base, head, found)
     place = item.manifest.locate(fields[0].path) if fields else item.manifest.locate(())
     if fields or source or chain.refs:
-        return Why(
+        return Change(
             fields=fields,
             source=source,
             chain=chain.refs,
@@ -162,7 +162,7 @@ def _why(
     return None
 
 
-def _source_move(before: Desired, after: Desired) -> SourceMove | None:
+def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | None:
     old, new = before.source, after.source
     if old is None or new is None or old.resolved.tree == new.resolved.tree:
         return None
@@ -172,7 +172,7 @@ def _source_move(before: Desired, after: Desired) -> SourceMove | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chain:
-    """The chain of objects that leads to the root of a change; see :class:`Why`."""
+    """The chain of objects that leads to the root of a change; see :class:`Change`."""
 
     refs: tuple[ObjectRef, ...] = ()
     root: str = ""
@@ -181,10 +181,10 @@ class _Chain:
 
 
 def _chain(
-    item: Desired,
-    base: Mapping[ObjectRef, Desired],
-    head: Mapping[ObjectRef, Desired],
-    found: Mapping[ObjectRef, Why],
+    item: ResolvedObject,
+    base: Mapping[ObjectRef, ResolvedObject],
+    head: Mapping[ObjectRef, ResolvedObject],
+    found: Mapping[ObjectRef, Change],
 ) -> _Chain:
     """Follow the first reference that changes to the root of its change."""
     for ref, reference, _ in item.manifest.references:

@@ -13,7 +13,7 @@ from reconciler.review.sentences import counted, errors_told, summary
 LONGEST = 140
 
 
-class Judgement(enum.StrEnum):
+class CommitState(enum.StrEnum):
     """The states that every forge knows, by GitHub's names. Error: it could not be planned."""
 
     SUCCESS = "success"
@@ -22,20 +22,20 @@ class Judgement(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CommitStatus:
     """A commit status; ``description`` is one line of at most 140 characters."""
 
-    state: Judgement
+    state: CommitState
     description: str
 
 
-def verdict(state: Judgement, text: str) -> Verdict:
+def verdict(state: CommitState, text: str) -> CommitStatus:
     """A status with a text of any length, which people may have written."""
     words = printable(text)
-    return Verdict(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
+    return CommitStatus(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
 
 
-def verdict_of(review: Review) -> Verdict:
+def verdict_of(review: Review) -> CommitStatus:
     """Errors in the manifests are a failure; a hold is a question to the reviewer, and is not."""
     errors = list(errors_told(review))
     if errors:
@@ -43,6 +43,6 @@ def verdict_of(review: Review) -> Verdict:
         first = printable(str(errors[0]))
         longest = LONGEST - len(more)
         told = first if len(first) <= longest else f"{first[: longest - 1]}…"
-        return verdict(Judgement.FAILURE, f"{told}{more}")
+        return verdict(CommitState.FAILURE, f"{told}{more}")
     held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
-    return verdict(Judgement.SUCCESS, f"{held}{summary(review)}")
+    return verdict(CommitState.SUCCESS, f"{held}{summary(review)}")

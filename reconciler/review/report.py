@@ -14,7 +14,7 @@ from datetime import datetime
 from reconciler.planner.plan import ActionKind, Hold, Plan
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
-from reconciler.review.changes import Effect, Why, explain
+from reconciler.review.changes import Change, Effect, explain
 from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
 
@@ -26,7 +26,7 @@ class ObjectReview:
     """
 
     ref: ObjectRef
-    why: Why | None
+    why: Change | None
     place: Location | None
     actions: tuple[Action, ...]
     free: Reason | None = None
@@ -125,7 +125,7 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
 
 
 def _touched(
-    plan: Plan, whys: Mapping[ObjectRef, Why], actions: Iterable[Action]
+    plan: Plan, whys: Mapping[ObjectRef, Change], actions: Iterable[Action]
 ) -> Iterator[ObjectReview]:
     """Objects with an action that this change causes, or with a manifest that it changes."""
     by_ref: dict[ObjectRef, list[Action]] = {}
@@ -175,7 +175,7 @@ def _identity(action: Action) -> tuple[object, ...]:
     )
 
 
-def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
+def _place(why: Change | None, actions: Sequence[Action]) -> Location | None:
     refused = [a for a in actions if a.action is ActionKind.REFUSE and a.file]
     if why is not None and why.place is not None and not refused:
         return why.place
@@ -185,7 +185,7 @@ def _place(why: Why | None, actions: Sequence[Action]) -> Location | None:
     return None
 
 
-def _free(plan: Plan, ref: ObjectRef, why: Why | None) -> Reason:
+def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
     item = plan.situation.desired[ref]
     if item.promoted is not None:
         there = item.given is not None or plan.situation.ledger.result(item.key) is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.planner.holds import RELEASE_FILE
-from reconciler.planner.plan import ActionKind, Decision, Plan
+from reconciler.planner.plan import ActionKind, Plan, TaskAction
 from reconciler.planner.status import TaskPhase
-from reconciler.planner.tasks import Desired
+from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import ReasonCode, message
 from reconciler.types import ObjectRef, TaskKey
 
@@ -37,7 +37,7 @@ class _Standing:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._told: set[TaskKey] = set()
-        self._by_key: dict[TaskKey, Decision] = {}
+        self._by_key: dict[TaskKey, TaskAction] = {}
         for decision in plan.decisions:
             if decision.task.key is not None:
                 known = self._by_key.get(decision.task.key)
@@ -62,7 +62,7 @@ class _Standing:
         if item is not None:
             yield from self._wanted(item)
 
-    def _wanted(self, item: Desired) -> Iterator[Line]:
+    def _wanted(self, item: ResolvedObject) -> Iterator[Line]:
         if item.blocked is not None:
             yield 0, f"Not all of its tasks are known: {message(item.blocked)}."
         if item.promoted is not None:
@@ -75,7 +75,7 @@ class _Standing:
                 yield 0, f"{decision.task.kind}: {self._state(decision)}"
                 yield from self._below(decision, 1)
 
-    def _state(self, decision: Decision) -> str:
+    def _state(self, decision: TaskAction) -> str:
         match decision.phase:
             case TaskPhase.SUCCEEDED:
                 return "complete"
@@ -95,7 +95,7 @@ class _Standing:
         )
         return "starts with the next sync" if starts else message(decision.reason)
 
-    def _below(self, decision: Decision, depth: int) -> Iterator[Line]:
+    def _below(self, decision: TaskAction, depth: int) -> Iterator[Line]:
         if decision.phase is TaskPhase.FAILED:
             again = f"`reconciler retry {decision.ref.name}` asks for one more run"
             yield depth, f"Its failure is remembered until what it runs, or how, changes; {again}."

@@ -18,16 +18,16 @@ from reconciler.engine import FailureClass
 from reconciler.errors import ReconcilerError
 from reconciler.manifests.yaml import read_documents
 from reconciler.planner.status import (
-    ArtifactRecord,
+    ArtifactStatus,
     Condition,
     HistoryEntry,
-    ManifestRecord,
+    ManifestStatus,
+    ObjectStatus,
     Phase,
-    Record,
-    ReferenceRecord,
-    SourceRecord,
+    ReferenceStatus,
+    SourceStatus,
     TaskPhase,
-    TaskRecord,
+    TaskStatus,
 )
 from reconciler.types import (
     API_VERSION,
@@ -84,7 +84,7 @@ def load_yaml(path: str, data: bytes) -> dict[str, Any]:
     return value
 
 
-def dump_record(record: Record) -> bytes:
+def dump_record(record: ObjectStatus) -> bytes:
     """The status file of a record."""
     return dump_yaml(
         {
@@ -110,7 +110,7 @@ def dump_record(record: Record) -> bytes:
     )
 
 
-def load_record(path: str, data: bytes) -> Record:
+def load_record(path: str, data: bytes) -> ObjectStatus:
     """The record in a status file. Raises StatusFormatError."""
     value = load_yaml(path, data)
     try:
@@ -130,7 +130,7 @@ def _filled(**fields: Any) -> dict[str, Any]:
     }
 
 
-def _manifest(manifest: ManifestRecord | None) -> dict[str, Any]:
+def _manifest(manifest: ManifestStatus | None) -> dict[str, Any]:
     if manifest is None:
         return {}
     return _filled(
@@ -141,13 +141,13 @@ def _manifest(manifest: ManifestRecord | None) -> dict[str, Any]:
     )
 
 
-def _source(source: SourceRecord | None) -> dict[str, Any]:
+def _source(source: SourceStatus | None) -> dict[str, Any]:
     if source is None:
         return {}
     return {"url": source.url, "commit": source.commit, "tree": source.tree, "pin": source.pin}
 
 
-def _artifact(artifact: ArtifactRecord | None) -> dict[str, Any]:
+def _artifact(artifact: ArtifactStatus | None) -> dict[str, Any]:
     if artifact is None:
         return {}
     return _filled(
@@ -159,7 +159,7 @@ def _artifact(artifact: ArtifactRecord | None) -> dict[str, Any]:
     )
 
 
-def _reference(reference: ReferenceRecord) -> dict[str, Any]:
+def _reference(reference: ReferenceStatus) -> dict[str, Any]:
     target = reference.target
     return _filled(
         cluster=target.cluster,
@@ -183,7 +183,7 @@ def _condition(condition: Condition) -> dict[str, Any]:
     )
 
 
-def _task(task: TaskRecord) -> dict[str, Any]:
+def _task(task: TaskStatus) -> dict[str, Any]:
     return _filled(
         task=task.task.value,
         key=task.key,
@@ -229,11 +229,11 @@ def written(time: datetime | None) -> str | None:
 # -- reading -------------------------------------------------------------------------------
 
 
-def _record(value: dict[str, Any]) -> Record:
+def _record(value: dict[str, Any]) -> ObjectStatus:
     metadata, status = value["metadata"], value["status"]
     ref = ObjectRef(Kind(value["kind"]), str(metadata["namespace"]), str(metadata["name"]))
     desired = status.get("desired", {}).get("key")
-    return Record(
+    return ObjectStatus(
         ref=ref,
         phase=Phase(status["phase"]),
         reason=str(status.get("reason", "")),
@@ -255,10 +255,10 @@ def _items(status: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
     yield from status.get(name, ())
 
 
-def _read_manifest(value: dict[str, Any] | None) -> ManifestRecord | None:
+def _read_manifest(value: dict[str, Any] | None) -> ManifestStatus | None:
     if value is None:
         return None
-    return ManifestRecord(
+    return ManifestStatus(
         path=str(value["path"]),
         commit=Commit(_text(value["commit"])),
         digest=str(value.get("digest", "")),
@@ -266,10 +266,10 @@ def _read_manifest(value: dict[str, Any] | None) -> ManifestRecord | None:
     )
 
 
-def _read_source(value: dict[str, Any] | None) -> SourceRecord | None:
+def _read_source(value: dict[str, Any] | None) -> SourceStatus | None:
     if value is None:
         return None
-    return SourceRecord(
+    return SourceStatus(
         url=str(value["url"]),
         commit=Commit(_text(value["commit"])),
         tree=TreeId(_text(value["tree"])),
@@ -277,10 +277,10 @@ def _read_source(value: dict[str, Any] | None) -> SourceRecord | None:
     )
 
 
-def _read_artifact(value: dict[str, Any] | None) -> ArtifactRecord | None:
+def _read_artifact(value: dict[str, Any] | None) -> ArtifactStatus | None:
     if value is None:
         return None
-    return ArtifactRecord(
+    return ArtifactStatus(
         url=str(value["url"]),
         key=TaskKey(_text(value["key"])),
         image=value.get("image"),
@@ -289,9 +289,9 @@ def _read_artifact(value: dict[str, Any] | None) -> ArtifactRecord | None:
     )
 
 
-def _read_reference(value: dict[str, Any]) -> ReferenceRecord:
+def _read_reference(value: dict[str, Any]) -> ReferenceStatus:
     ref = ObjectRef(Kind(value["kind"]), str(value["namespace"]), str(value["name"]))
-    return ReferenceRecord(
+    return ReferenceStatus(
         target=ForeignRef(str(value["cluster"]), ref),
         key=TaskKey(_text(value["key"])),
         url=str(value["url"]),
@@ -313,10 +313,10 @@ def _read_condition(value: dict[str, Any]) -> Condition:
     )
 
 
-def _read_task(value: dict[str, Any]) -> TaskRecord:
+def _read_task(value: dict[str, Any]) -> TaskStatus:
     key, how, intent = value.get("key"), value.get("how"), value.get("intent")
     failure = value.get("failure")
-    return TaskRecord(
+    return TaskStatus(
         task=TaskKind(value["task"]),
         phase=TaskPhase(value["phase"]),
         key=TaskKey(_text(key)) if key else None,

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
 from reconciler.manifests.yaml import read_documents, validate
-from reconciler.planner.remote_clusters import Offer, PeerObject, Unavailable
+from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
 from reconciler.planner.status import TaskPhase
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
 
@@ -81,7 +81,7 @@ class _Sync(_Part):
     cluster: _Name
 
 
-def read_peer(target: ForeignRef, path: str, data: bytes) -> PeerObject | Unavailable:
+def read_peer(target: ForeignRef, path: str, data: bytes) -> RemoteObject | Unavailable:
     """What the file at ``path`` of another cluster's status branch says of an object."""
     file = _read(path, data, _File)
     if isinstance(file, Unavailable):
@@ -94,11 +94,11 @@ def read_peer(target: ForeignRef, path: str, data: bytes) -> PeerObject | Unavai
     current = None
     if status.artifact is not None:
         found = status.artifact
-        current = Offer(
+        current = RemoteArtifact(
             key=TaskKey(found.key), url=found.url, image=found.image, image_key=found.image_key
         )
         offers.setdefault(current.key, current)
-    return PeerObject(phase=status.phase, current=current, offers=offers)
+    return RemoteObject(phase=status.phase, current=current, offers=offers)
 
 
 def read_cluster(path: str, data: bytes) -> str | Unavailable:
@@ -107,11 +107,11 @@ def read_cluster(path: str, data: bytes) -> str | Unavailable:
     return sync if isinstance(sync, Unavailable) else sync.cluster
 
 
-def _entry(entry: _Entry) -> Offer | None:
+def _entry(entry: _Entry) -> RemoteArtifact | None:
     """The artifact that an entry of the history left; a build leaves an image, which is none."""
     if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
         return None
-    return Offer(
+    return RemoteArtifact(
         key=TaskKey(entry.key), url=entry.artifact, image=entry.image, image_key=entry.image_key
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.planner.names import status_path
-from reconciler.planner.status import URGENCY, Phase, Phases, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase, Phases
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 
@@ -15,7 +15,7 @@ _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
-def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> bytes:
+def readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
     """Counts by phase, errors, and a table of objects: the most urgent ones."""
     count = len(phases)
     told = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
@@ -40,7 +40,7 @@ def readme(sync: Sync, records: Mapping[ObjectRef, Record], phases: Phases) -> b
     return ("\n".join(lines).rstrip() + "\n").encode()
 
 
-def _row(record: Record) -> str:
+def _row(record: ObjectStatus) -> str:
     ref = record.ref
     metrics = record.artifact.metrics if record.artifact else {}
     shown = ", ".join(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from reconciler.planner.plan import Hold, Plan
-from reconciler.planner.status import URGENCY, Phase, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase
 from reconciler.types import ObjectRef, Problem
 
 _RANK = {phase: rank for rank, phase in enumerate(URGENCY)}
@@ -17,14 +17,14 @@ class Catalog:
     """The objects of one sync. Each index is made when it is first asked for."""
 
     def __init__(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         self.plan = plan
         self.records = records
         self.problems = problems
 
     @cached_property
-    def ordered(self) -> tuple[Record, ...]:
+    def ordered(self) -> tuple[ObjectStatus, ...]:
         """Not Ready first, as in the status branch's README.md."""
         return tuple(sorted(self.records.values(), key=lambda r: (_RANK[r.phase], r.ref)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from reconciler.planner.status import Record, TaskPhase, TaskRecord
+from reconciler.planner.status import ObjectStatus, TaskPhase, TaskStatus
 from reconciler.review.escape import printable
 from reconciler.types import JSON
 
@@ -13,7 +13,7 @@ from reconciler.types import JSON
 LONGEST_VALUE = 60
 
 
-def task_seconds(task: TaskRecord, now: datetime) -> float:
+def task_seconds(task: TaskStatus, now: datetime) -> float:
     """How long a task has run, or ran."""
     if task.started is None:
         return 0.0
@@ -21,7 +21,7 @@ def task_seconds(task: TaskRecord, now: datetime) -> float:
     return max(0.0, (end - task.started).total_seconds())
 
 
-def shown_metric(record: Record) -> str:
+def shown_metric(record: ObjectStatus) -> str:
     """One metric of the artifact: accuracy, or else the first one."""
     metrics = record.artifact.metrics if record.artifact else {}
     name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)

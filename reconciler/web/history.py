@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
-from reconciler.planner.status import HistoryEntry, Record, TaskPhase
+from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.types import JSON, TaskKind
 from reconciler.web.format import cut, value
 
@@ -80,13 +80,13 @@ class Comparison:
     more_columns: int
 
 
-def comparisons(record: Record, order: Order) -> tuple[Comparison, ...]:
+def comparisons(record: ObjectStatus, order: Order) -> tuple[Comparison, ...]:
     """One for each task that has run, what makes the artifact first."""
     kinds = [kind for kind in reversed(TaskKind) if any(e.task is kind for e in record.history)]
     return tuple(_compared(record, kind, order) for kind in kinds)
 
 
-def _compared(record: Record, kind: TaskKind, order: Order) -> Comparison:
+def _compared(record: ObjectStatus, kind: TaskKind, order: Order) -> Comparison:
     entries = _ordered([e for e in record.history if e.task is kind], order)
     current = _current(record, entries)
     names = _names(entry.params for entry in entries)
@@ -112,7 +112,7 @@ def _compared(record: Record, kind: TaskKind, order: Order) -> Comparison:
     )
 
 
-def _current(record: Record, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
+def _current(record: ObjectStatus, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
     """What the others are held against: the run that made the artifact, else the newest."""
     made = [entry for entry in entries if entry.phase is TaskPhase.SUCCEEDED]
     for entry in made:
@@ -121,7 +121,7 @@ def _current(record: Record, entries: Sequence[HistoryEntry]) -> HistoryEntry | 
     return max(made, key=lambda e: e.finished or _LONG_AGO, default=None)
 
 
-def _is_current(record: Record, entry: HistoryEntry) -> bool:
+def _is_current(record: ObjectStatus, entry: HistoryEntry) -> bool:
     made = entry.phase is TaskPhase.SUCCEEDED
     if entry.task is TaskKind.BUILD:
         return made and entry.image is not None and entry.image == record.image

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import ObjectRef
 from reconciler.web.catalog import Catalog
 from reconciler.web.graph_layout import Drawing, draw
@@ -26,7 +26,7 @@ class Lineage:
     alone: int = 0
 
 
-def overview(catalog: Catalog, found: Sequence[Record]) -> Lineage:
+def overview(catalog: Catalog, found: Sequence[ObjectStatus]) -> Lineage:
     """The objects asked for that hang together with others, the first ones, and their upstream."""
     ties = catalog.upstream, catalog.downstream
     tied = [record.ref for record in found if any(tie.get(record.ref) for tie in ties)]

@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.log_tail import NoTail
 from reconciler.planner.holds import RELEASE_FILE
 from reconciler.planner.names import status_path
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.reasons import message
 from reconciler.review.escape import plain
 from reconciler.review.sentences import seconds
@@ -68,7 +68,7 @@ def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
 
 
 def object_page(
-    frame: Frame, catalog: Catalog, record: Record, *, order: Order, log: ShownLog | None
+    frame: Frame, catalog: Catalog, record: ObjectStatus, *, order: Order, log: ShownLog | None
 ) -> str:
     """One object."""
     return _render(
@@ -110,12 +110,12 @@ def _sentence(text: object) -> str:
     return cut(str(text), _LONGEST_SENTENCE)
 
 
-def _total(record: Record) -> float:
+def _total(record: ObjectStatus) -> float:
     """How long the object's ended tasks took; one that runs is told by when it began."""
     return sum(task_seconds(task, task.started) for task in record.tasks if task.started)
 
 
-def _since(record: Record) -> datetime | None:
+def _since(record: ObjectStatus) -> datetime | None:
     """When what runs now was started."""
     if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.types import Kind
 from reconciler.web.catalog import Catalog
 
@@ -67,7 +67,7 @@ class Selection:
         """Whether it leaves anything out."""
         return bool(self.text or self.phases or self.namespace or self.kind)
 
-    def matches(self, record: Record) -> bool:
+    def matches(self, record: ObjectStatus) -> bool:
         """Whether an object is asked for; the text is looked for in its name and its reason."""
         ref = record.ref
         if self.phases and record.phase not in self.phases:
@@ -85,7 +85,7 @@ class Listed:
     """One page of what is asked for; ``found`` is all of it, ``selection`` with the page shown."""
 
     selection: Selection
-    found: tuple[Record, ...]
+    found: tuple[ObjectStatus, ...]
     pages: int
 
     @property
@@ -94,7 +94,7 @@ class Listed:
         return (self.selection.page - 1) * ROWS + 1 if self.found else 0
 
     @property
-    def rows(self) -> tuple[Record, ...]:
+    def rows(self) -> tuple[ObjectStatus, ...]:
         """The objects of this page."""
         start = (self.selection.page - 1) * ROWS
         return self.found[start : start + ROWS]
@@ -102,7 +102,7 @@ class Listed:
 
 def listed(catalog: Catalog, selection: Selection) -> Listed:
     """The page that is asked for; of too high a number the last one."""
-    everything: Iterable[Record] = catalog.ordered
+    everything: Iterable[ObjectStatus] = catalog.ordered
     found = tuple(filter(selection.matches, everything) if selection.narrows else everything)
     pages = max(1, -(-len(found) // ROWS))
     return Listed(selection.at(max(1, min(selection.page, pages))), found, pages)

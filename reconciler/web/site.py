@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from aiohttp import web
 
 from reconciler.log_tail import LogOf, Logs, NoTail
-from reconciler.planner.status import Record, TaskRecord, newest_printed
+from reconciler.planner.status import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import Kind, ObjectRef
 from reconciler.web.catalog import Catalog
 from reconciler.web.history import Order
@@ -139,14 +139,14 @@ class Site:
         self,
         request: web.Request,
         catalog: Catalog,
-        record: Record,
+        record: ObjectStatus,
         log: ShownLog | None,
         tag: str,
     ) -> str:
         order = Order.parse(request.query_string)
         return object_page(self._frame(tag), catalog, record, order=order, log=log)
 
-    async def _log(self, request: web.Request, record: Record) -> ShownLog | None:
+    async def _log(self, request: web.Request, record: ObjectStatus) -> ShownLog | None:
         """The log that is asked for by ``task`` and ``attempt``; else the newest."""
         asked = request.query.get("task")
         named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
@@ -226,7 +226,7 @@ def _loopback(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _attempt(text: str, task: TaskRecord) -> int | None:
+def _attempt(text: str, task: TaskStatus) -> int | None:
     """An attempt that there was and another has followed; None for the newest."""
     plausible = text.isascii() and text.isdigit() and len(text) < 10
     return int(text) if plausible and 1 <= int(text) < task.attempts else None

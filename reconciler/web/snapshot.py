@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import ObjectRef, Problem
 from reconciler.web.catalog import Catalog
 
@@ -16,7 +16,7 @@ class Sight:
     """What one sync ended with: its plan, every object's record, and the errors at head."""
 
     plan: Plan
-    records: Mapping[ObjectRef, Record]
+    records: Mapping[ObjectRef, ObjectStatus]
     problems: tuple[Problem, ...]
 
     def same(self, other: Sight) -> bool:
@@ -43,7 +43,7 @@ class Board:
         self.version = 0
 
     def tell(
-        self, plan: Plan, records: Mapping[ObjectRef, Record], problems: Sequence[Problem]
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         """Pin what a sync ended with; an :data:`~reconciler.daemon.controller.Observer`."""
         self._told = Sight(plan, dict(records), tuple(problems))

@@ -12,7 +12,7 @@ from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, Manifest, read_file
 from reconciler.planner.holds import RELEASE_FILE, read_release
 from reconciler.planner.plan_cache import differing, same_keys
-from reconciler.planner.status import Record
+from reconciler.planner.status import ObjectStatus
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 IGNORE_FILE = ".reconcilerignore"
@@ -106,7 +106,7 @@ class Reader:
         self._parsed.update(new)
         return found
 
-    def last_good(self, record: Record) -> Manifest | None:
+    def last_good(self, record: ObjectStatus) -> Manifest | None:
         """The form an object's manifest had when it was last valid, where that can be read."""
         manifest = record.manifest
         if manifest is None or not manifest.digest:
@@ -116,7 +116,7 @@ class Reader:
             self._good[slot] = self._find(record)
         return self._good[slot]
 
-    def _find(self, record: Record) -> Manifest | None:
+    def _find(self, record: ObjectStatus) -> Manifest | None:
         manifest = record.manifest
         assert manifest is not None
         if not self._repository.has(manifest.commit):

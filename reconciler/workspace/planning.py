@@ -13,12 +13,12 @@ from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
-from reconciler.planner.diff import decide
+from reconciler.planner.diff import diff
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, Settings, Settlement, Situation
-from reconciler.planner.remote_clusters import Peers
-from reconciler.planner.resolver import Memo, desire
-from reconciler.planner.status import Record
+from reconciler.planner.plan import Plan, PlanCache, PlanInput, PlannerConfig
+from reconciler.planner.remote_clusters import RemoteStatus
+from reconciler.planner.resolver import ResolverCache, resolve
+from reconciler.planner.status import ObjectStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource
 from reconciler.workspace.commit_reader import Head, Reader
@@ -38,7 +38,7 @@ class Objects:
     wrong: Mapping[ObjectRef, Problem]
 
 
-def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, Record]) -> Objects:
+def effective(head: Head, reader: Reader, records: Mapping[ObjectRef, ObjectStatus]) -> Objects:
     """What head says, and for what it says wrongly, what was said last."""
     if not head.collection.problems:
         return Objects(head.collection.objects, {})
@@ -112,7 +112,7 @@ def own_sources(requests: Requests, repository: Repository, head: Head) -> Resol
 
 
 def as_recorded(
-    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, Record]
+    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, ObjectStatus]
 ) -> Resolutions:
     """Where sources stand; as last recorded, where they cannot be read now."""
     every = dict(found)
@@ -132,23 +132,23 @@ def make_plan(
     objects: Objects,
     requests: Requests,
     resolutions: Resolutions,
-    records: Mapping[ObjectRef, Record],
+    records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
     runs: Mapping[str, Run],
     capacity: Capacity,
-    settings: Settings,
+    settings: PlannerConfig,
     now: datetime,
-    peers: Peers = MappingProxyType({}),
+    peers: RemoteStatus = MappingProxyType({}),
     ahead: bool = False,
     recorded: Container[str] = frozenset(),
-    memo: Memo | None = None,
-    settled: Settlement = Settlement(),  # noqa: B008 -- it is frozen
+    memo: ResolverCache | None = None,
+    settled: PlanCache = PlanCache(),  # noqa: B008 -- it is frozen
 ) -> Plan:
     """The plan of a sync of head; ``ahead``, of one that may come when other clusters moved on.
 
     ``memo`` and ``settled`` are what earlier plans of this daemon have left.
     """
-    desired = desire(
+    desired = resolve(
         cluster=settings.cluster,
         objects=objects.manifests,
         sources=resolutions,
@@ -160,8 +160,8 @@ def make_plan(
         ahead=ahead,
         memo=memo,
     )
-    return decide(
-        Situation(
+    return diff(
+        PlanInput(
             settings=settings,
             head=head.commit,
             desired=desired,

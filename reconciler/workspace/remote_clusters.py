@@ -13,7 +13,7 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.repository import Repository
 from reconciler.manifests.loader import Manifest
 from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.remote_clusters import PeerObject, Peers, Unavailable
+from reconciler.planner.remote_clusters import RemoteObject, RemoteStatus, Unavailable
 from reconciler.status.peer import LARGEST_FILE, read_cluster, read_peer
 from reconciler.status.sync import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef
@@ -41,11 +41,11 @@ class PeerReader:
 
     repository: Repository
     branches: Mapping[str, str]
-    _known: dict[ForeignRef, tuple[bytes, PeerObject | Unavailable]] = field(default_factory=dict)
+    _known: dict[ForeignRef, tuple[bytes, RemoteObject | Unavailable]] = field(default_factory=dict)
 
-    def read(self, wanted: Iterable[ForeignRef], tips: Tips) -> Peers:
+    def read(self, wanted: Iterable[ForeignRef], tips: Tips) -> RemoteStatus:
         """What is known of these objects, where the branches stand so."""
-        found: dict[ForeignRef, PeerObject | Unavailable] = {}
+        found: dict[ForeignRef, RemoteObject | Unavailable] = {}
         wrong: dict[str, Unavailable | None] = {}
         for target in sorted(wanted):
             if target.cluster not in self.branches:
@@ -75,7 +75,7 @@ class PeerReader:
             return Unavailable(f"the branch {branch} is of cluster {owner}")
         return None
 
-    def _object(self, target: ForeignRef, tips: Tips) -> PeerObject | Unavailable:
+    def _object(self, target: ForeignRef, tips: Tips) -> RemoteObject | Unavailable:
         tip = tips[self.branches[target.cluster]]
         assert tip is not None  # checked
         path = status_path(target.ref)
@@ -110,7 +110,7 @@ class PeerWatch:
         moved, self._tips = tips != self._tips, tips
         return moved
 
-    def read(self, objects: Mapping[ObjectRef, Manifest]) -> Peers:
+    def read(self, objects: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
         """What is known of the objects of other clusters that these manifests refer to."""
         if not self._reader.branches:
             return {}  # the planner says of each cluster that it is not configured

@@ -17,9 +17,9 @@ from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, Run
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.plan import Plan, Settings
-from reconciler.planner.status import Record
-from reconciler.planner.status_update import outcome
+from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner.status import ObjectStatus
+from reconciler.planner.status_update import update_status
 from reconciler.reasons import Reason
 from reconciler.status.document import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
@@ -54,9 +54,9 @@ class Example:
     root: Path
     bucket: str = "file:///srv/models"
     now: datetime = START
-    settings: Settings = field(default_factory=Settings)
-    records: dict[ObjectRef, Record] = field(default_factory=dict)
-    removed: dict[ObjectRef, Record] = field(default_factory=dict)
+    settings: PlannerConfig = field(default_factory=PlannerConfig)
+    records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
+    removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     runs: dict[str, Run] = field(default_factory=dict)
     specs: dict[str, RunSpec] = field(default_factory=dict)
@@ -174,7 +174,7 @@ class Example:
             self.runs[spec.name] = replace(spec.pending(), created=self.now)
         paths = {m.file for m in objects.manifests.values()}
         changed = repository.last_changed(head.commit, paths)
-        self.records |= outcome(plan, changed=changed, places={})
+        self.records |= update_status(plan, changed=changed, places={})
         for record in self.records.values():
             self.ledger.learn_image_keys(record)
         for ref in plan.removed:

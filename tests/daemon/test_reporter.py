@@ -14,7 +14,7 @@ import pytest
 from reconciler.daemon.status_store import Reporter
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.status_branch import StatusBranch
-from reconciler.planner.status import Phase, Record
+from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.status.sync import Sync
 from reconciler.types import Commit, Kind, ObjectRef
 from tests.e2e.site import git
@@ -60,7 +60,7 @@ class HeldUp(StatusBranch):
 async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "remote.git")
     branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
-    told: list[Mapping[ObjectRef, Record]] = []
+    told: list[Mapping[ObjectRef, ObjectStatus]] = []
     reporter = Reporter(
         branch,
         cluster="local",
@@ -69,7 +69,7 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
         recorded=lambda _, after: told.append(after),
     )
     await reporter.load()
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
+    reporter.update({REF: ObjectStatus(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
     first = asyncio.create_task(reporter.flush())
     await asyncio.to_thread(branch.begun.wait)
     first.cancel()
@@ -81,7 +81,7 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
         await first
     await last
     assert branch.most == 1
-    assert [dict(after) for after in told] == [{REF: Record(ref=REF, phase=Phase.READY)}]
+    assert [dict(after) for after in told] == [{REF: ObjectStatus(ref=REF, phase=Phase.READY)}]
     assert "phase: Ready" in git(tmp_path / "remote.git", "show", "status:default/models/a.yaml")
 
 
@@ -97,11 +97,11 @@ async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_pat
     )
     reporter = Reporter(branch, cluster="local", instance="default", path="")
     await reporter.load()
-    reporter.update({REF: Record(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
+    reporter.update({REF: ObjectStatus(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
     await reporter.flush()
     history.commit({"z": "anew"}, branch="status", orphan=True)
     other = ObjectRef(Kind.MODEL, "default", "b")
-    reporter.update({other: Record(ref=other, phase=Phase.FAILED)}, removed=(), sync=SYNC)
+    reporter.update({other: ObjectStatus(ref=other, phase=Phase.FAILED)}, removed=(), sync=SYNC)
     await reporter.flush()
     files = git(history.path, "ls-tree", "-r", "--name-only", "status").split()
     assert files == [

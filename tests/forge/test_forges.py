@@ -14,7 +14,7 @@ from reconciler.forge.github import GITEA, GITHUB, GitHub
 from reconciler.forge.gitlab import GitLab
 from reconciler.forge.rest import LONGEST_PAUSE
 from reconciler.http_client import LARGEST_ANSWER, client
-from reconciler.review.commit_status import Judgement, Verdict
+from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import Commit
 from tests.forge.gitlab_server import GitLabServer, forge_server
 from tests.forge.server import ME, SOMEBODY, ForgeServer
@@ -104,7 +104,7 @@ async def test_what_is_not_of_the_described_form_is_left_out(
 
 async def test_a_status_is_given_and_found_again(server: ForgeServer, forge: Forge) -> None:
     assert await forge.verdict(HEAD) is None
-    given = Verdict(Judgement.FAILURE, "a.yaml:1:1 spec: is required")
+    given = CommitStatus(CommitState.FAILURE, "a.yaml:1:1 spec: is required")
     await forge.judge(REQUEST, HEAD, given)
     assert await forge.verdict(HEAD) == given
     (sent,) = server.statuses[HEAD]
@@ -113,9 +113,9 @@ async def test_a_status_is_given_and_found_again(server: ForgeServer, forge: For
     else:
         expected = {"state": "failure", "context": "reconciler/prod"}
     assert sent == {**expected, "description": given.description}
-    for state in Judgement:
-        await forge.judge(REQUEST, HEAD, Verdict(state, "again"))
-        assert await forge.verdict(HEAD) == Verdict(state, "again")
+    for state in CommitState:
+        await forge.judge(REQUEST, HEAD, CommitStatus(state, "again"))
+        assert await forge.verdict(HEAD) == CommitStatus(state, "again")
 
 
 async def test_a_comment_is_written_found_edited_and_written_anew(
@@ -176,7 +176,7 @@ async def test_errors_are_told_apart(
     body = json.dumps({"message": "no\n@all \u001b[31m" + "x" * 10_000}).encode()
     server.fault = lambda _: (status, headers, body)
     with pytest.raises(ForgeError) as caught:
-        await forge.judge(REQUEST, HEAD, Verdict(Judgement.SUCCESS, ""))
+        await forge.judge(REQUEST, HEAD, CommitStatus(CommitState.SUCCESS, ""))
     error = caught.value
     assert (error.trouble, error.lasting) == (trouble, lasting)
     assert error.pause == (30 if "Retry-After" in headers else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import URGENCY, Record
+from reconciler.planner.status import URGENCY, ObjectStatus
 from reconciler.types import Kind, ObjectRef
 from tests.planner.world import World
 
@@ -18,7 +18,7 @@ spec:
 """
 
 
-def many(count: int) -> tuple[Plan, dict[ObjectRef, Record]]:
+def many(count: int) -> tuple[Plan, dict[ObjectRef, ObjectStatus]]:
     """A plan and the records of that many, in every phase: three tasks, an artifact, a GPU each."""
     world = World(files={"model.yaml": MODEL % 3})
     world.settle(_done)

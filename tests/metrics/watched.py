@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.metrics import Metrics
 from reconciler.planner.plan import Plan
-from reconciler.planner.status import Phases, Record
+from reconciler.planner.status import ObjectStatus, Phases
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.world import World
 
@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 GPU = ", resources: {gpu: {type: t4, count: 2}}"
 
 
-def report(metrics: Metrics, plan: Plan, records: Mapping[ObjectRef, Record]) -> None:
+def report(metrics: Metrics, plan: Plan, records: Mapping[ObjectRef, ObjectStatus]) -> None:
     """As a daemon does after a sync that found no errors."""
     metrics.report(plan, records, Phases(records.values()), errors=0)
 

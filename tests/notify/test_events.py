@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.notify.digest import MOST_KEPT, MOST_LISTED, Waiting
 from reconciler.notify.events import LONGEST_MESSAGE, Event, news
-from reconciler.planner.status import ArtifactRecord, ManifestRecord, Phase, Record
+from reconciler.planner.status import ArtifactStatus, ManifestStatus, ObjectStatus, Phase
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 
 EVERY = frozenset(Phase)
@@ -16,12 +16,14 @@ def ref(name: str) -> ObjectRef:
     return ObjectRef(Kind.MODEL, "default", name)
 
 
-def recorded(**phases: Phase) -> dict[ObjectRef, Record]:
-    return {ref(name): Record(ref=ref(name), phase=phase) for name, phase in phases.items()}
+def recorded(**phases: Phase) -> dict[ObjectRef, ObjectStatus]:
+    return {ref(name): ObjectStatus(ref=ref(name), phase=phase) for name, phase in phases.items()}
 
 
 def told(
-    before: dict[ObjectRef, Record], after: dict[ObjectRef, Record], phases: frozenset[Phase]
+    before: dict[ObjectRef, ObjectStatus],
+    after: dict[ObjectRef, ObjectStatus],
+    phases: frozenset[Phase],
 ) -> list[tuple[str, Phase | None, Phase]]:
     return [(event.ref.name, event.before, event.phase) for event in news(before, after, phases)]
 
@@ -54,8 +56,8 @@ def test_an_object_that_is_ready_with_another_artifact_is_told_of() -> None:
     assert not waiting, "it is back where it was"
 
 
-def made(record: Record, key: str) -> Record:
-    artifact = ArtifactRecord(url=f"file:///{key}", key=TaskKey(key * 40))
+def made(record: ObjectStatus, key: str) -> ObjectStatus:
+    artifact = ArtifactStatus(url=f"file:///{key}", key=TaskKey(key * 40))
     return replace(record, desired=artifact.key, artifact=artifact)
 
 
@@ -76,8 +78,8 @@ def test_a_hold_is_told_once_however_many_objects_it_holds() -> None:
 
 
 def test_an_event_says_where_its_manifest_is_and_is_bounded() -> None:
-    where = ManifestRecord(path="models/a.yaml", commit=Commit("c" * 40), digest="")
-    record = Record(ref=ref("a"), phase=Phase.FAILED, message="x" * 10_000, manifest=where)
+    where = ManifestStatus(path="models/a.yaml", commit=Commit("c" * 40), digest="")
+    record = ObjectStatus(ref=ref("a"), phase=Phase.FAILED, message="x" * 10_000, manifest=where)
     (event,) = news({}, {record.ref: record}, EVERY)
     assert (event.path, event.commit) == ("models/a.yaml", "c" * 40)
     assert len(event.message) == LONGEST_MESSAGE

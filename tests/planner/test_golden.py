@@ -22,17 +22,17 @@ from reconciler.planner.names import (
     run_name,
     status_path,
 )
-from reconciler.planner.resolver import desire
+from reconciler.planner.resolver import resolve
 from reconciler.planner.status import (
-    ArtifactRecord,
+    ArtifactStatus,
     Condition,
     HistoryEntry,
-    ManifestRecord,
+    ManifestStatus,
+    ObjectStatus,
     Phase,
-    Record,
-    SourceRecord,
+    SourceStatus,
     TaskPhase,
-    TaskRecord,
+    TaskStatus,
 )
 from reconciler.status.document import dump_record, load_record
 from reconciler.types import (
@@ -63,7 +63,7 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
         if (git := manifest.document.spec.source.git) is not None
     }
     where = ResolvedSource(Commit("1" * 40), TreeId("2" * 40))
-    found = desire(
+    found = resolve(
         cluster="golden",
         objects=objects,
         sources=dict.fromkeys(requests.values(), where),
@@ -126,25 +126,25 @@ def test_a_run_name_is_a_service_name_whatever_the_object_is_called(name: str) -
     assert found == found.lower().strip("-")
 
 
-def full_record() -> Record:
+def full_record() -> ObjectStatus:
     """A record with every field set."""
     time = datetime(2026, 11, 23, 8, 12, 6, tzinfo=UTC)
-    return Record(
+    return ObjectStatus(
         ref=REF,
         phase=Phase.TRAINING,
         reason="Running",
         message="running",
-        manifest=ManifestRecord(
+        manifest=ManifestStatus(
             path="models/falcon.yaml", commit=Commit("a" * 40), digest="b" * 64, protected=True
         ),
-        source=SourceRecord(
+        source=SourceStatus(
             url="https://example.com/falcon",
             commit=Commit("c" * 40),
             tree=TreeId("d" * 40),
             pin="e" * 40,
         ),
         image="registry.example.com/models/default@sha256:" + "0" * 64,
-        artifact=ArtifactRecord(
+        artifact=ArtifactStatus(
             url="gs://bucket/falcon/", key=TaskKey("1" * 40), metrics={"accuracy": 0.97}
         ),
         desired=TaskKey("2" * 40),
@@ -154,7 +154,7 @@ def full_record() -> Record:
             ),
         ),
         tasks=(
-            TaskRecord(
+            TaskStatus(
                 task=TaskKind.TRAIN,
                 phase=TaskPhase.RUNNING,
                 key=TaskKey("2" * 40),
@@ -209,5 +209,5 @@ def test_a_status_file_is_what_it_always_was() -> None:
 
 
 def test_an_empty_record_survives() -> None:
-    record = Record(ref=REF, phase=Phase.PENDING)
+    record = ObjectStatus(ref=REF, phase=Phase.PENDING)
     assert load_record("falcon.yaml", dump_record(record)) == record

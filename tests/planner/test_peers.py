@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from reconciler.engine import Capacity
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.remote_clusters import Offer, Peer, PeerObject, Unavailable, refused
+from reconciler.planner.remote_clusters import (
+    RemoteArtifact,
+    RemoteCluster,
+    RemoteObject,
+    Unavailable,
+    refused,
+)
 from reconciler.planner.status import Phase
 from reconciler.review.report import review
 from reconciler.status.document import dump_record, load_record
@@ -20,7 +26,7 @@ from tests.planner.world import World, dataset, finetune, model, scratch
 
 BASE = ForeignRef("prod", model("base"))
 ROWS = ForeignRef("prod", dataset("rows"))
-PEER = Peer(registries=("registry.prod.test/models",), buckets=("s3://prod/clusters",))
+PEER = RemoteCluster(registries=("registry.prod.test/models",), buckets=("s3://prod/clusters",))
 FINE = """\
 kind: Model
 metadata: {name: fine}
@@ -41,8 +47,8 @@ def key(letter: str) -> TaskKey:
     return TaskKey(letter * 40)
 
 
-def offer(letter: str, build: str = "e") -> Offer:
-    return Offer(
+def offer(letter: str, build: str = "e") -> RemoteArtifact:
+    return RemoteArtifact(
         key=key(letter),
         url=f"s3://prod/clusters/prod/namespaces/default/models/base/{key(letter)}/",
         image=f"registry.prod.test/models/default@sha256:{build * 64}",
@@ -50,13 +56,13 @@ def offer(letter: str, build: str = "e") -> Offer:
     )
 
 
-def ready(*letters: str) -> PeerObject:
+def ready(*letters: str) -> RemoteObject:
     """An object whose last artifact is the last of these."""
     offers = {key(letter): offer(letter) for letter in letters}
-    return PeerObject(phase="Ready", current=offer(letters[-1]), offers=offers)
+    return RemoteObject(phase="Ready", current=offer(letters[-1]), offers=offers)
 
 
-def world(text: str = FINE % "", *, base: PeerObject | None = None) -> World:
+def world(text: str = FINE % "", *, base: RemoteObject | None = None) -> World:
     found = World({"a.yaml": text})
     found.settings = replace(found.settings, cluster="staging", peers={"prod": PEER})
     found.peers = {BASE: base} if base is not None else {}
@@ -90,7 +96,7 @@ def test_the_same_content_has_the_same_key_whichever_way_it_is_referred_to() -> 
     base = there.records[model("base")]
     assert base.artifact is not None
     same = replace(offer("a"), key=base.artifact.key, image_key=base.artifact.image_key)
-    here = world(base=PeerObject(phase="Ready", current=same))
+    here = world(base=RemoteObject(phase="Ready", current=same))
     here.settings = replace(here.settings, cluster=there.settings.cluster)
     assert here.keys()["fine", TaskKind.TRAIN] == there.keys()["fine", TaskKind.TRAIN]
 
@@ -98,14 +104,14 @@ def test_the_same_content_has_the_same_key_whichever_way_it_is_referred_to() -> 
 @pytest.mark.parametrize(
     ("peer", "reason"),
     [
-        (PeerObject(phase="Training"), "it is Training, with no complete artifact yet"),
+        (RemoteObject(phase="Training"), "it is Training, with no complete artifact yet"),
         (Unavailable("it was removed there"), "it was removed there"),
         (Unavailable("the repository has no branch x"), "the repository has no branch x"),
         (None, "its status has not been read yet"),
     ],
 )
 def test_what_is_not_there_yet_is_waited_for(
-    peer: PeerObject | Unavailable | None, reason: str
+    peer: RemoteObject | Unavailable | None, reason: str
 ) -> None:
     here = world()
     if peer is not None:
@@ -233,8 +239,8 @@ def test_what_is_made_of_a_promoted_model_reads_the_other_cluster_s_files() -> N
 
 def test_a_dataset_of_another_cluster_needs_no_image() -> None:
     here = world(scratch("own", ", dataset: {name: rows, cluster: prod}"))
-    here.peers[ROWS] = PeerObject(
-        phase="Ready", current=Offer(key=key("d"), url="s3://prod/clusters/rows")
+    here.peers[ROWS] = RemoteObject(
+        phase="Ready", current=RemoteArtifact(key=key("d"), url="s3://prod/clusters/rows")
     )
     here.settle()
     (spec,) = [spec for spec in here.created if spec.task is TaskKind.TRAIN]
@@ -275,7 +281,7 @@ def test_no_key_that_another_cluster_tells_of_counts_for_a_task_of_this_one() ->
     wanted = here.keys()["own", TaskKind.TRAIN]
     assert wanted is not None
     forged = replace(offer("a"), key=wanted)
-    here.peers[BASE] = PeerObject(phase="Ready", current=forged, offers={wanted: forged})
+    here.peers[BASE] = RemoteObject(phase="Ready", current=forged, offers={wanted: forged})
     here.settle()
     assert ("own", "train") in here.made()
     artifact = here.records[model("own")].artifact
@@ -385,7 +391,7 @@ def test_a_digest_in_keys_is_that_of_the_image() -> None:
 
 
 def test_a_glob_for_hosts_does_not_run_on_into_the_path() -> None:
-    peer = Peer(registries=("*.prod.test/models",), buckets=("s3://prod-*/m",))
+    peer = RemoteCluster(registries=("*.prod.test/models",), buckets=("s3://prod-*/m",))
     inside = replace(
         offer("a"),
         url="s3://prod-eu/m/a",

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.planner.status import URGENCY, Phase, Phases, Record
+from reconciler.planner.status import URGENCY, ObjectStatus, Phase, Phases
 from reconciler.types import ObjectRef
 from tests.planner.world import dataset, model
 
@@ -21,7 +21,7 @@ def test_counts_and_order_are_those_of_the_newest_records(
 ) -> None:
     known: dict[ObjectRef, Phase | None] = dict(first)
     left = {ref: phase for ref, phase in known.items() if phase is not None}
-    phases = Phases(Record(ref=ref, phase=phase) for ref, phase in left.items())
+    phases = Phases(ObjectStatus(ref=ref, phase=phase) for ref, phase in left.items())
     for ref, phase in then:
         phases.put(ref, phase)
         known[ref] = phase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from reconciler.planner.plan import ActionKind, Settings
+from reconciler.planner.plan import ActionKind, PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.report import ObjectReview, Review, review
 from reconciler.review.sentences import summary, symbol, verb
@@ -127,7 +127,7 @@ def test_what_is_held_by_the_change_is_its_doing() -> None:
 
 def test_a_dataset_that_goes_is_one_line() -> None:
     data = "kind: Dataset\nmetadata: {name: d}\nspec: {source: {git: {url: ., path: data}}}\n"
-    world = World({"d.yaml": data}, settings=Settings(buckets=World().settings.buckets))
+    world = World({"d.yaml": data}, settings=PlannerConfig(buckets=World().settings.buckets))
     world.files["a.yaml"] = scratch("a")
     world.settle()
     before = world.plan()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from reconciler.planner.status_update import outcome
+from reconciler.planner.status_update import update_status
 from tests.planner.world import World, model, scratch
 
 
@@ -20,7 +20,7 @@ def test_a_status_update_changes_nothing_that_it_is_given() -> None:
     records, runs = deepcopy(world.records), deepcopy(world.runs)
     decided = deepcopy(plan.decided)
 
-    found = outcome(plan, changed={}, places={})
+    found = update_status(plan, changed={}, places={})
 
     assert all(len(record.history) == 1 for record in found.values()), "there is news"
     assert situation.ledger.completed == completed

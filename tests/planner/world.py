@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.loader import FileContent, read_file
-from reconciler.planner.diff import decide
+from reconciler.planner.diff import diff
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import ActionKind, Plan, Settings, Settlement, Situation
-from reconciler.planner.plan_cache import settle
-from reconciler.planner.remote_clusters import PeerObject, Unavailable
-from reconciler.planner.resolver import Memo, desire
-from reconciler.planner.status import Phase, Record
-from reconciler.planner.status_update import outcome
-from reconciler.planner.tasks import Desired
+from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, PlannerConfig
+from reconciler.planner.plan_cache import update_cache
+from reconciler.planner.remote_clusters import RemoteObject, Unavailable
+from reconciler.planner.resolver import ResolverCache, resolve
+from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner.status_update import update_status
+from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, UnresolvedSource
 from reconciler.types import (
     Commit,
@@ -56,26 +56,26 @@ class World:
 
     files: dict[str, str] = field(default_factory=dict)
     trees: dict[str, str] = field(default_factory=dict)
-    settings: Settings = field(
-        default_factory=lambda: Settings(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
+    settings: PlannerConfig = field(
+        default_factory=lambda: PlannerConfig(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET})
     )
     capacity: Capacity = field(default_factory=lambda: Capacity(containers=True))
-    records: dict[ObjectRef, Record] = field(default_factory=dict)
+    records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     runs: dict[str, Run] = field(default_factory=dict)
     specs: dict[str, RunSpec] = field(default_factory=dict)
     created: list[RunSpec] = field(default_factory=list)
     released: frozenset[str] = frozenset()
-    peers: dict[ForeignRef, PeerObject | Unavailable] = field(default_factory=dict)
+    peers: dict[ForeignRef, RemoteObject | Unavailable] = field(default_factory=dict)
     ahead: bool = False
     now: datetime = START
     head: Commit = HEAD
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
-    memo: Memo = field(default_factory=Memo)
+    memo: ResolverCache = field(default_factory=ResolverCache)
     collected: tuple[dict[str, str], Collection] | None = None
     requests: dict[ObjectRef, GitSource] = field(default_factory=dict)
     sources: dict[GitSource, ResolvedSource | UnresolvedSource] = field(default_factory=dict)
-    settled: Settlement = field(default_factory=Settlement)
+    settled: PlanCache = field(default_factory=PlanCache)
     remembering: Ledger | None = None
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
@@ -108,8 +108,8 @@ class World:
         return found
 
     def desired(
-        self, memo: Memo | None = None
-    ) -> tuple[dict[ObjectRef, Desired], dict[ObjectRef, str], int, bool]:
+        self, memo: ResolverCache | None = None
+    ) -> tuple[dict[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, bool]:
         found = self.collect()
         requests: dict[ObjectRef, GitSource] = {}
         for ref, manifest in found.objects.items():
@@ -121,7 +121,7 @@ class World:
         # As a daemon has them: what is equal is the very same.
         requests = self.requests = self.requests if requests == self.requests else requests
         sources = self.sources = self.sources if sources == self.sources else sources
-        desired = desire(
+        desired = resolve(
             cluster=self.settings.cluster,
             objects=found.objects,
             sources=sources,
@@ -144,9 +144,9 @@ class World:
         for run in self.runs.values():
             self.ledger.learn_run(run)
         if self.remembering is not self.ledger:  # it is another daemon
-            self.memo, self.settled, self.remembering = Memo(), Settlement(), self.ledger
-        plan = decide(self.situation(self.memo, self.settled))
-        anew = decide(self.situation(None, Settlement()))
+            self.memo, self.settled, self.remembering = ResolverCache(), PlanCache(), self.ledger
+        plan = diff(self.situation(self.memo, self.settled))
+        anew = diff(self.situation(None, PlanCache()))
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
             assert getattr(plan, told) == getattr(anew, told), "what is remembered changes a plan"
         assert list(plan.decisions) == list(anew.decisions), "what is remembered changes a plan"
@@ -155,9 +155,9 @@ class World:
         assert +Counter(plan.task_counts()) == counts == +Counter(anew.task_counts())
         return plan
 
-    def situation(self, memo: Memo | None, settled: Settlement) -> Situation:
+    def situation(self, memo: ResolverCache | None, settled: PlanCache) -> PlanInput:
         desired, invalid, documents, unreadable = self.desired(memo)
-        return Situation(
+        return PlanInput(
             settings=self.settings,
             head=self.head,
             desired=desired,
@@ -177,7 +177,7 @@ class World:
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
-        anew = decide(self.situation(None, Settlement()))
+        anew = diff(self.situation(None, PlanCache()))
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
@@ -189,17 +189,17 @@ class World:
             self.runs[spec.name] = replace(spec.pending(), created=self.now)
         different = {
             ref: record
-            for ref, record in outcome(plan, changed={}, places={}).items()
+            for ref, record in update_status(plan, changed={}, places={}).items()
             if record != self.records.get(ref)
         }
         found = {**self.records, **different}
-        assert {**self.records, **outcome(anew, changed={}, places={})} == found, (
+        assert {**self.records, **update_status(anew, changed={}, places={})} == found, (
             "what is remembered changes a record"
         )
         self.records |= different
         for record in different.values():
             self.ledger.learn_image_keys(record)
-        self.settled = settle(plan, records=self.records, changed=different.keys())
+        self.settled = update_cache(plan, records=self.records, changed=different.keys())
         for ref in plan.removed:
             self.records.pop(ref, None)
         return plan

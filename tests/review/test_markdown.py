@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from reconciler.planner.plan import ActionKind, Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
-from reconciler.review.changes import Effect, FieldChange, SourceMove, Why
+from reconciler.review.changes import Change, Effect, FieldChange, SourceMove
 from reconciler.review.markdown import markdown
 from reconciler.review.report import ObjectReview, Review
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
@@ -41,7 +41,7 @@ fields = st.builds(
 )
 commits = st.sampled_from([Commit("a" * 40), Commit("b" * 40)])
 whys = st.builds(
-    Why,
+    Change,
     new=st.booleans(),
     fields=st.lists(fields, max_size=2).map(tuple),
     source=st.none() | st.builds(SourceMove, nasty, commits, commits),
@@ -155,7 +155,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
     change = FieldChange(
         path=("spec", "training", "params", long), before=long, after=long, effect=Effect.WHAT
     )
-    why = Why(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
+    why = Change(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
     everything = tuple(
         ObjectReview(
             ref=each,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.planner.plan import Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.review.commit_status import LONGEST, Judgement, verdict, verdict_of
+from reconciler.review.commit_status import LONGEST, CommitState, verdict, verdict_of
 from reconciler.review.report import Review
 from reconciler.types import Commit, Location, Problem
 from tests.planner.world import START
@@ -18,7 +18,7 @@ def review(*errors: Problem, holds: tuple[Hold, ...] = ()) -> Review:
 def test_a_sound_change_is_a_success() -> None:
     found = verdict_of(review())
     assert (found.state, found.description) == (
-        Judgement.SUCCESS,
+        CommitState.SUCCESS,
         "This change makes nothing run.",
     )
 
@@ -27,7 +27,7 @@ def test_the_first_error_has_its_place_and_the_others_are_counted() -> None:
     errors = [Problem(Location("models/a.yaml", 7, 5), "spec.x", "is unknown " * 50)] * 1
     errors += [Problem(Location("models/b.yaml", n, 1), "spec", "is required") for n in range(1, 4)]
     found = verdict_of(review(*errors))
-    assert found.state is Judgement.FAILURE
+    assert found.state is CommitState.FAILURE
     assert found.description.startswith("models/a.yaml:7:5")
     assert found.description.endswith("… (and 3 more errors)")
     assert len(found.description) == LONGEST
@@ -43,11 +43,11 @@ def test_a_hold_is_a_question_and_no_failure() -> None:
         reason=Reason.of(ReasonCode.UNKNOWN),
     )
     found = verdict_of(review(holds=(hold,)))
-    assert found.state is Judgement.SUCCESS
+    assert found.state is CommitState.SUCCESS
     assert "0123456789ab" in found.description
 
 
 def test_it_is_one_line_that_is_short_enough_whatever_people_wrote() -> None:
-    found = verdict(Judgement.ERROR, "a\nb\u202e" + "x" * 1000)
+    found = verdict(CommitState.ERROR, "a\nb\u202e" + "x" * 1000)
     assert found.description.isprintable()
     assert len(found.description) == LONGEST

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.planner.remote_clusters import Offer, PeerObject, Unavailable
-from reconciler.planner.status import ArtifactRecord, HistoryEntry, Phase, Record, TaskPhase
+from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
+from reconciler.planner.status import ArtifactStatus, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.status.document import dump_record, dump_yaml, load_yaml
 from reconciler.status.peer import LARGEST_FILE, read_cluster, read_peer
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
@@ -25,11 +25,11 @@ def entry(key: str, task: TaskKind, **more: Any) -> HistoryEntry:
     return HistoryEntry(task=task, key=TaskKey(key), phase=TaskPhase.SUCCEEDED, **more)
 
 
-RECORD = Record(
+RECORD = ObjectStatus(
     ref=REF,
     phase=Phase.TRAINING,
     image=IMAGE,
-    artifact=ArtifactRecord(url="s3://prod/new", key=NEW, image=IMAGE, image_key=BUILD),
+    artifact=ArtifactStatus(url="s3://prod/new", key=NEW, image=IMAGE, image_key=BUILD),
     history=(
         entry(BUILD, TaskKind.BUILD, image=IMAGE, image_key=BUILD),
         entry(OLD, TaskKind.TRAIN, artifact="s3://prod/old", image=IMAGE, image_key=BUILD),
@@ -38,7 +38,7 @@ RECORD = Record(
 )
 
 
-def read(data: bytes) -> PeerObject | Unavailable:
+def read(data: bytes) -> RemoteObject | Unavailable:
     return read_peer(TARGET, PATH, data)
 
 
@@ -49,16 +49,16 @@ def changed(**status: Any) -> bytes:
 
 
 def test_what_a_daemon_writes_is_what_another_reads() -> None:
-    new = Offer(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
-    old = Offer(key=OLD, url="s3://prod/old", image=IMAGE, image_key=BUILD)
-    assert read(dump_record(RECORD)) == PeerObject(
+    new = RemoteArtifact(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
+    old = RemoteArtifact(key=OLD, url="s3://prod/old", image=IMAGE, image_key=BUILD)
+    assert read(dump_record(RECORD)) == RemoteObject(
         phase="Training", current=new, offers={OLD: old, NEW: new}
     )
 
 
 def test_what_a_newer_version_has_added_is_passed_over() -> None:
     found = read(changed(novelty={"any": ["thing"]}, phase="Novel"))
-    assert isinstance(found, PeerObject)
+    assert isinstance(found, RemoteObject)
     assert found.phase == "Novel"
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_status_of_the_object_is_said_to_be_none(data: bytes, why: st
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(data: bytes) -> None:
-    assert isinstance(read(data), PeerObject | Unavailable)
+    assert isinstance(read(data), RemoteObject | Unavailable)
     assert isinstance(read_cluster("sync.yaml", data), str | Unavailable)
 
 
@@ -105,4 +105,4 @@ _JSON = st.recursive(
 
 @given(st.sampled_from(["phase", "artifact", "history", "references", "image"]), _JSON)
 def test_no_value_in_place_of_another_raises(name: str, value: object) -> None:
-    assert isinstance(read(changed(**{name: value})), PeerObject | Unavailable)
+    assert isinstance(read(changed(**{name: value})), RemoteObject | Unavailable)

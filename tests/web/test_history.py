@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.planner.status import ArtifactRecord, HistoryEntry, Phase, Record, TaskPhase
+from reconciler.planner.status import ArtifactStatus, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey, TaskKind
 from reconciler.web.history import MOST_PARAMS, ROWS, Comparison, Order, comparisons
 
@@ -26,12 +26,12 @@ def entry(number: int, accuracy: float | None = None, **params: JSON) -> History
     )
 
 
-def record(*entries: HistoryEntry, current: int = 0) -> Record:
-    artifact = ArtifactRecord(url="file:///b/", key=TaskKey(f"{current:040x}"))
-    return Record(ref=REF, phase=Phase.READY, artifact=artifact, history=entries)
+def record(*entries: HistoryEntry, current: int = 0) -> ObjectStatus:
+    artifact = ArtifactStatus(url="file:///b/", key=TaskKey(f"{current:040x}"))
+    return ObjectStatus(ref=REF, phase=Phase.READY, artifact=artifact, history=entries)
 
 
-def compared(of: Record, query: str = "") -> Comparison:
+def compared(of: ObjectStatus, query: str = "") -> Comparison:
     (found,) = comparisons(of, Order.parse(query))
     return found
 

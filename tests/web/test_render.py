@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.log_tail import NoTail
-from reconciler.planner.status import Condition, HistoryEntry, Phase, Record, TaskPhase
+from reconciler.planner.status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web.catalog import Catalog
 from reconciler.web.history import Order
@@ -55,7 +55,7 @@ def overview(of: Catalog, query: str = "", frame: Frame = FRAME) -> Page:
     return Page(overview_page(frame, of, Selection.parse(query)))
 
 
-def shown(of: Catalog, record: Record, log: ShownLog | None = None) -> Page:
+def shown(of: Catalog, record: ObjectStatus, log: ShownLog | None = None) -> Page:
     return Page(object_page(FRAME, of, record, order=Order(), log=log))
 
 
