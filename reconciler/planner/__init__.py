@@ -1,1 +1,4 @@
-"""The planner: manifests, observations and the ledger in; tasks, keys and actions out. Pure."""
+"""Planning as a pure function of manifests, runs and recorded statuses.
+
+Manifests, observations and the ledger go in; tasks, keys and actions come out.
+"""

@@ -1,4 +1,4 @@
-"""From what is wanted and what is there to what is done. Pure, total, and the heart of it all.
+"""The diff between resolved objects and existing runs and results. Pure, total.
 
 Only what is needed is made: starting from each object's artifact, a task is wanted if its key is
 not complete and something that is wanted needs it. So a reverted manifest, whose artifact is
@@ -36,7 +36,7 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 def diff(situation: PlanInput) -> Plan:
-    """The plan for a situation. The same situation always has the same plan."""
+    """Return the plan for an input; the same input always has the same plan."""
     settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
     gone = gone_objects(situation)
@@ -78,7 +78,7 @@ def diff(situation: PlanInput) -> Plan:
 
 @dataclass(slots=True)
 class _Deciding:
-    """One pass over the objects that are looked at, upstream first."""
+    """One pass over the objects that need a diff, upstream first."""
 
     situation: PlanInput
     objects: Mapping[ObjectRef, ResolvedObject]
@@ -138,7 +138,7 @@ class _Deciding:
     # -- one decision per task -------------------------------------------------------------
 
     def all(self) -> dict[ObjectRef, tuple[TaskAction, ...]]:
-        """Every object's tasks, upstream first, so that whoever waits knows what for."""
+        """Return each object's actions, upstream first, so that waiting tasks name their cause."""
         return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
 
     def _tasks(self, item: ResolvedObject) -> Iterator[TaskAction]:
@@ -157,7 +157,9 @@ class _Deciding:
                 )
 
     def _shared(self, item: ResolvedObject, task: Task) -> TaskAction | None:
-        """What another object answers for: a build of its namespace, or by ``formerly`` any task.
+        """Return the action of a task that another object already owns.
+
+        That is a build of the same namespace or, by ``formerly``, any task.
 
         The latter while an object and the one that it is to become are both there.
         """
@@ -183,7 +185,10 @@ class _Deciding:
         )
 
     def _one(self, item: ResolvedObject, task: Task, *, shadow: bool = False) -> TaskAction:
-        """``shadow``: only how it stands is asked for; nothing is ended or counted."""
+        """Return the action of one task.
+
+        With ``shadow``, only its state is computed: no run is deleted or counted.
+        """
         answer = TaskActionBuilder(item.ref, task)
         key = task.key
         superseded = self._superseded(item.ref, task)
@@ -245,7 +250,7 @@ class _Deciding:
         return None
 
     def _blocked(self, answer: TaskActionBuilder, item: ResolvedObject) -> TaskAction | None:
-        """What keeps a task from starting even once its needs are complete."""
+        """Return the wait of a task that cannot start even with complete needs."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))
@@ -312,7 +317,9 @@ class _Deciding:
         return answer.create(_STARTING, spec=spec)
 
     def _waiting(self, ref: ObjectRef, task: Task, keys: tuple[TaskKey, ...]) -> Reason:
-        """Name the tasks that must be complete first; the code is that of the first of them.
+        """Name the tasks that must be complete first.
+
+        The code is that of the first of them.
 
         An object's own tasks are named by their kind, those of others by their object.
         """
@@ -382,5 +389,5 @@ _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})
 
 
 def _slot(name: str) -> str:
-    """The part of a run's name that is the hash of its instance, namespace and key."""
+    """Return the hash of instance, namespace and key in a run's name."""
     return name.split("-")[-2]

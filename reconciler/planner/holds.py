@@ -1,4 +1,4 @@
-"""Holds: a sync too large to be taken at its word waits for a person.
+"""Holds: a sync above a limit waits until a user releases it.
 
 A hold's id is a hash of exactly the actions it holds, and those are a function of the manifests
 and of what is recorded in Git alone: the plan of a pull request shows the id that the daemon
@@ -22,7 +22,10 @@ RELEASE_FILE = ".reconciler/release"
 
 
 def read_release(data: bytes | None) -> frozenset[str]:
-    """The ids in a release file: the first word of each line; ``#`` begins a comment."""
+    """Return the ids in a release file.
+
+    An id is the first word of a line; ``#`` begins a comment.
+    """
     if data is None:
         return frozenset()
     lines = (
@@ -42,7 +45,7 @@ def guard(
     wanted: frozenset[TaskKey],
     settings: PlannerConfig,
 ) -> Hold | None:
-    """The recomputation of existing artifacts, where it is more than ``guard`` lets pass."""
+    """Return a hold if more existing artifacts are recomputed than ``guard`` allows."""
     again: dict[tuple[str, TaskKey], Task] = {}
     objects: set[ObjectRef] = set()
     for ref, item in desired.items():
@@ -76,5 +79,5 @@ def guard(
 
 
 def allowed(value: str, globs: Iterable[str]) -> bool:
-    """Whether a value matches one of an allow-list's globs."""
+    """Return True if a value matches one of an allow-list's globs."""
     return any(fnmatch.fnmatchcase(value, glob) for glob in globs)

@@ -15,7 +15,9 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
-    """Finished runs beyond the last ``history.jobs`` of their object, once their outcome is pushed.
+    """Delete finished runs beyond the last ``history.jobs`` of their object.
+
+    Only runs whose result is pushed to the status branch are deleted.
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
     """

@@ -1,4 +1,4 @@
-"""The ledger: which keys are complete, and which failed under which how.
+"""The ledger: complete keys, and failures by key and execution hash.
 
 It is rebuilt at start from the records in Git, then from the runs the engine still has, and
 learns from every run that ends. Learning the same thing twice changes nothing.
@@ -20,7 +20,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: what it left, and the image identity it was made with."""
+    """A complete task: its result, and the key of its image."""
 
     key: TaskKey
     task: TaskKind
@@ -76,7 +76,7 @@ class Ledger:
     def complete(
         self, key: TaskKey, task: TaskKind, result: Result, *, image_key: str | None = None
     ) -> None:
-        """A key is complete; the first word on it stands, so that URLs never move."""
+        """Record a key as complete; the first result stays, so that URLs never move."""
         known = self.completed.get(key)
         if known is None:
             self.completed[key] = Completed(key=key, task=task, result=result, image_key=image_key)
@@ -96,7 +96,7 @@ class Ledger:
                 self.completed[entry.key] = replace(known, image_key=entry.image_key)
 
     def forget(self, key: TaskKey) -> None:
-        """What the key left is not there any more: it is to be made again."""
+        """Remove a key whose result is lost, so that it is made again."""
         self.completed.pop(key, None)
 
     def learn_run(self, run: Run) -> None:
@@ -126,9 +126,9 @@ class Ledger:
         )
 
     def result(self, key: TaskKey | None) -> Completed | None:
-        """What the key left, if it is complete."""
+        """Return the result of a key if it is complete."""
         return self.completed.get(key) if key is not None else None
 
     def failure(self, key: TaskKey, how: How) -> Failure | None:
-        """How the key failed under this how, if it did and is not complete."""
+        """Return the failure of a key under this execution hash, if any."""
         return self.failures.get((key, how))

@@ -20,14 +20,17 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Objects without a manifest: those that go, and those that stay, with the reason."""
+    """Objects without a manifest: removed ones, and kept ones with the reason."""
 
     going: frozenset[ObjectRef]
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
 def gone_objects(situation: PlanInput) -> Gone:
-    """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
+    """Find objects of statuses and runs without any manifest at head.
+
+    An invalid manifest counts as one.
+    """
     desired, invalid = situation.desired, situation.invalid
     owners = {
         run.object
@@ -52,7 +55,7 @@ def gone_objects(situation: PlanInput) -> Gone:
 def prune_hold(
     gone: frozenset[ObjectRef], known: int, documents: int, settings: PlannerConfig
 ) -> Hold | None:
-    """The removal of objects, where it is more than ``prune`` lets pass.
+    """Return a hold if more objects would be removed than ``prune`` allows.
 
     ``known`` counts the recorded objects, ``documents`` the manifests at head.
     """
@@ -81,7 +84,10 @@ def prune_hold(
 
 
 def deletions(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
-    """Every run of an object that goes, unless a renamed object wants that very key."""
+    """Delete all runs of removed objects.
+
+    A run stays if a renamed object has the same key.
+    """
     if not removed:
         return []
     desired = desired_keys(situation)
@@ -95,7 +101,7 @@ def deletions(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunD
 
 
 def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
-    """Live builds whose key no object needs any more.
+    """Cancel live builds with a key that no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
     """

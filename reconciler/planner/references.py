@@ -1,4 +1,4 @@
-"""Resolution of references: to Git sources, and to objects of this cluster or of another. Pure."""
+"""Resolution of Git sources and of references to objects of any cluster. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SourceFingerprint: TypeAlias = tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceState:
-    """What is known of sources.
+    """The state of Git sources: requests, resolved commits and pins.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
     where each of those stands; ``records`` what was pinned.
@@ -52,13 +52,13 @@ class SourceState:
     records: Mapping[ObjectRef, ObjectStatus]
 
     def glance(self, ref: ObjectRef) -> SourceFingerprint:
-        """What :meth:`depends` looks at, itself: all of these the very same, so is the answer."""
+        """Return the inputs of :meth:`depends`: if all are identical, so is its result."""
         request = self.requests.get(ref)
         now = self.sources.get(request) if isinstance(request, GitSource) else None
         return request, now, self.records.get(ref)
 
     def same(self, ref: ObjectRef, glance: SourceFingerprint, before: SourceState | None) -> bool:
-        """Whether a glance, last taken or found the same ``before``, would be the very same."""
+        """Return True if a fingerprint, last confirmed at ``before``, is unchanged."""
         if self.records.get(ref) is not glance[2]:
             return False
         if before is not None and before.sources is self.sources:
@@ -66,7 +66,7 @@ class SourceState:
         return all(map(is_, self.glance(ref), glance))
 
     def depends(self, manifest: Manifest) -> object:
-        """A value that differs where what :meth:`of` says of the same manifest may."""
+        """Return a value that differs if :meth:`of` may differ for the same manifest."""
         if manifest.git is None:
             return None
         request = self.requests.get(manifest.ref)
@@ -80,7 +80,10 @@ class SourceState:
         return request, now, pinned
 
     def of(self, manifest: Manifest) -> Source | Reason | None:
-        """Where an object's Git source stands, or why that is not known; None without one."""
+        """Resolve an object's Git source; None if it has none.
+
+        Returns the reason if the source is unresolved.
+        """
         git = manifest.git
         if git is None:
             return None
@@ -107,7 +110,7 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceResolver:
-    """What is known of everything that can be referred to.
+    """Resolves references to objects of this and of other clusters.
 
     ``found`` are the objects that were worked out already, each after those it refers to.
     ``allowed`` says for each other cluster what its status may name; ``peers`` what that says.
@@ -125,7 +128,7 @@ class ReferenceResolver:
     def upstream(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
     ) -> ResolvedReference | Reason:
-        """What a reference of an object comes to, or why it cannot be used yet."""
+        """Resolve a reference of an object, or return the reason if unresolved."""
         key = TaskKey(reference.key) if reference.key is not None else None
         if isinstance(target, ForeignRef):
             return self._foreign(ref, target, key)
@@ -136,7 +139,7 @@ class ReferenceResolver:
     def depends(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
     ) -> object:
-        """A value that differs where what :meth:`upstream` says may."""
+        """Return a value that differs if :meth:`upstream` may differ."""
         if isinstance(target, ForeignRef) or reference.key is not None:
             return self.upstream(ref, target, reference)
         item = self.found.get(target)
@@ -162,7 +165,10 @@ class ReferenceResolver:
         )
 
     def _pinned(self, target: ObjectRef, key: TaskKey) -> ResolvedReference | Reason:
-        """One complete artifact of the target, made by it or given to it."""
+        """Resolve a pinned key to a complete artifact of the target.
+
+        It was made by the target, or is external.
+        """
         record, item = self.records.get(target), self.found.get(target)
         if item is not None and item.key == key and item.given is not None:
             return self._current(target)
@@ -184,7 +190,10 @@ class ReferenceResolver:
     def _image(
         self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
     ) -> tuple[Hash | None, ExternalArtifact | None]:
-        """The image of a pinned artifact: built here, or by its name; none where that is lost."""
+        """Return the image of a pinned artifact, built here or named by digest.
+
+        None if it is lost.
+        """
         if key is None or (item is not None and item.image_key == key):
             return key, item.image if item is not None else None
         if self.ledger.result(TaskKey(key)) is not None:
@@ -198,7 +207,7 @@ class ReferenceResolver:
     def _foreign(
         self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
     ) -> ResolvedReference | Reason:
-        """An artifact of another cluster.
+        """Resolve a reference to an artifact of another cluster.
 
         Where that cannot be asked, the one that was used last still says what is made already.
         """

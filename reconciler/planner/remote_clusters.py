@@ -1,4 +1,4 @@
-"""Other clusters: what their status says of an object, and how much of that is believed. Pure.
+"""Artifacts of other clusters, and the allow-lists they must match. Pure.
 
 What another cluster's status says is input from outside: whoever may write there may be another
 team, or nobody's friend. So an artifact of it is used only where this daemon's own configuration
@@ -31,7 +31,7 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RemoteCluster:
-    """Another cluster, and the globs over images and bucket URLs that its status may name."""
+    """Another cluster's allow-lists: globs over image names and bucket URLs."""
 
     registries: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class RemoteArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObject:
-    """An object of another cluster: its last complete artifact, and all that are recorded.
+    """An object of another cluster: its current artifact, and all recorded ones.
 
     ``follows`` are the objects of other clusters that it is made from in turn.
     """
@@ -76,7 +76,7 @@ RemoteStatus = Mapping[ForeignRef, RemoteObject | Unavailable]
 
 
 def refused(offer: RemoteArtifact, peer: RemoteCluster, *, image: bool) -> str | None:
-    """Why this cluster does not take an artifact from there, if it does not.
+    """Return the reason to refuse a remote artifact, or None if it is allowed.
 
     ``image``: whether its image is to be used too.
     """
@@ -109,7 +109,7 @@ def _refused_image(offer: RemoteArtifact, peer: RemoteCluster) -> str | None:
 
 
 def _covered(value: str, globs: Iterable[str]) -> bool:
-    """Whether a glob names the value, or a folder it is in.
+    """Return True if a glob matches the value or a parent folder.
 
     Host and path are held against the glob's own, so that a * for one never runs on into the other.
     """

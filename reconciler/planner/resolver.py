@@ -1,4 +1,4 @@
-"""What a commit asks for: every object's tasks, with their keys, before anything has run.
+"""Resolution of a commit's objects to tasks and keys, before any run. Pure.
 
 The result depends on nothing but the manifests, where their sources stand, and (for references
 that pin a key, and for pinned sources) what the records remember. Objects are walked in the order
@@ -27,7 +27,7 @@ from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 @dataclass(slots=True)
 class _Outside:
-    """What an object's keys are made of that is in no manifest.
+    """The inputs of an object's keys that are in no manifest.
 
     ``glance`` is what ``depends`` was worked out from, where that is a source alone: as long as
     those are the very same, so is this.
@@ -39,7 +39,7 @@ class _Outside:
 
 @dataclass(slots=True)
 class ResolverCache:
-    """What earlier calls of :func:`resolve` have left for the next.
+    """The cache that :func:`resolve` keeps between calls.
 
     ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
     of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
@@ -60,7 +60,7 @@ class ResolverCache:
 
 @dataclass(slots=True)
 class Resolver:
-    """Walks the objects and keeps what it found; see :func:`resolve`."""
+    """Resolves objects in the order of their references; see :func:`resolve`."""
 
     shaping: TaskGraphBuilder
     referring: ReferenceResolver
@@ -68,7 +68,7 @@ class Resolver:
     found: dict[ObjectRef, ResolvedObject]
 
     def all(self) -> None:
-        """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
+        """Resolve all objects, upstream first, and fill the cache for :meth:`again`."""
         objects, memo = self.referring.objects, self.memo
         self._walk(sorted(objects))
         memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
@@ -82,7 +82,10 @@ class Resolver:
                     memo.ordered &= memo.order.get(target, -1) < memo.order[ref]
 
     def again(self, changed: AbstractSet[ObjectRef]) -> None:
-        """These, whose manifest or anything outside has changed, and what is downstream of them."""
+        """Resolve changed objects again, and those downstream of them.
+
+        Their manifest, or an input in no manifest, has changed.
+        """
         objects, order = self.referring.objects, self.memo.order
         refs = tuple(order)
         due = [order[ref] for ref in changed]
@@ -103,7 +106,7 @@ class Resolver:
                 self.memo.outside[ref] = outside
 
     def moved(self) -> set[ObjectRef]:
-        """The objects of which something has changed that is in no manifest."""
+        """Return the objects with a changed input that is in no manifest."""
         moved = set()
         before, self.memo.sources = self.memo.sources, self.shaping.sourcing
         for ref, known in self.memo.outside.items():
@@ -117,7 +120,10 @@ class Resolver:
         return moved
 
     def _walk(self, refs: Iterable[ObjectRef]) -> None:
-        """Depth first without recursion: a chain of bases can be as long as the repository."""
+        """Resolve objects depth first, without recursion.
+
+        A chain of bases can be as long as the repository.
+        """
         objects = self.referring.objects
         walking: set[ObjectRef] = set()
         for start in refs:
@@ -164,7 +170,7 @@ class Resolver:
         return found
 
     def _outside(self, manifest: Manifest) -> _Outside | None:
-        """What its keys are made of that is in no manifest; nothing for most."""
+        """Return the inputs of an object's keys in no manifest; mostly None."""
         found = [
             self.referring.depends(manifest.ref, target, reference)
             for target, reference, _ in manifest.references
@@ -189,7 +195,7 @@ def resolve(
     ahead: bool = False,
     memo: ResolverCache | None = None,
 ) -> dict[ObjectRef, ResolvedObject]:
-    """Every object's tasks and keys, in an order in which each follows what it refers to.
+    """Resolve all objects to tasks and keys, each after its references.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may

@@ -20,7 +20,7 @@ UNAVAILABLE_LONGEST = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed task under one how.
+    """A failed task under one execution hash.
 
     ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
     Unavailable: nothing of them is recorded, so that waiting makes no status commits.
@@ -36,7 +36,7 @@ class Failure:
 
     @property
     def remembered(self) -> bool:
-        """True if the task stays failed until its key or how changes."""
+        """True if the task stays failed until its key or execution hash changes."""
         if self.kind is FailureClass.UNAVAILABLE:
             return False
         return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT

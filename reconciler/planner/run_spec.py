@@ -1,4 +1,4 @@
-"""Runs as an engine is asked for them: of tasks that can start, and of all for a preview. Pure.
+"""Specs of runs: of tasks that can start, and for a preview. Pure.
 
 A run is fully known before anything has been made: artifacts go where their keys say, and so do
 images, but for a digest that only a build can tell. Until then its tag stands in for it.
@@ -130,7 +130,10 @@ _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 def _labels(
     ref: ObjectRef, task: Task, settings: PlannerConfig, asked: Mapping[str, str]
 ) -> dict[str, str]:
-    """The manifest's labels, and over them those by which a run is known again."""
+    """Merge the manifest's labels with those that identify a run.
+
+    The latter win.
+    """
     labels = {
         name: value
         for name, value in asked.items()
@@ -187,7 +190,9 @@ def _lineage(
 def build_owners(
     desired: Mapping[ObjectRef, ResolvedObject],
 ) -> dict[tuple[str, TaskKey], tuple[ObjectRef, Task]]:
-    """Who says how a shared build runs: the first object by kind and name that is not suspended.
+    """Map each shared build to the object that configures it.
+
+    The first object by kind and name that is not suspended decides how a build runs.
 
     By namespace and key; where all of them are suspended, the first.
     """
@@ -210,7 +215,9 @@ def _suspended(item: ResolvedObject) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One task as it would run. ``spec`` is None where that cannot be known: ``reason`` says why.
+    """A preview of one task's run.
+
+    ``spec`` is None if it cannot be known; ``reason`` is then the cause.
 
     ``unbuilt`` is whether the image is not built yet, so that its tag stands for its digest.
     """
@@ -287,7 +294,7 @@ class _Looking:
 
 
 def wanted_results(situation: PlanInput) -> list[Wanted]:
-    """Every task whose result is not known, and where its artifact directory would be."""
+    """List the tasks with unknown results, with their expected artifact directories."""
     settings = situation.settings
     return [
         Wanted(

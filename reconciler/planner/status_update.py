@@ -1,4 +1,4 @@
-"""From a plan to records: what the status files will say. Pure."""
+"""The update of objects' statuses from a plan. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def update_status(
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
 ) -> dict[ObjectRef, ObjectStatus]:
-    """The record of every object that stays, by object; not of those that are settled.
+    """Return the new status of each object that stays and is not unchanged.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
     time; ``places`` is where each invalid object's manifest is.
@@ -84,7 +84,10 @@ def update_status(
 def _invalid(
     plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
 ) -> ObjectStatus:
-    """An object that never had a valid manifest, or whose last good one cannot be read back."""
+    """Return the status of an invalid object without a usable earlier manifest.
+
+    It never had a valid one, or its last good one cannot be read back.
+    """
     now = plan.situation.now
     known = plan.situation.records.get(ref)
     place = places.get(ref)
@@ -106,7 +109,7 @@ def _invalid(
 
 
 class _Outcome:
-    """One object's next record, from its last one and what was decided."""
+    """One object's next status, from its last one and the plan's actions."""
 
     def __init__(
         self,
@@ -254,7 +257,7 @@ class _Outcome:
         )
 
     def _references(self) -> tuple[ReferenceStatus, ...]:
-        """As they were resolved now, or the last time."""
+        """Return the resolutions of remote references, from now or from before."""
         now = {known.target: known for known in self.item.references}
         targets = [target for target, _, _ in self.item.manifest.references]
         before = {known.target: known for known in self.before.references}
@@ -351,7 +354,10 @@ class _Outcome:
 
 
 def _whole(time: datetime | None) -> datetime | None:
-    """Whole seconds, as a status file keeps them: what is read back is what was written."""
+    """Round down to whole seconds, as a status file stores them.
+
+    So the value read back is the value written.
+    """
     return time.replace(microsecond=0) if time is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The tasks of one object, by the shape of its manifest: their inputs, keys and order. Pure."""
+"""The task graph of one object: tasks, inputs, keys and order. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What an object's commands run in, and where it comes from."""
+    """The image that an object's commands run in, and its origin."""
 
     key: Hash
     intent: Hash
@@ -69,7 +69,7 @@ class Image:
         product: PlannedArtifact | None,
         before: PlannedArtifact | None = None,
     ) -> ResolvedObject:
-        """The object whose artifact is this product."""
+        """Return the object whose artifact this is."""
         return ResolvedObject(
             manifest=manifest,
             tasks=tasks(self, before, product),
@@ -85,13 +85,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class TaskGraphBuilder:
-    """Works out objects of one cluster, whose sources stand as ``sourcing`` says."""
+    """Builder of the task graphs of one cluster's objects.
+
+    ``sourcing`` is the state of their Git sources.
+    """
 
     cluster: str
     sourcing: SourceState
 
     def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
-        """The object's tasks, with as many keys as are known."""
+        """Build the object's tasks, with as many keys as are known."""
         document = manifest.document
         if isinstance(document, ModelManifest):
             return self._model(manifest, document, upstream)
@@ -216,7 +219,7 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
 def _blocked(
     manifest: Manifest, why: Reason, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
 ) -> ResolvedObject:
-    """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
+    """Build an object with unknown keys; tasks with known keys can start."""
     known = {task.kind for task in tasks}
     return ResolvedObject(
         manifest=manifest,
@@ -239,7 +242,7 @@ def _made(
     base: PlannedArtifact | None,
     data: PlannedArtifact | None = None,
 ) -> PlannedArtifact:
-    """What a command makes in an image, of what it reads.
+    """Build the artifact of a command in an image, from its inputs.
 
     Its key and its intent are the same hash over keys and over intents; where nothing upstream is
     followed, it is one.
@@ -264,7 +267,7 @@ def _made(
 
 
 def built(manifest: Manifest, source: Source) -> Image:
-    """The image that an object's own build leaves."""
+    """Return the image of an object's own build."""
     section = manifest.document.spec.build
     asked: JSON = source.resolved.tree
     if source.git.follow:
@@ -289,25 +292,28 @@ def built(manifest: Manifest, source: Source) -> Image:
 
 
 def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
-    """The tasks that make them, in the order in which they run."""
+    """The tasks that make an image and artifacts, in execution order."""
     found = [image.build, *(product.task for product in products if product)]
     return tuple(task for task in found if task is not None)
 
 
 def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...]:
-    """The keys that must be complete first: of the image where it is built, and of what is read."""
+    """Return the keys that must be complete before a task starts.
+
+    They are of its image, if that is built, and of the artifacts that it reads.
+    """
     made = [as_key(image.key)] if image.given is None else []
     made += [read.key for read in products if read is not None and read.given is None]
     return tuple(dict.fromkeys(made))
 
 
 def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
-    """Where those are that nothing here makes."""
+    """The locations of artifacts that no task of this cluster makes, by key."""
     return {read.key: read.given for read in products if read is not None and read.given}
 
 
 def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
-    """The tasks of an object whose keys are not known, in the order in which they would run."""
+    """Return an object's tasks with unknown keys, in execution order."""
     spec = manifest.document.spec
     training = spec.training if isinstance(spec, ModelSpec) else None
     based = isinstance(spec, ModelSpec) and spec.source.model is not None
@@ -336,5 +342,5 @@ def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
 
 
 def how(manifest: Manifest, section: RunSection) -> How:
-    """How a task of this object is run."""
+    """Return the execution hash of an object's task."""
     return how_hash(section, retry=annotation(manifest, RETRY_ANNOTATION))

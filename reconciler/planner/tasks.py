@@ -1,4 +1,4 @@
-"""What one object is asked to be: its tasks with their keys, before anything has run."""
+"""Types of resolved objects: tasks, inputs and external artifacts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ FORMERLY_ANNOTATION = f"{GROUP}/formerly"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalArtifact:
-    """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
+    """An image or artifact that no task of this cluster makes.
+
+    ``at`` is its reference or URL.
 
     ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
     why nothing new is made of it for now, although it is known: its cluster cannot be asked.
@@ -45,7 +47,9 @@ class ExternalArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One unit of work an object needs. ``key`` is None while something it depends on is unknown.
+    """A task of an object.
+
+    ``key`` is None while an input is unknown.
 
     ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
     reads that nothing here makes.
@@ -65,7 +69,7 @@ class Task:
 
     @property
     def resources(self) -> Resources:
-        """As an engine is asked for them."""
+        """The resources that an engine is asked for."""
         asked = self.section.resources
         return Resources(
             cpu=asked.cpu,
@@ -84,7 +88,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an object's Git source stands, for its record and for its build."""
+    """An object's resolved Git source, for its status and its build."""
 
     git: GitSection
     request: GitSource
@@ -95,7 +99,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedArtifact:
-    """Weights or data that a later task reads; ``given`` where nothing here makes them."""
+    """Weights or data that a task makes or reads.
+
+    ``given`` is set if no task of this cluster makes them.
+    """
 
     key: TaskKey
     intent: Intent
@@ -105,7 +112,7 @@ class PlannedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedReference:
-    """What an object gets from one that it refers to, here or in another cluster.
+    """The inputs of an object from an object of this or another cluster.
 
     ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
     there is to remember of another cluster's.
@@ -121,7 +128,7 @@ class ResolvedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedObject:
-    """One object as a commit wants it.
+    """One object as a commit describes it.
 
     ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
@@ -148,13 +155,13 @@ class ResolvedObject:
         return self.manifest.ref
 
     def halted(self, task: Task) -> Reason | None:
-        """Why a task with a known key is not started for now, where what it is made of says so."""
+        """Return the reason if an input keeps a task with a known key from starting."""
         image = self.image if task.kind is not TaskKind.BUILD else None
         return _halted(image, *task.given.values())
 
     @property
     def unavailable(self) -> Reason | None:
-        """Why something that it is made of cannot be asked for, where that is so."""
+        """The reason if an input's cluster is unavailable, else None."""
         read = (given for task in self.tasks for given in task.given.values())
         return _halted(self.image, self.given, *read)
 

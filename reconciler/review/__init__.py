@@ -1,4 +1,4 @@
-"""A reviewed plan in words: what a person reads on a terminal or under a pull request.
+"""The review of a plan, as text for terminals and pull requests.
 
 Pure, and apart from the command line, so that whatever comments on pull requests says the same.
 """

@@ -1,4 +1,4 @@
-"""Why a plan does what it does: which field, which source, which base, down to the root cause.
+"""The causes of changes: fields, sources and bases, down to the root cause.
 
 Two commits are compared object by object, upstream first, so that an object that changes only
 because of what it is made from can name what that began with.
@@ -36,7 +36,10 @@ Path = tuple[str, ...]
 
 
 class Effect(enum.Enum):
-    """What a field decides: what is made, how it is run, or neither (``suspend``, labels)."""
+    """The effect of a field: on the artifact, on its execution, or neither.
+
+    Neither: ``suspend`` and labels.
+    """
 
     WHAT = "what"
     HOW = "how"
@@ -45,7 +48,10 @@ class Effect(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """A field of a manifest that differs; the values as their author wrote them, cut short."""
+    """A field of a manifest that differs, with its values cut short.
+
+    Values are as their author wrote them.
+    """
 
     path: Path
     before: str
@@ -75,7 +81,7 @@ class SourceMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How an object differs between two commits.
+    """The difference of an object between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
     with which it began; ``root`` is what is different about that one, or head does not have it
@@ -94,7 +100,7 @@ class Change:
 
     @property
     def own(self) -> str:
-        """What is different about the object itself, as far as it decides what is made."""
+        """The object's own differences that affect its artifact, as text."""
         if self.new:
             return "new"
         told = [str(change) for change in self.fields if change.effect is Effect.WHAT]
@@ -125,7 +131,10 @@ class Change:
 def explain(
     base: Mapping[ObjectRef, ResolvedObject], head: Mapping[ObjectRef, ResolvedObject]
 ) -> dict[ObjectRef, Change]:
-    """Every object that differs between two commits, upstream first, as ``head`` is ordered."""
+    """Explain each object that differs between two commits, in the order of ``head``.
+
+    That is upstream first.
+    """
     found: dict[ObjectRef, Change] = {}
     for ref, item in head.items():
         why = _why(item, base.get(ref), base, head, found)
@@ -172,7 +181,7 @@ def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chain:
-    """The chain of objects that leads to the root of a change; see :class:`Change`."""
+    """The chain of objects to the root of a change; see :class:`Change`."""
 
     refs: tuple[ObjectRef, ...] = ()
     root: str = ""
@@ -210,7 +219,10 @@ def _chain(
 
 
 def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
-    """Each field that differs in meaning: of the spec, and annotations that decide something."""
+    """Yield the fields that differ in meaning.
+
+    They are of the spec and of annotations that affect keys or execution.
+    """
     old, new = _flat(before), _flat(after)
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path) or (path in old) != (path in new):
@@ -237,7 +249,7 @@ _DECIDING = frozenset({UPDATE_ANNOTATION, FORMERLY_ANNOTATION})
 
 
 def _flat(manifest: Manifest) -> dict[Path, JSON]:
-    """Every leaf of what the manifest means, defaults filled in, by its path."""
+    """Return all leaves of a manifest by path, with defaults filled in."""
     document = manifest.document
     spec = document.spec.model_dump(mode="json", by_alias=True)
     metadata: dict[str, JSON] = {
@@ -259,7 +271,7 @@ def _leaves(value: JSON, path: Path) -> dict[Path, JSON]:
 
 
 def _written(manifest: Manifest, path: Path, meant: Mapping[Path, JSON]) -> str:
-    """A value as its author wrote it; a default says that it is one."""
+    """Return a value as its author wrote it; defaults are marked."""
     value: JSON = manifest.source.value
     for part in path:
         if not isinstance(value, dict) or part not in value:
@@ -288,7 +300,7 @@ def _text(value: JSON) -> str:
 
 
 def _cut(before: str, after: str) -> tuple[str, str]:
-    """Long values from a little before where they begin to differ."""
+    """Cut long values to start a little before their first difference."""
     if len(before) <= _SHOWN_VALUE and len(after) <= _SHOWN_VALUE:
         return before, after
     same = 0

@@ -1,4 +1,4 @@
-"""A plan as a commit status: whether the change is sound, and what it does in one line."""
+"""A plan as a commit status: its state and one line of text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ LONGEST = 140
 
 
 class CommitState(enum.StrEnum):
-    """The states that every forge knows, by GitHub's names. Error: it could not be planned."""
+    """The states that every forge knows, by GitHub's names.
+
+    Error: the commit could not be planned.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -30,13 +33,19 @@ class CommitStatus:
 
 
 def verdict(state: CommitState, text: str) -> CommitStatus:
-    """A status with a text of any length, which people may have written."""
+    """Return a status with escaped text, cut to its maximum length.
+
+    The text may have any length, and may quote untrusted input.
+    """
     words = printable(text)
     return CommitStatus(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
 
 
 def verdict_of(review: Review) -> CommitStatus:
-    """Errors in the manifests are a failure; a hold is a question to the reviewer, and is not."""
+    """Return the commit status of a review; errors are a failure, holds are not.
+
+    A hold is a question to the reviewer.
+    """
     errors = list(errors_told(review))
     if errors:
         more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""

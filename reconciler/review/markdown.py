@@ -1,4 +1,7 @@
-"""A plan as a comment on a pull request: what matters first, the rest in folds, never too long."""
+"""A plan as a pull request comment of bounded length.
+
+The most important parts come first, the rest is folded.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ T = TypeVar("T")
 
 
 def markdown(review: Review) -> str:
-    """The comment: summary, holds and errors in the open; objects and the graph in folds."""
+    """Render a review as Markdown.
+
+    Summary, holds and errors are open; objects and the graph are folded.
+    """
     parts = [f"### Plan\n\n{summary(review)}"]
     parts += [_hold(hold) for hold in review.holds]
     parts += [_released(hold) for hold in review.released]
@@ -57,13 +63,16 @@ def markdown(review: Review) -> str:
 
 
 def _fold(title: str, inside: str, *, opened: bool = False) -> str:
-    """A part that is folded up. The empty lines are what makes a forge read Markdown in it."""
+    """Render a folded part.
+
+    A forge reads Markdown within it only between empty lines.
+    """
     start = "<details open>" if opened else "<details>"
     return f"{start}<summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 
 def _lines(items: Sequence[T], told: Callable[[T], str], longest: int, noun: str) -> str:
-    """As many as there is room for, and how many there are besides."""
+    """Render as many items as fit, and the number of those left out."""
     kept: list[str] = []
     length = 0
     for item in items:

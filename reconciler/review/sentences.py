@@ -1,4 +1,4 @@
-"""The sentences that every form of a plan shares."""
+"""Sentences that all forms of a plan share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "train
 
 
 def symbol(action: Action) -> str:
-    """``+`` made for the first time, ``~`` made again, ``-`` ended, ``!`` needs a person."""
+    """Return the symbol of an action.
+
+    ``+`` made for the first time, ``~`` made again, ``-`` ended, ``!`` needs attention.
+    """
     match action.action:
         case ActionKind.CREATE:
             return "~" if action.again else "+"
@@ -33,7 +36,7 @@ def symbol(action: Action) -> str:
 
 
 def verb(action: Action, now: datetime) -> str:
-    """What is done, and how it stands, without the symbol and the task."""
+    """Return the action and state as text, without symbol and task."""
     match action.action:
         case ActionKind.CREATE:
             return _created(action)
@@ -83,7 +86,7 @@ def _refused(action: Action) -> str:
 
 
 def _progress(action: Action, now: datetime) -> str:
-    """What is lost with a run that is ended."""
+    """Describe the progress that is lost with a cancelled run."""
     run = action.run
     if run is None or run.phase is not RunPhase.RUNNING:
         return "before it has started"
@@ -93,7 +96,7 @@ def _progress(action: Action, now: datetime) -> str:
 
 
 def summary(review: Review) -> str:
-    """What the change does, in one sentence."""
+    """Summarize the change in one sentence."""
     told = [part for part in _parts(review) if part]
     errors = len(errors_told(review))
     if errors:
@@ -152,12 +155,15 @@ def _cost(actions: Iterable[Action]) -> str:
 
 
 def errors_told(review: Review) -> dict[Problem, int]:
-    """Each error once: an anchor in YAML is one place, however many objects use it."""
+    """Count the objects of each error; an error is listed once.
+
+    An anchor in YAML is one place, however many objects use it.
+    """
     return Counter(replace(problem, object=None) for problem in review.errors)
 
 
 def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
-    """What becomes of objects of which the errors say all there is to say, and which they are."""
+    """Yield the result for refused objects, with those objects."""
     groups: dict[bool, list[ObjectRef]] = {}
     for found in review.objects:
         if found.refused:
@@ -170,7 +176,10 @@ def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
 
 
 def rest(review: Review) -> str:
-    """What there is besides: counted, because a reviewer of this change need not read it."""
+    """Count the actions that are not caused by this change, as text.
+
+    A reviewer of the change need not read them one by one.
+    """
     others = review.others
     kept = sum(1 for a in review.actions if a.action is ActionKind.KEEP and not a.caused)
     told = []

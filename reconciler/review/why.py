@@ -1,4 +1,4 @@
-"""How an object's tasks stand in a plan, in words, with what each waits for. Pure."""
+"""The state of an object's tasks, and what they wait for, as text. Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ON_OTHERS = frozenset(
 
 
 def standing(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
-    """Lines with their depth: each task, and below it what it waits for, down to the end."""
+    """Yield lines with their depth: each task, and below it its needs."""
     yield from _Standing(plan).of(ref)
 
 
 class _Standing:
-    """One walk; a need that was told once is not told again."""
+    """One walk over a plan; each need is explained once."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -108,7 +108,7 @@ class _Standing:
             yield from self._need(need, depth)
 
     def _need(self, key: TaskKey | None, depth: int) -> Iterator[Line]:
-        """A task that is needed, unless it is complete, and what that waits for in turn."""
+        """Explain a needed task that is not complete, and its own needs."""
         decision = self._by_key.get(key) if key is not None else None
         if decision is None or decision.phase is TaskPhase.SUCCEEDED:
             return
