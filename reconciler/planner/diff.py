@@ -36,7 +36,7 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 def diff(situation: PlanInput) -> Plan:
-    """Return the plan for an input; the same input always has the same plan."""
+    """Return the plan for an input, always the same for the same."""
     settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
     gone = gone_objects(situation)
@@ -138,7 +138,10 @@ class _Deciding:
     # -- one decision per task -------------------------------------------------------------
 
     def all(self) -> dict[ObjectRef, tuple[TaskAction, ...]]:
-        """Return each object's actions, upstream first, so that waiting tasks name their cause."""
+        """Return each object's actions.
+
+        Upstream first, so that waiting tasks name their cause.
+        """
         return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
 
     def _tasks(self, item: ResolvedObject) -> Iterator[TaskAction]:
@@ -250,7 +253,7 @@ class _Deciding:
         return None
 
     def _blocked(self, answer: TaskActionBuilder, item: ResolvedObject) -> TaskAction | None:
-        """Return the wait of a task that cannot start even with complete needs."""
+        """Return the wait of a task that complete needs do not start."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))

@@ -1,4 +1,4 @@
-"""Finished Jobs: the last ``history.jobs`` of each object are kept, older ones deleted. Pure."""
+"""Deletion of finished Jobs beyond ``history.jobs`` of each object. Pure."""
 
 from __future__ import annotations
 

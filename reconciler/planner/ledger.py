@@ -76,7 +76,10 @@ class Ledger:
     def complete(
         self, key: TaskKey, task: TaskKind, result: Result, *, image_key: str | None = None
     ) -> None:
-        """Record a key as complete; the first result stays, so that URLs never move."""
+        """Record a key as complete.
+
+        The first result stays, so that URLs never move.
+        """
         known = self.completed.get(key)
         if known is None:
             self.completed[key] = Completed(key=key, task=task, result=result, image_key=image_key)
@@ -84,7 +87,7 @@ class Ledger:
             self.completed[key] = replace(known, image_key=image_key)
 
     def learn_image_keys(self, status: ObjectStatus) -> None:
-        """Take over the images of complete keys, as an object's new status has them.
+        """Take over the images of complete keys from an object's status.
 
         A run does not say which key its image has; the plan does, and the status that is made of
         it. Keys that are not complete here stay so: the history of a status also has keys whose
@@ -96,7 +99,7 @@ class Ledger:
                 self.completed[entry.key] = replace(known, image_key=entry.image_key)
 
     def forget(self, key: TaskKey) -> None:
-        """Remove a key whose result is lost, so that it is made again."""
+        """Remove a key with a lost result: it is made again."""
         self.completed.pop(key, None)
 
     def learn_run(self, run: Run) -> None:

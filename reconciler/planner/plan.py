@@ -153,7 +153,7 @@ class Hold:
 
     @property
     def held(self) -> Reason:
-        """The reason of each object and task that waits for this hold: its cause and its id."""
+        """The reason of objects and tasks on hold: cause and id."""
         code = ReasonCode.HELD_BY_GUARD if self.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
         return Reason.of(code, hold=self.reason, id=self.id)
 
@@ -220,7 +220,7 @@ class TaskActionBuilder:
         run: Run | None = None,
         spec: RunSpec | None = None,
     ) -> TaskAction:
-        """Create a run now (``spec``), or once what it waits for is done."""
+        """Create a run now (``spec``), or as soon as its needs allow."""
         return TaskAction(
             ref=self.ref,
             task=self.task,
@@ -235,7 +235,7 @@ class TaskActionBuilder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A plan: an action per task, runs to delete, removed objects, and holds.
+    """A plan: actions, runs to delete, removed objects, and holds.
 
     ``decided`` has the decisions of the objects that were looked at, upstream first.
 
@@ -261,7 +261,7 @@ class Plan:
             yield from self.decisions_of(ref)
 
     def decisions_of(self, ref: ObjectRef) -> tuple[TaskAction, ...]:
-        """Return the actions of one object's tasks; none if it is not desired."""
+        """Return the actions of one object's tasks, if it is desired."""
         if ref not in self.situation.desired:
             return ()
         found = self.decided.get(ref)

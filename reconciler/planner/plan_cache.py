@@ -1,4 +1,4 @@
-"""The cache of complete objects, which need no diff until an input differs.
+"""The cache of complete objects, without a diff until inputs differ.
 
 With 10,000 objects of which one has changed, looking at each costs a second. What is decided of
 an object whose tasks are all complete, and what its record then says, is a function of what it is

@@ -1,4 +1,4 @@
-"""Pruning: objects without a manifest, their runs, and builds that no object needs. Pure."""
+"""Pruning of objects without a manifest, and of needless builds. Pure."""
 
 from __future__ import annotations
 
@@ -134,5 +134,5 @@ def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> lis
 
 
 def desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
-    """The keys of all tasks that head asks for; None where one is unknown."""
+    """The keys of all tasks at head; None for unknown ones."""
     return frozenset(task.key for item in situation.desired.values() for task in item.tasks)

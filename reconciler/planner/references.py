@@ -1,4 +1,4 @@
-"""Resolution of Git sources and of references to objects of any cluster. Pure."""
+"""Resolution of Git sources and of references to objects. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class SourceState:
     records: Mapping[ObjectRef, ObjectStatus]
 
     def glance(self, ref: ObjectRef) -> SourceFingerprint:
-        """Return the inputs of :meth:`depends`: if all are identical, so is its result."""
+        """Return the inputs of :meth:`depends`.
+
+        If all of them are identical, so is its result.
+        """
         request = self.requests.get(ref)
         now = self.sources.get(request) if isinstance(request, GitSource) else None
         return request, now, self.records.get(ref)
@@ -66,7 +69,10 @@ class SourceState:
         return all(map(is_, self.glance(ref), glance))
 
     def depends(self, manifest: Manifest) -> object:
-        """Return a value that differs if :meth:`of` may differ for the same manifest."""
+        """Return a value that differs if :meth:`of` may differ.
+
+        For the same manifest, that is.
+        """
         if manifest.git is None:
             return None
         request = self.requests.get(manifest.ref)
@@ -190,7 +196,7 @@ class ReferenceResolver:
     def _image(
         self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
     ) -> tuple[Hash | None, ExternalArtifact | None]:
-        """Return the image of a pinned artifact, built here or named by digest.
+        """Return the image of a pinned artifact, by key or by digest.
 
         None if it is lost.
         """

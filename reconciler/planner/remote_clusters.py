@@ -76,7 +76,7 @@ RemoteStatus = Mapping[ForeignRef, RemoteObject | Unavailable]
 
 
 def refused(offer: RemoteArtifact, peer: RemoteCluster, *, image: bool) -> str | None:
-    """Return the reason to refuse a remote artifact, or None if it is allowed.
+    """Return the reason to refuse a remote artifact, or None.
 
     ``image``: whether its image is to be used too.
     """

@@ -1,4 +1,4 @@
-"""Resolution of a commit's objects to tasks and keys, before any run. Pure.
+"""Resolution of a commit's objects to tasks and keys. Pure.
 
 The result depends on nothing but the manifests, where their sources stand, and (for references
 that pin a key, and for pinned sources) what the records remember. Objects are walked in the order

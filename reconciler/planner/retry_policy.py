@@ -1,4 +1,4 @@
-"""The retry policy: failures that are final, and delays before the next try of others. Pure."""
+"""The retry policy: final failures, and the delays of others. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Failure:
 
     @property
     def remembered(self) -> bool:
-        """True if the task stays failed until its key or execution hash changes."""
+        """True for a failure that lasts until key or execution hash change."""
         if self.kind is FailureClass.UNAVAILABLE:
             return False
         return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT

@@ -1,4 +1,4 @@
-"""Specs of runs: of tasks that can start, and for a preview. Pure.
+"""Specs of runs, for tasks that start and for previews. Pure.
 
 A run is fully known before anything has been made: artifacts go where their keys say, and so do
 images, but for a digest that only a build can tell. Until then its tag stands in for it.

@@ -1,4 +1,4 @@
-"""The history in an object's status: an entry for each task that ended. Pure."""
+"""The history in an object's status: entries of ended tasks. Pure."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ def update_status(
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
 ) -> dict[ObjectRef, ObjectStatus]:
-    """Return the new status of each object that stays and is not unchanged.
+    """Return the new statuses of objects that the plan has compared.
+
+    Removed and unchanged objects have none.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
     time; ``places`` is where each invalid object's manifest is.

@@ -1,4 +1,4 @@
-"""Superseding: live runs of an object's task under another key than it now has. Pure.
+"""Superseding of live runs by tasks with a new key. Pure.
 
 A run that was asked for otherwise (another intent) is cancelled, and the new run waits until it has
 ended. A run that was asked for the same, only of newer inputs that are followed, goes on to its end
@@ -26,7 +26,10 @@ def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
 
 
 def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
-    """Cancel superseded runs with another intent; none while the task's key is unknown."""
+    """Cancel superseded runs with another intent.
+
+    None while the task's key is unknown: nothing is then known to have superseded them.
+    """
     if task.key is None:
         return []
     reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
@@ -38,5 +41,5 @@ def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
 
 
 def must_end_first(superseded: Iterable[Run], task: Task) -> bool:
-    """Return True if a run of the same intent is to end by itself before the next one."""
+    """Return True if a run of the same intent must end first."""
     return any(run.intent == task.intent for run in superseded)

@@ -308,7 +308,7 @@ def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...
 
 
 def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
-    """The locations of artifacts that no task of this cluster makes, by key."""
+    """The locations of external artifacts, by key."""
     return {read.key: read.given for read in products if read is not None and read.given}
 
 

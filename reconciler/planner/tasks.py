@@ -112,7 +112,9 @@ class PlannedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedReference:
-    """The inputs of an object from an object of this or another cluster.
+    """The inputs of an object that come from another object.
+
+    That is of this cluster or of another one.
 
     ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
     there is to remember of another cluster's.
@@ -155,7 +157,10 @@ class ResolvedObject:
         return self.manifest.ref
 
     def halted(self, task: Task) -> Reason | None:
-        """Return the reason if an input keeps a task with a known key from starting."""
+        """Return the reason if an input keeps a task from starting.
+
+        The task's key is known, but the input's cluster cannot be asked.
+        """
         image = self.image if task.kind is not TaskKind.BUILD else None
         return _halted(image, *task.given.values())
 

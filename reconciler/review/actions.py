@@ -1,4 +1,4 @@
-"""A plan as a flat list of actions, with their text and JSON."""
+"""A plan's flat list of actions, with their text and JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """An image or artifact that exists: its time of completion, and its metrics."""
+    """An existing image or artifact: time of completion and metrics."""
 
     finished: datetime | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Action:
 
     @property
     def message(self) -> str:
-        """The reason as a sentence; for a creation, the change that causes it."""
+        """The reason as a sentence; for a creation, its cause."""
         if self.action is not ActionKind.CREATE:
             return message(self.reason)
         why = str(self.why or "") or "not made yet"
@@ -80,7 +80,10 @@ class Action:
 def actions_of(
     plan: Plan, whys: Mapping[ObjectRef, Change], errors: Sequence[Problem]
 ) -> Iterator[Action]:
-    """Yield all actions of a plan; ``whys`` has the change of each object."""
+    """Yield all actions of a plan.
+
+    ``whys`` has the change of each object.
+    """
     for decision in plan.decisions:
         yield _decided(plan, decision, whys)
     yield from _ended(plan)
@@ -160,7 +163,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
 
 
 def _builders(plan: Plan) -> dict[str, ObjectRef]:
-    """Map each shared build's run to the first object it was started for."""
+    """Map each shared build's run to the first object with it."""
     found: dict[str, ObjectRef] = {}
     for ref, record in plan.situation.records.items():
         for task in record.tasks:

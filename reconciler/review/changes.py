@@ -1,4 +1,4 @@
-"""The causes of changes: fields, sources and bases, down to the root cause.
+"""The causes of changes: fields, sources and bases, to the root.
 
 Two commits are compared object by object, upstream first, so that an object that changes only
 because of what it is made from can name what that began with.
@@ -36,7 +36,7 @@ Path = tuple[str, ...]
 
 
 class Effect(enum.Enum):
-    """The effect of a field: on the artifact, on its execution, or neither.
+    """The effect of a field on the artifact or its execution.
 
     Neither: ``suspend`` and labels.
     """
@@ -131,7 +131,9 @@ class Change:
 def explain(
     base: Mapping[ObjectRef, ResolvedObject], head: Mapping[ObjectRef, ResolvedObject]
 ) -> dict[ObjectRef, Change]:
-    """Explain each object that differs between two commits, in the order of ``head``.
+    """Explain each object that differs between two commits.
+
+    In the order of ``head``.
 
     That is upstream first.
     """

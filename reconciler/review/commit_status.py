@@ -1,4 +1,4 @@
-"""A plan as a commit status: its state and one line of text."""
+"""The commit status of a plan: state and one line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def verdict(state: CommitState, text: str) -> CommitStatus:
 
 
 def verdict_of(review: Review) -> CommitStatus:
-    """Return the commit status of a review; errors are a failure, holds are not.
+    """Return the commit status of a review.
+
+    Errors in the manifests are a failure; a hold is not.
 
     A hold is a question to the reviewer.
     """

@@ -41,7 +41,7 @@ def code(text: str, longest: int = LONGEST) -> str:
 
 
 def prose(text: str, longest: int = LONGEST) -> str:
-    """Return harmless text as it is, and any other as a code span.
+    """Return harmless text as it is, other text as code.
 
     A sentence may quote untrusted input.
     """

@@ -72,7 +72,7 @@ def _fold(title: str, inside: str, *, opened: bool = False) -> str:
 
 
 def _lines(items: Sequence[T], told: Callable[[T], str], longest: int, noun: str) -> str:
-    """Render as many items as fit, and the number of those left out."""
+    """Render as many items as fit, and count the others."""
     kept: list[str] = []
     length = 0
     for item in items:

@@ -75,7 +75,10 @@ class Review:
 
     @property
     def others(self) -> Mapping[ActionKind, int]:
-        """Count the actions that a sync takes, or leaves waiting, without this change too."""
+        """Count the actions that this change does not cause.
+
+        A sync takes them, or leaves them waiting, with or without it.
+        """
         kinds = (a.action for a in self.actions if not a.caused)
         return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
 
@@ -134,7 +137,7 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
 def _touched(
     plan: Plan, whys: Mapping[ObjectRef, Change], actions: Iterable[Action]
 ) -> Iterator[ObjectReview]:
-    """Yield objects with a changed manifest or an action that the change causes."""
+    """Yield objects with a changed manifest or a caused action."""
     by_ref: dict[ObjectRef, list[Action]] = {}
     for action in actions:
         if action.caused:
@@ -163,7 +166,7 @@ def _touched(
 
 
 def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """Merge the tasks of a removed object, except those with a live run."""
+    """Merge a removed object's tasks, except those with a live run."""
     going = [a for a in actions if a.action is ActionKind.DELETE and a.run is None]
     if not going:
         return actions

@@ -1,4 +1,4 @@
-"""The state of an object's tasks, and what they wait for, as text. Pure."""
+"""The state of an object's tasks and their needs, as text. Pure."""
 
 from __future__ import annotations
 
