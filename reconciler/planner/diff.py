@@ -41,21 +41,21 @@ def diff(situation: PlanInput) -> Plan:
     situation = replace(situation, settled=settled)
     gone = gone_objects(situation)
     known = len(situation.records)
-    prune = prune_hold(gone.going, known, situation.documents, situation.settings)
-    deciding = _Deciding(situation, objects_to_diff(situation))
+    prune = prune_hold(gone.removed, known, situation.documents, situation.settings)
+    comparison = _Diff(situation, objects_to_diff(situation))
     guard_hold = guard(
-        deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
+        comparison.objects, situation.records, frozenset(comparison.wanted), situation.settings
     )
     held = [hold for hold in (guard_hold, prune) if hold]
     active = [hold for hold in held if hold.id not in situation.released]
-    deciding.hold = guard_hold if guard_hold in active else None
-    decided = deciding.all()
-    removed = frozenset() if prune in active else gone.going
+    comparison.hold = guard_hold if guard_hold in active else None
+    decided = comparison.all()
+    removed = frozenset() if prune in active else gone.removed
     kept = dict(gone.kept)
     if prune is not None and prune in active:
-        kept |= dict.fromkeys(gone.going, prune.held)
+        kept |= dict.fromkeys(gone.removed, prune.held)
     ends = [
-        *deciding.endings,
+        *comparison.endings,
         *deletions(situation, removed),
         *unneeded_builds(situation, removed),
     ]
@@ -77,7 +77,7 @@ def diff(situation: PlanInput) -> Plan:
 
 
 @dataclass(slots=True)
-class _Deciding:
+class _Diff:
     """One pass over the objects that need a diff, upstream first."""
 
     situation: PlanInput

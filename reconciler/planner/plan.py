@@ -44,14 +44,14 @@ class PlanCache:
 
     Before the first plan nothing is known, not even what is desired. ``done`` has what was decided
     of each; ``order`` the place of each object, upstream first; ``tasks`` counts those of objects
-    that are done; ``stray`` are recorded objects that are not desired.
+    that are done; ``orphaned`` are recorded objects that are not desired.
     """
 
     desired: Mapping[ObjectRef, ResolvedObject] | None = None
     order: Mapping[ObjectRef, int] = field(default_factory=dict)
     done: Mapping[ObjectRef, tuple[TaskAction, ...]] = field(default_factory=dict)
     open: frozenset[ObjectRef] = frozenset()
-    stray: frozenset[ObjectRef] = frozenset()
+    orphaned: frozenset[ObjectRef] = frozenset()
     tasks: Mapping[TaskKind, int] = field(default_factory=dict)
 
 

@@ -1,6 +1,6 @@
 """The cache of complete objects, without a diff until inputs differ.
 
-With 10,000 objects of which one has changed, looking at each costs a second. What is decided of
+With 10,000 objects of which one has changed, previews at each costs a second. What is decided of
 an object whose tasks are all complete, and what its record then says, is a function of what it is
 asked to be, of its record, and of the results of complete keys, which never change. So where a sync
 has left its record as it was, the next one decides the same as long as the first two are the very
@@ -42,7 +42,7 @@ def valid_cache(
         _without(left, settled.done.keys() - desired.keys()),
         order={ref: place for place, ref in enumerate(desired)},
         open=frozenset((left.open & desired.keys()) | different),
-        stray=frozenset(records.keys() - desired.keys()),
+        orphaned=frozenset(records.keys() - desired.keys()),
     )
 
 
@@ -74,7 +74,7 @@ def update_cache(
         done={**left.done, **found},
         open=frozenset(plan.decided.keys() - found.keys()),
         tasks=Counter(left.tasks) + tasks,
-        stray=(left.stray | {ref for ref in changed if ref not in desired}) - plan.removed,
+        orphaned=(left.orphaned | {ref for ref in changed if ref not in desired}) - plan.removed,
     )
 
 

@@ -22,7 +22,7 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 class Gone:
     """Objects without a manifest: removed ones, and kept ones with the reason."""
 
-    going: frozenset[ObjectRef]
+    removed: frozenset[ObjectRef]
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
@@ -38,7 +38,9 @@ def gone_objects(situation: PlanInput) -> Gone:
         if run.object is not None and run.object not in desired
     }
     missing = {
-        ref for ref in situation.settled.stray | owners if ref not in desired and ref not in invalid
+        ref
+        for ref in situation.settled.orphaned | owners
+        if ref not in desired and ref not in invalid
     }
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))

@@ -51,7 +51,7 @@ class SourceState:
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
     records: Mapping[ObjectRef, ObjectStatus]
 
-    def glance(self, ref: ObjectRef) -> SourceFingerprint:
+    def fingerprint(self, ref: ObjectRef) -> SourceFingerprint:
         """Return the inputs of :meth:`depends`.
 
         If all of them are identical, so is its result.
@@ -60,13 +60,15 @@ class SourceState:
         now = self.sources.get(request) if isinstance(request, GitSource) else None
         return request, now, self.records.get(ref)
 
-    def same(self, ref: ObjectRef, glance: SourceFingerprint, before: SourceState | None) -> bool:
+    def same(
+        self, ref: ObjectRef, fingerprint: SourceFingerprint, before: SourceState | None
+    ) -> bool:
         """Return True if a fingerprint, last confirmed at ``before``, is unchanged."""
-        if self.records.get(ref) is not glance[2]:
+        if self.records.get(ref) is not fingerprint[2]:
             return False
         if before is not None and before.sources is self.sources:
-            return before.requests is self.requests or self.requests.get(ref) is glance[0]
-        return all(map(is_, self.glance(ref), glance))
+            return before.requests is self.requests or self.requests.get(ref) is fingerprint[0]
+        return all(map(is_, self.fingerprint(ref), fingerprint))
 
     def depends(self, manifest: Manifest) -> object:
         """Return a value that differs if :meth:`of` may differ.

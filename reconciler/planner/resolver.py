@@ -26,14 +26,14 @@ from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 
 @dataclass(slots=True)
-class _Outside:
+class _ExternalInputs:
     """The inputs of an object's keys that are in no manifest.
 
-    ``glance`` is what ``depends`` was worked out from, where that is a source alone: as long as
-    those are the very same, so is this.
+    ``fingerprint`` has the inputs of ``depends`` if those are of a source alone: as long as they are
+    identical, so is ``depends``.
     """
 
-    glance: SourceFingerprint | None
+    fingerprint: SourceFingerprint | None
     depends: list[object]
 
 
@@ -51,7 +51,7 @@ class ResolverCache:
     objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
     cluster: str | None = None
     found: dict[ObjectRef, ResolvedObject] = field(default_factory=dict)
-    outside: dict[ObjectRef, _Outside] = field(default_factory=dict)
+    outside: dict[ObjectRef, _ExternalInputs] = field(default_factory=dict)
     sources: SourceState | None = None
     order: dict[ObjectRef, int] = field(default_factory=dict)
     consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
@@ -73,7 +73,9 @@ class Resolver:
         self._walk(sorted(objects))
         memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
         memo.order = {ref: place for place, ref in enumerate(self.found)}
-        memo.outside = {ref: at for ref, each in objects.items() if (at := self._outside(each))}
+        memo.outside = {
+            ref: at for ref, each in objects.items() if (at := self._external_inputs(each))
+        }
         memo.consumers, memo.ordered, memo.sources = {}, True, self.shaping.sourcing
         for ref, manifest in objects.items():
             for target, _, _ in manifest.references:
@@ -102,7 +104,7 @@ class Resolver:
                     heappush(due, order[consumer])
         for ref in changed:
             self.memo.outside.pop(ref, None)
-            if (outside := self._outside(objects[ref])) is not None:
+            if (outside := self._external_inputs(objects[ref])) is not None:
                 self.memo.outside[ref] = outside
 
     def moved(self) -> set[ObjectRef]:
@@ -110,13 +112,15 @@ class Resolver:
         moved = set()
         before, self.memo.sources = self.memo.sources, self.shaping.sourcing
         for ref, known in self.memo.outside.items():
-            if known.glance is not None and self.shaping.sourcing.same(ref, known.glance, before):
+            if known.fingerprint is not None and self.shaping.sourcing.same(
+                ref, known.fingerprint, before
+            ):
                 continue
-            now = self._outside(self.referring.objects[ref])
+            now = self._external_inputs(self.referring.objects[ref])
             if now is None or now.depends != known.depends:
                 moved.add(ref)
             if now is not None:
-                known.glance, known.depends = now.glance, now.depends
+                known.fingerprint, known.depends = now.fingerprint, now.depends
         return moved
 
     def _walk(self, refs: Iterable[ObjectRef]) -> None:
@@ -169,7 +173,7 @@ class Resolver:
         self.memo.known[manifest.ref] = depends, found
         return found
 
-    def _outside(self, manifest: Manifest) -> _Outside | None:
+    def _external_inputs(self, manifest: Manifest) -> _ExternalInputs | None:
         """Return the inputs of an object's keys in no manifest; mostly None."""
         found = [
             self.referring.depends(manifest.ref, target, reference)
@@ -177,9 +181,9 @@ class Resolver:
             if isinstance(target, ForeignRef) or reference.key is not None
         ]
         if manifest.git is None:
-            return _Outside(None, found) if found else None
-        glance = None if found else self.shaping.sourcing.glance(manifest.ref)
-        return _Outside(glance, [self.shaping.sourcing.depends(manifest), *found])
+            return _ExternalInputs(None, found) if found else None
+        fingerprint = None if found else self.shaping.sourcing.fingerprint(manifest.ref)
+        return _ExternalInputs(fingerprint, [self.shaping.sourcing.depends(manifest), *found])
 
 
 def resolve(

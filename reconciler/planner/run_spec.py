@@ -230,11 +230,11 @@ class Preview:
 
 def preview(situation: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
     """Every task of an object, in the order in which they run."""
-    looking = _Looking(situation, image_tag)
-    return tuple(looking.task(situation.desired[ref], task) for task in looking.tasks(ref))
+    previews = _Preview(situation, image_tag)
+    return tuple(previews.task(situation.desired[ref], task) for task in previews.tasks(ref))
 
 
-class _Looking:
+class _Preview:
     def __init__(self, situation: PlanInput, image_tag: ImageTag) -> None:
         self._situation = situation
         self._image_tag = image_tag

@@ -64,7 +64,7 @@ def update_status(
     records = {}
     for ref, decisions in plan.decided.items():
         item = situation.desired[ref]
-        records[ref] = _Outcome(plan, item, decisions, ended, changed).record()
+        records[ref] = _StatusUpdate(plan, item, decisions, ended, changed).record()
     for ref, problem in situation.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
@@ -110,7 +110,7 @@ def _invalid(
     )
 
 
-class _Outcome:
+class _StatusUpdate:
     """One object's next status, from its last one and the plan's actions."""
 
     def __init__(
