@@ -10,8 +10,7 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config.model import Setup
 from reconciler.engine import Capacity
 from reconciler.git.repository import LocalRepository
-from reconciler.planner.plan import Plan, PlannerConfig
-from reconciler.planner.resolver import ResolverCache
+from reconciler.planner import Plan, PlannerConfig, ResolverCache
 from reconciler.types import GitSource, Kind
 from reconciler.workspace.commit_reader import Head, Reader
 from reconciler.workspace.git_remotes import source_reader

@@ -14,9 +14,7 @@ from reconciler.git.errors import GitError
 from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path
 from reconciler.manifests.loader import Manifest, read_file
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import is_removed_path, is_status_path
-from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.planner import Ledger, ObjectStatus, TaskPhase, is_removed_path, is_status_path
 from reconciler.status.document import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace.git_remotes import status_branch

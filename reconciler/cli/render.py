@@ -16,8 +16,7 @@ from reconciler.engines.kubernetes.job import render as objects_of
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.engines.kubernetes.yaml import dump
 from reconciler.errors import ReconcilerError
-from reconciler.planner.plan import PlanInput
-from reconciler.planner.run_spec import Preview, preview
+from reconciler.planner import PlanInput, Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
 

@@ -16,8 +16,7 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.edit import annotate
-from reconciler.planner.status import TaskPhase
-from reconciler.planner.tasks import RETRY_ANNOTATION
+from reconciler.planner import RETRY_ANNOTATION, TaskPhase
 from reconciler.types import ObjectRef
 
 

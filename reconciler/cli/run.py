@@ -23,8 +23,7 @@ from reconciler.config.model import ConfigError, Setup
 from reconciler.daemon import logging as logs
 from reconciler.daemon.app import run_daemon
 from reconciler.errors import ReconcilerError, UsageFault
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase, Plan
 from reconciler.types import ObjectRef, Problem
 from reconciler.web.server import ListenError
 

@@ -17,8 +17,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.git.repository import LocalRepository
 from reconciler.manifests.messages import did_you_mean
 from reconciler.manifests.patterns import LABEL_KEY, LABEL_VALUE
-from reconciler.planner.names import is_status_path
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase, is_status_path
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])

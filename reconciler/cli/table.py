@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.planner.status import ObjectStatus, Phase
-from reconciler.review.sentences import seconds
+from reconciler.planner import ObjectStatus, Phase
+from reconciler.review import seconds
 from reconciler.web.format import shown_metric, task_seconds
 
 _STYLE = {

@@ -28,8 +28,7 @@ from reconciler.config.reporting import (
 from reconciler.errors import UsageFault
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import Name, RepositoryPath, Seconds, Section, Subdomain
-from reconciler.planner.plan import PlannerConfig
-from reconciler.planner.remote_clusters import NODE_BOUND, RemoteCluster
+from reconciler.planner import NODE_BOUND, PlannerConfig, RemoteCluster
 from reconciler.types import JSON, Kind, Problem
 
 

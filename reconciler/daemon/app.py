@@ -26,8 +26,7 @@ from reconciler.git.command import end_running
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus, Plan
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web.server import Served, serve
 from reconciler.web.snapshot import Board

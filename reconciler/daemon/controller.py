@@ -27,13 +27,17 @@ from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.metrics import Metrics
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, PlanCache
-from reconciler.planner.plan_cache import differing, update_cache
-from reconciler.planner.resolver import ResolverCache
-from reconciler.planner.run_spec import wanted_results
-from reconciler.planner.status import ObjectStatus
-from reconciler.planner.status_update import update_status
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Plan,
+    PlanCache,
+    ResolverCache,
+    differing,
+    update_cache,
+    update_status,
+    wanted_results,
+)
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace.commit_reader import Head, Reader

@@ -28,7 +28,7 @@ from reconciler.notify.body import Body, TemplateFault
 from reconciler.notify.digest import Digest, Waiting
 from reconciler.notify.events import news
 from reconciler.notify.signature import delivery_headers
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)

@@ -16,12 +16,9 @@ from reconciler.engine import Capacity, Run
 from reconciler.git.errors import redact
 from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.git.repository import LocalRepository
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan
-from reconciler.planner.resolver import ResolverCache
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import Ledger, ObjectStatus, Plan, ResolverCache
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
-from reconciler.review.report import Review, review
+from reconciler.review import Review, review
 from reconciler.types import Commit, GitSource, ObjectRef
 from reconciler.workspace.commit_reader import Head, Reader
 from reconciler.workspace.git_remotes import credential_table, source_reader

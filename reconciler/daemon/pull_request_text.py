@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.config.model import Setup
 from reconciler.git.pull_request_refs import Conflict
-from reconciler.review.commit_status import CommitState, CommitStatus, verdict, verdict_of
-from reconciler.review.escape import code
-from reconciler.review.markdown import markdown
-from reconciler.review.report import Review
+from reconciler.review import CommitState, CommitStatus, Review, code, markdown, verdict, verdict_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ from reconciler.git.command import end_running
 from reconciler.git.errors import DamagedError
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.review.commit_status import CommitStatus
-from reconciler.review.sentences import counted
+from reconciler.review import CommitStatus, counted
 from reconciler.types import Commit
 
 log = structlog.get_logger(__name__)

@@ -13,14 +13,16 @@ from reconciler.daemon.authority import Authority
 from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
 from reconciler.git.status_branch import StatusBranch
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import (
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Phases,
+    TaskPhase,
     is_removed_path,
     is_status_path,
     removed_path,
     status_path,
 )
-from reconciler.planner.status import ObjectStatus, Phases, TaskPhase
 from reconciler.status.document import dump_record, load_record
 from reconciler.status.readme import readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync

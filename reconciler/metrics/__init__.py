@@ -18,10 +18,9 @@ from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
-from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.status import ObjectStatus, Phase, Phases, TaskPhase
+from reconciler.planner import HoldKind, ObjectStatus, Phase, Phases, Plan, TaskPhase
 from reconciler.reasons import UnresolvedSource
-from reconciler.review.commit_status import CommitState
+from reconciler.review import CommitState
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 
 # When a series began is no use to anybody here, and would double the counters.

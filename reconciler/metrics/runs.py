@@ -13,8 +13,7 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
 from reconciler.metrics.definitions import Definitions
-from reconciler.planner.plan import Plan
-from reconciler.planner.plan_cache import differing, same_keys
+from reconciler.planner import Plan, differing, same_keys
 from reconciler.types import How, ObjectRef, TaskKey, TaskKind
 
 RESULTS = ("succeeded", "failed", "infrastructure", "cancelled")

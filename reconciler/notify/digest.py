@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from reconciler.notify.events import Event
-from reconciler.planner.status import URGENCY, Phase
+from reconciler.planner import URGENCY, Phase
 from reconciler.types import ObjectRef
 
 #: How many events are kept until they are sent; of more than that only the number is.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import JSON, ObjectRef, TaskKey
 
 #: The phases in which an object is told of again when it is in them for another key.

@@ -29,7 +29,7 @@ from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 class _ExternalInputs:
     """The inputs of an object's keys that are in no manifest.
 
-    ``fingerprint`` has the inputs of ``depends`` if those are of a source alone: as long as they are
+    ``fingerprint`` has the inputs of ``depends`` if those are of a source alone: while they are
     identical, so is ``depends``.
     """
 

@@ -2,3 +2,69 @@
 
 Pure, and apart from the command line, so that whatever comments on pull requests says the same.
 """
+
+from __future__ import annotations
+
+from reconciler.review.actions import (
+    Action,
+)
+from reconciler.review.changes import (
+    explain,
+)
+from reconciler.review.commit_status import (
+    CommitState,
+    CommitStatus,
+    verdict,
+    verdict_of,
+)
+from reconciler.review.escape import (
+    code,
+    plain,
+    printable,
+)
+from reconciler.review.markdown import (
+    markdown,
+)
+from reconciler.review.report import (
+    ObjectReview,
+    Review,
+    review,
+)
+from reconciler.review.sentences import (
+    counted,
+    errors_told,
+    refusals,
+    rest,
+    seconds,
+    summary,
+    symbol,
+    verb,
+)
+from reconciler.review.why import (
+    standing,
+)
+
+__all__ = [
+    "Action",
+    "CommitState",
+    "CommitStatus",
+    "ObjectReview",
+    "Review",
+    "code",
+    "counted",
+    "errors_told",
+    "explain",
+    "markdown",
+    "plain",
+    "printable",
+    "refusals",
+    "rest",
+    "review",
+    "seconds",
+    "standing",
+    "summary",
+    "symbol",
+    "verb",
+    "verdict",
+    "verdict_of",
+]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Run
-from reconciler.planner.plan import ActionKind, Plan, TaskAction
-from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Change
 from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind

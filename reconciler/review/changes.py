@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reconciler.manifests.loader import Manifest
 from reconciler.manifests.yaml import shown_path
-from reconciler.planner.tasks import (
+from reconciler.planner import (
     FORMERLY_ANNOTATION,
     RETRY_ANNOTATION,
     UPDATE_ANNOTATION,

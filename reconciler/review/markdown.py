@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from reconciler.planner.plan import Hold
+from reconciler.planner import Hold
 from reconciler.reasons import message
 from reconciler.review.escape import code, prose
 from reconciler.review.mermaid import graph

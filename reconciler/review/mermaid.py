@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.planner.plan import ActionKind
+from reconciler.planner import ActionKind
 from reconciler.review.escape import label
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import symbol

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.planner.plan import ActionKind, Hold, Plan
+from reconciler.planner import ActionKind, Hold, Plan
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, Effect, explain

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner.plan import ActionKind
+from reconciler.planner import ActionKind
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.report import Review

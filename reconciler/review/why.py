@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.planner.holds import RELEASE_FILE
-from reconciler.planner.plan import ActionKind, Plan, TaskAction
-from reconciler.planner.status import TaskPhase
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner import RELEASE_FILE, ActionKind, Plan, ResolvedObject, TaskAction, TaskPhase
 from reconciler.reasons import ReasonCode, message
 from reconciler.types import ObjectRef, TaskKey
 

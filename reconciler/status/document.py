@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from reconciler.engine import FailureClass
 from reconciler.errors import ReconcilerError
 from reconciler.manifests.yaml import read_documents
-from reconciler.planner.status import (
+from reconciler.planner import (
     ArtifactStatus,
     Condition,
     HistoryEntry,

@@ -15,8 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
 from reconciler.manifests.yaml import read_documents, validate
-from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
-from reconciler.planner.status import TaskPhase
+from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
 
 #: A file of another cluster is read up to this size: some 2,500 complete artifacts.

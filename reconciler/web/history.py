@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
-from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.types import JSON, TaskKind
 from reconciler.web.format import cut, value
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus, Plan
 from reconciler.types import ObjectRef, Problem
 from reconciler.web.catalog import Catalog
 

@@ -10,9 +10,7 @@ from reconciler.git.repository import Repository
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.ignore import Ignore, is_manifest_path
 from reconciler.manifests.loader import FileContent, Manifest, read_file
-from reconciler.planner.holds import RELEASE_FILE, read_release
-from reconciler.planner.plan_cache import differing, same_keys
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import RELEASE_FILE, ObjectStatus, differing, read_release, same_keys
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 IGNORE_FILE = ".reconcilerignore"

@@ -13,12 +13,18 @@ from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.git.url import resolve_url
 from reconciler.manifests.loader import Manifest
-from reconciler.planner.diff import diff
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, PlanCache, PlanInput, PlannerConfig
-from reconciler.planner.remote_clusters import RemoteStatus
-from reconciler.planner.resolver import ResolverCache, resolve
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Plan,
+    PlanCache,
+    PlanInput,
+    PlannerConfig,
+    RemoteStatus,
+    ResolverCache,
+    diff,
+    resolve,
+)
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import GitSource, ObjectRef, Problem, ResolvedSource
 from reconciler.workspace.commit_reader import Head, Reader

@@ -12,8 +12,7 @@ from reconciler.git.errors import GitError
 from reconciler.git.mirror import Mirror
 from reconciler.git.repository import Repository
 from reconciler.manifests.loader import Manifest
-from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.remote_clusters import RemoteObject, RemoteStatus, Unavailable
+from reconciler.planner import RemoteObject, RemoteStatus, Unavailable, removed_path, status_path
 from reconciler.status.peer import LARGEST_FILE, read_cluster, read_peer
 from reconciler.status.sync import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef

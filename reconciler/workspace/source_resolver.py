@@ -9,7 +9,7 @@ from reconciler.config.model import Setup
 from reconciler.git.repository import Repository
 from reconciler.git.sources import Sources
 from reconciler.manifests.loader import Manifest
-from reconciler.planner.plan_cache import differing, same_keys
+from reconciler.planner import differing, same_keys
 from reconciler.types import Commit, GitSource, ObjectRef
 from reconciler.workspace.commit_reader import Head
 from reconciler.workspace.planning import (
