@@ -387,7 +387,7 @@ class _Diff:
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)
 _STARTING = Reason.of(ReasonCode.STARTING)
 
-#: A task that stands so keeps whoever needs it from ever starting.
+#: Phases of a task in which the tasks that need it cannot start.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})
 
 

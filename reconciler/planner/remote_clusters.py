@@ -1,7 +1,7 @@
 """Artifacts of other clusters, and the allow-lists they must match. Pure.
 
-What another cluster's status says is input from outside: whoever may write there may be another
-team, or nobody's friend. So an artifact of it is used only where this daemon's own configuration
+Another cluster's status is untrusted input: those who may write there may be another team, or an
+attacker. So an artifact of it is used only where this daemon's own configuration
 allows the registry of its image and the bucket of its files, and nothing that it says of a key
 counts for any task of this cluster: it goes with the reference that asked for it, and no further.
 """

@@ -121,7 +121,7 @@ def _context(desired: ResolvedObject) -> BuildContext:
     )
 
 
-#: Of whoever schedules, queues and owns Jobs: a manifest that set these could choose its queue
+#: Labels of schedulers, queues and owners of Jobs: a manifest that set these could choose its queue
 #: past what it is allowed, or be refused by the API server.
 _OTHERS_LABELS = ("batch.kubernetes.io/", "kueue.x-k8s.io/", f"{GROUP}/")
 _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})

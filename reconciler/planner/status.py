@@ -49,7 +49,7 @@ class Phase(enum.StrEnum):
     __hash__ = str.__hash__  # an enum's own is written in Python
 
 
-#: In the order in which a reader wants to see them: what needs somebody comes first.
+#: Phases in order of urgency: those that need attention come first.
 URGENCY = (
     Phase.INVALID,
     Phase.FAILED,

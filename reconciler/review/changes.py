@@ -103,10 +103,10 @@ class Change:
         """The object's own differences that affect its artifact, as text."""
         if self.new:
             return "new"
-        told = [str(change) for change in self.fields if change.effect is Effect.WHAT]
+        text = [str(change) for change in self.fields if change.effect is Effect.WHAT]
         if self.source is not None:
-            told.append(str(self.source))
-        return _few(told)
+            text.append(str(self.source))
+        return _few(text)
 
     @property
     def because(self) -> str:
@@ -318,7 +318,7 @@ def _cut(before: str, after: str) -> tuple[str, str]:
     return shown(before), shown(after)
 
 
-def _few(told: list[str]) -> str:
-    more = len(told) - _SHOWN_FIELDS
-    shown = ", ".join(told[:_SHOWN_FIELDS])
+def _few(text: list[str]) -> str:
+    more = len(text) - _SHOWN_FIELDS
+    shown = ", ".join(text[:_SHOWN_FIELDS])
     return f"{shown} and {more} more" if more > 0 else shown

@@ -53,7 +53,7 @@ def verdict_of(review: Review) -> CommitStatus:
         more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
         first = printable(str(errors[0]))
         longest = LONGEST - len(more)
-        told = first if len(first) <= longest else f"{first[: longest - 1]}…"
-        return verdict(CommitState.FAILURE, f"{told}{more}")
+        text = first if len(first) <= longest else f"{first[: longest - 1]}…"
+        return verdict(CommitState.FAILURE, f"{text}{more}")
     held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
     return verdict(CommitState.SUCCESS, f"{held}{summary(review)}")

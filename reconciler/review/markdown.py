@@ -47,7 +47,7 @@ def markdown(review: Review) -> str:
     if review.errors:
         errors = list(errors_told(review).items())
         parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
-        parts += [_refusal(told, refs) for told, refs in refusals(review)]
+        parts += [_refusal(text, refs) for text, refs in refusals(review)]
     drawn = graph(review, longest=_LONGEST_GRAPH)
     end = [_fold("Graph of what changes", drawn)] if drawn else []
     besides = rest(review)
@@ -56,9 +56,9 @@ def markdown(review: Review) -> str:
     objects = [found for found in review.objects if not found.refused]
     if objects:
         left = LONGEST - sum(len(part.encode()) + 2 for part in [*parts, *end]) - 500
-        told = _lines(objects, lambda found: _object(found, review), left, "object")
+        text = _lines(objects, lambda found: _object(found, review), left, "object")
         title = f"What changes: {counted(len(objects), 'object')}"
-        parts.append(_fold(title, told, opened=len(objects) <= _MOST_OPEN))
+        parts.append(_fold(title, text, opened=len(objects) <= _MOST_OPEN))
     return "\n\n".join([*parts, *end])
 
 
@@ -71,12 +71,12 @@ def _fold(title: str, inside: str, *, opened: bool = False) -> str:
     return f"{start}<summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 
-def _lines(items: Sequence[T], told: Callable[[T], str], longest: int, noun: str) -> str:
+def _lines(items: Sequence[T], render: Callable[[T], str], longest: int, noun: str) -> str:
     """Render as many items as fit, and count the others."""
     kept: list[str] = []
     length = 0
     for item in items:
-        line = told(item)
+        line = render(item)
         length += len(line.encode()) + 1
         if length > longest:
             more = counted(len(items) - len(kept), f"more {noun}")
@@ -92,10 +92,10 @@ def _error(problem: Problem, objects: int) -> str:
     return f"- :x: {code(str(problem.location), 160)}{field} {prose(problem.message)}{of}"
 
 
-def _refusal(told: str, refs: Sequence[ObjectRef]) -> str:
+def _refusal(text: str, refs: Sequence[ObjectRef]) -> str:
     names = [code(f"{ref.namespace}/{ref.name}", 140) for ref in refs[:_MOST_NAMES]]
     more = f" and {len(refs) - _MOST_NAMES:,} more" if len(refs) > _MOST_NAMES else ""
-    return f"{prose(told)}: {', '.join(names)}{more}."
+    return f"{prose(text)}: {', '.join(names)}{more}."
 
 
 def _hold(hold: Hold) -> str:

@@ -71,8 +71,8 @@ def _box(found: ObjectReview) -> str:
     tasks = ", ".join(
         f"{symbol(a)} {a.task or _WHOLE.get(a.action, '')}".rstrip() for a in found.actions
     )
-    told = label(found.ref.name) + (f"<br/>{_signs(tasks)}" if tasks else "")
-    return f'[("{told}")]' if found.ref.kind is Kind.DATASET else f'["{told}"]'
+    text = label(found.ref.name) + (f"<br/>{_signs(tasks)}" if tasks else "")
+    return f'[("{text}")]' if found.ref.kind is Kind.DATASET else f'["{text}"]'
 
 
 def _signs(tasks: str) -> str:

@@ -46,7 +46,7 @@ class Review:
 
     ``objects`` are those that the change affects, upstream first.
 
-    ``released`` are holds that head lets pass: whoever approves it approves them.
+    ``released`` are holds that head lets pass: approving it approves them.
     """
 
     base: Commit

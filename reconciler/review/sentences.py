@@ -41,12 +41,12 @@ def verb(action: Action, now: datetime) -> str:
         case ActionKind.CREATE:
             return _created(action)
         case ActionKind.CANCEL:
-            told = f"is cancelled {_progress(action, now)}"
+            text = f"is cancelled {_progress(action, now)}"
             superseded = action.reason.code is ReasonCode.SUPERSEDED
-            return told if superseded else f"{told}: {message(action.reason)}"
+            return text if superseded else f"{text}: {message(action.reason)}"
         case ActionKind.DELETE:
-            told = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
-            return f"{told}: its manifest is gone; its artifacts stay"
+            text = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
+            return f"{text}: its manifest is gone; its artifacts stay"
         case ActionKind.HOLD:
             return "is held"
         case ActionKind.REFUSE:
@@ -59,26 +59,26 @@ def verb(action: Action, now: datetime) -> str:
 
 
 def _created(action: Action) -> str:
-    told = "runs again" if action.again else "runs for the first time"
+    text = "runs again" if action.again else "runs for the first time"
     if action.retried:
         return "runs once more: its failure is forgotten, because how it is run changes"
     if action.needs:
         needs = action.reason.arguments["needs"]
         assert isinstance(needs, tuple)  # as the planner names what a run waits for
-        return f"{told}, after {names(needs)}"
+        return f"{text}, after {names(needs)}"
     starts = action.reason.code is ReasonCode.STARTING
-    return told if starts else f"{told}: {message(action.reason)}"
+    return text if starts else f"{text}: {message(action.reason)}"
 
 
 def _kept(action: Action) -> str:
     if action.made is None:
         return message(action.reason)
     thing = "image" if action.task is TaskKind.BUILD else "artifact"
-    told = [f"its {thing} is there already"]
+    text = [f"its {thing} is there already"]
     if action.made.finished is not None:
-        told.append(f"made {action.made.finished:%Y-%m-%d}")
-    told += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
-    return ", ".join(told)
+        text.append(f"made {action.made.finished:%Y-%m-%d}")
+    text += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
+    return ", ".join(text)
 
 
 def _refused(action: Action) -> str:
@@ -97,11 +97,11 @@ def _progress(action: Action, now: datetime) -> str:
 
 def summary(review: Review) -> str:
     """Summarize the change in one sentence."""
-    told = [part for part in _parts(review) if part]
+    text = [part for part in _parts(review) if part]
     errors = len(errors_told(review))
     if errors:
-        told.append(f"{counted(errors, 'error')} in the manifests")
-    return f"{'; '.join(told)}." if told else "This change makes nothing run."
+        text.append(f"{counted(errors, 'error')} in the manifests")
+    return f"{'; '.join(text)}." if text else "This change makes nothing run."
 
 
 def _parts(review: Review) -> Iterable[str]:
@@ -147,11 +147,11 @@ def _cost(actions: Iterable[Action]) -> str:
     actions = list(actions)
     gpus = sum(action.gpus for action in actions)
     known = [action.took for action in actions if action.took is not None]
-    told = f" with {counted(gpus, 'GPU')}" if gpus else ""
+    text = f" with {counted(gpus, 'GPU')}" if gpus else ""
     if known and sum(known) >= 1:
         of = "" if len(known) == len(actions) else f" for {len(known)} of {len(actions)}"
-        told += f", {seconds(sum(known))} in all going by the last time{of}"
-    return told
+        text += f", {seconds(sum(known))} in all going by the last time{of}"
+    return text
 
 
 def errors_told(review: Review) -> dict[Problem, int]:
@@ -171,8 +171,8 @@ def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
     for last_good, refs in groups.items():
         one = ("is not made", "stays as it is")
         many = ("are not made", "stay as they are")
-        told = (one if len(refs) == 1 else many)[last_good]
-        yield f"{counted(len(refs), 'object')} {told} until that is mended", refs
+        text = (one if len(refs) == 1 else many)[last_good]
+        yield f"{counted(len(refs), 'object')} {text} until that is mended", refs
 
 
 def rest(review: Review) -> str:
@@ -182,9 +182,9 @@ def rest(review: Review) -> str:
     """
     others = review.others
     kept = sum(1 for a in review.actions if a.action is ActionKind.KEEP and not a.caused)
-    told = []
+    text = []
     if kept:
-        told.append(f"{counted(kept, 'task')} unchanged")
+        text.append(f"{counted(kept, 'task')} unchanged")
     words = {
         ActionKind.CREATE: "to run",
         ActionKind.WAIT: "waiting",
@@ -195,15 +195,15 @@ def rest(review: Review) -> str:
     }
     besides = [f"{others[kind]} {word}" for kind, word in words.items() if others.get(kind)]
     if besides:
-        told.append(f"with or without this change: {', '.join(besides)}")
-    return f"{'; '.join(told)}." if told else ""
+        text.append(f"with or without this change: {', '.join(besides)}")
+    return f"{'; '.join(text)}." if text else ""
 
 
 def runs(actions: Iterable[Action]) -> str:
     """``1 build and 3 trainings``."""
     counts = Counter(action.task for action in actions if action.task is not None)
-    told = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    text = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
+    return " and ".join([", ".join(text[:-1]), text[-1]] if len(text) > 1 else text)
 
 
 def counted(count: int, noun: str) -> str:

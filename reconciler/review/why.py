@@ -33,7 +33,7 @@ class _Standing:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._told: set[TaskKey] = set()
+        self._explained: set[TaskKey] = set()
         self._by_key: dict[TaskKey, TaskAction] = {}
         for decision in plan.decisions:
             if decision.task.key is not None:
@@ -110,10 +110,10 @@ class _Standing:
         if decision is None or decision.phase is TaskPhase.SUCCEEDED:
             return
         assert key is not None
-        told = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
-        if key in self._told or depth > _DEEPEST:
-            yield depth, f"{told} (as above)" if key in self._told else told
+        text = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
+        if key in self._explained or depth > _DEEPEST:
+            yield depth, f"{text} (as above)" if key in self._explained else text
             return
-        self._told.add(key)
-        yield depth, told
+        self._explained.add(key)
+        yield depth, text
         yield from self._below(decision, depth + 1)
