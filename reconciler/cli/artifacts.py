@@ -16,10 +16,9 @@ from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
 from reconciler.cli.sizes import sizes
 from reconciler.codec import format_time
-from reconciler.manifests.schema import ModelManifest
-from reconciler.planner.status import ObjectStatus, TaskPhase
-from reconciler.review.escape import printable
-from reconciler.review.sentences import counted
+from reconciler.manifests import ModelManifest
+from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.review import counted, printable
 from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3

@@ -14,7 +14,7 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
 from reconciler.git import LocalRepository
-from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner import Plan, PlannerConfig
 from reconciler.types import GitSource, Kind
 from reconciler.workspace import (
     CommitPlanner,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.review.escape import printable
+from reconciler.review import printable
 from reconciler.types import Problem
 
 

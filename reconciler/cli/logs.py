@@ -18,7 +18,7 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.log_tail import ATTEMPT_LOG, LogOf, Tail
-from reconciler.planner.status import ObjectStatus, TaskStatus, newest_printed
+from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.

@@ -13,8 +13,7 @@ from reconciler.cli.options import config_option, format_option, load_if_there, 
 from reconciler.cli.plan_text import text
 from reconciler.cli.workflow import annotating
 from reconciler.git import LocalRepository
-from reconciler.review.markdown import markdown
-from reconciler.review.report import review
+from reconciler.review import markdown, review
 
 
 @click.command()

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import click
 
 from reconciler.cli.errors import error_line
-from reconciler.planner.plan import ActionKind
+from reconciler.planner import ActionKind
 from reconciler.reasons import message
-from reconciler.review.actions import Action
-from reconciler.review.escape import printable
-from reconciler.review.report import ObjectReview, Review
-from reconciler.review.sentences import (
+from reconciler.review import (
+    Action,
+    ObjectReview,
+    Review,
     counted,
     errors_told,
+    printable,
     refusals,
     rest,
     summary,

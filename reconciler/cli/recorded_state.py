@@ -11,10 +11,8 @@ import click
 from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
-from reconciler.manifests.loader import Manifest, read_file
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import is_removed_path, is_status_path
-from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.manifests import Manifest, read_file
+from reconciler.planner import Ledger, ObjectStatus, TaskPhase, is_removed_path, is_status_path
 from reconciler.status.format import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace import status_branch

@@ -13,8 +13,7 @@ from reconciler.cli.options import clone, config_option, load
 from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
 from reconciler.engines.kubernetes import render as objects_of
 from reconciler.errors import ReconcilerError
-from reconciler.planner.plan import PlanInput
-from reconciler.planner.preview import Preview, preview
+from reconciler.planner import PlanInput, Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKind
 

@@ -15,9 +15,8 @@ from reconciler.cli.options import config_option, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
-from reconciler.manifests import RETRY_ANNOTATION
-from reconciler.manifests.edit import annotate
-from reconciler.planner.status import TaskPhase
+from reconciler.manifests import RETRY_ANNOTATION, annotate
+from reconciler.planner import TaskPhase
 from reconciler.types import ObjectRef
 
 

@@ -21,8 +21,7 @@ from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon import configure_logging, run_daemon, stop_on_signals
 from reconciler.errors import ReconcilerError, UsageFault
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase, Plan
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
 

@@ -15,10 +15,8 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, RecordedState
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
-from reconciler.manifests import patterns
-from reconciler.manifests.messages import did_you_mean
-from reconciler.planner.names import is_status_path
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.manifests import did_you_mean, patterns
+from reconciler.planner import ObjectStatus, Phase, is_status_path
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -31,8 +31,8 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import console, object_table
 from reconciler.git import GitError
-from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review.escape import printable
+from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.review import printable
 from reconciler.status.format import dump_record, load_yaml
 from reconciler.types import JSON
 

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.planner.status import ObjectStatus, Phase
-from reconciler.review.format import shown_metric, task_seconds
-from reconciler.review.sentences import seconds
+from reconciler.planner import ObjectStatus, Phase
+from reconciler.review import seconds, shown_metric, task_seconds
 
 _STYLE = {
     Phase.INVALID: "bold red",

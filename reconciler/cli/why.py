@@ -11,11 +11,8 @@ from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git import GitError
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus, TaskPhase
-from reconciler.review.changes import explain
-from reconciler.review.escape import printable
-from reconciler.review.why import standing
+from reconciler.planner import ObjectStatus, Plan, TaskPhase
+from reconciler.review import explain, printable, standing
 from reconciler.types import ObjectRef
 
 

@@ -28,8 +28,7 @@ from reconciler.config.reporting import (
 from reconciler.errors import UsageFault
 from reconciler.manifests import Name, RepositoryPath, Seconds, Section, Subdomain, described
 from reconciler.patterns import NODE_BOUND
-from reconciler.planner.plan import PlannerConfig
-from reconciler.planner.remote_clusters import RemoteCluster
+from reconciler.planner import PlannerConfig, RemoteCluster
 from reconciler.types import JSON, Kind, Problem
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from reconciler.manifests import Seconds, Section
-from reconciler.planner.status import Phase
+from reconciler.planner import Phase
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 

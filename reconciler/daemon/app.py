@@ -26,8 +26,7 @@ from reconciler.git.mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.git.url import is_local, local_path
 from reconciler.metrics import Metrics
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus, Plan
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web import PageCache, Served, serve
 from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch

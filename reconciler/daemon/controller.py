@@ -24,10 +24,7 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan
-from reconciler.planner.status import ObjectStatus
-from reconciler.planner.status_update import update_status, wanted_results
+from reconciler.planner import Ledger, ObjectStatus, Plan, update_status, wanted_results
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace import (

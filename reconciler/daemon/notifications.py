@@ -26,7 +26,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.http_client import Answer, CallError, Client, client
 from reconciler.metrics import Metrics
 from reconciler.notify import Body, Digest, TemplateFault, Waiting, delivery_headers, news
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)

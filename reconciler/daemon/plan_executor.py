@@ -21,8 +21,7 @@ from reconciler.engine import (
     RunSpec,
 )
 from reconciler.metrics import Metrics
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import ActionKind, Plan, RunDeletion
+from reconciler.planner import ActionKind, Ledger, Plan, RunDeletion
 from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)

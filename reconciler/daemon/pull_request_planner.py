@@ -17,12 +17,18 @@ from reconciler.config.model import Setup
 from reconciler.git import Conflict, LocalRepository, Proposals, redact
 from reconciler.git.sources import Sources
 from reconciler.manifests import Manifest
-from reconciler.planner.remote_clusters import RemoteStatus
+from reconciler.planner import RemoteStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
-from reconciler.review.commit_status import CommitState, CommitStatus, commit_status, status_of
-from reconciler.review.escape import code
-from reconciler.review.markdown import markdown
-from reconciler.review.report import Review, review
+from reconciler.review import (
+    CommitState,
+    CommitStatus,
+    Review,
+    code,
+    commit_status,
+    markdown,
+    review,
+    status_of,
+)
 from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
 from reconciler.workspace import (
     CommitPlanner,

@@ -34,8 +34,7 @@ from reconciler.forge import Comment, Forge, ForgeError, PullRequest, forge_of
 from reconciler.git import end_running, rebuilding
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
-from reconciler.review.commit_status import CommitStatus
-from reconciler.review.sentences import counted
+from reconciler.review import CommitStatus, counted
 from reconciler.types import Commit
 
 log = structlog.get_logger(__name__)

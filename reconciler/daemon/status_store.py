@@ -16,16 +16,17 @@ from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
 from reconciler.git import StatusBranch
-from reconciler.planner.difference import differing
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.names import (
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Phases,
+    TaskPhase,
+    differing,
     is_removed_path,
     is_status_path,
     removed_path,
     status_path,
 )
-from reconciler.planner.phases import Phases
-from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.status.format import dump_record, load_record
 from reconciler.status.readme import readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
@@ -138,6 +139,7 @@ class StatusStore:
             if newest != known:
                 different.add(ref)
                 self._newer[ref] = newest
+                self.ledger.learn_image_keys(newest)
                 self.records[ref] = newest
                 self.phases.put(ref, newest.phase)
                 self._pending[status_path(ref)] = dump_record(newest)

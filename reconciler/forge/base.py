@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.review.commit_status import CommitStatus
+from reconciler.review import CommitStatus
 from reconciler.types import Commit
 
 

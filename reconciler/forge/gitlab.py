@@ -12,7 +12,7 @@ from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
 from reconciler.http_client import Client
-from reconciler.review.commit_status import CommitState, CommitStatus
+from reconciler.review import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
 
 _PAGE = 100

@@ -15,7 +15,7 @@ from msgspec import Meta
 from reconciler.errors import Trouble
 from reconciler.forge.base import ForgeError
 from reconciler.http_client import Answer, CallError, Client
-from reconciler.review.escape import printable
+from reconciler.review import printable
 from reconciler.types import JSON
 
 #: The longest pause that a forge may ask for, in seconds: GitHub's limits are by the hour.

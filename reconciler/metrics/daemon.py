@@ -12,9 +12,7 @@ from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
-from reconciler.planner.phases import Phases
-from reconciler.planner.plan import HoldKind, Plan
-from reconciler.planner.status import ObjectStatus, Phase, TaskPhase
+from reconciler.planner import HoldKind, ObjectStatus, Phase, Phases, Plan, TaskPhase
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 

@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult
 from reconciler.metrics.registry import Registry
-from reconciler.review.commit_status import CommitState
+from reconciler.review import CommitState
 from reconciler.types import TaskKind
 
 #: Upper bounds of the daemon's own durations, in seconds.

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from reconciler.metrics.definitions import Definitions
-from reconciler.planner.status import URGENCY, ObjectStatus, Phase, TaskPhase, TaskStatus
+from reconciler.planner import URGENCY, ObjectStatus, Phase, TaskPhase, TaskStatus
 from reconciler.types import ObjectRef
 
 

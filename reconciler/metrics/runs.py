@@ -13,8 +13,7 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
 from reconciler.metrics.definitions import OTHERS, Definitions
-from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.plan import Plan
+from reconciler.planner import Plan, differing, same_keys
 from reconciler.types import How, ObjectRef, TaskKey, TaskKind
 
 _UNDER_WAY = (RunPhase.PENDING, RunPhase.RUNNING)

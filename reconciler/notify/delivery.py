@@ -23,8 +23,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reconciler.errors import ReconcilerError
 from reconciler.notify.events import Digest, Event
-from reconciler.planner.status import Phase
-from reconciler.review.escape import printable
+from reconciler.planner import Phase
+from reconciler.review import printable
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey
 
 #: The largest body, in bytes; receivers such as chats take no more than some 40 KB.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.planner.status import URGENCY, ObjectStatus, Phase
+from reconciler.planner import URGENCY, ObjectStatus, Phase
 from reconciler.types import JSON, ObjectRef, TaskKey
 
 #: The phases of which an object has another event when it is in them for another key.

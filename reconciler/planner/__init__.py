@@ -1,1 +1,114 @@
-"""The planner: manifests, observations and the ledger in; tasks, keys and actions out. Pure."""
+"""Planning as a pure function of manifests, runs and recorded statuses.
+
+Manifests, observations and the ledger go in; tasks, keys and actions come out.
+"""
+
+from __future__ import annotations
+
+from reconciler.planner.diff import (
+    diff,
+)
+from reconciler.planner.holds import (
+    RELEASE_FILE,
+    read_release,
+)
+from reconciler.planner.ledger import (
+    Ledger,
+)
+from reconciler.planner.names import (
+    is_removed_path,
+    is_status_path,
+    removed_path,
+    status_path,
+)
+from reconciler.planner.plan import (
+    ActionKind,
+    Hold,
+    HoldKind,
+    Plan,
+    PlanCache,
+    PlanInput,
+    PlannerConfig,
+    RunDeletion,
+    TaskAction,
+)
+from reconciler.planner.plan_cache import (
+    differing,
+    same_keys,
+    update_cache,
+)
+from reconciler.planner.remote_clusters import (
+    RemoteArtifact,
+    RemoteCluster,
+    RemoteObject,
+    RemoteStatus,
+    Unavailable,
+)
+from reconciler.planner.resolver import (
+    ResolverCache,
+    resolve,
+)
+from reconciler.planner.run_spec import (
+    Preview,
+    preview,
+    wanted_results,
+)
+from reconciler.planner.status import (
+    URGENCY,
+    HistoryEntry,
+    ObjectStatus,
+    Phase,
+    Phases,
+    TaskPhase,
+    TaskStatus,
+    newest_printed,
+)
+from reconciler.planner.status_update import (
+    update_status,
+)
+from reconciler.planner.tasks import (
+    ResolvedObject,
+)
+
+__all__ = [
+    "RELEASE_FILE",
+    "URGENCY",
+    "ActionKind",
+    "HistoryEntry",
+    "Hold",
+    "HoldKind",
+    "Ledger",
+    "ObjectStatus",
+    "Phase",
+    "Phases",
+    "Plan",
+    "PlanCache",
+    "PlanInput",
+    "PlannerConfig",
+    "Preview",
+    "RemoteArtifact",
+    "RemoteCluster",
+    "RemoteObject",
+    "RemoteStatus",
+    "ResolvedObject",
+    "ResolverCache",
+    "RunDeletion",
+    "TaskAction",
+    "TaskPhase",
+    "TaskStatus",
+    "Unavailable",
+    "diff",
+    "differing",
+    "is_removed_path",
+    "is_status_path",
+    "newest_printed",
+    "preview",
+    "read_release",
+    "removed_path",
+    "resolve",
+    "same_keys",
+    "status_path",
+    "update_cache",
+    "update_status",
+    "wanted_results",
+]

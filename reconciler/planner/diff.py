@@ -1,4 +1,4 @@
-"""From what is wanted and what is there to what is done. Pure, total, and the heart of it all.
+"""The diff between resolved objects and existing runs and results. Pure, total.
 
 Only what is needed is made: starting from each object's artifact, a task is wanted if its key is
 not complete and something that is wanted needs it. So a reverted manifest, whose artifact is
@@ -10,49 +10,58 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
+from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
-from reconciler.planner import holds
-from reconciler.planner import prune as endings
-from reconciler.planner.builds import build_owners
+from reconciler.planner.holds import guard
+from reconciler.planner.job_history import expired_jobs
 from reconciler.planner.names import run_name
-from reconciler.planner.plan import ActionKind, Hold, Plan, PlanInput, RunDeletion, TaskAction
+from reconciler.planner.plan import (
+    ActionKind,
+    Hold,
+    Plan,
+    PlanInput,
+    RunDeletion,
+    TaskAction,
+    TaskActionBuilder,
+)
 from reconciler.planner.plan_cache import objects_to_diff, valid_cache
-from reconciler.planner.run_spec import render_run
+from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
+from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.status import TaskPhase
+from reconciler.planner.superseding import cancellations, must_end_first, superseded_runs
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 def diff(situation: PlanInput) -> Plan:
-    """The plan for a situation. The same situation always has the same plan."""
+    """Return the plan for an input, always the same for the same."""
     settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)
-    gone = endings.gone_objects(situation)
+    gone = gone_objects(situation)
     known = len(situation.records)
-    prune_hold = holds.prune(gone.going, known, situation.documents, situation.settings)
-    deciding = _Deciding(situation, objects_to_diff(situation))
-    guard_hold = holds.guard(
-        deciding.objects, situation.records, frozenset(deciding.wanted), situation.settings
+    prune = prune_hold(gone.removed, known, situation.documents, situation.settings)
+    comparison = _Diff(situation, objects_to_diff(situation))
+    guard_hold = guard(
+        comparison.objects, situation.records, frozenset(comparison.wanted), situation.settings
     )
-    held = [hold for hold in (guard_hold, prune_hold) if hold]
+    held = [hold for hold in (guard_hold, prune) if hold]
     active = [hold for hold in held if hold.id not in situation.released]
-    deciding.hold = guard_hold if guard_hold in active else None
-    decided = deciding.all()
-    removed = frozenset() if prune_hold in active else gone.going
+    comparison.hold = guard_hold if guard_hold in active else None
+    decided = comparison.all()
+    removed = frozenset() if prune in active else gone.removed
     kept = dict(gone.kept)
-    if prune_hold is not None and prune_hold in active:
-        kept |= dict.fromkeys(gone.going, holds.held(prune_hold))
+    if prune is not None and prune in active:
+        kept |= dict.fromkeys(gone.removed, prune.held)
     ends = [
-        *deciding.endings,
-        *endings.of_removed(situation, removed),
-        *endings.of_builds(situation, removed),
+        *comparison.endings,
+        *deletions(situation, removed),
+        *unneeded_builds(situation, removed),
     ]
     ending = {end.run.name for end in ends}
-    ends.extend(endings.of_history(situation, ending))
+    ends.extend(expired_jobs(situation, ending))
     return Plan(
         situation=situation,
         decided=decided,
@@ -69,8 +78,8 @@ def diff(situation: PlanInput) -> Plan:
 
 
 @dataclass(slots=True)
-class _Deciding:
-    """One pass over the objects that are looked at, upstream first."""
+class _Diff:
+    """One pass over the objects that need a diff, upstream first."""
 
     situation: PlanInput
     objects: Mapping[ObjectRef, ResolvedObject]
@@ -130,7 +139,10 @@ class _Deciding:
     # -- one decision per task -------------------------------------------------------------
 
     def all(self) -> dict[ObjectRef, tuple[TaskAction, ...]]:
-        """Every object's tasks, upstream first, so that whoever waits knows what for."""
+        """Return each object's actions.
+
+        Upstream first, so that waiting tasks name their cause.
+        """
         return {ref: tuple(self._tasks(item)) for ref, item in self.objects.items()}
 
     def _tasks(self, item: ResolvedObject) -> Iterator[TaskAction]:
@@ -149,7 +161,9 @@ class _Deciding:
                 )
 
     def _shared(self, item: ResolvedObject, task: Task) -> TaskAction | None:
-        """What another object answers for: a build of its namespace, or by ``formerly`` any task.
+        """Return the action of a task that another object already owns.
+
+        That is a build of the same namespace or, by ``formerly``, any task.
 
         The latter while an object and the one that it is to become are both there.
         """
@@ -160,7 +174,7 @@ class _Deciding:
         owner, owned = self.owners[slot] if build else self.producers[task.key]
         if owner == item.ref:
             return None
-        self._cancel_superseded(self._superseded(item.ref, task), task)
+        self.endings.extend(cancellations(self._superseded(item.ref, task), task))
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
@@ -175,12 +189,15 @@ class _Deciding:
         )
 
     def _one(self, item: ResolvedObject, task: Task, *, shadow: bool = False) -> TaskAction:
-        """``shadow``: only how it stands is asked for; nothing is ended or counted."""
-        answer = _Answer(item.ref, task)
+        """Return the action of one task.
+
+        With ``shadow``, only its state is computed: no run is deleted or counted.
+        """
+        answer = TaskActionBuilder(item.ref, task)
         key = task.key
         superseded = self._superseded(item.ref, task)
         if not shadow:
-            self._cancel_superseded(superseded, task)
+            self.endings.extend(cancellations(superseded, task))
         if key is None:
             return answer.wait(item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN))
         if self._complete(key):
@@ -196,21 +213,9 @@ class _Deciding:
         )
 
     def _superseded(self, ref: ObjectRef, task: Task) -> list[Run]:
-        """Live runs of this object's task under another key; builds are shared, so not here."""
-        if task.kind is TaskKind.BUILD:
-            return []
-        runs = self.runs_by_task.get((ref, task.kind), [])
-        return [run for run in runs if run.key != task.key]
+        return superseded_runs(self.runs_by_task.get((ref, task.kind), []), task)
 
-    def _cancel_superseded(self, runs: list[Run], task: Task) -> None:
-        if task.key is None:  # nothing is known to have superseded them
-            return
-        for run in runs:
-            if run.intent != task.intent and not run.deleting:
-                reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
-                self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
-
-    def _live(self, answer: _Answer, run: Run, *, shadow: bool) -> TaskAction:
+    def _live(self, answer: TaskActionBuilder, run: Run, *, shadow: bool) -> TaskAction:
         task = answer.task
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
@@ -230,7 +235,7 @@ class _Deciding:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
-    def _failed(self, answer: _Answer) -> TaskAction | None:
+    def _failed(self, answer: TaskActionBuilder) -> TaskAction | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
         failure = self.situation.ledger.failure(task.key, task.how)
@@ -248,8 +253,8 @@ class _Deciding:
             return answer.wait(reason, retry_at=at)
         return None
 
-    def _blocked(self, answer: _Answer, item: ResolvedObject) -> TaskAction | None:
-        """What keeps a task from starting even once its needs are complete."""
+    def _blocked(self, answer: TaskActionBuilder, item: ResolvedObject) -> TaskAction | None:
+        """Return the wait of a task that complete needs do not start."""
         task, situation = answer.task, self.situation
         if item.manifest.document.spec.suspend:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))
@@ -263,8 +268,8 @@ class _Deciding:
             return answer.wait(halted)
         capacity, image = situation.capacity, item.image
         if task.kind is not TaskKind.BUILD and image is not None:
-            allowed = situation.settings.allow_images
-            if image.cluster is None and not admits_image(image.at, allowed):
+            images = situation.settings.allow_images
+            if image.cluster is None and not admits_image(image.at, images):
                 return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
             if not capacity.containers:
                 return answer.wait(Reason.of(ReasonCode.CONTAINER_RUNTIME_MISSING))
@@ -276,10 +281,15 @@ class _Deciding:
         return None
 
     def _start(
-        self, answer: _Answer, item: ResolvedObject, superseded: list[Run], *, shadow: bool
+        self,
+        answer: TaskActionBuilder,
+        item: ResolvedObject,
+        superseded: list[Run],
+        *,
+        shadow: bool,
     ) -> TaskAction:
         task, situation = answer.task, self.situation
-        if any(run.intent == task.intent for run in superseded):
+        if must_end_first(superseded, task):
             return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
@@ -311,7 +321,9 @@ class _Deciding:
         return answer.create(_STARTING, spec=spec)
 
     def _waiting(self, ref: ObjectRef, task: Task, keys: tuple[TaskKey, ...]) -> Reason:
-        """Name the tasks that must be complete first; the code is that of the first of them.
+        """Name the tasks that must be complete first.
+
+        The code is that of the first of them.
 
         An object's own tasks are named by their kind, those of others by their object.
         """
@@ -373,84 +385,13 @@ class _Deciding:
         return _slot(self._name(ref, task))
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Builds the decisions about one task."""
-
-    ref: ObjectRef
-    task: Task
-
-    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> TaskAction:
-        return TaskAction(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.KEEP,
-            phase=phase,
-            reason=reason,
-            run=run,
-        )
-
-    def wait(
-        self,
-        reason: Reason,
-        *,
-        phase: TaskPhase = TaskPhase.WAITING,
-        retry_at: datetime | None = None,
-    ) -> TaskAction:
-        return TaskAction(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.WAIT,
-            phase=phase,
-            reason=reason,
-            retry_at=retry_at,
-        )
-
-    def lost(self, runs: list[Run]) -> TaskAction | None:
-        """It comes after these; where nobody knows whether one of them has ended, that is said."""
-        for run in runs:
-            if run.lost:
-                cause = run.reason or Reason.of(ReasonCode.UNKNOWN)
-                return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
-        return None
-
-    def hold(self, hold: Hold) -> TaskAction:
-        return TaskAction(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.HOLD,
-            phase=TaskPhase.HELD,
-            reason=holds.held(hold),
-            hold=hold.id,
-        )
-
-    def create(
-        self,
-        reason: Reason,
-        *,
-        needs: tuple[TaskKey, ...] = (),
-        run: Run | None = None,
-        spec: RunSpec | None = None,
-    ) -> TaskAction:
-        return TaskAction(
-            ref=self.ref,
-            task=self.task,
-            action=ActionKind.CREATE,
-            phase=TaskPhase.PENDING,
-            reason=reason,
-            needs=needs,
-            run=run,
-            spec=spec,
-        )
-
-
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)
 _STARTING = Reason.of(ReasonCode.STARTING)
 
-#: A task that stands so keeps whoever needs it from ever starting.
+#: Phases of a task in which the tasks that need it cannot start.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})
 
 
 def _slot(name: str) -> str:
-    """The part of a run's name that is the hash of its instance, namespace and key."""
+    """Return the hash of instance, namespace and key in a run's name."""
     return name.split("-")[-2]

@@ -1,4 +1,4 @@
-"""Holds: a sync too large to be taken at its word waits for a person.
+"""Holds: a sync above a limit waits until a user releases it.
 
 A hold's id is a hash of exactly the actions it holds, and those are a function of the manifests
 and of what is recorded in Git alone: the plan of a pull request shows the id that the daemon
@@ -21,7 +21,10 @@ RELEASE_FILE = ".reconciler/release"
 
 
 def read_release(data: bytes | None) -> frozenset[str]:
-    """The ids in a release file: the first word of each line; ``#`` begins a comment."""
+    """Return the ids in a release file.
+
+    An id is the first word of a line; ``#`` begins a comment.
+    """
     if data is None:
         return frozenset()
     lines = (
@@ -41,7 +44,7 @@ def guard(
     wanted: frozenset[TaskKey],
     settings: PlannerConfig,
 ) -> Hold | None:
-    """The recomputation of existing artifacts, where it is more than ``guard`` lets pass."""
+    """Return a hold if more existing artifacts are recomputed than ``guard`` allows."""
     again: dict[tuple[str, TaskKey], Task] = {}
     objects: set[ObjectRef] = set()
     for ref, item in desired.items():
@@ -72,40 +75,3 @@ def guard(
             guard_gpus=settings.guard_gpus,
         ),
     )
-
-
-def prune(
-    gone: frozenset[ObjectRef], known: int, documents: int, settings: PlannerConfig
-) -> Hold | None:
-    """The removal of objects, where it is more than ``prune`` lets pass.
-
-    ``known`` counts the recorded objects, ``documents`` the manifests at head.
-    """
-    if not gone:
-        return None
-    if documents == 0:
-        reason = Reason.of(ReasonCode.TREE_EMPTY, objects=len(gone))
-    elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
-        reason = Reason.of(
-            ReasonCode.PRUNE_TOO_LARGE,
-            objects=len(gone),
-            known=known,
-            share=settings.prune_share,
-            floor=settings.prune_floor,
-        )
-    else:
-        return None
-    return Hold(
-        id=hold_id(f"delete {ref}" for ref in gone),
-        kind=HoldKind.PRUNE,
-        objects=gone,
-        tasks=0,
-        gpus=0,
-        reason=reason,
-    )
-
-
-def held(hold: Hold) -> Reason:
-    """Return the reason of an object or task that a hold holds: the cause, and the id."""
-    code = ReasonCode.HELD_BY_GUARD if hold.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
-    return Reason.of(code, hold=hold.reason, id=hold.id)

@@ -1,4 +1,4 @@
-"""The ledger: which keys are complete, and which failed under which how.
+"""The ledger: complete keys, and failures by key and execution hash.
 
 It is rebuilt at start from the records in Git, then from the runs the engine still has, and
 learns from every run that ends. Learning the same thing twice changes nothing.
@@ -9,63 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.planner.retry_policy import Failure
 from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import How, TaskKey, TaskKind
 
-#: Retries of failures that are not the command's, and the delays between them, in seconds.
-RETRY_LIMIT = 10
-RETRY_FIRST = 10.0
-RETRY_LONGEST = 600.0
-#: Asking an engine that could not be asked before costs nothing.
-UNAVAILABLE_LONGEST = 60.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: what it left, and the image identity it was made with."""
+    """A complete task: its result, and the key of its image."""
 
     key: TaskKey
     task: TaskKind
     result: Result
     image_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failed task under one how.
-
-    ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
-    Unavailable: nothing of them is recorded, so that waiting makes no status commits.
-    """
-
-    key: TaskKey
-    how: How
-    kind: FailureClass
-    reason: Reason
-    at: datetime
-    count: int = 0
-    tries: int = 0
-
-    @property
-    def remembered(self) -> bool:
-        """Whether it stays failed until its key or how changes."""
-        if self.kind is FailureClass.UNAVAILABLE:
-            return False
-        return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
-
-    @property
-    def retry_delay(self) -> float:
-        """Seconds from ``at`` to the next try: exponential, with a jitter fixed by the key."""
-        if self.kind is FailureClass.UNAVAILABLE:
-            number, longest = self.tries, UNAVAILABLE_LONGEST
-        else:
-            number, longest = self.count, RETRY_LONGEST
-        retry = Backoff(first=RETRY_FIRST, longest=longest)
-        return retry.delay(number, fraction=int(self.key[:4], 16) / 0xFFFF)
 
 
 @dataclass(slots=True)
@@ -116,15 +76,30 @@ class Ledger:
     def complete(
         self, key: TaskKey, task: TaskKind, result: Result, *, image_key: str | None = None
     ) -> None:
-        """A key is complete; the first word on it stands, so that URLs never move."""
+        """Record a key as complete.
+
+        The first result stays, so that URLs never move.
+        """
         known = self.completed.get(key)
         if known is None:
             self.completed[key] = Completed(key=key, task=task, result=result, image_key=image_key)
         elif known.image_key is None and image_key is not None:
             self.completed[key] = replace(known, image_key=image_key)
 
+    def learn_image_keys(self, status: ObjectStatus) -> None:
+        """Take over the images of complete keys from an object's status.
+
+        A run does not say which key its image has; the plan does, and the status that is made of
+        it. Keys that are not complete here stay so: the history of a status also has keys whose
+        results were lost later.
+        """
+        for entry in status.history:
+            known = self.completed.get(entry.key)
+            if known is not None and known.image_key is None and entry.image_key is not None:
+                self.completed[entry.key] = replace(known, image_key=entry.image_key)
+
     def forget(self, key: TaskKey) -> None:
-        """What the key left is not there any more: it is to be made again."""
+        """Remove a key with a lost result: it is made again."""
         self.completed.pop(key, None)
 
     def learn_run(self, run: Run) -> None:
@@ -154,9 +129,9 @@ class Ledger:
         )
 
     def result(self, key: TaskKey | None) -> Completed | None:
-        """What the key left, if it is complete."""
+        """Return the result of a key if it is complete."""
         return self.completed.get(key) if key is not None else None
 
     def failure(self, key: TaskKey, how: How) -> Failure | None:
-        """How the key failed under this how, if it did and is not complete."""
+        """Return the failure of a key under this execution hash, if any."""
         return self.failures.get((key, how))

@@ -1,4 +1,4 @@
-"""The names and paths that outlive every refactoring: of runs and of artifact directories."""
+"""Stable names and paths of runs, artifact directories and status files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _STATUS_PATH = re.compile(rf"[^/]+/({'|'.join(kind.plural for kind in Kind)})/[^
 def run_name(
     *, instance: str, namespace: str, ref: ObjectRef | None, task: TaskKind, key: TaskKey, how: How
 ) -> str:
-    """``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex of how>``.
+    """Return the name of a run.
+
+    ``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex of how>``.
 
     ``ref`` is None for a build, which several objects share. The namespace is hashed in so that
     an engine with one flat list of names can hold equal builds of two namespaces.
@@ -41,17 +43,23 @@ def status_path(ref: ObjectRef) -> str:
 
 
 def removed_path(ref: ObjectRef) -> str:
-    """Where an object's file goes when its manifest is gone."""
+    """Return the path of an object's file after its manifest is removed."""
     return f"{_REMOVED}{status_path(ref)}"
 
 
 def is_status_path(path: str) -> bool:
-    """Whether a file of the status branch is an object's; others may have put anything there."""
+    """Return True if a file of the status branch is an object's.
+
+    The branch may contain any other files too.
+    """
     return _STATUS_PATH.fullmatch(path) is not None
 
 
 def is_removed_path(path: str) -> bool:
-    """Whether it is that of an object which is gone; a namespace may be called ``removed`` too."""
+    """Return True if a file is that of a removed object.
+
+    A namespace may be called ``removed`` too.
+    """
     return path.startswith(_REMOVED) and is_status_path(path.removeprefix(_REMOVED))
 
 
@@ -59,5 +67,5 @@ _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")
 
 
 def label_value(text: str) -> str:
-    """The text as a Kubernetes label value: at most 63 characters of the allowed ones."""
+    """Convert text to a Kubernetes label value of at most 63 characters."""
     return _LABEL_UNSAFE.sub("-", text)[:63].strip("-_.")

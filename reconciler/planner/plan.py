@@ -1,4 +1,4 @@
-"""What the planner is told, and what it answers."""
+"""The planner's input and output types: PlanInput, Plan and their parts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import RemoteCluster
 from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.planner.tasks import ResolvedObject, Task
-from reconciler.reasons import Reason
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerConfig:
-    """The part of the configuration that decides anything. A limit of 0 is none."""
+    """The configuration that affects plans; a limit of 0 is none."""
 
     cluster: str = "local"
     instance: str = "default"
@@ -38,24 +38,26 @@ class PlannerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCache:
-    """Which of the ``desired`` objects are ``done``, and which ``open``: each is one of the two.
+    """The cache of earlier plans: each ``desired`` object is ``done`` or ``open``.
+
+    A plan with the cache equals one without it.
 
     Before the first plan nothing is known, not even what is desired. ``done`` has what was decided
     of each; ``order`` the place of each object, upstream first; ``tasks`` counts those of objects
-    that are done; ``stray`` are recorded objects that are not desired.
+    that are done; ``orphaned`` are recorded objects that are not desired.
     """
 
     desired: Mapping[ObjectRef, ResolvedObject] | None = None
     order: Mapping[ObjectRef, int] = field(default_factory=dict)
     done: Mapping[ObjectRef, tuple[TaskAction, ...]] = field(default_factory=dict)
     open: frozenset[ObjectRef] = frozenset()
-    stray: frozenset[ObjectRef] = frozenset()
+    orphaned: frozenset[ObjectRef] = frozenset()
     tasks: Mapping[TaskKind, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
-    """Everything a plan is a function of.
+    """The complete input of a plan.
 
     ``invalid`` are the objects whose manifest at head is wrong, with the first error; those among
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
@@ -82,7 +84,7 @@ class PlanInput:
 
 
 class ActionKind(enum.StrEnum):
-    """What is done about a task; as ``plan --format json`` prints it."""
+    """An action on a task, by its name in ``plan --format json``."""
 
     CREATE = "create"
     CANCEL = "cancel"
@@ -94,13 +96,13 @@ class ActionKind(enum.StrEnum):
 
     @property
     def changes(self) -> bool:
-        """Whether it is a change in the sense of ``plan``'s exit code."""
+        """True for a change in the sense of ``plan``'s exit code."""
         return self not in (ActionKind.KEEP, ActionKind.WAIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAction:
-    """What is done about one task of one object, and how the task stands.
+    """An action on one task of one object, and the task's state.
 
     ``needs`` are the keys still missing. ``spec`` is set where the run is to be created now.
     ``run`` is the live run that is kept. ``retry_at`` is when a delay is over.
@@ -120,7 +122,7 @@ class TaskAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDeletion:
-    """A run to be ended or forgotten.
+    """The deletion of a run.
 
     CANCEL: it was superseded. DELETE: its object is gone. KEEP stands for neither: the run has
     ended, its outcome is known, and only the Job is cleared away.
@@ -132,7 +134,7 @@ class RunDeletion:
 
 
 class HoldKind(enum.StrEnum):
-    """Why a sync is held."""
+    """The cause of a hold."""
 
     GUARD = "guard"
     PRUNE = "prune"
@@ -140,7 +142,7 @@ class HoldKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A set of actions that waits for a line with this id in ``.reconciler/release``."""
+    """A set of actions that waits for its id in ``.reconciler/release``."""
 
     id: str
     kind: HoldKind
@@ -149,10 +151,91 @@ class Hold:
     gpus: int
     reason: Reason
 
+    @property
+    def held(self) -> Reason:
+        """The reason of objects and tasks on hold: cause and id."""
+        code = ReasonCode.HELD_BY_GUARD if self.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
+        return Reason.of(code, hold=self.reason, id=self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskActionBuilder:
+    """Builder of actions on one task of one object."""
+
+    ref: ObjectRef
+    task: Task
+
+    def keep(self, phase: TaskPhase, reason: Reason, *, run: Run | None = None) -> TaskAction:
+        """Leave the task as it is; ``run`` is its live run."""
+        return TaskAction(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.KEEP,
+            phase=phase,
+            reason=reason,
+            run=run,
+        )
+
+    def wait(
+        self,
+        reason: Reason,
+        *,
+        phase: TaskPhase = TaskPhase.WAITING,
+        retry_at: datetime | None = None,
+    ) -> TaskAction:
+        """Start nothing for now; at ``retry_at``, time alone may change that."""
+        return TaskAction(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.WAIT,
+            phase=phase,
+            reason=reason,
+            retry_at=retry_at,
+        )
+
+    def lost(self, runs: list[Run]) -> TaskAction | None:
+        """Wait if one of these runs, which must end first, is unreachable."""
+        for run in runs:
+            if run.lost:
+                cause = run.reason or Reason.of(ReasonCode.UNKNOWN)
+                return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
+        return None
+
+    def hold(self, hold: Hold) -> TaskAction:
+        """Wait until the hold is released."""
+        return TaskAction(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.HOLD,
+            phase=TaskPhase.HELD,
+            reason=hold.held,
+            hold=hold.id,
+        )
+
+    def create(
+        self,
+        reason: Reason,
+        *,
+        needs: tuple[TaskKey, ...] = (),
+        run: Run | None = None,
+        spec: RunSpec | None = None,
+    ) -> TaskAction:
+        """Create a run now (``spec``), or as soon as its needs allow."""
+        return TaskAction(
+            ref=self.ref,
+            task=self.task,
+            action=ActionKind.CREATE,
+            phase=TaskPhase.PENDING,
+            reason=reason,
+            needs=needs,
+            run=run,
+            spec=spec,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The answer: a decision per task, runs to end, objects that go, and what is held.
+    """A plan: actions, runs to delete, removed objects, and holds.
 
     ``decided`` has the decisions of the objects that were looked at, upstream first.
 
@@ -173,19 +256,19 @@ class Plan:
 
     @property
     def decisions(self) -> Iterator[TaskAction]:
-        """Of every task, also of objects that are settled; upstream first."""
+        """The actions of all tasks, upstream first, also of unchanged objects."""
         for ref in self.situation.desired:
             yield from self.decisions_of(ref)
 
     def decisions_of(self, ref: ObjectRef) -> tuple[TaskAction, ...]:
-        """Of the tasks of one object; none where it is not desired."""
+        """Return the actions of one object's tasks, if it is desired."""
         if ref not in self.situation.desired:
             return ()
         found = self.decided.get(ref)
         return found if found is not None else self.situation.settled.done[ref]
 
     def task_counts(self) -> Mapping[tuple[TaskKind, TaskPhase], int]:
-        """How many tasks of each kind are in each phase; what is not there is 0."""
+        """Count the tasks by kind and phase; missing entries are 0."""
         settled = self.situation.settled
         counts = Counter({(kind, TaskPhase.SUCCEEDED): n for kind, n in settled.tasks.items()})
         for ref, decisions in self.decided.items():

@@ -1,6 +1,6 @@
-"""Objects that are done: a plan need not look at them again until something of theirs differs.
+"""The cache of complete objects, without a diff until inputs differ.
 
-With 10,000 objects of which one has changed, looking at each costs a second. What is decided of
+With 10,000 objects of which one has changed, previews at each costs a second. What is decided of
 an object whose tasks are all complete, and what its record then says, is a function of what it is
 asked to be, of its record, and of the results of complete keys, which never change. So where a sync
 has left its record as it was, the next one decides the same as long as the first two are the very
@@ -13,12 +13,16 @@ from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from operator import is_
+from typing import TypeVar
 
-from reconciler.planner.difference import differing, same_keys
 from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, TaskAction
 from reconciler.planner.status import ObjectStatus, Phase, TaskPhase
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.types import ObjectRef
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def valid_cache(
@@ -26,7 +30,7 @@ def valid_cache(
     desired: Mapping[ObjectRef, ResolvedObject],
     records: Mapping[ObjectRef, ObjectStatus],
 ) -> PlanCache:
-    """What of a settlement still holds where objects are asked to be this."""
+    """Drop the cached entries of objects that are resolved otherwise now."""
     if settled.desired is desired:
         return settled
     before = settled.desired if settled.desired is not None else {}
@@ -38,12 +42,12 @@ def valid_cache(
         _without(left, settled.done.keys() - desired.keys()),
         order={ref: place for place, ref in enumerate(desired)},
         open=frozenset((left.open & desired.keys()) | different),
-        stray=frozenset(records.keys() - desired.keys()),
+        orphaned=frozenset(records.keys() - desired.keys()),
     )
 
 
 def objects_to_diff(situation: PlanInput) -> dict[ObjectRef, ResolvedObject]:
-    """The objects that have to be looked at, upstream first."""
+    """Return the objects that need a diff, upstream first."""
     settled, desired = situation.settled, situation.desired
     busy = {run.object for run in situation.runs.values() if run.live and run.object is not None}
     looked_at = settled.open | ((busy | situation.invalid.keys()) & desired.keys())
@@ -53,7 +57,10 @@ def objects_to_diff(situation: PlanInput) -> dict[ObjectRef, ResolvedObject]:
 def update_cache(
     plan: Plan, *, records: Mapping[ObjectRef, ObjectStatus], changed: AbstractSet[ObjectRef]
 ) -> PlanCache:
-    """What a plan has shown to be done; ``changed`` are those whose record it changed."""
+    """Return the cache with the objects that a plan has found complete.
+
+    ``changed`` are the objects whose status the plan has changed.
+    """
     desired = plan.situation.desired
     found = {
         ref: decisions
@@ -67,7 +74,7 @@ def update_cache(
         done={**left.done, **found},
         open=frozenset(plan.decided.keys() - found.keys()),
         tasks=Counter(left.tasks) + tasks,
-        stray=(left.stray | {ref for ref in changed if ref not in desired}) - plan.removed,
+        orphaned=(left.orphaned | {ref for ref in changed if ref not in desired}) - plan.removed,
     )
 
 
@@ -92,3 +99,23 @@ def _is_done(record: ObjectStatus, decisions: tuple[TaskAction, ...]) -> bool:
             for decision in decisions
         )
     )
+
+
+def same_keys(before: Mapping[K, V], now: Mapping[K, V]) -> bool:
+    """Return True if both have identical keys in the same order."""
+    return before is now or (len(before) == len(now) and all(map(is_, before, now)))
+
+
+def differing(before: Mapping[K, V], now: Mapping[K, V]) -> set[K]:
+    """Return the keys of ``now`` whose value is not identical in ``before``.
+
+    A key that is not in ``before`` is one of them.
+
+    Half a millisecond for 10,000, where the keys are the same in the same order.
+    """
+    if before is now:
+        return set()
+    if same_keys(before, now):
+        pairs = zip(now, before.values(), now.values(), strict=True)
+        return {key for key, old, new in pairs if old is not new}
+    return {key for key, value in now.items() if before.get(key) is not value}

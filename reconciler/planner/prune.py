@@ -1,30 +1,36 @@
-"""Runs that are ended or cleared away: of objects that are gone, of needless builds, of history."""
+"""Pruning of objects without a manifest, and of needless builds. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from reconciler.engine import Run, RunPhase
-from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
+from reconciler.planner.holds import hold_id
+from reconciler.planner.plan import (
+    ActionKind,
+    Hold,
+    HoldKind,
+    PlanInput,
+    PlannerConfig,
+    RunDeletion,
+)
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Objects without a manifest: those that go, and those that stay, with the reason."""
+    """Objects without a manifest: removed ones, and kept ones with the reason."""
 
-    going: frozenset[ObjectRef]
+    removed: frozenset[ObjectRef]
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
 def gone_objects(situation: PlanInput) -> Gone:
-    """Recorded objects, and objects of runs, that head has no manifest of, not even a wrong one."""
+    """Find objects of statuses and runs without any manifest at head.
+
+    An invalid manifest counts as one.
+    """
     desired, invalid = situation.desired, situation.invalid
     owners = {
         run.object
@@ -32,7 +38,9 @@ def gone_objects(situation: PlanInput) -> Gone:
         if run.object is not None and run.object not in desired
     }
     missing = {
-        ref for ref in situation.settled.stray | owners if ref not in desired and ref not in invalid
+        ref
+        for ref in situation.settled.orphaned | owners
+        if ref not in desired and ref not in invalid
     }
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
@@ -46,11 +54,45 @@ def gone_objects(situation: PlanInput) -> Gone:
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
-def of_removed(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
-    """Every run of an object that goes, unless a renamed object wants that very key."""
+def prune_hold(
+    gone: frozenset[ObjectRef], known: int, documents: int, settings: PlannerConfig
+) -> Hold | None:
+    """Return a hold if more objects would be removed than ``prune`` allows.
+
+    ``known`` counts the recorded objects, ``documents`` the manifests at head.
+    """
+    if not gone:
+        return None
+    if documents == 0:
+        reason = Reason.of(ReasonCode.TREE_EMPTY, objects=len(gone))
+    elif len(gone) > settings.prune_floor and len(gone) > settings.prune_share * known:
+        reason = Reason.of(
+            ReasonCode.PRUNE_TOO_LARGE,
+            objects=len(gone),
+            known=known,
+            share=settings.prune_share,
+            floor=settings.prune_floor,
+        )
+    else:
+        return None
+    return Hold(
+        id=hold_id(f"delete {ref}" for ref in gone),
+        kind=HoldKind.PRUNE,
+        objects=gone,
+        tasks=0,
+        gpus=0,
+        reason=reason,
+    )
+
+
+def deletions(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
+    """Delete all runs of removed objects.
+
+    A run stays if a renamed object has the same key.
+    """
     if not removed:
         return []
-    desired = _desired_keys(situation)
+    desired = desired_keys(situation)
     return [
         RunDeletion(
             run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED)
@@ -60,8 +102,8 @@ def of_removed(situation: PlanInput, removed: Collection[ObjectRef]) -> list[Run
     ]
 
 
-def of_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
-    """Live builds whose key no object needs any more.
+def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
+    """Cancel live builds with a key that no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
     """
@@ -93,31 +135,6 @@ def of_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunD
     ]
 
 
-def of_history(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
-    """Finished runs beyond the last ``history.jobs`` of their object, once their outcome is pushed.
-
-    One that failed under a key that is still desired stays, so that its log can be looked at.
-    """
-    most = situation.settings.history_jobs
-    ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
-    counts = Counter(run.object or run.intent for run in ended)
-    finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
-    if finished:
-        for run in ended:
-            if (runs := finished.get(run.object or run.intent)) is not None:
-                runs.append(run)
-    older = []
-    for runs in finished.values():
-        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
-        older += runs[most:]
-    desired = _desired_keys(situation) if older else frozenset()
-    return [
-        RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
-        for run in older
-        if not (run.phase is RunPhase.FAILED and run.key in desired)
-        and run.name in situation.recorded
-    ]
-
-
-def _desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
+def desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
+    """The keys of all tasks at head; None for unknown ones."""
     return frozenset(task.key for item in situation.desired.values() for task in item.tasks)

@@ -1,13 +1,14 @@
-"""What references come to: an object of this cluster or of another, current or pinned by key."""
+"""Resolution of Git sources and of references to objects. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import is_
+from typing import TypeAlias
 
-from reconciler.manifests import Manifest, Reference
-from reconciler.planner.ingredients import PlannedArtifact, ResolvedReference
-from reconciler.planner.keys import Hash, as_intent, follow_intent
+from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
+from reconciler.planner.keys import Hash, as_intent, follow_intent, pin_hash
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
@@ -17,14 +18,105 @@ from reconciler.planner.remote_clusters import (
     refused,
 )
 from reconciler.planner.status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
-from reconciler.planner.tasks import ExternalArtifact, ResolvedObject
-from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
+from reconciler.planner.tasks import (
+    ExternalArtifact,
+    PlannedArtifact,
+    ResolvedObject,
+    ResolvedReference,
+    Source,
+    annotation,
+)
+from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.types import ForeignRef, GitSource, Kind, ObjectRef, ResolvedSource, TaskKey
+
+#: An object's request, where that stands, and what is recorded of the object.
+SourceFingerprint: TypeAlias = tuple[
+    GitSource | UnresolvedSource | None,
+    ResolvedSource | UnresolvedSource | None,
+    ObjectStatus | None,
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """The state of Git sources: requests, resolved commits and pins.
+
+    ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
+    where each of those stands; ``records`` what was pinned.
+    """
+
+    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
+    requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
+    records: Mapping[ObjectRef, ObjectStatus]
+
+    def fingerprint(self, ref: ObjectRef) -> SourceFingerprint:
+        """Return the inputs of :meth:`depends`.
+
+        If all of them are identical, so is its result.
+        """
+        request = self.requests.get(ref)
+        now = self.sources.get(request) if isinstance(request, GitSource) else None
+        return request, now, self.records.get(ref)
+
+    def same(
+        self, ref: ObjectRef, fingerprint: SourceFingerprint, before: SourceState | None
+    ) -> bool:
+        """Return True if a fingerprint, last confirmed at ``before``, is unchanged."""
+        if self.records.get(ref) is not fingerprint[2]:
+            return False
+        if before is not None and before.sources is self.sources:
+            return before.requests is self.requests or self.requests.get(ref) is fingerprint[0]
+        return all(map(is_, self.fingerprint(ref), fingerprint))
+
+    def depends(self, manifest: Manifest) -> object:
+        """Return a value that differs if :meth:`of` may differ.
+
+        For the same manifest, that is.
+        """
+        if manifest.git is None:
+            return None
+        request = self.requests.get(manifest.ref)
+        if not isinstance(request, GitSource):
+            return request
+        record = self.records.get(manifest.ref)
+        pinned = record.source if record is not None else None
+        now = self.sources.get(request)
+        if isinstance(now, ResolvedSource) and pinned is not None and pinned.tree == now.tree:
+            return request, now.tree, pinned  # in whichever commit that is
+        return request, now, pinned
+
+    def of(self, manifest: Manifest) -> Source | Reason | None:
+        """Resolve an object's Git source; None if it has none.
+
+        Returns the reason if the source is unresolved.
+        """
+        git = manifest.git
+        if git is None:
+            return None
+        request = self.requests.get(manifest.ref)
+        if request is None:
+            return Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)
+        if isinstance(request, UnresolvedSource):
+            return request.reason
+        pin = pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
+        now = self.sources.get(request, UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)))
+        record = self.records.get(manifest.ref)
+        pinned = record.source if record else None
+        if pinned is not None and pinned.pin == pin and request.url and not git.follow:
+            resolved = ResolvedSource(pinned.commit, pinned.tree)
+            newest = now if isinstance(now, ResolvedSource) and now != resolved else None
+            return Source(git=git, request=request, resolved=resolved, pin=pin, newest=newest)
+        if isinstance(now, UnresolvedSource):
+            return now.reason
+        if pinned is not None and pinned.pin == pin and pinned.tree == now.tree:
+            # A commit that left the folder as it was is no news: the recorded one stays.
+            now = ResolvedSource(pinned.commit, pinned.tree)
+        return Source(git=git, request=request, resolved=now, pin=pin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceResolver:
-    """What is known of everything that can be referred to.
+    """Resolves references to objects of this and of other clusters.
 
     ``found`` are the objects that were worked out already, each after those it refers to.
     ``allowed`` says for each other cluster what its status may name; ``peers`` what that says.
@@ -42,7 +134,7 @@ class ReferenceResolver:
     def upstream(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
     ) -> ResolvedReference | Reason:
-        """What a reference of an object comes to, or why it cannot be used yet."""
+        """Resolve a reference of an object, or return the reason if unresolved."""
         key = TaskKey(reference.key) if reference.key is not None else None
         if isinstance(target, ForeignRef):
             return self._foreign(ref, target, key)
@@ -53,7 +145,7 @@ class ReferenceResolver:
     def depends(
         self, ref: ObjectRef, target: ObjectRef | ForeignRef, reference: Reference
     ) -> object:
-        """A value that differs where what :meth:`upstream` says may."""
+        """Return a value that differs if :meth:`upstream` may differ."""
         if isinstance(target, ForeignRef) or reference.key is not None:
             return self.upstream(ref, target, reference)
         item = self.found.get(target)
@@ -79,7 +171,10 @@ class ReferenceResolver:
         )
 
     def _pinned(self, target: ObjectRef, key: TaskKey) -> ResolvedReference | Reason:
-        """One complete artifact of the target, made by it or given to it."""
+        """Resolve a pinned key to a complete artifact of the target.
+
+        It was made by the target, or is external.
+        """
         record, item = self.records.get(target), self.found.get(target)
         if item is not None and item.key == key and item.given is not None:
             return self._current(target)
@@ -101,7 +196,10 @@ class ReferenceResolver:
     def _image(
         self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
     ) -> tuple[Hash | None, ExternalArtifact | None]:
-        """The image of a pinned artifact: built here, or by its name; none where that is lost."""
+        """Return the image of a pinned artifact, by key or by digest.
+
+        None if it is lost.
+        """
         if key is None or (item is not None and item.image_key == key):
             return key, item.image if item is not None else None
         if self.ledger.result(TaskKey(key)) is not None:
@@ -115,7 +213,7 @@ class ReferenceResolver:
     def _foreign(
         self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None
     ) -> ResolvedReference | Reason:
-        """An artifact of another cluster.
+        """Resolve a reference to an artifact of another cluster.
 
         Where that cannot be asked, the one that was used last still says what is made already.
         """

@@ -1,7 +1,7 @@
-"""Other clusters: what their status says of an object, and how much of that is believed. Pure.
+"""Artifacts of other clusters, and the allow-lists they must match. Pure.
 
-What another cluster's status says is input from outside: whoever may write there may be another
-team, or nobody's friend. So an artifact of it is used only where this daemon's own configuration
+Another cluster's status is untrusted input: those who may write there may be another team, or an
+attacker. So an artifact of it is used only where this daemon's own configuration
 allows the registry of its image and the bucket of its files, and nothing that it says of a key
 counts for any task of this cluster: it goes with the reference that asked for it, and no further.
 """
@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"[\s?#%\\,:@\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class RemoteCluster:
-    """Another cluster, and the globs over images and bucket URLs that its status may name."""
+    """Another cluster's allow-lists: globs over image names and bucket URLs."""
 
     registries: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class RemoteArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObject:
-    """An object of another cluster: its last complete artifact, and all that are recorded.
+    """An object of another cluster: its current artifact, and all recorded ones.
 
     ``follows`` are the objects of other clusters that it is made from in turn.
     """
@@ -69,7 +69,7 @@ RemoteStatus = Mapping[ForeignRef, RemoteObject | Unavailable]
 
 
 def refused(offer: RemoteArtifact, peer: RemoteCluster, *, image: bool) -> str | None:
-    """Why this cluster does not take an artifact from there, if it does not.
+    """Return the reason to refuse a remote artifact, or None.
 
     ``image``: whether its image is to be used too.
     """

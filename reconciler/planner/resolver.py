@@ -1,4 +1,4 @@
-"""What a commit asks for: every object's tasks, with their keys, before anything has run.
+"""Resolution of a commit's objects to tasks and keys. Pure.
 
 The result depends on nothing but the manifests, where their sources stand, and (for references
 that pin a key, and for pinned sources) what the records remember. Objects are walked in the order
@@ -14,34 +14,32 @@ from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from reconciler.manifests import Manifest
-from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.ingredients import ResolvedReference
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.references import ReferenceResolver
+from reconciler.planner.plan_cache import differing, same_keys
+from reconciler.planner.references import ReferenceResolver, SourceFingerprint, SourceState
 from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
-from reconciler.planner.source_state import SourceFingerprint, SourceState
 from reconciler.planner.status import ObjectStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 
 @dataclass(slots=True)
-class _Outside:
-    """What an object's keys are made of that is in no manifest.
+class _ExternalInputs:
+    """The inputs of an object's keys that are in no manifest.
 
-    ``glance`` is what ``depends`` was worked out from, where that is a source alone: as long as
-    those are the very same, so is this.
+    ``fingerprint`` has the inputs of ``depends`` if those are of a source alone: while they are
+    identical, so is ``depends``.
     """
 
-    glance: SourceFingerprint | None
+    fingerprint: SourceFingerprint | None
     depends: list[object]
 
 
 @dataclass(slots=True)
 class ResolverCache:
-    """What earlier calls of :func:`resolve` have left for the next.
+    """The cache that :func:`resolve` keeps between calls.
 
     ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
     of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
@@ -53,7 +51,7 @@ class ResolverCache:
     objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
     cluster: str | None = None
     found: dict[ObjectRef, ResolvedObject] = field(default_factory=dict)
-    outside: dict[ObjectRef, _Outside] = field(default_factory=dict)
+    outside: dict[ObjectRef, _ExternalInputs] = field(default_factory=dict)
     sources: SourceState | None = None
     order: dict[ObjectRef, int] = field(default_factory=dict)
     consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
@@ -62,7 +60,7 @@ class ResolverCache:
 
 @dataclass(slots=True)
 class Resolver:
-    """Walks the objects and keeps what it found; see :func:`resolve`."""
+    """Resolves objects in the order of their references; see :func:`resolve`."""
 
     shaping: TaskGraphBuilder
     referring: ReferenceResolver
@@ -70,12 +68,14 @@ class Resolver:
     found: dict[ObjectRef, ResolvedObject]
 
     def all(self) -> None:
-        """Every object, upstream first, and what the memo keeps of that for :meth:`again`."""
+        """Resolve all objects, upstream first, and fill the cache for :meth:`again`."""
         objects, memo = self.referring.objects, self.memo
         self._walk(sorted(objects))
         memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
         memo.order = {ref: place for place, ref in enumerate(self.found)}
-        memo.outside = {ref: at for ref, each in objects.items() if (at := self._outside(each))}
+        memo.outside = {
+            ref: at for ref, each in objects.items() if (at := self._external_inputs(each))
+        }
         memo.consumers, memo.ordered, memo.sources = {}, True, self.shaping.sourcing
         for ref, manifest in objects.items():
             for target, _, _ in manifest.references:
@@ -84,7 +84,10 @@ class Resolver:
                     memo.ordered &= memo.order.get(target, -1) < memo.order[ref]
 
     def again(self, changed: AbstractSet[ObjectRef]) -> None:
-        """These, whose manifest or anything outside has changed, and what is downstream of them."""
+        """Resolve changed objects again, and those downstream of them.
+
+        Their manifest, or an input in no manifest, has changed.
+        """
         objects, order = self.referring.objects, self.memo.order
         refs = tuple(order)
         due = [order[ref] for ref in changed]
@@ -101,25 +104,30 @@ class Resolver:
                     heappush(due, order[consumer])
         for ref in changed:
             self.memo.outside.pop(ref, None)
-            if (outside := self._outside(objects[ref])) is not None:
+            if (outside := self._external_inputs(objects[ref])) is not None:
                 self.memo.outside[ref] = outside
 
     def moved(self) -> set[ObjectRef]:
-        """The objects of which something has changed that is in no manifest."""
+        """Return the objects with a changed input that is in no manifest."""
         moved = set()
         before, self.memo.sources = self.memo.sources, self.shaping.sourcing
         for ref, known in self.memo.outside.items():
-            if known.glance is not None and self.shaping.sourcing.same(ref, known.glance, before):
+            if known.fingerprint is not None and self.shaping.sourcing.same(
+                ref, known.fingerprint, before
+            ):
                 continue
-            now = self._outside(self.referring.objects[ref])
+            now = self._external_inputs(self.referring.objects[ref])
             if now is None or now.depends != known.depends:
                 moved.add(ref)
             if now is not None:
-                known.glance, known.depends = now.glance, now.depends
+                known.fingerprint, known.depends = now.fingerprint, now.depends
         return moved
 
     def _walk(self, refs: Iterable[ObjectRef]) -> None:
-        """Depth first without recursion: a chain of bases can be as long as the repository."""
+        """Resolve objects depth first, without recursion.
+
+        A chain of bases can be as long as the repository.
+        """
         objects = self.referring.objects
         walking: set[ObjectRef] = set()
         for start in refs:
@@ -165,17 +173,17 @@ class Resolver:
         self.memo.known[manifest.ref] = depends, found
         return found
 
-    def _outside(self, manifest: Manifest) -> _Outside | None:
-        """What its keys are made of that is in no manifest; nothing for most."""
+    def _external_inputs(self, manifest: Manifest) -> _ExternalInputs | None:
+        """Return the inputs of an object's keys in no manifest; mostly None."""
         found = [
             self.referring.depends(manifest.ref, target, reference)
             for target, reference, _ in manifest.references
             if isinstance(target, ForeignRef) or reference.key is not None
         ]
         if manifest.git is None:
-            return _Outside(None, found) if found else None
-        glance = None if found else self.shaping.sourcing.glance(manifest.ref)
-        return _Outside(glance, [self.shaping.sourcing.depends(manifest), *found])
+            return _ExternalInputs(None, found) if found else None
+        fingerprint = None if found else self.shaping.sourcing.fingerprint(manifest.ref)
+        return _ExternalInputs(fingerprint, [self.shaping.sourcing.depends(manifest), *found])
 
 
 def resolve(
@@ -191,7 +199,7 @@ def resolve(
     ahead: bool = False,
     memo: ResolverCache | None = None,
 ) -> dict[ObjectRef, ResolvedObject]:
-    """Every object's tasks and keys, in an order in which each follows what it refers to.
+    """Resolve all objects to tasks and keys, each after its references.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may

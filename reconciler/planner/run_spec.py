@@ -1,14 +1,20 @@
-"""A task that can start, as the run that an engine is asked for. Pure."""
+"""Specs of runs, for tasks that start and for previews. Pure.
+
+A run is fully known before anything has been made: artifacts go where their keys say, and so do
+images, but for a digest that only a build can tell. Until then its tag stands in for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from reconciler.engine import RunSpec
+from reconciler.engine import RunSpec, Wanted
 from reconciler.manifests import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
-from reconciler.planner.plan import PlannerConfig
+from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,
     JSON,
@@ -20,6 +26,9 @@ from reconciler.types import (
     TaskKey,
     TaskKind,
 )
+
+#: Where a build pushes to, by namespace and key.
+ImageTag = Callable[[str, TaskKey], str]
 
 
 def render_run(
@@ -112,7 +121,7 @@ def _context(desired: ResolvedObject) -> BuildContext:
     )
 
 
-#: Of whoever schedules, queues and owns Jobs: a manifest that set these could choose its queue
+#: Labels of schedulers, queues and owners of Jobs: a manifest that set these could choose its queue
 #: past what it is allowed, or be refused by the API server.
 _OTHERS_LABELS = ("batch.kubernetes.io/", "kueue.x-k8s.io/", f"{GROUP}/")
 _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
@@ -121,7 +130,10 @@ _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 def _labels(
     ref: ObjectRef, task: Task, settings: PlannerConfig, asked: Mapping[str, str]
 ) -> dict[str, str]:
-    """The manifest's labels, and over them those by which a run is known again."""
+    """Merge the manifest's labels with those that identify a run.
+
+    The latter win.
+    """
     labels = {
         name: value
         for name, value in asked.items()
@@ -173,3 +185,131 @@ def _lineage(
                 read["cluster"] = mounts[key].cluster
             lineage[name] = read
     return lineage
+
+
+def build_owners(
+    desired: Mapping[ObjectRef, ResolvedObject],
+) -> dict[tuple[str, TaskKey], tuple[ObjectRef, Task]]:
+    """Map each shared build to the object that configures it.
+
+    The first object by kind and name that is not suspended decides how a build runs.
+
+    By namespace and key; where all of them are suspended, the first.
+    """
+    owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = {}
+    for ref in sorted(desired):
+        for task in desired[ref].tasks:
+            if task.kind is TaskKind.BUILD and task.key is not None:
+                slot = (ref.namespace, task.key)
+                first = owners.get(slot)
+                if first is None or (
+                    _suspended(desired[first[0]]) and not _suspended(desired[ref])
+                ):
+                    owners[slot] = (ref, task)
+    return owners
+
+
+def _suspended(item: ResolvedObject) -> bool:
+    return item.manifest.document.spec.suspend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A preview of one task's run.
+
+    ``spec`` is None if it cannot be known; ``reason`` is then the cause.
+
+    ``unbuilt`` is whether the image is not built yet, so that its tag stands for its digest.
+    """
+
+    task: TaskKind
+    spec: RunSpec | None = None
+    reason: Reason | None = None
+    unbuilt: bool = False
+
+
+def preview(situation: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
+    """Every task of an object, in the order in which they run."""
+    previews = _Preview(situation, image_tag)
+    return tuple(previews.task(situation.desired[ref], task) for task in previews.tasks(ref))
+
+
+class _Preview:
+    def __init__(self, situation: PlanInput, image_tag: ImageTag) -> None:
+        self._situation = situation
+        self._image_tag = image_tag
+        self._owners = build_owners(situation.desired)
+        self._makers: dict[TaskKey, ObjectRef] = {}
+        for ref in sorted(situation.desired):
+            for task in situation.desired[ref].tasks:
+                if task.key is not None:
+                    self._makers.setdefault(task.key, ref)
+
+    def tasks(self, ref: ObjectRef) -> tuple[Task, ...]:
+        return self._situation.desired[ref].tasks
+
+    def task(self, item: ResolvedObject, task: Task) -> Preview:
+        if task.key is None or task.intent is None:
+            reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+            return Preview(task=task.kind, reason=reason)
+        if task.kind is TaskKind.BUILD:
+            owner, task = self._owners[item.ref.namespace, task.key]
+            item = self._situation.desired[owner]
+        image, unbuilt = self._image(item, task)
+        spec = render_run(
+            item,
+            task,
+            settings=self._situation.settings,
+            head=self._situation.head,
+            image=image,
+            mounts=self._mounts(task),
+        )
+        return Preview(task=task.kind, spec=spec, unbuilt=unbuilt)
+
+    def _image(self, item: ResolvedObject, task: Task) -> tuple[str | None, bool]:
+        if task.kind is TaskKind.BUILD:
+            return None, False
+        if item.image is not None:
+            return item.image.at, False
+        key = TaskKey(task.image_key or "")
+        built = self._situation.ledger.result(key)
+        if built is not None and built.result.image is not None:
+            return built.result.image, False
+        own = (item.ref.namespace, key) in self._owners
+        maker = item.ref if own else self._makers.get(key, item.ref)
+        return self._image_tag(maker.namespace, key), True
+
+    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
+        read = (key for key in (task.base, task.dataset) if key is not None)
+        return {key: task.given.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
+
+    def _url(self, key: TaskKey) -> str:
+        complete = self._situation.ledger.result(key)
+        if complete is not None and complete.result.url is not None:
+            return complete.result.url
+        maker = self._makers[key]
+        settings = self._situation.settings
+        bucket = settings.buckets[maker.kind]
+        return artifact_url(bucket=bucket, cluster=settings.cluster, ref=maker, key=key)
+
+
+def wanted_results(situation: PlanInput) -> list[Wanted]:
+    """List the tasks with unknown results, with their expected artifact directories."""
+    settings = situation.settings
+    return [
+        Wanted(
+            task.kind,
+            task.key,
+            None
+            if task.kind is TaskKind.BUILD
+            else artifact_url(
+                bucket=settings.buckets[ref.kind],
+                cluster=settings.cluster,
+                ref=ref,
+                key=task.key,
+            ),
+        )
+        for ref, item in situation.desired.items()
+        for task in item.tasks
+        if task.key is not None and task.key not in situation.ledger.completed
+    ]

@@ -1,4 +1,4 @@
-"""A record: what is known of one object, as its status file says it.
+"""An object's status: the content of its status file.
 
 Records are the daemon's memory. The status branch holds one file per object, and everything
 the planner must know of the past (which commit a source was pinned at, which keys are complete,
@@ -8,7 +8,9 @@ which have failed and under which how) is read back from there.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +21,7 @@ from reconciler.types import (
     ForeignRef,
     How,
     Intent,
+    Kind,
     ObjectRef,
     TaskKey,
     TaskKind,
@@ -30,7 +33,7 @@ FAILED_HISTORY = 50
 
 
 class Phase(enum.StrEnum):
-    """An object's state in one word: the first that holds, in this order."""
+    """An object's state: the first that applies, in this order."""
 
     INVALID = "Invalid"
     HELD = "Held"
@@ -46,7 +49,7 @@ class Phase(enum.StrEnum):
     __hash__ = str.__hash__  # an enum's own is written in Python
 
 
-#: In the order in which a reader wants to see them: what needs somebody comes first.
+#: Phases in order of urgency: those that need attention come first.
 URGENCY = (
     Phase.INVALID,
     Phase.FAILED,
@@ -62,7 +65,10 @@ URGENCY = (
 
 
 class TaskPhase(enum.StrEnum):
-    """A task's state. Needless: its result is not known, and nothing needs it."""
+    """A task's state.
+
+    Needless: its result is not known, and nothing needs it.
+    """
 
     PENDING = "Pending"
     WAITING = "Waiting"
@@ -77,7 +83,7 @@ class TaskPhase(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestStatus:
-    """Which commit last changed the manifest, and what it then was.
+    """The commit that last changed the manifest, and its content then.
 
     ``digest`` is of the parsed document; ``protected`` is substratus.ai/prune: "false".
     """
@@ -90,7 +96,7 @@ class ManifestStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
-    """Where the Git source was resolved to, and what it was resolved for (``pin``)."""
+    """A resolved Git source, and the hash of its request (``pin``)."""
 
     url: str
     commit: Commit
@@ -100,7 +106,7 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceStatus:
-    """What a reference to another cluster's object was resolved to the last time.
+    """The last resolution of a reference to another cluster's object.
 
     ``image`` and ``image_key`` are of the image that it was made in, of a Model's.
     """
@@ -114,7 +120,7 @@ class ReferenceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactStatus:
-    """The last complete artifact, and the image it was made in: what other clusters refer to."""
+    """The last complete artifact and its image, to which other clusters refer."""
 
     url: str
     key: TaskKey
@@ -125,7 +131,7 @@ class ArtifactStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """As Kubernetes' conditions: ``status`` is "True", "False" or "Unknown"."""
+    """A condition as in Kubernetes: ``status`` is "True", "False" or "Unknown"."""
 
     type: str
     status: str
@@ -136,7 +142,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """A task as it stands. ``failures`` counts those that were not the command's."""
+    """A task's state.
+
+    ``failures`` counts failures that were not the command's.
+    """
 
     task: TaskKind
     key: TaskKey | None = None
@@ -155,12 +164,15 @@ class TaskStatus:
 
     @property
     def has_printed(self) -> bool:
-        """Whether there may be a log of it: at a URL, or of a pod that has no URL yet."""
+        """True if the task may have a log.
+
+        The log is at a URL, or of a pod that has no URL yet.
+        """
         return self.log is not None or self.attempts > 0
 
 
 def newest_printed(tasks: Iterable[TaskStatus]) -> TaskStatus | None:
-    """The task whose log somebody wants first: of those that may have one, the one started last."""
+    """Return the last started task that may have a log, or None."""
     printed = (task for task in tasks if task.has_printed)
     return max(printed, key=lambda t: (t.started is not None, t.started, t.task), default=None)
 
@@ -207,3 +219,48 @@ class ObjectStatus:
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+
+
+class Phases:
+    """Objects by phase, those of one phase in their own order."""
+
+    def __init__(self, records: Iterable[ObjectStatus] = ()) -> None:
+        self._of: dict[ObjectRef, Phase] = {record.ref: record.phase for record in records}
+        self._refs: dict[Phase, list[ObjectRef]] = {phase: [] for phase in URGENCY}
+        for ref, phase in self._of.items():
+            self._refs[phase].append(ref)
+        for refs in self._refs.values():
+            refs.sort()
+        self._counts = Counter((ref.kind, phase) for ref, phase in self._of.items())
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def put(self, ref: ObjectRef, phase: Phase | None) -> None:
+        """Set an object's phase; None removes the object."""
+        before = self._of.get(ref)
+        if before is phase:
+            return
+        if before is not None:
+            refs = self._refs[before]
+            del refs[bisect_left(refs, ref)], self._of[ref]
+            self._counts[ref.kind, before] -= 1
+        if phase is not None:
+            insort(self._refs[phase], ref)
+            self._of[ref] = phase
+            self._counts[ref.kind, phase] += 1
+
+    def of(self, phase: Phase) -> int:
+        """Count the objects in a phase."""
+        return len(self._refs[phase])
+
+    def counts(self) -> Mapping[tuple[Kind, Phase], int]:
+        """Count the objects by kind and phase; missing entries are 0."""
+        return Counter(self._counts)
+
+    def first(self, most: int) -> Iterator[ObjectRef]:
+        """Yield at most ``most`` objects, those that need attention first."""
+        for refs in self._refs.values():
+            shown = refs[:most]
+            most -= len(shown)
+            yield from shown

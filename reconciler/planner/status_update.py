@@ -1,4 +1,4 @@
-"""From a plan to records: what the status files will say. Pure."""
+"""The update of objects' statuses from a plan. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.engine import FailureClass, Run, Wanted
-from reconciler.manifests import PRUNE_ANNOTATION, CommandSection
-from reconciler.planner.names import artifact_url
-from reconciler.planner.plan import Plan, PlanInput, TaskAction
+from reconciler.engine import FailureClass, Run
+from reconciler.manifests import PRUNE_ANNOTATION
+from reconciler.planner.plan import Plan, TaskAction
 from reconciler.planner.status import (
-    FAILED_HISTORY,
     ArtifactStatus,
     Condition,
     HistoryEntry,
@@ -23,10 +21,10 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskStatus,
 )
+from reconciler.planner.status_history import extended_history
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
-    JSON,
     Commit,
     ForeignRef,
     How,
@@ -50,7 +48,9 @@ def update_status(
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
 ) -> dict[ObjectRef, ObjectStatus]:
-    """The record of every object that stays, by object; not of those that are settled.
+    """Return the new statuses of objects that the plan has compared.
+
+    Removed and unchanged objects have none.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
     time; ``places`` is where each invalid object's manifest is.
@@ -65,7 +65,7 @@ def update_status(
     records = {}
     for ref, decisions in plan.decided.items():
         item = situation.desired[ref]
-        records[ref] = _Outcome(plan, item, decisions, ended, changed).record()
+        records[ref] = _StatusUpdate(plan, item, decisions, ended, changed).record()
     for ref, problem in situation.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
@@ -84,32 +84,13 @@ def update_status(
     return records
 
 
-def wanted_results(situation: PlanInput) -> list[Wanted]:
-    """Every task whose result is not known, and where its artifact directory would be."""
-    settings = situation.settings
-    return [
-        Wanted(
-            task.kind,
-            task.key,
-            None
-            if task.kind is TaskKind.BUILD
-            else artifact_url(
-                bucket=settings.buckets[ref.kind],
-                cluster=settings.cluster,
-                ref=ref,
-                key=task.key,
-            ),
-        )
-        for ref, item in situation.desired.items()
-        for task in item.tasks
-        if task.key is not None and task.key not in situation.ledger.completed
-    ]
-
-
 def _invalid(
     plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
 ) -> ObjectStatus:
-    """An object that never had a valid manifest, or whose last good one cannot be read back."""
+    """Return the status of an invalid object without a usable earlier manifest.
+
+    It never had a valid one, or its last good one cannot be read back.
+    """
     now = plan.situation.now
     known = plan.situation.records.get(ref)
     place = places.get(ref)
@@ -130,8 +111,8 @@ def _invalid(
     )
 
 
-class _Outcome:
-    """One object's next record, from its last one and what was decided."""
+class _StatusUpdate:
+    """One object's next status, from its last one and the plan's actions."""
 
     def __init__(
         self,
@@ -279,7 +260,7 @@ class _Outcome:
         )
 
     def _references(self) -> tuple[ReferenceStatus, ...]:
-        """As they were resolved now, or the last time."""
+        """Return the resolutions of remote references, from now or from before."""
         now = {known.target: known for known in self.item.references}
         targets = [target for target, _, _ in self.item.manifest.references]
         before = {known.target: known for known in self.before.references}
@@ -341,7 +322,7 @@ class _Outcome:
                 return task
         return TaskStatus(task=decision.task.kind, phase=decision.phase)
 
-    # -- conditions and history ------------------------------------------------------------
+    # -- conditions ------------------------------------------------------------------------
 
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.situation.now
@@ -366,65 +347,21 @@ class _Outcome:
     def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
     ) -> tuple[HistoryEntry, ...]:
-        history = list(self.before.history)
-        complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
-        failed = {(e.key, e.how) for e in history if e.phase is TaskPhase.FAILED}
-        commit = manifest.commit if manifest else None
-        for decision, record in zip(self.decisions, tasks, strict=True):
-            key = decision.task.key
-            if key is None:
-                continue
-            done = self.situation.ledger.result(key)
-            if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
-                self.situation.ledger.complete(
-                    key, done.task, done.result, image_key=decision.task.image_key
-                )
-                history.append(
-                    HistoryEntry(
-                        task=decision.task.kind,
-                        key=key,
-                        phase=TaskPhase.SUCCEEDED,
-                        commit=commit,
-                        finished=record.finished,
-                        params=_params(decision),
-                        metrics=done.result.metrics,
-                        gpu_seconds=done.result.gpu_seconds,
-                        artifact=done.result.url,
-                        image=done.result.image or self._image_now(decision.task.image_key),
-                        image_key=decision.task.image_key,
-                    )
-                )
-            elif decision.phase is TaskPhase.FAILED and (key, decision.task.how) not in failed:
-                history.append(
-                    HistoryEntry(
-                        task=decision.task.kind,
-                        key=key,
-                        phase=TaskPhase.FAILED,
-                        how=decision.task.how,
-                        commit=commit,
-                        finished=record.finished,
-                        params=_params(decision),
-                        reason=decision.reason.code.value,
-                        message=message(decision.reason),
-                    )
-                )
-        return _bounded(history)
+        return extended_history(
+            self.before.history,
+            zip(self.decisions, tasks, strict=True),
+            ledger=self.situation.ledger,
+            commit=manifest.commit if manifest else None,
+            image=self._image_now,
+        )
 
 
 def _whole(time: datetime | None) -> datetime | None:
-    """Whole seconds, as a status file keeps them: what is read back is what was written."""
+    """Round down to whole seconds, as a status file stores them.
+
+    So the value read back is the value written.
+    """
     return time.replace(microsecond=0) if time is not None else None
-
-
-def _params(decision: TaskAction) -> dict[str, JSON]:
-    section = decision.task.section
-    return dict(section.params) if isinstance(section, CommandSection) else {}
-
-
-def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    failed = [entry for entry in history if entry.phase is TaskPhase.FAILED]
-    dropped = {id(entry) for entry in failed[:-FAILED_HISTORY]}
-    return tuple(entry for entry in history if id(entry) not in dropped)
 
 
 def _condition(

@@ -1,8 +1,8 @@
-"""What one object is asked to be, by the shape of its manifest."""
+"""The task graph of one object: tasks, inputs, keys and order. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,52 +10,93 @@ from reconciler.manifests import (
     BASE_FIELD,
     DATASET_FIELD,
     FORMERLY_ANNOTATION,
+    RETRY_ANNOTATION,
     BucketSection,
     CommandSection,
     DatasetManifest,
     Manifest,
     ModelManifest,
+    ModelSpec,
     Path,
+    RunSection,
     TrainingSection,
-)
-from reconciler.planner.ingredients import (
-    Image,
-    PlannedArtifact,
-    ResolvedReference,
-    built,
-    given,
-    how,
-    needs,
-    tasks,
-    unknown,
 )
 from reconciler.planner.keys import (
     Hash,
     as_intent,
     as_key,
+    build_key,
     given_key,
+    how_hash,
     identity,
     load_key,
     train_key,
 )
-from reconciler.planner.source_state import SourceState
-from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task, annotation
+from reconciler.planner.references import SourceState
+from reconciler.planner.tasks import (
+    ExternalArtifact,
+    PlannedArtifact,
+    ResolvedObject,
+    ResolvedReference,
+    Source,
+    Task,
+    annotation,
+)
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, TaskKind
+from reconciler.types import JSON, How, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The image that an object's commands run in, and its origin."""
+
+    key: Hash
+    intent: Hash
+    given: ExternalArtifact | None = None
+    build: Task | None = None
+    source: Source | None = None
+    base: ResolvedReference | None = None
+
+    @property
+    def base_product(self) -> PlannedArtifact | None:
+        """The base's artifact, as a training reads it."""
+        return self.base.product if self.base is not None else None
+
+    def desired(
+        self,
+        manifest: Manifest,
+        product: PlannedArtifact | None,
+        before: PlannedArtifact | None = None,
+    ) -> ResolvedObject:
+        """Return the object whose artifact this is."""
+        return ResolvedObject(
+            manifest=manifest,
+            tasks=tasks(self, before, product),
+            key=product.key if product else None,
+            intent=product.intent if product else None,
+            image_key=self.key,
+            image_intent=self.intent,
+            image=self.given,
+            given=product.given if product else None,
+            source=self.source,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class TaskGraphBuilder:
-    """Works out objects of one cluster, whose sources stand as ``sourcing`` says."""
+    """Builder of the task graphs of one cluster's objects.
+
+    ``sourcing`` is the state of their Git sources.
+    """
 
     cluster: str
     sourcing: SourceState
 
     def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
-        """The object's tasks, with as many keys as are known."""
+        """Build the object's tasks, with as many keys as are known."""
         document = manifest.document
         if isinstance(document, ModelManifest):
             return self._model(manifest, document, upstream)
@@ -179,7 +220,7 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
 def _blocked(
     manifest: Manifest, why: Reason, *, image: Image | None = None, tasks: tuple[Task, ...] = ()
 ) -> ResolvedObject:
-    """An object some of whose keys are unknown; its tasks with known keys can go ahead."""
+    """Build an object with unknown keys; tasks with known keys can start."""
     known = {task.kind for task in tasks}
     return ResolvedObject(
         manifest=manifest,
@@ -202,7 +243,7 @@ def _made(
     base: PlannedArtifact | None,
     data: PlannedArtifact | None = None,
 ) -> PlannedArtifact:
-    """What a command makes in an image, of what it reads.
+    """Build the artifact of a command in an image, from its inputs.
 
     Its key and its intent are the same hash over keys and over intents; where nothing upstream is
     followed, it is one.
@@ -224,3 +265,83 @@ def _made(
         given=given(base, data),
     )
     return PlannedArtifact(key=key, intent=intent, task=task)
+
+
+def built(manifest: Manifest, source: Source) -> Image:
+    """Return the image of an object's own build."""
+    section = manifest.document.spec.build
+    asked: JSON = source.resolved.tree
+    if source.git.follow:
+        # An intent says what was asked for: the branch, wherever it stands.
+        asked = {
+            "url": source.request.url,
+            "path": source.request.path,
+            "branch": source.request.branch,
+            "tag": source.request.tag,
+        }
+    key = build_key(tree=source.resolved.tree, git=source.git, section=section)
+    intent = build_key(tree=asked, git=source.git, section=section)
+    task = Task(
+        kind=TaskKind.BUILD,
+        key=as_key(key),
+        how=how(manifest, section),
+        intent=as_intent(intent),
+        section=section,
+        image_key=key,
+    )
+    return Image(key=key, intent=intent, build=task, source=source)
+
+
+def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
+    """The tasks that make an image and artifacts, in execution order."""
+    found = [image.build, *(product.task for product in products if product)]
+    return tuple(task for task in found if task is not None)
+
+
+def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...]:
+    """Return the keys that must be complete before a task starts.
+
+    They are of its image, if that is built, and of the artifacts that it reads.
+    """
+    made = [as_key(image.key)] if image.given is None else []
+    made += [read.key for read in products if read is not None and read.given is None]
+    return tuple(dict.fromkeys(made))
+
+
+def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
+    """The locations of external artifacts, by key."""
+    return {read.key: read.given for read in products if read is not None and read.given}
+
+
+def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
+    """Return an object's tasks with unknown keys, in execution order."""
+    spec = manifest.document.spec
+    training = spec.training if isinstance(spec, ModelSpec) else None
+    based = isinstance(spec, ModelSpec) and spec.source.model is not None
+    promoted = based and not spec.load.command and training is None
+    made_by_load = training is None or (training.mode == "Finetune" and not based)
+    sections: tuple[tuple[TaskKind, RunSection | None], ...] = (
+        (TaskKind.BUILD, spec.build if spec.source.git is not None else None),
+        (
+            TaskKind.LOAD,
+            spec.load if made_by_load and not promoted and not spec.load.from_ else None,
+        ),
+        (TaskKind.TRAIN, training),
+    )
+    return tuple(
+        Task(
+            kind=kind,
+            key=None,
+            how=how(manifest, section),
+            intent=None,
+            section=section,
+            image_key=None,
+        )
+        for kind, section in sections
+        if section is not None and kind not in known
+    )
+
+
+def how(manifest: Manifest, section: RunSection) -> How:
+    """Return the execution hash of an object's task."""
+    return how_hash(section, retry=annotation(manifest, RETRY_ANNOTATION))

@@ -1,4 +1,4 @@
-"""What one object is asked to be: its tasks with their keys, before anything has run."""
+"""Types of resolved objects: tasks, inputs and external artifacts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from reconciler.types import Gpu as GpuResource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalArtifact:
-    """An image or an artifact that nothing here makes; ``at`` is its reference or URL.
+    """An image or artifact that no task of this cluster makes.
+
+    ``at`` is its reference or URL.
 
     ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
     why nothing new is made of it for now, although it is known: its cluster cannot be asked.
@@ -38,7 +40,9 @@ class ExternalArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One unit of work an object needs. ``key`` is None while something it depends on is unknown.
+    """A task of an object.
+
+    ``key`` is None while an input is unknown.
 
     ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
     reads that nothing here makes.
@@ -58,7 +62,7 @@ class Task:
 
     @property
     def resources(self) -> Resources:
-        """As an engine is asked for them."""
+        """The resources that an engine is asked for."""
         asked = self.section.resources
         return Resources(
             cpu=asked.cpu,
@@ -77,7 +81,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an object's Git source stands, for its record and for its build."""
+    """An object's resolved Git source, for its status and its build."""
 
     git: GitSection
     request: GitSource
@@ -87,8 +91,39 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedArtifact:
+    """Weights or data that a task makes or reads.
+
+    ``given`` is set if no task of this cluster makes them.
+    """
+
+    key: TaskKey
+    intent: Intent
+    task: Task | None = None
+    given: ExternalArtifact | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedReference:
+    """The inputs of an object that come from another object.
+
+    That is of this cluster or of another one.
+
+    ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
+    there is to remember of another cluster's.
+    """
+
+    who: ObjectRef | ForeignRef
+    product: PlannedArtifact
+    image_key: Hash | None = None
+    image_intent: Hash | None = None
+    image: ExternalArtifact | None = None
+    reference: ReferenceStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedObject:
-    """One object as a commit wants it.
+    """One object as a commit describes it.
 
     ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
@@ -115,13 +150,16 @@ class ResolvedObject:
         return self.manifest.ref
 
     def halted(self, task: Task) -> Reason | None:
-        """Why a task with a known key is not started for now, where what it is made of says so."""
+        """Return the reason if an input keeps a task from starting.
+
+        The task's key is known, but the input's cluster cannot be asked.
+        """
         image = self.image if task.kind is not TaskKind.BUILD else None
         return _halted(image, *task.given.values())
 
     @property
     def unavailable(self) -> Reason | None:
-        """Why something that it is made of cannot be asked for, where that is so."""
+        """The reason if an input's cluster is unavailable, else None."""
         read = (given for task in self.tasks for given in task.given.values())
         return _halted(self.image, self.given, *read)
 

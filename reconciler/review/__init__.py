@@ -1,4 +1,80 @@
-"""A reviewed plan in words: what a person reads on a terminal or under a pull request.
+"""The review of a plan, as text for terminals and pull requests.
 
 Pure, and apart from the command line, so that whatever comments on pull requests says the same.
 """
+
+from __future__ import annotations
+
+from reconciler.review.actions import (
+    Action,
+)
+from reconciler.review.changes import (
+    explain,
+)
+from reconciler.review.commit_status import (
+    CommitState,
+    CommitStatus,
+    commit_status,
+    status_of,
+)
+from reconciler.review.escape import (
+    code,
+    plain,
+    printable,
+)
+from reconciler.review.format import (
+    cut,
+    format_value,
+    shown_metric,
+    task_seconds,
+)
+from reconciler.review.markdown import (
+    markdown,
+)
+from reconciler.review.report import (
+    ObjectReview,
+    Review,
+    review,
+)
+from reconciler.review.sentences import (
+    counted,
+    errors_told,
+    refusals,
+    rest,
+    seconds,
+    summary,
+    symbol,
+    verb,
+)
+from reconciler.review.why import (
+    standing,
+)
+
+__all__ = [
+    "Action",
+    "CommitState",
+    "CommitStatus",
+    "ObjectReview",
+    "Review",
+    "code",
+    "commit_status",
+    "counted",
+    "cut",
+    "errors_told",
+    "explain",
+    "format_value",
+    "markdown",
+    "plain",
+    "printable",
+    "refusals",
+    "rest",
+    "review",
+    "seconds",
+    "shown_metric",
+    "standing",
+    "status_of",
+    "summary",
+    "symbol",
+    "task_seconds",
+    "verb",
+]

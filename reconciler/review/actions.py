@@ -1,4 +1,4 @@
-"""A plan as a flat list of actions, each with what a person, or a program, is told of it."""
+"""A plan's flat list of actions, with their text and JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Run
-from reconciler.planner.plan import ActionKind, Plan, TaskAction
-from reconciler.planner.status import ObjectStatus, TaskPhase
+from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Change
 from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
@@ -16,7 +15,7 @@ from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """An image or artifact that exists: when it was finished, and its metrics."""
+    """An existing image or artifact: time of completion and metrics."""
 
     finished: datetime | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -24,7 +23,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One line of a plan. ``task`` and ``key`` are None where they are not known.
+    """One line of a plan; ``task`` and ``key`` are None if unknown.
 
     ``reason`` is how the task stands, ``why`` the change that a creation comes from. ``caused``:
     the plan of base does not have it. ``again``: the object has an artifact already. ``retried``:
@@ -53,7 +52,7 @@ class Action:
 
     @property
     def message(self) -> str:
-        """The reason as a sentence; of a creation, why it is to be made."""
+        """The reason as a sentence; for a creation, its cause."""
         if self.action is not ActionKind.CREATE:
             return message(self.reason)
         why = str(self.why or "") or "not made yet"
@@ -80,7 +79,10 @@ class Action:
 def actions_of(
     plan: Plan, whys: Mapping[ObjectRef, Change], errors: Sequence[Problem]
 ) -> Iterator[Action]:
-    """Every action of a plan; ``whys`` says what the change of each object comes from."""
+    """Yield all actions of a plan.
+
+    ``whys`` has the change of each object.
+    """
     for decision in plan.decisions:
         yield _decided(plan, decision, whys)
     yield from _ended(plan)
@@ -138,7 +140,10 @@ def _took(record: ObjectStatus | None, kind: TaskKind) -> float | None:
 
 
 def _ended(plan: Plan) -> Iterator[Action]:
-    """Live runs that a sync would cancel; those of objects that go are told as deletions."""
+    """Yield the live runs that a sync would cancel.
+
+    Runs of removed objects are deletions instead.
+    """
     builders = _builders(plan)
     for ending in plan.endings:
         ref = ending.run.object or builders.get(ending.run.name)
@@ -157,7 +162,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
 
 
 def _builders(plan: Plan) -> dict[str, ObjectRef]:
-    """The first object that each shared build was started for, by the build's run."""
+    """Map each shared build's run to the first object with it."""
     found: dict[str, ObjectRef] = {}
     for ref, record in plan.situation.records.items():
         for task in record.tasks:

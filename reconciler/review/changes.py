@@ -1,4 +1,4 @@
-"""Why a plan does what it does: which field, which source, which base, down to the root cause.
+"""The causes of changes: fields, sources and bases, to the root.
 
 Two commits are compared object by object, upstream first, so that an object that changes only
 because of what it is made from can name what that began with.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.manifests import Effect, Manifest, effect_at, shown_path
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner import ResolvedObject
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
 
@@ -24,7 +24,10 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """A field of a manifest that differs; the values as their author wrote them, cut short."""
+    """A field of a manifest that differs, with its values cut short.
+
+    Values are as their author wrote them.
+    """
 
     path: Path
     before: str
@@ -54,7 +57,7 @@ class SourceMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How an object differs between two commits.
+    """The difference of an object between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
     with which it began; ``root`` is what is different about that one, or head does not have it
@@ -73,13 +76,13 @@ class Change:
 
     @property
     def own(self) -> str:
-        """What is different about the object itself, as far as it decides what is made."""
+        """The object's own differences that affect its artifact, as text."""
         if self.new:
             return "new"
-        told = [str(change) for change in self.fields if change.effect is Effect.KEY]
+        text = [str(change) for change in self.fields if change.effect is Effect.KEY]
         if self.source is not None:
-            told.append(str(self.source))
-        return _few(told)
+            text.append(str(self.source))
+        return _few(text)
 
     @property
     def because(self) -> str:
@@ -104,7 +107,12 @@ class Change:
 def explain(
     base: Mapping[ObjectRef, ResolvedObject], head: Mapping[ObjectRef, ResolvedObject]
 ) -> dict[ObjectRef, Change]:
-    """Every object that differs between two commits, upstream first, as ``head`` is ordered."""
+    """Explain each object that differs between two commits.
+
+    In the order of ``head``.
+
+    That is upstream first.
+    """
     found: dict[ObjectRef, Change] = {}
     for ref, item in head.items():
         why = _why(item, base.get(ref), base, head, found)
@@ -151,7 +159,7 @@ def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chain:
-    """The chain of objects that leads to the root of a change; see :class:`Change`."""
+    """The chain of objects to the root of a change; see :class:`Change`."""
 
     refs: tuple[ObjectRef, ...] = ()
     root: str = ""
@@ -189,7 +197,10 @@ def _chain(
 
 
 def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
-    """Each field that differs in meaning: of the spec, and annotations that decide something."""
+    """Yield the fields that differ in meaning.
+
+    They are of the spec and of annotations that affect keys or execution.
+    """
     old, new = _flat(before), _flat(after)
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path) or (path in old) != (path in new):
@@ -201,7 +212,7 @@ def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
 
 
 def _flat(manifest: Manifest) -> dict[Path, JSON]:
-    """Every leaf of what the manifest means, defaults filled in, by its path."""
+    """Return all leaves of a manifest by path, with defaults filled in."""
     document = manifest.document
     spec = document.spec.model_dump(mode="json", by_alias=True)
     metadata: dict[str, JSON] = {
@@ -223,7 +234,7 @@ def _leaves(value: JSON, path: Path) -> dict[Path, JSON]:
 
 
 def _written(manifest: Manifest, path: Path, meant: Mapping[Path, JSON]) -> str:
-    """A value as its author wrote it; a default says that it is one."""
+    """Return a value as its author wrote it; defaults are marked."""
     value: JSON = manifest.source.value
     for part in path:
         if not isinstance(value, dict) or part not in value:
@@ -252,7 +263,7 @@ def _text(value: JSON) -> str:
 
 
 def _cut(before: str, after: str) -> tuple[str, str]:
-    """Long values from a little before where they begin to differ."""
+    """Cut long values to start a little before their first difference."""
     if len(before) <= _SHOWN_VALUE and len(after) <= _SHOWN_VALUE:
         return before, after
     same = 0
@@ -268,7 +279,7 @@ def _cut(before: str, after: str) -> tuple[str, str]:
     return shown(before), shown(after)
 
 
-def _few(told: list[str]) -> str:
-    more = len(told) - _SHOWN_FIELDS
-    shown = ", ".join(told[:_SHOWN_FIELDS])
+def _few(text: list[str]) -> str:
+    more = len(text) - _SHOWN_FIELDS
+    shown = ", ".join(text[:_SHOWN_FIELDS])
     return f"{shown} and {more} more" if more > 0 else shown

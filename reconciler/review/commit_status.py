@@ -1,4 +1,4 @@
-"""A plan as a commit status: whether the change is sound, and what it does in one line."""
+"""The commit status of a plan: state and one line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def status_of(review: Review) -> CommitStatus:
         more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
         first = printable(str(errors[0]))
         longest = LONGEST - len(more)
-        told = first if len(first) <= longest else f"{first[: longest - 1]}…"
-        return commit_status(CommitState.FAILURE, f"{told}{more}")
+        text = first if len(first) <= longest else f"{first[: longest - 1]}…"
+        return commit_status(CommitState.FAILURE, f"{text}{more}")
     held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
     return commit_status(CommitState.SUCCESS, f"{held}{summary(review)}")

@@ -1,4 +1,4 @@
-"""What people wrote, made harmless for where it is shown.
+"""Escaping of untrusted text for terminals, Markdown and mermaid.
 
 Manifests, file names and the last line of a failed command come from whoever may open a pull
 request. On a terminal they must not move the cursor; in a comment they must not call people,
@@ -17,19 +17,22 @@ _LINKS = re.compile(r"(?i)://|www\.|mailto:|xmpp:|\b[a-z]+-\d+|:[a-z0-9+-]+:")
 
 
 def printable(text: str) -> str:
-    """One line without characters that control anything: they are told by their code."""
+    """Return text as one line, with control characters as their codes."""
     return plain(" ".join(text.split()))
 
 
 def plain(text: str) -> str:
-    """The text with everything told by its code that controls, reorders or hides anything."""
+    """Replace characters that control, reorder or hide text by their codes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if _visible(c) else _named(c) for c in text)
 
 
 def code(text: str, longest: int = LONGEST) -> str:
-    """A code span, within which a forge interprets nothing, cut to a length."""
+    """Return a Markdown code span, cut to a length.
+
+    A forge interprets nothing within it.
+    """
     words = _short(printable(text), longest)
     fence = "`" * (max((len(run) for run in re.findall("`+", words)), default=0) + 1)
     # One space on each side is taken off again, and lets the text begin or end with a backtick.
@@ -38,7 +41,10 @@ def code(text: str, longest: int = LONGEST) -> str:
 
 
 def prose(text: str, longest: int = LONGEST) -> str:
-    """Plain text where it is harmless, else a code span: a sentence may quote what people wrote."""
+    """Return harmless text as it is, other text as code.
+
+    A sentence may quote untrusted input.
+    """
     words = _short(printable(text), longest)
     if _HARMLESS.fullmatch(words) and not _LINKS.search(words):
         return words
@@ -46,7 +52,10 @@ def prose(text: str, longest: int = LONGEST) -> str:
 
 
 def label(text: str, longest: int = 60) -> str:
-    """The text of a mermaid node, within quotes: all but plain characters as character codes."""
+    """Escape the text of a quoted mermaid node.
+
+    All but plain characters become character codes.
+    """
     words = _short(printable(text), longest)
     return "".join(c if c in _PLAIN else f"#{ord(c)};" for c in words)
 
@@ -59,7 +68,7 @@ def _short(text: str, longest: int) -> str:
 
 
 def _visible(char: str) -> bool:
-    """Neither control characters nor those that reorder, join or hide what is beside them."""
+    """Return True unless a character controls, reorders, joins or hides text."""
     return unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 

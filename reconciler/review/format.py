@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from reconciler.planner.status import ObjectStatus, TaskPhase, TaskStatus
-from reconciler.review.escape import printable
+from reconciler.planner import ObjectStatus, TaskPhase, TaskStatus
+from reconciler.review import printable
 from reconciler.types import JSON
 
 #: Characters of a param in a cell; a param may be up to 64 KiB.

@@ -1,11 +1,14 @@
-"""A plan as a comment on a pull request: what matters first, the rest in folds, never too long."""
+"""A plan as a pull request comment of bounded length.
+
+The most important parts come first, the rest is folded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from reconciler.planner.plan import Hold
+from reconciler.planner import Hold
 from reconciler.reasons import message
 from reconciler.review.escape import code, prose
 from reconciler.review.mermaid import graph
@@ -34,14 +37,17 @@ T = TypeVar("T")
 
 
 def markdown(review: Review) -> str:
-    """The comment: summary, holds and errors in the open; objects and the graph in folds."""
+    """Render a review as Markdown.
+
+    Summary, holds and errors are open; objects and the graph are folded.
+    """
     parts = [f"### Plan\n\n{summary(review)}"]
     parts += [_hold(hold) for hold in review.holds]
     parts += [_released(hold) for hold in review.released]
     if review.errors:
         errors = list(errors_told(review).items())
         parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
-        parts += [_refusal(told, refs) for told, refs in refusals(review)]
+        parts += [_refusal(text, refs) for text, refs in refusals(review)]
     drawn = graph(review, longest=_LONGEST_GRAPH)
     end = [_fold("Graph of what changes", drawn)] if drawn else []
     besides = rest(review)
@@ -50,24 +56,27 @@ def markdown(review: Review) -> str:
     objects = [found for found in review.objects if not found.refused]
     if objects:
         left = LONGEST - sum(len(part.encode()) + 2 for part in [*parts, *end]) - 500
-        told = _lines(objects, lambda found: _object(found, review), left, "object")
+        text = _lines(objects, lambda found: _object(found, review), left, "object")
         title = f"What changes: {counted(len(objects), 'object')}"
-        parts.append(_fold(title, told, opened=len(objects) <= _MOST_OPEN))
+        parts.append(_fold(title, text, opened=len(objects) <= _MOST_OPEN))
     return "\n\n".join([*parts, *end])
 
 
 def _fold(title: str, inside: str, *, opened: bool = False) -> str:
-    """A part that is folded up. The empty lines are what makes a forge read Markdown in it."""
+    """Render a folded part.
+
+    A forge reads Markdown within it only between empty lines.
+    """
     start = "<details open>" if opened else "<details>"
     return f"{start}<summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 
-def _lines(items: Sequence[T], told: Callable[[T], str], longest: int, noun: str) -> str:
-    """As many as there is room for, and how many there are besides."""
+def _lines(items: Sequence[T], render: Callable[[T], str], longest: int, noun: str) -> str:
+    """Render as many items as fit, and count the others."""
     kept: list[str] = []
     length = 0
     for item in items:
-        line = told(item)
+        line = render(item)
         length += len(line.encode()) + 1
         if length > longest:
             more = counted(len(items) - len(kept), f"more {noun}")
@@ -83,10 +92,10 @@ def _error(problem: Problem, objects: int) -> str:
     return f"- :x: {code(str(problem.location), 160)}{field} {prose(problem.message)}{of}"
 
 
-def _refusal(told: str, refs: Sequence[ObjectRef]) -> str:
+def _refusal(text: str, refs: Sequence[ObjectRef]) -> str:
     names = [code(f"{ref.namespace}/{ref.name}", 140) for ref in refs[:_MOST_NAMES]]
     more = f" and {len(refs) - _MOST_NAMES:,} more" if len(refs) > _MOST_NAMES else ""
-    return f"{prose(told)}: {', '.join(names)}{more}."
+    return f"{prose(text)}: {', '.join(names)}{more}."
 
 
 def _hold(hold: Hold) -> str:

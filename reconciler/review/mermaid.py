@@ -1,10 +1,10 @@
-"""What a change touches, as a mermaid graph: the objects, and which is made from which."""
+"""The lineage of changed objects, as a mermaid graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.planner.plan import ActionKind
+from reconciler.planner import ActionKind
 from reconciler.review.escape import label
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import symbol
@@ -26,7 +26,7 @@ _CLASS = {"+": "made", "~": "again", "-": "ended", "!": "held"}
 
 
 def graph(review: Review, *, longest: int) -> str:
-    """A fenced mermaid block; empty where fewer than two objects hang together."""
+    """Render a fenced mermaid block; empty if no two objects are linked."""
     objects = {found.ref: found for found in review.objects}
     if len(objects) < 2 or not any(up in objects for f in objects.values() for up in f.upstream):
         return ""
@@ -67,20 +67,20 @@ def _edges(shown: Iterable[ObjectReview], names: dict[ObjectRef, str]) -> list[s
 
 
 def _box(found: ObjectReview) -> str:
-    """A Dataset is drawn as a barrel, as data is."""
+    """Render a node; a Dataset is drawn as a cylinder."""
     tasks = ", ".join(
         f"{symbol(a)} {a.task or _WHOLE.get(a.action, '')}".rstrip() for a in found.actions
     )
-    told = label(found.ref.name) + (f"<br/>{_signs(tasks)}" if tasks else "")
-    return f'[("{told}")]' if found.ref.kind is Kind.DATASET else f'["{told}"]'
+    text = label(found.ref.name) + (f"<br/>{_signs(tasks)}" if tasks else "")
+    return f'[("{text}")]' if found.ref.kind is Kind.DATASET else f'["{text}"]'
 
 
 def _signs(tasks: str) -> str:
-    """Our own symbols, as character codes where mermaid would read them as Markdown."""
+    """Escape symbols of tasks that mermaid would read as Markdown."""
     return "".join(f"#{ord(c)};" if c in "-~+=" else c for c in tasks)
 
 
 def _class(found: ObjectReview) -> str:
-    """What needs attention most decides the colour."""
+    """Return the style class of the action that most needs attention."""
     signs = {symbol(action) for action in found.actions if action.action is not ActionKind.WAIT}
     return next((_CLASS[sign] for sign in "!-~+" if sign in signs), "same")

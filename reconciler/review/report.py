@@ -1,4 +1,4 @@
-"""A plan as a reviewer, or a program, is shown it: the JSON form is a fixed interface.
+"""The review of a plan; its JSON form is a stable interface.
 
 A pull request is judged by what it changes. So the plan of its head is held against the plan of
 its base, on the same state: what both would do alike is not this change's doing, and only counted.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.manifests import Effect
-from reconciler.planner.plan import ActionKind, Hold, Plan
+from reconciler.planner import ActionKind, Hold, Plan
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
@@ -21,7 +21,9 @@ from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReview:
-    """An object that the change touches. ``free`` says why nothing runs for it, where that is so.
+    """An object that a change affects.
+
+    ``free`` is the reason if nothing runs for it.
 
     ``upstream`` are the objects that it is made from.
     """
@@ -35,15 +37,17 @@ class ObjectReview:
 
     @property
     def refused(self) -> bool:
-        """Whether there is no more to say of it than the errors in its manifest do."""
+        """True if the errors in the object's manifest say everything about it."""
         return bool(self.actions) and all(a.action is ActionKind.REFUSE for a in self.actions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """A plan between two commits; ``objects`` are those that the change touches, upstream first.
+    """A plan between two commits.
 
-    ``released`` are holds that head lets pass: whoever approves it approves them.
+    ``objects`` are those that the change affects, upstream first.
+
+    ``released`` are holds that head lets pass: approving it approves them.
     """
 
     base: Commit
@@ -58,7 +62,7 @@ class Review:
 
     @property
     def changes(self) -> bool:
-        """Whether a sync would change anything."""
+        """True if a sync would change anything."""
         return any(action.action.changes for action in self.actions)
 
     @property
@@ -72,12 +76,15 @@ class Review:
 
     @property
     def others(self) -> Mapping[ActionKind, int]:
-        """How many actions a sync takes, or leaves waiting, with or without this change."""
+        """Count the actions that this change does not cause.
+
+        A sync takes them, or leaves them waiting, with or without it.
+        """
         kinds = (a.action for a in self.actions if not a.caused)
         return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
 
     def to_json(self) -> dict[str, JSON]:
-        """As ``plan --format json`` prints it."""
+        """Return the review as ``plan --format json`` prints it."""
         summary: dict[str, JSON] = {kind.value: self.counts.get(kind, 0) for kind in ActionKind}
         summary["gpus"] = self.gpus
         summary["errors"] = len(self.errors)
@@ -100,7 +107,10 @@ class Review:
 
 
 def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
-    """The plan of a head, held against the plan of its base on the same state."""
+    """Compare the plan of a head with the plan of its base.
+
+    Both are made from the same state.
+    """
     desired = plan.situation.desired
     whys = explain(before.situation.desired, desired)
     same = {_identity(action) for action in actions_of(before, {}, ())}
@@ -128,7 +138,7 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
 def _touched(
     plan: Plan, whys: Mapping[ObjectRef, Change], actions: Iterable[Action]
 ) -> Iterator[ObjectReview]:
-    """Objects with an action that this change causes, or with a manifest that it changes."""
+    """Yield objects with a changed manifest or a caused action."""
     by_ref: dict[ObjectRef, list[Action]] = {}
     for action in actions:
         if action.caused:
@@ -157,7 +167,7 @@ def _touched(
 
 
 def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """The tasks of an object that goes as one, but for those with a run that is ended by it."""
+    """Merge a removed object's tasks, except those with a live run."""
     going = [a for a in actions if a.action is ActionKind.DELETE and a.run is None]
     if not going:
         return actions
@@ -165,7 +175,10 @@ def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 
 def _identity(action: Action) -> tuple[object, ...]:
-    """What makes an action of two plans the same; a refusal is another with each message."""
+    """Return the identity of an action across two plans.
+
+    A refusal with another message is another action.
+    """
     refused = action.reason if action.action is ActionKind.REFUSE else None
     return (
         action.ref,

@@ -1,4 +1,4 @@
-"""The sentences that every form of a plan shares."""
+"""Sentences that all forms of a plan share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner.plan import ActionKind
+from reconciler.planner import ActionKind
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.report import Review
@@ -18,7 +18,10 @@ _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "train
 
 
 def symbol(action: Action) -> str:
-    """``+`` made for the first time, ``~`` made again, ``-`` ended, ``!`` needs a person."""
+    """Return the symbol of an action.
+
+    ``+`` made for the first time, ``~`` made again, ``-`` ended, ``!`` needs attention.
+    """
     match action.action:
         case ActionKind.CREATE:
             return "~" if action.again else "+"
@@ -33,17 +36,17 @@ def symbol(action: Action) -> str:
 
 
 def verb(action: Action, now: datetime) -> str:
-    """What is done, and how it stands, without the symbol and the task."""
+    """Return the action and state as text, without symbol and task."""
     match action.action:
         case ActionKind.CREATE:
             return _created(action)
         case ActionKind.CANCEL:
-            told = f"is cancelled {_progress(action, now)}"
+            text = f"is cancelled {_progress(action, now)}"
             superseded = action.reason.code is ReasonCode.SUPERSEDED
-            return told if superseded else f"{told}: {message(action.reason)}"
+            return text if superseded else f"{text}: {message(action.reason)}"
         case ActionKind.DELETE:
-            told = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
-            return f"{told}: its manifest is gone; its artifacts stay"
+            text = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
+            return f"{text}: its manifest is gone; its artifacts stay"
         case ActionKind.HOLD:
             return "is held"
         case ActionKind.REFUSE:
@@ -56,26 +59,26 @@ def verb(action: Action, now: datetime) -> str:
 
 
 def _created(action: Action) -> str:
-    told = "runs again" if action.again else "runs for the first time"
+    text = "runs again" if action.again else "runs for the first time"
     if action.retried:
         return "runs once more: its failure is forgotten, because how it is run changes"
     if action.needs:
         needs = action.reason.arguments["needs"]
         assert isinstance(needs, tuple)  # as the planner names what a run waits for
-        return f"{told}, after {names(needs)}"
+        return f"{text}, after {names(needs)}"
     starts = action.reason.code is ReasonCode.STARTING
-    return told if starts else f"{told}: {message(action.reason)}"
+    return text if starts else f"{text}: {message(action.reason)}"
 
 
 def _kept(action: Action) -> str:
     if action.made is None:
         return message(action.reason)
     thing = "image" if action.task is TaskKind.BUILD else "artifact"
-    told = [f"its {thing} is there already"]
+    text = [f"its {thing} is there already"]
     if action.made.finished is not None:
-        told.append(f"made {action.made.finished:%Y-%m-%d}")
-    told += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
-    return ", ".join(told)
+        text.append(f"made {action.made.finished:%Y-%m-%d}")
+    text += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
+    return ", ".join(text)
 
 
 def _refused(action: Action) -> str:
@@ -83,7 +86,7 @@ def _refused(action: Action) -> str:
 
 
 def _progress(action: Action, now: datetime) -> str:
-    """What is lost with a run that is ended."""
+    """Describe the progress that is lost with a cancelled run."""
     run = action.run
     if run is None or run.phase is not RunPhase.RUNNING:
         return "before it has started"
@@ -93,12 +96,12 @@ def _progress(action: Action, now: datetime) -> str:
 
 
 def summary(review: Review) -> str:
-    """What the change does, in one sentence."""
-    told = [part for part in _parts(review) if part]
+    """Summarize the change in one sentence."""
+    text = [part for part in _parts(review) if part]
     errors = len(errors_told(review))
     if errors:
-        told.append(f"{counted(errors, 'error')} in the manifests")
-    return f"{'; '.join(told)}." if told else "This change makes nothing run."
+        text.append(f"{counted(errors, 'error')} in the manifests")
+    return f"{'; '.join(text)}." if text else "This change makes nothing run."
 
 
 def _parts(review: Review) -> Iterable[str]:
@@ -144,20 +147,23 @@ def _cost(actions: Iterable[Action]) -> str:
     actions = list(actions)
     gpus = sum(action.gpus for action in actions)
     known = [action.took for action in actions if action.took is not None]
-    told = f" with {counted(gpus, 'GPU')}" if gpus else ""
+    text = f" with {counted(gpus, 'GPU')}" if gpus else ""
     if known and sum(known) >= 1:
         of = "" if len(known) == len(actions) else f" for {len(known)} of {len(actions)}"
-        told += f", {seconds(sum(known))} in all going by the last time{of}"
-    return told
+        text += f", {seconds(sum(known))} in all going by the last time{of}"
+    return text
 
 
 def errors_told(review: Review) -> dict[Problem, int]:
-    """Each error once: an anchor in YAML is one place, however many objects use it."""
+    """Count the objects of each error; an error is listed once.
+
+    An anchor in YAML is one place, however many objects use it.
+    """
     return Counter(replace(problem, object=None) for problem in review.errors)
 
 
 def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
-    """What becomes of objects of which the errors say all there is to say, and which they are."""
+    """Yield the result for refused objects, with those objects."""
     groups: dict[bool, list[ObjectRef]] = {}
     for found in review.objects:
         if found.refused:
@@ -165,17 +171,20 @@ def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
     for last_good, refs in groups.items():
         one = ("is not made", "stays as it is")
         many = ("are not made", "stay as they are")
-        told = (one if len(refs) == 1 else many)[last_good]
-        yield f"{counted(len(refs), 'object')} {told} until that is mended", refs
+        text = (one if len(refs) == 1 else many)[last_good]
+        yield f"{counted(len(refs), 'object')} {text} until that is mended", refs
 
 
 def rest(review: Review) -> str:
-    """What there is besides: counted, because a reviewer of this change need not read it."""
+    """Count the actions that are not caused by this change, as text.
+
+    A reviewer of the change need not read them one by one.
+    """
     others = review.others
     kept = sum(1 for a in review.actions if a.action is ActionKind.KEEP and not a.caused)
-    told = []
+    text = []
     if kept:
-        told.append(f"{counted(kept, 'task')} unchanged")
+        text.append(f"{counted(kept, 'task')} unchanged")
     words = {
         ActionKind.CREATE: "to run",
         ActionKind.WAIT: "waiting",
@@ -186,15 +195,15 @@ def rest(review: Review) -> str:
     }
     besides = [f"{others[kind]} {word}" for kind, word in words.items() if others.get(kind)]
     if besides:
-        told.append(f"with or without this change: {', '.join(besides)}")
-    return f"{'; '.join(told)}." if told else ""
+        text.append(f"with or without this change: {', '.join(besides)}")
+    return f"{'; '.join(text)}." if text else ""
 
 
 def runs(actions: Iterable[Action]) -> str:
     """``1 build and 3 trainings``."""
     counts = Counter(action.task for action in actions if action.task is not None)
-    told = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    text = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
+    return " and ".join([", ".join(text[:-1]), text[-1]] if len(text) > 1 else text)
 
 
 def counted(count: int, noun: str) -> str:

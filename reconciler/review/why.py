@@ -1,13 +1,10 @@
-"""How an object's tasks stand in a plan, in words, with what each waits for. Pure."""
+"""The state of an object's tasks and their needs, as text. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.planner.holds import RELEASE_FILE
-from reconciler.planner.plan import ActionKind, Plan, TaskAction
-from reconciler.planner.status import TaskPhase
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner import RELEASE_FILE, ActionKind, Plan, ResolvedObject, TaskAction, TaskPhase
 from reconciler.reasons import ReasonCode, message
 from reconciler.types import ObjectRef, TaskKey
 
@@ -27,16 +24,16 @@ _ON_OTHERS = frozenset(
 
 
 def standing(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
-    """Lines with their depth: each task, and below it what it waits for, down to the end."""
+    """Yield lines with their depth: each task, and below it its needs."""
     yield from _Standing(plan).of(ref)
 
 
 class _Standing:
-    """One walk; a need that was told once is not told again."""
+    """One walk over a plan; each need is explained once."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._told: set[TaskKey] = set()
+        self._explained: set[TaskKey] = set()
         self._by_key: dict[TaskKey, TaskAction] = {}
         for decision in plan.decisions:
             if decision.task.key is not None:
@@ -108,15 +105,15 @@ class _Standing:
             yield from self._need(need, depth)
 
     def _need(self, key: TaskKey | None, depth: int) -> Iterator[Line]:
-        """A task that is needed, unless it is complete, and what that waits for in turn."""
+        """Explain a needed task that is not complete, and its own needs."""
         decision = self._by_key.get(key) if key is not None else None
         if decision is None or decision.phase is TaskPhase.SUCCEEDED:
             return
         assert key is not None
-        told = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
-        if key in self._told or depth > _DEEPEST:
-            yield depth, f"{told} (as above)" if key in self._told else told
+        text = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
+        if key in self._explained or depth > _DEEPEST:
+            yield depth, f"{text} (as above)" if key in self._explained else text
             return
-        self._told.add(key)
-        yield depth, told
+        self._explained.add(key)
+        yield depth, text
         yield from self._below(decision, depth + 1)

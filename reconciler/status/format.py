@@ -16,8 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
-from reconciler.manifests.yaml import read_documents
-from reconciler.planner.status import ObjectStatus
+from reconciler.manifests import read_documents
+from reconciler.planner import ObjectStatus
 from reconciler.types import API_VERSION
 
 _RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"})

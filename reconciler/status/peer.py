@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns, read_documents, validate
-from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
-from reconciler.planner.status import TaskPhase
+from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
 
 _Name = Annotated[str, Field(pattern=patterns.NAME)]

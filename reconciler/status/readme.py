@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.planner.names import status_path
-from reconciler.planner.phases import Phases
-from reconciler.planner.status import URGENCY, ObjectStatus, Phase
+from reconciler.planner import URGENCY, ObjectStatus, Phase, Phases, status_path
 from reconciler.status.sync import Sync
 from reconciler.types import ObjectRef
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
-from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review.format import cut, format_value
+from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.review import cut, format_value
 from reconciler.types import JSON, TaskKind
 
 ROWS = 100

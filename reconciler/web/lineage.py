@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 from reconciler.web.graph_layout import Layout, lay_out
 from reconciler.web.snapshot import Catalog

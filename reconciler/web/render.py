@@ -10,14 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reconciler import __version__
 from reconciler.log_tail import NoTail
-from reconciler.planner.holds import RELEASE_FILE
-from reconciler.planner.names import status_path
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, status_path
 from reconciler.reasons import message
-from reconciler.review.escape import plain
-from reconciler.review.format import cut, shown_metric, task_seconds
-from reconciler.review.sentences import seconds
-from reconciler.review.why import standing
+from reconciler.review import cut, plain, seconds, shown_metric, standing, task_seconds
 from reconciler.types import Kind, ObjectRef, TaskKind
 from reconciler.web.graph_layout import HEIGHT, WIDTH
 from reconciler.web.history import Order, comparisons

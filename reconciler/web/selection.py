@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind
 from reconciler.web.snapshot import Catalog
 

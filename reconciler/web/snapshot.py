@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reconciler.planner.plan import Hold, Plan
-from reconciler.planner.status import URGENCY, ObjectStatus, Phase
+from reconciler.planner import URGENCY, Hold, ObjectStatus, Phase, Plan
 from reconciler.types import ObjectRef, Problem
 
 _RANK = {phase: rank for rank, phase in enumerate(URGENCY)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reconciler.review.escape import plain
+from reconciler.review import plain
 
 LINES = 200
 #: Bytes of a log that are read for so many lines.

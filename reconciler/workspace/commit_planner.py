@@ -17,13 +17,19 @@ from datetime import datetime
 
 from reconciler.engine import Capacity, Run
 from reconciler.manifests import Manifest
-from reconciler.planner.diff import diff
-from reconciler.planner.ledger import Ledger
-from reconciler.planner.plan import Plan, PlanCache, PlanInput, PlannerConfig
-from reconciler.planner.plan_cache import update_cache
-from reconciler.planner.remote_clusters import RemoteStatus
-from reconciler.planner.resolver import ResolverCache, resolve
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Plan,
+    PlanCache,
+    PlanInput,
+    PlannerConfig,
+    RemoteStatus,
+    ResolverCache,
+    diff,
+    resolve,
+    update_cache,
+)
 from reconciler.types import Commit, ObjectRef
 from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
 from reconciler.workspace.source_resolver import Requests, Resolutions, SourceResolver

@@ -12,13 +12,19 @@ from typing import Self
 
 from reconciler.config import Setup
 from reconciler.git import Repository
-from reconciler.manifests import IGNORE_FILE, LARGEST_FILE
-from reconciler.manifests.collection import Collection, amend, collect
-from reconciler.manifests.ignore import Ignore, is_manifest_path
-from reconciler.manifests.loader import FileContent, Manifest, read_file
-from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.holds import RELEASE_FILE, read_release
-from reconciler.planner.status import ObjectStatus
+from reconciler.manifests import (
+    IGNORE_FILE,
+    LARGEST_FILE,
+    Collection,
+    FileContent,
+    Ignore,
+    Manifest,
+    amend,
+    collect,
+    is_manifest_path,
+    read_file,
+)
+from reconciler.planner import RELEASE_FILE, ObjectStatus, differing, read_release, same_keys
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 

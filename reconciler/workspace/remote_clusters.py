@@ -10,10 +10,8 @@ from typing import Self
 
 from reconciler.git import GitError, Repository
 from reconciler.git.repository import LocalRepository
-from reconciler.manifests import LARGEST_FILE
-from reconciler.manifests.loader import Manifest
-from reconciler.planner.names import removed_path, status_path
-from reconciler.planner.remote_clusters import RemoteObject, RemoteStatus, Unavailable
+from reconciler.manifests import LARGEST_FILE, Manifest
+from reconciler.planner import RemoteObject, RemoteStatus, Unavailable, removed_path, status_path
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.sync import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef

@@ -10,10 +10,9 @@ from typing import Protocol
 from reconciler.git import Repository, Sources
 from reconciler.git.errors import GitError
 from reconciler.git.url import resolve_url
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests import Manifest
 from reconciler.patterns import admits_url
-from reconciler.planner.difference import differing, same_keys
-from reconciler.planner.status import ObjectStatus
+from reconciler.planner import ObjectStatus, differing, same_keys
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
 from reconciler.workspace.commit_reader import CommitSnapshot

@@ -173,6 +173,8 @@ class Example:
         paths = {m.file for m in resolved.objects.manifests.values()}
         changed = repository.last_changed(head.commit, paths)
         self.records |= update_status(plan, changed=changed, places={})
+        for record in self.records.values():
+            self.ledger.learn_image_keys(record)
         for ref in plan.removed:
             self.removed[ref] = self.records.pop(ref)
         return plan

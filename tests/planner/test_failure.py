@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
-from reconciler.planner.ledger import RETRY_LIMIT, RETRY_LONGEST, Failure, Ledger
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.retry_policy import RETRY_LIMIT, RETRY_LONGEST, Failure
 from reconciler.planner.status import Phase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import How, TaskKey, TaskKind

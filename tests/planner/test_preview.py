@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.planner.preview import Preview, preview
+from reconciler.planner.run_spec import Preview, preview
 from reconciler.reasons import message
 from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch

@@ -199,6 +199,8 @@ class World:
             "what is remembered changes a record"
         )
         self.records |= different
+        for record in different.values():
+            self.ledger.learn_image_keys(record)
         self.settled = update_cache(plan, records=self.records, changed=different.keys())
         for ref in plan.removed:
             self.records.pop(ref, None)

@@ -1,0 +1,42 @@
+"""Deletion of finished Jobs beyond ``history.jobs`` of each object. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from reconciler.engine import Run, RunPhase
+from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
+from reconciler.planner.prune import desired_keys
+from reconciler.reasons import Reason, ReasonCode
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
+    """Delete finished runs beyond the last ``history.jobs`` of their object.
+
+    Only runs whose result is pushed to the status branch are deleted.
+
+    One that failed under a key that is still desired stays, so that its log can be looked at.
+    """
+    most = situation.settings.history_jobs
+    ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
+    counts = Counter(run.object or run.intent for run in ended)
+    finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
+    if finished:
+        for run in ended:
+            if (runs := finished.get(run.object or run.intent)) is not None:
+                runs.append(run)
+    older = []
+    for runs in finished.values():
+        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
+        older += runs[most:]
+    desired = desired_keys(situation) if older else frozenset()
+    return [
+        RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
+        for run in older
+        if not (run.phase is RunPhase.FAILED and run.key in desired)
+        and run.name in situation.recorded
+    ]

@@ -1,0 +1,55 @@
+"""The retry policy: final failures, and the delays of others. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.backoff import Backoff
+from reconciler.engine import FailureClass
+from reconciler.reasons import Reason
+from reconciler.types import How, TaskKey
+
+#: Retries of failures that are not the command's, and the delays between them, in seconds.
+RETRY_LIMIT = 10
+RETRY_FIRST = 10.0
+RETRY_LONGEST = 600.0
+#: Asking an engine that could not be asked before costs nothing.
+UNAVAILABLE_LONGEST = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed task under one execution hash.
+
+    ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
+    Unavailable: nothing of them is recorded, so that waiting makes no status commits.
+    """
+
+    key: TaskKey
+    how: How
+    kind: FailureClass
+    reason: Reason
+    at: datetime
+    count: int = 0
+    tries: int = 0
+
+    @property
+    def remembered(self) -> bool:
+        """True for a failure that lasts until key or execution hash change."""
+        if self.kind is FailureClass.UNAVAILABLE:
+            return False
+        return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds from ``at`` to the next try.
+
+        Exponential, with a jitter of at most a quarter that is fixed by the key.
+        """
+        if self.kind is FailureClass.UNAVAILABLE:
+            number, longest = self.tries, UNAVAILABLE_LONGEST
+        else:
+            number, longest = self.count, RETRY_LONGEST
+        retry = Backoff(first=RETRY_FIRST, longest=longest)
+        return retry.delay(number, fraction=int(self.key[:4], 16) / 0xFFFF)

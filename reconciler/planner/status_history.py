@@ -1,0 +1,77 @@
+"""The history in an object's status: entries of ended tasks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from reconciler.manifests import CommandSection
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.plan import TaskAction
+from reconciler.planner.status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
+from reconciler.reasons import message
+from reconciler.types import JSON, Commit
+
+
+def extended_history(
+    before: Iterable[HistoryEntry],
+    tasks: Iterable[tuple[TaskAction, TaskStatus]],
+    *,
+    ledger: Ledger,
+    commit: Commit | None,
+    image: Callable[[str | None], str | None],
+) -> tuple[HistoryEntry, ...]:
+    """Add tasks that have ended since to an object's history.
+
+    A key is added once when it is complete, and once for each how under which it failed; of failed
+    ones, the last FAILED_HISTORY are kept. ``image`` returns the image of a build key or digest.
+    """
+    history = list(before)
+    complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
+    failed = {(e.key, e.how) for e in history if e.phase is TaskPhase.FAILED}
+    for decision, record in tasks:
+        key = decision.task.key
+        if key is None:
+            continue
+        done = ledger.result(key)
+        if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
+            history.append(
+                HistoryEntry(
+                    task=decision.task.kind,
+                    key=key,
+                    phase=TaskPhase.SUCCEEDED,
+                    commit=commit,
+                    finished=record.finished,
+                    params=_params(decision),
+                    metrics=done.result.metrics,
+                    gpu_seconds=done.result.gpu_seconds,
+                    artifact=done.result.url,
+                    image=done.result.image or image(decision.task.image_key),
+                    image_key=decision.task.image_key,
+                )
+            )
+        elif decision.phase is TaskPhase.FAILED and (key, decision.task.how) not in failed:
+            history.append(
+                HistoryEntry(
+                    task=decision.task.kind,
+                    key=key,
+                    phase=TaskPhase.FAILED,
+                    how=decision.task.how,
+                    commit=commit,
+                    finished=record.finished,
+                    params=_params(decision),
+                    reason=decision.reason.code.value,
+                    message=message(decision.reason),
+                )
+            )
+    return _bounded(history)
+
+
+def _params(decision: TaskAction) -> dict[str, JSON]:
+    section = decision.task.section
+    return dict(section.params) if isinstance(section, CommandSection) else {}
+
+
+def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    failed = [entry for entry in history if entry.phase is TaskPhase.FAILED]
+    dropped = {id(entry) for entry in failed[:-FAILED_HISTORY]}
+    return tuple(entry for entry in history if id(entry) not in dropped)

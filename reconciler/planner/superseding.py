@@ -1,0 +1,45 @@
+"""Superseding of live runs by tasks with a new key. Pure.
+
+A run that was asked for otherwise (another intent) is cancelled, and the new run waits until it has
+ended. A run that was asked for the same, only of newer inputs that are followed, goes on to its end
+before the next one starts: a branch that moves faster than a training runs would else never leave
+a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.engine import Run
+from reconciler.planner.plan import ActionKind, RunDeletion
+from reconciler.planner.tasks import Task
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import TaskKind
+
+
+def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
+    """The live runs of an object's task that have another key.
+
+    None of a build: several objects share it, and :mod:`reconciler.planner.prune` ends it.
+    """
+    return [run for run in live if task.kind is not TaskKind.BUILD and run.key != task.key]
+
+
+def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
+    """Cancel superseded runs with another intent.
+
+    None while the task's key is unknown: nothing is then known to have superseded them.
+    """
+    if task.key is None:
+        return []
+    reason = Reason.of(ReasonCode.SUPERSEDED, key=task.key[:12])
+    return [
+        RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
+        for run in superseded
+        if run.intent != task.intent and not run.deleting
+    ]
+
+
+def must_end_first(superseded: Iterable[Run], task: Task) -> bool:
+    """Return True if a run of the same intent must end first."""
+    return any(run.intent == task.intent for run in superseded)

@@ -1,0 +1,50 @@
+"""The update of statuses from a plan, as a function of the plan alone."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from reconciler.planner.status_update import update_status
+from tests.planner.world import World, model, scratch
+
+
+def test_a_status_update_changes_nothing_that_it_is_given() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": scratch("b")})
+    world.sync()
+    succeeded, failed = world.live()
+    world.succeed(succeeded)
+    world.fail(failed)
+    plan = world.plan()
+    situation = plan.situation
+    completed, failures = dict(situation.ledger.completed), dict(situation.ledger.failures)
+    records, runs = deepcopy(world.records), deepcopy(world.runs)
+    decided = deepcopy(plan.decided)
+
+    found = update_status(plan, changed={}, places={})
+
+    assert all(len(record.history) == 1 for record in found.values()), "there is news"
+    assert situation.ledger.completed == completed
+    assert situation.ledger.failures == failures
+    assert (world.records, world.runs) == (records, runs)
+    assert plan.decided == decided
+
+
+def test_the_ledger_learns_the_image_of_a_complete_key_from_the_status() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    record = world.records[model("a")]
+    assert record.artifact is not None
+    assert record.artifact.image_key is not None
+    complete = world.ledger.result(record.artifact.key)
+    assert complete is not None
+    assert complete.image_key == record.artifact.image_key
+
+
+def test_a_status_does_not_bring_back_a_result_that_was_lost() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    record = world.records[model("a")]
+    assert record.artifact is not None
+    world.ledger.forget(record.artifact.key)
+    world.ledger.learn_image_keys(record)
+    assert world.ledger.result(record.artifact.key) is None
