@@ -22,7 +22,7 @@ from reconciler.manifests import (
     UPDATE_ANNOTATION,
     Effect,
 )
-from reconciler.manifests.json_schema import json_schema
+from reconciler.manifests.json_schema import kind_schema
 from reconciler.metrics import DELIVERIES, PLACES, RESULTS, RETRIERS, Metrics
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.status import Phase, TaskPhase
@@ -79,7 +79,7 @@ def manifests() -> str:
         for name, effect in ANNOTATION_EFFECTS.items()
     ]
     for kind in Kind:
-        lines += ["", f"## {kind}", "", *_sections(json_schema(kind), level=3, effects=True)]
+        lines += ["", f"## {kind}", "", *_sections(kind_schema(kind), level=3, effects=True)]
     return "\n".join(lines) + "\n"
 
 

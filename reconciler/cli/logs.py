@@ -17,7 +17,7 @@ from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
-from reconciler.log_tail import ATTEMPT_LOG, LogOf, Tail
+from reconciler.engine import ATTEMPT_LOG, LogOf, Tail
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import TaskKind
 

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.config.loader import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, load_setup
-from reconciler.config.model import Setup
+from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, Setup, load_setup
 from reconciler.git import LocalRepository, is_local, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])

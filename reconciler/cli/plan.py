@@ -13,7 +13,7 @@ from reconciler.cli.options import config_option, format_option, load_if_there, 
 from reconciler.cli.plan_text import text
 from reconciler.cli.workflow import annotating
 from reconciler.git import LocalRepository
-from reconciler.review import markdown, review
+from reconciler.review import render_markdown, review
 
 
 @click.command()
@@ -40,7 +40,7 @@ def plan(
     if style == "json":
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif style == "markdown":
-        click.echo(markdown(found))
+        click.echo(render_markdown(found))
     else:
         with annotating(found.errors, root=folder):
             click.echo(text(found, everything=everything))

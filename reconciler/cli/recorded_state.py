@@ -13,7 +13,7 @@ from reconciler.engine import Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
 from reconciler.manifests import Manifest, read_file
 from reconciler.planner import Ledger, ObjectStatus, TaskPhase, is_removed_path, is_status_path
-from reconciler.status.format import load_record
+from reconciler.status import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace import status_branch
 

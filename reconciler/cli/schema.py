@@ -7,8 +7,8 @@ import json
 import click
 
 from reconciler.cli.options import config_option
-from reconciler.config.model import config_schema
-from reconciler.manifests import json_schema
+from reconciler.config import config_schema
+from reconciler.manifests import kind_schema
 from reconciler.types import Kind
 
 
@@ -24,5 +24,5 @@ def schema(what: str, config_file: object) -> None:
     if what == "config":
         document = config_schema()
     else:
-        document = json_schema(Kind.MODEL if what == "model" else Kind.DATASET)
+        document = kind_schema(Kind.MODEL if what == "model" else Kind.DATASET)
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

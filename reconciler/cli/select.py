@@ -15,16 +15,14 @@ from reconciler.cli.recorded_state import DEFAULT_BRANCH, RecordedState
 from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
-from reconciler.manifests import did_you_mean, patterns
+from reconciler.manifests import LABEL_KEY, LABEL_VALUE, did_you_mean
 from reconciler.planner import ObjectStatus, Phase, is_status_path
 from reconciler.types import Kind, ObjectRef
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Malformed labels are refused: they match nothing, which would look like an answer.
-_LABEL = re.compile(
-    f"(?P<key>{patterns.LABEL_KEY[1:-1]})==?(?P<value>{patterns.LABEL_VALUE[1:-1]})"
-)
+_LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]})")
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

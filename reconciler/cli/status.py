@@ -33,7 +33,7 @@ from reconciler.cli.table import console, object_table
 from reconciler.git import GitError
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.review import printable
-from reconciler.status.format import dump_record, load_yaml
+from reconciler.status import dump_record, load_yaml
 from reconciler.types import JSON
 
 WATCH_INTERVAL = 2.0

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from reconciler.manifests import (
+    GPU_TYPE,
+    LABEL_KEY,
     LabelKey,
     LabelValue,
     Name,
     Seconds,
     Section,
     Subdomain,
-    patterns,
 )
 
 #: Part of a pod template, as Kubernetes has it: ``{metadata: {…}, spec: {…}}``.
@@ -25,7 +26,7 @@ class GpuTypeSection(Section):
     """A type of GPU: its resource name and its nodes."""
 
     resource: Annotated[
-        str, Field(pattern=patterns.LABEL_KEY, max_length=317, description="Of one GPU.")
+        str, Field(pattern=LABEL_KEY, max_length=317, description="Of one GPU.")
     ] = "nvidia.com/gpu"
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
@@ -80,7 +81,7 @@ class KubernetesSection(Section):
         Field(default_factory=dict, description="Pod templates that manifests name."),
     ]
     gpus: Annotated[
-        dict[Annotated[str, Field(pattern=patterns.GPU, max_length=63)], GpuTypeSection],
+        dict[Annotated[str, Field(pattern=GPU_TYPE, max_length=63)], GpuTypeSection],
         Field(
             default_factory=dict,
             description="GPU types that manifests name; any is for those that name none.",

@@ -21,15 +21,12 @@ from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.engines.local import LocalEngine
-from reconciler.git.command import end_running
-from reconciler.git.mirror import Mirror
-from reconciler.git.sources import Sources
-from reconciler.git.url import is_local, local_path
+from reconciler.git import Mirror, Sources, end_running, is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web import PageCache, Served, serve
-from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
+from reconciler.workspace import credential_table, source_reader, status_branch
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import structlog
 
 from reconciler.backoff import Backoff, jittered
-from reconciler.config.model import Setup
+from reconciler.config import Setup
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
@@ -25,7 +25,7 @@ from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner import Ledger, ObjectStatus, Plan, update_status, wanted_results
-from reconciler.status.sync import Sync
+from reconciler.status import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace import (
     CommitPlanner,

@@ -13,9 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler.config.model import Setup
-from reconciler.git import Conflict, LocalRepository, Proposals, redact
-from reconciler.git.sources import Sources
+from reconciler.config import Setup
+from reconciler.git import Conflict, LocalRepository, Proposals, Sources, redact
 from reconciler.manifests import Manifest
 from reconciler.planner import RemoteStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
@@ -24,8 +23,8 @@ from reconciler.review import (
     CommitStatus,
     Review,
     code,
-    commit_status,
-    markdown,
+    make_status,
+    render_markdown,
     review,
     status_of,
 )
@@ -175,8 +174,8 @@ def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
         message = f"It conflicts with {branch} in {', '.join(found.paths)}"
         paths = ", ".join(code(path, 160) for path in found.paths)
         body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
-        return PullRequestReport(commit_status(CommitState.FAILURE, message), body, notable=False)
-    body = markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
+        return PullRequestReport(make_status(CommitState.FAILURE, message), body, notable=False)
+    body = render_markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
     notable = bool(found.objects or found.errors or found.holds or found.released)
     return PullRequestReport(status_of(found), body, notable=notable)
 
@@ -188,4 +187,4 @@ def unplannable() -> PullRequestReport:
     """
     message = "It cannot be planned; the daemon's log says why"
     body = f"### Plan\n\n{message}."
-    return PullRequestReport(commit_status(CommitState.ERROR, message), body, notable=False)
+    return PullRequestReport(make_status(CommitState.ERROR, message), body, notable=False)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.config import Setup
+from reconciler.engine import LogOf, Logs, NoTail, Tail
 from reconciler.engines.local import LocalLogs
-from reconciler.git.url import is_local, local_path
-from reconciler.log_tail import LogOf, Logs, NoTail, Tail
+from reconciler.git import is_local, local_path
 from reconciler.web import PageCache, Site
 
 if TYPE_CHECKING:

@@ -27,9 +27,16 @@ from reconciler.planner import (
     removed_path,
     status_path,
 )
-from reconciler.status.format import dump_record, load_record
-from reconciler.status.readme import readme
-from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
+from reconciler.status import (
+    README_FILE,
+    SYNC_FILE,
+    Sync,
+    dump_record,
+    dump_sync,
+    load_record,
+    load_sync,
+    render_readme,
+)
 from reconciler.types import ObjectRef
 
 log = structlog.get_logger(__name__)
@@ -203,7 +210,7 @@ class StatusStore:
             records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
-            changes[README_FILE] = readme(sync, records, self.phases)
+            changes[README_FILE] = render_readme(sync, records, self.phases)
             guard = self._may_push
             # Deleting or rewriting the branch does not change the records in memory.
             commit = await asyncio.to_thread(

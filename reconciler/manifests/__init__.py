@@ -24,7 +24,6 @@ from reconciler.manifests.effects import (
     effect_at,
     values_with,
 )
-from reconciler.manifests.environment import param_variables
 from reconciler.manifests.fields import (
     LabelKey,
     LabelValue,
@@ -35,7 +34,7 @@ from reconciler.manifests.fields import (
     Subdomain,
 )
 from reconciler.manifests.ignore import IGNORE_FILE, Ignore, is_manifest_path
-from reconciler.manifests.json_schema import EFFECT, json_schema
+from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
     BASE_FIELD,
     DATASET_FIELD,
@@ -44,6 +43,7 @@ from reconciler.manifests.loader import (
     read_file,
 )
 from reconciler.manifests.messages import described, did_you_mean
+from reconciler.manifests.patterns import GPU_TYPE, KEY, LABEL_KEY, LABEL_VALUE, NAME
 from reconciler.manifests.schema import (
     BuildSection,
     CommandSection,
@@ -64,8 +64,13 @@ __all__ = [
     "DATASET_FIELD",
     "EFFECT",
     "FORMERLY_ANNOTATION",
+    "GPU_TYPE",
     "IGNORE_FILE",
+    "KEY",
+    "LABEL_KEY",
+    "LABEL_VALUE",
     "LARGEST_FILE",
+    "NAME",
     "PRUNE_ANNOTATION",
     "RETRY_ANNOTATION",
     "UPDATE_ANNOTATION",
@@ -101,8 +106,7 @@ __all__ = [
     "did_you_mean",
     "effect_at",
     "is_manifest_path",
-    "json_schema",
-    "param_variables",
+    "kind_schema",
     "patterns",
     "read_documents",
     "read_file",

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
+from reconciler.command_environment import RESERVED_ENV, RESERVED_PREFIXES
 from reconciler.manifests import patterns
 from reconciler.manifests.effects import fields_of
-from reconciler.manifests.environment import RESERVED_ENV, RESERVED_PREFIXES
 from reconciler.manifests.fields import Section
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import GROUP, JSON, Kind
@@ -23,7 +23,7 @@ EFFECT = "x-effect"
 _CLASSES: dict[Kind, type[Section]] = {Kind.MODEL: ModelManifest, Kind.DATASET: DatasetManifest}
 
 
-def json_schema(kind: Kind) -> dict[str, JSON]:
+def kind_schema(kind: Kind) -> dict[str, JSON]:
     """Make the schema of a kind, in the 2020-12 dialect."""
     schema = _CLASSES[kind].model_json_schema(by_alias=True, mode="validation")
     _add_effects(_CLASSES[kind], schema, schema["$defs"])

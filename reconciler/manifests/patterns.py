@@ -14,7 +14,7 @@ KEY = r"^[0-9a-f]{40}$"
 COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?$"
 DIGEST = r"^[^@\s]{1,512}@sha256:[0-9a-f]{64}$"
 BUCKET = r"^[a-z][a-z0-9+.-]*://\S+$"
-GPU = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+GPU_TYPE = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 #: As Kubernetes names most things: labels joined by dots, at most 253 characters.
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 #: Of a Secret's data. It may be the name of a file, so nothing that begins with two dots.
@@ -40,7 +40,7 @@ IN_WORDS = {
     COMMIT: "a full commit id: 40 lower-case hex digits",
     DIGEST: "an image pinned by digest: registry/name@sha256:<64 hex digits>",
     BUCKET: "a bucket URL such as s3://bucket/path",
-    GPU: "a type of GPU such as nvidia-l4",
+    GPU_TYPE: "a type of GPU such as nvidia-l4",
     SUBDOMAIN: "a DNS-1123 name: at most 253 of a-z, 0-9, - and .",
     DATA_KEY: "the key of a Secret: A-Z, a-z, 0-9, -, _ and .",
     ENV: "a name for an environment variable: A-Z, a-z, 0-9 and _, the first no digit",

@@ -45,7 +45,7 @@ class GpuSection(Section):
     """GPUs of one type per node."""
 
     type: Annotated[
-        Annotated[str, Field(max_length=63, pattern=patterns.GPU)] | None,
+        Annotated[str, Field(max_length=63, pattern=patterns.GPU_TYPE)] | None,
         Effect.EXECUTION,
         Field(description="As the configuration names it, such as nvidia-l4. Default: any."),
     ] = None

@@ -6,7 +6,7 @@ Manifests, observations and the ledger go in; tasks, keys and actions come out.
 from __future__ import annotations
 
 from reconciler.planner.diff import (
-    diff,
+    make_plan,
 )
 from reconciler.planner.holds import (
     RELEASE_FILE,
@@ -97,10 +97,10 @@ __all__ = [
     "TaskPhase",
     "TaskStatus",
     "Unavailable",
-    "diff",
     "differing",
     "is_removed_path",
     "is_status_path",
+    "make_plan",
     "newest_printed",
     "preview",
     "read_release",

@@ -36,7 +36,7 @@ from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
-def diff(situation: PlanInput) -> Plan:
+def make_plan(situation: PlanInput) -> Plan:
     """Return the plan for an input, always the same for the same."""
     settled = valid_cache(situation.settled, situation.desired, situation.records)
     situation = replace(situation, settled=settled)

@@ -14,7 +14,7 @@ from reconciler.review.changes import (
 from reconciler.review.commit_status import (
     CommitState,
     CommitStatus,
-    commit_status,
+    make_status,
     status_of,
 )
 from reconciler.review.escape import (
@@ -29,7 +29,7 @@ from reconciler.review.format import (
     task_seconds,
 )
 from reconciler.review.markdown import (
-    markdown,
+    render_markdown,
 )
 from reconciler.review.report import (
     ObjectReview,
@@ -57,16 +57,16 @@ __all__ = [
     "ObjectReview",
     "Review",
     "code",
-    "commit_status",
     "counted",
     "cut",
     "errors_told",
     "explain",
     "format_value",
-    "markdown",
+    "make_status",
     "plain",
     "printable",
     "refusals",
+    "render_markdown",
     "rest",
     "review",
     "seconds",

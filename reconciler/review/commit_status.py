@@ -32,7 +32,7 @@ class CommitStatus:
     description: str
 
 
-def commit_status(state: CommitState, text: str) -> CommitStatus:
+def make_status(state: CommitState, text: str) -> CommitStatus:
     """Make a status of a text, which may be long and hold any character."""
     words = printable(text)
     return CommitStatus(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
@@ -49,6 +49,6 @@ def status_of(review: Review) -> CommitStatus:
         first = printable(str(errors[0]))
         longest = LONGEST - len(more)
         text = first if len(first) <= longest else f"{first[: longest - 1]}…"
-        return commit_status(CommitState.FAILURE, f"{text}{more}")
+        return make_status(CommitState.FAILURE, f"{text}{more}")
     held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
-    return commit_status(CommitState.SUCCESS, f"{held}{summary(review)}")
+    return make_status(CommitState.SUCCESS, f"{held}{summary(review)}")

@@ -36,7 +36,7 @@ _MOST_NAMES = 20
 T = TypeVar("T")
 
 
-def markdown(review: Review) -> str:
+def render_markdown(review: Review) -> str:
     """Render a review as Markdown.
 
     Summary, holds and errors are open; objects and the graph are folded.

@@ -12,12 +12,12 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from reconciler.manifests import patterns, read_documents, validate
+from reconciler.manifests import KEY, NAME, read_documents, validate
 from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
 
-_Name = Annotated[str, Field(pattern=patterns.NAME)]
-_Key = Annotated[str, Field(pattern=patterns.KEY)]
+_Name = Annotated[str, Field(pattern=NAME)]
+_Key = Annotated[str, Field(pattern=KEY)]
 _ImageKey = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})$")]
 _Image = Annotated[str, Field(max_length=1024)]
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z]{1,40}$")]

@@ -14,7 +14,7 @@ _SHOWN_METRICS = 3
 _SHOWN_REASON = 120
 
 
-def readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
+def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
     """Render counts by phase, errors, and the most urgent objects."""
     count = len(phases)
     counts = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reconciler import __version__
-from reconciler.log_tail import NoTail
+from reconciler.engine import NoTail
 from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, status_path
 from reconciler.reasons import message
 from reconciler.review import cut, plain, seconds, shown_metric, standing, task_seconds

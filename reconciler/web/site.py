@@ -22,7 +22,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from reconciler.log_tail import LogOf, Logs, NoTail
+from reconciler.engine import LogOf, Logs, NoTail
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import Kind, ObjectRef
 from reconciler.web.history import Order

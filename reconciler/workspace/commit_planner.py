@@ -26,7 +26,7 @@ from reconciler.planner import (
     PlannerConfig,
     RemoteStatus,
     ResolverCache,
-    diff,
+    make_plan,
     resolve,
     update_cache,
 )
@@ -143,7 +143,7 @@ class CommitPlanner:
             ahead=self._ahead,
             memo=self._memo,
         )
-        plan = diff(
+        plan = make_plan(
             PlanInput(
                 settings=settings,
                 head=snapshot.commit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config.model import CredentialsSection, Setup
+from reconciler.config import CredentialsSection, Setup
 from reconciler.git import Credential, CredentialTable, Sources, StatusBranch, normal_url
 from reconciler.patterns import admits_url
 

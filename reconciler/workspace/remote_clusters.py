@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from reconciler.git import GitError, Repository
-from reconciler.git.repository import LocalRepository
+from reconciler.git import GitError, LocalRepository, Repository
 from reconciler.manifests import LARGEST_FILE, Manifest
 from reconciler.planner import RemoteObject, RemoteStatus, Unavailable, removed_path, status_path
-from reconciler.status.peer import read_cluster, read_peer
-from reconciler.status.sync import SYNC_FILE
+from reconciler.status import SYNC_FILE, read_cluster, read_peer
 from reconciler.types import Commit, ForeignRef, ObjectRef
 
 #: The tip of each branch; None where there is no such branch.

@@ -7,9 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.git import Repository, Sources
-from reconciler.git.errors import GitError
-from reconciler.git.url import resolve_url
+from reconciler.git import GitError, Repository, Sources, resolve_url
 from reconciler.manifests import Manifest
 from reconciler.patterns import admits_url
 from reconciler.planner import ObjectStatus, differing, same_keys

@@ -67,7 +67,7 @@ def test_why_of_what_is_there_or_running_or_suspended(example: Example, cli: Cli
         "  train: complete",
     ]
     assert "  train: running\n" in cli("why", "tilted-cold").out
-    assert "  train: suspended\n" in cli("why", "from-image").out
+    assert "  train: suspended: starts nothing new\n" in cli("why", "from-image").out
     assert "it takes over the artifact of Model default/tilted-full" in (
         cli("why", "digits-production").out
     )

@@ -19,7 +19,7 @@ import pytest
 
 from reconciler.manifests import ANNOTATION_EFFECTS, EFFECT, UPDATE_ANNOTATION, Effect, Section
 from reconciler.manifests.effects import effect_at, fields_of, undeclared
-from reconciler.manifests.json_schema import json_schema
+from reconciler.manifests.json_schema import kind_schema
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import Commit, ForeignRef, GitSource, Kind, ResolvedSource, TreeId
 from tests.manifests.reading import yaml
@@ -129,7 +129,7 @@ def declared(section: type[Section], path: Path = ()) -> Iterator[tuple[Path, ty
 
 
 def schema_of(kind: str, section: type[Section], name: str) -> dict[str, Any]:
-    schema: Any = json_schema(Kind(kind))
+    schema: Any = kind_schema(Kind(kind))
     holder = schema if section is ROOTS[kind] else schema["$defs"][section.__name__]
     found: dict[str, Any] = holder["properties"][name]
     return found
@@ -231,7 +231,7 @@ def test_a_changed_field_has_the_declared_effect(
     assert found is not None, f"add a manifest that has {'.'.join(path[:-1])} to MANIFESTS"
     number, changed, holder = found
     schema = schema_of(kind, section, path[-1])
-    definitions: Any = json_schema(Kind(kind))["$defs"]
+    definitions: Any = kind_schema(Kind(kind))["$defs"]
     value = VALUES.get(path) or other(
         schema, definitions, holder.get(path[-1], schema.get("default"))
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.manifests.json_schema import json_schema
+from reconciler.manifests.json_schema import kind_schema
 from reconciler.manifests.yaml import read_documents
 from reconciler.types import Kind
 from tests.manifests.reading import dataset, model, read, yaml
@@ -73,7 +73,7 @@ SHAPES = {
 
 @cache
 def validator(kind: Kind) -> Draft202012Validator:
-    return Draft202012Validator(json_schema(kind))
+    return Draft202012Validator(kind_schema(kind))
 
 
 def schema_accepts(document: Any) -> bool:
@@ -89,19 +89,19 @@ def product_accepts(document: Any) -> bool:
 @pytest.mark.parametrize("kind", Kind)
 def test_the_checked_in_schema_is_current(kind: Kind) -> None:
     published = json.loads((ROOT / "config" / f"{kind.lower()}.schema.json").read_text())
-    assert published == json_schema(kind), "write it anew with `make schemas`"
+    assert published == kind_schema(kind), "write it anew with `make schemas`"
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_the_schema_is_a_schema(kind: Kind) -> None:
-    schema = json_schema(kind)
+    schema = kind_schema(kind)
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"https://substratus.ai/schemas/{kind.lower()}.v1.json"
     assert schema["title"] == kind.value
 
 
 def test_an_editor_has_something_to_show_for_every_field_of_a_git_source() -> None:
-    definitions: Any = json_schema(Kind.MODEL)["$defs"]
+    definitions: Any = kind_schema(Kind.MODEL)["$defs"]
     for name, field in definitions["GitSection"]["properties"].items():
         assert field.get("description"), name
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.planner.diff import diff
+from reconciler.planner.diff import make_plan
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
@@ -72,7 +72,7 @@ def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
 def test_an_object_whose_manifest_is_wrong_now_is_looked_at(world: World) -> None:
     situation = world.situation(world.memo, world.settled)
     wrong = replace(situation, invalid={model("b"): "b.yaml:1:1: it is wrong"})
-    assert diff(wrong).decided.keys() == {model("b")}
+    assert make_plan(wrong).decided.keys() == {model("b")}
 
 
 def test_an_object_that_never_was_right_goes_with_its_file(world: World) -> None:

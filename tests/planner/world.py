@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
 from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.loader import FileContent, read_file
-from reconciler.planner.diff import diff
+from reconciler.planner.diff import make_plan
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, PlannerConfig
 from reconciler.planner.plan_cache import update_cache
@@ -147,8 +147,8 @@ class World:
             self.ledger.learn_run(run)
         if self.remembering is not self.ledger:  # it is another daemon
             self.memo, self.settled, self.remembering = ResolverCache(), PlanCache(), self.ledger
-        plan = diff(self.situation(self.memo, self.settled))
-        anew = diff(self.situation(None, PlanCache()))
+        plan = make_plan(self.situation(self.memo, self.settled))
+        anew = make_plan(self.situation(None, PlanCache()))
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
             assert getattr(plan, told) == getattr(anew, told), "what is remembered changes a plan"
         assert list(plan.decisions) == list(anew.decisions), "what is remembered changes a plan"
@@ -179,7 +179,7 @@ class World:
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
-        anew = diff(self.situation(None, PlanCache()))
+        anew = make_plan(self.situation(None, PlanCache()))
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():

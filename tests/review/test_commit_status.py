@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.planner.plan import Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.review.commit_status import LONGEST, CommitState, commit_status, status_of
+from reconciler.review.commit_status import LONGEST, CommitState, make_status, status_of
 from reconciler.review.report import Review
 from reconciler.types import Commit, Location, Problem
 from tests.planner.world import START
@@ -48,6 +48,6 @@ def test_a_hold_is_a_question_and_no_failure() -> None:
 
 
 def test_it_is_one_line_that_is_short_enough_whatever_people_wrote() -> None:
-    found = commit_status(CommitState.ERROR, "a\nb\u202e" + "x" * 1000)
+    found = make_status(CommitState.ERROR, "a\nb\u202e" + "x" * 1000)
     assert found.description.isprintable()
     assert len(found.description) == LONGEST

@@ -16,7 +16,7 @@ from reconciler.planner.plan import ActionKind, Hold, HoldKind
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
 from reconciler.review.changes import Change, FieldChange, SourceMove
-from reconciler.review.markdown import markdown
+from reconciler.review.markdown import render_markdown
 from reconciler.review.report import ObjectReview, Review
 from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
 
@@ -118,7 +118,7 @@ def tokens(text: str) -> list[Token]:
 @settings(max_examples=80, deadline=None, phases=QUICK)
 @given(reviews)
 def test_nothing_that_people_wrote_is_interpreted(review: Review) -> None:
-    text = markdown(review)
+    text = render_markdown(review)
     assert len(text.encode()) <= 65_536
     for token in tokens(text):
         check(token)
@@ -184,7 +184,7 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
         gpus=1,
         reason=Reason.read("Unknown", long),
     )
-    text = markdown(made(objects=everything, errors=errors, holds=(hold, hold)))
+    text = render_markdown(made(objects=everything, errors=errors, holds=(hold, hold)))
     assert len(text) <= 65_536
     assert len(text.encode()) <= 65_536
     assert "more objects; `reconciler plan` lists them all" in text

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.log_tail import NoTail
+from reconciler.engine import NoTail
 from reconciler.planner.status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web.history import Order

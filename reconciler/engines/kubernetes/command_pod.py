@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 
 import rfc8785
 
-from reconciler.engine import RunSpec
-from reconciler.engines.command_environment import (
+from reconciler.command_environment import (
     CommandPaths,
     Ranks,
     contract_variables,
     manifest_variables,
 )
+from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets import DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Directory, Writes

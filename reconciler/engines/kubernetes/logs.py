@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from reconciler.engine import EngineError
+from reconciler.engine import EngineError, LogOf, NoTail, Tail
 from reconciler.engines.kubernetes.api_types import Pod, PodList
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.diagnostics import (
@@ -19,7 +19,6 @@ from reconciler.engines.kubernetes.diagnostics import (
 )
 from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import CONTAINER
-from reconciler.log_tail import LogOf, NoTail, Tail
 
 #: Bytes for which one more line is requested: the API takes the length of a log in lines.
 LINE = 64

@@ -263,7 +263,7 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     (
         # What is the image's comes back last, also where it has the name of one of ours.
         eval "unset LC_ALL environment; $environment; unset $hidden"
-        # Of reconciler/engines/command_environment.py, what only the container knows.
+        # Of reconciler/command_environment.py, what only the container knows.
         export ATTEMPT="$1" PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
         shift
         exec "$@" >&9 2>&1 9>&- 8>&- 6<&-

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engine import FailureClass, Result, RunSpec
-from reconciler.engines.command_environment import (
+from reconciler.command_environment import (
     DEFAULTS,
     CommandPaths,
     Ranks,
@@ -19,6 +18,7 @@ from reconciler.engines.command_environment import (
     manifest_variables,
     output_variable,
 )
+from reconciler.engine import FailureClass, Result, RunSpec
 from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_environment
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path

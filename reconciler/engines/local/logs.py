@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reconciler.log_tail import ATTEMPT_LOG, LogOf, NoTail, Tail
+from reconciler.engine import ATTEMPT_LOG, LogOf, NoTail, Tail
 
 #: A log is cut here: a command gone wild would otherwise fill the disk under every other run.
 LIMIT = 1 << 30

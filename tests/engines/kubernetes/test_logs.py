@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.engine import RunSpec
+from reconciler.engine import LogOf, NoTail, RunSpec
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.logs import PodLogs
-from reconciler.log_tail import LogOf, NoTail
 from reconciler.types import Kind, ObjectRef, TaskKind
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace

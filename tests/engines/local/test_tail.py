@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.engine import LogOf, NoTail, Tail
 from reconciler.engines.local import LocalLogs
-from reconciler.log_tail import LogOf, NoTail, Tail
 from reconciler.types import Kind, ObjectRef, TaskKind
 
 REF = ObjectRef(Kind.MODEL, "default", "m")

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.command_environment import DEFAULTS, RESERVED_ENV, is_reserved
 from reconciler.engine import RunPhase, RunSpec
-from reconciler.engines.command_environment import DEFAULTS
 from reconciler.engines.kubernetes import render
-from reconciler.manifests.environment import RESERVED_ENV, is_reserved
 from reconciler.types import Kind, Mounted, TaskKind
 from tests.engines.kubernetes.container import BUSYBOX, Container, need_busybox
 from tests.engines.kubernetes.specs import environment_of, load, settings_of, train
