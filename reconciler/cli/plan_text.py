@@ -36,7 +36,7 @@ _LEGEND = {
 
 
 def text(review: Review, *, everything: bool = False) -> str:
-    """What the change does, object by object; with ``everything``, what it leaves alone as well."""
+    """Render a review as text; ``everything`` adds what is unchanged."""
     objects = [_object(found, review) for found in review.objects if not found.refused]
     blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
     if everything:

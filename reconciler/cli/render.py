@@ -37,7 +37,7 @@ from reconciler.types import ObjectRef, TaskKind
 def render(
     name: str, namespace: str | None, task: str | None, head: str, folder: Path, config_file: Path
 ) -> None:
-    """Print the Jobs that the tasks of a Model or Dataset are, and what is created beside them.
+    """Print the Kubernetes objects of the tasks of a Model or Dataset.
 
     They are those of HEAD, whether or not anything is left to do, as YAML that kubectl takes.
     An image that is not built yet stands there by its tag; a sync pins it by digest. No cluster is

@@ -31,7 +31,7 @@ def why(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """Say what each task of NAME waits for, or why it runs again, down to what can be done.
+    """Explain what each task waits for, or why it runs.
 
     It is worked out as `plan` does, from the configured repository if it is on this disk, else
     from a clone with the status branch in it.
@@ -50,12 +50,12 @@ def why(
 
 
 def _phase(record: ObjectStatus | None) -> str:
-    """As the last sync left it."""
+    """Render the phase that the last sync recorded."""
     return f" is {record.phase} as of the last sync" if record is not None else " is not synced yet"
 
 
 def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Iterator[str]:
-    """How what is wanted differs from what the last artifact was made of."""
+    """Yield the differences between the desired and the last artifact."""
     if record is None or record.artifact is None:
         return
     item = plan.situation.desired.get(record.ref)
@@ -72,7 +72,7 @@ def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Ite
 
 
 def _since(planning: Planning, plan: Plan, commit: str, ref: ObjectRef) -> str:
-    """What is different between that commit and the one that is planned, for this object."""
+    """Explain an object's changes between a commit and the planned one."""
     try:
         then = planning.plan(planning.read(commit)).situation.desired
     except GitError:

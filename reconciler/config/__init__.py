@@ -4,7 +4,7 @@
 refer to.
 """
 
-from reconciler.config.kubernetes import BucketSection, KubernetesSection
+from reconciler.config.kubernetes import BucketConfig, KubernetesSection
 from reconciler.config.loader import (
     CONFIG_VARIABLE,
     DEFAULT_FILE,
@@ -24,7 +24,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_FILE",
     "REPOSITORY_VARIABLE",
-    "BucketSection",
+    "BucketConfig",
     "Config",
     "ConfigError",
     "CredentialsSection",

@@ -112,7 +112,7 @@ class RegistrySection(Section):
     secret: Subdomain | None = None
 
 
-class BucketSection(Section):
+class BucketConfig(Section):
     """A bucket, or a folder of one, and its mount.
 
     The local engine needs the URL alone.
@@ -169,13 +169,13 @@ class BucketsSection(Section):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, BucketSection]
+    __pydantic_extra__: dict[str, BucketConfig]
 
-    default: BucketSection | None = None
-    datasets: BucketSection | None = None
+    default: BucketConfig | None = None
+    datasets: BucketConfig | None = None
 
     @property
-    def named(self) -> dict[str, BucketSection]:
+    def named(self) -> dict[str, BucketConfig]:
         """Every configured bucket, by name."""
         known = {"default": self.default, "datasets": self.datasets}
         return {name: b for name, b in known.items() if b is not None} | self.__pydantic_extra__

@@ -10,7 +10,7 @@ from typing import TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
 
-from reconciler.config.kubernetes import BucketSection, BucketsSection
+from reconciler.config.kubernetes import BucketConfig, BucketsSection
 from reconciler.config.model import Config, ConfigError, Setup
 from reconciler.manifests import Name, described, read_documents, validate
 from reconciler.types import JSON, Location, Problem
@@ -122,7 +122,7 @@ def _key(holder: _Holder, part: str) -> tuple[str, _Holder] | None:
         alias = field.alias or name
         if alias.upper() == part:
             return alias, _held(field.annotation)
-    return (_name(part), BucketSection) if holder is BucketsSection else None
+    return (_name(part), BucketConfig) if holder is BucketsSection else None
 
 
 def _held(annotation: object) -> _Holder:

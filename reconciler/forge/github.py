@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
-from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
+from reconciler.forge.rest import Branch, Id, Number, PagedList, Rest, Sha, decode, items
 from reconciler.http_client import Client
 from reconciler.review import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
@@ -110,7 +110,7 @@ class GitHub:
         )
         self._path = f"/repos/{quote(repository)}"
         self._context = context
-        self._first_page = Listed()
+        self._first_page = PagedList()
         self._me: int | None = None
         self._unnamed = False
 
@@ -120,7 +120,7 @@ class GitHub:
         for number in range(1, -(-most // page) + 1):
             query = {"state": "open", **self._dialect.newest_first, "base": target}
             path = f"{self._path}/pulls?{urlencode(query)}&{self._page(number)}"
-            listed = await (self._first_page if number == 1 else Listed()).read(self._rest, path)
+            listed = await (self._first_page if number == 1 else PagedList()).read(self._rest, path)
             found += items(listed[:page], _Pull)
             if len(listed) < page:
                 break

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from reconciler.errors import Trouble
 from reconciler.forge.base import Comment, ForgeError, PullRequest
-from reconciler.forge.rest import Branch, Id, Listed, Number, Rest, Sha, decode, items
+from reconciler.forge.rest import Branch, Id, Number, PagedList, Rest, Sha, decode, items
 from reconciler.http_client import Client
 from reconciler.review import CommitState, CommitStatus
 from reconciler.types import JSON, Commit
@@ -62,7 +62,7 @@ class GitLab:
         self._rest = Rest(client, api, lambda: {"PRIVATE-TOKEN": token()})
         self._path = f"/projects/{quote(project, safe='')}"
         self._context = context
-        self._first_page = Listed()
+        self._first_page = PagedList()
         self._me: int | None = None
 
     async def open_requests(self, target: str, most: int) -> Sequence[PullRequest]:
@@ -72,7 +72,7 @@ class GitLab:
             query = {"state": "opened", "target_branch": target}
             query |= {"order_by": "updated_at", "sort": "desc"}
             path = f"{self._path}/merge_requests?{urlencode(query)}&{_page(number)}"
-            listed = await (self._first_page if number == 1 else Listed()).read(self._rest, path)
+            listed = await (self._first_page if number == 1 else PagedList()).read(self._rest, path)
             found += items(listed[:_PAGE], _Request)
             if len(listed) < _PAGE:
                 break

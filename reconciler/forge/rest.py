@@ -64,7 +64,7 @@ class Rest:
         raise _refusal(answer, f"{method} {path.partition('?')[0]}")
 
 
-class Listed:
+class PagedList:
     """A list that the forge sends only when it has changed."""
 
     def __init__(self) -> None:

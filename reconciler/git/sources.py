@@ -217,7 +217,7 @@ class Sources:
         seen.due = self._clock() + jittered(self._interval)
 
     def _failed(self, seen: _Seen) -> None:
-        """Set the time of the next try, later with each failure in a row."""
+        """Schedule the next try by the failures in a row."""
         seen.failures += 1
         retry = Backoff(first=RETRY_FIRST, longest=self._interval)
         seen.due = self._clock() + retry.delay(seen.failures)

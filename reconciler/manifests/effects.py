@@ -161,7 +161,7 @@ def values_with(effect: Effect, section: Section) -> dict[str, JSON]:
 
 @cache
 def _selected(section: type[Section], effect: Effect) -> tuple[DeclaredField, ...]:
-    """Fields of a section with an effect, and sections that are always there."""
+    """The fields of a section with an effect, and its required sections."""
     return tuple(
         field
         for field in fields_of(section)

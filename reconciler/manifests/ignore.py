@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".reconcilerignore"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -24,8 +26,10 @@ class Ignore:
     @classmethod
     def parse(cls, data: bytes) -> Ignore:
         """Parse a ``.reconcilerignore``; as in Git, an invalid line matches nothing."""
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- 40 modules that few commands need
+
         lines = data.decode("utf-8-sig", "replace").splitlines()
-        return cls(GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line)))
+        return cls(GitIgnoreSpec.from_lines(filter(_is_pattern, lines)))
 
     def matches(self, path: str) -> bool:
         """Return whether a path, relative to the folder, is ignored."""
@@ -33,6 +37,8 @@ class Ignore:
 
 
 def _is_pattern(line: str) -> bool:
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- as above
+
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

@@ -48,7 +48,7 @@ class Event:
 
     @property
     def about(self) -> tuple[ObjectRef | None, str]:
-        """Return the identity of the subject of an event, an object or a hold."""
+        """Return the identity of the object or hold of an event."""
         return (None, self.hold or "") if self.phase is Phase.HELD else (self.ref, "")
 
     def to_json(self) -> dict[str, JSON]:

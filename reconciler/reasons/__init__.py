@@ -1,4 +1,4 @@
-"""Reasons as data: a code and its arguments, rendered to a sentence last.
+"""Reasons as data: codes with arguments, rendered to sentences last.
 
 Code decides by :class:`ReasonCode` alone and never reads a rendered message. A status file keeps
 both: ``reason`` is the code, ``message`` the sentence.

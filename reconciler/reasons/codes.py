@@ -9,7 +9,7 @@ import enum
 
 
 class ReasonCode(enum.StrEnum):
-    """Why something is as it is; docs/reasons.md lists each with what to do."""
+    """The code of a reason; docs/reasons.md lists each with its remedy."""
 
     # -- Planner: a task
     COMPLETE = "Complete"

@@ -19,7 +19,7 @@ _WAITING = "waiting for "
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The template of a code's message, what it means, and what a user can do."""
+    """The message template of a code, its meaning, and the remedy."""
 
     template: str
     meaning: str
@@ -27,7 +27,10 @@ class Entry:
 
 
 def message(reason: Reason, *, task: TaskKind | None = None) -> str:
-    """Render a reason as one sentence without its full stop; ``task`` says which task has it."""
+    """Render a reason as one sentence without its full stop.
+
+    ``task`` names the task that has the reason.
+    """
     if task is not None:
         return f"{task}: {message(reason)}"
     if reason.recorded is not None:
@@ -45,7 +48,7 @@ def _shown(argument: Argument) -> object:
 
 
 def waits(reason: Reason) -> str:
-    """Render a reason to wait as a predicate: "waits for Model default/a", "waits: …"."""
+    """Render a reason to wait as a predicate, as in "waits for…"."""
     template = MESSAGES[reason.code].template
     if reason.recorded is None and template.startswith(_WAITING):
         shown = {name: _shown(value) for name, value in reason.arguments.items()}
@@ -54,7 +57,10 @@ def waits(reason: Reason) -> str:
 
 
 def names(items: Iterable[object]) -> str:
-    """Join what a task waits for: other objects by name, the object's own tasks as "its build"."""
+    """Join the names of what a task waits for.
+
+    Other objects stand by their name, the own tasks of an object as "its build".
+    """
     shown = (f"its {item}" if isinstance(item, TaskKind) else str(item) for item in items)
     return " and ".join(dict.fromkeys(shown))
 

@@ -38,7 +38,7 @@ class Reason:
 
     @classmethod
     def read(cls, code: str, text: str) -> Self:
-        """Take a reason over from a file; a code of another version is ``Unknown``."""
+        """Read a recorded reason; an unknown code becomes ``Unknown``."""
         try:
             known = ReasonCode(code)
         except ValueError:
@@ -48,7 +48,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedSource:
-    """A Git source that cannot be read now; its reason holds no secrets."""
+    """A Git source that cannot be read now; without secrets."""
 
     reason: Reason
 

@@ -33,7 +33,7 @@ class CommitStatus:
 
 
 def make_status(state: CommitState, text: str) -> CommitStatus:
-    """Make a status of a text, which may be long and hold any character."""
+    """Make a status of untrusted text of any length."""
     words = printable(text)
     return CommitStatus(state, words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.config import BucketSection, ConfigError, KubernetesSection, Setup
+from reconciler.config import BucketConfig, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
@@ -39,7 +39,7 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
+class RegistryConfig:
     """The registry that builds push to.
 
     ``secret`` is a dockerconfigjson Secret, in each namespace.
@@ -77,7 +77,7 @@ class ClusterSettings:
     instance: str
     namespace: str
     images: Images
-    registry: Registry
+    registry: RegistryConfig
     repository_url: str
     builder: str = "buildkit"
     buckets: tuple[Bucket, ...] = ()
@@ -110,7 +110,9 @@ class ClusterSettings:
             images=Images(
                 wrapper=cluster.images.wrapper, buildkit=buildkit, rclone=cluster.images.rclone
             ),
-            registry=Registry(url=registry.url, insecure=registry.insecure, secret=registry.secret),
+            registry=RegistryConfig(
+                url=registry.url, insecure=registry.insecure, secret=registry.secret
+            ),
             repository_url=setup.repository_url,
             builder=cluster.builder,
             buckets=tuple(_bucket(bucket) for bucket in config.buckets.named.values()),
@@ -198,7 +200,7 @@ def find_gpu(gpu: Gpu, table: Mapping[str, GpuType]) -> GpuType:
     raise RenderError(Reason.of(ReasonCode.GPU_TYPE_UNKNOWN, type=name, known=known))
 
 
-def _bucket(section: BucketSection) -> Bucket:
+def _bucket(section: BucketConfig) -> Bucket:
     url = section.url.rstrip("/")
     driver = DRIVERS[section.driver] if section.driver else BY_SCHEME[url.partition("://")[0]]
     return Bucket(
@@ -214,7 +216,7 @@ def _bucket(section: BucketSection) -> Bucket:
     )
 
 
-def _bucket_problems(buckets: Mapping[str, BucketSection]) -> Iterator[Problem]:
+def _bucket_problems(buckets: Mapping[str, BucketConfig]) -> Iterator[Problem]:
     for name, bucket in buckets.items():
         path = f"buckets.{name}"
         scheme = bucket.url.partition("://")[0]
