@@ -300,10 +300,10 @@ class Tail:
 class NoTail:
     """A log that cannot be shown.
 
-    ``reason`` is one sentence that names the log's place.
+    ``message`` is one sentence that names the log's place.
     """
 
-    reason: str
+    message: str
 
 
 class Logs(Protocol):

@@ -83,7 +83,7 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
         printed = asyncio.run(pod_logs(setup).tail(replace(log, url=None), _LONGEST_TAIL))
         if isinstance(printed, Tail):
             return printed.where, _last(printed.data, lines)
-        why = printed.reason
+        why = printed.message
     if log.url is None:
         raise click.ClickException(f"{log.object}, {log.task}: {why or 'it has no log yet'}")
     if why:

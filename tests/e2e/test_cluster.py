@@ -119,7 +119,7 @@ def test_a_failure_is_remembered_without_its_job(site: ClusterSite) -> None:
         job = site.job("a")
         site.kubelet(job, OUT_OF_LUCK)
         until(lambda: phase(site, "a") == "Failed", what="it to have failed")
-    assert "out of luck" in site.statuses()["a"]["reason"]
+    assert "out of luck" in site.statuses()["a"]["message"]
     site.namespace.cluster.api.delete(f"{site.namespace.jobs}/{job['metadata']['name']}")
     with daemon(site, "again"):
         site.model("b")
@@ -163,7 +163,7 @@ def test_a_namespace_that_is_not_there_is_said_and_waited_for(site: ClusterSite)
     with daemon(site):
         until(
             lambda: (
-                f"there is no namespace {late}" in site.statuses().get("a", {}).get("reason", "")
+                f"there is no namespace {late}" in site.statuses().get("a", {}).get("message", "")
             ),
             what="the reason",
         )

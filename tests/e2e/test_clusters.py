@@ -67,13 +67,13 @@ def says(member: ClusterMember, name: str, phase: str, reason: str = "") -> None
 
     def said() -> bool:
         found = status(member, name)
-        return found.get("phase") == phase and reason in found.get("reason", "")
+        return found.get("phase") == phase and reason in found.get("message", "")
 
     try:
         until(said, what=f"{name} to be {phase}: {reason}")
     except AssertionError:
         found = status(member, name)
-        assert (found.get("phase"), found.get("reason")) == (phase, reason)
+        assert (found.get("phase"), found.get("message")) == (phase, reason)
 
 
 def jobs(member: ClusterMember) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def test_the_plan_of_a_pull_request_does_not_guess_at_the_other_cluster(
     assert actions["pinned"]["key"] is not None
     assert actions["fine"]["action"] == "wait"
     assert actions["fine"]["key"] is None
-    assert "unknown until a sync, as it follows" in actions["fine"]["reason"]
-    assert "cluster prod" in actions["fine"]["reason"]
+    assert "unknown until a sync, as it follows" in actions["fine"]["message"]
+    assert "cluster prod" in actions["fine"]["message"]
     why = staging.run_command("why", "fine", "--head", second, "--repo", str(prod.remote))
     assert "train: starts with the next sync" in why

@@ -39,7 +39,7 @@ def reads_rows_of_prod(staging: LocalMember) -> None:
 
 
 def reason(member: LocalMember, name: str) -> str:
-    found: str = member.statuses()[name]["reason"]
+    found: str = member.statuses()[name]["message"]
     return found
 
 

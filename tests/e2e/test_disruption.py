@@ -60,7 +60,7 @@ def test_a_disruption_is_counted_once_and_over_a_restart(site: ClusterSite) -> N
         until(lambda: failures(site) == 1, what="it to be counted")
         status = site.statuses()["a"]
         assert status["phase"] == "Waiting"
-        assert "its pod was disrupted" in status["reason"]
+        assert "its pod was disrupted" in status["message"]
     with daemon(site, "again"):
         second = evict(site, other_than=first)
         until(lambda: failures(site) == 2, what="it to be counted")
@@ -90,7 +90,7 @@ def test_a_run_that_is_disrupted_for_ever_ends(site: ClusterSite) -> None:
     with daemon(site, "again"):
         evict(site)
         until(lambda: site.phases()["a"] == "Failed", what="its end")
-        assert "its pod was disrupted" in site.statuses()["a"]["reason"]
+        assert "its pod was disrupted" in site.statuses()["a"]["message"]
         before = uid(site.job("a"))
         site.model("b")
         site.push()

@@ -56,7 +56,7 @@ def test_a_job_with_our_name_but_not_our_labels_is_left_alone_and_reported(
     theirs = site.squatter("a")
     with daemon(site):
         until(
-            lambda: "it is left alone" in site.statuses().get("a", {}).get("reason", ""),
+            lambda: "it is left alone" in site.statuses().get("a", {}).get("message", ""),
             what="the status to say so",
         )
         assert site.phases()["a"] == "Waiting"

@@ -115,7 +115,7 @@ def test_what_goes_wrong_is_said_and_told_apart(
     site.push()
 
     def reasons() -> dict[str, tuple[str, str]]:
-        return {n: (s["phase"], s["reason"]) for n, s in site.statuses().items()}
+        return {n: (s["phase"], s["message"]) for n, s in site.statuses().items()}
 
     wanted = {
         "memory": ("Failed", "ran out of memory"),

@@ -63,7 +63,7 @@ def test_the_attempt_after_an_eviction_resumes_where_it_was(
         until(lambda: step() > before + 30, what="three seconds", patience=PATIENCE)
         api.create(f"{path}/{name}/eviction", eviction)
         until(
-            lambda: "disrupted" in site.statuses()["evicted"]["reason"],
+            lambda: "disrupted" in site.statuses()["evicted"]["message"],
             what="the reason",
             patience=PATIENCE,
         )

@@ -125,7 +125,7 @@ class Scene:
         """Whether the first attempt is over; nothing of it may ever look finished."""
         status = self.site.statuses().get(name, {"phase": "", "reason": ""})
         assert status["phase"] not in ("Ready", "Failed"), status
-        if "tried again at" not in status["reason"]:
+        if "tried again at" not in status["message"]:
             return False
         assert status["tasks"][0]["failure"] == "Infrastructure", status
         assert not self.files(name, "completed.json")

@@ -95,7 +95,7 @@ def test_a_load_and_a_training_run_where_the_standard_is_enforced(
         assert status["phase"] == "Ready", status
         if level == "restricted":
             until(
-                lambda: "kubectl describe job" in site.statuses()["plain"]["reason"],
+                lambda: "kubectl describe job" in site.statuses()["plain"]["message"],
                 what="the reason of the one without a profile",
             )
     seen = status["artifact"]["metrics"]
@@ -143,7 +143,7 @@ def test_a_rootless_build_needs_what_it_is_allowed(
     def refused(name: str) -> bool:
         status = site.statuses().get(name, {"phase": "", "reason": ""})
         assert status["phase"] != "Ready", f"{name} is not needed"
-        return "BuildKit did not start" in status["reason"]
+        return "BuildKit did not start" in status["message"]
 
     with daemon(site):
         until(lambda: all(map(refused, TAKEN)), what="the builds to fail", patience=PATIENCE)
@@ -182,10 +182,10 @@ def test_a_privileged_build_and_a_mount_that_is_not_handed_on(
             patience=PATIENCE,
         )
         until(
-            lambda: "tried again at" in site.statuses()["alone"]["reason"],
+            lambda: "tried again at" in site.statuses()["alone"]["message"],
             what="the failure",
             patience=PATIENCE,
         )
         statuses = site.statuses()
     assert statuses["whole"]["phase"] == "Ready", statuses["whole"]
-    assert "artifact's directory cannot be written" in statuses["alone"]["reason"]
+    assert "artifact's directory cannot be written" in statuses["alone"]["message"]

@@ -48,7 +48,7 @@ def test_what_becomes_of_a_push_is_told_once_and_signed(site: Site, receiver: Re
     assert all(delivery.is_signed() for delivery in receiver.got)
     assert not any(delivery.is_signed(b"whsec_YW5vdGhlcg==") for delivery in receiver.got)
     events = {event["name"]: event for d in receiver.got for event in d.json["events"]}
-    assert 'no "memory" \\ left' in events["bad"]["reason"]
+    assert 'no "memory" \\ left' in events["bad"]["message"]
     assert (events["bad"]["path"], events["bad"]["commit"]) == ("bad.yaml", commit)
     assert receiver.got[0].json["cluster"] == "local"
     assert told_of(metrics, "failed").endswith(" 0.0")
@@ -105,7 +105,7 @@ def test_a_hold_is_told_once_with_the_line_that_releases_it(site: Site, receiver
     (delivery,) = receiver.got
     (event,) = delivery.json["events"]
     assert (event["type"], event["objects"]) == ("hold", 2)
-    line = event["reason"].partition("release it with the line ")[2].split()[0]
+    line = event["hold"]
     site.write(".reconciler/release", f"{line}\n")
     site.push("Release it")
     site.run_once()

@@ -122,6 +122,6 @@ def everything(site: ClusterSite, server: str) -> None:
     until(lambda: "removed" not in site.jobs(), what="a Job to be deleted")
     until(lambda: site.phases().get("logged") == "Ready", what="it to be Ready")
     until(
-        lambda: "left alone" in site.statuses().get("taken", {}).get("reason", ""),
+        lambda: "left alone" in site.statuses().get("taken", {}).get("message", ""),
         what="a Job to be looked at that has the name of one to be created",
     )

@@ -33,8 +33,8 @@ def test_an_invalid_manifest_keeps_its_object_and_says_where_it_is_wrong(site: S
     assert site.run_once().returncode == 1
     status = site.statuses()["a"]
     assert status["phase"] == "Invalid"
-    assert "a.yaml:6:" in status["reason"]
-    assert 'did you mean "Scratch"' in status["reason"]
+    assert "a.yaml:6:" in status["message"]
+    assert 'did you mean "Scratch"' in status["message"]
     assert status["artifact"] == artifact
     unharmed(site)
 
@@ -64,7 +64,7 @@ def test_a_file_that_does_not_parse_removes_nothing(site: Site) -> None:
     site.push()
     assert site.run_once().returncode == 1
     status = site.statuses()["a"]
-    assert (status["phase"], "a.yaml" in status["reason"]) == ("Invalid", True)
+    assert (status["phase"], "a.yaml" in status["message"]) == ("Invalid", True)
     assert status["artifact"]
     assert "a.yaml" in site.show("sync.yaml")
     unharmed(site)
@@ -94,8 +94,8 @@ def test_a_dangling_reference_and_a_cycle_are_invalid(site: Site) -> None:
         "chicken": "Invalid",
         "egg": "Invalid",
     }
-    assert 'did you mean "good"' in statuses["dangling"]["reason"]
-    assert "chicken → egg → chicken" in statuses["chicken"]["reason"]
+    assert 'did you mean "good"' in statuses["dangling"]["message"]
+    assert "chicken → egg → chicken" in statuses["chicken"]["message"]
 
 
 def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> None:
@@ -109,7 +109,7 @@ def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> No
     assert site.run_once().returncode == 0
     status = site.statuses()["a"]
     assert status["phase"] == "Waiting"
-    assert "nowhere.git" in status["reason"]
+    assert "nowhere.git" in status["message"]
     unharmed(site)
 
 
@@ -133,8 +133,8 @@ def test_a_command_that_fails_hangs_or_is_not_there(site: Site) -> None:
         "missing": "Failed",
         "after": "Waiting",
     }
-    assert "3" in statuses["fails"]["reason"]
-    assert "train.sh" in statuses["missing"]["reason"]
+    assert "3" in statuses["fails"]["message"]
+    assert "train.sh" in statuses["missing"]["message"]
     log = statuses["fails"]["tasks"][-1]["log"].removeprefix("file://")
     assert "the reason is told here" in Path(log).read_text()
 

@@ -19,7 +19,7 @@ async def told(namespace: Namespace, log: LogOf) -> str:
     kubeconfig = str(namespace.cluster.kubeconfig)
     found = await PodLogs(lambda: Api.connect(kubeconfig=kubeconfig)).tail(log, 1 << 20)
     assert isinstance(found, NoTail), "no kubelet, no log"
-    return found.reason
+    return found.message
 
 
 def log_of(spec: RunSpec) -> LogOf:
@@ -68,4 +68,4 @@ async def test_a_cluster_that_is_away_is_told(namespace: Namespace) -> None:
     log = log_of(order(namespace.name))
     found = await PodLogs(lambda: Api.connect(context="nowhere")).tail(log, 1 << 20)
     assert isinstance(found, NoTail)
-    assert "no cluster can be reached" in found.reason
+    assert "no cluster can be reached" in found.message

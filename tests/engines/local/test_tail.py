@@ -101,4 +101,4 @@ async def test_neither_links_nor_pipes_that_a_command_put_there_are_opened(
 async def test_what_cannot_be_shown_is_said(folder: Path, url: str | None, told: str) -> None:
     found = await tail(folder, url.format(logs=folder.as_uri()) if url else None)
     assert isinstance(found, NoTail)
-    assert told in found.reason
+    assert told in found.message
