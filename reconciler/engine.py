@@ -19,11 +19,11 @@ from reconciler.reasons import Reason, message
 from reconciler.types import (
     JSON,
     BuildContext,
-    How,
-    Intent,
+    ExecutionHash,
     Kind,
     Mounted,
     ObjectRef,
+    RequestHash,
     Resources,
     SecretKey,
     TaskKey,
@@ -45,8 +45,8 @@ class RunSpec:
     name: str
     task: TaskKind
     key: TaskKey
-    how: How
-    intent: Intent
+    execution_hash: ExecutionHash
+    request_hash: RequestHash
     namespace: str
     object: ObjectRef | None  # None for a build, which several objects may share
     build: BuildContext | None = None
@@ -76,8 +76,8 @@ class RunSpec:
             name=self.name,
             task=self.task,
             key=self.key,
-            how=self.how,
-            intent=self.intent,
+            execution_hash=self.execution_hash,
+            request_hash=self.request_hash,
             object=self.object,
             phase=RunPhase.PENDING,
         )
@@ -149,8 +149,8 @@ class Run:
     name: str
     task: TaskKind
     key: TaskKey
-    how: How
-    intent: Intent
+    execution_hash: ExecutionHash
+    request_hash: RequestHash
     object: ObjectRef | None
     phase: RunPhase
     attempts: int = 0

@@ -16,10 +16,10 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 #: The content hash of a task over its inputs: 40 lower-case hex digits.
 TaskKey = NewType("TaskKey", str)
 #: The hash of a task's execution (resources, timeout, …): 40 lower-case hex digits.
-How = NewType("How", str)
+ExecutionHash = NewType("ExecutionHash", str)
 #: A task's key without the trees of followed sources: 40 lower-case hex digits. Two runs that
 #: differ only in the commit of a followed branch have the same intent.
-Intent = NewType("Intent", str)
+RequestHash = NewType("RequestHash", str)
 #: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
 Commit = NewType("Commit", str)
 TreeId = NewType("TreeId", str)

@@ -73,14 +73,14 @@ class RecordedState:
                 started = task.phase is TaskPhase.RUNNING
                 if not (started or task.phase is TaskPhase.PENDING):
                     continue
-                if not (task.job and task.key and task.how and task.intent):
+                if not (task.job and task.key and task.execution_hash and task.request_hash):
                     continue
                 runs[task.job] = Run(
                     name=task.job,
                     task=task.task,
                     key=task.key,
-                    how=task.how,
-                    intent=task.intent,
+                    execution_hash=task.execution_hash,
+                    request_hash=task.request_hash,
                     object=None if task.task is TaskKind.BUILD else record.ref,
                     phase=RunPhase.RUNNING if started else RunPhase.PENDING,
                     attempts=task.attempts,

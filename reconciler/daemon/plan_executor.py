@@ -79,7 +79,7 @@ class PlanExecutor:
             self.ledger.learn_run(_refused(spec, error))
             self.replan()
             return
-        failure = self.ledger.failure(spec.key, spec.how)
+        failure = self.ledger.failure(spec.key, spec.execution_hash)
         again = failure is not None and failure.count > 0
         self.metrics.runs.created_one(spec, again=again)
         if self.noticed is not None:

@@ -172,8 +172,8 @@ class StatusStore:
             return record
         self._pending[path] = None
         old = load_record(path, data)
-        known = {(entry.key, entry.how, entry.phase) for entry in old.history}
-        new = [e for e in record.history if (e.key, e.how, e.phase) not in known]
+        known = {(entry.key, entry.execution_hash, entry.phase) for entry in old.history}
+        new = [e for e in record.history if (e.key, e.execution_hash, e.phase) not in known]
         return replace(
             record, history=(*old.history, *new), artifact=record.artifact or old.artifact
         )
@@ -245,8 +245,10 @@ class StatusStore:
 
     def _remember_pushed(self, record: ObjectStatus) -> None:
         for entry in record.history:
-            how = "" if entry.phase is TaskPhase.SUCCEEDED else (entry.how or "")
-            self._pushed.add((entry.key, how))
+            execution_hash = (
+                "" if entry.phase is TaskPhase.SUCCEEDED else (entry.execution_hash or "")
+            )
+            self._pushed.add((entry.key, execution_hash))
 
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
         """Have the ledger learn the runs that differ from the last ones."""
@@ -280,7 +282,7 @@ class _Recorded(Container[str]):
             and not run.live
             and (
                 (run.key, "") in self.pushed
-                or (run.key, run.how) in self.pushed
+                or (run.key, run.execution_hash) in self.pushed
                 or run.failure is FailureClass.INFRASTRUCTURE
             )
         )

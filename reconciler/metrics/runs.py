@@ -14,7 +14,7 @@ from datetime import datetime
 from reconciler.engine import FailureClass, Run, RunPhase, RunSpec
 from reconciler.metrics.definitions import OTHERS, Definitions
 from reconciler.planner import Plan, differing, same_keys
-from reconciler.types import How, ObjectRef, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, ObjectRef, TaskKey, TaskKind
 
 _UNDER_WAY = (RunPhase.PENDING, RunPhase.RUNNING)
 
@@ -76,7 +76,7 @@ class RunSeries:
             if old is not None and old.run.created != run.created:
                 old = None  # another run of the same name
             # A superseded run is in no plan any more; it keeps its number of GPUs.
-            gpus = asked.get((run.key, run.how), old.gpus if old else 0)
+            gpus = asked.get((run.key, run.execution_hash), old.gpus if old else 0)
             new = _Seen(run, gpus, (old.started if old else None) or run.started)
             self._put(run.name, new)
             if not first:
@@ -94,15 +94,17 @@ class RunSeries:
         self._forget(known)
         return self._set_gauges()
 
-    def _asked(self, plan: Plan, runs: Sequence[Run]) -> Mapping[tuple[TaskKey, How], int]:
+    def _asked(
+        self, plan: Plan, runs: Sequence[Run]
+    ) -> Mapping[tuple[TaskKey, ExecutionHash], int]:
         """Return the GPUs that these runs' tasks request in the plan."""
-        keys = {(run.key, run.how) for run in runs}
+        keys = {(run.key, run.execution_hash) for run in runs}
         owners = {run.object for run in runs if run.object is not None}
         return {
-            (d.task.key, d.task.how): d.task.resources.gpus
+            (d.task.key, d.task.execution_hash): d.task.resources.gpus
             for ref in owners | plan.decided.keys()
             for d in plan.decisions_of(ref)
-            if d.task.key is not None and (d.task.key, d.task.how) in keys
+            if d.task.key is not None and (d.task.key, d.task.execution_hash) in keys
         }
 
     def _put(self, name: str, new: _Seen | None) -> None:

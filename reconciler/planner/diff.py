@@ -220,7 +220,7 @@ class _Diff:
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
             return answer.lost([run]) or answer.create(reason, run=run)
-        if run.how != task.how and run.phase is RunPhase.PENDING:
+        if run.execution_hash != task.execution_hash and run.phase is RunPhase.PENDING:
             if not shadow:
                 reason = Reason.of(ReasonCode.EXECUTION_CHANGED_BEFORE_START)
                 self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
@@ -231,14 +231,14 @@ class _Diff:
             phase = TaskPhase.WAITING
         code = ReasonCode.RUNNING if running else ReasonCode.RUN_PENDING
         reason = run.reason or Reason.of(code)
-        if run.how != task.how:
+        if run.execution_hash != task.execution_hash:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
     def _failed(self, answer: TaskActionBuilder) -> TaskAction | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
-        failure = self.situation.ledger.failure(task.key, task.how)
+        failure = self.situation.ledger.failure(task.key, task.execution_hash)
         if failure is None:
             return None
         if failure.remembered:
@@ -378,7 +378,7 @@ class _Diff:
             ref=None if task.kind is TaskKind.BUILD else ref,
             task=task.kind,
             key=task.key,
-            how=task.how,
+            execution_hash=task.execution_hash,
         )
 
     def _slot_of(self, ref: ObjectRef, task: Task) -> str:

@@ -23,11 +23,11 @@ def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDelet
     """
     most = situation.settings.history_jobs
     ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
-    counts = Counter(run.object or run.intent for run in ended)
+    counts = Counter(run.object or run.request_hash for run in ended)
     finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
     if finished:
         for run in ended:
-            if (runs := finished.get(run.object or run.intent)) is not None:
+            if (runs := finished.get(run.object or run.request_hash)) is not None:
                 runs.append(run)
     older = []
     for runs in finished.values():

@@ -28,10 +28,10 @@ from reconciler.manifests import (
     TrainingSection,
     values_with,
 )
-from reconciler.types import JSON, ForeignRef, How, Intent, ObjectRef, TaskKey
+from reconciler.types import JSON, ExecutionHash, ForeignRef, ObjectRef, RequestHash, TaskKey
 
 KEY_VERSION = "k1"
-HOW_VERSION = "h1"
+EXECUTION_HASH_VERSION = "h1"
 HEX_DIGITS = 40
 
 #: Fields of a Git source that select its tree, which is in the key in their place.
@@ -99,7 +99,7 @@ def given_key(*, identity: dict[str, JSON], bucket: BucketSection) -> Hash:
     return _inputs("given", object=identity, **values_with(Effect.KEY, bucket))
 
 
-def how_hash(section: RunSection, *, retry: str) -> How:
+def hash_execution(section: RunSection, *, retry: str) -> ExecutionHash:
     """Hash the execution of a task. ``retry`` is the annotation substratus.ai/retry."""
     # Unlike other fields at their default, h1 has timeout, retries and both fields of a GPU.
     fields = values_with(Effect.EXECUTION, section)
@@ -110,7 +110,7 @@ def how_hash(section: RunSection, *, retry: str) -> How:
         fields["gpu"] = {**set_fields, "type": gpu.type or "", "count": gpu.count}
     if retry:
         fields["retry"] = retry
-    return How(fingerprint({"version": HOW_VERSION, **fields}))
+    return ExecutionHash(fingerprint({"version": EXECUTION_HASH_VERSION, **fields}))
 
 
 def pin_hash(git: GitSection, *, update: str) -> Hash:
@@ -122,7 +122,7 @@ def pin_hash(git: GitSection, *, update: str) -> Hash:
     return fingerprint({"version": KEY_VERSION, "pin": request, "update": update})
 
 
-def follow_intent(target: ForeignRef, part: str) -> Hash:
+def follow_request_hash(target: ForeignRef, part: str) -> Hash:
     """Hash the name of another cluster's object, for intents that follow it.
 
     The hash is the same for every artifact of the object. ``part`` is ``artifact`` or ``image``.
@@ -136,6 +136,6 @@ def as_key(value: Hash) -> TaskKey:
     return TaskKey(value)
 
 
-def as_intent(value: Hash) -> Intent:
+def as_request_hash(value: Hash) -> RequestHash:
     """Mark a hash as an intent."""
-    return Intent(value)
+    return RequestHash(value)

@@ -13,7 +13,7 @@ from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.retry_policy import Failure
 from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import How, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, TaskKey, TaskKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class Ledger:
     """Key → result, and (key, how) → failure."""
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
-    failures: dict[tuple[TaskKey, How], Failure] = field(default_factory=dict)
+    failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
 
     def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
@@ -41,11 +41,11 @@ class Ledger:
             self._learn_entry(entry)
         for task in record.tasks:
             if task.phase is TaskPhase.FAILED or task.failures:
-                if task.key is None or task.how is None:
+                if task.key is None or task.execution_hash is None:
                     continue
-                self.failures[task.key, task.how] = Failure(
+                self.failures[task.key, task.execution_hash] = Failure(
                     key=task.key,
-                    how=task.how,
+                    execution_hash=task.execution_hash,
                     kind=task.failure or FailureClass.COMMAND,
                     reason=Reason.read(task.reason, task.message),
                     at=task.finished or _LONG_AGO,
@@ -61,12 +61,12 @@ class Ledger:
                 gpu_seconds=entry.gpu_seconds,
             )
             self.complete(entry.key, entry.task, result, image_key=entry.image_key)
-        elif entry.how is not None:
+        elif entry.execution_hash is not None:
             self.failures.setdefault(
-                (entry.key, entry.how),
+                (entry.key, entry.execution_hash),
                 Failure(
                     key=entry.key,
-                    how=entry.how,
+                    execution_hash=entry.execution_hash,
                     kind=FailureClass.COMMAND,
                     reason=Reason.read(entry.reason, entry.message),
                     at=entry.finished or _LONG_AGO,
@@ -106,7 +106,7 @@ class Ledger:
         """Take over how a run ended; a live run says nothing yet."""
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
             self.complete(run.key, run.task, run.result)
-            self.failures.pop((run.key, run.how), None)
+            self.failures.pop((run.key, run.execution_hash), None)
         elif run.phase is RunPhase.FAILED and not run.deleting:
             self._learn_failure(run)
 
@@ -114,13 +114,13 @@ class Ledger:
         kind = run.failure or FailureClass.INFRASTRUCTURE
         # Status files keep whole seconds: the same failure must look the same after a restart.
         at = (run.finished or _LONG_AGO).replace(microsecond=0)
-        known = self.failures.get((run.key, run.how))
+        known = self.failures.get((run.key, run.execution_hash))
         if known is not None and known.at >= at:
             return
         count, tries = (known.count, known.tries) if known else (0, 0)
-        self.failures[run.key, run.how] = Failure(
+        self.failures[run.key, run.execution_hash] = Failure(
             key=run.key,
-            how=run.how,
+            execution_hash=run.execution_hash,
             kind=kind,
             reason=run.reason or Reason.of(ReasonCode.UNKNOWN),
             at=at,
@@ -132,6 +132,6 @@ class Ledger:
         """Return the result of a key if it is complete."""
         return self.completed.get(key) if key is not None else None
 
-    def failure(self, key: TaskKey, how: How) -> Failure | None:
+    def failure(self, key: TaskKey, execution_hash: ExecutionHash) -> Failure | None:
         """Return the failure of a key under this execution hash, if any."""
-        return self.failures.get((key, how))
+        return self.failures.get((key, execution_hash))

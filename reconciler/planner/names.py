@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from reconciler.types import How, Kind, ObjectRef, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
 
 #: The longest name a run can have, and still be a valid Service name with room for a suffix.
 LONGEST = 54
@@ -15,7 +15,13 @@ _STATUS_PATH = re.compile(rf"[^/]+/({'|'.join(kind.plural for kind in Kind)})/[^
 
 
 def run_name(
-    *, instance: str, namespace: str, ref: ObjectRef | None, task: TaskKind, key: TaskKey, how: How
+    *,
+    instance: str,
+    namespace: str,
+    ref: ObjectRef | None,
+    task: TaskKind,
+    key: TaskKey,
+    execution_hash: ExecutionHash,
 ) -> str:
     """Return the name of a run.
 
@@ -26,7 +32,7 @@ def run_name(
     """
     name = _SHARED_BUILD if ref is None else ref.name[:24].rstrip("-")
     digest = hashlib.sha256(f"{instance}/{namespace}/{key}".encode()).hexdigest()
-    return f"r-{name}-{task.letter}-{digest[:12]}-{how[:6]}"
+    return f"r-{name}-{task.letter}-{digest[:12]}-{execution_hash[:6]}"
 
 
 def artifact_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -> str:

@@ -1,6 +1,6 @@
 """The cache of complete objects, without a diff until inputs differ.
 
-With 10,000 objects of which one has changed, previews at each costs a second. What is decided of
+With 10,000 objects of which one has changed, a diff of each costs a second. What is decided of
 an object whose tasks are all complete, and what its record then says, is a function of what it is
 asked to be, of its record, and of the results of complete keys, which never change. So where a sync
 has left its record as it was, the next one decides the same as long as the first two are the very

@@ -114,14 +114,14 @@ def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> lis
     ]
     if not builds:
         return []
-    keys, intents = set(), set()
+    keys, request_hashes = set(), set()
     for item in situation.desired.values():
         if item.blocked is not None and item.manifest.document.spec.source.git is not None:
             return []
         for task in item.tasks:
             if task.kind is TaskKind.BUILD:
                 keys.add(task.key)
-                intents.add(task.intent)
+                request_hashes.add(task.request_hash)
     unknown = [ref for ref in situation.invalid if ref not in situation.desired]
     kept = [ref for ref in situation.records if ref not in situation.desired and ref not in removed]
     if unknown or kept:
@@ -131,7 +131,7 @@ def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> lis
             run=run, action=ActionKind.CANCEL, reason=Reason.of(ReasonCode.BUILD_NOT_NEEDED)
         )
         for run in builds
-        if run.key not in keys and run.intent not in intents
+        if run.key not in keys and run.request_hash not in request_hashes
     ]
 
 

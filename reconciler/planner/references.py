@@ -8,7 +8,7 @@ from operator import is_
 from typing import TypeAlias
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
-from reconciler.planner.keys import Hash, as_intent, follow_intent, pin_hash
+from reconciler.planner.keys import Hash, as_request_hash, follow_request_hash, pin_hash
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
@@ -159,14 +159,14 @@ class ReferenceResolver:
             known = target in self.objects
             code = ReasonCode.REFERENCE_CYCLE if known else ReasonCode.REFERENCE_INVALID
             return Reason.of(code, object=target)
-        if item.key is None or item.intent is None:
+        if item.key is None or item.request_hash is None:
             cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
         return ResolvedReference(
             who=target,
-            product=PlannedArtifact(key=item.key, intent=item.intent, given=item.given),
+            product=PlannedArtifact(key=item.key, request_hash=item.request_hash, given=item.given),
             image_key=item.image_key,
-            image_intent=item.image_intent,
+            image_request_hash=item.image_request_hash,
             image=item.image,
         )
 
@@ -187,9 +187,9 @@ class ReferenceResolver:
         image_key, image = self._image(complete.image_key, item, made)
         return ResolvedReference(
             who=target,
-            product=PlannedArtifact(key=key, intent=as_intent(key)),
+            product=PlannedArtifact(key=key, request_hash=as_request_hash(key)),
             image_key=image_key,
-            image_intent=image_key,
+            image_request_hash=image_key,
             image=image,
         )
 
@@ -228,21 +228,21 @@ class ReferenceResolver:
             return halted
         model = target.ref.kind is Kind.MODEL
         image_key = offer.image_key if model else None
-        image_intent = image_key
-        intent = as_intent(offer.key)
+        image_request_hash = image_key
+        request_hash = as_request_hash(offer.key)
         if key is None:
-            intent = as_intent(follow_intent(target, "artifact"))
-            image_intent = follow_intent(target, "image") if model else None
+            request_hash = as_request_hash(follow_request_hash(target, "artifact"))
+            image_request_hash = follow_request_hash(target, "image") if model else None
         image = offer.image if model else None
         return ResolvedReference(
             who=target,
             product=PlannedArtifact(
                 key=offer.key,
-                intent=intent,
+                request_hash=request_hash,
                 given=ExternalArtifact(at=offer.url, cluster=target.cluster, halted=halted),
             ),
             image_key=image_key,
-            image_intent=image_intent,
+            image_request_hash=image_request_hash,
             image=ExternalArtifact(at=image, cluster=target.cluster, halted=halted)
             if image
             else None,

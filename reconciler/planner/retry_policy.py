@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass
 from reconciler.reasons import Reason
-from reconciler.types import How, TaskKey
+from reconciler.types import ExecutionHash, TaskKey
 
 #: Retries of failures that are not the command's, and the delays between them, in seconds.
 RETRY_LIMIT = 10
@@ -27,7 +27,7 @@ class Failure:
     """
 
     key: TaskKey
-    how: How
+    execution_hash: ExecutionHash
     kind: FailureClass
     reason: Reason
     at: datetime

@@ -46,7 +46,7 @@ def render_run(
     artifact is that it reads. The task's key, how and intent are known by then.
     """
     assert task.key is not None
-    assert task.intent is not None
+    assert task.request_hash is not None
     ref = desired.ref
     shared = task.kind is TaskKind.BUILD
     section = task.section
@@ -58,12 +58,12 @@ def render_run(
             ref=None if shared else ref,
             task=task.kind,
             key=task.key,
-            how=task.how,
+            execution_hash=task.execution_hash,
         ),
         task=task.kind,
         key=task.key,
-        how=task.how,
-        intent=task.intent,
+        execution_hash=task.execution_hash,
+        request_hash=task.request_hash,
         namespace=ref.namespace,
         object=None if shared else ref,
         build=_context(desired) if shared else None,
@@ -249,7 +249,7 @@ class _Preview:
         return self._situation.desired[ref].tasks
 
     def task(self, item: ResolvedObject, task: Task) -> Preview:
-        if task.key is None or task.intent is None:
+        if task.key is None or task.request_hash is None:
             reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             return Preview(task=task.kind, reason=reason)
         if task.kind is TaskKind.BUILD:

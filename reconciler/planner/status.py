@@ -18,11 +18,11 @@ from reconciler.engine import FailureClass
 from reconciler.types import (
     JSON,
     Commit,
+    ExecutionHash,
     ForeignRef,
-    How,
-    Intent,
     Kind,
     ObjectRef,
+    RequestHash,
     TaskKey,
     TaskKind,
     TreeId,
@@ -149,8 +149,8 @@ class TaskStatus:
 
     task: TaskKind
     key: TaskKey | None = None
-    how: How | None = None
-    intent: Intent | None = None
+    execution_hash: ExecutionHash | None = None
+    request_hash: RequestHash | None = None
     phase: TaskPhase
     job: str | None = None
     attempts: int = 0
@@ -187,7 +187,7 @@ class HistoryEntry:
 
     task: TaskKind
     key: TaskKey
-    how: How | None = None
+    execution_hash: ExecutionHash | None = None
     commit: Commit | None = None
     finished: datetime | None = None
     phase: TaskPhase  # SUCCEEDED or FAILED

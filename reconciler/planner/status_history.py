@@ -27,7 +27,7 @@ def extended_history(
     """
     history = list(before)
     complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
-    failed = {(e.key, e.how) for e in history if e.phase is TaskPhase.FAILED}
+    failed = {(e.key, e.execution_hash) for e in history if e.phase is TaskPhase.FAILED}
     for decision, record in tasks:
         key = decision.task.key
         if key is None:
@@ -49,13 +49,15 @@ def extended_history(
                     image_key=decision.task.image_key,
                 )
             )
-        elif decision.phase is TaskPhase.FAILED and (key, decision.task.how) not in failed:
+        elif (
+            decision.phase is TaskPhase.FAILED and (key, decision.task.execution_hash) not in failed
+        ):
             history.append(
                 HistoryEntry(
                     task=decision.task.kind,
                     key=key,
                     phase=TaskPhase.FAILED,
-                    how=decision.task.how,
+                    execution_hash=decision.task.execution_hash,
                     commit=commit,
                     finished=record.finished,
                     params=_params(decision),

@@ -26,8 +26,8 @@ from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     Commit,
+    ExecutionHash,
     ForeignRef,
-    How,
     Location,
     ObjectRef,
     TaskKey,
@@ -58,7 +58,7 @@ def update_status(
     situation = plan.situation
     keys = {decision.task.key for each in plan.decided.values() for decision in each}
     ended = {
-        (run.key, run.how): run
+        (run.key, run.execution_hash): run
         for run in situation.runs.values()
         if not run.live and run.key in keys
     }
@@ -119,7 +119,7 @@ class _StatusUpdate:
         plan: Plan,
         item: ResolvedObject,
         decisions: Sequence[TaskAction],
-        ended: Mapping[tuple[TaskKey, How], Run],
+        ended: Mapping[tuple[TaskKey, ExecutionHash], Run],
         changed: Mapping[str, Commit],
     ) -> None:
         self.situation = plan.situation
@@ -277,9 +277,11 @@ class _StatusUpdate:
         before = self._task_before(decision)
         run = decision.run
         if run is None and task.key is not None:
-            run = self.ended.get((task.key, task.how))
+            run = self.ended.get((task.key, task.execution_hash))
         failure = (
-            self.situation.ledger.failure(task.key, task.how) if task.key is not None else None
+            self.situation.ledger.failure(task.key, task.execution_hash)
+            if task.key is not None
+            else None
         )
         if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
             failure = None  # nothing has happened that a later daemon must know of
@@ -306,8 +308,8 @@ class _StatusUpdate:
             task=task.kind,
             key=task.key,
             # A run that goes on under its old how is found again by it.
-            how=decision.run.how if decision.run else task.how,
-            intent=task.intent,
+            execution_hash=decision.run.execution_hash if decision.run else task.execution_hash,
+            request_hash=task.request_hash,
             phase=decision.phase,
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,

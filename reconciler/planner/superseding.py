@@ -36,10 +36,10 @@ def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
     return [
         RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
         for run in superseded
-        if run.intent != task.intent and not run.deleting
+        if run.request_hash != task.request_hash and not run.deleting
     ]
 
 
 def must_end_first(superseded: Iterable[Run], task: Task) -> bool:
     """Return True if a run of the same intent must end first."""
-    return any(run.intent == task.intent for run in superseded)
+    return any(run.request_hash == task.request_hash for run in superseded)

@@ -23,11 +23,11 @@ from reconciler.manifests import (
 )
 from reconciler.planner.keys import (
     Hash,
-    as_intent,
     as_key,
+    as_request_hash,
     build_key,
     given_key,
-    how_hash,
+    hash_execution,
     identity,
     load_key,
     train_key,
@@ -43,7 +43,7 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, How, TaskKey, TaskKind
+from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
@@ -54,7 +54,7 @@ class Image:
     """The image that an object's commands run in, and its origin."""
 
     key: Hash
-    intent: Hash
+    request_hash: Hash
     given: ExternalArtifact | None = None
     build: Task | None = None
     source: Source | None = None
@@ -76,9 +76,9 @@ class Image:
             manifest=manifest,
             tasks=tasks(self, before, product),
             key=product.key if product else None,
-            intent=product.intent if product else None,
+            request_hash=product.request_hash if product else None,
             image_key=self.key,
-            image_intent=self.intent,
+            image_request_hash=self.request_hash,
             image=self.given,
             given=product.given if product else None,
             source=self.source,
@@ -127,7 +127,7 @@ class TaskGraphBuilder:
         if spec.source.bucket is not None:
             given = self._given(manifest, spec.source.bucket)
             return ResolvedObject(
-                manifest=manifest, key=given.key, intent=given.intent, given=given.given
+                manifest=manifest, key=given.key, request_hash=given.request_hash, given=given.given
             )
         image = self._image(manifest, {})
         if isinstance(image, Reason):
@@ -146,13 +146,15 @@ class TaskGraphBuilder:
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
-            return Image(key=digest, intent=digest, given=ExternalArtifact(at=named.ref))
+            return Image(key=digest, request_hash=digest, given=ExternalArtifact(at=named.ref))
         base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
         if isinstance(base, Reason):
             return base
-        if base.image_key is None or base.image_intent is None:
+        if base.image_key is None or base.image_request_hash is None:
             return Reason.of(ReasonCode.REFERENCE_IMAGE_UNKNOWN, object=base.who)
-        return Image(key=base.image_key, intent=base.image_intent, given=base.image, base=base)
+        return Image(
+            key=base.image_key, request_hash=base.image_request_hash, given=base.image, base=base
+        )
 
     def _load(self, manifest: Manifest, image: Image) -> PlannedArtifact:
         section = manifest.document.spec.load
@@ -186,7 +188,9 @@ class TaskGraphBuilder:
     def _given(self, manifest: Manifest, bucket: BucketSection) -> PlannedArtifact:
         key = given_key(identity=self._identity(manifest), bucket=bucket)
         return PlannedArtifact(
-            key=as_key(key), intent=as_intent(key), given=ExternalArtifact(at=bucket.url)
+            key=as_key(key),
+            request_hash=as_request_hash(key),
+            given=ExternalArtifact(at=bucket.url),
         )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
@@ -208,9 +212,9 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
     return ResolvedObject(
         manifest=manifest,
         key=base.product.key,
-        intent=base.product.intent,
+        request_hash=base.product.request_hash,
         image_key=image.key,
-        image_intent=image.intent,
+        image_request_hash=image.request_hash,
         image=image.given,
         given=base.product.given,
         promoted=base.who,
@@ -227,7 +231,7 @@ def _blocked(
         tasks=(*tasks, *unknown(manifest, known)),
         blocked=why,
         image_key=image.key if image else None,
-        image_intent=image.intent if image else None,
+        image_request_hash=image.request_hash if image else None,
         image=image.given if image else None,
         source=image.source if image else None,
     )
@@ -249,14 +253,18 @@ def _made(
     followed, it is one.
     """
     keys = image.key, base.key if base else None, data.key if data else None
-    intents = image.intent, base.intent if base else None, data.intent if data else None
+    request_hashes = (
+        image.request_hash,
+        base.request_hash if base else None,
+        data.request_hash if data else None,
+    )
     key = as_key(hashed(*keys))
-    intent = as_intent(key if intents == keys else hashed(*intents))
+    request_hash = as_request_hash(key if request_hashes == keys else hashed(*request_hashes))
     task = Task(
         kind=kind,
         key=key,
-        how=how(manifest, section),
-        intent=intent,
+        execution_hash=execution_hash_of(manifest, section),
+        request_hash=request_hash,
         section=section,
         image_key=image.key,
         base=base.key if base else None,
@@ -264,7 +272,7 @@ def _made(
         needs=needs(image, base, data),
         given=given(base, data),
     )
-    return PlannedArtifact(key=key, intent=intent, task=task)
+    return PlannedArtifact(key=key, request_hash=request_hash, task=task)
 
 
 def built(manifest: Manifest, source: Source) -> Image:
@@ -280,16 +288,16 @@ def built(manifest: Manifest, source: Source) -> Image:
             "tag": source.request.tag,
         }
     key = build_key(tree=source.resolved.tree, git=source.git, section=section)
-    intent = build_key(tree=asked, git=source.git, section=section)
+    request_hash = build_key(tree=asked, git=source.git, section=section)
     task = Task(
         kind=TaskKind.BUILD,
         key=as_key(key),
-        how=how(manifest, section),
-        intent=as_intent(intent),
+        execution_hash=execution_hash_of(manifest, section),
+        request_hash=as_request_hash(request_hash),
         section=section,
         image_key=key,
     )
-    return Image(key=key, intent=intent, build=task, source=source)
+    return Image(key=key, request_hash=request_hash, build=task, source=source)
 
 
 def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
@@ -332,8 +340,8 @@ def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
         Task(
             kind=kind,
             key=None,
-            how=how(manifest, section),
-            intent=None,
+            execution_hash=execution_hash_of(manifest, section),
+            request_hash=None,
             section=section,
             image_key=None,
         )
@@ -342,6 +350,6 @@ def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
     )
 
 
-def how(manifest: Manifest, section: RunSection) -> How:
+def execution_hash_of(manifest: Manifest, section: RunSection) -> ExecutionHash:
     """Return the execution hash of an object's task."""
-    return how_hash(section, retry=annotation(manifest, RETRY_ANNOTATION))
+    return hash_execution(section, retry=annotation(manifest, RETRY_ANNOTATION))

@@ -10,11 +10,11 @@ from reconciler.planner.keys import Hash
 from reconciler.planner.status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
+    ExecutionHash,
     ForeignRef,
     GitSource,
-    How,
-    Intent,
     ObjectRef,
+    RequestHash,
     ResolvedSource,
     Resources,
     TaskKey,
@@ -51,8 +51,8 @@ class Task:
 
     kind: TaskKind
     key: TaskKey | None
-    how: How
-    intent: Intent | None
+    execution_hash: ExecutionHash
+    request_hash: RequestHash | None
     section: RunSection
     image_key: Hash | None
     base: TaskKey | None = None
@@ -98,7 +98,7 @@ class PlannedArtifact:
     """
 
     key: TaskKey
-    intent: Intent
+    request_hash: RequestHash
     task: Task | None = None
     given: ExternalArtifact | None = None
 
@@ -116,7 +116,7 @@ class ResolvedReference:
     who: ObjectRef | ForeignRef
     product: PlannedArtifact
     image_key: Hash | None = None
-    image_intent: Hash | None = None
+    image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     reference: ReferenceStatus | None = None
 
@@ -134,9 +134,9 @@ class ResolvedObject:
     manifest: Manifest
     tasks: tuple[Task, ...] = ()
     key: TaskKey | None = None
-    intent: Intent | None = None
+    request_hash: RequestHash | None = None
     image_key: Hash | None = None
-    image_intent: Hash | None = None
+    image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     given: ExternalArtifact | None = None
     source: Source | None = None

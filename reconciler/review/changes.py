@@ -100,8 +100,8 @@ class Change:
         return f"because {first} changes{via}{root}"
 
     def __str__(self) -> str:
-        how = _few([str(c) for c in self.fields if c.effect is not Effect.KEY])
-        return "; ".join(part for part in (self.own, self.because) if part) or how
+        execution_hash = _few([str(c) for c in self.fields if c.effect is not Effect.KEY])
+        return "; ".join(part for part in (self.own, self.because) if part) or execution_hash
 
 
 def explain(

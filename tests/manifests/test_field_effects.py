@@ -92,7 +92,7 @@ class World(worlds.World):
         assert not invalid
         (item,) = (each for each in desired.values() if each.manifest.file == "m.yaml")
         assert item.key is not None, item.blocked
-        return item.key, {task.kind: task.how for task in item.tasks}
+        return item.key, {task.kind: task.execution_hash for task in item.tasks}
 
 
 @cache

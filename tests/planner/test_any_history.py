@@ -12,7 +12,7 @@ from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.status import Phase
-from reconciler.types import How, Intent, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
 from tests.planner.world import World, finetune, scratch
 
 NAMES = ["a", "b", "c"]
@@ -122,8 +122,8 @@ def test_no_action_touches_what_this_instance_does_not_own() -> None:
         name="r-build-b-ffffffffffff-ffffff",
         task=TaskKind.BUILD,
         key=TaskKey("f" * 40),
-        how=How("f" * 40),
-        intent=Intent("f" * 40),
+        execution_hash=ExecutionHash("f" * 40),
+        request_hash=RequestHash("f" * 40),
         object=None,
         phase=RunPhase.SUCCEEDED,
     )

@@ -12,7 +12,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.retry_policy import RETRY_LIMIT, RETRY_LONGEST, Failure
 from reconciler.planner.status import Phase
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.types import How, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -148,7 +148,7 @@ def test_an_engine_that_cannot_be_asked_is_asked_for_as_long_as_it_takes() -> No
 def test_however_often_something_has_failed_there_is_a_next_try(kind: FailureClass) -> None:
     failure = Failure(
         key=TaskKey("0" * 40),
-        how=How("0" * 40),
+        execution_hash=ExecutionHash("0" * 40),
         kind=kind,
         reason=Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail="it is away"),
         at=datetime(2026, 1, 1, tzinfo=UTC),

@@ -37,11 +37,11 @@ from reconciler.planner.status import (
 from reconciler.status.format import dump_record, load_record
 from reconciler.types import (
     Commit,
+    ExecutionHash,
     GitSource,
-    How,
-    Intent,
     Kind,
     ObjectRef,
+    RequestHash,
     ResolvedSource,
     TaskKey,
     TaskKind,
@@ -75,7 +75,11 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
     for ref, item in sorted(found.items()):
         keys[str(ref)] = {"artifact": item.key, "image": item.image_key}
         for task in item.tasks:
-            keys[f"{ref} {task.kind}"] = {"key": task.key, "how": task.how, "intent": task.intent}
+            keys[f"{ref} {task.kind}"] = {
+                "key": task.key,
+                "how": task.execution_hash,
+                "intent": task.request_hash,
+            }
         if item.source is not None:
             keys[f"{ref} source"] = {"pin": item.source.pin}
     return keys
@@ -87,13 +91,23 @@ def test_keys_are_what_they_always_were() -> None:
 
 
 def test_names_and_paths_are_what_they_always_were() -> None:
-    key, how = TaskKey("0123456789" * 4), How("abcdef0123" * 4)
+    key, execution_hash = TaskKey("0123456789" * 4), ExecutionHash("abcdef0123" * 4)
     name = run_name(
-        instance="default", namespace="default", ref=REF, task=TaskKind.TRAIN, key=key, how=how
+        instance="default",
+        namespace="default",
+        ref=REF,
+        task=TaskKind.TRAIN,
+        key=key,
+        execution_hash=execution_hash,
     )
     assert name == "r-falcon-7b-t-1613cce1b5b1-abcdef"
     shared = run_name(
-        instance="default", namespace="default", ref=None, task=TaskKind.BUILD, key=key, how=how
+        instance="default",
+        namespace="default",
+        ref=None,
+        task=TaskKind.BUILD,
+        key=key,
+        execution_hash=execution_hash,
     )
     assert shared == "r-build-b-1613cce1b5b1-abcdef"
     assert artifact_url(bucket="gs://b/prefix/", cluster="eu", ref=REF, key=key) == (
@@ -119,7 +133,7 @@ def test_a_run_name_is_a_service_name_whatever_the_object_is_called(name: str) -
         ref=ObjectRef(Kind.MODEL, "default", name),
         task=TaskKind.LOAD,
         key=TaskKey("0" * 40),
-        how=How("0" * 40),
+        execution_hash=ExecutionHash("0" * 40),
     )
     assert len(found) <= 54
     assert "--" not in found
@@ -158,8 +172,8 @@ def full_record() -> ObjectStatus:
                 task=TaskKind.TRAIN,
                 phase=TaskPhase.RUNNING,
                 key=TaskKey("2" * 40),
-                how=How("3" * 40),
-                intent=Intent("4" * 40),
+                execution_hash=ExecutionHash("3" * 40),
+                request_hash=RequestHash("4" * 40),
                 job="r-falcon-7b-t-0123456789ab-333333",
                 attempts=2,
                 failures=1,
@@ -187,7 +201,7 @@ def full_record() -> ObjectStatus:
                 task=TaskKind.TRAIN,
                 key=TaskKey("6" * 40),
                 phase=TaskPhase.FAILED,
-                how=How("7" * 40),
+                execution_hash=ExecutionHash("7" * 40),
                 finished=time,
                 message="the command exited with 1",
             ),

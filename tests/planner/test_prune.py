@@ -8,7 +8,7 @@ from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.status import Phase
 from reconciler.reasons import ReasonCode
-from reconciler.types import How, Intent, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
 OTHER = scratch("other")
@@ -77,8 +77,8 @@ def test_runs_of_an_object_nobody_remembers_are_removed() -> None:
         name="r-ghost-t-0123456789ab-012345",
         task=TaskKind.TRAIN,
         key=TaskKey("0" * 40),
-        how=How("0" * 40),
-        intent=Intent("0" * 40),
+        execution_hash=ExecutionHash("0" * 40),
+        request_hash=RequestHash("0" * 40),
         object=model("ghost"),
         phase=RunPhase.RUNNING,
     )

@@ -32,8 +32,8 @@ from reconciler.types import GROUP
 #: A safety net: the daemon clears Jobs away much sooner.
 TTL = 7 * 24 * 3600
 
-HOW = f"{GROUP}/how"
-INTENT = f"{GROUP}/intent"
+EXECUTION_HASH = f"{GROUP}/execution-hash"
+REQUEST_HASH = f"{GROUP}/request-hash"
 #: The URL of the artifact directory; of a build, the reference that is pushed to.
 OUTPUT = f"{GROUP}/output"
 _LONGEST = 2**31 - 1  # seconds that the API takes
@@ -155,7 +155,7 @@ def _pod(
 def _job(spec: RunSpec, pod: ApiObject, *, output: str) -> ApiObject:
     labels = dict(spec.labels)
     # On pods too: of a Job that is deleted they are what is left, and still the run.
-    notes = {HOW: spec.how, INTENT: spec.intent, OUTPUT: output}
+    notes = {EXECUTION_HASH: spec.execution_hash, REQUEST_HASH: spec.request_hash, OUTPUT: output}
     metadata = pod["metadata"]
     pod = {**pod, "metadata": {**metadata, "annotations": {**metadata["annotations"], **notes}}}
     body: ApiObject = {

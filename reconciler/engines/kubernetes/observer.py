@@ -33,9 +33,9 @@ from reconciler.engines.kubernetes.diagnostics import (
     is_running,
     started_at,
 )
-from reconciler.engines.kubernetes.job import HOW, INTENT, OUTPUT
+from reconciler.engines.kubernetes.job import EXECUTION_HASH, OUTPUT, REQUEST_HASH
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import GROUP, How, Intent, Kind, ObjectRef, TaskKey, TaskKind
+from reconciler.types import GROUP, ExecutionHash, Kind, ObjectRef, RequestHash, TaskKey, TaskKind
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +62,8 @@ class RunIdentity:
     run: str
     task: TaskKind
     key: TaskKey
-    how: How
-    intent: Intent
+    execution_hash: ExecutionHash
+    request_hash: RequestHash
     object: ObjectRef | None
     output: str | None
 
@@ -77,8 +77,8 @@ def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
     try:
         task = TaskKind(labels[f"{GROUP}/task"])
         key = TaskKey(labels[f"{GROUP}/key"])
-        how = How(notes[HOW])
-        intent = Intent(notes[INTENT])
+        execution_hash = ExecutionHash(notes[EXECUTION_HASH])
+        request_hash = RequestHash(notes[REQUEST_HASH])
         of = (
             None
             if task is TaskKind.BUILD
@@ -88,7 +88,7 @@ def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
         )
     except (KeyError, ValueError):
         return None
-    return RunIdentity(run, task, key, how, intent, of, notes.get(OUTPUT))
+    return RunIdentity(run, task, key, execution_hash, request_hash, of, notes.get(OUTPUT))
 
 
 def observe_run(
@@ -188,8 +188,8 @@ def _pending(owner: RunIdentity) -> Run:
         name=owner.run,
         task=owner.task,
         key=owner.key,
-        how=owner.how,
-        intent=owner.intent,
+        execution_hash=owner.execution_hash,
+        request_hash=owner.request_hash,
         object=owner.object,
         phase=RunPhase.PENDING,
     )

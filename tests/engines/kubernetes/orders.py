@@ -11,10 +11,10 @@ from reconciler.reasons import message
 from reconciler.types import (
     GROUP,
     JSON,
-    How,
-    Intent,
+    ExecutionHash,
     Kind,
     ObjectRef,
+    RequestHash,
     TaskKey,
     TaskKind,
 )
@@ -26,15 +26,17 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def order(namespace: str, name: str = "m", *, params: str = "", how: str = "") -> RunSpec:
+def order(
+    namespace: str, name: str = "m", *, params: str = "", execution_hash: str = ""
+) -> RunSpec:
     """A training of a Model; other params are another key, another how another name."""
     key = digest(f"{namespace}/{name}/{params}")
     return RunSpec(
-        name=f"r-{name}-t-{key[:12]}-{digest(how)[:6]}",
+        name=f"r-{name}-t-{key[:12]}-{digest(execution_hash)[:6]}",
         task=TaskKind.TRAIN,
         key=TaskKey(key),
-        how=How(digest(how)),
-        intent=Intent(key),
+        execution_hash=ExecutionHash(digest(execution_hash)),
+        request_hash=RequestHash(key),
         namespace=namespace,
         object=ObjectRef(Kind.MODEL, namespace, name),
         image=f"registry.test/image@sha256:{'0' * 64}",
@@ -54,8 +56,8 @@ def order(namespace: str, name: str = "m", *, params: str = "", how: str = "") -
 def bare_job(spec: RunSpec, **job: Any) -> list[dict[str, JSON]]:
     """The least Job that is a run: what the control plane makes of it is what is looked at."""
     annotations: dict[str, JSON] = {
-        f"{GROUP}/how": spec.how,
-        f"{GROUP}/intent": spec.intent,
+        f"{GROUP}/execution-hash": spec.execution_hash,
+        f"{GROUP}/request-hash": spec.request_hash,
         f"{GROUP}/output": spec.output,
     }
     metadata: dict[str, JSON] = {"labels": dict(spec.labels), "annotations": annotations}

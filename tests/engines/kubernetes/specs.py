@@ -20,12 +20,12 @@ from reconciler.types import (
     GROUP,
     BuildContext,
     Commit,
+    ExecutionHash,
     Gpu,
-    How,
-    Intent,
     Kind,
     Mounted,
     ObjectRef,
+    RequestHash,
     Resources,
     SecretKey,
     TaskKey,
@@ -34,7 +34,11 @@ from reconciler.types import (
 )
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "kubernetes"
-KEY, HOW, INTENT = TaskKey("0123456789" * 4), How("abcdef0123" * 4), Intent("9876543210" * 4)
+KEY, EXECUTION_HASH, REQUEST_HASH = (
+    TaskKey("0123456789" * 4),
+    ExecutionHash("abcdef0123" * 4),
+    RequestHash("9876543210" * 4),
+)
 COMMIT = Commit("c" * 40)
 BASE_KEY, DATA_KEY = TaskKey("b" * 40), TaskKey("d" * 40)
 DIGEST = f"registry.example.com/models/default@sha256:{'e' * 64}"
@@ -103,8 +107,8 @@ def train(**changes: Any) -> RunSpec:
         name="r-falcon-t-0123456789ab-abcdef",
         task=TaskKind.TRAIN,
         key=KEY,
-        how=HOW,
-        intent=INTENT,
+        execution_hash=EXECUTION_HASH,
+        request_hash=REQUEST_HASH,
         namespace="default",
         object=ref,
         image=DIGEST,
@@ -134,8 +138,8 @@ def load(**changes: Any) -> RunSpec:
         name="r-squad-l-0123456789ab-abcdef",
         task=TaskKind.LOAD,
         key=KEY,
-        how=HOW,
-        intent=INTENT,
+        execution_hash=EXECUTION_HASH,
+        request_hash=REQUEST_HASH,
         namespace="default",
         object=ref,
         image=DIGEST,
@@ -165,8 +169,8 @@ def build(**changes: Any) -> RunSpec:
         name="r-build-b-0123456789ab-abcdef",
         task=TaskKind.BUILD,
         key=KEY,
-        how=HOW,
-        intent=INTENT,
+        execution_hash=EXECUTION_HASH,
+        request_hash=REQUEST_HASH,
         namespace="default",
         object=None,
         build=CONTEXT,

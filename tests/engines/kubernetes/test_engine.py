@@ -35,10 +35,10 @@ async def test_a_run_is_a_job_and_is_followed_to_its_end(
     await watched.engine.create(spec)
     run = watched.engine.runs()[spec.name]
     assert run.phase is RunPhase.PENDING
-    assert (run.key, run.how, run.intent, run.object) == (
+    assert (run.key, run.execution_hash, run.request_hash, run.object) == (
         spec.key,
-        spec.how,
-        spec.intent,
+        spec.execution_hash,
+        spec.request_hash,
         spec.object,
     )
     kubelet(namespace, spec.name, running())

@@ -23,8 +23,8 @@ from reconciler.types import (
     JSON,
     BuildContext,
     Commit,
+    ExecutionHash,
     Gpu,
-    How,
     Kind,
     Mounted,
     ObjectRef,
@@ -86,18 +86,23 @@ def specs(draw: st.DrawFn) -> RunSpec:
     """Any run that a planner orders."""
     task = draw(st.sampled_from(TaskKind))
     ref = ObjectRef(draw(st.sampled_from(Kind)), draw(names), draw(names))
-    key, how = TaskKey(draw(hexes)), How(draw(hexes))
+    key, execution_hash = TaskKey(draw(hexes)), ExecutionHash(draw(hexes))
     asked = draw(resources)
     building = task is TaskKind.BUILD
     owner = None if building else ref
     spec = train(
         task=task,
         key=key,
-        how=how,
+        execution_hash=execution_hash,
         namespace=ref.namespace,
         object=owner,
         name=run_name(
-            instance="default", namespace=ref.namespace, ref=owner, task=task, key=key, how=how
+            instance="default",
+            namespace=ref.namespace,
+            ref=owner,
+            task=task,
+            key=key,
+            execution_hash=execution_hash,
         ),
         labels=labels(task, owner),
         resources=asked if task is TaskKind.TRAIN else replace(asked, nodes=1),

@@ -16,8 +16,8 @@ from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Resources
 from tests.engines.kubernetes.specs import (
-    HOW,
-    INTENT,
+    EXECUTION_HASH,
+    REQUEST_HASH,
     build,
     environment_of,
     job_of,
@@ -43,8 +43,8 @@ def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterS
     metadata_of_pod = job["spec"]["template"]["metadata"]
     assert metadata_of_pod["labels"] == spec.labels
     annotations = job["metadata"]["annotations"]
-    assert annotations["substratus.ai/how"] == HOW
-    assert annotations["substratus.ai/intent"] == INTENT
+    assert annotations["substratus.ai/execution-hash"] == EXECUTION_HASH
+    assert annotations["substratus.ai/request-hash"] == REQUEST_HASH
     assert annotations["substratus.ai/object"] == "Model default/falcon"
     assert annotations["substratus.ai/path"] == "models/falcon.yaml"
     pushed_to = f"registry.example.com/models/{spec.namespace}:{spec.key}"

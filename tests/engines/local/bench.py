@@ -22,10 +22,10 @@ from reconciler.reasons import message
 from reconciler.types import (
     BuildContext,
     Commit,
-    How,
-    Intent,
+    ExecutionHash,
     Kind,
     ObjectRef,
+    RequestHash,
     TaskKey,
     TaskKind,
     TreeId,
@@ -120,8 +120,8 @@ class Bench:
             "name": f"r-build-b-{key[:12]}-000000",
             "task": TaskKind.BUILD,
             "key": key,
-            "how": How("0" * 40),
-            "intent": Intent(key),
+            "execution_hash": ExecutionHash("0" * 40),
+            "request_hash": RequestHash(key),
             "namespace": "default",
             "object": None,
             "build": context,
@@ -141,13 +141,13 @@ class Bench:
     def spec(self, image: str, text: str = "train", **fields: Any) -> RunSpec:
         """A training named ``text`` that runs run.sh of the image."""
         key = fields.pop("key", key_of(text))
-        how = fields.pop("how", How("0" * 40))
+        execution_hash = fields.pop("execution_hash", ExecutionHash("0" * 40))
         values: dict[str, Any] = {
-            "name": f"r-{text}-t-{key[:12]}-{how[:6]}",
+            "name": f"r-{text}-t-{key[:12]}-{execution_hash[:6]}",
             "task": TaskKind.TRAIN,
             "key": key,
-            "how": how,
-            "intent": Intent(key),
+            "execution_hash": execution_hash,
+            "request_hash": RequestHash(key),
             "namespace": "default",
             "object": ObjectRef(Kind.MODEL, "default", text),
             "image": image,

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
-from reconciler.types import How, Mounted
+from reconciler.types import ExecutionHash, Mounted
 from tests.engines.local.bench import Bench, key_of, reason, running, script, until
 
 COMMAND = FailureClass.COMMAND
@@ -35,7 +35,7 @@ async def test_attempts_are_counted_over_the_runs_of_a_key_and_retries_per_run(
     async with bench.engine() as engine:
         image = await bench.image(engine, {"run.sh": script("echo no way >&2; exit 7")})
         first = bench.spec(image, retries=1)
-        second = bench.spec(image, retries=1, how=How("1" * 40))
+        second = bench.spec(image, retries=1, execution_hash=ExecutionHash("1" * 40))
         for spec, attempts in ((first, 2), (second, 4)):
             await engine.create(spec)
             run = await bench.ended(engine, spec.name)
@@ -55,8 +55,8 @@ async def test_a_run_that_finds_its_marker_starts_nothing(bench: Bench) -> None:
                 )
             },
         )
-        for how in ("0" * 40, "1" * 40):
-            spec = bench.spec(image, how=How(how))
+        for execution_hash in ("0" * 40, "1" * 40):
+            spec = bench.spec(image, execution_hash=ExecutionHash(execution_hash))
             await engine.create(spec)
             run = await bench.ended(engine, spec.name)
             assert run.phase is RunPhase.SUCCEEDED, run.reason
@@ -68,8 +68,8 @@ async def test_a_run_that_finds_its_marker_starts_nothing(bench: Bench) -> None:
 async def test_an_artifact_that_lost_a_file_is_made_again(bench: Bench) -> None:
     async with bench.engine() as engine:
         image = await bench.image(engine, {"run.sh": script('echo full > "$MODEL_DIR/w"')})
-        for how in ("0" * 40, "1" * 40):
-            spec = bench.spec(image, how=How(how))
+        for execution_hash in ("0" * 40, "1" * 40):
+            spec = bench.spec(image, execution_hash=ExecutionHash(execution_hash))
             await engine.create(spec)
             run = await bench.ended(engine, spec.name)
             assert run.phase is RunPhase.SUCCEEDED, run.reason
@@ -220,7 +220,9 @@ async def test_a_command_that_removes_its_directory_leaves_no_artifact_and_is_to
             run = await bench.ended(engine, spec.name)
             assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND), run.reason
             assert said in reason(run)
-        again = bench.spec(image, "train3", command=("true",), how=How("1" * 40))
+        again = bench.spec(
+            image, "train3", command=("true",), execution_hash=ExecutionHash("1" * 40)
+        )
         await engine.create(again)
         assert (await bench.ended(engine, again.name)).phase is RunPhase.SUCCEEDED
     assert bench.marker(again)["files"] == []
@@ -257,7 +259,7 @@ async def test_a_marker_that_the_command_wrote_itself_is_none(bench: Bench) -> N
         spec = bench.spec(image, params=forged)
         await engine.create(spec)
         assert (await bench.ended(engine, spec.name)).phase is RunPhase.FAILED
-        again = bench.spec(image, params=forged, how=How("1" * 40))
+        again = bench.spec(image, params=forged, execution_hash=ExecutionHash("1" * 40))
         await engine.create(again)
         run = await bench.ended(engine, again.name)
     assert run.phase is RunPhase.FAILED

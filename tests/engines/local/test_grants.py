@@ -16,7 +16,7 @@ from reconciler.engines.local.scheduler import (
     schedule,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Gpu, How, Intent, Resources, TaskKind
+from reconciler.types import ExecutionHash, Gpu, RequestHash, Resources, TaskKind
 from tests.engines.local.bench import key_of
 
 
@@ -25,8 +25,8 @@ def order(name: str, cpu: float | None = None, gpus: int = 0, nodes: int = 1) ->
         name=name,
         task=TaskKind.TRAIN,
         key=key_of(name),
-        how=How(""),
-        intent=Intent(""),
+        execution_hash=ExecutionHash(""),
+        request_hash=RequestHash(""),
         namespace="default",
         object=None,
         resources=Resources(cpu=cpu, gpu=Gpu("", gpus) if gpus else None, nodes=nodes),

@@ -14,7 +14,7 @@ import pytest
 from reconciler.engine import EngineError, FailureClass, RunPhase, Wanted
 from reconciler.engines.local import LocalEngine
 from reconciler.engines.local.environment import for_supervisor
-from reconciler.types import How, Resources, TaskKind
+from reconciler.types import ExecutionHash, Resources, TaskKind
 from tests.engines.local.bench import Bench, export, key_of, reason, running, script, until
 
 
@@ -176,7 +176,7 @@ async def test_a_lost_supervisor_fails_the_run_and_nothing_of_it_goes_on(bench: 
         assert "supervisor was lost" in reason(run)
         assert [pid for pid in pids.read_text().split() if running(int(pid))] == []
         # The next run of the key starts only now, as its second attempt.
-        again = bench.spec(image, how=How("1" * 40), timeout=0.2)
+        again = bench.spec(image, execution_hash=ExecutionHash("1" * 40), timeout=0.2)
         await engine.create(again)
         run = await bench.ended(engine, again.name)
     assert run.attempts == 2
@@ -186,7 +186,7 @@ async def test_two_runs_of_a_key_never_run_at_once(bench: Bench) -> None:
     body = 'mkdir "$MODEL_DIR/running" || exit 9\nsleep 0.2\nrmdir "$MODEL_DIR/running"\nexit 1'
     async with bench.engine() as engine:
         image = await bench.image(engine, {"run.sh": script(body)})
-        specs = [bench.spec(image, how=How(str(n) * 40)) for n in range(3)]
+        specs = [bench.spec(image, execution_hash=ExecutionHash(str(n) * 40)) for n in range(3)]
         for spec in specs:
             await engine.create(spec)
         runs = [await bench.ended(engine, spec.name) for spec in specs]
