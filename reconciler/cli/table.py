@@ -42,7 +42,7 @@ def object_table(records: Iterable[ObjectStatus], *, now: datetime | None = None
     table.add_column("METRIC", no_wrap=True)
     # Where the width does not do, rich shortens columns that may wrap before those that may not;
     # this one may, and each of its cells does not.
-    table.add_column("REASON", ratio=1)
+    table.add_column("MESSAGE", ratio=1)
     for record in ordered:
         ref = record.ref
         name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"

@@ -177,7 +177,7 @@ class PullRequestController:
         except ForgeError as error:
             if not error.lasting and error.trouble is not Trouble.REFUSED:
                 raise
-            bound.warning("a pull request cannot be told of", error=str(error), tries=tries)
+            bound.warning("a pull request cannot be commented on", error=str(error), tries=tries)
             self.metrics.failed("forge", error)
             self._refuse(request.number, str(error))
             self._done[request.number] = replace(done, tries=tries if tries < MOST_TRIES else 0)
@@ -225,7 +225,7 @@ class PullRequestController:
         if self._refused:
             last = next(reversed(self._refused.values()))
             count = counted(len(self._refused), "pull request")
-            self.troubles["pull request"] = f"{count} cannot be told of: {last}"
+            self.troubles["pull request"] = f"{count} cannot be commented on: {last}"
 
     # -- sending ---------------------------------------------------------------------------
 

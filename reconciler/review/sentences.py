@@ -121,7 +121,7 @@ def _parts(review: Review) -> Iterable[str]:
         yield f"{counted(len(removed), 'object')} removed"
     held = review.caused(ActionKind.HOLD)
     if held:
-        yield f"{counted(len(held), 'task')} held until somebody releases them{_cost(held)}"
+        yield f"{counted(len(held), 'task')} held until they are released{_cost(held)}"
     refused = review.caused(ActionKind.REFUSE)
     if refused:
         yield f"{counted(len(refused), 'object')} refused"

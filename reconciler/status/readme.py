@@ -11,7 +11,7 @@ from reconciler.types import ObjectRef
 #: How many objects the page lists; those that need attention come first.
 LISTED = 200
 _SHOWN_METRICS = 3
-_SHOWN_REASON = 120
+_SHOWN_MESSAGE = 120
 
 
 def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
@@ -32,7 +32,7 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
         lines += [f"- {_escape(str(problem))}" for problem in sync.errors[:LISTED]]
         lines += [""]
     if count:
-        lines += ["## Objects", "", "| object | phase | metrics | reason |", "|---|---|---|---|"]
+        lines += ["## Objects", "", "| object | phase | metrics | message |", "|---|---|---|---|"]
         lines += [_row(records[ref]) for ref in phases.first(LISTED)]
         if count > LISTED:
             lines += ["", f"and {count - LISTED} more."]
@@ -45,15 +45,15 @@ def _row(record: ObjectStatus) -> str:
     shown = ", ".join(
         f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN_METRICS]
     )
-    reason = "" if record.phase is Phase.READY else _cut(record.message)
+    text = "" if record.phase is Phase.READY else _cut(record.message)
     return (
         f"| [{ref.kind} {ref.namespace}/{ref.name}]({status_path(ref)}) | {record.phase} "
-        f"| {_escape(shown)} | {_escape(reason)} |"
+        f"| {_escape(shown)} | {_escape(text)} |"
     )
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_REASON else f"{text[: _SHOWN_REASON - 1]}…"
+    return text if len(text) <= _SHOWN_MESSAGE else f"{text[: _SHOWN_MESSAGE - 1]}…"
 
 
 def _escape(text: str) -> str:

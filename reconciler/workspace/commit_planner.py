@@ -86,8 +86,11 @@ class CommitPlanner:
     """Reads, resolves and plans commits of one repository.
 
     ``ahead``: plans are of a sync to come, so what follows another cluster is unknown in them.
-    Keeps what earlier plans have worked out, so that a plan costs what has changed since the last
-    one. To be used from one thread at a time.
+    Everything remembered between two plans is kept here, by the reader, the source resolver, and
+    the two caches of the planner. One invariant holds for all of it: a plan made with what is
+    remembered equals one made from nothing (tests/planner/world.py compares the two at each plan),
+    so that remembering changes what a plan costs and nothing else. To be used from one thread at a
+    time.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ def test_what_is_held_by_the_change_is_its_doing() -> None:
     found = reviewed(world, a=scratch("a").replace("epochs: 3", "epochs: 5"))
     assert lines(found, "b") == ["! train is held"]
     (hold,) = found.holds
-    assert summary(found) == "4 tasks held until somebody releases them."
+    assert summary(found) == "4 tasks held until they are released."
     world.released = frozenset({hold.id})
     again = review(world.plan(), before=world.plan(), errors=())
     assert (again.holds, again.released) == ((), (hold,))
