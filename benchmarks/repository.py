@@ -14,7 +14,7 @@ from reconciler.planner.names import status_path
 from reconciler.planner.plan import Plan, PlannerConfig
 from reconciler.planner.run_spec import wanted_results
 from reconciler.planner.status_update import update_status
-from reconciler.status.format import dump_record
+from reconciler.status.encoding import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 

@@ -24,8 +24,8 @@ from reconciler.manifests import (
 )
 from reconciler.manifests.json_schema import kind_schema
 from reconciler.metrics import DELIVERIES, PLACES, RESULTS, RETRIERS, Metrics
+from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.planner.plan import HoldKind
-from reconciler.planner.status import Phase, TaskPhase
 from reconciler.reasons import ReasonCode
 from reconciler.reasons.messages import MESSAGES
 from reconciler.review.commit_status import CommitState

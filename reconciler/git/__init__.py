@@ -15,7 +15,7 @@ from reconciler.git.url import is_local, local_path, normal_url, resolve_url
 if TYPE_CHECKING:
     from reconciler.git.command import end_running
     from reconciler.git.credentials import Credential, CredentialTable
-    from reconciler.git.mirror import Mirror
+    from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
     from reconciler.git.recovery import rebuilding
     from reconciler.git.sources import Sources
@@ -25,7 +25,7 @@ _MODULES = {
     "Conflict": "pull_request_refs",
     "Credential": "credentials",
     "CredentialTable": "credentials",
-    "Mirror": "mirror",
+    "Mirror": "manifest_mirror",
     "Proposals": "pull_request_refs",
     "Sources": "sources",
     "StatusBranch": "status_branch",

@@ -21,6 +21,16 @@ from reconciler.planner.names import (
     removed_path,
     status_path,
 )
+from reconciler.planner.object_status import (
+    URGENCY,
+    HistoryEntry,
+    ObjectStatus,
+    Phase,
+    Phases,
+    TaskPhase,
+    TaskStatus,
+    newest_printed,
+)
 from reconciler.planner.plan import (
     ActionKind,
     Hold,
@@ -52,16 +62,6 @@ from reconciler.planner.run_spec import (
     Preview,
     preview,
     wanted_results,
-)
-from reconciler.planner.status import (
-    URGENCY,
-    HistoryEntry,
-    ObjectStatus,
-    Phase,
-    Phases,
-    TaskPhase,
-    TaskStatus,
-    newest_printed,
 )
 from reconciler.planner.status_update import (
     update_status,

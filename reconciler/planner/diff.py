@@ -17,6 +17,7 @@ from reconciler.patterns import admits_image
 from reconciler.planner.holds import guard
 from reconciler.planner.job_history import expired_jobs
 from reconciler.planner.names import run_name
+from reconciler.planner.object_status import TaskPhase
 from reconciler.planner.plan import (
     ActionKind,
     Hold,
@@ -29,7 +30,6 @@ from reconciler.planner.plan import (
 from reconciler.planner.plan_cache import objects_to_diff, valid_cache
 from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
-from reconciler.planner.status import TaskPhase
 from reconciler.planner.superseding import cancellations, must_end_first, superseded_runs
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode

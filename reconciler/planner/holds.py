@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.plan import Hold, HoldKind, PlannerConfig
-from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.planner.retry_policy import Failure
-from reconciler.planner.status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, TaskKey, TaskKind
 

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from reconciler.engine import Capacity, Run, RunSpec
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.remote_clusters import RemoteCluster
-from reconciler.planner.status import ObjectStatus, TaskPhase
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind

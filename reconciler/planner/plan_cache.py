@@ -16,8 +16,8 @@ from dataclasses import replace
 from operator import is_
 from typing import TypeVar
 
+from reconciler.planner.object_status import ObjectStatus, Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, TaskAction
-from reconciler.planner.status import ObjectStatus, Phase, TaskPhase
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.types import ObjectRef
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
 from reconciler.planner.keys import Hash, as_request_hash, follow_request_hash, pin_hash
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
     RemoteCluster,
@@ -17,7 +18,6 @@ from reconciler.planner.remote_clusters import (
     Unavailable,
     refused,
 )
-from reconciler.planner.status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
 from reconciler.planner.tasks import (
     ExternalArtifact,
     PlannedArtifact,

@@ -15,10 +15,10 @@ from types import MappingProxyType
 
 from reconciler.manifests import Manifest
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan_cache import differing, same_keys
 from reconciler.planner.references import ReferenceResolver, SourceFingerprint, SourceState
 from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
-from reconciler.planner.status import ObjectStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from reconciler.manifests import CommandSection
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
 from reconciler.planner.plan import TaskAction
-from reconciler.planner.status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit
 

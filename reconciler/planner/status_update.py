@@ -8,8 +8,7 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
 from reconciler.manifests import PRUNE_ANNOTATION
-from reconciler.planner.plan import Plan, TaskAction
-from reconciler.planner.status import (
+from reconciler.planner.object_status import (
     ArtifactStatus,
     Condition,
     HistoryEntry,
@@ -21,6 +20,7 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskStatus,
 )
+from reconciler.planner.plan import Plan, TaskAction
 from reconciler.planner.status_history import extended_history
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message

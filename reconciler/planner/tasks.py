@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.manifests import CommandSection, GitSection, Manifest, RunSection
 from reconciler.planner.keys import Hash
-from reconciler.planner.status import ReferenceStatus
+from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
     ExecutionHash,

@@ -1,6 +1,6 @@
 """Status: what the daemon knows, as the files it commits."""
 
-from reconciler.status.format import StatusFormatError, dump_record, load_record, load_yaml
+from reconciler.status.encoding import StatusFormatError, dump_record, load_record, load_yaml
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.readme import render_readme
 from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync

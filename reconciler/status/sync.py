@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.codec import Codec, CodecError
-from reconciler.status.format import StatusFormatError, dump_yaml, load_yaml
+from reconciler.status.encoding import StatusFormatError, dump_yaml, load_yaml
 from reconciler.types import API_VERSION, Commit, Problem
 
 SYNC_FILE = "sync.yaml"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         ResolvedCommit,
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
-    from reconciler.workspace.git_remotes import credential_table, source_reader, status_branch
+    from reconciler.workspace.git_setup import credential_table, source_reader, status_branch
     from reconciler.workspace.remote_clusters import RemoteStatusReader
     from reconciler.workspace.source_resolver import (
         IncrementalSourceResolver,
@@ -59,7 +59,7 @@ _MODULES = {
         "ResolvedCommit",
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
-    "git_remotes": ("credential_table", "source_reader", "status_branch"),
+    "git_setup": ("credential_table", "source_reader", "status_branch"),
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (
         "IncrementalSourceResolver",

@@ -17,11 +17,11 @@ from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, Run
 from reconciler.git.repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
+from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import Plan, PlannerConfig
-from reconciler.planner.status import ObjectStatus
 from reconciler.planner.status_update import update_status
 from reconciler.reasons import Reason
-from reconciler.status.format import dump_record
+from reconciler.status.encoding import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
 from tests.e2e.site import environment

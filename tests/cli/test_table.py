@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.cli.table import console, object_table
-from reconciler.planner.status import ObjectStatus, Phase
+from reconciler.planner.object_status import ObjectStatus, Phase
 from tests.planner.world import model
 
 

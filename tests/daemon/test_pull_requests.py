@@ -18,7 +18,7 @@ from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import Capacity
 from reconciler.forge.base import ForgeError
 from reconciler.forge.github import GitHub
-from reconciler.git.mirror import Mirror
+from reconciler.git.manifest_mirror import Mirror
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger

@@ -12,7 +12,7 @@ import pytest
 from reconciler.git.client import Transport
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
+from reconciler.git.manifest_mirror import Mirror
 from tests.git.conftest import TIMEOUT
 from tests.git.history import History
 from tests.git.remotes import HttpRemote, SshRemote, make_bare, make_key

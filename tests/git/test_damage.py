@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
+from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
 from reconciler.types import BuildContext, Commit, GitSource, ResolvedSource

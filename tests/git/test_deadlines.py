@@ -17,7 +17,7 @@ from reconciler.git.client import Transport
 from reconciler.git.command import LateError, end_running
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.mirror import Mirror
+from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.types import Commit, GitSource

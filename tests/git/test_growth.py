@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.git import bare
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.mirror import Mirror
+from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
 from reconciler.types import Commit, GitSource

@@ -20,7 +20,7 @@ from reconciler.notify import (
     TemplateFault,
     delivery_headers,
 )
-from reconciler.planner.status import Phase
+from reconciler.planner.object_status import Phase
 from reconciler.types import Kind, ObjectRef
 
 NASTY = 'bad "reason" \\ }} {{ 7 * 7 }} <!channel> @here https://evil.example \u202e\n\u2028'

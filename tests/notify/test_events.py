@@ -12,7 +12,7 @@ from reconciler.notify.events import (
     Waiting,
     news,
 )
-from reconciler.planner.status import ArtifactStatus, ManifestStatus, ObjectStatus, Phase
+from reconciler.planner.object_status import ArtifactStatus, ManifestStatus, ObjectStatus, Phase
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 
 EVERY = frozenset(Phase)

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.status import Phase
 from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
 from tests.planner.world import World, finetune, scratch
 

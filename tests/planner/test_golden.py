@@ -22,8 +22,7 @@ from reconciler.planner.names import (
     run_name,
     status_path,
 )
-from reconciler.planner.resolver import resolve
-from reconciler.planner.status import (
+from reconciler.planner.object_status import (
     ArtifactStatus,
     Condition,
     HistoryEntry,
@@ -34,7 +33,8 @@ from reconciler.planner.status import (
     TaskPhase,
     TaskStatus,
 )
-from reconciler.status.format import dump_record, load_record
+from reconciler.planner.resolver import resolve
+from reconciler.status.encoding import dump_record, load_record
 from reconciler.types import (
     Commit,
     ExecutionHash,

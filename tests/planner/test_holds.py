@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.planner.holds import read_release
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import HoldKind
-from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

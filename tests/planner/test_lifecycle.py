@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, actions, finetune, model, scratch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.engine import Capacity
-from reconciler.planner.status import Phase
+from reconciler.planner.object_status import Phase
 from tests.planner.world import World, model, scratch
 
 IMAGE = """\

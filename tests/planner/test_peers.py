@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.engine import Capacity
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
@@ -18,9 +19,8 @@ from reconciler.planner.remote_clusters import (
     Unavailable,
     refused,
 )
-from reconciler.planner.status import Phase
 from reconciler.review.report import review
-from reconciler.status.format import dump_record, load_record
+from reconciler.status.encoding import dump_record, load_record
 from reconciler.types import ForeignRef, TaskKey, TaskKind
 from tests.planner.world import World, dataset, finetune, model, scratch
 

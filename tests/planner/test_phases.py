@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.planner.status import URGENCY, ObjectStatus, Phase, Phases
+from reconciler.planner.object_status import URGENCY, ObjectStatus, Phase, Phases
 from reconciler.types import ObjectRef
 from tests.planner.world import dataset, model
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.engine import Run, RunPhase
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.status import Phase
 from reconciler.reasons import ReasonCode
 from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch

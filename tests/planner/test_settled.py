@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.planner.diff import make_plan
+from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.status import Phase
 from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
 

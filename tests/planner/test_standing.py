@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.engine import FailureClass
-from reconciler.planner.status import Phase
+from reconciler.planner.object_status import Phase
 from reconciler.review.why import standing
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.world import World, finetune, model, scratch

@@ -17,11 +17,11 @@ from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.loader import FileContent, read_file
 from reconciler.planner.diff import make_plan
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import ObjectStatus, Phase
 from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, PlannerConfig
 from reconciler.planner.plan_cache import update_cache
 from reconciler.planner.remote_clusters import RemoteObject, Unavailable
 from reconciler.planner.resolver import ResolverCache, resolve
-from reconciler.planner.status import ObjectStatus, Phase
 from reconciler.planner.status_update import update_status
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, UnresolvedSource

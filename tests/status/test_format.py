@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.planner.ledger import Ledger
-from reconciler.status.format import StatusFormatError, dump_record, dump_yaml, load_record
-from reconciler.status.format import load_yaml as load
+from reconciler.status.encoding import StatusFormatError, dump_record, dump_yaml, load_record
+from reconciler.status.encoding import load_yaml as load
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "status-v1.yaml"
 DOCUMENT = load("status-v1.yaml", GOLDEN.read_bytes())

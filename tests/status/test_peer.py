@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests import LARGEST_FILE
+from reconciler.planner.object_status import (
+    ArtifactStatus,
+    HistoryEntry,
+    ObjectStatus,
+    Phase,
+    TaskPhase,
+)
 from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
-from reconciler.planner.status import ArtifactStatus, HistoryEntry, ObjectStatus, Phase, TaskPhase
-from reconciler.status.format import dump_record, dump_yaml, load_yaml
+from reconciler.status.encoding import dump_record, dump_yaml, load_yaml
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
 

@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.planner.status import ArtifactStatus, HistoryEntry, ObjectStatus, Phase, TaskPhase
+from reconciler.planner.object_status import (
+    ArtifactStatus,
+    HistoryEntry,
+    ObjectStatus,
+    Phase,
+    TaskPhase,
+)
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey, TaskKind
 from reconciler.web.history import MOST_PARAMS, ROWS, Comparison, Order, comparisons
 

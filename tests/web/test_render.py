@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine import NoTail
-from reconciler.planner.status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
+from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web.history import Order
 from reconciler.web.lineage import MOST_NODES

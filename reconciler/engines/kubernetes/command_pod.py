@@ -28,8 +28,8 @@ from reconciler.command_environment import (
 )
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import wrapper
-from reconciler.engines.kubernetes.buckets import DRIVERS
-from reconciler.engines.kubernetes.buckets.driver import Directory, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Writes
+from reconciler.engines.kubernetes.buckets.registry import DRIVERS
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import (
     CONTAINER,

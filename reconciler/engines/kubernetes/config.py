@@ -13,8 +13,8 @@ from typing import Any
 
 from reconciler.config import BucketConfig, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
-from reconciler.engines.kubernetes.buckets import BY_SCHEME, DRIVERS
-from reconciler.engines.kubernetes.buckets.driver import Bucket, Directory, Writes
+from reconciler.engines.kubernetes.buckets.interface import Bucket, Directory, Writes
+from reconciler.engines.kubernetes.buckets.registry import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
 from reconciler.patterns import admits_bucket, has_prefix, path_depth
 from reconciler.reasons import Reason, ReasonCode

@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
-from reconciler.engines.kubernetes.buckets.driver import Writes
+from reconciler.engines.kubernetes.buckets.interface import Writes
 from reconciler.engines.kubernetes.build_pod import BUILDERS, SOURCE_CONTAINER, build_pod, image_tag
 from reconciler.engines.kubernetes.command_pod import GRACE, command_pod
 from reconciler.engines.kubernetes.config import ClusterSettings, GpuType, find_gpu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.buckets.static import static_mount
 
 _OPTIONS = ("-o allow_other", "--virtual-directory=true", "--file-cache-timeout-in-seconds=120")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.pod_parts import Fragment
 
 _LONGEST = 57  # of 63, after the prefix

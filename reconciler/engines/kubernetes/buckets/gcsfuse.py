@@ -6,7 +6,7 @@ see. The driver adds a sidecar to pods with its annotation, and needs no privile
 
 from __future__ import annotations
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 #: Objects have no owner: whatever user an image runs as may write. Directories made by other

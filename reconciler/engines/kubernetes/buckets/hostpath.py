@@ -5,7 +5,7 @@ Every pod sees the same disk there.
 
 from __future__ import annotations
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
 from reconciler.engines.kubernetes.pod_parts import ApiObject, Fragment
 from reconciler.engines.kubernetes.wrapper import literal
 

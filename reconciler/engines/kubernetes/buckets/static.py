@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from reconciler.engines.kubernetes.buckets.driver import Directory, Mount
+from reconciler.engines.kubernetes.buckets.interface import Directory, Mount
 from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject, Fragment
 from reconciler.types import GROUP
 
