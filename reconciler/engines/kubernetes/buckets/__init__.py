@@ -1,1 +1,1 @@
-"""Buckets as directories of a pod: one driver a file, listed in ``registry``."""
+"""Buckets as directories of a pod, one driver a file."""
