@@ -72,7 +72,7 @@ def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
 
         def reason() -> str:
             status = site.statuses().get("lost", {})
-            return f"{status.get('phase')}: {status.get('reason')}"
+            return f"{status.get('phase')}: {status.get('message')}"
 
         with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
             until(worst.is_set, what="the third copy's list", patience=PATIENCE)
@@ -124,7 +124,7 @@ def test_a_node_that_comes_back_has_kept_its_pod(
 
     def reason() -> str:
         status = site.statuses().get("cut", {})
-        return f"{status.get('phase')}: {status.get('reason')}"
+        return f"{status.get('phase')}: {status.get('message')}"
 
     with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
         until(lambda: reason() == "Training: running", what="its start", patience=PATIENCE)

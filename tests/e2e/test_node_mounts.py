@@ -123,7 +123,7 @@ class Scene:
 
     def failed(self, name: str) -> bool:
         """Whether the first attempt is over; nothing of it may ever look finished."""
-        status = self.site.statuses().get(name, {"phase": "", "reason": ""})
+        status = self.site.statuses().get(name, {"phase": "", "message": ""})
         assert status["phase"] not in ("Ready", "Failed"), status
         if "tried again at" not in status["message"]:
             return False

@@ -38,7 +38,7 @@ def test_a_run_whose_place_is_taken_away_is_queued_again(
 
     def reason() -> str:
         status = site.statuses().get("queued", {})
-        return f"{status.get('phase')}: {status.get('reason')}"
+        return f"{status.get('phase')}: {status.get('message')}"
 
     queued = "Pending: queued: Kueue has not admitted it yet"
     with watched(node_namespace, tmp_path / "pods.json") as pods, daemon(site):

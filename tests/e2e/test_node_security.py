@@ -141,7 +141,7 @@ def test_a_rootless_build_needs_what_it_is_allowed(
     site.push()
 
     def refused(name: str) -> bool:
-        status = site.statuses().get(name, {"phase": "", "reason": ""})
+        status = site.statuses().get(name, {"phase": "", "message": ""})
         assert status["phase"] != "Ready", f"{name} is not needed"
         return "BuildKit did not start" in status["message"]
 

@@ -160,7 +160,8 @@ def test_a_plan_is_of_what_a_merge_would_make_and_again_when_the_branch_moves(
         team.push("The same line")
         until(lambda: (forge.status(head) or ("",))[0] == "failure", what="the conflict")
         assert forge.status(head) == ("failure", "It conflicts with main in left.yaml")
-        assert "conflicts with `main` in `left.yaml`" in forge.bodies(7)[0]
+        conflict = "conflicts with `main` in `left.yaml`"
+        until(lambda: conflict in forge.bodies(7)[0], what="the comment of it")
 
 
 def test_others_requests_and_what_touches_no_manifest_are_left_alone(
