@@ -5,12 +5,12 @@ Names that call remotes are imported when they are first used: commands that onl
 as ``validate``, would pay 40 ms for them at each start.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from reconciler.git.errors import GitError, redact
 from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path, normal_url, resolve_url
+from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.git.command import end_running
@@ -32,13 +32,7 @@ _MODULES = {
     "end_running": "command",
     "rebuilding": "recovery",
 }
-
-
-def __getattr__(name: str) -> object:
-    """Import a name when it is first used (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 
 __all__ = [

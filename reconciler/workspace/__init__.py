@@ -6,8 +6,9 @@ does not load the planner.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.workspace.commit_planner import (
@@ -71,10 +72,4 @@ _MODULES = {
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{module}"), name)
+__getattr__ = lazy_exports(__name__, _MODULE_OF)

@@ -40,7 +40,9 @@ On disk (version 2, :mod:`.layout`)::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
@@ -49,17 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKER", "LocalEngine", "LocalLogs"]
 
+#: A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
+#: structlog) would double its start-up time.
 _MODULES = {"LocalEngine": "engine", "LocalLogs": "logs", "MARKER": "marker"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use.
-
-    A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
-    structlog) would double its start-up time.
-    """
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - for the daemon alone
-
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy_exports(__name__, _MODULES)
