@@ -64,6 +64,8 @@ class Proxy:
             ready()
             await end.wait()
             await runner.cleanup()
+        # Connections that were being made or waited on end their TLS after the session has closed.
+        await asyncio.sleep(0.25)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         watch = request.query.get("watch") == "true"
@@ -93,16 +95,20 @@ class Proxy:
         ) as answer:
             response = web.StreamResponse(status=answer.status)
             response.content_type = answer.content_type
-            await response.prepare(request)
             try:
+                await response.prepare(request)
                 async with asyncio.timeout(cut):
                     async for chunk in answer.content.iter_any():
                         await response.write(chunk)
-            except TimeoutError:
+                await response.write_eof()
+            except BaseException as error:
+                # A close would wait for the server's side of TLS, longer than the loop may live.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
+                if not isinstance(error, TimeoutError):
+                    raise
                 if request.transport is not None:
                     request.transport.abort()
-                return response
-            await response.write_eof()
             return response
 
 
