@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import config_option, format_option, load_if_there, repo_option
-from reconciler.cli.plan_text import text
-from reconciler.cli.workflow import annotating
+from reconciler.cli.workflow import annotating, error_line
 from reconciler.git import LocalRepository
-from reconciler.review import render_markdown, review
+from reconciler.planner import ActionKind
+from reconciler.reasons import message
+from reconciler.review import (
+    Action,
+    ObjectReview,
+    Review,
+    counted,
+    errors_told,
+    printable,
+    refusals,
+    render_markdown,
+    rest,
+    review,
+    summary,
+    symbol,
+    verb,
+)
 
 
 @click.command()
@@ -45,3 +62,115 @@ def plan(
         with annotating(found.errors, root=folder):
             click.echo(text(found, everything=everything))
     sys.exit(1 if found.errors else 2 if found.changes else 0)
+
+
+_COLOUR = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "=": "cyan", "…": None}
+_LEGEND = {
+    "+": "runs for the first time",
+    "~": "runs again",
+    "-": "cancelled or removed",
+    "!": "held or refused",
+    "=": "nothing runs",
+    "…": "waits",
+}
+
+
+def text(review: Review, *, everything: bool = False) -> str:
+    """Render a review as text; ``everything`` adds what is unchanged."""
+    objects = [_object(found, review) for found in review.objects if not found.refused]
+    blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
+    if everything:
+        blocks.append(_others(review))
+    blocks.append(_end(review, everything=everything))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _errors(review: Review) -> str:
+    lines = []
+    for problem, objects in errors_told(review).items():
+        of = f" ({counted(objects, 'object')})" if objects > 1 else ""
+        lines.append(error_line(problem) + of)
+    for told, refs in refusals(review):
+        told_refs = ", ".join(f"{ref.namespace}/{ref.name}" for ref in refs)
+        names = textwrap.wrap(told_refs, 92, break_on_hyphens=False)
+        sign = click.style("!", fg=_COLOUR["!"])
+        lines += ["", f"  {sign} {printable(told)}:", *(f"    {printable(line)}" for line in names)]
+    return "\n".join(lines)
+
+
+def _object(found: ObjectReview, review: Review) -> str:
+    where = ""
+    if found.place is not None:
+        place = found.place
+        where = f"{place.file}:{place.line}" if place.line else place.file
+        where = "  " + click.style(printable(where), dim=True)
+    lines = [click.style(printable(str(found.ref)), bold=True) + where]
+    lines += [f"    {printable(line)}" for line in _why(found)]
+    lines += [_action(action, review) for action in found.actions]
+    if found.free:
+        lines.append(click.style(f"  = {printable(message(found.free))}", fg="cyan"))
+    return "\n".join(lines)
+
+
+def _why(found: ObjectReview) -> Iterator[str]:
+    why = found.why
+    if why is None:
+        return
+    if why.new:
+        yield "new"
+    yield from map(str, why.fields)
+    if why.source is not None:
+        yield str(why.source)
+    if why.because:
+        yield why.because
+
+
+def _action(action: Action, review: Review) -> str:
+    sign = symbol(action)
+    gpus = f" ({counted(action.gpus, 'GPU')})" if action.gpus and sign in "+~!" else ""
+    task = f"{action.task} " if action.task else ""
+    styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
+    return f"  {styled}{printable(verb(action, review.now))}{gpus}"
+
+
+def _holds(review: Review) -> Iterator[str]:
+    for hold in review.holds:
+        styled = click.style("! Held", fg="magenta", bold=True)
+        yield (
+            f"{styled}: {printable(message(hold.reason))}.\n"
+            "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
+            f"    {hold.id}"
+        )
+
+
+def _released(review: Review) -> Iterator[str]:
+    for hold in review.released:
+        styled = click.style("Released", bold=True)
+        text = printable(message(hold.reason))
+        yield f"{styled} by the line {hold.id} in .reconciler/release: {text}."
+
+
+def _others(review: Review) -> str:
+    shown = [a for a in review.actions if not a.caused and a.action is not ActionKind.KEEP]
+    if not shown:
+        return ""
+    lines = [click.style("With or without this change:", bold=True)]
+    lines += [f"{_action(action, review)}  [{printable(str(action.ref))}]" for action in shown]
+    return "\n".join(lines)
+
+
+def _end(review: Review, *, everything: bool) -> str:
+    lines = []
+    shown = [found for found in review.objects if not found.refused]
+    used = {symbol(action) for found in shown for action in found.actions}
+    if any(found.free for found in review.objects):
+        used.add("=")
+    if used:
+        legend = "   ".join(f"{sign} {means}" for sign, means in _LEGEND.items() if sign in used)
+        lines += [click.style(legend, dim=True), ""]
+    lines.append(click.style("Plan: ", bold=True) + summary(review))
+    besides = rest(review)
+    if besides:
+        hint = "" if everything or not review.others else " (--all lists them)"
+        lines.append(f"{besides[0].upper()}{besides[1:-1]}{hint}.")
+    return "\n".join(lines)

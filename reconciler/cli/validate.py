@@ -11,9 +11,8 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.errors import error_line
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.workflow import annotating
+from reconciler.cli.workflow import annotating, error_line
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository
 from reconciler.manifests import (

@@ -1,4 +1,4 @@
-"""Errors as GitHub's workflow commands, which annotate a diff's lines.
+"""Manifest errors on a terminal, and as GitHub's workflow commands.
 
 A runner reads commands from whatever a step prints. So while text is printed that may quote a pull
 request, commands are switched off, with a random token that the text cannot contain.
@@ -14,7 +14,16 @@ from pathlib import Path
 
 import click
 
+from reconciler.review import printable
 from reconciler.types import Problem
+
+
+def error_line(problem: Problem) -> str:
+    """``file:line:column: error: field: message``, the form that compilers use."""
+    where = click.style(printable(str(problem.location)), bold=True)
+    field = f"{printable(problem.field)}: " if problem.field else ""
+    return f"{where}: {click.style('error', fg='red')}: {field}{printable(problem.message)}"
+
 
 #: GitHub shows no more than ten annotations of a kind for a step; a log should still end somewhere.
 MOST = 50

@@ -12,7 +12,14 @@ Pure: no I/O. The names below are all that other packages use.
 """
 
 from reconciler.manifests import patterns
-from reconciler.manifests.collection import Collection, amend, collect
+from reconciler.manifests.collection import (
+    IGNORE_FILE,
+    Collection,
+    Ignore,
+    amend,
+    collect,
+    is_manifest_path,
+)
 from reconciler.manifests.edit import CannotEditError, annotate
 from reconciler.manifests.effects import (
     ANNOTATION_EFFECTS,
@@ -33,7 +40,6 @@ from reconciler.manifests.fields import (
     Section,
     Subdomain,
 )
-from reconciler.manifests.ignore import IGNORE_FILE, Ignore, is_manifest_path
 from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
     BASE_FIELD,

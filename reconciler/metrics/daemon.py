@@ -1,16 +1,18 @@
-"""The daemon's metrics, brought up to date after each sync."""
+"""Metrics of the daemon and its process."""
 
 from __future__ import annotations
 
 from collections import Counter as Counted
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import psutil
 from prometheus_client import disable_created_metrics
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from reconciler.errors import trouble_of
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
-from reconciler.metrics.process import ProcessSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner import HoldKind, ObjectStatus, Phase, Phases, Plan, TaskPhase
 from reconciler.reasons import UnresolvedSource
@@ -95,3 +97,28 @@ class Metrics(Definitions):
             for task_phase in TaskPhase:
                 count = tasks.get((task, task_phase), 0)
                 self.tasks.labels(task.value, task_phase.value).set(count)
+
+
+class ProcessSeries(Collector):
+    """The usual process metrics of Prometheus' clients, on every system."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._metrics = definitions
+        self._process = psutil.Process()
+        definitions.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Make one family per metric."""
+        with self._process.oneshot():
+            times = self._process.cpu_times()
+            cpu = self._metrics.process_cpu.counter()
+            cpu.add_metric((), times.user + times.system)
+            yield cpu
+            for definition, value in (
+                (self._metrics.process_memory, self._process.memory_info().rss),
+                (self._metrics.process_files, self._process.num_fds()),
+                (self._metrics.process_start, self._process.create_time()),
+            ):
+                family = definition.gauge()
+                family.add_metric((), value)
+                yield family

@@ -6,14 +6,71 @@ object are removed with the object, and the number of such objects is bounded.
 
 from __future__ import annotations
 
-from prometheus_client import Histogram
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from reconciler import __version__
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult
-from reconciler.metrics.registry import Registry
 from reconciler.review import CommitState
 from reconciler.types import TaskKind
+
+PREFIX = "reconciler_"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metric; ``name`` is the served one, prefixed, a counter's with ``_total``."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    meaning: str
+
+    def gauge(self) -> GaugeMetricFamily:
+        """Make an empty family, to be filled at a scrape."""
+        return GaugeMetricFamily(self.name, self.meaning, labels=self.labels)
+
+    def counter(self) -> CounterMetricFamily:
+        """Make an empty family, to be filled at a scrape."""
+        return CounterMetricFamily(self.name, self.meaning, labels=self.labels)
+
+
+class Registry:
+    """A registry with its definitions; methods take names without the prefix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.defined: list[Definition] = []
+
+    def define(self, name: str, kind: str, meaning: str, *labels: str) -> Definition:
+        """Define a metric whose series a collector makes at each scrape."""
+        definition = Definition(f"{PREFIX}{name}", kind, labels, meaning)
+        self.defined.append(definition)
+        return definition
+
+    def gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        """Define a gauge."""
+        definition = self.define(name, "gauge", meaning, *labels)
+        return Gauge(definition.name, meaning, labels, registry=self.registry)
+
+    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        """Define a counter."""
+        definition = self.define(name, "counter", meaning, *labels)
+        return Counter(definition.name, meaning, labels, registry=self.registry)
+
+    def histogram(
+        self, name: str, meaning: str, *labels: str, buckets: Iterable[float]
+    ) -> Histogram:
+        """Define a histogram of durations; ``buckets`` are upper bounds in seconds."""
+        definition = self.define(name, "histogram", meaning, *labels)
+        return Histogram(
+            definition.name, meaning, labels, buckets=tuple(buckets), registry=self.registry
+        )
+
 
 #: Upper bounds of the daemon's own durations, in seconds.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -22,12 +22,6 @@ from reconciler.review.escape import (
     plain,
     printable,
 )
-from reconciler.review.format import (
-    cut,
-    format_value,
-    shown_metric,
-    task_seconds,
-)
 from reconciler.review.markdown import (
     render_markdown,
 )
@@ -38,12 +32,16 @@ from reconciler.review.report import (
 )
 from reconciler.review.sentences import (
     counted,
+    cut,
     errors_told,
+    format_value,
     refusals,
     rest,
     seconds,
+    shown_metric,
     summary,
     symbol,
+    task_seconds,
     verb,
 )
 from reconciler.review.why import (

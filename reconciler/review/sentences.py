@@ -1,18 +1,20 @@
-"""Sentences that all forms of a plan share."""
+"""Sentences, numbers and durations that all forms of a plan share."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner import ActionKind
+from reconciler.planner import ActionKind, ObjectStatus, TaskPhase, TaskStatus
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
+from reconciler.review.escape import printable
 from reconciler.review.report import Review
-from reconciler.types import ObjectRef, Problem, TaskKind
+from reconciler.types import JSON, ObjectRef, Problem, TaskKind
 
 _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
 
@@ -221,3 +223,34 @@ def seconds(value: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600}h"
+
+
+#: Characters of a param in a cell; a param may be up to 64 KiB.
+LONGEST_VALUE = 60
+
+
+def task_seconds(task: TaskStatus, now: datetime) -> float:
+    """Return the seconds that a task has run, or ran."""
+    if task.started is None:
+        return 0.0
+    end = task.finished or (now if task.phase is TaskPhase.RUNNING else task.started)
+    return max(0.0, (end - task.started).total_seconds())
+
+
+def shown_metric(record: ObjectStatus) -> str:
+    """Format one metric of the artifact: accuracy, or else the first one."""
+    metrics = record.artifact.metrics if record.artifact else {}
+    name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
+    return f"{name} {metrics[name]:.4g}" if name is not None else ""
+
+
+def format_value(given: JSON) -> str:
+    """Format a param on one line, as in YAML, cut short."""
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return cut(text, LONGEST_VALUE)
+
+
+def cut(text: str, longest: int) -> str:
+    """Format text as one printable line of at most ``longest`` characters."""
+    words = printable(text[: 4 * longest])
+    return words if len(words) <= longest else f"{words[: longest - 1]}…"

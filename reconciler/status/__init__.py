@@ -1,9 +1,18 @@
 """Status: what the daemon knows, as the files it commits."""
 
-from reconciler.status.encoding import StatusFormatError, dump_record, load_record, load_yaml
+from reconciler.status.encoding import (
+    README_FILE,
+    SYNC_FILE,
+    StatusFormatError,
+    Sync,
+    dump_record,
+    dump_sync,
+    load_record,
+    load_sync,
+    load_yaml,
+)
 from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.readme import render_readme
-from reconciler.status.sync import README_FILE, SYNC_FILE, Sync, dump_sync, load_sync
 
 __all__ = [
     "README_FILE",

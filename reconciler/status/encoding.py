@@ -1,4 +1,4 @@
-"""Status files: the text of a record, and back.
+"""Status files and ``sync.yaml``: their text, and back.
 
 The text outlives this program: fields are only ever added, and an absent field means what it
 meant before the field was there. Fields that are as the class has them are left out, so that a
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -18,7 +20,7 @@ from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
 from reconciler.manifests import read_documents
 from reconciler.planner import ObjectStatus
-from reconciler.types import API_VERSION
+from reconciler.types import API_VERSION, Commit, Problem
 
 _RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"})
 
@@ -100,3 +102,42 @@ def load_record(path: str, data: bytes) -> ObjectStatus:
         raise StatusFormatError(path, f"it has no {error}") from error
     except (TypeError, ValueError, AttributeError, CodecError) as error:
         raise StatusFormatError(path, str(error)) from error
+
+
+SYNC_FILE = "sync.yaml"
+README_FILE = "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """The state of a sync.
+
+    ``errors`` are the problems of the manifests at head; some belong to no known object.
+    """
+
+    cluster: str
+    instance: str
+    path: str
+    head: Commit
+    observed: datetime
+    errors: tuple[Problem, ...] = ()
+
+
+_SYNC = Codec(Sync)
+
+
+def dump_sync(sync: Sync) -> bytes:
+    """Write the text of ``sync.yaml``."""
+    errors = [problem.to_json() for problem in sync.errors]
+    tree = _SYNC.dump(replace(sync, errors=()))
+    return dump_yaml({"apiVersion": API_VERSION, "kind": "Sync", **tree, "errors": errors})
+
+
+def load_sync(data: bytes) -> Sync:
+    """Read ``sync.yaml``. Raises StatusFormatError."""
+    value = load_yaml(SYNC_FILE, data)
+    try:
+        errors = [{**error, "location": error} for error in value.get("errors", ())]
+        return _SYNC.load({**value, "errors": errors})
+    except (TypeError, CodecError) as error:
+        raise StatusFormatError(SYNC_FILE, str(error)) from error

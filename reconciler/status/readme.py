@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.planner import URGENCY, ObjectStatus, Phase, Phases, status_path
-from reconciler.status.sync import Sync
+from reconciler.status.encoding import Sync
 from reconciler.types import ObjectRef
 
 #: How many objects the page lists; those that need attention come first.

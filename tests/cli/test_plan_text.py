@@ -7,7 +7,7 @@ import unicodedata
 import click
 from hypothesis import given, settings
 
-from reconciler.cli.plan_text import text
+from reconciler.cli.plan import text
 from reconciler.review.report import Review
 from tests.review.test_markdown import QUICK, reviews
 

@@ -15,7 +15,7 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.status_branch import StatusBranch
 from reconciler.planner.object_status import ObjectStatus, Phase
-from reconciler.status.sync import Sync
+from reconciler.status.encoding import Sync
 from reconciler.types import Commit, Kind, ObjectRef
 from tests.e2e.site import git
 from tests.git.history import History

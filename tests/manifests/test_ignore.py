@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.manifests.ignore import Ignore, is_manifest_path
+from reconciler.manifests.collection import Ignore, is_manifest_path
 
 
 @pytest.mark.parametrize("path", ["a.yaml", "b/c.yml", "d.json", ".github/workflows/x.yaml"])

@@ -14,8 +14,14 @@ from reconciler.engine import NoTail
 from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web.history import Order
-from reconciler.web.lineage import MOST_NODES
-from reconciler.web.render import Frame, ShownLog, message_page, object_page, overview_page
+from reconciler.web.render import (
+    MOST_NODES,
+    Frame,
+    ShownLog,
+    message_page,
+    object_page,
+    overview_page,
+)
 from reconciler.web.selection import ROWS, Selection, listed
 from reconciler.web.snapshot import Catalog, PageCache
 from reconciler.web.terminal import terminal_output

@@ -16,11 +16,10 @@ from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.inventory import render_inventory
-from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.kubernetes.logs import PodLogs
 from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.engines.kubernetes.yaml import dump
 
 __all__ = [
     "Api",

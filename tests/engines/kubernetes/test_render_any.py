@@ -15,9 +15,8 @@ from ruamel.yaml import YAML
 
 from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import cores, size
-from reconciler.engines.kubernetes.yaml import dump
 from reconciler.planner.names import run_name
 from reconciler.types import (
     JSON,

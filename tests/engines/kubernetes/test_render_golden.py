@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from reconciler.engines.kubernetes.job import render
+from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
-from reconciler.engines.kubernetes.yaml import dump
 from reconciler.types import Mounted, Resources
 from tests.engines.kubernetes.specs import (
     BASE_KEY,
