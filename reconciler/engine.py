@@ -239,6 +239,13 @@ class Engine(Protocol):
         """
         ...
 
+    async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
+        """Return the keys of the artifacts that have no valid marker.
+
+        An engine names only what it can look at: an unknown artifact is not lost.
+        """
+        ...
+
 
 class EngineError(ReconcilerError):
     """A request that an engine could not execute.

@@ -24,7 +24,15 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
-from reconciler.planner import Ledger, ObjectStatus, Plan, update_status, wanted_results
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    Plan,
+    artifacts_in_use,
+    reported_losses,
+    update_status,
+    wanted_results,
+)
 from reconciler.status import Sync
 from reconciler.types import ObjectRef, Problem
 from reconciler.workspace import (
@@ -174,7 +182,7 @@ class Daemon:
             head=snapshot.commit,
             state=PlanState(
                 records=dict(store.records),
-                ledger=Ledger(dict(ledger.completed), dict(ledger.failures)),
+                ledger=Ledger(dict(ledger.completed), dict(ledger.failures), dict(ledger.losses)),
                 runs=dict(self._engine.runs()),
                 capacity=self._engine.capacity,
                 now=datetime.now(UTC),
@@ -195,6 +203,7 @@ class Daemon:
             planned = await self._plan(self._snapshot)
             if self._planned is None:
                 planned = await self._recover(planned)
+            planned = await self._without_losses(planned)
             with self._metrics.apply_seconds.time():
                 await self._apply(planned)
         self._noticed = None
@@ -292,6 +301,23 @@ class Daemon:
         for key, result in found.items():
             self._store.ledger.complete(key, tasks[key], result)
         log.info("results found that no record names", count=len(found))
+        return await self._plan(planned.snapshot)
+
+    async def _without_losses(self, planned: PlannedCommit) -> PlannedCommit:
+        """Plan again if an artifact that the plan relies on is gone.
+
+        The first sync looks at every current artifact, as anything may have happened meanwhile.
+        """
+        ledger, plan = self._store.ledger, planned.plan
+        used = artifacts_in_use(plan, all_current=self._planned is None)
+        lost = reported_losses(plan) | await self._engine.lost(used)
+        if not lost:
+            return planned
+        now = datetime.now(UTC)
+        for key in lost:
+            ledger.lose(key, now)
+            log.warning("artifact lost", key=key[:12], url=ledger.losses[key].url)
+        self._planner.drop_cache()
         return await self._plan(planned.snapshot)
 
     async def _apply(self, planned: PlannedCommit) -> None:

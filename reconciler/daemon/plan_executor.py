@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -22,7 +21,6 @@ from reconciler.engine import (
 )
 from reconciler.metrics import Metrics
 from reconciler.planner import ActionKind, Ledger, Plan, RunDeletion
-from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +73,7 @@ class PlanExecutor:
             self.metrics.failed("engine", error)
             bound.warning("a run could not be created", run=spec.name, error=str(error))
             if isinstance(error, ImageGoneError):
-                await self._forget(error.key)
+                self.ledger.lose(error.key, datetime.now(UTC))
             self.ledger.learn_run(_refused(spec, error))
             self.replan()
             return
@@ -86,17 +84,6 @@ class PlanExecutor:
             self.metrics.head_to_run.observe(time.monotonic() - self.noticed)
             self.noticed = None
         bound.info("run created", run=spec.name)
-
-    async def _forget(self, key: TaskKey) -> None:
-        """Have a build run again, although it is recorded as done.
-
-        Its ended runs are deleted, as they say that it succeeded.
-        """
-        self.ledger.forget(key)
-        for run in self.engine.runs().values():
-            if run.key == key and not run.live:
-                with suppress(EngineError):  # deleted again with the next run that needs the build
-                    await self.engine.delete(run.name)
 
 
 async def _run_all(actions: Iterable[Coroutine[None, None, None]]) -> None:

@@ -15,6 +15,7 @@ from reconciler.planner.holds import (
 from reconciler.planner.ledger import (
     Ledger,
 )
+from reconciler.planner.losses import artifacts_in_use, reported_losses
 from reconciler.planner.names import (
     is_removed_path,
     is_status_path,
@@ -97,6 +98,7 @@ __all__ = [
     "TaskPhase",
     "TaskStatus",
     "Unavailable",
+    "artifacts_in_use",
     "differing",
     "is_removed_path",
     "is_status_path",
@@ -105,6 +107,7 @@ __all__ = [
     "preview",
     "read_release",
     "removed_path",
+    "reported_losses",
     "resolve",
     "same_keys",
     "status_path",

@@ -45,7 +45,11 @@ def make_plan(situation: PlanInput) -> Plan:
     prune = prune_hold(gone.removed, known, situation.documents, situation.settings)
     comparison = _Diff(situation, objects_to_diff(situation))
     guard_hold = guard(
-        comparison.objects, situation.records, frozenset(comparison.wanted), situation.settings
+        comparison.objects,
+        situation.records,
+        frozenset(comparison.wanted),
+        situation.ledger.losses,
+        situation.settings,
     )
     held = [hold for hold in (guard_hold, prune) if hold]
     active = [hold for hold in held if hold.id not in situation.released]
@@ -300,7 +304,9 @@ class _Diff:
         stale = situation.runs.get(self._name(item.ref, task))
         if stale is not None:
             if not shadow:
-                reason = Reason.of(ReasonCode.FAILED_RUN_RETRIED)
+                again = stale.phase is RunPhase.FAILED
+                code = ReasonCode.FAILED_RUN_RETRIED if again else ReasonCode.RESULT_LOST
+                reason = Reason.of(code)
                 self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
         limit = self._limit(task)

@@ -9,7 +9,7 @@ tasks are recorded, so it is not held again while it is being worked off.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.plan import Hold, HoldKind, PlannerConfig
@@ -42,16 +42,24 @@ def guard(
     desired: Mapping[ObjectRef, ResolvedObject],
     records: Mapping[ObjectRef, ObjectStatus],
     wanted: frozenset[TaskKey],
+    lost: Container[TaskKey],
     settings: PlannerConfig,
 ) -> Hold | None:
-    """Return a hold if more existing artifacts are recomputed than ``guard`` allows."""
+    """Return a hold if more existing artifacts are recomputed than ``guard`` allows.
+
+    Those that are ``lost`` count as existing.
+    """
     again: dict[tuple[str, TaskKey], Task] = {}
     objects: set[ObjectRef] = set()
     for ref, item in desired.items():
         record = records.get(ref)
-        if record is None or record.artifact is None or item.manifest.document.spec.suspend:
+        if record is None or item.manifest.document.spec.suspend:
             continue
-        accepted = {task.key for task in record.tasks if task.phase is not TaskPhase.HELD}
+        if record.artifact is None and item.key not in lost:
+            continue
+        # What is wanted although it is recorded as complete was lost.
+        unaccepted = (TaskPhase.HELD, TaskPhase.SUCCEEDED)
+        accepted = {task.key for task in record.tasks if task.phase not in unaccepted}
         for task in item.tasks:
             if task.key is None or task.key not in wanted or task.key in accepted:
                 continue

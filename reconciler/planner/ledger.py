@@ -20,20 +20,30 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: its result, and the key of its image."""
+    """A complete task: its result, end, and the key of its image."""
 
     key: TaskKey
     task: TaskKind
     result: Result
+    finished: datetime | None = None
     image_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A lost result: the time of its discovery, and the URL."""
+
+    at: datetime
+    url: str
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Key → result, and (key, how) → failure."""
+    """Key → result or loss, and (key, execution hash) → failure."""
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
+    losses: dict[TaskKey, Loss] = field(default_factory=dict)
 
     def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
@@ -53,14 +63,23 @@ class Ledger:
                 )
 
     def _learn_entry(self, entry: HistoryEntry) -> None:
-        if entry.phase is TaskPhase.SUCCEEDED:
+        if entry.lost is not None:
+            if entry.key not in self.completed:
+                self.losses[entry.key] = Loss(entry.lost, entry.artifact or entry.image or "")
+        elif entry.phase is TaskPhase.SUCCEEDED:
             result = Result(
                 image=entry.image,
                 url=entry.artifact,
                 metrics=entry.metrics,
                 gpu_seconds=entry.gpu_seconds,
             )
-            self.complete(entry.key, entry.task, result, image_key=entry.image_key)
+            self.complete(
+                entry.key,
+                entry.task,
+                result,
+                finished=entry.finished,
+                image_key=entry.image_key,
+            )
         elif entry.execution_hash is not None:
             self.failures.setdefault(
                 (entry.key, entry.execution_hash),
@@ -74,15 +93,24 @@ class Ledger:
             )
 
     def complete(
-        self, key: TaskKey, task: TaskKind, result: Result, *, image_key: str | None = None
+        self,
+        key: TaskKey,
+        task: TaskKind,
+        result: Result,
+        *,
+        finished: datetime | None = None,
+        image_key: str | None = None,
     ) -> None:
         """Record a key as complete.
 
         The first result stays, so that URLs never move.
         """
+        self.losses.pop(key, None)
         known = self.completed.get(key)
         if known is None:
-            self.completed[key] = Completed(key=key, task=task, result=result, image_key=image_key)
+            self.completed[key] = Completed(
+                key=key, task=task, result=result, finished=finished, image_key=image_key
+            )
         elif known.image_key is None and image_key is not None:
             self.completed[key] = replace(known, image_key=image_key)
 
@@ -98,14 +126,24 @@ class Ledger:
             if known is not None and known.image_key is None and entry.image_key is not None:
                 self.completed[entry.key] = replace(known, image_key=entry.image_key)
 
-    def forget(self, key: TaskKey) -> None:
-        """Remove a key with a lost result: it is made again."""
-        self.completed.pop(key, None)
+    def lose(self, key: TaskKey, at: datetime) -> None:
+        """Note that a complete key's result is gone.
+
+        It is made again where something needs it. Runs that ended before ``at`` do not make the
+        key complete again.
+        """
+        known = self.completed.pop(key, None)
+        if known is not None:
+            url = known.result.url or known.result.image or ""
+            self.losses[key] = Loss(at.replace(microsecond=0), url)
 
     def learn_run(self, run: Run) -> None:
         """Take over how a run ended; a live run says nothing yet."""
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
-            self.complete(run.key, run.task, run.result)
+            loss = self.losses.get(run.key)
+            if loss is not None and (run.finished or _LONG_AGO) <= loss.at:
+                return
+            self.complete(run.key, run.task, run.result, finished=run.finished)
             self.failures.pop((run.key, run.execution_hash), None)
         elif run.phase is RunPhase.FAILED and not run.deleting:
             self._learn_failure(run)

@@ -41,6 +41,7 @@ class Phase(enum.StrEnum):
     LOADING = "Loading"
     TRAINING = "Training"
     FAILED = "Failed"
+    LOST = "Lost"
     READY = "Ready"
     SUSPENDED = "Suspended"
     WAITING = "Waiting"
@@ -53,6 +54,7 @@ class Phase(enum.StrEnum):
 URGENCY = (
     Phase.INVALID,
     Phase.FAILED,
+    Phase.LOST,
     Phase.HELD,
     Phase.WAITING,
     Phase.BUILDING,
@@ -182,7 +184,7 @@ class HistoryEntry:
     """A task that ended.
 
     ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
-    digest of that.
+    digest of that. ``lost`` is when a result was noticed to be gone.
     """
 
     task: TaskKind
@@ -197,6 +199,7 @@ class HistoryEntry:
     artifact: str | None = None
     image: str | None = None
     image_key: str | None = None
+    lost: datetime | None = None
     reason: str = ""
     message: str = ""
 

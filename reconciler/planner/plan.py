@@ -277,6 +277,10 @@ class Plan:
                 counts.subtract((d.task.kind, TaskPhase.SUCCEEDED) for d in known)
         return counts
 
+    def compared(self) -> Iterator[tuple[ObjectRef, ResolvedObject]]:
+        """Yield the objects that were looked at, upstream first."""
+        return ((ref, self.situation.desired[ref]) for ref in self.decided)
+
     def creates(self) -> tuple[RunSpec, ...]:
         """The runs to create now."""
         found = (decision.spec for each in self.decided.values() for decision in each)

@@ -182,6 +182,9 @@ class ReferenceResolver:
         made = next((e for e in entries if e.key == key and e.phase is TaskPhase.SUCCEEDED), None)
         wanted = item is not None and any(task.key == key for task in item.tasks)
         complete = self.ledger.result(key) if made is not None or wanted else None
+        loss = self.ledger.losses.get(key)
+        if loss is not None and not wanted:
+            return Reason.of(ReasonCode.ARTIFACT_LOST, input=f"artifact of {target}", url=loss.url)
         if complete is None or complete.result.url is None:
             return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
         image_key, image = self._image(complete.image_key, item, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from reconciler.manifests import CommandSection
 from reconciler.planner.ledger import Ledger
@@ -22,11 +23,12 @@ def extended_history(
 ) -> tuple[HistoryEntry, ...]:
     """Add tasks that have ended since to an object's history.
 
-    A key is added once when it is complete, and once for each how under which it failed; of failed
-    ones, the last FAILED_HISTORY are kept. ``image`` returns the image of a build key or digest.
+    A key is added once when it is complete, again when it was lost and made anew, and once for
+    each execution hash under which it failed; of failed ones, the last FAILED_HISTORY are kept.
+    ``image`` returns the image of a build key or digest.
     """
-    history = list(before)
-    complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED}
+    history = [_marked(entry, ledger) for entry in before]
+    complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED and e.lost is None}
     failed = {(e.key, e.execution_hash) for e in history if e.phase is TaskPhase.FAILED}
     for decision, record in tasks:
         key = decision.task.key
@@ -66,6 +68,14 @@ def extended_history(
                 )
             )
     return _bounded(history)
+
+
+def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
+    """Return an entry, marked with the time of its loss if there was one."""
+    if entry.phase is not TaskPhase.SUCCEEDED or entry.lost is not None:
+        return entry
+    loss = ledger.losses.get(entry.key)
+    return replace(entry, lost=loss.at) if loss is not None else entry
 
 
 def _params(decision: TaskAction) -> dict[str, JSON]:

@@ -168,6 +168,8 @@ class _StatusUpdate:
             return Phase.FAILED, failed.reason
         if self._complete():
             return Phase.READY, Reason.of(ReasonCode.COMPLETE)
+        if lost := self._lost():
+            return Phase.LOST, lost
         if item.manifest.document.spec.suspend:
             return Phase.SUSPENDED, Reason.of(ReasonCode.SUSPENDED)
         if item.blocked is not None:
@@ -197,6 +199,11 @@ class _StatusUpdate:
             return False
         return self._artifact_now() is not None and all(d.phase in _DONE for d in self.decisions)
 
+    def _lost(self) -> Reason | None:
+        """Return the loss of the requested artifact, until it is made again."""
+        loss = self.situation.ledger.losses.get(self.item.key) if self.item.key else None
+        return Reason.of(ReasonCode.ARTIFACT_LOST, input="artifact", url=loss.url) if loss else None
+
     # -- parts -----------------------------------------------------------------------------
 
     def _artifact_now(self) -> ArtifactStatus | None:
@@ -220,7 +227,10 @@ class _StatusUpdate:
         )
 
     def _artifact(self) -> ArtifactStatus | None:
-        return self._artifact_now() or self.before.artifact
+        before = self.before.artifact
+        if before is not None and before.key in self.situation.ledger.losses:
+            before = None
+        return self._artifact_now() or before
 
     def _image(self) -> str | None:
         return self._image_now(self.item.image_key) or self.before.image
@@ -339,11 +349,12 @@ class _StatusUpdate:
                 newest=source.newest.commit[:12],
             )
             conditions.append(_condition(self.before, "UpdateAvailable", "True", newer, now=now))
-        lost = self.item.unavailable
-        if lost is not None:
-            conditions.append(
-                _condition(self.before, "ReferenceUnavailable", "True", lost, now=now)
-            )
+        for kind, found in (
+            ("ReferenceUnavailable", self.item.unavailable),
+            ("ArtifactLost", self._lost()),
+        ):
+            if found is not None:
+                conditions.append(_condition(self.before, kind, "True", found, now=now))
         return tuple(conditions)
 
     def _history(

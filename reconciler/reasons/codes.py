@@ -71,6 +71,7 @@ class ReasonCode(enum.StrEnum):
     MANIFEST_REMOVED = "ManifestRemoved"
     SUPERSEDED = "Superseded"
     FAILED_RUN_RETRIED = "FailedRunRetried"
+    RESULT_LOST = "ResultLost"
     BUILD_NOT_NEEDED = "BuildNotNeeded"
     HISTORY_LIMIT = "HistoryLimit"
     NEWER_COMMIT = "NewerCommit"
@@ -157,7 +158,7 @@ class ReasonCode(enum.StrEnum):
     INFRASTRUCTURE_FAILED = "InfrastructureFailed"
     CANCELLED = "Cancelled"
     IMAGE_GONE = "ImageGone"
-    INPUT_MISSING = "InputMissing"
+    ARTIFACT_LOST = "ArtifactLost"
     SUPERVISOR_LOST = "SupervisorLost"
     SUPERVISOR_STOPPED = "SupervisorStopped"
 

@@ -168,8 +168,8 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing.",
     ),
     ReasonCode.FAILED_RUN_CLEARED: Entry(
-        "starts when the failed run is cleared away",
-        "A failed Job of the same name is deleted before the next attempt.",
+        "starts when the earlier run is cleared away",
+        "An ended Job of the same name is deleted before the next attempt.",
         "Nothing.",
     ),
     ReasonCode.RETRY_BACK_OFF: Entry(
@@ -342,6 +342,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.FAILED_RUN_RETRIED: Entry(
         "its failure was not the command's; it is tried again",
         "The failed Job is cleared away for the next attempt.",
+        "Nothing.",
+    ),
+    ReasonCode.RESULT_LOST: Entry(
+        "its result is gone; it is made again",
+        "A Job that succeeded is cleared away, as its artifact or image was lost since.",
         "Nothing.",
     ),
     ReasonCode.BUILD_NOT_NEEDED: Entry(
@@ -729,10 +734,10 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The build's folder, or its virtual environment, was removed.",
         "Nothing; it is built again.",
     ),
-    ReasonCode.INPUT_MISSING: Entry(
-        "the {input} is not there: {path} is not a directory",
-        "The artifact that the run reads was removed.",
-        "Restore the folder; it is tried again.",
+    ReasonCode.ARTIFACT_LOST: Entry(
+        "the {input} is gone or damaged: {url} has no valid completed.json",
+        "An artifact that was complete was deleted, or files of it were.",
+        "Nothing: it is made again, within the guard. Find out who deletes from the bucket.",
     ),
     ReasonCode.SUPERVISOR_LOST: Entry(
         "the run's supervisor was lost, probably by a reboot or for want of memory",

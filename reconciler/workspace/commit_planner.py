@@ -166,6 +166,11 @@ class CommitPlanner:
         )
         return PlannedCommit(resolved=resolved, plan=plan)
 
+    def drop_cache(self) -> None:
+        """Forget what earlier plans found, as a result was lost."""
+        self._memo = ResolverCache()
+        self._settled = PlanCache()
+
     def applied(
         self,
         plan: Plan,

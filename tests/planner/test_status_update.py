@@ -45,6 +45,6 @@ def test_a_status_does_not_bring_back_a_result_that_was_lost() -> None:
     world.settle()
     record = world.records[model("a")]
     assert record.artifact is not None
-    world.ledger.forget(record.artifact.key)
+    world.ledger.lose(record.artifact.key, world.now)
     world.ledger.learn_image_keys(record)
     assert world.ledger.result(record.artifact.key) is None

@@ -206,6 +206,10 @@ class World:
             self.records.pop(ref, None)
         return plan
 
+    def forget_plans(self) -> None:
+        """What a daemon does once a result is lost: nothing of earlier plans holds."""
+        self.memo, self.settled = ResolverCache(), PlanCache()
+
     def start(self, name: str) -> None:
         self.runs[name] = replace(self.runs[name], phase=RunPhase.RUNNING, started=self.now)
 

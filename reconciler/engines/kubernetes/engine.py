@@ -198,6 +198,10 @@ class KubernetesEngine:
         inventory = Inventory(self._api, self._inventory, self._create_other)
         return await inventory.take(wanted)
 
+    async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
+        """Return nothing, as the daemon reads no bucket: runs report losses."""
+        return frozenset()
+
     # -- observing ---------------------------------------------------------------------------
 
     def _invalidate(self) -> None:

@@ -104,10 +104,11 @@ class _Execution:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
         _have_folder(self.output / LOGS)
-        for name, path in (("base", self.base), ("dataset", self.dataset)):
-            if path and not path.is_dir():
-                missing = Reason.of(ReasonCode.INPUT_MISSING, input=name, path=str(path))
-                raise RunFailedError(missing, FailureClass.INFRASTRUCTURE)
+        for name, mounted in (("base", self.spec.base), ("dataset", self.spec.dataset)):
+            path = path_of(mounted.url) if mounted else None
+            if mounted and path and read_marker(path, mounted.key) is None:
+                lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
+                raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec

@@ -194,6 +194,10 @@ class LocalEngine:
         """Images and artifacts that are complete on disk."""
         return await asyncio.to_thread(self._recover, list(wanted))
 
+    async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
+        """Return the keys of the artifacts without a valid marker."""
+        return await asyncio.to_thread(_lost, list(artifacts))
+
     def _recover(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
         found = {}
         for task in wanted:
@@ -380,6 +384,14 @@ class LocalEngine:
         finally:
             if folder is not None:
                 remove_tree(folder)
+
+
+def _lost(artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
+    return frozenset(
+        item.key
+        for item in artifacts
+        if item.url and (path := path_of(item.url)) and read_marker(path, item.key) is None
+    )
 
 
 def _unavailable(detail: str) -> EngineError:

@@ -1,0 +1,80 @@
+"""What was deleted from a bucket is noticed and made anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.engines.local.fsync import remove_tree
+from tests.e2e.site import Site
+
+SAVE = 'echo weights > "$MODEL_DIR/weights"\n'
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Site:
+    """A base and a finetune of it, both Ready."""
+    site = Site(tmp_path)
+    site.script("src/a/train.sh", SAVE)
+    site.scratch("a")
+    site.finetune("b", "a")
+    site.push()
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"a": 1, "b": 1}
+    return site
+
+
+def artifact(site: Site, name: str) -> Path:
+    url: Any = site.statuses()[name]["artifact"]["url"]
+    return Path(url.removeprefix("file://"))
+
+
+def test_everything_is_made_anew_after_the_state_was_deleted(family: Site) -> None:
+    remove_tree(family.root / "state")
+    done = family.run_once()
+    assert done.returncode == 0, done.stderr
+    assert family.ran() == {"a": 1, "b": 1}
+    assert family.phases() == {"a": "Ready", "b": "Ready"}
+    assert (artifact(family, "a") / "weights").exists()
+
+
+def test_one_deleted_artifact_is_made_anew_and_nothing_else(family: Site) -> None:
+    remove_tree(artifact(family, "a"))
+    assert family.run_once().returncode == 0
+    assert family.ran() == {"a": 1}
+    assert family.phases() == {"a": "Ready", "b": "Ready"}
+
+
+def test_an_artifact_of_which_a_file_was_deleted_is_made_anew(family: Site) -> None:
+    folder = artifact(family, "a")
+    folder.chmod(0o755)
+    (folder / "weights").unlink()
+    assert family.run_once().returncode == 0
+    assert family.ran() == {"a": 1}
+
+
+def test_a_revert_to_a_deleted_artifact_makes_it_anew(family: Site) -> None:
+    old = artifact(family, "b")
+    family.finetune("b", "a", params={"epochs": 2})
+    family.push()
+    assert family.run_once().returncode == 0
+    remove_tree(old)
+    family.finetune("b", "a")
+    family.push()
+    assert family.run_once().returncode == 0
+    assert family.ran() == {"b": 2}
+    assert artifact(family, "b") == old
+    assert (old / "completed.json").exists()
+
+
+def test_a_finetune_of_a_deleted_base_waits_for_it_to_be_made_anew(family: Site) -> None:
+    shutil.copytree(artifact(family, "a"), family.root / "copy")
+    remove_tree(artifact(family, "a"))
+    family.finetune("c", "a")
+    family.push()
+    assert family.run_once().returncode == 0
+    assert family.ran() == {"a": 1, "c": 1}
+    assert family.phases() == {"a": "Ready", "b": "Ready", "c": "Ready"}

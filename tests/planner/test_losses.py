@@ -1,0 +1,194 @@
+"""Artifacts that were complete and are gone: noticed, made again once, and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from reconciler.engine import FailureClass, RunPhase
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.losses import artifacts_in_use, reported_losses
+from reconciler.planner.object_status import Phase, TaskPhase
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import TaskKey
+from tests.planner.world import World, finetune, model, scratch
+
+FAMILY = {"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")}
+
+
+def family() -> World:
+    world = World(dict(FAMILY))
+    world.settle()
+    world.made()
+    return world
+
+
+def artifact_key(world: World, name: str) -> TaskKey:
+    artifact = world.records[model(name)].artifact
+    assert artifact is not None
+    return artifact.key
+
+
+def lose(world: World, name: str) -> TaskKey:
+    """What the daemon does when the marker is gone."""
+    key = artifact_key(world, name)
+    world.ledger.lose(key, world.now)
+    world.forget_plans()
+    world.now += timedelta(seconds=1)
+    return key
+
+
+def restart(world: World) -> None:
+    """Another daemon, which knows what the status files say."""
+    world.ledger = Ledger()
+    for record in world.records.values():
+        world.ledger.learn_record(record)
+
+
+def test_a_lost_artifact_is_made_again_once_under_its_key() -> None:
+    world = family()
+    key = lose(world, "a")
+    world.settle()
+    assert world.made() == [("a", "train")], "what was made from it is complete and stays"
+    assert artifact_key(world, "a") == key
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
+    world.settle()
+    assert world.made() == []
+
+
+def test_an_object_says_lost_until_its_artifact_is_made_again() -> None:
+    world = family()
+    lose(world, "a")
+    plan = world.sync()
+    record = world.records[model("a")]
+    assert record.phase is Phase.LOST
+    assert record.reason == "ArtifactLost"
+    assert record.artifact is None, "nobody is sent to a URL where nothing is"
+    assert [c.status for c in record.conditions if c.type == "ArtifactLost"] == ["True"]
+    assert plan.retry_at is None
+    world.settle()
+    record = world.records[model("a")]
+    assert record.phase is Phase.READY
+    assert all(c.type != "ArtifactLost" for c in record.conditions)
+
+
+def test_the_history_keeps_the_lost_artifact_and_the_one_made_again() -> None:
+    world = family()
+    key = lose(world, "a")
+    lost_at = world.ledger.losses[key].at
+    world.settle()
+    entries = [e for e in world.records[model("a")].history if e.key == key]
+    assert [(e.phase, e.lost) for e in entries] == [
+        (TaskPhase.SUCCEEDED, lost_at),
+        (TaskPhase.SUCCEEDED, None),
+    ]
+
+
+def test_a_restart_between_loss_and_repair_does_not_believe_the_old_entry() -> None:
+    world = family()
+    lose(world, "a")
+    world.sync()
+    restart(world)
+    world.settle()
+    assert world.made() == [("a", "train")]
+
+
+def test_a_restart_after_the_repair_makes_nothing() -> None:
+    world = family()
+    lose(world, "a")
+    world.settle()
+    world.made()
+    restart(world)
+    world.runs = {}
+    world.settle()
+    assert world.made() == []
+    assert world.phase("a") is Phase.READY
+
+
+def test_a_suspended_object_that_lost_its_artifact_says_so_and_makes_nothing() -> None:
+    world = family()
+    world.files["a.yaml"] = scratch("a") + "  suspend: true\n"
+    world.settle()
+    lose(world, "a")
+    world.settle()
+    assert world.made() == []
+    assert world.phase("a") is Phase.LOST
+
+
+def test_the_guard_holds_what_would_be_made_again() -> None:
+    world = family()
+    world.settings = replace(world.settings, guard_tasks=1)
+    lose(world, "a")
+    lose(world, "b")
+    world.settle()
+    assert world.made() == []
+    assert set(world.phases().values()) == {Phase.HELD}
+
+
+def test_a_consumer_that_finds_its_base_lost_has_it_made_again() -> None:
+    world = World(dict(FAMILY))
+    base_lost = Reason.of(ReasonCode.ARTIFACT_LOST, input="base", url="file:///gone")
+
+    def end(world: World, name: str) -> None:
+        first = world.specs[name].base is not None and name not in failed
+        if not first:
+            world.succeed(name)
+            return
+        failed.add(name)
+        world.fail(name, FailureClass.INFRASTRUCTURE)
+        world.runs[name] = replace(world.runs[name], reason=base_lost)
+
+    failed: set[str] = set()
+    for _ in range(40):
+        plan = world.sync()
+        for key in reported_losses(plan):
+            world.ledger.lose(key, world.now)
+            world.forget_plans()
+        for name in world.live():
+            end(world, name)
+        world.now += timedelta(seconds=10)
+    assert world.made() == [
+        ("a", "train"),
+        ("a", "train"),
+        ("b", "train"),
+        ("b", "train"),
+        ("build", "build"),
+    ]
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
+
+
+def test_a_revert_relies_on_the_artifact_that_it_goes_back_to() -> None:
+    world = family()
+    key = artifact_key(world, "a")
+    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.settle()
+    assert key not in {item.key for item in artifacts_in_use(world.sync(), all_current=False)}
+    world.files["a.yaml"] = scratch("a")
+    plan = world.plan()
+    assert key in {item.key for item in artifacts_in_use(plan, all_current=False)}
+
+
+def test_a_first_sync_relies_on_every_current_artifact() -> None:
+    world = family()
+    plan = world.plan()
+    assert artifacts_in_use(plan, all_current=False) == []
+    used = {item.key for item in artifacts_in_use(plan, all_current=True)}
+    assert used == {artifact_key(world, "a"), artifact_key(world, "b")}
+
+
+def test_a_run_relies_on_the_artifacts_that_it_mounts() -> None:
+    world = family()
+    world.files["c.yaml"] = finetune("c", "a")
+    plan = world.plan()
+    assert [item.key for item in artifacts_in_use(plan, all_current=False)] == [
+        artifact_key(world, "a")
+    ]
+
+
+def test_the_run_that_made_the_lost_artifact_does_not_complete_it_again() -> None:
+    world = family()
+    key = lose(world, "a")
+    done = [run for run in world.runs.values() if run.key == key]
+    assert [run.phase for run in done] == [RunPhase.SUCCEEDED]
+    world.ledger.learn_run(done[0])
+    assert world.ledger.result(key) is None
