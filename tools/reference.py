@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reconciler.config.model import config_schema
+from reconciler.config.schema import config_schema
 from reconciler.engine import RunPhase
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult

@@ -11,14 +11,14 @@ from reconciler.config.loader import (
     REPOSITORY_VARIABLE,
     load_setup,
 )
-from reconciler.config.model import (
+from reconciler.config.reporting import ForgeSite, NotificationsSection, ReviewSection
+from reconciler.config.schema import (
     Config,
     ConfigError,
     CredentialsSection,
     Setup,
     config_schema,
 )
-from reconciler.config.reporting import ForgeSite, NotificationsSection, ReviewSection
 
 __all__ = [
     "CONFIG_VARIABLE",

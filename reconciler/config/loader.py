@@ -11,7 +11,7 @@ from typing import TypeAlias, get_args, get_origin
 from pydantic import BaseModel
 
 from reconciler.config.kubernetes import BucketConfig, BucketsSection
-from reconciler.config.model import Config, ConfigError, Setup
+from reconciler.config.schema import Config, ConfigError, Setup
 from reconciler.manifests import Name, described, read_documents, validate
 from reconciler.types import JSON, Location, Problem
 

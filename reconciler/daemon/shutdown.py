@@ -1,7 +1,8 @@
 """The end of a daemon: signals, a lost lease, permission to write.
 
 SIGTERM or SIGINT sets an event. :func:`run_until` then cancels the daemon, which leaves its runs to
-a later daemon and pushes the last status. A second signal changes nothing.
+a later daemon and pushes the last status (``Daemon._stop`` in ``controller``); then ``app`` ends
+the git commands under way, and ``leader`` gives up the Lease. A second signal changes nothing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from reconciler.errors import Trouble
-from reconciler.forge.base import Comment, ForgeError, PullRequest
+from reconciler.forge.interface import Comment, ForgeError, PullRequest
 from reconciler.forge.rest import Branch, Id, Number, PagedList, Rest, Sha, decode, items
 from reconciler.http_client import Client
 from reconciler.review import CommitState, CommitStatus

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from reconciler.errors import Trouble
-from reconciler.forge.base import ForgeError
+from reconciler.forge.interface import ForgeError
 from reconciler.http_client import Answer, CallError, Client
 from reconciler.review import printable
 from reconciler.types import JSON

@@ -1,6 +1,6 @@
 """Git: the manifest repository, the sources, pull requests and the status branch.
 
-Remotes are called with the git command (``client``, ``command``); objects are read with pygit2.
+Remotes are called with the git command (``transport``, ``command``); objects are read with pygit2.
 Names that call remotes are imported when they are first used: commands that only read a clone, such
 as ``validate``, would pay 40 ms for them at each start.
 """

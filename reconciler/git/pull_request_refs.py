@@ -15,12 +15,12 @@ from pathlib import Path
 import pygit2
 
 from reconciler.git.bare import BareCopy
-from reconciler.git.client import DEFAULT_TIMEOUT, Transport
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
+from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
 from reconciler.types import Commit
 
 #: The largest pack that is fetched of a pull request, in bytes.

@@ -14,12 +14,12 @@ from pygit2.enums import FileMode
 from reconciler.backoff import Backoff
 from reconciler.errors import Trouble
 from reconciler.git.bare import BareCopy
-from reconciler.git.client import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, GitError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
+from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.

@@ -15,7 +15,7 @@ from datetime import timedelta
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
 from reconciler.planner.holds import guard
-from reconciler.planner.job_history import expired_jobs
+from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.names import run_name
 from reconciler.planner.object_status import TaskPhase
 from reconciler.planner.plan import (

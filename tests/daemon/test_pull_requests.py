@@ -16,8 +16,8 @@ from reconciler.daemon.pull_request_planner import DaemonState, PullRequestPlann
 from reconciler.daemon.pull_requests import MOST_TRIES, PullRequestController
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import Capacity
-from reconciler.forge.base import ForgeError
 from reconciler.forge.github import GitHub
+from reconciler.forge.interface import ForgeError
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.http_client import client
 from reconciler.metrics import Metrics

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from reconciler.errors import Trouble
-from reconciler.forge.base import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.github import GITEA, GITHUB, GitHub
 from reconciler.forge.gitlab import GitLab
+from reconciler.forge.interface import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.rest import LONGEST_PAUSE
 from reconciler.http_client import LARGEST_ANSWER, client
 from reconciler.review.commit_status import CommitState, CommitStatus

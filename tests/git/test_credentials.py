@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reconciler.git.client import Transport
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
+from reconciler.git.transport import Transport
 from tests.git.conftest import TIMEOUT
 from tests.git.history import History
 from tests.git.remotes import HttpRemote, SshRemote, make_bare, make_key

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reconciler.git.client import Transport
 from reconciler.git.command import LateError, end_running
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.sources import Sources
+from reconciler.git.transport import Transport
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.types import Commit, GitSource
 from tests.e2e.site import until
@@ -219,7 +219,7 @@ def test_what_cannot_be_looked_up_is_tried_less_and_less_often(tmp_path: Path) -
 def test_a_repository_that_takes_too_long_to_clone_gets_more_time_each_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.git.client.FETCH_PATIENCE", 1)
+    monkeypatch.setattr("reconciler.git.transport.FETCH_PATIENCE", 1)
     root = tmp_path / "remotes"
     head = History(make_bare(root)).commit({"large": random.Random(1).randbytes(400_000).hex()})
     remote = HttpRemote(root)

@@ -10,9 +10,9 @@ import pytest
 
 from reconciler.backoff import JITTER
 from reconciler.git import sources as sources_module
-from reconciler.git.client import RemoteRefs, Transport
 from reconciler.git.errors import GitError
 from reconciler.git.sources import RETRY_FIRST, Resolution, Sources
+from reconciler.git.transport import RemoteRefs, Transport
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.types import (
     BuildContext,

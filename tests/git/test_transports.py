@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.client import PushRejectedError, Transport
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
+from reconciler.git.transport import PushRejectedError, Transport
 from tests.e2e.site import git
 from tests.git.conftest import TIMEOUT
 from tests.git.history import History

@@ -1,7 +1,7 @@
 """Diagnosis of pods: why an attempt waits or failed. Pure.
 
-Each diagnosis is a :class:`Reason`. A failure has its class too: a failure of the command is
-remembered, every other one is tried again.
+Each diagnosis is a :class:`Reason`, whose sentence is in ``reasons/messages.py``. A failure has its
+class too: a failure of the command is remembered, every other one is tried again.
 """
 
 from __future__ import annotations
