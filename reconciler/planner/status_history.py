@@ -71,7 +71,7 @@ def extended_history(
 
 
 def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
-    """Return an entry, marked with the time of its loss if there was one."""
+    """Mark an entry with the time of its loss, if any."""
     if entry.phase is not TaskPhase.SUCCEEDED or entry.lost is not None:
         return entry
     loss = ledger.losses.get(entry.key)
