@@ -51,7 +51,8 @@ class StatusStore:
     """The records, in memory and on the status branch.
 
     :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
-    push. In between all is only in memory, and can be worked out again after a crash.
+    push. In between all is only in memory, and can be worked out again after a crash. The branch is
+    read by :meth:`load` alone: while a push is under way, it is the push's thread that uses it.
     ``recorded`` is called after each push with the records on the branch before it and after it.
     """
 
@@ -71,6 +72,8 @@ class StatusStore:
         self._recorded: _Records = {}
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
+        #: The files of removed objects, which an object that comes back goes on from.
+        self._removed: dict[str, bytes] = {}
         self._own: bytes | None = None
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
@@ -102,7 +105,9 @@ class StatusStore:
             record = load_record(path, text)
             self.ledger.learn_record(record)
             self._remember_pushed(record)
-            if not removed:
+            if removed:
+                self._removed[path] = text
+            else:
                 self.records[record.ref] = record
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())
@@ -155,7 +160,8 @@ class StatusStore:
             if known is not None:
                 self.phases.put(ref, None)
                 self._pending[status_path(ref)] = None
-                self._pending[removed_path(ref)] = dump_record(known)
+                path = removed_path(ref)
+                self._pending[path] = self._removed[path] = dump_record(known)
         known_sync = self._sync
         if known_sync is None or known_sync.head != sync.head:
             self._sync = sync
@@ -167,7 +173,7 @@ class StatusStore:
     def _returned(self, record: ObjectStatus) -> ObjectStatus:
         """Restore the kept history of an object that comes back."""
         path = removed_path(record.ref)
-        data = self._pending.get(path) or self._branch.read(path)
+        data = self._removed.pop(path, None)
         if data is None:
             return record
         self._pending[path] = None

@@ -3,6 +3,12 @@
 Remotes are called with the git command (``transport``, ``command``); objects are read with pygit2.
 Names that call remotes are imported when they are first used: commands that only read a clone, such
 as ``validate``, would pay 40 ms for them at each start.
+
+A pygit2.Repository is not safe to share. A handle, and every object read through it, is used by one
+thread at a time and never leaves this package: callers get ids, bytes and paths. Sources and
+exports open a handle for each use. ``Mirror`` has a lock, as an export may find it damaged while a
+sync reads it. ``StatusBranch`` and ``Proposals`` are each called by one task of the daemon, which
+waits for its thread. The event loop's thread may open a handle, and does nothing else with it.
 """
 
 from typing import TYPE_CHECKING

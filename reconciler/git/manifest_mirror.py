@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ MOST_PATIENCE = 16.0
 class Mirror(Repository):
     """A bare mirror of one branch and of a few others' tips.
 
-    It is a copy: where it is found damaged it is made anew, and read again.
+    It is a copy: where it is found damaged it is made anew, and read again. Safe to use from
+    several threads: one at a time uses the handle, and each export has a handle of its own.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class Mirror(Repository):
     ) -> None:
         super().__init__(copy.repository)
         self._copy = copy
+        self._lock = threading.RLock()
+        self._remakes = 0
         self._url = url
         self._branch = branch
         self._others = {other: f"refs/heads/{other}" for other in others}
@@ -71,7 +75,8 @@ class Mirror(Repository):
 
         Where nothing is new this costs one look-up of refs. Raises GitError.
         """
-        return rebuilding(self._fetch, self._remake)
+        with self._lock:
+            return rebuilding(self._fetch, self._remake)
 
     def _fetch(self) -> Commit:
         ref = f"refs/heads/{self._branch}"
@@ -107,6 +112,10 @@ class Mirror(Repository):
         None stands for a branch that is missing. Calls the remote only for the files of branches
         that have moved. Raises GitError.
         """
+        with self._lock:
+            return self._fetch_tips()
+
+    def _fetch_tips(self) -> dict[str, Commit | None]:
         tips = {other: self._seen.get(ref) for other, ref in self._others.items()}
         refs = [
             ref
@@ -125,6 +134,11 @@ class Mirror(Repository):
             for other, ref in self._others.items()
         }
 
+    def has(self, commit: Commit) -> bool:
+        """Return whether the commit is there, and can be read."""
+        with self._lock:
+            return super().has(commit)
+
     def _settle(self) -> None:
         if not self._copy.tidy():
             self._copy.reopen()  # libgit2 reads only once where a shallow repository ends
@@ -133,6 +147,7 @@ class Mirror(Repository):
     def _remake(self) -> None:
         self._copy.remake()
         self._repository = self._copy.repository
+        self._remakes += 1
 
     def _refetch(self) -> None:
         self._remake()
@@ -145,7 +160,13 @@ class Mirror(Repository):
         the first failure is no damage yet. Raises GitError.
         """
         export = partial(self._export, tree, destination)
-        rebuilding(export, self._refetch, tries=2)
+        rebuilding(export, partial(self._refetch_once, self._remakes), tries=2)
+
+    def _refetch_once(self, remakes: int) -> None:
+        """Make the mirror anew, unless another thread has done so since."""
+        with self._lock:
+            if self._remakes == remakes:
+                self._refetch()
 
     def _export(self, tree: TreeId, destination: Path) -> None:
         copy = BareCopy(self._copy.path)
@@ -155,7 +176,8 @@ class Mirror(Repository):
             copy.close()
 
     def _reading(self, read: Callable[[], T]) -> T:
-        return rebuilding(partial(super()._reading, read), self._refetch)
+        with self._lock:
+            return rebuilding(partial(super()._reading, read), self._refetch)
 
     def _no_branch(self, commits: Mapping[str, Commit]) -> str:
         prefix = "refs/heads/"

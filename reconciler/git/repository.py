@@ -47,7 +47,7 @@ _ENTRY = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL)
 class Repository:
     """A repository that is only read.
 
-    Safe to use from one thread at a time. What is there but cannot be read raises DamagedError.
+    To be used from one thread at a time. What is there but cannot be read raises DamagedError.
     """
 
     def __init__(self, repository: pygit2.Repository) -> None:

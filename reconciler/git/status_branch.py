@@ -31,7 +31,9 @@ RETRY = Backoff(first=0.05, longest=2.0)
 class StatusBranch:
     """An orphan branch, and its last known tip in a bare copy.
 
-    The history stays on the remote; the copy has what was written since its first fetch.
+    The history stays on the remote; the copy has what was written since its first fetch. To be used
+    from one thread at a time, also to read: a push that packs or remakes the copy replaces its
+    handle.
     """
 
     def __init__(

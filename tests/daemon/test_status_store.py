@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.status_branch import StatusBranch
-from reconciler.planner.object_status import ObjectStatus, Phase
+from reconciler.planner.object_status import ArtifactStatus, ObjectStatus, Phase
 from reconciler.status.encoding import Sync
-from reconciler.types import Commit, Kind, ObjectRef
+from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 from tests.e2e.site import git
 from tests.git.history import History
 from tests.git.remotes import make_bare
@@ -83,6 +84,43 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
     assert branch.most == 1
     assert [dict(after) for after in told] == [{REF: ObjectStatus(ref=REF, phase=Phase.READY)}]
     assert "phase: Ready" in git(tmp_path / "remote.git", "show", "status:default/models/a.yaml")
+
+
+async def test_an_object_that_comes_back_during_a_push_has_its_artifact(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    branch.go.set()
+
+    def store_of(branch: StatusBranch) -> StatusStore:
+        return StatusStore(branch, cluster="local", instance="default", path="")
+
+    artifact = ArtifactStatus(key=TaskKey("k1-" + "a" * 32), url="file:///a")
+    earlier = store_of(branch)
+    await earlier.load()
+    record = ObjectStatus(ref=REF, phase=Phase.READY, artifact=artifact)
+    earlier.update({REF: record}, removed=(), sync=SYNC)
+    earlier.update({}, removed={REF}, sync=SYNC)
+    await earlier.flush()
+
+    store = store_of(branch)
+    await store.load()
+    assert not store.records
+    branch.go.clear()
+    branch.begun.clear()
+    other = ObjectRef(Kind.MODEL, "default", "b")
+    store.update({other: ObjectStatus(ref=other, phase=Phase.READY)}, removed=(), sync=SYNC)
+    flush = asyncio.create_task(store.flush())
+    await asyncio.to_thread(branch.begun.wait)
+    try:
+        with mock.patch.object(StatusBranch, "read", side_effect=AssertionError("a push has it")):
+            store.update({REF: ObjectStatus(ref=REF, phase=Phase.PENDING)}, removed=(), sync=SYNC)
+    finally:
+        branch.go.set()
+    await flush
+    await store.flush()
+    assert store.records[REF].artifact == artifact
+    files = git(tmp_path / "remote.git", "ls-tree", "-r", "--name-only", "status").split()
+    assert files == ["README.md", "default/models/a.yaml", "default/models/b.yaml", "sync.yaml"]
 
 
 async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_path: Path) -> None:
