@@ -14,8 +14,9 @@ from reconciler.engine import RunPhase, RunSpec
 from reconciler.engines.kubernetes import render
 from reconciler.types import Kind, Mounted, TaskKind
 from tests.engines.kubernetes.container import BUSYBOX, Container, need_busybox
-from tests.engines.kubernetes.specs import environment_of, load, settings_of, train
+from tests.engines.kubernetes.specs import environment_of, settings_of
 from tests.engines.local.bench import Bench, key_of
+from tests.specs import load, train
 
 TRAINING: dict[str, Any] = {
     "params": {"epochs": 3, "learning-rate": 0.5, "layers": [1, 2]},

@@ -8,12 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reconciler.engine import FailureClass, Run, RunPhase
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
+from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, scratch
+from tests.specs import run_spec
 
 NAMES = ["a", "b", "c"]
 BASES = {"b": "a", "c": "b"}
@@ -118,15 +119,7 @@ def test_no_action_touches_what_this_instance_does_not_own() -> None:
     """An engine shows only runs of this instance; of those, what is finished and known stays."""
     world = World({"a.yaml": scratch("a")})
     world.settle()
-    other = Run(
-        name="r-build-b-ffffffffffff-ffffff",
-        task=TaskKind.BUILD,
-        key=TaskKey("f" * 40),
-        execution_hash=ExecutionHash("f" * 40),
-        request_hash=RequestHash("f" * 40),
-        object=None,
-        phase=RunPhase.SUCCEEDED,
-    )
+    other = replace(run_spec("build", TaskKind.BUILD).pending(), phase=RunPhase.SUCCEEDED)
     world.runs[other.name] = other
     assert other.name not in {e.run.name for e in world.plan().endings}
     world.runs[other.name] = replace(other, phase=RunPhase.RUNNING)

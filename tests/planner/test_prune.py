@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.engine import Run, RunPhase
+from reconciler.engine import RunPhase
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.reasons import ReasonCode
-from reconciler.types import ExecutionHash, RequestHash, TaskKey, TaskKind
+from reconciler.types import TaskKind
 from tests.planner.world import World, finetune, model, scratch
+from tests.specs import run_spec
 
 OTHER = scratch("other")
 
@@ -73,15 +74,8 @@ def test_prune_can_be_disabled() -> None:
 def test_runs_of_an_object_nobody_remembers_are_removed() -> None:
     world = World({"other.yaml": OTHER})
     world.settle()
-    world.runs["r-ghost-t-0123456789ab-012345"] = Run(
-        name="r-ghost-t-0123456789ab-012345",
-        task=TaskKind.TRAIN,
-        key=TaskKey("0" * 40),
-        execution_hash=ExecutionHash("0" * 40),
-        request_hash=RequestHash("0" * 40),
-        object=model("ghost"),
-        phase=RunPhase.RUNNING,
-    )
+    ghost = replace(run_spec("ghost").pending(), phase=RunPhase.RUNNING)
+    world.runs[ghost.name] = ghost
     plan = world.sync()
     assert [e.action for e in plan.endings] == [ActionKind.DELETE]
 

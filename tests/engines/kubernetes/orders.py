@@ -8,16 +8,8 @@ from typing import Any
 
 from reconciler.engine import Run, RunSpec
 from reconciler.reasons import message
-from reconciler.types import (
-    GROUP,
-    JSON,
-    ExecutionHash,
-    Kind,
-    ObjectRef,
-    RequestHash,
-    TaskKey,
-    TaskKind,
-)
+from reconciler.types import GROUP, JSON, ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
+from tests.specs import labels, run_spec
 
 INSTANCE = "tests"
 
@@ -30,26 +22,17 @@ def order(
     namespace: str, name: str = "m", *, params: str = "", execution_hash: str = ""
 ) -> RunSpec:
     """A training of a Model; other params are another key, another how another name."""
-    key = digest(f"{namespace}/{name}/{params}")
-    return RunSpec(
-        name=f"r-{name}-t-{key[:12]}-{digest(execution_hash)[:6]}",
-        task=TaskKind.TRAIN,
-        key=TaskKey(key),
+    key = TaskKey(digest(f"{namespace}/{name}/{params}"))
+    ref = ObjectRef(Kind.MODEL, namespace, name)
+    return run_spec(
+        name,
+        key=key,
         execution_hash=ExecutionHash(digest(execution_hash)),
-        request_hash=RequestHash(key),
         namespace=namespace,
-        object=ObjectRef(Kind.MODEL, namespace, name),
         image=f"registry.test/image@sha256:{'0' * 64}",
         command=("train.sh",),
         output=f"s3://bucket/{name}/{key}/",
-        labels={
-            "app.kubernetes.io/managed-by": "reconciler",
-            f"{GROUP}/instance": INSTANCE,
-            f"{GROUP}/task": "train",
-            f"{GROUP}/key": key,
-            f"{GROUP}/kind": "Model",
-            f"{GROUP}/name": name,
-        },
+        labels=labels(TaskKind.TRAIN, ref, key=key, instance=INSTANCE),
     )
 
 

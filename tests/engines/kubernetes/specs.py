@@ -1,10 +1,9 @@
-"""Runs and clusters to render, and what to look at in what comes out."""
+"""Clusters to render for, and what to look at in what comes out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,33 +15,8 @@ from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job import render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
-from reconciler.types import (
-    GROUP,
-    BuildContext,
-    Commit,
-    ExecutionHash,
-    Gpu,
-    Kind,
-    Mounted,
-    ObjectRef,
-    RequestHash,
-    Resources,
-    SecretKey,
-    TaskKey,
-    TaskKind,
-    TreeId,
-)
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "kubernetes"
-KEY, EXECUTION_HASH, REQUEST_HASH = (
-    TaskKey("0123456789" * 4),
-    ExecutionHash("abcdef0123" * 4),
-    RequestHash("9876543210" * 4),
-)
-COMMIT = Commit("c" * 40)
-BASE_KEY, DATA_KEY = TaskKey("b" * 40), TaskKey("d" * 40)
-DIGEST = f"registry.example.com/models/default@sha256:{'e' * 64}"
-
 CONFIG: Mapping[str, Any] = {
     "repository": {"url": "https://git.example.com/team/models"},
     "engine": "kubernetes",
@@ -78,108 +52,6 @@ def setup_of(folder: Path, **sections: Any) -> Setup:
 
 def settings_of(folder: Path, **sections: Any) -> ClusterSettings:
     return ClusterSettings.from_setup(setup_of(folder, **sections))
-
-
-def labels(task: TaskKind, ref: ObjectRef | None) -> dict[str, str]:
-    found = {
-        "team": "vision",
-        "app.kubernetes.io/managed-by": "reconciler",
-        f"{GROUP}/instance": "default",
-        f"{GROUP}/task": task.value,
-        f"{GROUP}/key": KEY,
-    }
-    if ref is not None:
-        found |= {f"{GROUP}/kind": ref.kind.value, f"{GROUP}/name": ref.name}
-    return found
-
-
-ANNOTATIONS = {
-    f"{GROUP}/object": "Model default/falcon",
-    f"{GROUP}/commit": COMMIT,
-    f"{GROUP}/path": "models/falcon.yaml",
-}
-
-
-def train(**changes: Any) -> RunSpec:
-    """A training with everything that a manifest can say but a queue and several nodes."""
-    ref = ObjectRef(Kind.MODEL, "default", "falcon")
-    spec = RunSpec(
-        name="r-falcon-t-0123456789ab-abcdef",
-        task=TaskKind.TRAIN,
-        key=KEY,
-        execution_hash=EXECUTION_HASH,
-        request_hash=REQUEST_HASH,
-        namespace="default",
-        object=ref,
-        image=DIGEST,
-        command=("train.sh", "--price", "$(HOME) $$5"),
-        params={"epochs": 3, "learning-rate": 0.5, "name": "a$(b)", "layers": [1, 2]},
-        env={"WANDB_MODE": "offline"},
-        secret_env={"HF_TOKEN": SecretKey("hf", "token")},
-        resources=Resources(
-            cpu=3.5, memory=16 << 30, disk=100 << 30, shm=8 << 30, gpu=Gpu("nvidia-l4", 2)
-        ),
-        timeout=86400.0,
-        retries=2,
-        output=f"gs://models/prod/clusters/local/namespaces/default/models/falcon/{KEY}/",
-        base=Mounted(BASE_KEY, f"gs://models/prod/base/{BASE_KEY}/"),
-        dataset=Mounted(DATA_KEY, f"gs://models/prod/data/{DATA_KEY}/"),
-        labels=labels(TaskKind.TRAIN, ref),
-        annotations=ANNOTATIONS,
-        lineage={"task": "train", "image": DIGEST},
-    )
-    return replace(spec, **changes)
-
-
-def load(**changes: Any) -> RunSpec:
-    """The load of a Dataset, with nothing asked for."""
-    ref = ObjectRef(Kind.DATASET, "default", "squad")
-    spec = RunSpec(
-        name="r-squad-l-0123456789ab-abcdef",
-        task=TaskKind.LOAD,
-        key=KEY,
-        execution_hash=EXECUTION_HASH,
-        request_hash=REQUEST_HASH,
-        namespace="default",
-        object=ref,
-        image=DIGEST,
-        command=("load.sh",),
-        retries=2,
-        output=f"gs://models/prod/clusters/local/namespaces/default/datasets/squad/{KEY}/",
-        output_kind=Kind.DATASET,
-        labels=labels(TaskKind.LOAD, ref),
-        annotations=ANNOTATIONS,
-        lineage={"task": "load"},
-    )
-    return replace(spec, **changes)
-
-
-CONTEXT = BuildContext(
-    url="https://git.example.com/team/falcon",
-    commit=COMMIT,
-    tree=TreeId("f" * 40),
-    path="images/falcon",
-    build_args={"CUDA": "12", "PRICE": "$5"},
-)
-
-
-def build(**changes: Any) -> RunSpec:
-    """A build that several objects share."""
-    spec = RunSpec(
-        name="r-build-b-0123456789ab-abcdef",
-        task=TaskKind.BUILD,
-        key=KEY,
-        execution_hash=EXECUTION_HASH,
-        request_hash=REQUEST_HASH,
-        namespace="default",
-        object=None,
-        build=CONTEXT,
-        resources=Resources(cpu=2, memory=4 << 30, disk=20 << 30),
-        retries=2,
-        labels=labels(TaskKind.BUILD, None),
-        annotations=ANNOTATIONS,
-    )
-    return replace(spec, **changes)
 
 
 def job_of(spec: RunSpec, settings: ClusterSettings) -> ApiObject:

@@ -11,7 +11,8 @@ import pytest
 from reconciler.engines.kubernetes.job import render
 from tests.cluster.api import ApiError
 from tests.cluster.cluster import Cluster
-from tests.engines.kubernetes.specs import settings_of, train
+from tests.engines.kubernetes.specs import settings_of
+from tests.specs import train
 
 GOLDEN = sorted((Path(__file__).resolve().parents[2] / "golden" / "kubernetes").glob("*.yaml"))
 

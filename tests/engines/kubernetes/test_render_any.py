@@ -33,15 +33,8 @@ from reconciler.types import (
     TaskKind,
     TreeId,
 )
-from tests.engines.kubernetes.specs import (
-    CONFIG,
-    check_schema,
-    environment_of,
-    expand,
-    labels,
-    settings_of,
-    train,
-)
+from tests.engines.kubernetes.specs import CONFIG, check_schema, environment_of, expand, settings_of
+from tests.specs import labels, train
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")

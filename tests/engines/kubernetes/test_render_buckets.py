@@ -13,9 +13,6 @@ from reconciler.engines.kubernetes.job import render
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Mounted
 from tests.engines.kubernetes.specs import (
-    BASE_KEY,
-    DATA_KEY,
-    KEY,
     environment_of,
     expand,
     main_of,
@@ -23,8 +20,8 @@ from tests.engines.kubernetes.specs import (
     named,
     pod_of,
     settings_of,
-    train,
 )
+from tests.specs import BASE_KEY, DATA_KEY, KEY, train
 
 RCLONE = {
     "url": "s3://models/prod",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,6 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.patterns import has_prefix
 from tests.engines.kubernetes.specs import (
-    COMMIT,
-    CONTEXT,
-    KEY,
-    build,
     environment_of,
     expand,
     job_of,
@@ -25,6 +20,7 @@ from tests.engines.kubernetes.specs import (
     pod_of,
     settings_of,
 )
+from tests.specs import COMMIT, CONTEXT, KEY, build
 
 
 @pytest.fixture
@@ -33,12 +29,12 @@ def settings(tmp_path: Path) -> ClusterSettings:
 
 
 def arguments(settings: ClusterSettings, **changes: Any) -> list[str]:
-    spec = build(build=replace(CONTEXT, **changes))
+    spec = build(**changes)
     return [expand(text) for text in main_of(spec, settings)["args"]]
 
 
 def source(settings: ClusterSettings, **changes: Any) -> dict[str, Any]:
-    pod = pod_of(build(build=replace(CONTEXT, **changes)), settings)
+    pod = pod_of(build(**changes), settings)
     return named(pod["initContainers"], "source")
 
 
@@ -64,7 +60,7 @@ def test_this_repository_is_fetched_by_its_url(settings: ClusterSettings) -> Non
 
 def test_a_repository_on_the_daemons_disk_is_not_a_pods(settings: ClusterSettings) -> None:
     with pytest.raises(RenderError, match="a pod cannot read the source file:///srv/a"):
-        job_of(build(build=replace(CONTEXT, url="file:///srv/a")), settings)
+        job_of(build(url="file:///srv/a"), settings)
 
 
 def test_dockerfile_and_build_args_are_passed_as_they_are(settings: ClusterSettings) -> None:
@@ -105,7 +101,7 @@ def test_a_build_fetches_with_the_secret_of_what_the_daemon_reads_with(
 ) -> None:
     credentials = [{"prefix": prefix, "username": "u", "passwordFile": "p", "buildSecret": "git"}]
     settings = settings_of(tmp_path, sources={"credentials": credentials})
-    pod = pod_of(build(build=replace(CONTEXT, url=url)), settings)
+    pod = pod_of(build(url=url), settings)
     assert named(pod["volumes"], "git-credentials")["secret"]["secretName"] == "git"
     assert has_prefix(url, prefix)
 

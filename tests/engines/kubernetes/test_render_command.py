@@ -17,14 +17,13 @@ from tests.engines.kubernetes.specs import (
     environment_of,
     expand,
     job_of,
-    load,
     main_of,
     mounts_of,
     named,
     pod_of,
     settings_of,
-    train,
 )
+from tests.specs import load, train
 
 
 @pytest.fixture

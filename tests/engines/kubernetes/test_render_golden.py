@@ -19,17 +19,8 @@ from ruamel.yaml import YAML
 from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.types import Mounted, Resources
-from tests.engines.kubernetes.specs import (
-    BASE_KEY,
-    DATA_KEY,
-    GOLDEN,
-    KEY,
-    build,
-    check_schema,
-    load,
-    settings_of,
-    train,
-)
+from tests.engines.kubernetes.specs import GOLDEN, check_schema, settings_of
+from tests.specs import BASE_KEY, DATA_KEY, KEY, build, load, train
 
 Rendered = Callable[[Path], str]
 

@@ -15,18 +15,8 @@ from reconciler.engines.kubernetes.job import render
 from reconciler.engines.kubernetes.observer import identify
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.types import Resources
-from tests.engines.kubernetes.specs import (
-    EXECUTION_HASH,
-    REQUEST_HASH,
-    build,
-    environment_of,
-    job_of,
-    load,
-    main_of,
-    pod_of,
-    settings_of,
-    train,
-)
+from tests.engines.kubernetes.specs import environment_of, job_of, main_of, pod_of, settings_of
+from tests.specs import EXECUTION_HASH, REQUEST_HASH, build, load, train
 
 
 @pytest.fixture

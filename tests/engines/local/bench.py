@@ -19,17 +19,8 @@ from reconciler.engine import Run, RunPhase, RunSpec
 from reconciler.engines.local import LocalEngine
 from reconciler.engines.local.layout import path_of
 from reconciler.reasons import message
-from reconciler.types import (
-    BuildContext,
-    Commit,
-    ExecutionHash,
-    Kind,
-    ObjectRef,
-    RequestHash,
-    TaskKey,
-    TaskKind,
-    TreeId,
-)
+from reconciler.types import BuildContext, TaskKey, TaskKind, TreeId
+from tests.specs import COMMIT, run_spec
 
 DEADLINE = 60.0
 
@@ -113,20 +104,9 @@ class Bench:
 
     def build_spec(self, source: Path, **fields: Any) -> RunSpec:
         key = fields.pop("key", key_of(f"build {source}"))
-        context = BuildContext(
-            url=source.as_uri(), commit=Commit("c" * 40), tree=TreeId(key_of(str(source)))
-        )
-        values: dict[str, Any] = {
-            "name": f"r-build-b-{key[:12]}-000000",
-            "task": TaskKind.BUILD,
-            "key": key,
-            "execution_hash": ExecutionHash("0" * 40),
-            "request_hash": RequestHash(key),
-            "namespace": "default",
-            "object": None,
-            "build": context,
-        }
-        return RunSpec(**(values | fields))
+        tree = TreeId(key_of(str(source)))
+        context = BuildContext(url=source.as_uri(), commit=COMMIT, tree=tree)
+        return run_spec("build", TaskKind.BUILD, key=key, build=context, **fields)
 
     async def image(self, engine: LocalEngine, files: Mapping[str, str]) -> str:
         """Build a source and return its image."""
@@ -141,20 +121,9 @@ class Bench:
     def spec(self, image: str, text: str = "train", **fields: Any) -> RunSpec:
         """A training named ``text`` that runs run.sh of the image."""
         key = fields.pop("key", key_of(text))
-        execution_hash = fields.pop("execution_hash", ExecutionHash("0" * 40))
-        values: dict[str, Any] = {
-            "name": f"r-{text}-t-{key[:12]}-{execution_hash[:6]}",
-            "task": TaskKind.TRAIN,
-            "key": key,
-            "execution_hash": execution_hash,
-            "request_hash": RequestHash(key),
-            "namespace": "default",
-            "object": ObjectRef(Kind.MODEL, "default", text),
-            "image": image,
-            "command": ("run.sh",),
-            "output": f"{(self.bucket / text / key).as_uri()}/",
-        }
-        return RunSpec(**(values | fields))
+        output = f"{(self.bucket / text / key).as_uri()}/"
+        values = {"key": key, "image": image, "command": ("run.sh",), "output": output}
+        return run_spec(text, **(values | fields))
 
     def artifact(self, spec: RunSpec) -> Path:
         path = path_of(spec.output or "")

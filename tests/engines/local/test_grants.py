@@ -16,21 +16,14 @@ from reconciler.engines.local.scheduler import (
     schedule,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ExecutionHash, Gpu, RequestHash, Resources, TaskKind
+from reconciler.types import Gpu, Resources
 from tests.engines.local.bench import key_of
+from tests.specs import run_spec
 
 
 def order(name: str, cpu: float | None = None, gpus: int = 0, nodes: int = 1) -> RunSpec:
-    return RunSpec(
-        name=name,
-        task=TaskKind.TRAIN,
-        key=key_of(name),
-        execution_hash=ExecutionHash(""),
-        request_hash=RequestHash(""),
-        namespace="default",
-        object=None,
-        resources=Resources(cpu=cpu, gpu=Gpu("", gpus) if gpus else None, nodes=nodes),
-    )
+    resources = Resources(cpu=cpu, gpu=Gpu("", gpus) if gpus else None, nodes=nodes)
+    return run_spec(name, name=name, key=key_of(name), resources=resources)
 
 
 MACHINE = Machine(4, ("0", "1"))

@@ -21,8 +21,6 @@ from reconciler.engines.local.spec import (
 )
 from reconciler.types import (
     JSON,
-    BuildContext,
-    Commit,
     ExecutionHash,
     Gpu,
     Kind,
@@ -33,58 +31,22 @@ from reconciler.types import (
     SecretKey,
     TaskKey,
     TaskKind,
-    TreeId,
 )
+from tests.specs import build, train
 
 GOLDEN = Path(__file__).parent / "golden"
 CREATED = datetime(2026, 11, 23, 9, 5, 33, 120000, tzinfo=UTC)
-TRAIN = RunSpec(
-    name="r-falcon-t-0123456789ab-0a1b2c",
-    task=TaskKind.TRAIN,
-    key=TaskKey("0123456789" * 4),
-    execution_hash=ExecutionHash("0a1b2c3d4e" * 4),
-    request_hash=RequestHash("9876543210" * 4),
-    namespace="default",
-    object=ObjectRef(Kind.MODEL, "default", "falcon"),
-    image="file:///state/images/" + "b" * 40,
-    command=("train.sh", "--fast"),
-    params={"epochs": 3, "rate": 0.5, "layers": [1, 2], "name": "é"},
-    env={"MODE": "fast"},
-    secret_env={"HF_TOKEN": SecretKey("hf", "token")},
-    resources=Resources(cpu=1.5, memory=2**34, gpu=Gpu("nvidia-l4", 2), nodes=2),
-    timeout=86400.0,
-    retries=2,
+FULL = train(
+    resources=Resources(cpu=3.5, memory=16 << 30, disk=1, shm=1, gpu=Gpu("nvidia-l4", 2), nodes=2),
     profile="spot",
     queue="team",
     priority="high",
     service_account="trainer",
-    output="file:///state/buckets/default/falcon/",
-    base=Mounted(TaskKey("c" * 40), "file:///state/buckets/default/base/"),
-    dataset=Mounted(TaskKey("d" * 40), "file:///state/buckets/datasets/squad/"),
-    labels={"team": "nlp"},
-    annotations={"substratus.ai/commit": "e" * 40},
-    lineage={"object": "Model default/falcon", "commit": "e" * 40},
-)
-BUILD = RunSpec(
-    name="r-build-b-bbbbbbbbbbbb-000000",
-    task=TaskKind.BUILD,
-    key=TaskKey("b" * 40),
-    execution_hash=ExecutionHash("0" * 40),
-    request_hash=RequestHash("b" * 40),
-    namespace="default",
-    object=None,
-    build=BuildContext(
-        url="https://example.com/falcon",
-        commit=Commit("e" * 40),
-        tree=TreeId("f" * 40),
-        path="models/falcon",
-        build_args={"CUDA": "12"},
-    ),
 )
 
 
-@pytest.mark.parametrize(("name", "spec"), [("train", TRAIN), ("build", BUILD)])
-def test_an_order_is_written_as_ever(name: str, spec: RunSpec) -> None:
+@pytest.mark.parametrize(("name", "spec"), [("train", FULL), ("build", build())])
+def test_the_file_of_a_run_spec_keeps_its_form(name: str, spec: RunSpec) -> None:
     golden = json.loads((GOLDEN / f"spec-{name}.json").read_text())
     assert encode_spec(spec, CREATED) == golden
     assert decode_spec(golden) == (spec, CREATED)
@@ -93,7 +55,7 @@ def test_an_order_is_written_as_ever(name: str, spec: RunSpec) -> None:
 @pytest.mark.parametrize(
     "damaged", [None, [], {}, {"version": 2}, {"version": 1}, {"version": 1, "created": "x"}]
 )
-def test_what_is_no_order_is_refused(damaged: JSON) -> None:
+def test_a_damaged_run_spec_is_refused(damaged: JSON) -> None:
     with pytest.raises(SpecError):
         decode_spec(damaged)
 
@@ -136,7 +98,7 @@ mounts = st.none() | st.builds(Mounted, texts.map(TaskKey), texts)
         dataset=mounts,
     )
 )
-def test_an_order_is_read_as_it_was_written(spec: RunSpec) -> None:
+def test_a_run_spec_is_read_as_it_was_written(spec: RunSpec) -> None:
     text = json.dumps(encode_spec(spec, CREATED))
     assert decode_spec(json.loads(text)) == (spec, CREATED)
 
