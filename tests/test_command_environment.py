@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.command_environment import DEFAULTS, RESERVED_ENV, is_reserved
-from reconciler.engine import RunPhase, RunSpec
+from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import render
 from reconciler.types import Kind, Mounted, TaskKind
 from tests.engines.kubernetes.container import BUSYBOX, Container, need_busybox
@@ -33,15 +33,12 @@ def promised(names: Iterable[str]) -> set[str]:
 
 async def local_names(folder: Path, fields: dict[str, Any]) -> set[str]:
     bench = Bench(folder)
-    mounted = {}
+    mounted: dict[str, Any] = {}
     if fields is TRAINING:
         for name in ("base", "dataset"):
             (folder / name).mkdir()
             mounted[name] = Mounted(key_of(name), f"{(folder / name).as_uri()}/")
-    async with bench.engine() as engine:
-        dump = 'env -0 > "${MODEL_DIR:-$DATA_DIR}/env"'
-        spec, run = await bench.carry_out(engine, dump, **fields, **mounted)
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed('env -0 > "${MODEL_DIR:-$DATA_DIR}/env"', **fields, **mounted)
     return names_in((bench.artifact(spec) / "env").read_bytes())
 
 

@@ -30,8 +30,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Site:
     site.scratch("fails")
     site.finetune("fine", "base", params={"lr": 0.5, "voice": "zoë\u202e"})
     site.edit("fine.yaml", "{name: fine}", "{name: fine, labels: {team: vision}}")
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     git(site.work, "fetch", "--quiet", "origin")
     return site
 
@@ -147,10 +146,8 @@ def test_watch_keeps_looking_until_ctrl_c(at: Site) -> None:
 
 def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    site.script("src/a/train.sh", TRAIN)
-    site.scratch("a")
-    site.push()
-    site.run_once()
+    site.trained("a", TRAIN)
+    site.sync()
     configured = ("--config", str(site.root / "reconciler.yaml"))
     with subprocess.Popen(
         command("status", "--watch", "--format", "json", *configured),
@@ -162,8 +159,7 @@ def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
         first = json.loads(watch.stdout.readline())
         site.remove("a.yaml")
         site.scratch("b")
-        site.push()
-        site.run_once()
+        site.sync()
         second = json.loads(watch.stdout.readline())
         watch.send_signal(signal.SIGINT)
         watch.stdout.read()
@@ -199,8 +195,7 @@ def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
     site = Site(tmp_path)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    site.script("src/a/train.sh", f'read -r _ < "{gate}"\necho w > "$MODEL_DIR/w"\n')
-    site.scratch("a")
+    site.trained("a", f'read -r _ < "{gate}"\necho w > "$MODEL_DIR/w"\n')
     site.push()
     program, *arguments = site.command("run", "--once")
     run = pexpect.spawn(

@@ -34,8 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
         registry={"url": "registry.example.com/models"},
         buckets={"default": {"url": "gs://models/prod"}},
     )
-    site.script("src/base/train.sh")
-    site.scratch("base", params={"epochs": 3})
+    site.trained("base", "", params={"epochs": 3})
     site.finetune("fine", "base", params={"lr": 0.5})
     site.edit("fine.yaml", "  training:\n", "  training:\n    profile: spot\n")
     site.write("squad.yaml", OTHER % ("a" * 64))

@@ -41,8 +41,7 @@ def site(tmp_path: Path, server: ForgeServer) -> Site:
     found = Site(tmp_path)
     review = {"forge": "github", "api": server.api, "repository": "team/models", "tokenFile": "t"}
     found.configure(review=review)
-    found.script("src/a/train.sh")
-    found.scratch("a", params={"epochs": 1})
+    found.trained("a", "", params={"epochs": 1})
     found.push()
     return found
 

@@ -21,6 +21,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PATIENCE = 90.0
+GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
 #: What a source's scripts begin with: say that they ran, exactly once a start.
 _PREAMBLE = (
@@ -85,9 +86,21 @@ class Site:
         git(self.work, "push", "--quiet", "origin", "main")
         return git(self.work, "rev-parse", "HEAD").strip()
 
+    def propose(self, ref: str, message: str = "Change") -> str:
+        """Commit everything and push it as a ref of the remote alone; returns the commit."""
+        git(self.work, "add", "--all")
+        git(self.work, "commit", "--quiet", "--allow-empty", "--message", message)
+        git(self.work, "push", "--quiet", "--force", "origin", f"HEAD:{ref}")
+        return git(self.work, "rev-parse", "HEAD").strip()
+
     def env(self, name: str) -> str:
         """The ``env`` of a manifest's section, as YAML: what the preamble needs."""
         return json.dumps({"SITE_LEDGER": str(self.ledger), "SITE_NAME": name})
+
+    def trained(self, name: str, body: str = GOOD, **manifest: Any) -> None:
+        """A Model from Scratch, with the script that trains it."""
+        self.script(f"src/{name}/train.sh", body)
+        self.scratch(name, **manifest)
 
     def scratch(
         self, name: str, *, params: Mapping[str, Any] | None = None, more: str = ""
@@ -162,6 +175,11 @@ class Site:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def sync(self, message: str = "Change") -> subprocess.CompletedProcess[str]:
+        """Push what was changed, and sync it once."""
+        self.push(message)
+        return self.run_once()
+
     def start(self) -> subprocess.Popen[str]:
         """The daemon, in the background; its log goes to ``daemon.log``."""
         with (self.root / "daemon.log").open("a") as log:
@@ -194,6 +212,14 @@ def git(folder: Path, *arguments: str, quiet: bool = False) -> str:
     )
     assert quiet or done.returncode == 0, done.stderr
     return done.stdout
+
+
+def hook(repository: Path, name: str, script: str) -> None:
+    """Have a repository run a shell script at some event."""
+    file = repository / "hooks" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
 
 
 def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:

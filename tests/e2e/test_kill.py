@@ -19,8 +19,7 @@ TRAIN = 'sleep 0.3\necho "$PARAM_EPOCHS" > "$MODEL_DIR/weights"\n'
 def manifests(site: Site, epochs: dict[str, int]) -> None:
     """Two bases, and chains of Models off them."""
     for base in ("base0", "base1"):
-        site.script(f"src/{base}/train.sh", TRAIN)
-        site.scratch(base, params={"epochs": epochs.get(base, 0)})
+        site.trained(base, TRAIN, params={"epochs": epochs.get(base, 0)})
     for number in range(6):
         upstream = f"base{number % 2}" if number < 4 else f"m{number - 4}"
         site.finetune(f"m{number}", upstream, params={"epochs": epochs.get(f"m{number}", 0)})
@@ -52,8 +51,7 @@ def test_killed_a_hundred_times_it_ends_as_if_it_had_not_been(tmp_path: Path) ->
     reference = Site(tmp_path / "undisturbed")
     reference.ledger = site.ledger  # it is in the env of the manifests, and so in their keys
     manifests(reference, epochs)
-    reference.push()
-    assert reference.run_once().returncode == 0
+    assert reference.sync().returncode == 0
 
     killed, undisturbed = site.statuses(), reference.statuses()
     assert killed.keys() == undisturbed.keys()

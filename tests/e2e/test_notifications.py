@@ -32,10 +32,8 @@ def configure(site: Site, receiver: Receiver, **more: Any) -> None:
 
 def test_what_becomes_of_a_push_is_told_once_and_signed(site: Site, receiver: Receiver) -> None:
     configure(site, receiver)
-    site.script("src/good/train.sh", GOOD)
-    site.scratch("good")
-    site.script("src/bad/train.sh", "echo 'no \"memory\" \\ left' >&2; exit 3\n")
-    site.scratch("bad")
+    site.trained("good")
+    site.trained("bad", "echo 'no \"memory\" \\ left' >&2; exit 3\n")
     commit = site.push()
     with running(site) as url:
         until(lambda: len(receiver.events()) == 2, what="both to be told of")
@@ -64,15 +62,12 @@ def test_a_restart_tells_nothing_again_and_what_changed_meanwhile_once(
     site: Site, receiver: Receiver
 ) -> None:
     configure(site, receiver)
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
-    site.push()
-    assert site.run_once().returncode == 0
+    site.trained("a")
+    assert site.sync().returncode == 0
     assert told(receiver) == ["a Ready"], "also what a short run leaves at its end"
     expected = ["a Ready"]
     for name, number in (("b", signal.SIGKILL), ("c", signal.SIGTERM)):
-        site.script(f"src/{name}/train.sh", GOOD)
-        site.scratch(name)
+        site.trained(name)
         site.push()
         expected.append(f"{name} Ready")
         daemon = site.start()
@@ -92,23 +87,19 @@ def told(receiver: Receiver) -> list[str]:
 def test_a_hold_is_told_once_with_the_line_that_releases_it(site: Site, receiver: Receiver) -> None:
     configure(site, receiver)
     for name in ("a", "b"):
-        site.script(f"src/{name}/train.sh", GOOD)
-        site.scratch(name)
-    site.push()
-    site.run_once()
+        site.trained(name)
+    site.sync()
     receiver.got.clear()
     for name in ("a", "b"):
         site.remove(f"{name}.yaml")
-    site.push("Remove everything")
-    site.run_once()
+    site.sync("Remove everything")
     site.run_once()
     (delivery,) = receiver.got
     (event,) = delivery.json["events"]
     assert (event["type"], event["objects"]) == ("hold", 2)
     line = event["hold"]
     site.write(".reconciler/release", f"{line}\n")
-    site.push("Release it")
-    site.run_once()
+    site.sync("Release it")
     assert site.statuses() == {}
 
 
@@ -117,8 +108,7 @@ def test_a_receiver_that_is_away_delays_nothing_and_is_tried_again(
 ) -> None:
     receiver.answers.extend([(503, {}), (429, {"Retry-After": "1"})])
     configure(site, receiver)
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with running(site):
         until(lambda: site.phases().get("a") == "Ready", what="the model, whoever listens")
@@ -135,10 +125,8 @@ def test_one_that_refuses_or_leads_elsewhere_is_not_tried_again(
     configure(site, receiver)
     try:
         for number, name in enumerate(("a", "b"), start=1):
-            site.script(f"src/{name}/train.sh", GOOD)
-            site.scratch(name)
-            site.push()
-            assert site.run_once().returncode == 0
+            site.trained(name)
+            assert site.sync().returncode == 0
             assert len(receiver.got) == number
         assert elsewhere.got == []
     finally:
@@ -147,14 +135,12 @@ def test_one_that_refuses_or_leads_elsewhere_is_not_tried_again(
 
 def test_however_much_there_is_an_interval_has_one_delivery(site: Site, receiver: Receiver) -> None:
     configure(site, receiver, interval="1h")
-    site.script("src/first/train.sh", GOOD)
-    site.scratch("first")
+    site.trained("first")
     site.push()
     with running(site):
         until(receiver.events, what="the first delivery")
         for name in ("a", "b", "c"):
-            site.script(f"src/{name}/train.sh", GOOD)
-            site.scratch(name)
+            site.trained(name)
             site.push()
             until(lambda: site.phases().get(name) == "Ready", what=name)  # noqa: B023 -- at once
         assert told(receiver) == ["first Ready"]
@@ -167,8 +153,7 @@ def test_however_much_there_is_an_interval_has_one_delivery(site: Site, receiver
 def test_the_url_and_the_secret_may_rotate(site: Site, receiver: Receiver) -> None:
     first = Receiver()
     configure(site, first)
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     try:
         with running(site):
@@ -190,10 +175,8 @@ def test_a_template_makes_the_body_of_the_documentation(site: Site, receiver: Re
     _, _, rest = page.read_text().partition("  template: |\n")
     lines = rest.partition("```")[0].splitlines()
     configure(site, receiver, template="\n".join(line[4:] for line in lines))
-    site.script("src/a/train.sh", "echo '<!channel> @here' >&2; exit 1\n")
-    site.scratch("a")
-    site.push()
-    assert site.run_once().returncode == 1
+    site.trained("a", "echo '<!channel> @here' >&2; exit 1\n")
+    assert site.sync().returncode == 1
     (text,) = [delivery.json["text"] for delivery in receiver.got]
     assert text.startswith("local: Model default/a is Failed (was ")
     assert "&lt;!channel&gt;" in text

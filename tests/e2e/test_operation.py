@@ -63,8 +63,7 @@ def ready(url: str) -> bool:
 
 def test_it_says_how_it_is(site: Site) -> None:
     site.configure(server={"address": "127.0.0.1:0"})
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with running(site) as url:
         assert get(f"{url}/healthz") == "ok\n"
@@ -84,13 +83,11 @@ def test_a_push_to_a_repository_on_this_disk_is_noticed_without_a_poll(site: Sit
     site.configure(
         server={"address": "127.0.0.1:0"}, repository={"url": "./manifests.git", "interval": "1h"}
     )
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with running(site):
         until(lambda: site.phases().get("a") == "Ready", what="the first model")
-        site.script("src/b/train.sh", GOOD)
-        site.scratch("b")
+        site.trained("b")
         site.push()
         until(lambda: site.phases().get("b") == "Ready", what="the pushed model")
 
@@ -134,8 +131,7 @@ def post(url: str, body: bytes, secret: str) -> int:
 
 def test_a_changed_configuration_is_taken_up_and_a_wrong_one_is_not(site: Site) -> None:
     site.configure(server={"address": "127.0.0.1:0"})
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with running(site) as first:
         until(lambda: ready(first), what="the first sync")
@@ -171,8 +167,7 @@ def author(site: Site) -> str:
 
 
 def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     commit = site.push()
     lines = [json.loads(line) for line in site.run_once().stderr.splitlines()]
     heads = [line for line in lines if line["event"] == "new head"]
@@ -184,8 +179,7 @@ def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it has a disk that is always full")
 def test_a_log_that_cannot_be_written_ends_nothing(site: Site) -> None:
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -211,8 +205,7 @@ def test_an_address_in_use_is_one_clear_line(site: Site) -> None:
 
 def test_the_remote_gone_for_a_while_changes_nothing(site: Site) -> None:
     site.configure(server={"address": "127.0.0.1:0"})
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     with running(site):
         until(lambda: site.phases().get("a") == "Ready", what="the model")

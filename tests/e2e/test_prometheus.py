@@ -126,8 +126,7 @@ def troubled(site: Site) -> None:
 
 
 def trained(site: Site, name: str, gpus: int, body: str) -> None:
-    site.script(f"src/{name}/train.sh", body)
-    site.scratch(name, more=f"    resources: {{gpu: {{count: {gpus}}}}}\n" if gpus else "")
+    site.trained(name, body, more=f"    resources: {{gpu: {{count: {gpus}}}}}\n" if gpus else "")
 
 
 def more_trouble(site: Site, url: str) -> None:

@@ -36,11 +36,9 @@ def remote(site: Site) -> Iterator[HttpRemote]:
 def team(site: Site, forge: ForgeServer, remote: HttpRemote) -> Site:
     """A base and a Model off it on a forge, both made; pull requests are followed."""
     configure(site, forge, remote)
-    site.script("src/base/train.sh", GOOD)
-    site.scratch("base", params={"epochs": 3})
+    site.trained("base", params={"epochs": 3})
     site.finetune("left", "base", params={"epochs": 1})
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     return site
 
 

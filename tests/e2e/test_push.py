@@ -19,8 +19,7 @@ echo '{"accuracy": 0.5}' > "$MODEL_DIR/metrics.json"
 
 def family(site: Site) -> None:
     """A base, two Models off it, and one off one of those."""
-    site.script("src/base/train.sh", TRAIN)
-    site.scratch("base", params={"epochs": 3})
+    site.trained("base", TRAIN, params={"epochs": 3})
     site.finetune("left", "base", params={"epochs": 1})
     site.finetune("right", "base", params={"epochs": 1})
     site.finetune("leaf", "left", params={"epochs": 1})
@@ -68,8 +67,7 @@ def test_one_param_retrains_that_model_and_what_depends_on_it_and_a_revert_nothi
     before = site.statuses()
 
     site.finetune("left", "base", params={"epochs": 2})
-    site.push("More epochs")
-    site.run_once()
+    site.sync("More epochs")
     assert site.ran() == {"left": 1, "leaf": 1}
     assert site.statuses()["right"] == before["right"]
 
@@ -91,8 +89,7 @@ def test_a_removed_manifest_takes_its_runs_and_status_file_and_leaves_its_artifa
     site.run_once()
     artifact = folder(site.statuses()["right"]["artifact"]["url"])
     site.remove("right.yaml")
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     assert "right" not in site.phases()
     assert "phase: Ready" in site.show("removed/default/models/right.yaml")
     assert (artifact / "completed.json").is_file()
@@ -100,8 +97,7 @@ def test_a_removed_manifest_takes_its_runs_and_status_file_and_leaves_its_artifa
 
     site.ran()
     site.finetune("right", "base", params={"epochs": 1})
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ran() == {}, "its history came back with it"
     assert site.phases()["right"] == "Ready"
 
@@ -110,29 +106,23 @@ def test_an_object_of_a_namespace_called_removed_is_not_taken_for_one_that_is_go
     site: Site,
 ) -> None:
     for name in ("a", "stays"):
-        site.script(f"src/{name}/train.sh", 'echo w > "$MODEL_DIR/weights"\n')
-        site.scratch(name)
+        site.trained(name, 'echo w > "$MODEL_DIR/weights"\n')
     site.edit("a.yaml", "{name: a}", "{name: a, namespace: removed}")
-    site.push()
-    site.run_once()
+    site.sync()
     site.remove("a.yaml")
-    site.push()
-    site.run_once()
+    site.sync()
     assert "phase: Ready" in site.show("removed/removed/models/a.yaml")
 
 
 def test_of_ten_models_in_folders_a_commit_to_one_rebuilds_that_one(site: Site) -> None:
     names = [f"m{number}" for number in range(10)]
     for name in names:
-        site.script(f"src/{name}/train.sh", f"echo {name} > $MODEL_DIR/weights\n")
-        site.scratch(name)
-    site.push()
-    assert site.run_once().returncode == 0
+        site.trained(name, f"echo {name} > $MODEL_DIR/weights\n")
+    assert site.sync().returncode == 0
     assert site.ran() == dict.fromkeys(names, 1)
     before = site.statuses()
     site.script("src/m7/train.sh", "echo better > $MODEL_DIR/weights\n")
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ran() == {"m7": 1}
     after = site.statuses()
     assert {name for name in names if before[name] != after[name]} == {"m7"}
@@ -190,8 +180,7 @@ def test_a_source_in_this_repository_comes_with_its_submodules(site: Site, tmp_p
         "../library.git", "src/base/lib")  # fmt: skip
     site.scratch("base")
     site.edit("base.yaml", "path: src/base", "path: src/base, submodules: true")
-    site.push()
-    site.run_once()
+    site.sync()
     status = site.statuses()["base"]
     assert status["phase"] == "Ready", status
     assert (folder(status["artifact"]["url"]) / "weights").read_text() == "shared\n"
@@ -203,23 +192,19 @@ def test_an_image_that_is_lost_with_the_local_root_is_built_again(site: Site, lo
     site.script("src/a/train.sh", TRAIN)
     site.write("src/a/requirements.txt", "# none\n")
     site.scratch("a")
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     remove_tree(site.root / lost)
     assert site.run_once().returncode == 0
     assert site.ran() == {"a": 1}, "what is finished needs no image"
     site.scratch("a", params={"epochs": 1})
-    site.push()
-    done = site.run_once()
+    done = site.sync()
     assert (done.returncode, site.phases()) == (0, {"a": "Ready"}), done.stderr
     assert site.ran() == {"a": 1}
 
 
 def test_what_others_put_on_the_status_branch_is_left_alone(site: Site, tmp_path: Path) -> None:
-    site.script("src/a/train.sh", TRAIN)
-    site.scratch("a")
-    site.push()
-    site.run_once()
+    site.trained("a", TRAIN)
+    site.sync()
     clone = tmp_path / "status"
     git(site.root, "clone", "--quiet", f"--branch={BRANCH}", str(site.remote), str(clone))
     (clone / ".forge").mkdir()
@@ -236,14 +221,11 @@ def test_what_others_put_on_the_status_branch_is_left_alone(site: Site, tmp_path
 
 def test_an_object_of_a_namespace_called_removed_is_not_taken_for_one_that_is(site: Site) -> None:
     for name in ("a", "b"):
-        site.script(f"src/{name}/train.sh", TRAIN)
-        site.scratch(name)
+        site.trained(name, TRAIN)
         site.edit(f"{name}.yaml", f"{{name: {name}}}", f"{{name: {name}, namespace: removed}}")
-    site.push()
-    site.run_once()
+    site.sync()
     site.remove("a.yaml")
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     files = git(site.remote, "ls-tree", "-r", "--name-only", BRANCH, "removed").split()
     assert files == ["removed/models/b.yaml", "removed/removed/models/a.yaml"]
 

@@ -13,8 +13,7 @@ GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
 def good(site: Site) -> None:
     """An object that must stay as it is, whatever happens beside it."""
-    site.script("src/good/train.sh", GOOD)
-    site.scratch("good")
+    site.trained("good")
 
 
 def unharmed(site: Site) -> None:
@@ -23,14 +22,11 @@ def unharmed(site: Site) -> None:
 
 def test_an_invalid_manifest_keeps_its_object_and_says_where_it_is_wrong(site: Site) -> None:
     good(site)
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
-    site.push()
-    site.run_once()
+    site.trained("a")
+    site.sync()
     artifact = site.statuses()["a"]["artifact"]
     site.edit("a.yaml", "mode: Scratch", "mode: Scrtach")
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     status = site.statuses()["a"]
     assert status["phase"] == "Invalid"
     assert "a.yaml:6:" in status["message"]
@@ -40,11 +36,9 @@ def test_an_invalid_manifest_keeps_its_object_and_says_where_it_is_wrong(site: S
 
 
 def test_a_last_good_form_goes_on_while_the_manifest_is_wrong(site: Site) -> None:
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.finetune("b", "a")
-    site.push()
-    site.run_once()
+    site.sync()
     site.edit("a.yaml", "mode: Scratch", "mode: Scrtach")
     site.finetune("b", "a", params={"epochs": 2})
     site.push()
@@ -56,13 +50,10 @@ def test_a_last_good_form_goes_on_while_the_manifest_is_wrong(site: Site) -> Non
 
 def test_a_file_that_does_not_parse_removes_nothing(site: Site) -> None:
     good(site)
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
-    site.push()
-    site.run_once()
+    site.trained("a")
+    site.sync()
     site.write("a.yaml", "kind: Model\nmetadata: {name: a\n")
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     status = site.statuses()["a"]
     assert (status["phase"], "a.yaml" in status["message"]) == ("Invalid", True)
     assert status["artifact"]
@@ -74,8 +65,7 @@ def test_a_file_whose_name_is_not_utf_8_is_an_error_that_is_recorded(site: Site)
     good(site)
     site.scratch("a")
     (site.work / "a.yaml").rename(site.work / os.fsdecode(b"\xe9.yaml"))
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     assert "xe9.yaml" in site.show("sync.yaml")
     unharmed(site)
 
@@ -85,8 +75,7 @@ def test_a_dangling_reference_and_a_cycle_are_invalid(site: Site) -> None:
     site.finetune("dangling", "godo")
     site.finetune("chicken", "egg")
     site.finetune("egg", "chicken")
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     statuses = site.statuses()
     assert {n: s["phase"] for n, s in statuses.items()} == {
         "good": "Ready",
@@ -105,8 +94,7 @@ def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> No
         "kind: Model\nmetadata: {name: a}\nspec:\n"
         "  source: {git: {url: ../nowhere.git}}\n  training: {mode: Scratch}\n",
     )
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     status = site.statuses()["a"]
     assert status["phase"] == "Waiting"
     assert "nowhere.git" in status["message"]
@@ -115,16 +103,13 @@ def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> No
 
 def test_a_command_that_fails_hangs_or_is_not_there(site: Site) -> None:
     good(site)
-    site.script("src/fails/train.sh", "echo the reason is told here >&2; exit 3\n")
-    site.scratch("fails")
-    site.script("src/hangs/train.sh", "trap '' TERM; sleep 1000 & wait; sleep 1000\n")
-    site.scratch("hangs")
+    site.trained("fails", "echo the reason is told here >&2; exit 3\n")
+    site.trained("hangs", "trap '' TERM; sleep 1000 & wait; sleep 1000\n")
     site.edit("hangs.yaml", "mode: Scratch", "mode: Scratch\n    timeout: 1s")
     site.write("src/missing/README", "no train.sh\n")
     site.scratch("missing")
     site.finetune("after", "fails")
-    site.push()
-    assert site.run_once().returncode == 1
+    assert site.sync().returncode == 1
     statuses = site.statuses()
     assert {name: s["phase"] for name, s in statuses.items()} == {
         "good": "Ready",
@@ -140,48 +125,40 @@ def test_a_command_that_fails_hangs_or_is_not_there(site: Site) -> None:
 
 
 def test_a_failed_training_stays_failed_until_something_of_it_changes(site: Site) -> None:
-    site.script(
-        "src/a/train.sh",
-        'ls "$MODEL_DIR" >> "$SITE_LEDGER.seen"; touch "$MODEL_DIR/checkpoint"; exit 1\n',
+    site.trained(
+        "a", 'ls "$MODEL_DIR" >> "$SITE_LEDGER.seen"; touch "$MODEL_DIR/checkpoint"; exit 1\n'
     )
-    site.scratch("a")
     site.push()
     for _ in range(2):
         assert site.run_once().returncode == 1
     site.write("unrelated.txt", "a later sync\n")
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ran() == {"a": 1}
 
     site.edit("a.yaml", "mode: Scratch", "mode: Scratch\n    timeout: 1h")
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ledger.read_text().split()[1] == "2", "ATTEMPT counts over runs of a key"
     assert "checkpoint" in Path(f"{site.ledger}.seen").read_text()
     assert site.ran() == {"a": 1}
 
     site.edit("a.yaml", "{name: a}", "{name: a, annotations: {substratus.ai/retry: again}}")
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ran() == {"a": 1}
 
     site.edit("a.yaml", "params: {}", "params: {epochs: 2}")
-    site.push()
-    site.run_once()
+    site.sync()
     assert site.ledger.read_text().split()[1] == "1", "another key begins anew"
     assert site.ran() == {"a": 1}
 
 
 def test_retries_find_what_earlier_attempts_left(site: Site) -> None:
-    site.script(
-        "src/a/train.sh",
+    site.trained(
+        "a",
         'if [ -e "$MODEL_DIR/checkpoint" ]; then mv "$MODEL_DIR/checkpoint" "$MODEL_DIR/weights";'
         ' else echo half > "$MODEL_DIR/checkpoint"; exit 1; fi\n',
     )
-    site.scratch("a")
     site.edit("a.yaml", "mode: Scratch", "mode: Scratch\n    retries: 2")
-    site.push()
-    assert site.run_once().returncode == 0
+    assert site.sync().returncode == 0
     assert site.ran() == {"a": 2}
     (_, train) = site.statuses()["a"]["tasks"]
     assert train["attempts"] == 2
@@ -189,8 +166,7 @@ def test_retries_find_what_earlier_attempts_left(site: Site) -> None:
 
 def test_a_status_branch_of_another_daemon_is_refused(site: Site) -> None:
     good(site)
-    site.push()
-    site.run_once()
+    site.sync()
     tip = git(site.remote, "rev-parse", BRANCH)
     site.configure(repository={"url": "./manifests.git", "path": "elsewhere"})
     done = site.run_once()
@@ -223,8 +199,7 @@ def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
 
 
 def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site) -> None:
-    site.script("src/a/train.sh", GOOD)
-    site.scratch("a")
+    site.trained("a")
     site.push()
     hook = site.remote / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
@@ -241,8 +216,7 @@ def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site)
 
 
 def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
-    site.script("src/a/train.sh", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
-    site.scratch("a")
+    site.trained("a", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
     site.push()
     daemon = site.start()
     try:
@@ -258,12 +232,12 @@ def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
 
 
 def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -> None:
-    site.script(
-        "src/a/train.sh",
+    site.trained(
+        "a",
         'if [ "$PARAM_EPOCHS" = 1 ]; then sleep 1000 & echo $! > "$SITE_LEDGER.pid"; wait; fi\n'
         + GOOD,
+        params={"epochs": 1},
     )
-    site.scratch("a", params={"epochs": 1})
     site.push()
     daemon = site.start()
     try:

@@ -57,8 +57,7 @@ def test_a_copy_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_root_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.configure(local={"root": "reconciler.yaml"})
-    site.push()
-    done = site.run_once()
+    done = site.sync()
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("reconciler: ")

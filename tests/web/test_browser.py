@@ -49,14 +49,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     site, release = Site(root), root / "release"
     address = f"127.0.0.1:{free(1)[0]}"
     site.configure(server={"address": address}, guard={"tasks": 1}, local={"slots": 8})
-    site.script("src/base/train.sh", _TRAIN)
-    site.scratch("base", params={"accuracy": 0.91, "note": HOSTILE})
+    site.trained("base", _TRAIN, params={"accuracy": 0.91, "note": HOSTILE})
     site.finetune("fine", "base", params={"accuracy": 0.93})
     site.finetune("other", "base", params={"accuracy": 0.89})
-    site.script("src/broken/train.sh", "echo about to fail\nexit 3\n")
-    site.scratch("broken")
-    site.script("src/slow/train.sh", _SLOW)
-    site.scratch("slow", params={"greeting": HOSTILE, "until": str(release)})
+    site.trained("broken", "echo about to fail\nexit 3\n")
+    site.trained("slow", _SLOW, params={"greeting": HOSTILE, "until": str(release)})
     site.push()
     process = site.start()
     try:

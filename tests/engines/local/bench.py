@@ -70,6 +70,10 @@ class Bench:
         self.root = folder / "root"
         self.secrets = folder / "secrets"
         self.bucket = folder / "bucket"
+        self.gate = folder / "gate"
+        self.pid = folder / "pid"
+        #: What a command that waits for the gate does.
+        self.wait = f"while ! test -e {self.gate}; do sleep 0.02; done"
         self._numbers = itertools.count()
 
     @asynccontextmanager
@@ -111,8 +115,7 @@ class Bench:
     async def image(self, engine: LocalEngine, files: Mapping[str, str]) -> str:
         """Build a source and return its image."""
         spec = self.build_spec(self.source(files))
-        await engine.create(spec)
-        run = await self.ended(engine, spec.name)
+        run = await self.complete(engine, spec)
         assert run.phase is RunPhase.SUCCEEDED, run.reason
         assert run.result is not None
         assert run.result.image is not None
@@ -141,9 +144,33 @@ class Bench:
         await until(lambda: name not in engine.runs() or not engine.runs()[name].live, name)
         return engine.runs()[name]
 
-    async def carry_out(self, engine: LocalEngine, body: str, **fields: Any) -> tuple[RunSpec, Run]:
-        """Run a shell script to its end."""
-        image = await self.image(engine, {"run.sh": script(body)})
-        spec = self.spec(image, **fields)
+    async def complete(self, engine: LocalEngine, spec: RunSpec) -> Run:
+        """Create a run, and wait for its end."""
         await engine.create(spec)
-        return spec, await self.ended(engine, spec.name)
+        return await self.ended(engine, spec.name)
+
+    async def begin(self, body: str, engine: LocalEngine, **fields: Any) -> RunSpec:
+        """A run of a shell script, once it runs."""
+        spec = self.spec(await self.image(engine, {"run.sh": script(body)}), **fields)
+        await engine.create(spec)
+        await until(lambda: engine.runs()[spec.name].phase is RunPhase.RUNNING)
+        return spec
+
+    async def carry_out(
+        self, body: str | Mapping[str, str], engine: LocalEngine | None = None, **fields: Any
+    ) -> tuple[RunSpec, Run]:
+        """Run a shell script, or run.sh of these files, to its end: on its own engine, or this."""
+        if engine is None:
+            async with self.engine() as own:
+                return await self.carry_out(body, own, **fields)
+        files = {"run.sh": script(body)} if isinstance(body, str) else body
+        spec = self.spec(await self.image(engine, files), **fields)
+        return spec, await self.complete(engine, spec)
+
+    async def succeed(
+        self, body: str | Mapping[str, str], engine: LocalEngine | None = None, **fields: Any
+    ) -> RunSpec:
+        """Carry out what must end well."""
+        spec, run = await self.carry_out(body, engine, **fields)
+        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        return spec

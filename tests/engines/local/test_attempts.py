@@ -14,14 +14,12 @@ COMMAND = FailureClass.COMMAND
 
 
 async def test_a_second_attempt_finds_the_first_ones_files(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine,
-            'echo "attempt $ATTEMPT"\n'
-            'if test "$ATTEMPT" = 1; then echo half > "$MODEL_DIR/checkpoint"; exit 1; fi\n'
-            'test "$(cat "$MODEL_DIR/checkpoint")" = half',
-            retries=1,
-        )
+    spec, run = await bench.carry_out(
+        'echo "attempt $ATTEMPT"\n'
+        'if test "$ATTEMPT" = 1; then echo half > "$MODEL_DIR/checkpoint"; exit 1; fi\n'
+        'test "$(cat "$MODEL_DIR/checkpoint")" = half',
+        retries=1,
+    )
     assert run.phase is RunPhase.SUCCEEDED, run.reason
     assert run.attempts == 2
     assert (bench.log(spec, 1).splitlines()[0], bench.log(spec, 2)) == ("attempt 1", "attempt 2\n")
@@ -37,8 +35,7 @@ async def test_attempts_are_counted_over_the_runs_of_a_key_and_retries_per_run(
         first = bench.spec(image, retries=1)
         second = bench.spec(image, retries=1, execution_hash=ExecutionHash("1" * 40))
         for spec, attempts in ((first, 2), (second, 4)):
-            await engine.create(spec)
-            run = await bench.ended(engine, spec.name)
+            run = await bench.complete(engine, spec)
             assert (run.phase, run.failure, run.attempts) == (RunPhase.FAILED, COMMAND, attempts)
             assert reason(run) == "run.sh ended with exit code 7: no way"
     logs = {path.name for path in (bench.artifact(first) / "logs").iterdir()}
@@ -57,8 +54,7 @@ async def test_a_run_that_finds_its_marker_starts_nothing(bench: Bench) -> None:
         )
         for execution_hash in ("0" * 40, "1" * 40):
             spec = bench.spec(image, execution_hash=ExecutionHash(execution_hash))
-            await engine.create(spec)
-            run = await bench.ended(engine, spec.name)
+            run = await bench.complete(engine, spec)
             assert run.phase is RunPhase.SUCCEEDED, run.reason
             assert run.result is not None
             assert (run.result.url, run.result.metrics) == (spec.output, {"loss": 2.0})
@@ -70,8 +66,7 @@ async def test_an_artifact_that_lost_a_file_is_made_again(bench: Bench) -> None:
         image = await bench.image(engine, {"run.sh": script('echo full > "$MODEL_DIR/w"')})
         for execution_hash in ("0" * 40, "1" * 40):
             spec = bench.spec(image, execution_hash=ExecutionHash(execution_hash))
-            await engine.create(spec)
-            run = await bench.ended(engine, spec.name)
+            run = await bench.complete(engine, spec)
             assert run.phase is RunPhase.SUCCEEDED, run.reason
             assert (bench.artifact(spec) / "w").read_text() == "full\n"
             (bench.artifact(spec) / "w").chmod(0o644)
@@ -80,24 +75,21 @@ async def test_an_artifact_that_lost_a_file_is_made_again(bench: Bench) -> None:
 
 
 async def test_a_timeout_ends_a_grandchild_that_ignores_term(bench: Bench) -> None:
-    pid = bench.folder / "pid"
-    async with bench.engine() as engine:
-        _, run = await bench.carry_out(
-            engine,
-            f"trap '' TERM\n(trap '' TERM; sh -c 'echo $$ > {pid}; exec sleep 1000') &\nwait",
-            timeout=0.5,
-        )
+    _, run = await bench.carry_out(
+        f"trap '' TERM\n(trap '' TERM; sh -c 'echo $$ > {bench.pid}; exec sleep 1000') &\nwait",
+        timeout=0.5,
+    )
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert "was ended after its timeout of 0.5 s" in reason(run)
-    assert not running(int(pid.read_text()))
+    assert not running(int(bench.pid.read_text()))
 
 
 async def test_a_command_may_end_itself_in_peace_when_its_time_is_over(bench: Bench) -> None:
     async with bench.engine(grace=30) as engine:
         spec, run = await bench.carry_out(
-            engine,
             "trap 'echo saved > \"$MODEL_DIR/checkpoint\"; exit 0' TERM\n"
             "while true; do sleep 0.05; done",
+            engine,
             timeout=0.5,
         )
     assert run.phase is RunPhase.FAILED
@@ -107,37 +99,24 @@ async def test_a_command_may_end_itself_in_peace_when_its_time_is_over(bench: Be
 
 @pytest.mark.parametrize("code", [0, 1])
 async def test_a_daemonised_process_does_not_outlive_its_command(bench: Bench, code: int) -> None:
-    pid = bench.folder / "pid"
     daemonise = (
         "import os, sys, time\n"
         "if os.fork(): os.wait(); sys.exit()\n"
         "os.setsid()\n"
         "if os.fork(): os._exit(0)\n"
         "os.closerange(0, 256)\n"
-        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        f"open({str(bench.pid)!r}, 'w').write(str(os.getpid()))\n"
         "time.sleep(1000)\n"
     )
-    async with bench.engine() as engine:
-        image = await bench.image(
-            engine,
-            {
-                "run.sh": script(
-                    f"env -i python3 daemonise.py\nwhile ! test -s {pid}; do sleep 0.01; done\n"
-                    f"exit {code}"
-                ),
-                "daemonise.py": daemonise,
-            },
-        )
-        spec = bench.spec(image)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+    wait = f"until test -s {bench.pid}; do sleep 0.01; done"
+    body = script(f"env -i python3 daemonise.py\n{wait}\nexit {code}")
+    _, run = await bench.carry_out({"run.sh": body, "daemonise.py": daemonise})
     assert run.phase is (RunPhase.FAILED if code else RunPhase.SUCCEEDED), run.reason
-    assert not running(int(pid.read_text()))
+    assert not running(int(bench.pid.read_text()))
 
 
 async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, _ = await bench.carry_out(engine, "(sleep 0.2; echo late) &\necho early")
+    spec, _ = await bench.carry_out("(sleep 0.2; echo late) &\necho early")
     assert bench.log(spec) == "early\nlate\n"
 
 
@@ -154,40 +133,29 @@ async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench
 async def test_a_command_that_cannot_start_fails_once_and_says_why(
     bench: Bench, files: dict[str, str], command: str, said: str
 ) -> None:
-    async with bench.engine() as engine:
-        image = await bench.image(engine, files)
-        spec = bench.spec(image, command=(command,), retries=3)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+    _, run = await bench.carry_out(files, command=(command,), retries=3)
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert said in reason(run)
     assert run.attempts <= 1
 
 
 async def test_a_program_is_found_on_path_and_gets_its_arguments(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        image = await bench.image(engine, {"data.txt": "hello\n"})
-        spec = bench.spec(image, command=("sh", "-c", 'cat data.txt "$1"', "x", "data.txt"))
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed(
+        {"data.txt": "hello\n"}, command=("sh", "-c", 'cat data.txt "$1"', "x", "data.txt")
+    )
     assert bench.log(spec) == "hello\nhello\n"
 
 
 async def test_a_base_that_is_gone_is_not_the_commands_fault(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        _, run = await bench.carry_out(
-            engine, "true", base=Mounted(key_of("b"), f"{(bench.folder / 'gone').as_uri()}/")
-        )
+    _, run = await bench.carry_out(
+        "true", base=Mounted(key_of("b"), f"{(bench.folder / 'gone').as_uri()}/")
+    )
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
     assert "gone is not a directory" in reason(run)
 
 
 async def test_metrics_that_are_no_numbers_are_left_out_with_a_note(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine, 'echo \'{"accuracy": "high"}\' > "$MODEL_DIR/metrics.json"'
-        )
+    spec, run = await bench.carry_out('echo \'{"accuracy": "high"}\' > "$MODEL_DIR/metrics.json"')
     assert run.phase is RunPhase.SUCCEEDED, run.reason
     assert run.result is not None
     assert run.result.metrics == {}
@@ -195,8 +163,7 @@ async def test_metrics_that_are_no_numbers_are_left_out_with_a_note(bench: Bench
 
 
 async def test_a_link_out_of_the_artifact_fails_the_command(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(engine, 'ln -s /etc/passwd "$MODEL_DIR/weights"')
+    spec, run = await bench.carry_out('ln -s /etc/passwd "$MODEL_DIR/weights"')
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert 'the symbolic link "weights" leads out of the artifact' in reason(run)
     assert not (bench.artifact(spec) / "completed.json").exists()
@@ -216,15 +183,13 @@ async def test_a_command_that_removes_its_directory_leaves_no_artifact_and_is_to
         )
         for code, said in ((0, "that MODEL_DIR names is not there any more"), (3, "exit code 3")):
             spec = bench.spec(image, f"train{code}", params={"code": code}, retries=1)
-            await engine.create(spec)
-            run = await bench.ended(engine, spec.name)
+            run = await bench.complete(engine, spec)
             assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND), run.reason
             assert said in reason(run)
         again = bench.spec(
             image, "train3", command=("true",), execution_hash=ExecutionHash("1" * 40)
         )
-        await engine.create(again)
-        assert (await bench.ended(engine, again.name)).phase is RunPhase.SUCCEEDED
+        assert (await bench.complete(engine, again)).phase is RunPhase.SUCCEEDED
     assert bench.marker(again)["files"] == []
 
 
@@ -235,15 +200,14 @@ async def test_what_a_command_puts_in_the_place_of_a_reserved_name_is_cleared_aw
     other = "mkdir" if name == "completed.json" else "touch"
     body = f"if mkdir ../once; then rm -rf {name}; {other} {name}; exit 1; fi"
     async with bench.engine() as engine:
-        spec, run = await bench.carry_out(engine, f'cd "$MODEL_DIR"; {body}', retries=1)
+        spec, run = await bench.carry_out(f'cd "$MODEL_DIR"; {body}', engine, retries=1)
         assert (run.phase, run.failure) == (RunPhase.SUCCEEDED, None), run.reason
     assert bench.marker(spec)["files"] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there can be no such name")
 async def test_a_file_name_that_is_not_utf8_fails_the_command(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        _, run = await bench.carry_out(engine, 'echo > "$MODEL_DIR/$(printf "a\\377")"')
+    _, run = await bench.carry_out('echo > "$MODEL_DIR/$(printf "a\\377")"')
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert r"the file name b'a\xff' in the artifact is not UTF-8" in reason(run)
 
@@ -257,34 +221,23 @@ async def test_a_marker_that_the_command_wrote_itself_is_none(bench: Bench) -> N
         spec = bench.spec(image)
         forged = {"version": 1, "key": spec.key, "files": []}
         spec = bench.spec(image, params=forged)
-        await engine.create(spec)
-        assert (await bench.ended(engine, spec.name)).phase is RunPhase.FAILED
+        assert (await bench.complete(engine, spec)).phase is RunPhase.FAILED
         again = bench.spec(image, params=forged, execution_hash=ExecutionHash("1" * 40))
-        await engine.create(again)
-        run = await bench.ended(engine, again.name)
+        run = await bench.complete(engine, again)
     assert run.phase is RunPhase.FAILED
     assert run.attempts == 2
 
 
 async def test_a_complete_artifact_is_read_only(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(engine, 'mkdir "$MODEL_DIR/d"; echo > "$MODEL_DIR/d/f"')
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed('mkdir "$MODEL_DIR/d"; echo > "$MODEL_DIR/d/f"')
     artifact = bench.artifact(spec)
     assert [p for p in (artifact, *artifact.rglob("*")) if p.stat().st_mode & 0o222] == []
 
 
 async def test_the_supervisor_waits_for_nobody_when_the_daemon_is_away(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine() as engine:
-        image = await bench.image(
-            engine,
-            {"run.sh": script(f'while ! test -e {gate}; do sleep 0.02; done; test "$ATTEMPT" = 2')},
-        )
-        spec = bench.spec(image, retries=1)
-        await engine.create(spec)
-        await until(lambda: engine.runs()[spec.name].phase is RunPhase.RUNNING)
-    gate.touch()
+        spec = await bench.begin(f'{bench.wait}; test "$ATTEMPT" = 2', engine, retries=1)
+    bench.gate.touch()
     await until((bench.artifact(spec) / "completed.json").exists)
     async with bench.engine() as engine:
         run = await bench.ended(engine, spec.name)

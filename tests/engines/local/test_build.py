@@ -17,6 +17,11 @@ from reconciler.engines.local.layout import path_of
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, reason, script
 
+#: A project with a build backend of its own.
+BACKED = (
+    '[project]\nname = "tiny"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+    'build-backend = "backend"\nbackend-path = ["."]\n'
+)
 USE = {"run.sh": script('python -c "import tiny; print(tiny.WORD)"')}
 
 
@@ -83,13 +88,11 @@ async def test_an_image_that_is_there_is_not_fetched_or_built_again(bench: Bench
     source = bench.source({"run.sh": script("true")})
     spec = bench.build_spec(source)
     async with bench.engine() as engine:
-        await engine.create(spec)
-        first = await bench.ended(engine, spec.name)
+        first = await bench.complete(engine, spec)
         await engine.delete(spec.name)
         remove_tree(source)
         again = bench.build_spec(source, name="r-build-again")
-        await engine.create(again)
-        run = await bench.ended(engine, again.name)
+        run = await bench.complete(engine, again)
     assert (run.phase, run.result) == (RunPhase.SUCCEEDED, first.result)
 
 
@@ -106,20 +109,14 @@ async def test_an_environment_is_made_once_and_shared(bench: Bench, wheels: Path
         for run in runs:
             assert run.result is not None
             spec = bench.spec(run.result.image or "", f"uses-{run.key[:6]}")
-            await engine.create(spec)
-            used = await bench.ended(engine, spec.name)
+            used = await bench.complete(engine, spec)
             assert used.phase is RunPhase.SUCCEEDED, used.reason
             assert bench.log(spec) == "hello from tiny\n"
 
 
 async def test_a_projects_dependencies_are_installed(bench: Bench, wheels: Path) -> None:
     project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["tiny"]\n'
-    async with bench.engine() as engine:
-        image = await bench.image(engine, USE | {"pyproject.toml": project})
-        spec = bench.spec(image)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    await bench.succeed(USE | {"pyproject.toml": project})
 
 
 async def test_a_project_that_can_be_built_is_installed_and_its_tree_stays_clean(
@@ -132,16 +129,8 @@ async def test_a_project_that_can_be_built_is_installed_and_its_tree_stays_clean
         f"    wheel = pathlib.Path({str(wheels)!r}) / 'tiny-1.0-py3-none-any.whl'\n"
         "    return pathlib.Path(shutil.copy(wheel, folder)).name\n"
     )
-    project = (
-        '[project]\nname = "tiny"\nversion = "1.0"\n[build-system]\nrequires = []\n'
-        'build-backend = "backend"\nbackend-path = ["."]\n'
-    )
     async with bench.engine() as engine:
-        image = await bench.image(engine, USE | {"pyproject.toml": project, "backend.py": backend})
-        spec = bench.spec(image)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
-        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        await bench.succeed(USE | {"pyproject.toml": BACKED, "backend.py": backend}, engine)
         assert list((bench.root / "images").glob("*/tree/litter")) == []
 
 
@@ -151,33 +140,25 @@ async def test_an_editable_install_finds_the_image_where_it_stays(
     backend = (
         "import pathlib, zipfile\n"
         "def build_editable(folder, config_settings=None, metadata_directory=None):\n"
-        "    name, info = 'tiny-2.0-py3-none-any.whl', 'tiny-2.0.dist-info'\n"
+        "    name, info = 'tiny-1.0-py3-none-any.whl', 'tiny-1.0.dist-info'\n"
         "    with zipfile.ZipFile(pathlib.Path(folder) / name, 'w') as wheel:\n"
         "        wheel.writestr('tiny.pth', str(pathlib.Path.cwd()))\n"
         "        wheel.writestr(f'{info}/METADATA',"
-        " 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 2.0\\n')\n"
+        " 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n')\n"
         "        wheel.writestr(f'{info}/WHEEL',"
         " 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
         "        wheel.writestr(f'{info}/RECORD', '')\n"
         "    return name\n"
     )
-    project = (
-        '[project]\nname = "tiny"\nversion = "2.0"\n[build-system]\nrequires = []\n'
-        'build-backend = "backend"\nbackend-path = ["."]\n'
-    )
     files = {
         "run.sh": script('cd / && python -c "import tiny; print(tiny.WORD)"'),
         "requirements.txt": "-e ./package\n",
-        "package/pyproject.toml": project,
+        "package/pyproject.toml": BACKED,
         "package/backend.py": backend,
         "package/tiny.py": "WORD = 'editable'\n",
     }
     async with bench.engine() as engine:
-        image = await bench.image(engine, files)
-        spec = bench.spec(image)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
-        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        spec = await bench.succeed(files, engine)
         assert bench.log(spec) == "editable\n"
 
 
@@ -186,8 +167,7 @@ async def test_requirements_that_cannot_be_had_fail_the_build_with_the_installer
 ) -> None:
     async with bench.engine() as engine:
         spec = bench.build_spec(bench.source({"requirements.txt": "huge==9\n"}), retries=1)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+        run = await bench.complete(engine, spec)
         assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
         assert "huge" in reason(run)
         assert run.attempts == 2
@@ -206,8 +186,7 @@ async def test_requirements_that_cannot_be_read_are_the_users_to_mend(
     (source / name).write_bytes(content)
     async with bench.engine() as engine:
         spec = bench.build_spec(source)
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+        run = await bench.complete(engine, spec)
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
     assert name in reason(run)
 
@@ -218,8 +197,7 @@ async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: 
 
     async with bench.engine(export=broken) as engine:
         spec = bench.build_spec(bench.folder / "gone")
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+        run = await bench.complete(engine, spec)
         assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
         assert "gone cannot be reached" in reason(run)
         await engine.delete(spec.name)

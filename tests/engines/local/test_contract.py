@@ -11,7 +11,7 @@ import pytest
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local.launch import can_protect
 from reconciler.types import Gpu, Kind, Mounted, Resources, SecretKey, TaskKind
-from tests.engines.local.bench import Bench, key_of, reason, until
+from tests.engines.local.bench import Bench, key_of, reason, script, until
 
 DUMP = (
     'env -0 > "${MODEL_DIR:-$DATA_DIR}/env"; cat "$PARAMS_FILE" > "${MODEL_DIR:-$DATA_DIR}/params"'
@@ -28,16 +28,13 @@ async def test_a_finetune_gets_its_directories_params_and_attempt(bench: Bench) 
     base.mkdir()
     data.mkdir()
     params = {"learning-rate": 0.5, "epochs": 3, "fast": True, "name": "a b", "layers": [1, 2]}
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine,
-            DUMP,
-            params=params,
-            env={"MODE": "x y"},
-            base=Mounted(key_of("base"), f"{base.as_uri()}/"),
-            dataset=Mounted(key_of("data"), f"{data.as_uri()}/"),
-        )
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed(
+        DUMP,
+        params=params,
+        env={"MODE": "x y"},
+        base=Mounted(key_of("base"), f"{base.as_uri()}/"),
+        dataset=Mounted(key_of("data"), f"{data.as_uri()}/"),
+    )
     artifact = bench.artifact(spec)
     found = environment(artifact)
     expected = {
@@ -61,22 +58,14 @@ async def test_a_finetune_gets_its_directories_params_and_attempt(bench: Bench) 
 
 
 async def test_a_datasets_load_writes_data_and_has_no_model(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine, DUMP, task=TaskKind.LOAD, output_kind=Kind.DATASET
-        )
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed(DUMP, task=TaskKind.LOAD, output_kind=Kind.DATASET)
     found = environment(bench.artifact(spec))
     assert found["DATA_DIR"] == str(bench.artifact(spec))
     assert "MODEL_DIR" not in found
 
 
 async def test_scratch_home_and_tmp_are_its_own_and_gone_afterwards(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine, DUMP + '\ntouch "$SCRATCH_DIR/a" "$HOME/b" "$TMPDIR/c"'
-        )
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed(DUMP + '\ntouch "$SCRATCH_DIR/a" "$HOME/b" "$TMPDIR/c"')
     found = environment(bench.artifact(spec))
     folders = [Path(found[name]) for name in ("SCRATCH_DIR", "HOME", "TMPDIR")]
     assert len(set(folders)) == 3
@@ -91,8 +80,7 @@ async def test_of_the_daemons_environment_only_a_few_variables_arrive(
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "no")
     monkeypatch.setenv("RECONCILER_TLS__CAFILE", "no")
-    async with bench.engine() as engine:
-        spec, _ = await bench.carry_out(engine, DUMP)
+    spec, _ = await bench.carry_out(DUMP)
     found = environment(bench.artifact(spec))
     assert found["HTTPS_PROXY"] == "http://proxy:1"
     assert found["OPENBLAS_CORETYPE"] == "Haswell"
@@ -104,8 +92,8 @@ async def test_a_secret_arrives_and_is_nowhere_on_disk(bench: Bench) -> None:
     (bench.secrets / "hf" / "token").write_text("hf_s3cr3tvalue\n")
     async with bench.engine() as engine:
         spec, run = await bench.carry_out(
-            engine,
             'test "$HF_TOKEN" = hf_s3cr3tvalue; echo wrong token $HF_TOKEN; exit 3',
+            engine,
             secret_env={"HF_TOKEN": SecretKey("hf", "token")},
         )
         assert "exit code 3" in reason(run)
@@ -117,10 +105,7 @@ async def test_a_secret_arrives_and_is_nowhere_on_disk(bench: Bench) -> None:
 
 
 async def test_a_missing_secret_names_its_file_and_starts_nothing(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine, "true", secret_env={"HF_TOKEN": SecretKey("hf", "token")}
-        )
+    spec, run = await bench.carry_out("true", secret_env={"HF_TOKEN": SecretKey("hf", "token")})
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
     assert str(bench.secrets / "hf" / "token") in reason(run)
     assert run.attempts == 0
@@ -131,15 +116,15 @@ async def test_what_a_run_reads_cannot_be_written(bench: Bench) -> None:
     if not can_protect(bench.folder) and os.geteuid() == 0:
         pytest.skip("root, and this machine allows no mount namespace")
     async with bench.engine() as engine:
-        base, _ = await bench.carry_out(engine, 'echo weights > "$MODEL_DIR/w"', text="base")
+        base, _ = await bench.carry_out('echo weights > "$MODEL_DIR/w"', engine, text="base")
         spec, run = await bench.carry_out(
-            engine,
             """
             cat "$BASE_MODEL_DIR/w" > "$MODEL_DIR/copy"
             ! sh -c 'echo bad > "$BASE_MODEL_DIR/w"'
             ! touch "$BASE_MODEL_DIR/new" "$DATA_DIR/new"
             ! touch here
             """,
+            engine,
             text="tuned",
             base=Mounted(key_of("base"), str(base.output)),
             dataset=Mounted(key_of("base"), str(base.output)),
@@ -150,14 +135,11 @@ async def test_what_a_run_reads_cannot_be_written(bench: Bench) -> None:
 
 
 async def test_every_rank_is_told_its_number_and_rank_0_writes_the_artifact(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        spec, run = await bench.carry_out(
-            engine,
-            'echo "$NODE_RANK" > "$MODEL_DIR/rank"\n'
-            'echo "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT"',
-            resources=Resources(nodes=2),
-        )
-    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    spec = await bench.succeed(
+        'echo "$NODE_RANK" > "$MODEL_DIR/rank"\n'
+        'echo "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT"',
+        resources=Resources(nodes=2),
+    )
     assert (bench.artifact(spec) / "rank").read_text() == "0\n"
     lines = sorted(bench.log(spec).splitlines())
     assert [line.rsplit(" ", 1)[0] for line in lines] == [
@@ -168,22 +150,19 @@ async def test_every_rank_is_told_its_number_and_rank_0_writes_the_artifact(benc
 
 
 async def test_one_failing_rank_ends_the_attempt_of_all(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        _, run = await bench.carry_out(
-            engine,
-            'test "$NODE_RANK" = 0 && exec sleep 1000\nexit 5',
-            resources=Resources(nodes=2),
-        )
+    _, run = await bench.carry_out(
+        'test "$NODE_RANK" = 0 && exec sleep 1000\nexit 5', resources=Resources(nodes=2)
+    )
     assert run.phase is RunPhase.FAILED
     assert "(rank 1) ended with exit code 5" in reason(run)
 
 
 async def test_gpus_are_granted_exclusively(bench: Bench) -> None:
-    gate = bench.folder / "gate"
-    wait = f'echo "$CUDA_VISIBLE_DEVICES"\nwhile ! test -e {gate}; do sleep 0.05; done'
     async with bench.engine(gpus=2) as engine:
         assert engine.capacity.gpus == 2
-        image = await bench.image(engine, {"run.sh": f"#!/bin/sh\n{wait}\n"})
+        image = await bench.image(
+            engine, {"run.sh": script(f'echo "$CUDA_VISIBLE_DEVICES"\n{bench.wait}')}
+        )
         specs = [
             bench.spec(image, f"gpu{n}", resources=Resources(gpu=Gpu("", 1))) for n in range(3)
         ]
@@ -191,7 +170,7 @@ async def test_gpus_are_granted_exclusively(bench: Bench) -> None:
             await engine.create(spec)
         await until(lambda: reason(engine.runs()[specs[2].name]) == "waiting for 1 of 2 GPUs")
         await until(lambda: all(engine.runs()[s.name].phase is RunPhase.RUNNING for s in specs[:2]))
-        gate.touch()
+        bench.gate.touch()
         for spec in specs:
             assert (await bench.ended(engine, spec.name)).phase is RunPhase.SUCCEEDED
     seen = [bench.log(spec).strip() for spec in specs]

@@ -106,8 +106,7 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
             lost += 1
             await engine.delete(spec.name)
             await until(lambda: spec.name not in engine.runs())
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+        run = await bench.complete(engine, spec)
     assert run.phase is RunPhase.SUCCEEDED, run.reason
     assert lost
     assert not overlap.exists()

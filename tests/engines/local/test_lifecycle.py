@@ -30,18 +30,13 @@ def supervisor(root: Path, name: str) -> psutil.Process:
     return found[0]
 
 
-def gated(gate: Path) -> dict[str, str]:
-    return {"run.sh": script(f"while ! test -e {gate}; do sleep 0.02; done")}
-
-
 def phase(engine: LocalEngine, name: str) -> RunPhase:
     return engine.runs()[name].phase
 
 
 async def test_runs_wait_for_cpu_slots_in_order(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine(slots=2) as engine:
-        image = await bench.image(engine, gated(gate))
+        image = await bench.image(engine, {"run.sh": script(bench.wait)})
         one = bench.spec(image, "one")
         big = bench.spec(image, "big", resources=Resources(cpu=64))
         small = bench.spec(image, "small")
@@ -50,7 +45,7 @@ async def test_runs_wait_for_cpu_slots_in_order(bench: Bench) -> None:
         await until(lambda: phase(engine, one.name) is RunPhase.RUNNING)
         await until(lambda: reason(engine.runs()[big.name]) == "waiting for 2 of 2 cpu slots")
         await until(lambda: reason(engine.runs()[small.name]) == "waiting for 1 of 2 cpu slots")
-        gate.touch()
+        bench.gate.touch()
         ended = [await bench.ended(engine, spec.name) for spec in (one, big, small)]
     assert all(run.phase is RunPhase.SUCCEEDED for run in ended)
     starts = [run.started for run in ended if run.started]
@@ -60,46 +55,37 @@ async def test_runs_wait_for_cpu_slots_in_order(bench: Bench) -> None:
 async def test_deleting_a_running_run_ends_its_processes_and_keeps_its_directory(
     bench: Bench,
 ) -> None:
-    pid = bench.folder / "pid"
     async with bench.engine() as engine:
-        image = await bench.image(
-            engine,
-            {"run.sh": script(f"trap '' TERM\necho $$ > {pid}\nwhile true; do sleep 0.05; done")},
-        )
-        spec = bench.spec(image)
-        await engine.create(spec)
-        await until(lambda: pid.exists() and pid.read_text())
+        body = f"trap '' TERM\necho $$ > {bench.pid}\nwhile true; do sleep 0.05; done"
+        spec = await bench.begin(body, engine)
+        await until(lambda: bench.pid.exists() and bench.pid.read_text())
         await engine.delete(spec.name)
         assert engine.runs()[spec.name].deleting
         assert engine.runs()[spec.name].live
         with pytest.raises(EngineError, match="still being ended"):
             await engine.create(spec)
         await until(lambda: spec.name not in engine.runs())
-        assert not running(int(pid.read_text()))
+        assert not running(int(bench.pid.read_text()))
         assert (bench.artifact(spec) / "logs" / "attempt-1.log").exists()
         assert not (bench.root / "runs" / spec.name).exists()
         await engine.delete(spec.name)
 
 
 async def test_deleting_survives_the_daemon(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine() as engine:
-        image = await bench.image(engine, gated(gate))
-        spec = bench.spec(image)
-        await engine.create(spec)
-        await until(lambda: phase(engine, spec.name) is RunPhase.RUNNING)
+        spec = await bench.begin(bench.wait, engine)
     # As if the daemon had been killed once the request was recorded.
     (bench.root / "runs" / spec.name / "cancel").touch()
     async with bench.engine() as engine:
         await until(lambda: spec.name not in engine.runs())
-    assert not gate.exists()
+    assert not bench.gate.exists()
 
 
 async def test_a_finished_run_is_forgotten_when_deleted_and_its_artifact_stays(
     bench: Bench,
 ) -> None:
     async with bench.engine() as engine:
-        spec, run = await bench.carry_out(engine, "true")
+        spec, run = await bench.carry_out("true", engine)
         assert run.phase is RunPhase.SUCCEEDED
         await engine.delete(spec.name)
         await until(lambda: spec.name not in engine.runs())
@@ -117,9 +103,8 @@ async def test_a_finished_run_is_forgotten_when_deleted_and_its_artifact_stays(
 
 
 async def test_a_run_in_progress_is_adopted_and_counts_against_the_slots(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine(slots=1) as engine:
-        image = await bench.image(engine, gated(gate))
+        image = await bench.image(engine, {"run.sh": script(bench.wait)})
         first, second = bench.spec(image, "first"), bench.spec(image, "second")
         await engine.create(first)
         await until(lambda: phase(engine, first.name) is RunPhase.RUNNING)
@@ -128,19 +113,15 @@ async def test_a_run_in_progress_is_adopted_and_counts_against_the_slots(bench: 
         await engine.create(first)
         await engine.create(second)
         await until(lambda: reason(engine.runs()[second.name]) == "waiting for 1 of 1 cpu slots")
-        gate.touch()
+        bench.gate.touch()
         runs = [await bench.ended(engine, spec.name) for spec in (first, second)]
     assert [(run.phase, run.attempts) for run in runs] == [(RunPhase.SUCCEEDED, 1)] * 2
 
 
 async def test_a_run_that_ended_while_the_daemon_was_away_is_accounted_for(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine() as engine:
-        image = await bench.image(engine, gated(gate))
-        spec = bench.spec(image)
-        await engine.create(spec)
-        await until(lambda: phase(engine, spec.name) is RunPhase.RUNNING)
-    gate.touch()
+        spec = await bench.begin(bench.wait, engine)
+    bench.gate.touch()
     await until((bench.artifact(spec) / "completed.json").exists)
     async with bench.engine() as engine:
         run = await bench.ended(engine, spec.name)
@@ -177,8 +158,7 @@ async def test_a_lost_supervisor_fails_the_run_and_nothing_of_it_goes_on(bench: 
         assert [pid for pid in pids.read_text().split() if running(int(pid))] == []
         # The next run of the key starts only now, as its second attempt.
         again = bench.spec(image, execution_hash=ExecutionHash("1" * 40), timeout=0.2)
-        await engine.create(again)
-        run = await bench.ended(engine, again.name)
+        run = await bench.complete(engine, again)
     assert run.attempts == 2
 
 
@@ -197,19 +177,16 @@ async def test_two_runs_of_a_key_never_run_at_once(bench: Bench) -> None:
 async def test_term_to_the_supervisor_ends_the_command_and_blames_the_machine(
     bench: Bench,
 ) -> None:
-    pid = bench.folder / "pid"
     async with bench.engine() as engine:
-        image = await bench.image(
-            engine, {"run.sh": script(f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000")}
-        )
-        spec = bench.spec(image)
-        await engine.create(spec)
+        pid = bench.pid
+        body = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000"
+        spec = await bench.begin(body, engine)
         await until(pid.exists)
         supervisor(bench.root, spec.name).terminate()
         run = await bench.ended(engine, spec.name)
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
     assert "shutdown" in reason(run)
-    assert not running(int(pid.read_text()))
+    assert not running(int(bench.pid.read_text()))
 
 
 async def test_a_root_has_one_daemon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +230,7 @@ async def test_changed_is_called_for_every_phase(bench: Bench) -> None:
 
     await engine.start(changed)
     try:
-        spec, _ = await bench.carry_out(engine, "sleep 0.3")
+        spec, _ = await bench.carry_out("sleep 0.3", engine)
     finally:
         await engine.stop()
     assert list(dict.fromkeys(phases)) == [
@@ -267,15 +244,12 @@ async def test_changed_is_called_for_every_phase(bench: Bench) -> None:
 async def test_another_supervisor_of_a_run_does_nothing_while_it_runs_or_when_it_has_ended(
     bench: Bench,
 ) -> None:
-    gate, ran = bench.folder / "gate", bench.folder / "ran"
-    body = f"echo x >> {ran}\nwhile ! test -e {gate}; do sleep 0.02; done\nexit 1"
+    ran = bench.folder / "ran"
     async with bench.engine() as engine:
-        image = await bench.image(engine, {"run.sh": script(body)})
-        spec = bench.spec(image)
-        await engine.create(spec)
+        spec = await bench.begin(f"echo x >> {ran}\n{bench.wait}\nexit 1", engine)
         await until(lambda: ran.exists() and ran.read_text())
         assert await supervise(bench, spec.name) == 0
-        gate.touch()
+        bench.gate.touch()
         ended = await bench.ended(engine, spec.name)
         assert await supervise(bench, spec.name) == 0
         assert engine.runs()[spec.name] == ended
@@ -283,9 +257,8 @@ async def test_another_supervisor_of_a_run_does_nothing_while_it_runs_or_when_it
 
 
 async def test_a_supervisor_does_not_start_what_has_no_allocation(bench: Bench) -> None:
-    gate = bench.folder / "gate"
     async with bench.engine(slots=1) as engine:
-        image = await bench.image(engine, gated(gate))
+        image = await bench.image(engine, {"run.sh": script(bench.wait)})
         first, second = bench.spec(image, "first"), bench.spec(image, "second")
         for spec in (first, second):
             await engine.create(spec)
@@ -293,7 +266,7 @@ async def test_a_supervisor_does_not_start_what_has_no_allocation(bench: Bench) 
         assert await supervise(bench, second.name) == 0
         assert phase(engine, second.name) is RunPhase.PENDING
         assert not bench.artifact(second).exists()
-        gate.touch()
+        bench.gate.touch()
         assert (await bench.ended(engine, second.name)).phase is RunPhase.SUCCEEDED
 
 

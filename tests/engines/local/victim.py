@@ -24,8 +24,7 @@ async def produce(engine: LocalEngine, bench: Bench, spec: RunSpec) -> None:
     """See one run to its end, and forget it once its artifact is complete."""
     wanted = [Wanted(spec.task, spec.key, spec.output)]
     if not await engine.recover(wanted):
-        await engine.create(spec)
-        run = await bench.ended(engine, spec.name)
+        run = await bench.complete(engine, spec)
         if run.phase is RunPhase.FAILED:
             return
     await engine.delete(spec.name)
@@ -40,8 +39,7 @@ async def main(folder: Path) -> None:
         await until(lambda: not any(run.deleting for run in engine.runs().values()))
         build = bench.build_spec(folder / "source-0")
         if not await engine.recover([Wanted(TaskKind.BUILD, build.key, None)]):
-            await engine.create(build)
-            await bench.ended(engine, build.name)
+            await bench.complete(engine, build)
         image = (bench.root / "images" / build.key).resolve().as_uri()
         async with asyncio.TaskGroup() as group:
             for n in range(RUNS):
