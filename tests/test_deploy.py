@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.leader_election import Leadership
 from tests.cluster.cluster import Cluster
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
+from tests.processes import run
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 COMPONENTS = sorted(folder.name for folder in (DEPLOY / "components").iterdir())
@@ -144,15 +144,10 @@ def test_its_rights_are_no_more(cluster: Cluster) -> None:
 
 
 def may(cluster: Cluster, verb: str, what: str, namespace: str) -> bool:
-    done = subprocess.run(
-        [
+    done = run([
             str(cluster.binaries["kubectl"]), f"--kubeconfig={cluster.kubeconfig}", "auth", "can-i",
             verb, what, f"--namespace={namespace}", f"--as={ACCOUNT}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+        ])  # fmt: skip
     assert done.stdout.strip() in ("yes", "no"), done.stderr
     return done.stdout.strip() == "yes"
 

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Cli, command
 from tests.cli.example import Example
 from tests.e2e.site import environment
+from tests.processes import run
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -26,7 +27,7 @@ def test_every_shell_has_a_completion_it_can_read(cli: Cli, shell: str, tmp_path
 
 def complete(folder: Path, words: str, position: int) -> list[str]:
     """What bash is answered."""
-    done = subprocess.run(
+    done = run(
         command(),
         cwd=folder,
         env={
@@ -35,8 +36,6 @@ def complete(folder: Path, words: str, position: int) -> list[str]:
             "COMP_WORDS": f"reconciler {words}",
             "COMP_CWORD": str(position),
         },
-        capture_output=True,
-        text=True,
         check=True,
     )
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]

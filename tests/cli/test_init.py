@@ -10,17 +10,12 @@ import pygit2
 import pytest
 
 from tests.cli.conftest import Cli, command
+from tests.processes import run
 
 
 def init(home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """A process of its own: libgit2 looks for the user's configuration once."""
-    return subprocess.run(
-        command("init", str(folder)),
-        env={"PATH": os.environ["PATH"], "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run(command("init", str(folder)), env={"PATH": os.environ["PATH"], "HOME": str(home)})
 
 
 @pytest.mark.parametrize("user", ["", "[user]\n\tname =\n\temail =\n", "[user]\n\tname = Jo\n"])

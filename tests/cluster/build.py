@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level, Module, Program, modules
+from tests.processes import run
 
 _SOURCES = Path(__file__).with_name("go")
 _FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
@@ -80,9 +81,7 @@ def _places(level: Level) -> list[tuple[Module, Path]]:
     if go is None:
         # Only a user whose own folder has everything gets by without Go.
         return [(module, Path("no-go")) for module in modules(level)]
-    version = subprocess.run(
-        [go, "env", "GOVERSION", "GOOS", "GOARCH"], capture_output=True, text=True, check=True
-    ).stdout
+    version = run([go, "env", "GOVERSION", "GOOS", "GOARCH"], check=True).stdout
     return [(module, _place(module, version)) for module in modules(level)]
 
 

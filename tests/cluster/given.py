@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.cluster.api import Api
 from tests.cluster.certificates import Pair
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.processes import run
 
 
 def kubeconfig() -> Path | None:
@@ -36,9 +36,7 @@ def cluster(kubeconfig: Path, folder: Path, kubectl: Path | None = None) -> Clus
     """
     kubectl = kubectl or _kubectl()
     view = ("config", "view", "--raw", "--minify", "--flatten", "--output=json")
-    viewed = subprocess.run(
-        [kubectl, "--kubeconfig", kubeconfig, *view], capture_output=True, text=True, check=False
-    )
+    viewed = run([kubectl, "--kubeconfig", kubeconfig, *view])
     if viewed.returncode != 0:
         raise ClusterUnavailable(f"TEST_KUBECONFIG {kubeconfig}: {viewed.stderr.strip()}")
     config = json.loads(viewed.stdout)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.cluster.build import cache
 from tests.cluster.errors import ClusterFailed
 from tests.cluster.machine import tool
 from tests.cluster.process import Program, until
+from tests.processes import run
 
 _SLOTS = 200
 
@@ -146,6 +146,6 @@ def _nsenter(program: Program, *command: str) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(command)
     if done.returncode != 0:
         raise ClusterFailed(f"{' '.join(command)}: {done.stderr.strip()}")

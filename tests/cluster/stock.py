@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.images import Image
 from tests.cluster.machine import tool
+from tests.processes import run
 
 #: What Git needs to clone with submodules, besides itself: BuildKit's Git context runs these.
 _GIT_PARTS = ("git-submodule", "git-sh-setup", "git-sh-i18n", "git-sh-i18n--envsubst")
@@ -56,11 +56,7 @@ def git(image: Image) -> None:
     """Git and ssh, as a program that talks to remotes needs them."""
     for name in ("git", "ssh"):
         image.program(f"/usr/bin/{name}", Path(tool(name)).resolve())
-    core = Path(
-        subprocess.run(
-            ["git", "--exec-path"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    )
+    core = Path(run(["git", "--exec-path"], check=True).stdout.strip())
     image.link(str(core / "git"), "/usr/bin/git")
     # git-remote-http speaks to servers; the others are the shell's part of git.
     for name in _GIT_PARTS:

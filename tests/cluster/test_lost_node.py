@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.holder import holder, processes_of
 from tests.cluster.test_node import ended, job, shell
+from tests.processes import run
 
 
 def ready(cluster: NodeCluster, name: str) -> str | None:
@@ -79,7 +79,7 @@ def test_a_node_that_is_cut_off_runs_on_and_comes_back(own_node_cluster: NodeClu
 def traces(address: str) -> list[str]:
     """What there is on this machine of the cluster with this address."""
     name = f"mrtest{address.split('.')[2]}"
-    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    links = run(["ip", "-o", "link"], check=True).stdout
     cgroups = Path("/sys/fs/cgroup")
     found = [line for line in links.splitlines() if name in line]
     found += [str(p) for p in (*cgroups.glob(name), *cgroups.glob(f"*/{name}"))]
@@ -96,9 +96,7 @@ def machine() -> dict[str, str]:
     )
     state = {name: Path("/proc/sys", name).read_text() for name in sysctls}
     state["mounts"] = Path("/proc/self/mounts").read_text()
-    state["nat"] = subprocess.run(
-        ["iptables", "-t", "nat", "-S"], capture_output=True, text=True, check=True
-    ).stdout
+    state["nat"] = run(["iptables", "-t", "nat", "-S"], check=True).stdout
     folders = ("/var/lib/kubelet", "/var/lib/cni", "/run/containerd", "/usr/libexec/kubernetes")
     state |= {folder: str(Path(folder).exists()) for folder in folders}
     return state

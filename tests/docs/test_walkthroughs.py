@@ -13,6 +13,7 @@ from tests.cluster.cluster import Cluster
 from tests.docs.reader import CHECKOUT, Reader
 from tests.docs.reading import PAGES, ROOT, blocks
 from tests.e2e.site import git
+from tests.processes import run
 
 LONGER = r"/name: tilted-gentle/,/params:/s/epochs: 5\b/epochs: 20/"
 
@@ -98,5 +99,5 @@ def _demo(tmp_path: Path) -> Path:
 
 def _run(*arguments: str, folder: Path) -> None:
     command = [sys.executable, "-m", "reconciler", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = run(command, cwd=folder)
     assert done.returncode == 0, done.stderr

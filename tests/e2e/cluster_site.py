@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
 from tests.e2e.site import PATIENCE, Site, environment, stop
+from tests.processes import run
 
 IMAGE = f"registry.test/base@sha256:{'0' * 64}"
 
@@ -93,9 +94,7 @@ class ClusterSite(Site):
     def squatter(self, name: str) -> Any:
         """Somebody else's Job, which has the name that the training of an object at HEAD has."""
         command = self.command("render", name, "--repo", str(self.work), "--task", "train")
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=self.environment()
-        )
+        done = run(command, env=self.environment())
         assert done.returncode == 0, done.stderr
         rendered = YAML(typ="safe").load_all(done.stdout)
         (ours,) = [each["metadata"]["name"] for each in rendered if each["kind"] == "Job"]
@@ -147,13 +146,7 @@ class ClusterSite(Site):
         self.namespace.cluster.api.request("PATCH", path, {"status": status})
 
     def head_of_status(self) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(self.remote), "rev-parse", self.branch],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=dict(os.environ),
-        )
+        done = run(["git", "-C", str(self.remote), "rev-parse", self.branch], env=dict(os.environ))
         return done.stdout.strip()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import IMAGE, ClusterSite
 from tests.e2e.site import Site, environment, git
+from tests.processes import run
 
 
 class _Member(Site):
@@ -61,9 +62,7 @@ class ClusterMember(_Member, ClusterSite):
 
     def run_command(self, *arguments: str) -> str:
         """What a command that only looks prints."""
-        done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, check=False, env=environment()
-        )
+        done = run(self.command(*arguments), env=environment())
         assert done.returncode in (0, 2), done.stderr
         return done.stdout
 

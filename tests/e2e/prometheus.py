@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.site import until
 from tests.e2e.test_operation import get
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
@@ -35,13 +36,7 @@ def tool(name: str) -> str:
 
 def check_metrics(exposition: str) -> None:
     """What is served is as promtool wants it."""
-    done = subprocess.run(
-        [tool("promtool"), "check", "metrics"],
-        input=exposition,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run([tool("promtool"), "check", "metrics"], input=exposition)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.processes import run
+
 PATIENCE = 90.0
 GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
@@ -164,14 +166,7 @@ class Site:
 
     def run_once(self) -> subprocess.CompletedProcess[str]:
         """``run --once``; a traceback is never an answer."""
-        done = subprocess.run(
-            self.command("run", "--once"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            env=environment(),
-        )
+        done = run(self.command("run", "--once"), timeout=PATIENCE, env=environment())
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
@@ -204,12 +199,7 @@ def git(folder: Path, *arguments: str, quiet: bool = False) -> str:
     """Run git in a folder, as a user with no configuration of his own."""
     settings = ("user.name=Test", "user.email=test@localhost", "commit.gpgsign=no")
     options = [option for setting in settings for option in ("-c", setting)]
-    done = subprocess.run(
-        ["git", "-C", str(folder), *options, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(["git", "-C", str(folder), *options, *arguments])
     assert quiet or done.returncode == 0, done.stderr
     return done.stdout
 

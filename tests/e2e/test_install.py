@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import processes
 from tests.e2e.site import environment, git
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,14 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*command: str, folder: Path, code: int = 0) -> str:
     path = f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**environment(), "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run(command, cwd=folder, env={**environment(), "PATH": path})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import processes
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
@@ -109,13 +110,8 @@ def run(site: NodeSite, *command: str, key: str | None = None) -> subprocess.Com
         "AWS_SECRET_ACCESS_KEY": key or s3.secret_key,
         "AWS_REGION": "us-east-1",
     }
-    return subprocess.run(
-        site.command(*command),
-        cwd=site.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **site.environment(), **mine},
+    return processes.run(
+        site.command(*command), cwd=site.root, env={**os.environ, **site.environment(), **mine}
     )
 
 

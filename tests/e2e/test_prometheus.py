@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.e2e.panels import as_grafana_asks, missing, on_a_cluster, panel_queri
 from tests.e2e.prometheus import ROOT, RULES, ask, check_metrics, prometheus, tool
 from tests.e2e.site import Site, until
 from tests.e2e.test_operation import GOOD, get, post, running
+from tests.processes import run
 from tools.alerts import FILE, prometheus_rule
 
 _NAME = re.compile(r"\breconciler_\w+")
@@ -37,9 +37,7 @@ def test_the_rules_are_right_and_each_alert_fires_when_it_should() -> None:
         ["check", "rules", str(RULES)],
         ["test", "rules", f"{RULES.parent}/rules.test.yaml"],
     ):
-        done = subprocess.run(
-            [tool("promtool"), *arguments], capture_output=True, text=True, check=False
-        )
+        done = run([tool("promtool"), *arguments])
         assert done.returncode == 0, done.stdout + done.stderr
     tested = YAML(typ="safe").load((RULES.parent / "rules.test.yaml").read_text())["tests"]
     firing = {t["alertname"] for s in tested for t in s["alert_rule_test"] if t["exp_alerts"]}

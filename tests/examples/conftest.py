@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 
 import pytest
 
+from tests import processes
 from tests.examples.manifests import EXAMPLES, manifests
 
 SOURCES = EXAMPLES / "sources"
@@ -95,7 +96,7 @@ def interpreter() -> Path:
 
 def _uv(*arguments: str | Path) -> None:
     command = [sys.executable, "-m", "uv", "--quiet", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = processes.run(command)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests import processes
 from tests.cli.example import Example
 from tests.e2e.site import environment
 from tests.examples.manifests import EXAMPLES
@@ -45,13 +46,8 @@ def clone(tmp_path: Path) -> Example:
 
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["sh", "-e", "-c", script],
-        cwd=folder,
-        env={**environment(), "PATH": path, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
+    return processes.run(
+        ["sh", "-e", "-c", script], cwd=folder, env={**environment(), "PATH": path, **variables}
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from reconciler.config import load_setup
 from reconciler.manifests.schema import ModelManifest
 from tests.examples.conftest import SOURCES, Scripts
 from tests.examples.manifests import EXAMPLES, collection, manifests
+from tests.processes import run
 
 
 def train_params(name: str) -> dict[str, object]:
@@ -133,13 +133,7 @@ def test_every_source_has_what_both_engines_need() -> None:
 
 
 def test_scripts_are_executable_in_git() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "--stage", "--", "*.sh"],
-        cwd=SOURCES,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    listed = run(["git", "ls-files", "--stage", "--", "*.sh"], cwd=SOURCES)
     if listed.returncode:
         pytest.skip("not a Git checkout")
     modes = {line.split("\t")[1]: line.split()[0] for line in listed.stdout.splitlines()}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 import reconciler.engines.kubernetes as package
+from tests.processes import run
 
 FOLDER = Path(package.__file__).parent
 SCRIPTS = ["source.sh", "buildkit.sh", "buckets/rclone.sh"]
@@ -15,7 +15,7 @@ SCRIPTS = ["source.sh", "buildkit.sh", "buckets/rclone.sh"]
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_one(name: str) -> None:
-    done = subprocess.run(["sh", "-n", FOLDER / name], capture_output=True, text=True, check=False)
+    done = run(["sh", "-n", FOLDER / name])
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -14,6 +14,7 @@ from reconciler.engines.kubernetes.termination import read_termination
 from reconciler.engines.local.marker import read_marker
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, UNSHARE
+from tests.processes import run
 
 SOURCE = Path(kubernetes.__file__).parent
 
@@ -70,7 +71,5 @@ def test_shellcheck_has_nothing_to_say() -> None:
             pytest.fail("CI has to have shellcheck")
         pytest.skip("shellcheck is not installed")
     scripts = [SOURCE / "wrapper.sh", SOURCE / "staged.sh"]
-    done = subprocess.run(
-        [program, "-s", "sh", *scripts], capture_output=True, text=True, check=False
-    )
+    done = run([program, "-s", "sh", *scripts])
     assert done.stdout == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import list_files, read_marker
+from tests import processes
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo, log
 
@@ -279,7 +279,7 @@ def test_copies_are_so_close_that_a_loss_is_at_most_one_interval() -> None:
     script = str(resources.files("reconciler.engines.kubernetes") / "staged.sh")
     for sync, took in ((600.0, 5.0), (600.0, 0.25), (20.0, 4.5), (600.0, 500.0), (10.0, 60.0)):
         run = [BUSYBOX, "sh", "-c", f'. "$0"; pause {sync} {took}', script]
-        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        done = processes.run(run, check=True)
         pause = float(done.stdout)
         # What the look that begins a copy just misses is safe when the next copy has ended.
         if sync >= 4 * took:

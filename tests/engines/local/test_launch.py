@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.engines.local.bench import running, until
+from tests.processes import run
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -42,9 +43,7 @@ def test_a_command_whose_supervisor_dies_before_it_is_known_never_runs(
 
 def test_a_supervisor_imports_nothing_that_is_slow_to_import() -> None:
     code = "import sys, reconciler.engines.local.supervisor; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True
-    )
+    done = run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "reconciler" in loaded
     assert loaded & {"asyncio", "pydantic", "pygit2", "structlog", "ruamel", "aiohttp"} == set()
