@@ -25,15 +25,14 @@ from reconciler.planner.ledger import Ledger
 from reconciler.types import Commit
 from reconciler.workspace import PlanState, credential_table
 from tests.e2e.site import Site, git
+from tests.forge.gitlab_server import forge_server
 from tests.forge.server import ForgeServer
 
 
 @pytest.fixture
 def server() -> Iterator[ForgeServer]:
-    found = ForgeServer()
-    yield found
-    found.close()
-    assert found.complaints == []
+    with forge_server("github") as found:
+        yield found
 
 
 @pytest.fixture
@@ -83,11 +82,8 @@ async def controller(
 def propose(site: Site, server: ForgeServer, number: int, **params: Any) -> Commit:
     git(site.work, "checkout", "--quiet", "-B", f"pr-{number}", "main")
     site.scratch("a", params={"epochs": number, **params})
-    git(site.work, "commit", "--quiet", "--all", "--message", "Change")
-    git(site.work, "push", "--quiet", "origin", f"HEAD:refs/pull/{number}/head")
-    head = Commit(git(site.work, "rev-parse", "HEAD").strip())
+    head = propose_as_it_is(site, server, number)
     git(site.work, "checkout", "--quiet", "main")
-    server.open(number, head)
     return head
 
 
@@ -216,7 +212,6 @@ async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
     git(site.work, "checkout", "--quiet", "-B", "many", "main")
     for number in range(0, 1500, 300):
         site.write(f"many-{number}.yaml", "---\n".join(many[number : number + 300]))
-    git(site.work, "add", "--all")
     head = propose_as_it_is(site, server, 7)
     await controller._round(100)
     (body,) = server.bodies(7)
@@ -226,8 +221,6 @@ async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
 
 
 def propose_as_it_is(site: Site, server: ForgeServer, number: int) -> Commit:
-    git(site.work, "commit", "--quiet", "--message", "Change")
-    git(site.work, "push", "--quiet", "origin", f"HEAD:{server.ref(number)}")
-    head = Commit(git(site.work, "rev-parse", "HEAD").strip())
+    head = Commit(site.propose(server.ref(number)))
     server.open(number, head)
     return head

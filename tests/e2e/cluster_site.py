@@ -66,6 +66,11 @@ class ClusterSite(Site):
             f"  training:\n    mode: Scratch\n    params: {json.dumps(dict(params or {}))}\n{more}",
         )
 
+    def push_model(self, name: str, **manifest: Any) -> None:
+        """Write it, and push all that was written."""
+        self.model(name, **manifest)
+        self.push()
+
     # -- the daemon --------------------------------------------------------------------------
 
     def daemon(
@@ -144,6 +149,11 @@ class ClusterSite(Site):
         pod = eventually(newest, "the Job's pod")
         path = f"{self.namespace.pods}/{pod['metadata']['name']}/status"
         self.namespace.cluster.api.request("PATCH", path, {"status": status})
+
+    def kubelets(self, **statuses: Mapping[str, Any]) -> None:
+        """The same, of the Jobs of several objects."""
+        for name, status in statuses.items():
+            self.kubelet(self.job(name), status)
 
     def head_of_status(self) -> str:
         done = run(["git", "-C", str(self.remote), "rev-parse", self.branch], env=dict(os.environ))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tests.cluster.fixtures import Namespace
 from tests.e2e import cluster_site
 from tests.e2e.cluster_site import ClusterSite
 from tests.e2e.site import git
+from tests.e2e.site import until as until_sooner
 from tests.git.remotes import HttpRemote
 
 PATIENCE = 300.0
@@ -54,12 +55,24 @@ class NodeSite(ClusterSite):
             mine[name] = {**mine.get(name, {}), **section}
         super().configure(**mine)
 
+    def ready(self, name: str) -> dict[str, Any]:
+        """The status of an object once it has ended, which must be well."""
+        until(lambda: self.phases().get(name) in ("Ready", "Failed"), what=f"the end of {name}")
+        status = self.statuses()[name]
+        assert status["phase"] == "Ready", status
+        return status
+
     def dockerfile(self, folder: str, script: str, text: str) -> None:
         self.write(f"{folder}/{script}", text, executable=True)
         self.write(
             f"{folder}/Dockerfile",
             f"FROM {self.cluster.images['python']}\nWORKDIR /app\nCOPY {script} .\n",
         )
+
+
+def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:
+    """Wait for something on a node, where things take their time."""
+    until_sooner(condition, what=what, patience=patience)
 
 
 def hostpath(tmp_path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 
@@ -133,6 +134,15 @@ class Site:
         lines = self.ledger.read_text().splitlines()
         self.ledger.write_text("")
         return Counter(line.split()[0] for line in lines)
+
+    def told(self, name: str) -> str:
+        """What the status of an object says: its phase and its message."""
+        status = self.statuses().get(name, {})
+        return f"{status.get('phase')}: {status.get('message')}"
+
+    def artifact(self, name: str) -> Path:
+        """The folder of an object's current artifact."""
+        return Path(unquote(urlsplit(self.statuses()[name]["artifact"]["url"]).path))
 
     def started(self) -> Counter[tuple[str, str]]:
         """How often each object's command was started at each key, since the beginning."""

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import eventually
-from tests.cluster.cluster import Cluster
 from tests.cluster.faults import Proxy, half, proxy
 from tests.cluster.fixtures import Namespace
 from tests.e2e import cluster_site
@@ -37,11 +36,6 @@ def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
     return ClusterSite(tmp_path, namespace)
 
 
-@pytest.fixture
-def own_site(tmp_path: Path, own_control_plane: Cluster) -> ClusterSite:
-    return ClusterSite(tmp_path, Namespace(own_control_plane, "default"))
-
-
 NAMES = ("done", "failed", "going", "changed", "removed")
 END = {"done": "Ready", "failed": "Failed", "going": "Training", "changed": "Pending"}
 
@@ -61,9 +55,7 @@ def changed(site: ClusterSite, before: dict[str, str]) -> bool:
 
 def ends_well(site: ClusterSite, before: dict[str, str]) -> None:
     """The second half, and how it must end."""
-    site.kubelet(site.job("done"), terminated(0))
-    site.kubelet(site.job("failed"), terminated(3))
-    site.kubelet(site.job("going"), running())
+    site.kubelets(done=terminated(0), failed=terminated(3), going=running())
     site.model("changed", params={"epochs": 1})
     site.remove("removed.yaml")
     site.push()
@@ -108,8 +100,7 @@ def test_an_api_server_that_is_stopped_for_a_minute_is_asked_with_patience(
         before = begin(site)
         cluster.stop("apiserver")
         asked, stopped = through.asked.copy(), time.monotonic()
-        site.model("late")
-        site.push()
+        site.push_model("late")
         until(lambda: time.monotonic() > stopped + 60, what="a minute to pass")
         meanwhile = through.asked - asked
         print("asked in that minute:", dict(meanwhile))  # noqa: T201 -- asked for
@@ -126,8 +117,7 @@ def test_an_etcd_that_is_killed_and_comes_back_is_lived_through(own_site: Cluste
     with proxy(cluster) as through, daemon(site, through):
         before = begin(site)
         cluster.kill("etcd")
-        site.model("late")
-        site.push()
+        site.push_model("late")
         until(lambda: through.failed.total() or not cluster.api.answers(), what="it to be felt")
         cluster.start("etcd")
         eventually(lambda: cluster.api.answers() or None, "the server to be back")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import eventually
-from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite, daemon, uid
 from tests.e2e.site import stop, until
@@ -36,8 +35,7 @@ def made(site: ClusterSite, name: str) -> str:
 
 
 def test_a_push_becomes_a_job_and_its_end_a_status(site: ClusterSite) -> None:
-    site.model("a", params={"epochs": 3})
-    site.push()
+    site.push_model("a", params={"epochs": 3})
     with daemon(site):
         job = site.job("a")
         labels = job["metadata"]["labels"]
@@ -53,57 +51,48 @@ def test_a_push_becomes_a_job_and_its_end_a_status(site: ClusterSite) -> None:
 
 
 def test_a_job_that_its_ttl_removed_is_not_missed(site: ClusterSite) -> None:
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         made(site, "a")
-        site.namespace.cluster.api.delete(
-            f"{site.namespace.jobs}/{site.job('a')['metadata']['name']}"
-        )
+        job = site.job("a")["metadata"]["name"]
+        site.namespace.cluster.api.delete(f"{site.namespace.jobs}/{job}")
         until(lambda: not site.jobs(), what="the Job to be gone")
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.job("b")
         assert site.jobs().keys() == {"b"}, "what is complete is not run again"
     before = site.statuses()["a"]
     with daemon(site, "again"):
         until(lambda: "the cluster is watched" in site.log_of("again"), what="a restart")
-        site.model("c")
-        site.push()
+        site.push_model("c")
         site.job("c")
         assert site.jobs().keys() == {"b", "c"}
     assert site.statuses()["a"] == before
 
 
 def test_a_changed_param_replaces_the_job_once_its_pods_are_gone(site: ClusterSite) -> None:
-    site.model("a", params={"epochs": 3})
-    site.push()
+    site.push_model("a", params={"epochs": 3})
     with daemon(site):
         old = site.job("a")
         site.kubelet(old, running())
         until(lambda: phase(site, "a") == "Training", what="it to train")
-        site.model("a", params={"epochs": 4})
-        site.push()
+        site.push_model("a", params={"epochs": 4})
         new = site.job("a", other_than=uid(old))
         assert new["metadata"]["name"] != old["metadata"]["name"]
 
 
 def test_a_changed_timeout_leaves_a_finished_job_alone(site: ClusterSite) -> None:
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         done = made(site, "a")
         site.model("a", more="    timeout: 1h\n")
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.job("b")
         assert uid(site.jobs()["a"]) == done
 
 
 def test_a_removed_manifest_takes_its_job(site: ClusterSite) -> None:
     site.model("a")
-    site.model("b")
-    site.push()
+    site.push_model("b")
     with daemon(site):
         site.job("a")
         site.remove("a.yaml")
@@ -113,8 +102,7 @@ def test_a_removed_manifest_takes_its_job(site: ClusterSite) -> None:
 
 
 def test_a_failure_is_remembered_without_its_job(site: ClusterSite) -> None:
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         job = site.job("a")
         site.kubelet(job, OUT_OF_LUCK)
@@ -122,16 +110,10 @@ def test_a_failure_is_remembered_without_its_job(site: ClusterSite) -> None:
     assert "out of luck" in site.statuses()["a"]["message"]
     site.namespace.cluster.api.delete(f"{site.namespace.jobs}/{job['metadata']['name']}")
     with daemon(site, "again"):
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.job("b")
         assert site.jobs().keys() == {"b"}
-        site.write(
-            "a.yaml",
-            (site.work / "a.yaml")
-            .read_text()
-            .replace("{name: a}", '{name: a, annotations: {substratus.ai/retry: "1"}}'),
-        )
+        site.edit("a.yaml", "{name: a}", '{name: a, annotations: {substratus.ai/retry: "1"}}')
         site.push()
         site.job("a")
 
@@ -155,35 +137,20 @@ def test_a_namespace_that_is_not_there_is_said_and_waited_for(site: ClusterSite)
     site.configure(kubernetes={"namespaces": []})
     late = f"{site.namespace.name}-late"
     site.model("a")
-    site.write(
-        "a.yaml",
-        (site.work / "a.yaml").read_text().replace("{name: a}", f"{{name: a, namespace: {late}}}"),
-    )
+    site.edit("a.yaml", "{name: a}", f"{{name: a, namespace: {late}}}")
     site.push()
     with daemon(site):
-        until(
-            lambda: (
-                f"there is no namespace {late}" in site.statuses().get("a", {}).get("message", "")
-            ),
-            what="the reason",
-        )
+        until(lambda: f"there is no namespace {late}" in site.told("a"), what="the reason")
         assert phase(site, "a") == "Waiting"
-
-
-@pytest.fixture
-def own_site(tmp_path: Path, own_control_plane: Cluster) -> ClusterSite:
-    return ClusterSite(tmp_path, Namespace(own_control_plane, "default"))
 
 
 def test_an_api_server_that_is_away_harms_nothing(own_site: ClusterSite) -> None:
     site, cluster = own_site, own_site.namespace.cluster
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         done = made(site, "a")
         cluster.stop("apiserver")
-        site.model("b")
-        site.push()
+        site.push_model("b")
         until(lambda: "reached" in site.log_of(), what="the daemon to notice")
         cluster.start("apiserver")
         eventually(lambda: cluster.api.answers() or None, "the server to be back")
@@ -194,8 +161,7 @@ def test_an_api_server_that_is_away_harms_nothing(own_site: ClusterSite) -> None
 def test_a_leader_that_was_stopped_for_longer_than_its_lease_changes_nothing(
     site: ClusterSite,
 ) -> None:
-    site.model("a", params={"epochs": 3})
-    site.push()
+    site.push_model("a", params={"epochs": 3})
     with daemon(site, "one") as one:
         old = site.job("a")
         until(lambda: phase(site, "a") is not None, what="the first status")
@@ -204,8 +170,7 @@ def test_a_leader_that_was_stopped_for_longer_than_its_lease_changes_nothing(
         site.kubelet(old, running())
         with daemon(site, "two"):
             until(lambda: "leading" in site.log_of("two"), what="the other to lead")
-            site.model("a", params={"epochs": 4})
-            site.push()
+            site.push_model("a", params={"epochs": 4})
             new = site.job("a", other_than=uid(old))
             until(
                 lambda: (

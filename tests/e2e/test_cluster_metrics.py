@@ -73,8 +73,7 @@ class Served:
 
 def test_it_serves_what_is_documented(site: ClusterSite) -> None:
     site.model("a", more=GPU)
-    site.model("b")
-    site.push()
+    site.push_model("b")
     told = Served(site)
     of_a = {"kind": "Model", "namespace": site.namespace.name}
     with daemon(site):
@@ -98,8 +97,7 @@ def test_it_serves_what_is_documented(site: ClusterSite) -> None:
 
 def test_requests_to_the_api_server_are_counted(site: ClusterSite, tmp_path: Path) -> None:
     server = tool("prometheus")
-    site.model("a")
-    site.push()
+    site.push_model("a")
     told = Served(site)
     with daemon(site):
         site.job("a")
@@ -111,8 +109,7 @@ def test_requests_to_the_api_server_are_counted(site: ClusterSite, tmp_path: Pat
 
 
 def test_a_replica_that_was_overtaken_knows_of_no_objects(site: ClusterSite) -> None:
-    site.model("a")
-    site.push()
+    site.push_model("a")
     first, second = Served(site), Served(site, "two")
     with daemon(site) as one:
         until(lambda: first.objects() == 1, what="the first to lead")

@@ -27,8 +27,7 @@ EVICTED = {
 @pytest.fixture
 def site(tmp_path: Path, namespace: Namespace) -> ClusterSite:
     site = ClusterSite(tmp_path, namespace)
-    site.model("a", more="    retries: 3\n")
-    site.push()
+    site.push_model("a", more="    retries: 3\n")
     return site
 
 
@@ -92,7 +91,6 @@ def test_a_run_that_is_disrupted_for_ever_ends(site: ClusterSite) -> None:
         until(lambda: site.phases()["a"] == "Failed", what="its end")
         assert "its pod was disrupted" in site.statuses()["a"]["message"]
         before = uid(site.job("a"))
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.job("b")
         assert uid(site.job("a")) == before, "it is not tried again"

@@ -27,8 +27,7 @@ def delete(site: ClusterSite, job: Any) -> None:
 def test_a_job_that_somebody_deletes_while_it_runs_is_created_again_once(
     site: ClusterSite,
 ) -> None:
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         first = site.job("a")
         site.kubelet(first, running())
@@ -40,8 +39,7 @@ def test_a_job_that_somebody_deletes_while_it_runs_is_created_again_once(
         until(lambda: site.phases().get("a") == "Ready", what="it to be Ready")
         delete(site, second)
         until(lambda: not site.jobs(), what="the finished Job to be gone")
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.job("b")
         assert site.jobs().keys() == {"b"}, "what is complete is not run again"
     assert site.log_of().count('"event": "run created"') == 3
@@ -51,14 +49,10 @@ def test_a_job_with_our_name_but_not_our_labels_is_left_alone_and_reported(
     site: ClusterSite,
 ) -> None:
     site.model("a")
-    site.model("other")
-    site.push()
+    site.push_model("other")
     theirs = site.squatter("a")
     with daemon(site):
-        until(
-            lambda: "it is left alone" in site.statuses().get("a", {}).get("message", ""),
-            what="the status to say so",
-        )
+        until(lambda: "it is left alone" in site.told("a"), what="the status to say so")
         assert site.phases()["a"] == "Waiting"
         site.remove("a.yaml")
         site.push()
@@ -81,8 +75,7 @@ def test_two_instances_in_one_namespace_never_touch_each_other_s_jobs(
         site.instance = f"{site.instance}-{instance}"
         site.configure()
         site.model("same")
-        site.model(instance)
-        site.push()
+        site.push_model(instance)
         sites.append(site)
     one, two = sites
     with ExitStack() as both:
@@ -91,13 +84,11 @@ def test_two_instances_in_one_namespace_never_touch_each_other_s_jobs(
         until(lambda: len(jobs(one)) == len(jobs(two)) == 2, what="four Jobs")
         before = jobs(two)
         one.remove("first.yaml")
-        one.model("same", params={"epochs": 2})
-        one.push()
+        one.push_model("same", params={"epochs": 2})
         until(lambda: set(jobs(one).values()) == {"same"}, what="its Job to be removed")
         until(lambda: "first" not in one.phases(), what="its status to be removed")
         assert jobs(two) == before
-        two.model("more")
-        two.push()
+        two.push_model("more")
         until(lambda: "more" in jobs(two).values(), what="the other to go on")
         assert before.items() <= jobs(two).items()
     for site in sites:
@@ -123,8 +114,7 @@ def test_a_daemon_that_shares_an_instance_with_another_refuses_to_start(
         root = tmp_path / name
         root.mkdir()
         site = ClusterSite(root, namespace)
-        site.model(name)
-        site.push()
+        site.push_model(name)
         sites.append(site)
     one, two = sites
     with daemon(one):

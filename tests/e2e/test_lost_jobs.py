@@ -34,9 +34,7 @@ def reach_the_end(site: ClusterSite) -> dict[str, Any]:
     for name in END:
         site.model(name)
     site.push()
-    site.kubelet(site.job("done"), terminated(0))
-    site.kubelet(site.job("failed"), terminated(3))
-    site.kubelet(site.job("going"), running())
+    site.kubelets(done=terminated(0), failed=terminated(3), going=running())
     until(lambda: site.phases() == END, what="all three")
     return site.statuses()
 
@@ -45,8 +43,7 @@ def only_what_was_under_way_runs_again(site: ClusterSite, before: dict[str, Any]
     again = site.job("going")
     site.kubelet(again, terminated(0))
     until(lambda: site.phases() == {**END, "going": "Ready"}, what="it to be Ready")
-    site.model("fresh")
-    site.push()
+    site.push_model("fresh")
     site.job("fresh")
     assert site.jobs().keys() == {"going", "fresh"}
     after = site.statuses()
@@ -97,8 +94,7 @@ def test_a_cluster_that_is_rebuilt_from_nothing_repeats_nothing_finished(
 
 def test_runs_wait_for_an_inventory_and_do_without_one_that_fails(site: ClusterSite) -> None:
     site.configure(buckets={"default": {"url": "file:///srv/models", "inventory": True}})
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with daemon(site):
         looking = site.job("")  # it is of no object
         assert looking["metadata"]["labels"]["substratus.ai/task"] == "inventory"

@@ -14,24 +14,19 @@ import pytest
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.family import all_ready, check_family, family
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.rclone_bucket import rclone_bucket
-from tests.e2e.site import until
 
 
 @pytest.mark.timeout(900)
-def test_a_family_is_made_on_the_node_s_disk(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
-) -> None:
-    bucket = tmp_path / "bucket"
-    bucket.mkdir(mode=0o777)
-    site = NodeSite(tmp_path, node_namespace, node_cluster, {"url": bucket.as_uri()})
+def test_a_family_is_made_on_the_node_s_disk(node_site: NodeSite) -> None:
+    site = node_site
     family(site)
     site.push()
     with daemon(site):
-        until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
+        until(lambda: all_ready(site), what="the family to be Ready")
         statuses = check_family(site)
-    folder = Path(statuses["fine"]["artifact"]["url"].removeprefix("file://"))
+    folder = site.artifact("fine")
     assert (folder / "weights").read_text() == "17.5"
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["1.txt", "2.txt"]
     assert (folder / "logs" / "attempt-2.log").read_text() == "trained\n"
@@ -53,7 +48,7 @@ def test_a_family_is_made_in_an_object_store(
     family(site)
     site.push()
     with daemon(site):
-        until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
+        until(lambda: all_ready(site), what="the family to be Ready")
         statuses = check_family(site)
     place = statuses["fine"]["artifact"]["url"].removeprefix(f"s3://{s3.bucket}/")
     folder = s3.folder / s3.bucket / place
@@ -83,32 +78,22 @@ else:
 
 
 @pytest.mark.timeout(900)
-def test_ranks_find_each_other_and_make_one_artifact(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
-) -> None:
-    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+def test_ranks_find_each_other_and_make_one_artifact(node_site: NodeSite) -> None:
+    site = node_site
     program(site, "two", RANKS, resources={"nodes": 2})
     site.push()
     with daemon(site):
-        until(lambda: "two" in site.statuses(), what="a status", patience=PATIENCE)
-        until(
-            lambda: site.phases()["two"] in ("Ready", "Failed"), what="its end", patience=PATIENCE
-        )
-    status = site.statuses()["two"]
-    assert status["phase"] == "Ready", status
-    folder = Path(status["artifact"]["url"].removeprefix("file://"))
-    assert (folder / "heard").read_text() == "from rank 1"
+        site.ready("two")
+    assert (site.artifact("two") / "heard").read_text() == "from rank 1"
 
 
 @pytest.mark.timeout(900)
-def test_what_goes_wrong_is_said_and_told_apart(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
-) -> None:
-    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+def test_what_goes_wrong_is_said_and_told_apart(node_site: NodeSite) -> None:
+    site = node_site
     program(site, "memory", "x = bytearray(1 << 30)", resources={"memory": "64Mi"})
     program(site, "slow", "import time; time.sleep(600)", timeout="5s")
     program(site, "absent", "pass", command=["./nowhere.sh"])
-    missing = f"{node_cluster.registry}/none@sha256:{'0' * 64}"
+    missing = f"{site.cluster.registry}/none@sha256:{'0' * 64}"
     program(site, "image", "pass", image=missing)
     program(site, "secret", "pass", secretEnv={"TOKEN": {"name": "none", "key": "token"}})
     program(site, "large", "pass", resources={"cpu": 1000})

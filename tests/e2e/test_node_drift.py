@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.cluster.cluster import NodeCluster
-from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
-from tests.e2e.site import until
+from tests.e2e.node_site import NodeSite, daemon, program, until
 
 #: The first attempt takes its time to end when it is told to, as one that saves its state does.
 LINGERS = """\
@@ -33,26 +28,20 @@ busy.unlink()
 
 @pytest.mark.timeout(900)
 def test_a_job_that_is_deleted_by_hand_is_made_again_once_its_pods_have_ended(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
+    node_site: NodeSite,
 ) -> None:
-    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+    site = node_site
     program(site, "m", LINGERS)
     site.push()
-    api = node_cluster.api
-
-    def attempt_begun() -> bool:
-        return bool(list((tmp_path / "bucket").rglob("busy")))
-
     with daemon(site):
-        until(attempt_begun, what="the first attempt", patience=PATIENCE)
+        until(lambda: list((site.root / "bucket").rglob("busy")), what="the first attempt")
         first = site.job("m")
-        path = f"{node_namespace.jobs}/{first['metadata']['name']}"
-        api.request("DELETE", path, {"propagationPolicy": "Background"})
-        until(lambda: site.phases()["m"] == "Ready", what="the second attempt", patience=PATIENCE)
+        path = f"{site.namespace.jobs}/{first['metadata']['name']}"
+        site.cluster.api.request("DELETE", path, {"propagationPolicy": "Background"})
+        until(lambda: site.phases()["m"] == "Ready", what="the second attempt")
         second = site.job("m")
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
-    status = site.statuses()["m"]
-    folder = Path(status["artifact"]["url"].removeprefix("file://"))
+    folder = site.artifact("m")
     assert (folder / "weights").read_text() == "made"
     assert sorted(file.name for file in (folder / "logs").iterdir()) == [
         "attempt-1.log",

@@ -8,10 +8,9 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, program
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
-from tests.e2e.site import until
 
 #: The first attempt trains for ever; the next one says where it began, and ends.
 TRAINING = """\
@@ -50,7 +49,7 @@ def test_the_attempt_after_an_eviction_resumes_where_it_was(
         return int(lines[-1]) if lines else 0
 
     with watched(node_namespace, tmp_path / "pods.json") as pods, daemon(site):
-        until(lambda: step() > 20, what="some steps", patience=PATIENCE)
+        until(lambda: step() > 20, what="some steps")
         (pod,) = api.items(path)
         name = pod["metadata"]["name"]
         eviction = {
@@ -60,15 +59,11 @@ def test_the_attempt_after_an_eviction_resumes_where_it_was(
         }
         before = step()
         # What is written in the last second before the end may be half written, and is not taken.
-        until(lambda: step() > before + 30, what="three seconds", patience=PATIENCE)
+        until(lambda: step() > before + 30, what="three seconds")
         api.create(f"{path}/{name}/eviction", eviction)
-        until(
-            lambda: "disrupted" in site.statuses()["evicted"]["message"],
-            what="the reason",
-            patience=PATIENCE,
-        )
+        until(lambda: "disrupted" in site.statuses()["evicted"]["message"], what="the reason")
         assert site.phases()["evicted"] != "Ready"
-        until(lambda: site.phases()["evicted"] == "Ready", what="its end", patience=PATIENCE)
+        until(lambda: site.phases()["evicted"] == "Ready", what="its end")
         status = site.statuses()["evicted"]
     (task,) = status["tasks"]
     assert task["attempts"] == 2

@@ -11,9 +11,9 @@ from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import daemon
 from tests.e2e.family import all_ready, check_family, family
-from tests.e2e.node_site import PATIENCE, NodeSite
+from tests.e2e.node_site import NodeSite, until
 from tests.e2e.rclone_bucket import folder_of, rclone_bucket
-from tests.e2e.site import git, until
+from tests.e2e.site import git
 
 
 def lose_everything_but_the_bucket(site: NodeSite) -> None:
@@ -44,14 +44,14 @@ def test_what_is_in_the_bucket_is_found_and_nothing_is_made_again(
     site.push()
     try:
         with daemon(site, "first"):
-            until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
+            until(lambda: all_ready(site), what="the family to be Ready")
             made = check_family(site)
         before = attempts(node_cluster, made)
 
         # An inventory: nothing is created.
         lose_everything_but_the_bucket(site)
         with daemon(site, "inventory"):
-            until(lambda: all_ready(site), what="the family to be found", patience=PATIENCE)
+            until(lambda: all_ready(site), what="the family to be found")
         found = site.statuses()
         for name in made:
             assert found[name]["artifact"]["url"] == made[name]["artifact"]["url"]
@@ -65,7 +65,7 @@ def test_what_is_in_the_bucket_is_found_and_nothing_is_made_again(
         site.bucket = {**bucket, "inventory": False}
         site.configure()
         with daemon(site, "without"):
-            until(lambda: all_ready(site), what="the family to be Ready", patience=PATIENCE)
+            until(lambda: all_ready(site), what="the family to be Ready")
         again = site.statuses()
         for name in made:
             assert again[name]["artifact"] == made[name]["artifact"]

@@ -15,9 +15,9 @@ from tests import processes
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon
+from tests.e2e.node_site import NodeSite, daemon, until
 from tests.e2e.rclone_bucket import rclone_bucket
-from tests.e2e.site import git, until
+from tests.e2e.site import git
 
 #: It fails once, and ends the second time when a branch named ``go`` is pushed.
 TALKER = """\
@@ -56,7 +56,6 @@ def test_logs_come_from_the_pod_and_then_from_the_object_store(
         until(
             lambda: "attempt 2 begins" in logs(site).stdout,
             what="what the second attempt prints while it runs",
-            patience=PATIENCE,
         )
         until(lambda: training(site)["attempts"] == 2, what="its status")
         running = logs(site)
@@ -68,7 +67,7 @@ def test_logs_come_from_the_pod_and_then_from_the_object_store(
         assert training(site)["log"].endswith("/logs/attempt-1.log")
 
         git(site.work, "push", "--quiet", "origin", "HEAD:refs/heads/go")
-        until(lambda: site.phases()["m"] == "Ready", what="the end", patience=PATIENCE)
+        until(lambda: site.phases()["m"] == "Ready", what="the end")
         assert "attempt 2 ends" in logs(site).stdout
 
         job = training(site)["job"]

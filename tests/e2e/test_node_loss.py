@@ -12,10 +12,9 @@ import pytest
 from tests.cluster.api import eventually
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
+from tests.e2e.node_site import NodeSite, daemon, hostpath, program, until
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
-from tests.e2e.site import until
 from tests.e2e.store_proxy import store_proxy
 
 SYNC = 24
@@ -70,20 +69,15 @@ def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
         program(site, "lost", TRAINING, profile="spot")
         site.push()
 
-        def reason() -> str:
-            status = site.statuses().get("lost", {})
-            return f"{status.get('phase')}: {status.get('message')}"
-
         with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
-            until(worst.is_set, what="the third copy's list", patience=PATIENCE)
-            assert reason() == "Training: running"
+            until(worst.is_set, what="the third copy's list")
+            assert site.told("lost") == "Training: running"
             lost_at = time.time()
             cluster.stop("node1")
             cluster.start("node2")
             until(
-                lambda: reason().startswith("Waiting: nothing is heard of node1"),
+                lambda: site.told("lost").startswith("Waiting: nothing is heard of node1"),
                 what="the loss to be told",
-                patience=PATIENCE,
             )
             # The taint has had its pod deleted, but nobody says that it has ended.
             eventually(
@@ -94,10 +88,10 @@ def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
                 ],
                 "the pod's deletion",
             )
-            assert reason().startswith("Waiting: nothing is heard of node1")
+            assert site.told("lost").startswith("Waiting: nothing is heard of node1")
             assert len(cluster.api.items(namespace.pods)) == 1
             cluster.api.delete("/api/v1/nodes/node1")
-            until(lambda: site.phases()["lost"] == "Ready", what="its end", patience=PATIENCE)
+            until(lambda: site.phases()["lost"] == "Ready", what="its end")
             status = site.statuses()["lost"]
     folder = folder_of(cluster, status["artifact"]["url"])
     assert json.loads((folder / "completed.json").read_text())["attempt"] == 2
@@ -114,37 +108,30 @@ def test_a_node_that_comes_back_has_kept_its_pod(
 ) -> None:
     cluster = own_node_cluster
     namespace = Namespace(cluster, "default")
-    bucket = hostpath(tmp_path)
-    site = NodeSite(tmp_path, namespace, cluster, bucket)
-    folder = Path(bucket["url"].removeprefix("file://"))
+    site = NodeSite(tmp_path, namespace, cluster, hostpath(tmp_path))
     end = "os.environ['MODEL_DIR'] + '/end'"
     text = f"import os, time\nwhile not os.path.exists({end}): time.sleep(0.1)"
     program(site, "cut", text)
     site.push()
 
-    def reason() -> str:
-        status = site.statuses().get("cut", {})
-        return f"{status.get('phase')}: {status.get('message')}"
-
     with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
-        until(lambda: reason() == "Training: running", what="its start", patience=PATIENCE)
+        until(lambda: site.told("cut") == "Training: running", what="its start")
         cluster.cut("node1")
         until(
-            lambda: reason().startswith("Waiting: nothing is heard of node1"),
+            lambda: site.told("cut").startswith("Waiting: nothing is heard of node1"),
             what="the loss to be told",
-            patience=PATIENCE,
         )
         # What it is asked to be changes meanwhile: the run is to end, and may still run.
         program(site, "cut", text, params={"epochs": 2})
         site.push()
-        until(lambda: "the run before it has not ended" in reason(), what="that to be told")
-        assert reason().startswith("Waiting:")
+        until(lambda: "the run before it has not ended" in site.told("cut"), what="that to be told")
+        assert site.told("cut").startswith("Waiting:")
         assert len(cluster.api.items(namespace.pods)) == 1
         cluster.mend("node1")
-        until(lambda: reason() == "Training: running", what="the next run", patience=PATIENCE)
-        (running,) = [p for p in folder.rglob("attempt-1.log") if key_of(site) in str(p)]
+        until(lambda: site.told("cut") == "Training: running", what="the next run")
+        (running,) = [p for p in tmp_path.rglob("attempt-1.log") if key_of(site) in str(p)]
         (running.parents[1] / "end").touch()
-        until(lambda: reason() == "Ready: complete", what="its end", patience=PATIENCE)
+        until(lambda: site.told("cut") == "Ready: complete", what="its end")
     assert len(pods.pods()) == 2
     pods.never_two_of_a_key()
 

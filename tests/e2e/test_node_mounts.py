@@ -14,10 +14,9 @@ import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, program
+from tests.e2e.node_site import PATIENCE, NodeSite, daemon, program, until
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
-from tests.e2e.site import until
 from tests.e2e.store_proxy import store_proxy
 
 #: The first attempt of a name in the middle trains until its dataset says that it may end.
@@ -143,27 +142,20 @@ def test_what_is_not_safe_in_the_store_is_not_called_finished(
         scene.push()
         with watched(node_namespace, tmp_path / "pods.json") as pods, daemon(site):
             # In the middle: once a copy counts, everything that is mounted breaks at once.
-            until(
-                lambda: scene.files("kill-middle", ".reconciler-list-*"),
-                what="a copy",
-                patience=PATIENCE,
-            )
+            until(lambda: scene.files("kill-middle", ".reconciler-list-*"), what="a copy")
             assert kill_mounts(scene.pod("kill-middle"))
             # After the command's end: as often as it comes back.
             assert troubles.began["kill-end"].wait(PATIENCE)
             until(
                 lambda: (pod := scene.pod("kill-end")) is None or (kill_mounts(pod) and False),
                 what="the end of what has no mount",
-                patience=PATIENCE,
             )
             assert troubles.began["refuse-middle"].wait(PATIENCE)
             scene.data("end")
             for name in ("kill-end", "kill-middle", "refuse-end", "refuse-middle"):
-                until(partial(scene.failed, name), what=f"{name} to fail", patience=PATIENCE)
+                until(partial(scene.failed, name), what=f"{name} to fail")
                 troubles.over[name].set()
-            until(
-                lambda: set(site.phases().values()) == {"Ready"}, what="all ends", patience=PATIENCE
-            )
+            until(lambda: set(site.phases().values()) == {"Ready"}, what="all ends")
             statuses = site.statuses()
     for name in NAMES:
         assert statuses[name]["tasks"][0]["attempts"] == 2, name

@@ -23,8 +23,8 @@ from tests.cluster.certificates import Authority
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath
-from tests.e2e.site import git, until
+from tests.e2e.node_site import NodeSite, daemon, hostpath, until
+from tests.e2e.site import git
 from tests.git.remotes import HttpRemote, SshRemote
 
 USER, PASSWORD = "builder", "letmein"
@@ -75,13 +75,12 @@ def test_forge_and_registry_are_private(
             model(site, "shell", json.dumps({"url": shell.url("source.git"), "branch": "main"}))
             site.push()
             with daemon(site):
-                until(lambda: ended(site), what="both to end", patience=PATIENCE)
+                until(lambda: ended(site), what="both to end")
         statuses = site.statuses()
         assert {n: s["phase"] for n, s in statuses.items()} == {"web": "Ready", "shell": "Ready"}
         for name, status in statuses.items():
             assert status["image"].startswith(f"{host}/models/")
-            folder = Path(status["artifact"]["url"].removeprefix("file://"))
-            assert (folder / "weights").read_text() == f"{name}\n"
+            assert (site.artifact(name) / "weights").read_text() == f"{name}\n"
     finally:
         shell.close()
 

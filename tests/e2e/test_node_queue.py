@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import NodeCluster
-from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.pod_watch import watched
-from tests.e2e.site import until
 
 TRAINING = """\
 import os, time
@@ -24,39 +21,31 @@ while attempt == "1":
 
 @pytest.mark.timeout(300)
 def test_a_run_whose_place_is_taken_away_is_queued_again(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
+    node_site: NodeSite, tmp_path: Path
 ) -> None:
-    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+    site, api, namespace = node_site, node_site.cluster.api, node_site.namespace
     program(site, "queued", TRAINING, queue="team")
     site.push()
 
     def suspend(suspended: bool) -> None:
         """What Kueue writes, who owns this field of the Jobs of its queues."""
-        (job,) = node_cluster.api.items(node_namespace.jobs)
-        path = f"{node_namespace.jobs}/{job['metadata']['name']}"
-        node_cluster.api.request("PATCH", path, {"spec": {"suspend": suspended}})
-
-    def reason() -> str:
-        status = site.statuses().get("queued", {})
-        return f"{status.get('phase')}: {status.get('message')}"
+        (job,) = api.items(namespace.jobs)
+        path = f"{namespace.jobs}/{job['metadata']['name']}"
+        api.request("PATCH", path, {"spec": {"suspend": suspended}})
 
     queued = "Pending: queued: Kueue has not admitted it yet"
-    with watched(node_namespace, tmp_path / "pods.json") as pods, daemon(site):
-        until(lambda: reason() == queued, what="it to be queued", patience=PATIENCE)
-        (job,) = node_cluster.api.items(node_namespace.jobs)
+    with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
+        until(lambda: site.told("queued") == queued, what="it to be queued")
+        (job,) = api.items(namespace.jobs)
         suspend(False)
-        until(lambda: list(tmp_path.rglob("attempt-1")), what="its start", patience=PATIENCE)
+        until(lambda: list(tmp_path.rglob("attempt-1")), what="its start")
         suspend(True)
-        until(lambda: reason() == queued, what="it to be queued again", patience=PATIENCE)
-        until(
-            lambda: not node_cluster.api.items(node_namespace.pods),
-            what="its pod to end",
-            patience=PATIENCE,
-        )
-        (again,) = node_cluster.api.items(node_namespace.jobs)
+        until(lambda: site.told("queued") == queued, what="it to be queued again")
+        until(lambda: not api.items(namespace.pods), what="its pod to end")
+        (again,) = api.items(namespace.jobs)
         assert again["metadata"]["uid"] == job["metadata"]["uid"]
         suspend(False)
-        until(lambda: reason() == "Ready: complete", what="its end", patience=PATIENCE)
+        until(lambda: site.told("queued") == "Ready: complete", what="its end")
     (of_key,) = pods.pods().values()
     assert len(of_key) == 2
     pods.never_two_of_a_key()

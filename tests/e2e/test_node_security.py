@@ -12,9 +12,8 @@ from ruamel.yaml import YAML
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.docs.reading import ROOT, blocks
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, hostpath, program
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.rclone_bucket import rclone_bucket
-from tests.e2e.site import until
 
 LOAD = 'echo initial >"$MODEL_DIR/weights"'
 TRAIN = """\
@@ -88,11 +87,7 @@ def test_a_load_and_a_training_run_where_the_standard_is_enforced(
         loaded_and_trained(site, "plain", {})
     site.push()
     with daemon(site):
-        until(
-            lambda: site.phases().get("m") in ("Ready", "Failed"), what="its end", patience=PATIENCE
-        )
-        status = site.statuses()["m"]
-        assert status["phase"] == "Ready", status
+        status = site.ready("m")
         if level == "restricted":
             until(
                 lambda: "kubectl describe job" in site.statuses()["plain"]["message"],
@@ -126,10 +121,8 @@ def built(site: NodeSite, name: str, build: dict[str, Any]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_rootless_build_needs_what_it_is_allowed(
-    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
-) -> None:
-    site = NodeSite(tmp_path, node_namespace, node_cluster, hostpath(tmp_path))
+def test_a_rootless_build_needs_what_it_is_allowed(node_site: NodeSite) -> None:
+    site = node_site
     profiles = {
         name: {"spec": {"containers": [{"name": "main", "securityContext": security}]}}
         for name, security in TAKEN.items()
@@ -146,12 +139,9 @@ def test_a_rootless_build_needs_what_it_is_allowed(
         return "BuildKit did not start" in status["message"]
 
     with daemon(site):
-        until(lambda: all(map(refused, TAKEN)), what="the builds to fail", patience=PATIENCE)
-        until(
-            lambda: site.phases()["whole"] in ("Ready", "Failed"), what="its end", patience=PATIENCE
-        )
+        until(lambda: all(map(refused, TAKEN)), what="the builds to fail")
+        site.ready("whole")
         statuses = site.statuses()
-    assert statuses["whole"]["phase"] == "Ready", statuses["whole"]
     assert {name: statuses[name]["tasks"][0]["failure"] for name in TAKEN} == dict.fromkeys(
         TAKEN, "Infrastructure"
     )
@@ -176,16 +166,7 @@ def test_a_privileged_build_and_a_mount_that_is_not_handed_on(
     program(site, "alone", "pass", profile="alone")
     site.push()
     with daemon(site):
-        until(
-            lambda: site.phases().get("whole") in ("Ready", "Failed"),
-            what="the build's end",
-            patience=PATIENCE,
-        )
-        until(
-            lambda: "tried again at" in site.statuses()["alone"]["message"],
-            what="the failure",
-            patience=PATIENCE,
-        )
+        site.ready("whole")
+        until(lambda: "tried again at" in site.statuses()["alone"]["message"], what="the failure")
         statuses = site.statuses()
-    assert statuses["whole"]["phase"] == "Ready", statuses["whole"]
     assert "artifact's directory cannot be written" in statuses["alone"]["message"]

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.e2e.receiver import SECRET, Receiver
 from tests.e2e.site import Site, stop, until
 from tests.e2e.test_operation import get, running
-
-GOOD = 'echo good > "$MODEL_DIR/weights"\n'
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-    yield found
-    found.close()
 
 
 def configure(site: Site, receiver: Receiver, **more: Any) -> None:

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import Site, environment, git, stop, until
+from tests.e2e.site import GOOD, Site, environment, git, stop, until
 from tests.git.remotes import HttpRemote
-
-GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 from reconciler.metrics import Metrics
 from tests.e2e.panels import as_grafana_asks, missing, on_a_cluster, panel_queries, variables
 from tests.e2e.prometheus import ROOT, RULES, ask, check_metrics, prometheus, tool
-from tests.e2e.site import Site, until
-from tests.e2e.test_operation import GOOD, get, post, running
+from tests.e2e.site import GOOD, Site, until
+from tests.e2e.test_operation import get, post, running
 from tests.processes import run
 from tools.alerts import FILE, prometheus_rule
 

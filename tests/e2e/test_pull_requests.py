@@ -14,7 +14,6 @@ from tests.forge.gitlab_server import forge_server
 from tests.forge.server import SOMEBODY, ForgeServer
 from tests.git.remotes import HttpRemote
 
-GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 MARKER = "<!-- reconciler plan of cluster local -->"
 
 
@@ -61,12 +60,16 @@ def configure(site: Site, forge: ForgeServer, remote: HttpRemote, **more: Any) -
 
 def propose(site: Site, forge: ForgeServer, number: int, message: str = "Change") -> str:
     """Push what was changed in the work tree as the head of a pull request, as a forge has it."""
-    git(site.work, "add", "--all")
-    git(site.work, "commit", "--quiet", "--allow-empty", "--message", message)
-    head = git(site.work, "rev-parse", "HEAD").strip()
-    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:{forge.ref(number)}")
+    head = site.propose(forge.ref(number), message)
     forge.open(number, head)
     return head
+
+
+def longer(team: Site, forge: ForgeServer, number: int = 7) -> str:
+    """A pull request that trains ``left`` for longer; its head."""
+    git(team.work, "checkout", "--quiet", "-B", "longer", "main")
+    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
+    return propose(team, forge, number)
 
 
 def told(forge: ForgeServer, commit: str) -> tuple[str, str]:
@@ -114,9 +117,7 @@ def test_a_head_gets_a_status_and_one_comment_that_is_edited(
 
 
 def test_what_the_forge_has_is_not_sent_again(team: Site, forge: ForgeServer) -> None:
-    git(team.work, "checkout", "--quiet", "-b", "longer")
-    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
-    head = propose(team, forge, 7)
+    head = longer(team, forge)
     for number in (1, 2):
         daemon = team.start()
         try:
@@ -137,9 +138,7 @@ def planned(site: Site) -> int:
 def test_a_plan_is_of_what_a_merge_would_make_and_again_when_the_branch_moves(
     team: Site, forge: ForgeServer
 ) -> None:
-    git(team.work, "checkout", "--quiet", "-b", "longer")
-    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
-    head = propose(team, forge, 7)
+    head = longer(team, forge)
     git(team.work, "checkout", "--quiet", "main")
     team.finetune("right", "base")
     tip = team.push("Another model")
@@ -182,9 +181,7 @@ def test_others_requests_and_what_touches_no_manifest_are_left_alone(
 def test_a_closed_one_costs_nothing_and_somebody_elses_comment_is_not_ours(
     team: Site, forge: ForgeServer
 ) -> None:
-    git(team.work, "checkout", "--quiet", "-b", "longer")
-    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
-    propose(team, forge, 6)
+    longer(team, forge, 6)
     del forge.pulls[6]
     propose(team, forge, 7)
     forge.write(7, f"{MARKER}\n### Plan\n\nAll is well, merge it.", SOMEBODY)
@@ -235,9 +232,7 @@ def test_a_forge_that_is_away_or_wants_a_pause_holds_up_nothing(
         return (status, headers, b'{"message": "@all later"}') if status else None
 
     forge.fault = fault
-    git(team.work, "checkout", "--quiet", "-b", "longer")
-    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
-    head = propose(team, forge, 7)
+    head = longer(team, forge)
     git(team.work, "checkout", "--quiet", "main")
     with running(team) as url:
         until(lambda: forge.said("set status") >= 1, what="the first try")
@@ -254,9 +249,7 @@ def test_a_token_that_is_refused_is_told_and_a_new_one_taken(
     team: Site, forge: ForgeServer
 ) -> None:
     (team.root / "token").write_text("old\n")
-    git(team.work, "checkout", "--quiet", "-b", "longer")
-    team.edit("left.yaml", '"epochs": 1', '"epochs": 2')
-    head = propose(team, forge, 7)
+    head = longer(team, forge)
     with running(team) as url:
         until(lambda: ready(url), what="the first sync")
         until(lambda: "Pull requests cannot be followed" in get(url), what="the page to say so")

@@ -13,22 +13,14 @@ from tests.e2e.receiver import Receiver
 from tests.e2e.site import git, until
 from tests.e2e.test_takeover import replicas
 from tests.engines.kubernetes.orders import terminated
+from tests.forge.gitlab_server import forge_server
 from tests.forge.server import ForgeServer
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def forge() -> Iterator[ForgeServer]:
-    found = ForgeServer()
-    yield found
-    found.close()
-    assert found.complaints == []
+    with forge_server("github") as found:
+        yield found
 
 
 def test_a_replica_that_takes_over_tells_nothing_again(
@@ -47,17 +39,14 @@ def test_a_replica_that_takes_over_tells_nothing_again(
             "interval": "0.2s",
         },
     )
-    site.model("a")
-    site.push()
+    site.push_model("a")
     with replicas(site) as both:
         both.settle()
         site.kubelet(site.job("a"), terminated(0))
         until(receiver.events, what="the first to be told of")
         git(site.work, "checkout", "--quiet", "-b", "change")
         site.model("a", params={"epochs": 2})
-        git(site.work, "commit", "--quiet", "--all", "--message", "Change")
-        git(site.work, "push", "--quiet", "origin", "HEAD:refs/pull/7/head")
-        head = git(site.work, "rev-parse", "HEAD").strip()
+        head = site.propose("refs/pull/7/head")
         git(site.work, "checkout", "--quiet", "main")
         forge.open(7, head)
         until(lambda: planned(site) == 1 and forge.bodies(7), what="the pull request to be planned")
@@ -65,8 +54,7 @@ def test_a_replica_that_takes_over_tells_nothing_again(
 
         both.strike(freeze=False)
         until(lambda: planned(site) == 2, what="the other to plan it too")
-        site.model("b")
-        site.push()
+        site.push_model("b")
         site.kubelet(site.job("b"), terminated(0))
         until(lambda: len(receiver.events()) > 1, what="the second to be told of")
     assert [name for name, _, _ in receiver.events()] == ["a", "b"]

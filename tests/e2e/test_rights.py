@@ -90,8 +90,7 @@ def test_a_daemon_uses_every_right_it_has_and_needs_no_other(
     )
     for name in ("logged", "removed"):
         site.model(name)
-    site.model("ranks", more="    resources: {nodes: 2}\n")
-    site.push()
+    site.push_model("ranks", more="    resources: {nodes: 2}\n")
     daemon = site.daemon(kubeconfig=as_the_daemon(cluster, tmp_path))
     try:
         everything(site, f"http://127.0.0.1:{port}")
@@ -121,7 +120,5 @@ def everything(site: ClusterSite, server: str) -> None:
     site.push()
     until(lambda: "removed" not in site.jobs(), what="a Job to be deleted")
     until(lambda: site.phases().get("logged") == "Ready", what="it to be Ready")
-    until(
-        lambda: "left alone" in site.statuses().get("taken", {}).get("message", ""),
-        what="a Job to be looked at that has the name of one to be created",
-    )
+    # A Job is looked at that has the name of one to be created.
+    until(lambda: "left alone" in site.told("taken"), what="the status to say so")

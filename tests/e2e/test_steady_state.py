@@ -28,9 +28,7 @@ def test_a_daemon_with_nothing_to_do_only_watches_and_renews_its_lease(
     site.push()
     daemon = site.daemon()
     try:
-        site.kubelet(site.job("done"), terminated(0))
-        site.kubelet(site.job("failed"), terminated(3))
-        site.kubelet(site.job("going"), running())
+        site.kubelets(done=terminated(0), failed=terminated(3), going=running())
         wanted = {"done": "Ready", "failed": "Failed", "going": "Training"}
         until(lambda: site.phases() == wanted, what="everything to be as it stays")
         for_a_while(cluster, renewals=3)  # for what follows the last push to be done

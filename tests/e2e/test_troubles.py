@@ -6,9 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.e2e.site import BRANCH, Site, git, stop, until
-
-GOOD = 'echo good > "$MODEL_DIR/weights"\n'
+from tests.e2e.site import BRANCH, GOOD, Site, git, hook, stop, until
 
 
 def good(site: Site) -> None:
@@ -181,9 +179,7 @@ def test_a_path_that_is_no_folder_is_an_error_and_removes_nothing(site: Site) ->
     site.push()
     site.configure(repository={"url": "./manifests.git", "path": "prod"})
     assert site.run_once().returncode == 0, "a folder that has no manifests yet"
-    (site.root / "reconciler.yaml").write_text(
-        (site.root / "reconciler.yaml").read_text().replace('"prod"', '"pord"')
-    )
+    site.configure(repository={"url": "./manifests.git", "path": "pord"})
     git(site.remote, "update-ref", "-d", f"refs/heads/{BRANCH}")
     ended = site.run_once()
     assert ended.returncode == 1
@@ -201,15 +197,12 @@ def test_a_repository_that_is_not_there_is_one_clear_line(site: Site) -> None:
 def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site) -> None:
     site.trained("a")
     site.push()
-    hook = site.remote / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho this branch is protected\nexit 1\n")
-    hook.chmod(0o755)
+    hook(site.remote, "pre-receive", "echo this branch is protected\nexit 1")
     done = site.run_once()
     assert done.returncode == 1
     assert "Ready" in done.stdout
     assert "this branch is protected" in done.stderr.splitlines()[-1]
-    hook.unlink()
+    (site.remote / "hooks/pre-receive").unlink()
     assert site.run_once().returncode == 0
     assert site.phases() == {"a": "Ready"}
     assert site.ran() == {"a": 1}

@@ -37,9 +37,7 @@ def test_an_upgrade_creates_deletes_and_retries_nothing(
         site.model(name)
     site.push()
     with daemon(site, "old"):
-        site.kubelet(site.job("done"), terminated(0))
-        site.kubelet(site.job("failed"), terminated(3))
-        site.kubelet(site.job("going"), running())
+        site.kubelets(done=terminated(0), failed=terminated(3), going=running())
         site.job("waiting")
         until(lambda: site.phases() == END, what="every kind of run")
     jobs, head = site.jobs(), site.head_of_status()
@@ -58,8 +56,7 @@ def test_an_upgrade_creates_deletes_and_retries_nothing(
         until(lambda: "the cluster is watched" in site.log_of("new"), what="the takeover")
         site.kubelet(jobs["going"], terminated(0))
         until(lambda: site.phases() == {**END, "going": "Ready"}, what="its end to be noticed")
-        site.model("fresh")
-        site.push()
+        site.push_model("fresh")
         fresh = site.job("fresh")
         assert fresh["spec"]["template"]["metadata"]["labels"]["team"] == "new"
         after = site.jobs()

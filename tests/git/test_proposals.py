@@ -38,10 +38,7 @@ def propose(site: Site, number: int, **files: str) -> Commit:
     git(site.work, "checkout", "--quiet", "-B", f"pr-{number}", "main")
     for name, text in files.items():
         site.write(f"{name}.yaml", text)
-    git(site.work, "add", "--all")
-    git(site.work, "commit", "--quiet", "--allow-empty", "--message", "Proposed")
-    git(site.work, "push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/head")
-    head = git(site.work, "rev-parse", "HEAD").strip()
+    head = site.propose(f"refs/pull/{number}/head")
     git(site.work, "checkout", "--quiet", "main")
     return Commit(head)
 
