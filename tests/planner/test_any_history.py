@@ -13,6 +13,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import TaskKind
+from tests.planner.histories import settled
 from tests.planner.world import World, finetune, scratch
 from tests.specs import run_spec
 
@@ -117,8 +118,7 @@ TestAnyHistory.settings = settings(max_examples=40, stateful_step_count=25, dead
 
 def test_no_action_touches_what_this_instance_does_not_own() -> None:
     """An engine shows only runs of this instance; of those, what is finished and known stays."""
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
+    world = settled(a=scratch("a"))
     other = replace(run_spec("build", TaskKind.BUILD).pending(), phase=RunPhase.SUCCEEDED)
     world.runs[other.name] = other
     assert other.name not in {e.run.name for e in world.plan().endings}

@@ -13,6 +13,7 @@ from reconciler.planner.object_status import Phase
 from reconciler.planner.retry_policy import RETRY_LIMIT, RETRY_LONGEST, Failure
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ExecutionHash, TaskKey, TaskKind
+from tests.planner.histories import annotated, changed, restart, training
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -42,10 +43,10 @@ def test_a_failed_run_is_tried_again_for_a_changed_param_how_or_retry() -> None:
     world = World({"a.yaml": scratch("a")})
     world.settle(failing)
     changes = [
-        scratch("a").replace("epochs: 3", "epochs: 5"),
+        changed("a"),
         scratch("a", ", timeout: 1h"),
-        scratch("a").replace("{name: a}", "{name: a, annotations: {substratus.ai/retry: '1'}}"),
-        scratch("a").replace("{name: a}", "{name: a, annotations: {substratus.ai/retry: '2'}}"),
+        annotated(scratch("a"), "retry: '1'"),
+        annotated(scratch("a"), "retry: '2'"),
     ]
     for change in changes:
         world.made()
@@ -57,7 +58,7 @@ def test_a_failed_run_is_tried_again_for_a_changed_param_how_or_retry() -> None:
 def test_going_back_to_a_key_that_failed_does_not_run_it_again() -> None:
     world = World({"a.yaml": scratch("a")})
     world.settle(failing)
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     world.settle()
     world.made()
     world.files["a.yaml"] = scratch("a")
@@ -94,9 +95,7 @@ def test_a_restart_does_not_count_a_failure_twice() -> None:
     world.now += timedelta(microseconds=123456)
     world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
     world.sync()
-    world.ledger = Ledger()
-    for record in world.records.values():
-        world.ledger.learn_record(record)
+    restart(world)
     world.sync()
     (task, _) = world.records[model("a")].tasks
     assert task.failures == 1
@@ -110,9 +109,7 @@ def test_a_restart_while_it_waits_to_try_again_changes_nothing_that_is_recorded(
     world.sync()
     recorded = dict(world.records)
     assert "tried again at" in recorded[model("a")].message
-    world.ledger = Ledger()
-    for record in recorded.values():
-        world.ledger.learn_record(record)
+    restart(world)
     world.sync()
     assert world.records == recorded
 
@@ -160,10 +157,7 @@ def test_however_often_something_has_failed_there_is_a_next_try(kind: FailureCla
 
 def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:
     world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
-    world.sync()
-    world.succeed(world.run_of("a", TaskKind.BUILD))
-    world.sync()
-    name = world.run_of("a", TaskKind.TRAIN)
+    name = training(world, "a")
     world.runs[name] = replace(
         world.runs[name],
         phase=RunPhase.RUNNING,
@@ -175,7 +169,7 @@ def test_a_run_that_nothing_is_heard_of_waits_and_has_no_successor() -> None:
     assert world.records[model("a")].message == "nothing is heard of node1"
     world.made()
 
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     (cancelled,) = world.plan().endings
     assert cancelled.run.name == name
     reasons = [message(d.reason) for d in world.plan().decisions if d.ref == model("a")]

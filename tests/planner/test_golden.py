@@ -90,26 +90,23 @@ def test_keys_are_what_they_always_were() -> None:
     assert keys_of(GOLDEN / "keys-k1.yaml") == golden
 
 
+def named(
+    ref: ObjectRef | None, task: TaskKind, key: TaskKey, execution_hash: ExecutionHash
+) -> str:
+    return run_name(
+        instance="default",
+        namespace="default",
+        ref=ref,
+        task=task,
+        key=key,
+        execution_hash=execution_hash,
+    )
+
+
 def test_names_and_paths_are_what_they_always_were() -> None:
     key, execution_hash = TaskKey("0123456789" * 4), ExecutionHash("abcdef0123" * 4)
-    name = run_name(
-        instance="default",
-        namespace="default",
-        ref=REF,
-        task=TaskKind.TRAIN,
-        key=key,
-        execution_hash=execution_hash,
-    )
-    assert name == "r-falcon-7b-t-1613cce1b5b1-abcdef"
-    shared = run_name(
-        instance="default",
-        namespace="default",
-        ref=None,
-        task=TaskKind.BUILD,
-        key=key,
-        execution_hash=execution_hash,
-    )
-    assert shared == "r-build-b-1613cce1b5b1-abcdef"
+    assert named(REF, TaskKind.TRAIN, key, execution_hash) == "r-falcon-7b-t-1613cce1b5b1-abcdef"
+    assert named(None, TaskKind.BUILD, key, execution_hash) == "r-build-b-1613cce1b5b1-abcdef"
     assert artifact_url(bucket="gs://b/prefix/", cluster="eu", ref=REF, key=key) == (
         "gs://b/prefix/clusters/eu/namespaces/default/models/falcon-7b/"
         "0123456789012345678901234567890123456789/"
@@ -127,14 +124,8 @@ def test_where_a_status_file_is_says_whether_its_object_is_gone(namespace: str) 
 
 @pytest.mark.parametrize("name", ["a", "a" * 63, "a" * 23 + "-" + "b" * 20])
 def test_a_run_name_is_a_service_name_whatever_the_object_is_called(name: str) -> None:
-    found = run_name(
-        instance="default",
-        namespace="default",
-        ref=ObjectRef(Kind.MODEL, "default", name),
-        task=TaskKind.LOAD,
-        key=TaskKey("0" * 40),
-        execution_hash=ExecutionHash("0" * 40),
-    )
+    ref = ObjectRef(Kind.MODEL, "default", name)
+    found = named(ref, TaskKind.LOAD, TaskKey("0" * 40), ExecutionHash("0" * 40))
     assert len(found) <= 54
     assert "--" not in found
     assert found == found.lower().strip("-")

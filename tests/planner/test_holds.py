@@ -8,6 +8,7 @@ from reconciler.planner.holds import read_release
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import HoldKind
 from reconciler.types import TaskKind
+from tests.planner.histories import changed
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -31,7 +32,7 @@ def test_what_is_new_is_never_held() -> None:
 
 def test_recomputing_more_than_the_guard_is_held_until_it_is_released() -> None:
     world = trained(guard_tasks=4)
-    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    world.files["base.yaml"] = changed("base")
     plan = world.settle()
     assert world.made() == []
     (hold,) = plan.holds
@@ -49,7 +50,7 @@ def test_recomputing_more_than_the_guard_is_held_until_it_is_released() -> None:
 
 def test_a_released_sync_is_not_held_again_while_it_is_worked_off() -> None:
     world = trained(guard_tasks=4)
-    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    world.files["base.yaml"] = changed("base")
     (hold,) = world.sync().holds
     world.released = frozenset({hold.id})
     world.sync()
@@ -62,10 +63,10 @@ def test_a_released_sync_is_not_held_again_while_it_is_worked_off() -> None:
 
 def test_another_set_of_actions_has_another_id() -> None:
     world = trained(guard_tasks=2)
-    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 5")
+    world.files["base.yaml"] = changed("base")
     (first,) = world.sync().holds
     assert world.sync().holds[0].id == first.id
-    world.files["base.yaml"] = scratch("base").replace("epochs: 3", "epochs: 7")
+    world.files["base.yaml"] = changed("base", 7)
     (second,) = world.sync().holds
     assert first.id != second.id
 

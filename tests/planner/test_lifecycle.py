@@ -7,6 +7,7 @@ import pytest
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import TaskKind
+from tests.planner.histories import annotated, changed, settled, training
 from tests.planner.world import World, actions, finetune, model, scratch
 
 LOADED = """\
@@ -66,9 +67,7 @@ def test_the_shape_of_a_manifest_decides_what_runs(manifest: str, tasks: list[st
     ],
 )
 def test_a_model_from_a_model_needs_no_build(training: str, load: str, tasks: list[str]) -> None:
-    world = World({"base.yaml": scratch("base")})
-    world.settle()
-    world.made()
+    world = settled(base=scratch("base"))
     world.files["b.yaml"] = (
         "kind: Model\nmetadata: {name: b}\nspec:\n  source: {model: {name: base}}\n"
         + load
@@ -84,8 +83,7 @@ def test_a_promoted_model_has_its_bases_artifact() -> None:
         "kind: Model\nmetadata: {name: b}\nspec:\n"
         "  source: {model: {name: base}}\n  load: {command: []}\n"
     )
-    world = World({"base.yaml": scratch("base"), "b.yaml": promoted})
-    world.settle()
+    world = settled(base=scratch("base"), b=promoted)
     assert world.records[model("b")].artifact == world.records[model("base")].artifact
     assert world.records[model("b")].image == world.records[model("base")].image
 
@@ -129,7 +127,7 @@ def test_a_revert_runs_nothing_and_is_ready_at_the_old_key() -> None:
     world.settle()
     before = {ref: record.artifact for ref, record in world.records.items()}
     keys = world.keys()
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     world.settle()
     world.made()
     world.files["a.yaml"] = scratch("a")
@@ -144,7 +142,7 @@ def test_the_last_artifact_stays_while_a_newer_one_is_made() -> None:
     world = World({"a.yaml": scratch("a")})
     world.settle()
     artifact = world.records[model("a")].artifact
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     world.sync()
     world.start(world.run_of("a", TaskKind.TRAIN))
     world.sync()
@@ -163,9 +161,7 @@ def test_a_build_is_shared_by_all_objects_of_a_namespace_that_need_it() -> None:
 
 
 def test_changing_only_the_how_recomputes_nothing() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
-    world.made()
+    world = settled(a=scratch("a"))
     world.files["a.yaml"] = scratch("a", ", timeout: 1h, resources: {cpu: 2}")
     world.settle()
     assert world.made() == []
@@ -190,12 +186,9 @@ def test_a_changed_how_replaces_a_run_that_has_not_started_and_no_other() -> Non
 
 def test_a_run_superseded_by_its_manifest_is_cancelled() -> None:
     world = World({"a.yaml": scratch("a")})
-    world.sync()
-    world.succeed(world.run_of("a", TaskKind.BUILD))
-    world.sync()
-    old = world.run_of("a", TaskKind.TRAIN)
+    old = training(world, "a")
     world.start(old)
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     plan = world.sync()
     assert [(e.run.name, e.action) for e in plan.endings] == [(old, ActionKind.CANCEL)]
     assert not plan.creates(), "its successor waits until it is gone"
@@ -213,14 +206,10 @@ spec:
 
 
 def test_a_run_superseded_by_a_followed_source_finishes_first() -> None:
-    world = World({"a.yaml": FOLLOWING, "b.yaml": finetune("b", "a")})
-    world.settle()
+    world = settled(a=FOLLOWING, b=finetune("b", "a"))
     place = "https://example.com/s.git//"
     world.trees[place] = "second"
-    world.sync()
-    world.succeed(world.run_of("a", TaskKind.BUILD))
-    world.sync()
-    old = world.run_of("a", TaskKind.TRAIN)
+    old = training(world, "a")
     world.start(old)
     for newer in ("third", "fourth"):
         world.trees[place] = newer
@@ -239,16 +228,12 @@ def test_a_run_superseded_by_a_followed_source_finishes_first() -> None:
 
 def test_a_pinned_source_stays_where_it_was_and_says_that_it_moved() -> None:
     pinned = FOLLOWING.replace("update: Follow", "update: Pin")
-    world = World({"a.yaml": pinned})
-    world.settle()
-    world.made()
+    world = settled(a=pinned)
     world.trees["https://example.com/s.git//"] = "second"
     world.settle()
     assert world.made() == []
     assert "UpdateAvailable" in {c.type for c in world.records[model("a")].conditions}
-    world.files["a.yaml"] = pinned.replace(
-        "{name: a}", "{name: a, annotations: {substratus.ai/update: now}}"
-    )
+    world.files["a.yaml"] = annotated(pinned, "update: now")
     world.settle()
     assert world.made() == [("a", "train"), ("build", "build")]
     assert "UpdateAvailable" not in {c.type for c in world.records[model("a")].conditions}
@@ -264,10 +249,7 @@ def test_a_source_that_cannot_be_read_makes_its_object_wait_and_no_other() -> No
 
 def test_a_suspended_object_starts_nothing_and_what_runs_goes_on() -> None:
     world = World({"a.yaml": scratch("a")})
-    world.sync()
-    world.succeed(world.run_of("a", TaskKind.BUILD))
-    world.sync()
-    running = world.run_of("a", TaskKind.TRAIN)
+    running = training(world, "a")
     world.start(running)
     world.files["a.yaml"] = scratch("a") + "  suspend: true\n"
     world.sync()
@@ -276,43 +258,32 @@ def test_a_suspended_object_starts_nothing_and_what_runs_goes_on() -> None:
     world.settle()
     assert world.phase("a") is Phase.READY
     world.made()
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5") + "  suspend: true\n"
+    world.files["a.yaml"] = changed("a") + "  suspend: true\n"
     world.settle()
     assert world.made() == []
     assert world.phase("a") is Phase.SUSPENDED
 
 
 def test_rerun_asks_for_the_same_inputs_once_more() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
-    world.made()
+    world = settled(a=scratch("a"))
     world.files["a.yaml"] = scratch("a", ', rerun: "again"')
     world.settle()
     assert world.made() == [("a", "train")]
 
 
 def test_a_renamed_object_keeps_its_artifact_with_formerly() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
-    world.made()
+    world = settled(a=scratch("a"))
     renamed = scratch("b").replace("src/b", "src/a")
-    world.files["a.yaml"] = renamed.replace(
-        "{name: b}", "{name: b, annotations: {substratus.ai/formerly: a}}"
-    )
+    world.files["a.yaml"] = annotated(renamed, "formerly: a")
     world.settle()
     assert world.made() == []
     assert world.phases() == {"b": Phase.READY}
 
 
 def test_an_object_and_what_it_is_renamed_to_share_runs_while_both_are_there() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
-    world.made()
-    changed = scratch("a").replace("epochs: 3", "epochs: 4")
-    world.files["a.yaml"] = changed
-    world.files["b.yaml"] = changed.replace(
-        "{name: a}", "{name: b, annotations: {substratus.ai/formerly: a}}"
-    )
+    world = settled(a=scratch("a"))
+    world.files["a.yaml"] = changed("a", 4)
+    world.files["b.yaml"] = annotated(changed("a", 4), "formerly: a").replace("name: a", "name: b")
     world.settle()
     assert world.made() == [("a", "train")], "one run of one key"
     assert world.phases() == {"a": "Ready", "b": "Ready"}
@@ -326,7 +297,7 @@ def test_a_pinned_reference_stays_at_that_artifact() -> None:
     world.files["b.yaml"] = finetune("b", "a").replace("{name: a}}", f'{{name: a, key: "{key}"}}}}')
     world.settle()
     world.made()
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     world.settle()
     assert world.made() == [("a", "train")]
     assert world.phases() == {"a": Phase.READY, "b": Phase.READY}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.engine import Capacity
 from reconciler.planner.object_status import Phase
 from tests.planner.world import World, model, scratch
@@ -41,25 +43,23 @@ def test_gpus_at_once_are_limited() -> None:
     assert "limits.gpus" in world.records[model("c")].message
 
 
-def test_more_gpus_than_the_engine_has_is_waiting() -> None:
-    world = World({"a.yaml": scratch("a", ", resources: {gpu: {count: 2}}")})
-    world.capacity = Capacity(containers=False, gpus=1)
+GPUS = scratch("a", ", resources: {gpu: {count: 2}}")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "capacity", "allowed", "reason"),
+    [
+        (GPUS, Capacity(containers=False, gpus=1), "*", "2 GPUs"),
+        (IMAGE, Capacity(containers=False), "*", "container"),
+        (IMAGE, Capacity(containers=True), "other/*", "allow.images"),
+    ],
+    ids=["more GPUs", "an image without containers", "an image that is not allowed"],
+)
+def test_what_the_engine_or_the_configuration_cannot_give_is_waited_for(
+    manifest: str, capacity: Capacity, allowed: str, reason: str
+) -> None:
+    world = World({"a.yaml": manifest}, capacity=capacity)
+    world.settings = replace(world.settings, allow_images=(allowed,))
     world.settle()
     assert world.phase("a") is Phase.WAITING
-    assert "2 GPUs" in world.records[model("a")].message
-
-
-def test_an_image_waits_on_an_engine_without_containers() -> None:
-    world = World({"a.yaml": IMAGE})
-    world.capacity = Capacity(containers=False)
-    world.settle()
-    assert world.phase("a") is Phase.WAITING
-    assert "container" in world.records[model("a")].message
-
-
-def test_an_image_outside_the_allow_list_waits() -> None:
-    world = World({"a.yaml": IMAGE})
-    world.settings = replace(world.settings, allow_images=("other/*",))
-    world.settle()
-    assert world.phase("a") is Phase.WAITING
-    assert "allow.images" in world.records[model("a")].message
+    assert reason in world.records[model("a")].message

@@ -9,6 +9,7 @@ from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.reasons import ReasonCode
 from reconciler.types import TaskKind
+from tests.planner.histories import annotated, changed, settled
 from tests.planner.world import World, finetune, model, scratch
 from tests.specs import run_spec
 
@@ -16,9 +17,8 @@ OTHER = scratch("other")
 
 
 def test_a_removed_manifest_cancels_and_removes_its_runs() -> None:
-    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
-    world.settle()
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world = settled(a=scratch("a"), other=OTHER)
+    world.files["a.yaml"] = changed("a")
     world.sync()
     live = world.run_of("a", TaskKind.TRAIN)
     del world.files["a.yaml"]
@@ -30,8 +30,7 @@ def test_a_removed_manifest_cancels_and_removes_its_runs() -> None:
 
 
 def test_a_manifest_that_does_not_parse_removes_nothing_at_all() -> None:
-    world = World({"a.yaml": scratch("a"), "other.yaml": OTHER})
-    world.settle()
+    world = settled(a=scratch("a"), other=OTHER)
     world.files = {"other.yaml": OTHER, "broken.yaml": "kind: [Model"}
     plan = world.sync()
     assert not plan.removed
@@ -39,8 +38,7 @@ def test_a_manifest_that_does_not_parse_removes_nothing_at_all() -> None:
 
 
 def test_an_invalid_manifest_is_invalid_and_its_artifact_stays() -> None:
-    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a"), "other.yaml": OTHER})
-    world.settle()
+    world = settled(a=scratch("a"), b=finetune("b", "a"), other=OTHER)
     artifact = world.records[model("a")].artifact
     world.files["a.yaml"] = scratch("a").replace("mode: Scratch", "mode: Scrtach")
     plan = world.sync()
@@ -52,11 +50,8 @@ def test_an_invalid_manifest_is_invalid_and_its_artifact_stays() -> None:
 
 
 def test_an_annotation_protects_an_object() -> None:
-    protected = scratch("a").replace(
-        "{name: a}", '{name: a, annotations: {substratus.ai/prune: "false"}}'
-    )
-    world = World({"a.yaml": protected, "other.yaml": OTHER})
-    world.settle()
+    protected = annotated(scratch("a"), 'prune: "false"')
+    world = settled(a=protected, other=OTHER)
     del world.files["a.yaml"]
     plan = world.sync()
     assert not plan.removed
@@ -72,8 +67,7 @@ def test_prune_can_be_disabled() -> None:
 
 
 def test_runs_of_an_object_nobody_remembers_are_removed() -> None:
-    world = World({"other.yaml": OTHER})
-    world.settle()
+    world = settled(other=OTHER)
     ghost = replace(run_spec("ghost").pending(), phase=RunPhase.RUNNING)
     world.runs[ghost.name] = ghost
     plan = world.sync()
@@ -84,7 +78,7 @@ def test_only_the_last_finished_runs_of_an_object_are_kept() -> None:
     world = World({"a.yaml": scratch("a")})
     world.settings = replace(world.settings, history_jobs=2)
     for epochs in range(5):
-        world.files["a.yaml"] = scratch("a").replace("epochs: 3", f"epochs: {epochs}")
+        world.files["a.yaml"] = changed("a", epochs)
         world.settle()
     trainings = [run for run in world.runs.values() if run.task is TaskKind.TRAIN]
     assert len(trainings) == 2

@@ -20,6 +20,7 @@ from reconciler.review.report import review
 from reconciler.review.sentences import summary, symbol, verb
 from reconciler.review.why import standing
 from reconciler.types import TaskKind
+from tests.planner.histories import changed
 from tests.planner.world import World, finetune, scratch
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -101,8 +102,8 @@ def histories() -> Iterator[Any]:
     lost = world.run_of("held", TaskKind.TRAIN)
     unheard = Reason.of(ReasonCode.NODE_UNREACHABLE, nodes="node1")
     world.runs[lost] = replace(world.runs[lost], lost=True, reason=unheard)
-    world.files["held.yaml"] = scratch("held").replace("epochs: 3", "epochs: 4")
-    world.files["superseded.yaml"] = scratch("superseded").replace("epochs: 3", "epochs: 9")
+    world.files["held.yaml"] = changed("held", 4)
+    world.files["superseded.yaml"] = changed("superseded", 9)
     yield facts(world, plan)[1]
     world.sync()
     yield facts(world, plan)[1], statuses(world)
@@ -121,7 +122,7 @@ def histories() -> Iterator[Any]:
     yield statuses(done)
     done.files = kept
     done.settings = replace(done.settings, guard_tasks=1, limit_runs=1)
-    done.files["0.yaml"] = scratch("m0").replace("epochs: 3", "epochs: 4")
+    done.files["0.yaml"] = changed("m0", 4)
     yield facts(done, before)[1]
     done.sync()
     yield statuses(done)

@@ -10,6 +10,7 @@ from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.report import ObjectReview, Review, review
 from reconciler.review.sentences import summary, symbol, verb
 from reconciler.types import TaskKind
+from tests.planner.histories import changed, training
 from tests.planner.world import World, dataset, finetune, model, scratch
 
 
@@ -37,7 +38,7 @@ def settled() -> World:
 
 
 def test_the_chain_leads_to_where_the_change_began() -> None:
-    found = reviewed(settled(), a=scratch("a").replace("epochs: 3", "epochs: 5"))
+    found = reviewed(settled(), a=changed("a"))
     assert str(by_name(found)["a"].why) == "training.params.epochs: 3 → 5"
     assert str(by_name(found)["d"].why) == (
         "because Model default/c changes, due to Model default/b, due to Model default/a "
@@ -50,7 +51,7 @@ def test_a_long_chain_is_told_by_its_ends() -> None:
     world = World({"m0.yaml": scratch("m0")})
     world.files |= {f"m{n}.yaml": finetune(f"m{n}", f"m{n - 1}") for n in range(1, 12)}
     world.settle()
-    found = reviewed(world, m0=scratch("m0").replace("epochs: 3", "epochs: 5"))
+    found = reviewed(world, m0=changed("m0"))
     told = str(by_name(found)["m11"].why)
     assert told.startswith("because Model default/m10 changes, due to Model default/m9")
     assert "due to … (7 between), due to Model default/m0 (training" in told
@@ -84,10 +85,7 @@ def test_the_same_value_written_differently_is_no_change() -> None:
 
 def test_a_run_that_is_lost_is_told_with_its_time_and_attempt() -> None:
     world = World({"a.yaml": scratch("a", ", resources: {gpu: {count: 2}}")})
-    world.sync()
-    world.succeed(world.run_of("a", TaskKind.BUILD))
-    world.sync()
-    run = world.run_of("a", TaskKind.TRAIN)
+    run = training(world, "a")
     world.start(run)
     world.runs[run] = replace(world.runs[run], attempts=2)
     world.now += timedelta(hours=3)
@@ -116,7 +114,7 @@ def test_a_live_build_that_nothing_needs_any_more_is_told_with_its_object() -> N
 def test_what_is_held_by_the_change_is_its_doing() -> None:
     world = settled()
     world.settings = replace(world.settings, guard_tasks=2)
-    found = reviewed(world, a=scratch("a").replace("epochs: 3", "epochs: 5"))
+    found = reviewed(world, a=changed("a"))
     assert lines(found, "b") == ["! train is held"]
     (hold,) = found.holds
     assert summary(found) == "4 tasks held until they are released."

@@ -14,6 +14,7 @@ from reconciler.planner.diff import make_plan
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import TaskKind
+from tests.planner.histories import changed, restart
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -28,12 +29,12 @@ def world() -> World:
 
 def test_of_many_objects_those_are_looked_at_that_have_changed(world: World) -> None:
     assert world.plan().decided == {}
-    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.files["b.yaml"] = changed("b", 4)
     assert world.plan().decided.keys() == {model("b")}
 
 
 def test_what_is_downstream_of_a_change_is_looked_at_too(world: World) -> None:
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 4")
+    world.files["a.yaml"] = changed("a", 4)
     assert world.plan().decided.keys() == {model("a"), model("c")}
 
 
@@ -52,16 +53,16 @@ def test_another_base_is_followed_from_then_on(world: World, amended: bool) -> N
         world.collected = dict(world.files), found
     world.settle()
     world.sync()
-    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.files["b.yaml"] = changed("b", 4)
     assert world.plan().decided.keys() == {model("b"), model("c")}
     world.settle()
     world.sync()
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 4")
+    world.files["a.yaml"] = changed("a", 4)
     assert world.plan().decided.keys() == {model("a")}
 
 
 def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
-    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.files["b.yaml"] = changed("b", 4)
     world.sync()
     world.succeed(world.run_of("b", TaskKind.TRAIN))
     assert world.sync().decided.keys() == {model("b")}, "its record says Ready now"
@@ -97,16 +98,14 @@ def test_a_superseded_run_that_will_not_end_is_ended_again_and_again(world: Worl
 
 
 def test_a_result_that_is_lost_with_the_daemon_is_looked_for_by_the_next(world: World) -> None:
-    world.ledger = type(world.ledger)()
-    for record in world.records.values():
-        world.ledger.learn_record(record)
+    restart(world)
     assert world.plan().decided.keys() == world.records.keys()
 
 
 def test_what_is_asked_for_is_the_very_same_where_nothing_has_changed(world: World) -> None:
     before = world.plan().situation.desired
     assert world.plan().situation.desired is before
-    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.files["b.yaml"] = changed("b", 4)
     after = world.plan().situation.desired
     assert {ref for ref in after if after[ref] is not before[ref]} == {model("b")}
     assert before is not after, "a plan stays as it was, whoever looks at it when"
@@ -128,6 +127,6 @@ def test_references_that_pin_keys_in_a_circle_are_worked_out_as_if_nothing_was_r
     )
     world.settle()
     assert not world.memo.ordered
-    world.files["b.yaml"] = scratch("b").replace("epochs: 3", "epochs: 4")
+    world.files["b.yaml"] = changed("b", 4)
     world.settle()
     assert world.phases()["a2"] == world.phases()["b2"] == world.phases()["b"] == "Ready"

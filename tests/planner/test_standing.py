@@ -10,6 +10,7 @@ from reconciler.engine import FailureClass
 from reconciler.planner.object_status import Phase
 from reconciler.review.why import standing
 from reconciler.types import ObjectRef, TaskKind
+from tests.planner.histories import changed
 from tests.planner.world import World, finetune, model, scratch
 
 PROMOTED = (
@@ -64,7 +65,7 @@ def test_what_is_held_names_the_line_that_releases_it() -> None:
     world = chain()
     world.settle()
     world.settings = replace(world.settings, guard_tasks=1)
-    world.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 5")
+    world.files["a.yaml"] = changed("a")
     (hold,) = world.plan().holds
     lines = told(world, model("b"))
     assert lines[0] == "train: held"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from reconciler.planner.status_update import update_status
+from tests.planner.histories import settled
 from tests.planner.world import World, model, scratch
 
 
@@ -30,8 +31,7 @@ def test_a_status_update_changes_nothing_that_it_is_given() -> None:
 
 
 def test_the_ledger_learns_the_image_of_a_complete_key_from_the_status() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
+    world = settled(a=scratch("a"))
     record = world.records[model("a")]
     assert record.artifact is not None
     assert record.artifact.image_key is not None
@@ -41,8 +41,7 @@ def test_the_ledger_learns_the_image_of_a_complete_key_from_the_status() -> None
 
 
 def test_a_status_does_not_bring_back_a_result_that_was_lost() -> None:
-    world = World({"a.yaml": scratch("a")})
-    world.settle()
+    world = settled(a=scratch("a"))
     record = world.records[model("a")]
     assert record.artifact is not None
     world.ledger.lose(record.artifact.key, world.now)
