@@ -15,6 +15,7 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.leader_election import Leadership
 from tests.cluster.cluster import Cluster
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 from tests.processes import run
 
@@ -156,17 +157,4 @@ def as_the_daemon(cluster: Cluster, folder: Path) -> Path:
     """A kubeconfig of the daemon's service account."""
     token = cluster.kubectl("--namespace=reconciler", "create", "token", "reconciler").strip()
     server = {"server": cluster.server, "certificate-authority": str(cluster.ca)}
-    file = folder / "daemon.kubeconfig"
-    file.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "c", "cluster": server}],
-                "users": [{"name": "u", "user": {"token": token}}],
-                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "x",
-            }
-        )
-    )
-    return file
+    return write_kubeconfig(folder / "daemon.kubeconfig", server, {"token": token})

@@ -7,7 +7,6 @@ not be an endpoint; etcd need not sync to disk what is thrown away.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from tests.cluster.api import Api
 from tests.cluster.certificates import Authority, Pair
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.ports import free
 from tests.cluster.process import Program, until
 
@@ -58,21 +58,10 @@ class ControlPlane:
 
     def user(self, name: str, pair: Pair) -> Path:
         """A kubeconfig that speaks to this API server by ``pair``."""
-        file = self.folder / f"{name}.kubeconfig"
         ca = str(self.authority.ca.certificate)
         user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {"name": "test", "cluster": {"server": self.server, "certificate-authority": ca}}
-            ],
-            "users": [{"name": name, "user": user}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
-            "current-context": "test",
-        }
-        file.write_text(json.dumps(config, indent=1))
-        return file
+        server = {"server": self.server, "certificate-authority": ca}
+        return write_kubeconfig(self.folder / f"{name}.kubeconfig", server, user)
 
     @property
     def programs(self) -> tuple[Program, ...]:

@@ -6,7 +6,6 @@ What it lets through goes to the real server and comes from it unchanged.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import threading
 from collections import Counter
@@ -19,6 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.kubeconfig import write_kubeconfig
 
 #: What a request is answered instead; None lets it through.
 Fault = Callable[[web.Request], web.Response | None]
@@ -37,16 +37,8 @@ class Proxy:
 
     def kubeconfig(self, file: Path) -> Path:
         """Write how a client reaches it; it vouches for everybody."""
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{"name": "u", "user": {"token": "anybody"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        file.write_text(json.dumps(config))
-        return file
+        server = {"server": f"http://127.0.0.1:{self.port}"}
+        return write_kubeconfig(file, server, {"token": "anybody"})
 
     async def serve(self, ready: Callable[[], None], end: asyncio.Event) -> None:
         """Serve until ``end``."""

@@ -18,6 +18,7 @@ from reconciler.engines.kubernetes.client import (
     Rejected,
     Unreachable,
 )
+from tests.cluster.kubeconfig import write_kubeconfig
 
 Answer = Callable[[int], web.Response]
 
@@ -46,17 +47,8 @@ async def server(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = runner.addresses[0][1]
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file = folder / "kubeconfig"
-    file.write_text(json.dumps(kubeconfig))
+    there = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
+    file = write_kubeconfig(folder / "kubeconfig", there, {"token": "t"})
     api = await Api.connect(kubeconfig=str(file), pause=pause)
     try:
         yield api, asked
@@ -169,11 +161,9 @@ async def test_an_update_whose_answer_was_lost_is_not_sent_again(
 
 async def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path: Path, slept: Pauses) -> None:
     async with server(lambda _: web.Response(text="{}"), tmp_path, slept) as (api, _):
-        file = json.loads((tmp_path / "kubeconfig").read_text())
         await api.get("/api")
-    file["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
-    (tmp_path / "gone").write_text(json.dumps(file))
-    gone = await Api.connect(kubeconfig=str(tmp_path / "gone"), pause=slept)
+    file = write_kubeconfig(tmp_path / "gone", {"server": "http://127.0.0.1:1"}, {"token": "t"})
+    gone = await Api.connect(kubeconfig=str(file), pause=slept)
     try:
         with pytest.raises(Unreachable, match="the API server cannot be reached"):
             await gone.get("/api")
