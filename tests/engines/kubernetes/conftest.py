@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine import Run
+from reconciler.engine import Run, RunPhase, RunSpec
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.engine import KubernetesEngine, Render
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.container import Container, need_busybox
-from tests.engines.kubernetes.orders import INSTANCE, bare_job
+from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 
 PATIENCE = 60.0
 
@@ -32,6 +32,17 @@ class Watched:
                 self.event.clear()
                 await self.event.wait()
         return self.engine.runs()
+
+    async def ordered(self, namespace: Namespace) -> RunSpec:
+        """A run that is created, of a training of a Model."""
+        spec = order(namespace.name)
+        await self.engine.create(spec)
+        return spec
+
+    async def comes_to(self, spec: RunSpec, phase: RunPhase) -> Run:
+        """The run, once it is in this phase."""
+        runs = await self.until(lambda runs: runs[spec.name].phase is phase)
+        return runs[spec.name]
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ import pytest
 
 from reconciler.engines.kubernetes.termination import Termination, read_termination
 from reconciler.engines.kubernetes.wrapper import MOUNT, environment, install_container, wrapped
+from reconciler.engines.local.marker import Marker, read_marker
 from reconciler.types import JSON
 
 KEY = "0123456789" * 4
@@ -131,6 +132,30 @@ class Container:
         with self.started(command) as running:
             return running.wait()
 
+    def gate(self, name: str) -> Path:
+        """A pipe in its place: opening it for reading waits until somebody opens it for writing."""
+        path = self.place / name
+        os.mkfifo(path)
+        return path
+
+    def shell(self, script: str) -> AbstractContextManager[Running]:
+        """A script as the image's command, while it runs."""
+        return self.started([BUSYBOX, "sh", "-c", script])
+
+    def signalled(self, script: str, number: signal.Signals) -> Ended:
+        """The end of a script that is signalled once it says ``ready``."""
+        ready = self.gate("ready")
+        with self.shell(script.replace("ready", f"echo >{ready}")) as running:
+            ready.read_bytes()
+            running.signal(number)
+            return running.wait()
+
+    def marker(self) -> Marker:
+        """The marker of the artifact, which is complete."""
+        found = read_marker(self.bucket, KEY)
+        assert found is not None
+        return found
+
     def sh(self, script: str, *arguments: str) -> Ended:
         """Run a script as the image's command: the image has busybox under one name."""
         return self.run(BUSYBOX, "sh", "-c", script, *arguments)
@@ -153,12 +178,6 @@ class Running:
         code = self.process.wait(120)
         message = self.container.termination.read_text(encoding="utf-8")
         return Ended(code, self.output.read_bytes(), message)
-
-
-def fifo(path: Path) -> Path:
-    """A gate: opening it for reading waits until somebody opens it for writing."""
-    os.mkfifo(path)
-    return path
 
 
 def log(container: Container, attempt: int) -> bytes:

@@ -31,8 +31,7 @@ def kubelet(namespace: Namespace, run: str, status: Any) -> None:
 async def test_a_run_is_a_job_and_is_followed_to_its_end(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     run = watched.engine.runs()[spec.name]
     assert run.phase is RunPhase.PENDING
     assert (run.key, run.execution_hash, run.request_hash, run.object) == (
@@ -42,17 +41,15 @@ async def test_a_run_is_a_job_and_is_followed_to_its_end(
         spec.object,
     )
     kubelet(namespace, spec.name, running())
-    await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
+    await watched.comes_to(spec, RunPhase.RUNNING)
     kubelet(namespace, spec.name, terminated(0))
-    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.SUCCEEDED)
-    result = runs[spec.name].result
-    assert result is not None
-    assert result.url == spec.output
+    run = await watched.comes_to(spec, RunPhase.SUCCEEDED)
+    assert run.result is not None
+    assert run.result.url == spec.output
 
 
 async def test_creating_a_run_again_adopts_it(watched: Watched, namespace: Namespace) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     await watched.engine.create(spec)
     assert len(namespace.cluster.api.items(namespace.jobs)) == 1
     async with engine_at(namespace) as second:
@@ -88,12 +85,11 @@ def kept_pod(namespace: Namespace, run: str) -> str:
 async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     # A finalizer keeps the pod, as a kubelet does until its containers have ended.
     path = kept_pod(namespace, spec.name)
     kubelet(namespace, spec.name, running())
-    await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
+    await watched.comes_to(spec, RunPhase.RUNNING)
 
     await watched.engine.delete(spec.name)
     assert watched.engine.runs()[spec.name].deleting
@@ -106,17 +102,16 @@ async def test_a_deleted_run_is_there_until_none_of_its_pods_is_left(
     await watched.until(lambda runs: spec.name not in runs)
 
 
-async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_name(
+async def test_a_disruption_is_not_told_of_the_next_run_of_the_same_name(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     # As while the garbage collector has not come to it yet.
     path = kept_pod(namespace, spec.name)
     disrupted = {"type": "DisruptionTarget", "status": "True", "message": "low on memory"}
     kubelet(namespace, spec.name, {"phase": "Failed", "conditions": [disrupted]})
-    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
-    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
+    run = await watched.comes_to(spec, RunPhase.FAILED)
+    assert run.failure is FailureClass.INFRASTRUCTURE
     await watched.engine.delete(spec.name)
     await watched.until(lambda runs: spec.name not in runs)
 
@@ -129,9 +124,9 @@ async def test_what_befell_the_run_before_it_says_nothing_of_a_run_of_the_same_n
     (second,) = eventually(newer, "a pod of the second Job")
     status = {"status": terminated(3, message="out of luck")}
     namespace.cluster.api.request("PATCH", f"{namespace.pods}/{second}/status", status)
-    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
-    assert (runs[spec.name].failure, runs[spec.name].attempts) == (FailureClass.COMMAND, 1)
-    assert "out of luck" in why(runs[spec.name])
+    run = await watched.comes_to(spec, RunPhase.FAILED)
+    assert (run.failure, run.attempts) == (FailureClass.COMMAND, 1)
+    assert "out of luck" in why(run)
     namespace.cluster.api.request("PATCH", path, {"metadata": {"finalizers": None}})
 
 
@@ -168,8 +163,7 @@ async def test_a_command_s_failure_is_told_from_the_cluster_s(
 async def test_a_run_is_lost_while_its_node_is_not_heard_of(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
 
     def conditions(ready: str, containers: str, reason: str = "") -> dict[str, Any]:
         found = {"Ready": ready, "ContainersReady": containers}
@@ -181,8 +175,8 @@ async def test_a_run_is_lost_while_its_node_is_not_heard_of(
         }
 
     kubelet(namespace, spec.name, {**running(), **conditions("True", "True")})
-    runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.RUNNING)
-    assert not runs[spec.name].lost
+    run = await watched.comes_to(spec, RunPhase.RUNNING)
+    assert not run.lost
     kubelet(namespace, spec.name, conditions("False", "True"))
     runs = await watched.until(lambda runs: runs[spec.name].lost)
     assert runs[spec.name].live
@@ -201,8 +195,7 @@ async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Name
         "podReplacementPolicy": "Failed",
     }
     async with engine_at(namespace, render=partial(bare_job, **ranks)) as watched:
-        spec = order(namespace.name)
-        await watched.engine.create(spec)
+        spec = await watched.ordered(namespace)
         path = namespace.pods
         both = eventually(
             lambda: found if len(found := pods(namespace, spec.name)) == 2 else None, "two pods"
@@ -223,10 +216,10 @@ async def test_a_rank_that_is_evicted_is_to_blame_for_the_others(namespace: Name
         api.request("PATCH", f"{first}/status", {"status": terminated(1, message="peer is gone")})
         await watched.until(lambda runs: "disrupted" in why(runs[spec.name]))
         api.request("PATCH", second, {"metadata": {"finalizers": None}})
-        runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
+        run = await watched.comes_to(spec, RunPhase.FAILED)
         assert api.find(second) is None
-    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
-    assert why(runs[spec.name]) == "its pod was disrupted: evicting"
+    assert run.failure is FailureClass.INFRASTRUCTURE
+    assert why(run) == "its pod was disrupted: evicting"
 
 
 async def test_a_daemon_that_was_not_there_does_not_blame_the_ranks_that_were_left(
@@ -252,16 +245,15 @@ async def test_a_daemon_that_was_not_there_does_not_blame_the_ranks_that_were_le
     api.request("PATCH", f"{path}/{first['metadata']['name']}/status", left)
     eventually(lambda: api.find(f"{path}/{name}") is None or None, "the evicted pod to be gone")
     async with engine_at(namespace) as watched:
-        runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
-    assert runs[spec.name].failure is FailureClass.INFRASTRUCTURE
-    assert "was disrupted" in why(runs[spec.name])
+        run = await watched.comes_to(spec, RunPhase.FAILED)
+    assert run.failure is FailureClass.INFRASTRUCTURE
+    assert "was disrupted" in why(run)
 
 
 async def test_a_run_that_cannot_be_scheduled_says_why(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     # This cluster has no nodes, and its scheduler says so.
     runs = await watched.until(lambda runs: "no node can take it" in why(runs[spec.name]))
     assert runs[spec.name].phase is RunPhase.PENDING

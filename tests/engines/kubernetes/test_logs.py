@@ -30,8 +30,7 @@ def log_of(spec: RunSpec) -> LogOf:
 async def test_a_run_that_has_not_started_has_no_log(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     assert await told(namespace, log_of(spec)) == (
         "There is no pod of its newest attempt in the cluster."
     )
@@ -40,8 +39,7 @@ async def test_a_run_that_has_not_started_has_no_log(
 async def test_a_log_that_cannot_be_read_is_told_with_where_it_will_be(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     pod = eventually(lambda: pods(namespace, spec.name), "its pod")[0]["metadata"]["name"]
     gone = {"metadata": {"name": pod}, "target": {"kind": "Node", "name": "gone"}}
     namespace.cluster.api.request("POST", f"{namespace.pods}/{pod}/binding", gone)
@@ -55,8 +53,7 @@ async def test_a_log_that_cannot_be_read_is_told_with_where_it_will_be(
 async def test_a_status_that_names_somebody_else_s_run_is_not_believed(
     watched: Watched, namespace: Namespace
 ) -> None:
-    spec = order(namespace.name)
-    await watched.engine.create(spec)
+    spec = await watched.ordered(namespace)
     kubelet(namespace, spec.name, running())
     mine = log_of(spec)
     other = ObjectRef(Kind.MODEL, namespace.name, "other")

@@ -31,7 +31,7 @@ async def test_pods_that_no_watch_tells_of_are_asked_for_once(
             before = through.asked["GET pods"]
             await watched.engine.create(spec)
             kubelet(namespace, spec.name, terminated(3, message="out of luck"))
-            runs = await watched.until(lambda runs: runs[spec.name].phase is RunPhase.FAILED)
-            assert runs[spec.name].failure is FailureClass.COMMAND
-            assert "out of luck" in why(runs[spec.name])
+            run = await watched.comes_to(spec, RunPhase.FAILED)
+            assert run.failure is FailureClass.COMMAND
+            assert "out of luck" in why(run)
             assert through.asked["GET pods"] == before + 1

@@ -45,7 +45,7 @@ def test_whatever_a_run_is_made_of_makes_it_another() -> None:
     assert seen(pod(terminated(3)), job=ended) == observe_run(ended, [pod(terminated(3))])
 
 
-def test_what_befell_a_pod_that_is_gone_is_part_of_it() -> None:
+def test_the_disruption_of_a_pod_that_is_gone_is_part_of_its_run() -> None:
     cache = RunCache()
     ended = named(job(conditions=[{"type": "Failed", "status": "True"}]), "u1")
     evicted = Reason.of(ReasonCode.DISRUPTED, where="", detail="evicting")

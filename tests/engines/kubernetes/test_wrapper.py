@@ -16,7 +16,7 @@ from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATE
 from reconciler.engines.local.marker import read_marker, write_marker
 from reconciler.reasons import ReasonCode
 from tests.engines.kubernetes.conftest import MakeContainer
-from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, fifo, log, write_tree
+from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, log, write_tree
 
 WRITE = 'echo weights >"$MODEL_DIR/w.bin"; '
 
@@ -28,8 +28,7 @@ def test_a_command_that_succeeds_leaves_an_artifact_that_either_engine_takes(
     ended = container.sh(WRITE + 'echo "{\\"accuracy\\": 0.97}" >"$MODEL_DIR/metrics.json"')
     assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
     assert ended.termination.metrics == {"accuracy": 0.97}
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
+    marker = container.marker()
     assert marker.result("x").metrics == {"accuracy": 0.97}
     assert {name: marker.content[name] for name in LINEAGE} == LINEAGE
     assert marker.content["attempt"] == ended.termination.attempt == 1
@@ -106,13 +105,13 @@ def test_the_log_is_there_before_the_command_starts(pod: MakeContainer) -> None:
 
 def test_output_is_live_in_the_log_while_the_command_runs(pod: MakeContainer) -> None:
     container = pod()
-    gate = fifo(container.place / "gate")
-    shown = fifo(container.place / "shown")
+    gate = container.gate("gate")
+    shown = container.gate("shown")
     script = (
         f"printf half; while [ ! -s $MODEL_DIR/logs/attempt-1.log ]; do usleep 1000; done;"
         f" cat $MODEL_DIR/logs/attempt-1.log >{shown}; cat {gate}"
     )
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+    with container.shell(script) as running:
         assert shown.read_text() == "half"
         gate.write_text(" more")
         assert running.wait().output == b"half more"
@@ -247,17 +246,13 @@ def test_arguments_arrive_as_they_are(pod: MakeContainer) -> None:
 
 def test_sigterm_reaches_the_whole_group_and_what_it_leaves_is_kept(pod: MakeContainer) -> None:
     container = pod()
-    ready = fifo(container.place / "ready")
     script = f"""
-        {BUSYBOX} sh -c 'trap "echo child >>$MODEL_DIR/ends; exit" TERM; echo >{ready}
+        {BUSYBOX} sh -c 'trap "echo child >>$MODEL_DIR/ends; exit" TERM; ready
             while :; do usleep 9999; done' &
         trap 'wait; echo saved >>$MODEL_DIR/ends; exit 0' TERM
         while :; do usleep 9999; done
     """
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
-        ready.read_bytes()
-        running.signal(signal.SIGTERM)
-        ended = running.wait()
+    ended = container.signalled(script, signal.SIGTERM)
     assert (container.bucket / "ends").read_text() == "child\nsaved\n"
     assert ended.code == TERMINATED_EXIT
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
@@ -268,23 +263,13 @@ def test_sigterm_reaches_the_whole_group_and_what_it_leaves_is_kept(pod: MakeCon
 def test_an_images_own_stop_signal_is_a_sigterm_too(
     pod: MakeContainer, number: signal.Signals
 ) -> None:
-    container = pod()
-    ready = fifo(container.place / "ready")
-    script = f"trap 'exit 7' TERM; echo >{ready}; while :; do usleep 9999; done"
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
-        ready.read_bytes()
-        running.signal(number)
-        assert running.wait().code == 7
+    script = "trap 'exit 7' TERM; ready; while :; do usleep 9999; done"
+    assert pod().signalled(script, number).code == 7
 
 
 def test_a_command_deaf_to_sigterm_is_killed_after_its_grace(pod: MakeContainer) -> None:
-    container = pod(grace=0)
-    ready = fifo(container.place / "ready")
-    script = f"trap '' TERM; echo >{ready}; while :; do usleep 9999; done"
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
-        ready.read_bytes()
-        running.signal(signal.SIGTERM)
-        assert running.wait().code == 137
+    script = "trap '' TERM; ready; while :; do usleep 9999; done"
+    assert pod(grace=0).signalled(script, signal.SIGTERM).code == 137
 
 
 def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
@@ -299,14 +284,7 @@ def test_what_the_command_left_running_is_ended(pod: MakeContainer) -> None:
 
 
 def test_a_killed_container_reports_its_attempt(pod: MakeContainer) -> None:
-    container = pod()
-    ready = fifo(container.place / "ready")
-    with container.started(
-        [BUSYBOX, "sh", "-c", f"echo >{ready}; while :; do sleep 9; done"]
-    ) as running:
-        ready.read_bytes()
-        running.signal(signal.SIGKILL)
-        ended = running.wait()
+    ended = pod().signalled("ready; while :; do sleep 9; done", signal.SIGKILL)
     assert ended.termination.state is TerminationState.BEGAN
     assert ended.termination.attempt == 1
     assert pod().sh("echo $ATTEMPT").output == b"2\n"
@@ -320,20 +298,14 @@ def test_gpu_seconds_are_those_of_all_attempts(pod: MakeContainer) -> None:
     own = (ended.termination.seconds or 0) * 3
     assert spent >= 0.3
     assert ended.termination.gpu_seconds == pytest.approx(spent + own)
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
+    marker = container.marker()
     assert marker.content["gpuSeconds"] == ended.termination.gpu_seconds
 
 
 def test_gpu_seconds_of_a_killed_attempt_are_not_lost(pod: MakeContainer) -> None:
     container = pod(gpus=3, env={"RECONCILER_METER": "0.3"})
     metered = "until grep -q '[1-9]' $MODEL_DIR/.reconciler-spent-1; do usleep 10000; done"
-    ready = fifo(container.place / "ready")
-    script = f"{metered}; echo >{ready}; while :; do sleep 9; done"
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
-        ready.read_bytes()
-        running.signal(signal.SIGKILL)
-        running.wait()
+    container.signalled(f"{metered}; ready; while :; do sleep 9; done", signal.SIGKILL)
     spent = float((container.bucket / ".reconciler-spent-1").read_text() or 0)
     ended = pod(gpus=3, env={"RECONCILER_METER": "0.01"}).sh("sleep 0.1")
     own = (ended.termination.seconds or 0) * 3
@@ -375,9 +347,7 @@ def test_metrics_that_are_not_valid_cost_the_metrics_alone(
     assert (ended.code, ended.termination.metrics) == (0, {})
     assert why in log(container, 1).decode()
     assert "complete without metrics" in ended.output.decode()
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
-    assert marker.result("x").metrics == {}
+    assert container.marker().result("x").metrics == {}
 
 
 def test_metrics_of_every_valid_form_are_kept(pod: MakeContainer) -> None:
@@ -386,9 +356,7 @@ def test_metrics_of_every_valid_form_are_kept(pod: MakeContainer) -> None:
     (container.workdir / "m").write_text(json.dumps(metrics, indent=2))
     ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
     assert ended.termination.metrics == metrics
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
-    assert marker.result("x").metrics == metrics
+    assert container.marker().result("x").metrics == metrics
 
 
 def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContainer) -> None:
@@ -397,9 +365,7 @@ def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContai
     (container.workdir / "m").write_text(json.dumps(metrics))
     ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
     assert ended.termination.metrics is None
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
-    assert marker.result("x").metrics == metrics
+    assert container.marker().result("x").metrics == metrics
 
 
 def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeContainer) -> None:

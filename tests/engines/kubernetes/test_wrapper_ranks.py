@@ -9,7 +9,7 @@ import pytest
 from reconciler.engines.kubernetes.wrapper import TERMINATED_EXIT
 from reconciler.engines.local.marker import read_marker
 from tests.engines.kubernetes.conftest import MakeContainer
-from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo
+from tests.engines.kubernetes.container import BUSYBOX, KEY, Container
 
 
 def rank(pod: MakeContainer, number: int, run: str = "uid-1", *, staged: bool = False) -> Container:
@@ -20,11 +20,11 @@ def rank(pod: MakeContainer, number: int, run: str = "uid-1", *, staged: bool = 
 @pytest.mark.parametrize("staged", [False, True])
 def test_the_marker_waits_for_every_rank(pod: MakeContainer, staged: bool) -> None:
     first, second = rank(pod, 0, staged=staged), rank(pod, 1, staged=staged)
-    gate = fifo(second.place / "gate")
-    ran = fifo(first.place / "ran")
+    gate = second.gate("gate")
+    ran = first.gate("ran")
     with (
-        second.started([BUSYBOX, "sh", "-c", f"cat {gate}; echo rank 1 of $ATTEMPT"]) as other,
-        first.started([BUSYBOX, "sh", "-c", f"echo 0 >$MODEL_DIR/w; echo >{ran}"]) as zero,
+        second.shell(f"cat {gate}; echo rank 1 of $ATTEMPT") as other,
+        first.shell(f"echo 0 >$MODEL_DIR/w; echo >{ran}") as zero,
     ):
         ran.read_bytes()
         assert read_marker(first.bucket, KEY) is None
@@ -51,8 +51,8 @@ def test_ranks_of_an_earlier_attempt_do_not_count(pod: MakeContainer) -> None:
 
 def test_a_rank_that_waits_for_others_ends_at_sigterm(pod: MakeContainer) -> None:
     first = rank(pod, 0)
-    ran = fifo(first.place / "ran")
-    with first.started([BUSYBOX, "sh", "-c", f"echo >{ran}"]) as zero:
+    ran = first.gate("ran")
+    with first.shell(f"echo >{ran}") as zero:
         ran.read_bytes()
         zero.signal(signal.SIGTERM)
         assert zero.wait().code in (0, TERMINATED_EXIT)
@@ -78,7 +78,7 @@ def test_what_rank_0_removes_while_another_rank_makes_its_files_safe_is_no_loss(
         f" until [ -e .reconciler-ranks-uid-1-1 ] || [ -e {gone} ]; do"
         " mkdir d; for n in 1 2 3 4 5 6 7 8 9; do : >d/$n; : >t$n; done; rm -r d t?; done"
     )
-    with first.started([BUSYBOX, "sh", "-c", churn]) as zero:
+    with first.shell(churn) as zero:
         ended = second.sh(":")
         gone.touch()
         assert ended.code == 0, ended

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing
+from http.server import HTTPServer
 
 import pytest
 
 from reconciler.engine import FailureClass
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
 from tests.engines.kubernetes.conftest import MakeContainer
+from tests.servers import Handler, Serving
 
 Answer = dict[str, object]
 #: How often rclone is asked before the command starts: the attempt's number has to arrive.
@@ -21,7 +22,7 @@ QUIET: Answer = {
 }  # fmt: skip
 
 
-class Rclone:
+class Rclone(Serving):
     """An rclone's remote control, with the answers that a test wants."""
 
     def __init__(self) -> None:
@@ -29,33 +30,22 @@ class Rclone:
         self.asked = 0
         control = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Asked(Handler):
+            def do_POST(self) -> None:  # noqa: N802 -- as it must be called
                 assert self.path == "/vfs/stats"
                 control.asked += 1
                 answer = control.answer(control.asked)
                 body = json.dumps({"diskCache": answer, "inUse": 1}, indent="\t").encode()
-                self.send_response(200 if answer is not None else 500)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer(200 if answer is not None else 500, body=body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.serve(HTTPServer(("127.0.0.1", 0), Asked))
+        self.address = f"127.0.0.1:{self.port}"
 
 
 @pytest.fixture
 def rclone() -> Iterator[Rclone]:
-    control = Rclone()
-    thread = threading.Thread(target=control.server.serve_forever)
-    thread.start()
-    yield control
-    control.server.shutdown()
-    thread.join()
-    control.server.server_close()
+    with closing(Rclone()) as control:
+        yield control
 
 
 def test_the_marker_is_written_only_once_nothing_is_queued(

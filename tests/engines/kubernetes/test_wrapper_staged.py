@@ -15,7 +15,7 @@ from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATE
 from reconciler.engines.local.marker import list_files, read_marker
 from tests import processes
 from tests.engines.kubernetes.conftest import MakeContainer
-from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, fifo, log
+from tests.engines.kubernetes.container import BUSYBOX, KEY, Container, log
 
 #: Copies follow one another at once.
 OFTEN = {"RECONCILER_SYNC": "0.01"}
@@ -60,9 +60,7 @@ def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None
         ' ln -s ../top a/link; echo "{\\"a\\": 1}" >metrics.json; echo said'
     )
     assert ended.code == 0, ended
-    marker = read_marker(container.bucket, KEY)
-    assert marker is not None
-    assert marker.result("x").metrics == {"a": 1}
+    assert container.marker().result("x").metrics == {"a": 1}
     assert (container.bucket / "a/link").read_text() == "3\n"
     assert log(container, 1) == b"said\n"
     assert not list(container.bucket.glob(".reconciler-*"))
@@ -71,7 +69,7 @@ def test_a_staged_artifact_is_complete_in_the_bucket(pod: MakeContainer) -> None
 def test_a_command_that_has_removed_its_log_is_copied_out_all_the_same(pod: MakeContainer) -> None:
     container = pod(staged=True, env=OFTEN)
     script = 'rm -rf "$MODEL_DIR"/*; echo here; echo 1 >"$MODEL_DIR/c"' + WAIT
-    with container.started([BUSYBOX, "sh", "-c", script]):
+    with container.shell(script):
         until_listed(container)
         assert log(container, 1) == b"here\n"
         assert (container.bucket / "c").read_bytes() == b"1\n"
@@ -117,9 +115,9 @@ def test_what_was_changed_in_the_bucket_is_not_restored(pod: MakeContainer) -> N
 
 def test_what_has_settled_is_copied_while_the_command_runs(pod: MakeContainer) -> None:
     container = pod(staged=True, env=OFTEN)
-    ready = fifo(container.place / "ready")
+    ready = container.gate("ready")
     script = f"echo 1 >$MODEL_DIR/ckpt; echo >{ready}{WAIT}"
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+    with container.shell(script) as running:
         ready.read_bytes()
         until_listed(container)
         running.signal(signal.SIGKILL)
@@ -129,21 +127,21 @@ def test_what_has_settled_is_copied_while_the_command_runs(pod: MakeContainer) -
 
 def test_a_copy_comes_every_interval_by_itself(pod: MakeContainer) -> None:
     container = pod(staged=True, sync=1)
-    with container.started([BUSYBOX, "sh", "-c", f"echo 1 >$MODEL_DIR/ckpt{WAIT}"]):
+    with container.shell(f"echo 1 >$MODEL_DIR/ckpt{WAIT}"):
         until_listed(container)
     assert (container.bucket / "ckpt").read_text() == "1\n"
 
 
 def test_a_folder_with_a_file_still_being_written_has_not_settled(pod: MakeContainer) -> None:
     container = pod(staged=True)
-    ready = fifo(container.place / "ready")
-    gate = fifo(container.place / "gate")
+    ready = container.gate("ready")
+    gate = container.gate("gate")
     script = f"""
         cd $MODEL_DIR; mkdir ckpt; echo 1 >ckpt/shard-1; echo 1 >alone
         exec 3>ckpt/shard-2; echo half >&3
         echo >{ready}; cat {gate}; exec 3>&-; echo >{ready}{WAIT}
     """
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+    with container.shell(script) as running:
         ready.read_bytes()
         copy_now(container)
         assert [name for name, _ in list_files(container.bucket)] == ["alone"]
@@ -156,14 +154,8 @@ def test_a_folder_with_a_file_still_being_written_has_not_settled(pod: MakeConta
 
 def test_sigterm_copies_everything_out(pod: MakeContainer) -> None:
     container = pod(staged=True)
-    ready = fifo(container.place / "ready")
-    script = (
-        f"trap 'echo 2 >$MODEL_DIR/last; exit 0' TERM; echo 1 >$MODEL_DIR/x; echo >{ready}{WAIT}"
-    )
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
-        ready.read_bytes()
-        running.signal(signal.SIGTERM)
-        ended = running.wait()
+    script = f"trap 'echo 2 >$MODEL_DIR/last; exit 0' TERM; echo 1 >$MODEL_DIR/x; ready{WAIT}"
+    ended = container.signalled(script, signal.SIGTERM)
     assert ended.code == TERMINATED_EXIT
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
     assert read_marker(container.bucket, KEY) is None
@@ -210,10 +202,10 @@ def test_a_file_changed_in_place_is_the_new_one_in_the_artifact(pod: MakeContain
 
 def test_a_bucket_that_refuses_writes_makes_no_marker(pod: MakeContainer) -> None:
     container = pod(staged=True)
-    ready = fifo(container.place / "ready")
-    gate = fifo(container.place / "gate")
+    ready = container.gate("ready")
+    gate = container.gate("gate")
     script = f"echo 1 >$MODEL_DIR/blocked; echo >{ready}; cat {gate}"
-    with container.started([BUSYBOX, "sh", "-c", script]) as running:
+    with container.shell(script) as running:
         ready.read_bytes()
         (container.bucket / "blocked").mkdir()
         (container.bucket / "blocked/blocked").mkdir()  # what cp cannot replace
@@ -254,7 +246,7 @@ def test_killed_anywhere_the_next_attempt_finds_whole_files(pod: MakeContainer, 
     # The first is ended politely, so that there is something to lose.
     for attempt in range(1, 4):
         container = pod(staged=True, env=OFTEN)
-        with container.started([BUSYBOX, "sh", "-c", script]) as running:
+        with container.shell(script) as running:
             while not (container.stage / "set/c").exists() and running.process.poll() is None:  # type: ignore[operator]
                 pass
             assert container.stage
