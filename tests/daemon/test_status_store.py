@@ -13,12 +13,12 @@ from unittest import mock
 import pytest
 
 from reconciler.daemon.status_store import StatusStore
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.status_branch import StatusBranch
 from reconciler.planner.object_status import ArtifactStatus, ObjectStatus, Phase
 from reconciler.status.encoding import Sync
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 from tests.e2e.site import git
+from tests.git.copies import STATUS, status_branch_at
 from tests.git.history import History
 from tests.git.remotes import make_bare
 
@@ -35,15 +35,8 @@ SYNC = Sync(
 class HeldUp(StatusBranch):
     """The first push waits until it is let go; it is counted how many are under way at once."""
 
-    def __init__(self, path: Path, url: str) -> None:
-        super().__init__(
-            path,
-            url,
-            branch="status",
-            credentials=CredentialTable(),
-            author_name="Test",
-            author_email="test@localhost",
-        )
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
         self.begun, self.go = threading.Event(), threading.Event()
         self.under_way = self.most = 0
 
@@ -60,7 +53,7 @@ class HeldUp(StatusBranch):
 
 async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "remote.git")
-    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri(), **STATUS)
     told: list[Mapping[ObjectRef, ObjectStatus]] = []
     store = StatusStore(
         branch,
@@ -125,14 +118,7 @@ async def test_an_object_that_comes_back_during_a_push_has_its_artifact(tmp_path
 
 async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_path: Path) -> None:
     history = History(make_bare(tmp_path, "remote.git"))
-    branch = StatusBranch(
-        tmp_path / "status.git",
-        history.path.as_uri(),
-        branch="status",
-        credentials=CredentialTable(),
-        author_name="Test",
-        author_email="test@localhost",
-    )
+    branch = status_branch_at(tmp_path / "status.git", history.url)
     store = StatusStore(branch, cluster="local", instance="default", path="")
     await store.load()
     store.update({REF: ObjectStatus(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)

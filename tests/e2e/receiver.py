@@ -6,12 +6,13 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.servers import Handler, Serving
 
 SECRET = b"whsec_" + base64.b64encode(b"a key of thirty-two random bytes")
 
@@ -40,7 +41,7 @@ class Delivery:
 
 
 @dataclass
-class Receiver:
+class Receiver(Serving):
     """``answers`` are given one by one, as (status, headers); after the last of them, 204."""
 
     answers: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
@@ -49,33 +50,18 @@ class Receiver:
     def __post_init__(self) -> None:
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+        class Told(Handler):
+            def do_POST(self) -> None:  # noqa: N802 -- as it must be called
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                outer.got.append(Delivery(self.path, headers, body))
+                outer.got.append(Delivery(self.path, headers, self.body()))
                 status, extra = outer.answers.popleft() if outer.answers else (204, {})
-                self.send_response(status)
-                for name, value in extra.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.answer(status, extra.items())
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+        self.serve(ThreadingHTTPServer(("127.0.0.1", 0), Told))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/hooks/T0/s3cret-path"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return f"http://127.0.0.1:{self.port}/hooks/T0/s3cret-path"
 
     def events(self) -> list[tuple[str, str | None, str]]:
         """(name, before, phase) of everything told, in its order."""

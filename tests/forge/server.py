@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -20,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from jsonschema import Draft202012Validator
 
 from tests.forge.description import Operation, operations
+from tests.servers import Handler, Serving
 
 ME = {"id": 77, "login": "reconciler-bot", "type": "User"}
 SOMEBODY = {"id": 5, "login": "mallory", "type": "User"}
@@ -29,7 +29,7 @@ Fault = Callable[[str], tuple[int, dict[str, str], bytes] | None]
 
 
 @dataclass
-class ForgeServer:
+class ForgeServer(Serving):
     """``pulls``, ``statuses`` and ``comments`` are its memory; ``calls`` what was asked of it."""
 
     gitea: bool = False
@@ -47,37 +47,21 @@ class ForgeServer:
         self._prefix = self.prefix()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Asked(Handler):
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                status, headers, body = outer.answer(self, self.rfile.read(length))
+                status, headers, body = outer.answer(self, self.body())
                 outer.answers.append(status)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer(status, headers.items(), body)
 
             do_GET = do_POST = do_PATCH = do_PUT = handle_any  # noqa: N815 -- as they must be called
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self.serve(ThreadingHTTPServer(("127.0.0.1", 0), Asked))
 
     @property
     def api(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}{self._prefix}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return f"http://127.0.0.1:{self.port}{self._prefix}"
 
     # -- what one forge has other than another ---------------------------------------------------
 

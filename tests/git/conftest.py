@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,8 @@ _MAKERS: dict[str, Callable[[Path], Remote]] = {
 def _serve(make: Callable[[Path], Remote], tmp_path: Path) -> Iterator[Remote]:
     root = tmp_path / "served"
     root.mkdir()
-    remote = make(root)
-    try:
+    with closing(make(root)) as remote:
         yield remote
-    finally:
-        remote.close()
 
 
 @pytest.fixture(params=list(_MAKERS))
@@ -71,3 +69,9 @@ def files(tmp_path: Path) -> FileRemote:
 def history(remote: Remote) -> History:
     """The repository ``a.git`` of the server, with a way to put commits into it."""
     return History(make_bare(remote.root))
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> History:
+    """The repository ``a.git`` of ``files``."""
+    return History(make_bare(tmp_path / "served"))

@@ -48,6 +48,10 @@ class History:
     def __post_init__(self) -> None:
         self.repository = pygit2.Repository(str(self.path))
 
+    @property
+    def url(self) -> str:
+        return self.path.as_uri()
+
     def commit(
         self,
         files: Mapping[str, Content],

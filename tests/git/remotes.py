@@ -17,13 +17,14 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from reconciler.git.credentials import Credential, CredentialTable
 from tests.e2e.site import git
+from tests.servers import Handler, Serving
 
 SSHD = Path("/usr/sbin/sshd")
 
@@ -64,7 +65,7 @@ class FileRemote:
 
 
 @dataclass
-class HttpRemote:
+class HttpRemote(Serving):
     """``git http-backend`` behind an HTTP server; what it does can be changed at any time.
 
     ``password`` (user, password) is asked for where it is set. ``redirect`` maps a request's path
@@ -83,24 +84,23 @@ class HttpRemote:
     def __post_init__(self) -> None:
         remote = self
 
-        class Handler(_CgiHandler):
+        class Bridge(_CgiHandler):
             served = remote
 
-        self.server = ThreadingHTTPServer((self.address, 0), Handler)
-        self.server.daemon_threads = False
+        server = ThreadingHTTPServer((self.address, 0), Bridge)
+        server.daemon_threads = False
         if self.certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.certificate)
-            self.server.socket = context.wrap_socket(
-                self.server.socket, server_side=True, do_handshake_on_connect=False
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self.thread.start()
+        self.serve(server)
 
     @property
     def origin(self) -> str:
         scheme = "https" if self.certificate else "http"
-        return f"{scheme}://{self.address}:{self.server.server_port}"
+        return f"{scheme}://{self.address}:{self.port}"
 
     def url(self, name: str) -> str:
         return f"{self.origin}/{name}"
@@ -114,29 +114,21 @@ class HttpRemote:
         credential = Credential(prefix=self.origin, username=self.password[0], password_file=file)
         return CredentialTable([credential], ca_file=ca_file)
 
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
-
-class _CgiHandler(BaseHTTPRequestHandler):
+class _CgiHandler(Handler):
     served: HttpRemote
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 -- as it must be called
         self._serve(b"")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 -- as it must be called
         if self.headers.get("Transfer-Encoding", "") == "chunked":
             body = b""
             while size := int(self.rfile.readline(), 16):
                 body += self.rfile.read(size)
                 self.rfile.readline()
         else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            body = self.body()
         self._serve(body)
 
     def _serve(self, body: bytes) -> None:
@@ -145,21 +137,13 @@ class _CgiHandler(BaseHTTPRequestHandler):
         remote.before(self.path)
         location = remote.redirect(self.path)
         if location is not None:
-            self._say(301, {"Location": location})
+            self.answer(301, [("Location", location)])
         elif (answer := remote.answer(self.path)) is not None:
-            self._say(answer[0], {"Content-Type": "text/plain"}, answer[1])
+            self.answer(answer[0], [("Content-Type", "text/plain")], answer[1].encode())
         elif remote.password is not None and authorization != _basic(*remote.password):
-            self._say(401, {"WWW-Authenticate": 'Basic realm="git"'})
+            self.answer(401, [("WWW-Authenticate", 'Basic realm="git"')])
         else:
             self._bridge(body)
-
-    def _say(self, code: int, headers: dict[str, str], text: str = "") -> None:
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
 
     def _bridge(self, body: bytes) -> None:
         parts = urlsplit(self.path)
@@ -183,12 +167,8 @@ class _CgiHandler(BaseHTTPRequestHandler):
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        status = int(headers.pop("Status", "200 OK").split()[0])
+        self.answer(status, headers.items(), content)
 
 
 def _basic(user: str, password: str) -> str:
@@ -208,7 +188,12 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-class SshRemote:
+class _TcpServer(socketserver.ThreadingTCPServer):
+    daemon_threads = False
+    request_queue_size = 64
+
+
+class SshRemote(Serving):
     """One sshd per connection, as inetd would start it, with its own keys; nobody else's apply."""
 
     def __init__(self, root: Path, *, address: str = "127.0.0.1") -> None:
@@ -223,22 +208,13 @@ class SshRemote:
         self.configure()
         remote = self
 
-        class Handler(socketserver.BaseRequestHandler):
+        class Talk(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 remote._serve(self.request)
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = False
-
-        self._server = Server((address, 0), Handler)
         self._children: set[subprocess.Popen[bytes]] = set()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self.serve(_TcpServer((address, 0), Talk))
         self.trust()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
 
     def configure(self, *more: str) -> None:
         """Write sshd's configuration, with these lines in it."""
@@ -277,12 +253,11 @@ class SshRemote:
         )
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
+        self.server.shutdown()
         for child in self._children:
             if child.poll() is None:
                 child.kill()
-        self._server.server_close()
+        super().close()
 
 
 def make_key(path: Path) -> None:
@@ -291,14 +266,14 @@ def make_key(path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-class BadServer:
+class BadServer(Serving):
     """Takes connections, and on each says what ``talk`` says, or nothing, until it is closed."""
 
     def __init__(self, talk: Callable[[socket.socket, threading.Event], None]) -> None:
         self._closing = threading.Event()
         bad = self
 
-        class Handler(socketserver.BaseRequestHandler):
+        class Talk(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 try:
                     talk(self.request, bad._closing)
@@ -306,17 +281,8 @@ class BadServer:
                     return  # the other side has given up
                 bad._closing.wait()
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = False
-            request_queue_size = 64
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.port = int(self._server.server_address[1])
+        self.serve(_TcpServer(("127.0.0.1", 0), Talk))
 
     def close(self) -> None:
         self._closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().close()

@@ -14,8 +14,9 @@ from reconciler.git import status_branch as branch_module
 from reconciler.git.credentials import Credential
 from reconciler.git.errors import GitError
 from reconciler.git.status_branch import PUSH_TRIES, RETRY, StatusBranch
-from tests.e2e.site import git
+from tests.e2e.site import git, hook
 from tests.git.conftest import TIMEOUT
+from tests.git.copies import status_branch_at
 from tests.git.history import History
 from tests.git.remotes import FileRemote, Remote, make_bare
 
@@ -25,16 +26,28 @@ NAME = "reconciler/status/local"
 def branch_of(
     remote: Remote, path: Path, pause: Callable[[float], None] = lambda _: None
 ) -> StatusBranch:
-    return StatusBranch(
+    return status_branch_at(
         path / "status.git",
         remote.url("a.git"),
         branch=NAME,
         credentials=remote.credentials(),
-        author_name="Reconciler",
-        author_email="reconciler@localhost",
         timeout=TIMEOUT,
         pause=pause,
     )
+
+
+@pytest.fixture
+def branch(remote: Remote, tmp_path: Path) -> StatusBranch:
+    """The status branch of ``history``, as a daemon opens it."""
+    return branch_of(remote, tmp_path)
+
+
+@pytest.fixture
+def local_branch(files: FileRemote, local: History, tmp_path: Path) -> StatusBranch:
+    """That of ``local``, which has one commit."""
+    found = branch_of(files, tmp_path)
+    found.push({"a": b"1"}, "One")
+    return found
 
 
 def log(history: History, *options: str) -> list[str]:
@@ -90,9 +103,8 @@ def test_of_several_writers_at_once_none_loses_a_commit(
 
 
 def test_files_are_written_changed_and_deleted_and_folders_come_and_go(
-    remote: Remote, history: History, tmp_path: Path
+    branch: StatusBranch, history: History
 ) -> None:
-    branch = branch_of(remote, tmp_path)
     assert branch.fetch() is None
     first = branch.push({"a/b/c": b"1", "a/d": b"2", "e": b"3"}, "One [skip ci]")
     assert content(history) == {"a/b/c": "1", "a/d": "2", "e": "3"}
@@ -108,8 +120,7 @@ def test_files_are_written_changed_and_deleted_and_folders_come_and_go(
     assert branch.read("nowhere/x") is None
 
 
-def test_nothing_changed_is_no_commit(remote: Remote, history: History, tmp_path: Path) -> None:
-    branch = branch_of(remote, tmp_path)
+def test_nothing_changed_is_no_commit(branch: StatusBranch, history: History) -> None:
     tip = branch.push({"a": b"1"}, "One")
     assert branch.push({"a": b"1", "b": None}, "Two") is None
     assert git(history.path, "rev-parse", NAME).strip() == tip
@@ -137,10 +148,7 @@ def test_the_same_change_made_by_another_meanwhile_is_no_commit(
     assert log(history) == ["Theirs"]
 
 
-def test_a_branch_that_was_deleted_begins_again(
-    remote: Remote, history: History, tmp_path: Path
-) -> None:
-    branch = branch_of(remote, tmp_path)
+def test_a_branch_that_was_deleted_begins_again(branch: StatusBranch, history: History) -> None:
     branch.push({"a": b"1"}, "One")
     git(history.path, "update-ref", "-d", f"refs/heads/{NAME}")
     assert branch.fetch() is None
@@ -149,9 +157,8 @@ def test_a_branch_that_was_deleted_begins_again(
 
 
 def test_a_branch_that_was_begun_anew_by_somebody_is_taken_as_it_is(
-    remote: Remote, history: History, tmp_path: Path
+    branch: StatusBranch, history: History
 ) -> None:
-    branch = branch_of(remote, tmp_path)
     branch.push({"a": b"1"}, "One")
     history.commit({"z": "anew"}, branch=NAME, orphan=True)
     branch.push({"b": b"2"}, "Two")
@@ -160,11 +167,10 @@ def test_a_branch_that_was_begun_anew_by_somebody_is_taken_as_it_is(
 
 @pytest.mark.parametrize("what", ["deleted", "begun anew", "set back"])
 def test_what_was_on_a_branch_that_is_gone_is_restored_where_that_is_asked_for(
-    what: str, remote: Remote, history: History, tmp_path: Path
+    what: str, branch: StatusBranch, history: History
 ) -> None:
     first = history.commit({"a": "1"}, branch=NAME)
     history.commit({"a": "2", "removed/b": "1"}, branch=NAME)
-    branch = branch_of(remote, tmp_path)
     branch.fetch()  # no more than the tip, as after a restart
     if what == "begun anew":
         history.commit({"z": "theirs"}, branch=NAME, orphan=True)
@@ -181,11 +187,10 @@ def test_what_was_on_a_branch_that_is_gone_is_restored_where_that_is_asked_for(
 
 
 def test_of_a_long_history_only_the_tip_is_fetched(
-    remote: Remote, history: History, tmp_path: Path
+    branch: StatusBranch, history: History, tmp_path: Path
 ) -> None:
     for number in range(30):
         tip = history.commit({f"f{number}": str(number)}, branch=NAME)
-    branch = branch_of(remote, tmp_path)
     assert branch.fetch() == tip
     here = tmp_path / "status.git"
     assert git(here, "rev-list", "--count", NAME).strip() == "1"
@@ -216,50 +221,40 @@ def test_a_push_that_always_comes_second_gives_up_after_a_bounded_wait(
     assert PUSH_TRIES * RETRY.longest < 60
 
 
-def test_the_guard_is_asked_before_every_try(files: FileRemote, tmp_path: Path) -> None:
-    history = History(make_bare(files.root))
-    ours = branch_of(files, tmp_path)
-    ours.push({"a": b"1"}, "One")
+def test_the_guard_is_asked_before_every_try(local: History, local_branch: StatusBranch) -> None:
     answers = iter([True, False])
 
     def guard() -> bool:
-        history.commit({"theirs": "x"}, branch=NAME)
+        local.commit({"theirs": "x"}, branch=NAME)
         return next(answers)
 
     with pytest.raises(GitError, match="another daemon's to write"):
-        ours.push({"a": b"2"}, "Two", guard=guard)
-    assert "Two" not in log(history)
-
-
-def refuse(history: History, name: str, script: str) -> None:
-    hook = history.path / "hooks" / name
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\n{script}\n")
-    hook.chmod(0o755)
+        local_branch.push({"a": b"2"}, "Two", guard=guard)
+    assert "Two" not in log(local)
 
 
 def test_a_push_that_a_hook_refuses_is_tried_once(files: FileRemote, tmp_path: Path) -> None:
     history = History(make_bare(files.root))
     tries = tmp_path / "tries"
-    refuse(history, "update", f"echo try >> {tries}; echo protected branch >&2; exit 1")
+    hook(history.path, "update", f"echo try >> {tries}; echo protected branch >&2; exit 1")
     with pytest.raises(GitError, match=r"hook declined|protected branch"):
         branch_of(files, tmp_path).push({"a": b"1"}, "One")
     assert tries.read_text().split() == ["try"]
 
 
-def test_a_branch_that_is_in_the_way_is_told_at_once(remote: Remote, history: History) -> None:
+def test_a_branch_that_is_in_the_way_is_told_at_once(
+    branch: StatusBranch, history: History
+) -> None:
     in_the_way = NAME.rpartition("/")[0]
     history.commit({"a": ""}, branch=in_the_way)
-    branch = branch_of(remote, history.path.parent / "ours")
     with pytest.raises(GitError, match=f"'refs/heads/{in_the_way}' exists"):
         branch.push({"a": b"1"}, "One")
 
 
-def test_a_locked_ref_is_somebody_else_who_is_first(files: FileRemote, tmp_path: Path) -> None:
-    history = History(make_bare(files.root))
-    ours = branch_of(files, tmp_path)
-    ours.push({"a": b"1"}, "One")
-    lock = history.path / "refs" / "heads" / f"{NAME}.lock"
+def test_a_locked_ref_is_somebody_else_who_is_first(
+    local: History, local_branch: StatusBranch
+) -> None:
+    lock = local.path / "refs" / "heads" / f"{NAME}.lock"
     lock.touch()
     waited: list[float] = []
 
@@ -267,10 +262,10 @@ def test_a_locked_ref_is_somebody_else_who_is_first(files: FileRemote, tmp_path:
         waited.append(seconds)
         lock.unlink()
 
-    ours._pause = unlock
-    ours.push({"a": b"2"}, "Two")
+    local_branch._pause = unlock
+    local_branch.push({"a": b"2"}, "Two")
     assert len(waited) == 1
-    assert log(history) == ["Two", "One"]
+    assert log(local) == ["Two", "One"]
 
 
 HOSTILE: Mapping[str, str] = {
@@ -299,10 +294,7 @@ def test_nothing_of_the_environment_or_of_hooks_here_has_a_say(
         monkeypatch.setenv(name, value)
     ours = branch_of(files, tmp_path)
     for name in ("pre-push", "reference-transaction", "post-checkout"):
-        hook = tmp_path / "status.git" / "hooks" / name
-        hook.parent.mkdir(exist_ok=True)
-        hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hook-ran\nexit 1\n")
-        hook.chmod(0o755)
+        hook(tmp_path / "status.git", name, f"touch {tmp_path}/hook-ran\nexit 1")
     ours.push({"a": b"1"}, "One")
     assert ours.fetch() is not None
     for name in HOSTILE:

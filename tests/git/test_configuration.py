@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.config import load_setup
+from reconciler.git.credentials import Credential
 from reconciler.git.errors import GitError
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import GitSource
@@ -52,8 +54,7 @@ def test_a_repository_behind_a_password_and_a_source_beside_it_are_served_over_h
     git(site.remote, "config", "http.receivepack", "true")
     source(site)
     model(site, "../source.git")
-    server = HttpRemote(site.root, password=("bot", SECRET))
-    try:
+    with closing(HttpRemote(site.root, password=("bot", SECRET))) as server:
         (site.root / "token").write_text(f"{SECRET}\n")
         credentials = {"username": "bot", "passwordFile": "token"}
         config: dict[str, Any] = {
@@ -78,16 +79,13 @@ def test_a_repository_behind_a_password_and_a_source_beside_it_are_served_over_h
         assert (done.returncode, site.phases()) == (0, {"a": "Ready"}), done.stderr
         assert site.ran() == {"a": 1}
         assert SECRET not in done.stderr
-    finally:
-        server.close()
 
 
 def test_a_repository_and_its_sources_are_served_over_ssh(site: Site) -> None:
     need_sshd()
     source(site)
     model(site, "../source.git")
-    server = SshRemote(site.root)
-    try:
+    with closing(SshRemote(site.root)) as server:
         keys = {
             "sshKeyFile": str(server.keys / "client"),
             "knownHostsFile": str(server.keys / "known_hosts"),
@@ -98,8 +96,6 @@ def test_a_repository_and_its_sources_are_served_over_ssh(site: Site) -> None:
         )
         done = site.run_once()
         assert (done.returncode, site.phases()) == (0, {"a": "Ready"}), done.stderr
-    finally:
-        server.close()
 
 
 def test_a_source_over_plain_http_is_refused_unless_it_is_allowed_by_name(site: Site) -> None:
@@ -139,13 +135,20 @@ def test_the_table_is_made_from_the_configuration(tmp_path: Path) -> None:
     assert isinstance(where, UnresolvedSource)
 
 
-def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    (tmp_path / "reconciler.yaml").write_text(
-        "repository: {url: 'https://127.0.0.1:1/a', credentials: {passwordFile: missing}}\n"
+def credential_of(folder: Path, password_file: str) -> Credential:
+    """The credential of a repository with this passwordFile."""
+    (folder / "reconciler.yaml").write_text(
+        "repository:\n  url: https://127.0.0.1:1/a\n"
+        f"  credentials: {{passwordFile: {password_file}}}\n"
     )
-    table = credential_table(load_setup(tmp_path / "reconciler.yaml", {}))
-    credential = table.find("https://127.0.0.1:1/a")
-    assert credential is not None
+    table = credential_table(load_setup(folder / "reconciler.yaml", {}))
+    found = table.find("https://127.0.0.1:1/a")
+    assert found is not None
+    return found
+
+
+def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    credential = credential_of(tmp_path, "missing")
     with pytest.raises(GitError, match="missing cannot be read"):
         credential.password()
 
@@ -166,12 +169,7 @@ def test_a_password_in_a_mounted_secret_is_read_where_its_links_lead_now(tmp_pat
 
     mounted("first")
     (mount / "token").symlink_to("..data/token")
-    (tmp_path / "reconciler.yaml").write_text(
-        "repository: {url: 'https://127.0.0.1:1/a', credentials: {passwordFile: mount/token}}\n"
-    )
-    table = credential_table(load_setup(tmp_path / "reconciler.yaml", {}))
-    credential = table.find("https://127.0.0.1:1/a")
-    assert credential is not None
+    credential = credential_of(tmp_path, "mount/token")
     assert credential.password() == "first"
     mounted("second")
     assert credential.password() == "second"

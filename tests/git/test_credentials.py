@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -11,9 +12,9 @@ import pytest
 
 from reconciler.git.credentials import Credential, CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import Transport
 from tests.git.conftest import TIMEOUT
+from tests.git.copies import mirror_at
 from tests.git.history import History
 from tests.git.remotes import HttpRemote, SshRemote, make_bare, make_key
 
@@ -75,9 +76,7 @@ def test_a_password_that_was_rotated_is_used_by_the_next_fetch(
 ) -> None:
     history = History(guarded.root / "a.git")
     table = guarded.credentials()
-    mirror = Mirror.open(
-        tmp_path / "mirror.git", guarded.url("a.git"), branch="main", credentials=table
-    )
+    mirror = mirror_at(tmp_path / "mirror.git", guarded.url("a.git"), credentials=table)
     mirror.fetch()
     guarded.password = ("bot", "rotated")
     with pytest.raises(GitError, match="authentication was refused"):
@@ -117,11 +116,8 @@ def test_a_password_is_on_no_command_line(guarded: HttpRemote, tmp_path: Path) -
 def elsewhere(tmp_path: Path) -> Iterator[HttpRemote]:
     root = tmp_path / "elsewhere"
     root.mkdir()
-    server = HttpRemote(root)
-    try:
+    with closing(HttpRemote(root)) as server:
         yield server
-    finally:
-        server.close()
 
 
 def test_a_redirect_to_another_host_is_refused_and_that_host_is_never_asked(

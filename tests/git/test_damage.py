@@ -9,26 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
 from reconciler.types import BuildContext, Commit, GitSource, ResolvedSource
+from tests.git.copies import mirror_at, sources_at, status_branch_at
 from tests.git.history import History
-from tests.git.remotes import FileRemote, make_bare
 
-NOBODY = CredentialTable()
 FILES = {"a.yaml": "a", "models/b.yaml": "b", "src/train.sh": "train"}
-
-
-@pytest.fixture
-def history(files: FileRemote) -> History:
-    return History(make_bare(files.root))
-
-
-def mirror_at(path: Path, history: History) -> Mirror:
-    return Mirror.open(path, history.path.as_uri(), branch="main", credentials=NOBODY)
 
 
 def spoil(repository: Path, what: str) -> None:  # noqa: C901 -- a list
@@ -66,43 +54,43 @@ DAMAGES = [
 
 @pytest.mark.parametrize("what", DAMAGES)
 def test_a_damaged_mirror_is_made_anew_at_the_next_start(
-    what: str, history: History, tmp_path: Path
+    what: str, local: History, tmp_path: Path
 ) -> None:
     path = tmp_path / "mirror.git"
-    head = history.commit(FILES)
-    mirror_at(path, history).fetch()
+    head = local.commit(FILES)
+    mirror_at(path, local.url).fetch()
     spoil(path, what)
 
-    mirror = mirror_at(path, history)
+    mirror = mirror_at(path, local.url)
     assert mirror.fetch() == head
     assert set(mirror.list_manifests(head)) == {"a.yaml", "models/b.yaml"}
     assert mirror.read_file(head, "src/train.sh") == b"train"
-    newer = history.commit({**FILES, "c.yaml": "c"})
+    newer = local.commit({**FILES, "c.yaml": "c"})
     assert mirror.fetch() == newer
 
 
 @pytest.mark.parametrize("what", DAMAGES)
 def test_a_mirror_that_is_damaged_while_it_is_open_is_made_anew(
-    what: str, history: History, tmp_path: Path
+    what: str, local: History, tmp_path: Path
 ) -> None:
     path = tmp_path / "mirror.git"
-    mirror = mirror_at(path, history)
-    history.commit(FILES)
+    mirror = mirror_at(path, local.url)
+    local.commit(FILES)
     mirror.fetch()
     spoil(path, what)
 
-    head = history.commit({**FILES, "c.yaml": "c"})
+    head = local.commit({**FILES, "c.yaml": "c"})
     assert mirror.fetch() == head
     assert set(mirror.list_manifests(head)) == {"a.yaml", "c.yaml", "models/b.yaml"}
     assert mirror.read_file(head, "src/train.sh") == b"train"
 
 
 def test_what_a_git_that_was_killed_has_left_is_in_nobodys_way(
-    history: History, tmp_path: Path
+    local: History, tmp_path: Path
 ) -> None:
     path = tmp_path / "mirror.git"
-    mirror = mirror_at(path, history)
-    history.commit(FILES)
+    mirror = mirror_at(path, local.url)
+    local.commit(FILES)
     mirror.fetch()
     left = [path / name for name in (
         "shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock", "refs/heads/main.lock",
@@ -110,7 +98,7 @@ def test_what_a_git_that_was_killed_has_left_is_in_nobodys_way(
     )]  # fmt: skip
     for file in left:
         file.touch()
-    head = history.commit({**FILES, "c.yaml": ""})
+    head = local.commit({**FILES, "c.yaml": ""})
     assert mirror.fetch() == head
     assert not [file for file in left if file.exists()]
 
@@ -134,52 +122,45 @@ def unpack(repository: Path) -> None:
 
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_folder_that_cannot_be_read_is_fetched_again_and_not_taken_for_a_deleted_one(
-    *, emptied: bool, history: History, tmp_path: Path
+    *, emptied: bool, local: History, tmp_path: Path
 ) -> None:
     path = tmp_path / "mirror.git"
-    head = history.commit(FILES)
-    mirror_at(path, history).fetch()
+    head = local.commit(FILES)
+    mirror_at(path, local.url).fetch()
     unpack(path)
-    folder = loose(path, str((history.repository[head].tree / "models").id))
+    folder = loose(path, str((local.repository[head].tree / "models").id))
     folder.chmod(0o644)
     if emptied:
         folder.write_bytes(b"")
     else:
         folder.unlink()
-    mirror = mirror_at(path, history)
+    mirror = mirror_at(path, local.url)
     assert set(mirror.list_manifests(head, "models")) == {"models/b.yaml"}
 
 
 def test_a_damaged_mirror_whose_remote_is_away_is_an_error_and_no_empty_repository(
-    history: History, tmp_path: Path
+    local: History, tmp_path: Path
 ) -> None:
     path = tmp_path / "mirror.git"
-    mirror = mirror_at(path, history)
-    head = history.commit(FILES)
+    mirror = mirror_at(path, local.url)
+    head = local.commit(FILES)
     mirror.fetch()
     spoil(path, "no packs")
-    history.path.rename(tmp_path / "away")
+    local.path.rename(tmp_path / "away")
     with pytest.raises(GitError):
-        mirror_at(path, history).list_manifests(head)
-    (tmp_path / "away").rename(history.path)
-    mirror = mirror_at(path, history)
+        mirror_at(path, local.url).list_manifests(head)
+    (tmp_path / "away").rename(local.path)
+    mirror = mirror_at(path, local.url)
     assert mirror.fetch() == head
     assert set(mirror.list_manifests(head)) == {"a.yaml", "models/b.yaml"}
 
 
 @pytest.mark.parametrize("what", [d for d in DAMAGES if d != "an empty ref"])
 def test_a_damaged_copy_of_the_status_branch_loses_nothing(
-    what: str, history: History, tmp_path: Path
+    what: str, local: History, tmp_path: Path
 ) -> None:
     def branch() -> StatusBranch:
-        return StatusBranch(
-            tmp_path / "status.git",
-            history.path.as_uri(),
-            branch="status",
-            credentials=NOBODY,
-            author_name="Test",
-            author_email="test@localhost",
-        )
+        return status_branch_at(tmp_path / "status.git", local.url)
 
     first = branch()
     first.push({"default/a.yaml": b"a"}, "One")
@@ -196,14 +177,12 @@ def test_a_damaged_copy_of_the_status_branch_loses_nothing(
 
 
 @pytest.mark.parametrize("what", [d for d in DAMAGES if d != "an empty ref"])
-def test_a_damaged_copy_of_a_source_is_made_anew(
-    what: str, history: History, tmp_path: Path
-) -> None:
-    url = history.path.as_uri()
-    head = history.commit(FILES)
+def test_a_damaged_copy_of_a_source_is_made_anew(what: str, local: History, tmp_path: Path) -> None:
+    url = local.url
+    head = local.commit(FILES)
 
     def sources() -> Sources:
-        return Sources(tmp_path / "sources", credentials=NOBODY, interval=300.0)
+        return sources_at(tmp_path / "sources")
 
     request = GitSource(url=url, path="src")
     found = sources().resolve([request])[request]

@@ -8,20 +8,20 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
 from reconciler.git.command import LateError, end_running
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
-from reconciler.git.sources import Sources
 from reconciler.git.transport import Transport
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.types import Commit, GitSource
-from tests.e2e.site import until
+from tests.e2e.site import hook, until
+from tests.git.copies import NOBODY, mirror_at, sources_at
 from tests.git.history import History
 from tests.git.remotes import BadServer, FileRemote, HttpRemote, SshRemote, make_bare
 
@@ -29,18 +29,18 @@ DEADLINE = 0.3
 Talk = Callable[[socket.socket, threading.Event], None]
 
 
-def silent(_: socket.socket, closing: threading.Event) -> None:
-    closing.wait()
+def silent(_: socket.socket, end: threading.Event) -> None:
+    end.wait()
 
 
 def drip(first: bytes, then: bytes) -> Talk:
     """Begins well, and then goes on in small pieces for ever: each of them in time."""
 
-    def talk(connection: socket.socket, closing: threading.Event) -> None:
+    def talk(connection: socket.socket, end: threading.Event) -> None:
         if first.startswith(b"HTTP"):
             connection.recv(65536)
         connection.sendall(first)
-        while not closing.wait(0.02):
+        while not end.wait(0.02):
             connection.sendall(then)
 
     return talk
@@ -64,16 +64,13 @@ TALKS: dict[str, Talk] = {
 
 @pytest.fixture(params=list(TALKS))
 def bad(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = BadServer(TALKS[request.param])
     scheme = request.param.split()[0]
-    try:
+    with closing(BadServer(TALKS[request.param])) as server:
         yield f"{scheme}://127.0.0.1:{server.port}/a.git"
-    finally:
-        server.close()
 
 
 def test_every_call_ends_with_an_error_and_leaves_no_process(bad: str, tmp_path: Path) -> None:
-    transport = Transport(CredentialTable(), tmp_path / "home", DEADLINE)
+    transport = Transport(NOBODY, tmp_path / "home", DEADLINE)
     work = make_bare(tmp_path, "work.git")
     commit = History(work).commit({"a": ""})
     before = children()
@@ -102,30 +99,23 @@ def children() -> set[int]:
 def test_a_call_in_another_thread_ends_when_the_daemon_does(tmp_path: Path) -> None:
     called = threading.Event()
 
-    def talk(_: socket.socket, closing: threading.Event) -> None:
+    def talk(_: socket.socket, end: threading.Event) -> None:
         called.set()
-        closing.wait()
+        end.wait()
 
-    server = BadServer(talk)
-    transport = Transport(CredentialTable(), tmp_path / "home", 600.0)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(transport.list_refs, f"http://127.0.0.1:{server.port}/a.git")
-            assert called.wait(60)
-            end_running()
-            assert isinstance(call.exception(60), GitError)
-    finally:
-        server.close()
+    transport = Transport(NOBODY, tmp_path / "home", 600.0)
+    with closing(BadServer(talk)) as server, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(transport.list_refs, f"http://127.0.0.1:{server.port}/a.git")
+        assert called.wait(60)
+        end_running()
+        assert isinstance(call.exception(60), GitError)
 
 
 def test_a_late_answer_is_told_with_the_deadline(tmp_path: Path) -> None:
-    server = BadServer(silent)
-    try:
+    with closing(BadServer(silent)) as server:
         url = f"http://127.0.0.1:{server.port}/a.git"
         with pytest.raises(GitError, match=f"^{url}: there was no answer within 0.3 s$"):
-            Transport(CredentialTable(), tmp_path / "home", DEADLINE).list_refs(url)
-    finally:
-        server.close()
+            Transport(NOBODY, tmp_path / "home", DEADLINE).list_refs(url)
 
 
 def test_an_ssh_server_that_hangs_once_it_let_one_in_is_left(
@@ -141,14 +131,11 @@ def test_an_ssh_server_that_hangs_once_it_let_one_in_is_left(
 
 def test_a_hook_that_hangs_ends_with_its_push(files: FileRemote, tmp_path: Path) -> None:
     bare = make_bare(files.root)
-    hook = bare / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
-    hook.chmod(0o755)
+    hook(bare, "pre-receive", f"echo $$ > {tmp_path}/pid\nexec sleep 1000")
     work = make_bare(tmp_path, "work.git")
     commit = History(work).commit({"a": ""})
     with pytest.raises(GitError, match="no answer within 3 s"):
-        Transport(CredentialTable(), tmp_path / "home", 3.0).push(
+        Transport(NOBODY, tmp_path / "home", 3.0).push(
             work, files.url("a.git"), commit, "refs/heads/main"
         )
     pid = int((tmp_path / "pid").read_text())
@@ -165,23 +152,15 @@ def zombie(pid: int) -> bool:
 def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def talk(connection: socket.socket, closing: threading.Event) -> None:
+    def talk(connection: socket.socket, end: threading.Event) -> None:
         asked.append(1)
-        closing.wait()
+        end.wait()
 
-    server = BadServer(talk)
     now = [0.0]
-    sources = Sources(
-        tmp_path / "sources",
-        credentials=CredentialTable(),
-        interval=300.0,
-        timeout=DEADLINE,
-        per_host=1,
-        clock=lambda: now[0],
-    )
-    requests = [GitSource(url=f"http://127.0.0.1:{server.port}/{n}") for n in range(8)]
-    threads = threading.active_count()
-    try:
+    sources = sources_at(tmp_path / "sources", timeout=DEADLINE, per_host=1, clock=lambda: now[0])
+    with closing(BadServer(talk)) as server:
+        requests = [GitSource(url=f"http://127.0.0.1:{server.port}/{n}") for n in range(8)]
+        threads = threading.active_count()
         found = sources.resolve(requests)
         assert len(asked) == 1
         reasons = [
@@ -193,18 +172,11 @@ def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(tmp_path
         sources.resolve(requests)
         assert len(asked) == 2
         assert threading.active_count() <= threads + len(asked), "the server's own, and no others"
-    finally:
-        server.close()
 
 
 def test_what_cannot_be_looked_up_is_tried_less_and_less_often(tmp_path: Path) -> None:
     now = [0.0]
-    sources = Sources(
-        tmp_path / "sources",
-        credentials=CredentialTable(),
-        interval=60.0,
-        clock=lambda: now[0],
-    )
+    sources = sources_at(tmp_path / "sources", interval=60.0, clock=lambda: now[0])
     request = GitSource(url=(tmp_path / "nowhere").as_uri(), commit=Commit("a" * 40))
     waits = []
     for _ in range(6):
@@ -222,22 +194,15 @@ def test_a_repository_that_takes_too_long_to_clone_gets_more_time_each_try(
     monkeypatch.setattr("reconciler.git.transport.FETCH_PATIENCE", 1)
     root = tmp_path / "remotes"
     head = History(make_bare(root)).commit({"large": random.Random(1).randbytes(400_000).hex()})
-    remote = HttpRemote(root)
-    slow = BadServer(lambda one, closing: narrow(one, remote.server.server_port, closing))
-    mirror = Mirror.open(
-        tmp_path / "mirror",
-        f"http://127.0.0.1:{slow.port}/a.git",
-        branch="main",
-        credentials=CredentialTable(),
-        timeout=2.0,
-    )
-    try:
+    with (
+        closing(HttpRemote(root)) as remote,
+        closing(BadServer(lambda one, end: narrow(one, remote.port, end))) as slow,
+    ):
+        url = f"http://127.0.0.1:{slow.port}/a.git"
+        mirror = mirror_at(tmp_path / "mirror", url, timeout=2.0)
         with pytest.raises(LateError):
             mirror.fetch()
         until(lambda: fetched(mirror) == head, what="a fetch that was given time enough")
-    finally:
-        slow.close()
-        remote.close()
 
 
 def fetched(mirror: Mirror) -> Commit | None:
@@ -247,17 +212,15 @@ def fetched(mirror: Mirror) -> Commit | None:
         return None
 
 
-def narrow(one: socket.socket, port: int, closing: threading.Event) -> None:
+def narrow(one: socket.socket, port: int, end: threading.Event) -> None:
     """A connection through which 100 kB come in a second."""
     with socket.create_connection(("127.0.0.1", port)) as other:
-        threading.Thread(target=copy, args=(one, other, closing, 0.0)).start()
-        copy(other, one, closing, 0.05)
+        threading.Thread(target=copy, args=(one, other, end, 0.0)).start()
+        copy(other, one, end, 0.05)
         one.shutdown(socket.SHUT_RDWR)
 
 
-def copy(
-    source: socket.socket, target: socket.socket, closing: threading.Event, pause: float
-) -> None:
+def copy(source: socket.socket, target: socket.socket, end: threading.Event, pause: float) -> None:
     with contextlib.suppress(OSError):
-        while (data := source.recv(5_000)) and not closing.wait(pause):
+        while (data := source.recv(5_000)) and not end.wait(pause):
             target.sendall(data)

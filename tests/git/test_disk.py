@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.manifest_mirror import Mirror
-from reconciler.git.status_branch import StatusBranch
 from tests.e2e.site import Site, git
+from tests.git.copies import mirror_at, status_branch_at
 from tests.git.history import History
 from tests.git.remotes import make_bare
-
-NOBODY = CredentialTable()
 
 
 @contextmanager
@@ -33,14 +29,7 @@ def full_disk() -> Iterator[None]:
 
 def test_a_push_from_a_full_disk_is_an_error_and_is_made_when_there_is_room(tmp_path: Path) -> None:
     history = History(make_bare(tmp_path))
-    branch = StatusBranch(
-        tmp_path / "status.git",
-        history.path.as_uri(),
-        branch="status",
-        credentials=NOBODY,
-        author_name="x",
-        author_email="x",
-    )
+    branch = status_branch_at(tmp_path / "status.git", history.url)
     assert branch.push({"a": b"1"}, "One") is not None
     with pytest.raises(GitError, match=r"status\.git cannot be written"), full_disk():
         branch.push({"a": b"2"}, "Two")
@@ -51,7 +40,7 @@ def test_a_push_from_a_full_disk_is_an_error_and_is_made_when_there_is_room(tmp_
 def test_a_copy_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GitError, match=r"mirror\.git cannot be written: "):
-        Mirror.open(tmp_path / "file/mirror.git", "/a", branch="main", credentials=NOBODY)
+        mirror_at(tmp_path / "file/mirror.git", "/a")
 
 
 def test_a_root_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

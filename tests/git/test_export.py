@@ -20,23 +20,18 @@ from tests.git.history import Content, Gitlink, History, Link, Script
 from tests.git.remotes import make_bare
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> History:
-    return History(make_bare(tmp_path))
+def write(local: History, files: dict[str, Content], destination: Path) -> None:
+    export_tree(local.repository, TreeId(str(local.tree(files))), destination)
 
 
-def write(history: History, files: dict[str, Content], destination: Path) -> None:
-    export_tree(history.repository, TreeId(str(history.tree(files))), destination)
-
-
-def test_files_have_their_bytes_and_modes(history: History, tmp_path: Path) -> None:
+def test_files_have_their_bytes_and_modes(local: History, tmp_path: Path) -> None:
     files: dict[str, Content] = {
         "a": b"\0\xff", "deep/er/run.sh": Script("#!/bin/sh\n"), "deep/link": Link("er/run.sh"),
         "up": Link("deep/er"), "sub": Gitlink("1" * 40),
         "deep/back": Link("../a"), "dangling": Link("nowhere"), "self": Link("."),
     }  # fmt: skip
     out = tmp_path / "out"
-    write(history, files, out)
+    write(local, files, out)
     assert (out / "a").read_bytes() == b"\0\xff"
     assert stat.S_IMODE((out / "a").stat().st_mode) == 0o644
     assert stat.S_IMODE((out / "deep/er/run.sh").stat().st_mode) == 0o755
@@ -60,10 +55,10 @@ def test_files_have_their_bytes_and_modes(history: History, tmp_path: Path) -> N
     ],
 )
 def test_a_link_that_leads_out_is_refused(
-    files: dict[str, Content], history: History, tmp_path: Path
+    files: dict[str, Content], local: History, tmp_path: Path
 ) -> None:
     with pytest.raises(GitError, match="leads out of the build context"):
-        write(history, files, tmp_path / "out")
+        write(local, files, tmp_path / "out")
 
 
 _STEPS = st.sampled_from(["..", ".", "a", "b", "up", "..."])
@@ -80,10 +75,10 @@ _PLACES = st.lists(st.sampled_from(["a", "b", "up"]), min_size=1, max_size=4).ma
 def test_whatever_is_written_no_link_resolves_outside(files: dict[str, Content]) -> None:
     files = {p: c for p, c in files.items() if not any(o.startswith(f"{p}/") for o in files)}
     with tempfile.TemporaryDirectory() as folder:
-        history = History(make_bare(Path(folder)))
+        local = History(make_bare(Path(folder)))
         out = (Path(folder) / "out").resolve()
         try:
-            write(history, files, out)
+            write(local, files, out)
         except GitError:
             return
         for path in files:
@@ -92,42 +87,42 @@ def test_whatever_is_written_no_link_resolves_outside(files: dict[str, Content])
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b".git", b".GIT", b"a/b", b"a\\b"])
-def test_a_name_that_is_no_name_is_refused(name: bytes, history: History, tmp_path: Path) -> None:
-    tree = history.write_raw_tree([(0o100644, name, history.blob("x"))])
+def test_a_name_that_is_no_name_is_refused(name: bytes, local: History, tmp_path: Path) -> None:
+    tree = local.write_raw_tree([(0o100644, name, local.blob("x"))])
     with pytest.raises(GitError):
-        export_tree(history.repository, TreeId(str(tree)), tmp_path / "out")
+        export_tree(local.repository, TreeId(str(tree)), tmp_path / "out")
     assert not (tmp_path / "out" / "b").exists()
 
 
 def test_a_name_that_is_there_twice_is_not_written_through_a_link(
-    history: History, tmp_path: Path
+    local: History, tmp_path: Path
 ) -> None:
     entries = [
-        (0o100644, b"a", history.blob("safe")),
-        (0o120000, b"b", history.blob("a")),
-        (0o100644, b"b", history.blob("overwritten")),
+        (0o100644, b"a", local.blob("safe")),
+        (0o120000, b"b", local.blob("a")),
+        (0o100644, b"b", local.blob("overwritten")),
     ]
-    tree = history.write_raw_tree(entries)
+    tree = local.write_raw_tree(entries)
     out = tmp_path / "out"
     with pytest.raises(GitError, match="two entries"):
-        export_tree(history.repository, TreeId(str(tree)), out)
+        export_tree(local.repository, TreeId(str(tree)), out)
     assert (out / "a").read_text() == "safe"
 
 
-def test_too_many_bytes_or_entries_are_an_error(history: History, tmp_path: Path) -> None:
-    tree = TreeId(str(history.tree({"a": "x" * 100, "b": "x" * 100})))
+def test_too_many_bytes_or_entries_are_an_error(local: History, tmp_path: Path) -> None:
+    tree = TreeId(str(local.tree({"a": "x" * 100, "b": "x" * 100})))
     with pytest.raises(GitError, match="larger than"):
-        export_tree(history.repository, tree, tmp_path / "one", budget=Budget(bytes=150))
+        export_tree(local.repository, tree, tmp_path / "one", budget=Budget(bytes=150))
     with pytest.raises(GitError, match="more than"):
-        export_tree(history.repository, tree, tmp_path / "two", budget=Budget(entries=1))
+        export_tree(local.repository, tree, tmp_path / "two", budget=Budget(entries=1))
     with mock.patch.object(export, "DEEPEST", 3), pytest.raises(GitError, match="deeper"):
-        write(history, {"a/b/c/d/e": ""}, tmp_path / "three")
+        write(local, {"a/b/c/d/e": ""}, tmp_path / "three")
 
 
 def test_a_missing_file_is_damage_and_leaves_no_half_context(
-    history: History, tmp_path: Path
+    local: History, tmp_path: Path
 ) -> None:
-    tree = history.write_raw_tree([(0o100644, b"a", history.blob("a")), (0o100644, b"b", "2" * 40)])
+    tree = local.write_raw_tree([(0o100644, b"a", local.blob("a")), (0o100644, b"b", "2" * 40)])
     with pytest.raises(DamagedError):
-        export_tree(history.repository, TreeId(str(tree)), tmp_path / "out")
+        export_tree(local.repository, TreeId(str(tree)), tmp_path / "out")
     assert not (tmp_path / "out").exists()

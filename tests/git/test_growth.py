@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.git import bare
-from reconciler.git.credentials import CredentialTable
-from reconciler.git.manifest_mirror import Mirror
-from reconciler.git.sources import Sources
-from reconciler.git.status_branch import StatusBranch
 from reconciler.types import Commit, GitSource
 from tests.e2e.site import git
+from tests.git.copies import mirror_at, sources_at, status_branch_at
 from tests.git.history import Content, History
 from tests.git.remotes import FileRemote, make_bare
-
-NOBODY = CredentialTable()
-
-
-@pytest.fixture
-def history(files: FileRemote) -> History:
-    return History(make_bare(files.root))
 
 
 def counted(repository: Path) -> tuple[int, int]:
@@ -33,19 +23,17 @@ def counted(repository: Path) -> tuple[int, int]:
 
 
 def test_a_mirror_of_many_fetches_has_a_bounded_number_of_packs(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bare, "MOST_PACKS", 5)
-    mirror = Mirror.open(
-        tmp_path / "mirror.git", history.path.as_uri(), branch="main", credentials=NOBODY
-    )
+    mirror = mirror_at(tmp_path / "mirror.git", local.url)
     files: dict[str, Content] = {}
     heads: list[Commit] = []
     previous = None
     for number in range(20):
         files[f"m/{number}.yaml"] = str(number)
         # Every third time the branch is begun anew, so that what it was is on no branch.
-        head = history.commit(files, orphan=number % 3 == 0)
+        head = local.commit(files, orphan=number % 3 == 0)
         assert mirror.fetch() == head
         previous = (head, mirror.list_manifests(head, "", previous))
         heads.append(head)
@@ -59,28 +47,21 @@ def test_a_mirror_of_many_fetches_has_a_bounded_number_of_packs(
 
 
 def test_a_status_branch_of_many_pushes_has_a_bounded_number_of_loose_objects(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bare, "MOST_LOOSE", 50)
-    branch = StatusBranch(
-        tmp_path / "status.git",
-        history.path.as_uri(),
-        branch="status",
-        credentials=NOBODY,
-        author_name="Test",
-        author_email="test@localhost",
-    )
+    branch = status_branch_at(tmp_path / "status.git", local.url)
     for number in range(30):
         branch.push({f"default/models/{number % 7}.yaml": str(number).encode()}, str(number))
         packs, loose = counted(tmp_path / "status.git")
         assert loose < 200
         assert packs < 30
-    assert len(git(history.path, "log", "--format=%s", "status").split()) == 30
+    assert len(git(local.path, "log", "--format=%s", "status").split()) == 30
     assert len(dict(branch.read_all())) == 7
 
 
 def test_what_is_on_no_branch_survives_packing(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = bare.BareCopy(tmp_path / "copy.git")
     blob = copy.repository.create_blob(b"on no branch")
@@ -104,14 +85,14 @@ def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
     files: FileRemote, tmp_path: Path
 ) -> None:
     def source(name: str) -> GitSource:
-        history = History(make_bare(files.root / name))
-        history.commit({"x": name})
-        return GitSource(url=history.path.as_uri())
+        local = History(make_bare(files.root / name))
+        local.commit({"x": name})
+        return GitSource(url=local.url)
 
     def copies() -> set[Path]:
         return set((tmp_path / "sources").glob("*.git"))
 
-    sources = Sources(tmp_path / "sources", credentials=NOBODY, interval=0.0)
+    sources = sources_at(tmp_path / "sources", interval=0.0)
     named, left = source("named"), source("left")
     sources.resolve([named])
     (kept,) = copies()
@@ -126,14 +107,12 @@ def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
 
 
 def test_contexts_are_exported_while_the_mirror_is_fetched_and_packed(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bare, "MOST_PACKS", 1)
-    mirror = Mirror.open(
-        tmp_path / "mirror.git", history.path.as_uri(), branch="main", credentials=NOBODY
-    )
+    mirror = mirror_at(tmp_path / "mirror.git", local.url)
     files: dict[str, Content] = {f"src/{n}/x": str(n) for n in range(50)}
-    head = history.commit(files)
+    head = local.commit(files)
     mirror.fetch()
     tree = mirror.tree_id(head, "src")
     assert tree is not None
@@ -145,6 +124,6 @@ def test_contexts_are_exported_while_the_mirror_is_fetched_and_packed(
     with ThreadPoolExecutor(2) as pool:
         exports = pool.map(export, range(20))
         for number in range(10):
-            newer = history.commit({**files, "n": str(number)})
+            newer = local.commit({**files, "n": str(number)})
             assert mirror.fetch() == newer
         assert set(exports) == {50}

@@ -18,12 +18,6 @@ from reconciler.types import Commit
 from tests.git.history import AUTHOR, Content, Gitlink, History, Link, Script
 from tests.git.remotes import make_bare
 
-
-@pytest.fixture
-def history(tmp_path: Path) -> History:
-    return History(make_bare(tmp_path))
-
-
 _FOLDERS = st.lists(st.sampled_from(["a", "b", "models", "ä", "x.yaml"]), max_size=3)
 _LEAVES = st.sampled_from(
     [
@@ -61,13 +55,13 @@ def test_the_difference_leads_to_what_a_fresh_look_finds(
     commits: list[dict[str, Content]], path: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        history = History(make_bare(Path(folder)))
-        reader = Repository(history.repository)
+        local = History(make_bare(Path(folder)))
+        reader = Repository(local.repository)
         previous = None
         for number, files in enumerate(commits):
-            head = history.commit(files, orphan=number % 2 == 1)
+            head = local.commit(files, orphan=number % 2 == 1)
             found = reader.list_manifests(head, path, previous)
-            assert found == Repository(history.repository).list_manifests(head, path)
+            assert found == Repository(local.repository).list_manifests(head, path)
             expected = {
                 name
                 for name, content in files.items()
@@ -80,66 +74,66 @@ def test_the_difference_leads_to_what_a_fresh_look_finds(
             previous = (head, found)
 
 
-def test_a_change_of_one_file_reads_no_other_folder(history: History) -> None:
+def test_a_change_of_one_file_reads_no_other_folder(local: History) -> None:
     files: dict[str, Content] = {f"f{n}/a.yaml": str(n) for n in range(50)}
-    first = history.commit(files)
-    second = history.commit({**files, "f7/a.yaml": "other"})
-    known = Repository(history.repository).list_manifests(first)
+    first = local.commit(files)
+    second = local.commit({**files, "f7/a.yaml": "other"})
+    known = Repository(local.repository).list_manifests(first)
     # Without the other folders a look at everything is impossible, and the difference is not.
     for number in range(50):
         if number != 7:
-            tree = history.repository[second].tree / f"f{number}"
-            (history.path / "objects" / str(tree.id)[:2] / str(tree.id)[2:]).unlink()
-    reader = Repository(pygit2.Repository(str(history.path)))
+            tree = local.repository[second].tree / f"f{number}"
+            (local.path / "objects" / str(tree.id)[:2] / str(tree.id)[2:]).unlink()
+    reader = Repository(pygit2.Repository(str(local.path)))
     found = reader.list_manifests(second, "", (first, known))
     assert {path for path in found if found[path] != known[path]} == {"f7/a.yaml"}
 
 
-def test_what_was_listed_of_a_commit_that_is_gone_is_listed_anew(history: History) -> None:
-    head = history.commit({"a.yaml": ""})
-    reader = Repository(history.repository)
+def test_what_was_listed_of_a_commit_that_is_gone_is_listed_anew(local: History) -> None:
+    head = local.commit({"a.yaml": ""})
+    reader = Repository(local.repository)
     assert set(reader.list_manifests(head, "", (Commit("f" * 40), {"b.yaml": "x"}))) == {"a.yaml"}
 
 
-def test_names_that_are_no_text_are_listed_alike_both_ways(history: History) -> None:
-    blob = history.blob("x")
+def test_names_that_are_no_text_are_listed_alike_both_ways(local: History) -> None:
+    blob = local.blob("x")
 
     def commit(names: list[bytes]) -> Commit:
-        tree = history.write_raw_tree([(0o100644, name, blob) for name in sorted(names)])
-        return Commit(str(history.repository.create_commit(None, AUTHOR, AUTHOR, "x", tree, [])))
+        tree = local.write_raw_tree([(0o100644, name, blob) for name in sorted(names)])
+        return Commit(str(local.repository.create_commit(None, AUTHOR, AUTHOR, "x", tree, [])))
 
     first, second = commit([b"\xff.yaml", b"a.yaml"]), commit([b"\xfe.yaml", b"a.yaml"])
-    reader = Repository(history.repository)
+    reader = Repository(local.repository)
     known = reader.list_manifests(first)
     assert reader.list_manifests(second, "", (first, known)) == reader.list_manifests(second)
     assert len(known) == 2
 
 
-def test_a_few_trees_that_stand_for_a_million_files_are_an_error(history: History) -> None:
-    inner = history.tree({"a.yaml": ""})
+def test_a_few_trees_that_stand_for_a_million_files_are_an_error(local: History) -> None:
+    inner = local.tree({"a.yaml": ""})
     for _ in range(12):
         names = [b"%d" % n for n in range(10)]
-        inner = history.write_raw_tree([(0o040000, name, str(inner)) for name in names])
-    bomb = Commit(str(history.repository.create_commit(None, AUTHOR, AUTHOR, "x", inner, [])))
+        inner = local.write_raw_tree([(0o040000, name, str(inner)) for name in names])
+    bomb = Commit(str(local.repository.create_commit(None, AUTHOR, AUTHOR, "x", inner, [])))
     with mock.patch.object(trees, "MOST_ENTRIES", 10_000), pytest.raises(GitError, match="entries"):
-        Repository(history.repository).list_manifests(bomb)
+        Repository(local.repository).list_manifests(bomb)
 
 
-def test_a_tree_of_a_thousand_levels_is_an_error(history: History) -> None:
-    inner = history.tree({"a.yaml": ""})
+def test_a_tree_of_a_thousand_levels_is_an_error(local: History) -> None:
+    inner = local.tree({"a.yaml": ""})
     for _ in range(1000):
-        inner = history.write_raw_tree([(0o040000, b"d", str(inner))])
-    deep = Commit(str(history.repository.create_commit(None, AUTHOR, AUTHOR, "x", inner, [])))
-    reader = Repository(history.repository)
+        inner = local.write_raw_tree([(0o040000, b"d", str(inner))])
+    deep = Commit(str(local.repository.create_commit(None, AUTHOR, AUTHOR, "x", inner, [])))
+    reader = Repository(local.repository)
     with pytest.raises(GitError, match="levels"):
         reader.list_manifests(deep)
 
 
-def test_the_commit_that_last_changed_each_path_is_found(history: History) -> None:
-    first = history.commit({"a.yaml": "1", "m/b.yaml": "1", "c.yaml": "1"})
-    second = history.commit({"a.yaml": "1", "m/b.yaml": "2", "c.yaml": "1"})
-    third = history.commit({"a.yaml": "1", "m/b.yaml": "2", "c.yaml": Script("1")})
-    reader = Repository(history.repository)
+def test_the_commit_that_last_changed_each_path_is_found(local: History) -> None:
+    first = local.commit({"a.yaml": "1", "m/b.yaml": "1", "c.yaml": "1"})
+    second = local.commit({"a.yaml": "1", "m/b.yaml": "2", "c.yaml": "1"})
+    third = local.commit({"a.yaml": "1", "m/b.yaml": "2", "c.yaml": Script("1")})
+    reader = Repository(local.repository)
     paths = {"a.yaml", "m/b.yaml", "c.yaml"}
     assert reader.last_changed(third, paths) == {
         "a.yaml": first, "m/b.yaml": second, "c.yaml": third,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.types import Commit
 from tests.e2e.site import Site, git
+from tests.git.copies import NOBODY
 
 
 @pytest.fixture
@@ -23,14 +23,21 @@ def site(tmp_path: Path) -> Site:
     return found
 
 
-def proposals(site: Site, *, largest: int = 1 << 20) -> Proposals:
-    return Proposals(
+def main(site: Site) -> Commit:
+    return Commit(git(site.work, "rev-parse", "main").strip())
+
+
+def proposals(site: Site, tip: Commit, *, largest: int = 1 << 20) -> Proposals:
+    """Those to the branch as it is at this commit."""
+    found = Proposals(
         site.root / "git/proposals.git",
         site.remote.as_uri(),
         branch="main",
-        credentials=CredentialTable(),
+        credentials=NOBODY,
         largest=largest,
     )
+    found.fetch_base(tip)
+    return found
 
 
 def propose(site: Site, number: int, **files: str) -> Commit:
@@ -47,8 +54,7 @@ def test_a_head_is_merged_into_what_the_branch_is_now(site: Site) -> None:
     head = propose(site, 7, a="ONE\ntwo\nthree\n")
     site.write("b.yaml", "moved on\n")
     tip = Commit(site.push())
-    found = proposals(site)
-    found.fetch_base(tip)
+    found = proposals(site, tip)
     assert found.fetch_head("refs/pull/7/head") == head
     merged = found.merged(tip, head)
     assert isinstance(merged, str)
@@ -59,9 +65,8 @@ def test_a_head_is_merged_into_what_the_branch_is_now(site: Site) -> None:
 
 def test_what_is_merged_or_up_to_date_needs_no_merge(site: Site) -> None:
     head = propose(site, 7, b="better\n")
-    tip = Commit(git(site.work, "rev-parse", "main").strip())
-    found = proposals(site)
-    found.fetch_base(tip)
+    tip = main(site)
+    found = proposals(site, tip)
     assert found.fetch_head("refs/pull/7/head") == head
     assert found.merged(tip, head) == head
     assert found.merged(head, tip) == head
@@ -71,8 +76,7 @@ def test_a_conflict_names_the_files(site: Site) -> None:
     head = propose(site, 7, a="one\nTWO\nthree\n")
     site.write("a.yaml", "one\n2\nthree\n")
     tip = Commit(site.push())
-    found = proposals(site)
-    found.fetch_base(tip)
+    found = proposals(site, tip)
     found.fetch_head("refs/pull/7/head")
     assert found.merged(tip, head) == Conflict(("a.yaml",))
 
@@ -81,9 +85,8 @@ def test_one_that_has_nothing_in_common_is_refused(site: Site) -> None:
     git(site.work, "checkout", "--quiet", "--orphan", "other")
     git(site.work, "commit", "--quiet", "--message", "Another beginning")
     git(site.work, "push", "--quiet", "origin", "HEAD:refs/pull/7/head")
-    tip = Commit(git(site.work, "rev-parse", "main").strip())
-    found = proposals(site)
-    found.fetch_base(tip)
+    tip = main(site)
+    found = proposals(site, tip)
     with pytest.raises(GitError, match="no commit in common"):
         found.merged(tip, found.fetch_head("refs/pull/7/head"))
 
@@ -91,8 +94,7 @@ def test_one_that_has_nothing_in_common_is_refused(site: Site) -> None:
 def test_one_that_brings_too_much_is_not_taken(site: Site) -> None:
     propose(site, 7, large=os.urandom(300_000).hex())
     small = propose(site, 8, small="fine\n")
-    found = proposals(site, largest=100_000)
-    found.fetch_base(Commit(git(site.work, "rev-parse", "main").strip()))
+    found = proposals(site, main(site), largest=100_000)
     with pytest.raises(GitError):
         found.fetch_head("refs/pull/7/head")
     assert found.fetch_head("refs/pull/8/head") == small
@@ -100,9 +102,8 @@ def test_one_that_brings_too_much_is_not_taken(site: Site) -> None:
 
 
 def test_what_closed_ones_have_left_is_dropped_once_it_is_much(site: Site) -> None:
-    tip = Commit(git(site.work, "rev-parse", "main").strip())
-    found = proposals(site, largest=100_000)
-    found.fetch_base(tip)
+    tip = main(site)
+    found = proposals(site, tip, largest=100_000)
     packs = site.root / "git/proposals.git/objects/pack"
     for number in range(7):
         propose(site, number, large=os.urandom(40_000).hex())
@@ -115,9 +116,8 @@ def test_what_closed_ones_have_left_is_dropped_once_it_is_much(site: Site) -> No
 
 
 def test_what_is_closed_is_forgotten(site: Site) -> None:
-    tip = Commit(git(site.work, "rev-parse", "main").strip())
-    found = proposals(site)
-    found.fetch_base(tip)
+    tip = main(site)
+    found = proposals(site, tip)
     for number in (7, 8):
         propose(site, number, a=f"{number}\n")
         found.fetch_head(f"refs/pull/{number}/head")

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
-from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.repository import LocalRepository
-from reconciler.git.sources import Sources
-from reconciler.git.status_branch import StatusBranch
 from reconciler.types import GitSource, ResolvedSource
 from tests.e2e.site import git
+from tests.git.copies import mirror_at, sources_at, status_branch_at
 from tests.git.history import History
 from tests.git.remotes import make_bare
-
-NOBODY = CredentialTable()
 
 
 @pytest.fixture
@@ -32,22 +27,19 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_a_shallow_clone_can_be_the_manifest_repository(clone: Path, tmp_path: Path) -> None:
-    mirror = Mirror.open(tmp_path / "mirror.git", clone.as_uri(), branch="main", credentials=NOBODY)
+    mirror = mirror_at(tmp_path / "mirror.git", clone.as_uri())
     head = mirror.fetch()
     assert set(mirror.list_manifests(head)) == {"a.yaml", "old.yaml"}
     oldest = git(clone, "rev-parse", "HEAD^").strip()
     assert mirror.last_changed(head, {"a.yaml", "old.yaml"}) == {"a.yaml": head, "old.yaml": oldest}
     git(clone, "commit", "--quiet", "--allow-empty", "--message", "More")
     assert mirror.fetch() != head
-    status = StatusBranch(
-        tmp_path / "status.git", clone.as_uri(), branch="status", credentials=NOBODY,
-        author_name="x", author_email="x",
-    )  # fmt: skip
+    status = status_branch_at(tmp_path / "status.git", clone.as_uri())
     assert status.push({"a": b"1"}, "One") is not None
 
 
 def test_a_shallow_clone_can_be_a_source(clone: Path, tmp_path: Path) -> None:
-    sources = Sources(tmp_path / "sources", credentials=NOBODY, interval=300.0)
+    sources = sources_at(tmp_path / "sources")
     tip = GitSource(url=clone.as_uri())
     before = GitSource(url=clone.as_uri(), commit=git(clone, "rev-parse", "HEAD^").strip())
     found = sources.resolve([tip, before])

@@ -23,6 +23,7 @@ from reconciler.types import (
 )
 from tests.e2e.site import git, until
 from tests.git.conftest import TIMEOUT
+from tests.git.copies import sources_at
 from tests.git.history import Content, Gitlink, History, Link, Script
 from tests.git.remotes import FileRemote, HttpRemote, Remote, make_bare
 
@@ -36,14 +37,8 @@ def sources_of(
     allowed: Callable[[str], bool] = lambda _: True,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Sources:
-    return Sources(
-        path / "sources",
-        credentials=remote.credentials(),
-        interval=300.0,
-        timeout=TIMEOUT,
-        allowed=allowed,
-        clock=clock,
-    )
+    options = {"timeout": TIMEOUT, "allowed": allowed, "clock": clock}
+    return sources_at(path / "sources", credentials=remote.credentials(), **options)
 
 
 def tree_of(history: History, commit: str, path: str = "") -> TreeId:
@@ -197,9 +192,7 @@ def test_a_remote_that_takes_its_time_is_left_to_a_later_sync_and_holds_up_nothi
         go.wait(120)
 
     http.before = hold
-    sources = Sources(
-        tmp_path / "sources", credentials=http.credentials(), interval=300.0, patience=1.0
-    )
+    sources = sources_at(tmp_path / "sources", credentials=http.credentials(), patience=1.0)
     slow, good = GitSource(url=http.url("a.git")), GitSource(url=(http.root / "a.git").as_uri())
     try:
         sources.resolve([good])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,26 +12,25 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import PushRejectedError, Transport
-from tests.e2e.site import git
+from tests.e2e.site import git, hook
 from tests.git.conftest import TIMEOUT
+from tests.git.copies import mirror_at
 from tests.git.history import History
 from tests.git.remotes import HttpRemote, Remote, make_bare, self_signed
 
 
-def mirror_of(remote: Remote, tmp_path: Path, branch: str = "main") -> Mirror:
-    return Mirror.open(
-        tmp_path / "state" / "mirror.git",
-        remote.url("a.git"),
-        branch=branch,
-        credentials=remote.credentials(),
-        timeout=TIMEOUT,
-    )
+def mirror_of(remote: Remote, tmp_path: Path) -> Mirror:
+    path, url = tmp_path / "state" / "mirror.git", remote.url("a.git")
+    return mirror_at(path, url, credentials=remote.credentials(), timeout=TIMEOUT)
 
 
-def test_a_branch_is_cloned_and_then_kept_up_with(
-    remote: Remote, history: History, tmp_path: Path
-) -> None:
-    mirror = mirror_of(remote, tmp_path)
+@pytest.fixture
+def mirror(remote: Remote, tmp_path: Path) -> Mirror:
+    """That of ``a.git`` of a server of each kind."""
+    return mirror_of(remote, tmp_path)
+
+
+def test_a_branch_is_cloned_and_then_kept_up_with(mirror: Mirror, history: History) -> None:
     for number in range(3):
         commit = history.commit({"a.yaml": str(number)})
         assert mirror.fetch() == commit
@@ -38,10 +38,9 @@ def test_a_branch_is_cloned_and_then_kept_up_with(
 
 
 def test_a_fetch_that_brings_nothing_leaves_everything_as_it_is(
-    remote: Remote, history: History, tmp_path: Path
+    mirror: Mirror, history: History
 ) -> None:
     history.commit({"a.yaml": ""})
-    mirror = mirror_of(remote, tmp_path)
     head = mirror.fetch()
 
     def state() -> dict[Path, int]:
@@ -53,9 +52,8 @@ def test_a_fetch_that_brings_nothing_leaves_everything_as_it_is(
 
 
 def test_a_force_pushed_branch_is_followed_and_what_it_was_stays_readable(
-    remote: Remote, history: History, tmp_path: Path
+    mirror: Mirror, history: History
 ) -> None:
-    mirror = mirror_of(remote, tmp_path)
     history.commit({"a.yaml": "first"})
     old = history.commit({"a.yaml": "second"})
     assert mirror.fetch() == old
@@ -65,26 +63,25 @@ def test_a_force_pushed_branch_is_followed_and_what_it_was_stays_readable(
 
 
 def test_a_missing_branch_is_told_with_those_that_are_there(
-    remote: Remote, history: History, tmp_path: Path
+    mirror: Mirror, history: History
 ) -> None:
     history.commit({"a.yaml": ""}, branch="trunk")
     with pytest.raises(GitError, match=r"a\.git has no branch main; it has trunk$"):
-        mirror_of(remote, tmp_path).fetch()
+        mirror.fetch()
 
 
 def test_an_empty_repository_is_told_and_works_once_it_is_pushed_to(
-    remote: Remote, history: History, tmp_path: Path
+    mirror: Mirror, history: History
 ) -> None:
-    mirror = mirror_of(remote, tmp_path)
     with pytest.raises(GitError, match="has no branch main; it is empty"):
         mirror.fetch()
     commit = history.commit({"a.yaml": ""})
     assert mirror.fetch() == commit
 
 
-def test_a_repository_that_is_not_there_is_told(remote: Remote, tmp_path: Path) -> None:
+def test_a_repository_that_is_not_there_is_told(mirror: Mirror) -> None:
     with pytest.raises(GitError, match=r"a\.git cannot be read: there is no such repository"):
-        mirror_of(remote, tmp_path).fetch()
+        mirror.fetch()
 
 
 def test_a_push_makes_and_moves_a_branch_and_never_by_force(
@@ -109,10 +106,7 @@ def test_a_push_makes_and_moves_a_branch_and_never_by_force(
 def test_a_push_that_a_hook_refuses_is_an_error_with_what_the_hook_says(
     remote: Remote, history: History, tmp_path: Path
 ) -> None:
-    hook = history.path / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho no status here >&2\nexit 1\n")
-    hook.chmod(0o755)
+    hook(history.path, "pre-receive", "echo no status here >&2\nexit 1")
     transport = Transport(remote.credentials(), tmp_path / "home", TIMEOUT)
     work = make_bare(tmp_path, "work.git")
     commit = History(work).commit({"a": "1"})
@@ -124,11 +118,8 @@ def test_a_push_that_a_hook_refuses_is_an_error_with_what_the_hook_says(
 def https(tmp_path: Path) -> Iterator[HttpRemote]:
     root = tmp_path / "served"
     root.mkdir()
-    server = HttpRemote(root, certificate=self_signed(tmp_path / "tls"))
-    try:
+    with closing(HttpRemote(root, certificate=self_signed(tmp_path / "tls"))) as server:
         yield server
-    finally:
-        server.close()
 
 
 def test_a_private_authority_is_trusted_where_it_is_configured_and_not_otherwise(
