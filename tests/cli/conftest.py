@@ -33,11 +33,13 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     for name in [name for name in os.environ if name.startswith(hidden)]:
         monkeypatch.delenv(name)
 
-    def call(*arguments: str) -> Said:
+    def call(*arguments: str, code: int | None = None) -> Said:
+        """Call it; it must end with this code, where one is named."""
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         told = capsys.readouterr()
         assert isinstance(ended.value.code, int)
+        assert code in (None, ended.value.code), told
         return Said(ended.value.code, told.out, told.err)
 
     return call

@@ -16,8 +16,7 @@ from tests.processes import run
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_has_a_completion_it_can_read(cli: Cli, shell: str, tmp_path: Path) -> None:
-    said = cli("completion", shell)
-    assert said.code == 0
+    said = cli("completion", shell, code=0)
     assert "_RECONCILER_COMPLETE" in said.out
     if shutil.which(shell):
         file = tmp_path / "completion"

@@ -38,14 +38,12 @@ def test_a_configuration_that_git_cannot_read_is_one_clear_line(tmp_path: Path) 
 
 def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert cli("init", ".").code == 64
-    said = cli("init", "file")
-    assert said.code == 64
+    cli("init", ".", code=64)
+    said = cli("init", "file", code=64)
     assert "Directory 'file' is a file" in said.err
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = cli("init", "file/demo")
-    assert said.code == 64
+    said = cli("init", "file/demo", code=64)
     assert said.err.endswith("file/demo cannot be made: Not a directory\n")

@@ -7,12 +7,15 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
 
-from tests.cli.conftest import Cli, command
+from tests.cli.conftest import Cli
 from tests.e2e.site import Site, environment, git
 
 TRAIN = """echo w > "$MODEL_DIR/w"
@@ -49,8 +52,7 @@ def rows(out: str) -> dict[str, list[str]]:
 
 
 def test_status_is_one_row_an_object(at: Site, cli: Cli) -> None:
-    said = cli("status")
-    assert said.code == 0
+    said = cli("status", code=0)
     table = rows(said.out)
     assert table["base"][2] == "Ready"
     assert table["base"][-1] == "accuracy 0.97"
@@ -70,7 +72,7 @@ def test_variables_alone_are_a_configuration_for_every_command(
 ) -> None:
     monkeypatch.setenv("RECONCILER_REPOSITORY__URL", str(synced.remote))
     assert rows(cli("status").out).keys() == {"base", "fails", "fine"}
-    assert cli("artifacts").code == 0
+    cli("artifacts", code=0)
 
 
 def test_where_nothing_was_synced_or_fetched_the_status_says_so(cli: Cli, tmp_path: Path) -> None:
@@ -89,8 +91,7 @@ def test_status_is_narrowed_by_name_and_label(at: Site, cli: Cli) -> None:
     assert rows(cli("status", "-l", "team=speech").out) == {}
     assert rows(cli("status", "-l", "team=vision,team=vision").out).keys() == {"fine"}
     assert rows(cli("status", "-l", "team=vision,other=").out) == {}
-    missing = cli("status", "nobody")
-    assert missing.code == 1
+    missing = cli("status", "nobody", code=1)
     assert "no object is called nobody" in missing.err
 
 
@@ -128,29 +129,35 @@ def test_status_as_json_is_the_files_of_the_branch(at: Site, cli: Cli) -> None:
     assert base["status"] == at.statuses()["base"]
 
 
-def test_watch_keeps_looking_until_ctrl_c(at: Site) -> None:
-    variables = {**environment(), "TERM": "xterm", "COLUMNS": "120"}
-    watch = pexpect.spawn(
-        command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))[0],
-        command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))[1:],
-        env=variables,
+@contextmanager
+def on_a_terminal(command: list[str], columns: int = 120) -> Iterator[Any]:
+    """A command at whose end all must be well."""
+    shell = {"TERM": "xterm", "COLUMNS": str(columns)}
+    program = pexpect.spawn(
+        command[0],
+        command[1:],
+        env={**environment(), **shell},
         timeout=60,
-        dimensions=(40, 120),
+        dimensions=(40, columns),
     )
-    watch.expect("base .*Ready")
-    watch.sendintr()
-    watch.expect(pexpect.EOF)
-    watch.close()
-    assert watch.exitstatus == 0
+    yield program
+    program.expect(pexpect.EOF)
+    program.close()
+    assert program.exitstatus == 0
+
+
+def test_watch_keeps_looking_until_ctrl_c(at: Site) -> None:
+    with on_a_terminal(at.command("status", "--watch")) as watch:
+        watch.expect("base .*Ready")
+        watch.sendintr()
 
 
 def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.trained("a", TRAIN)
     site.sync()
-    configured = ("--config", str(site.root / "reconciler.yaml"))
     with subprocess.Popen(
-        command("status", "--watch", "--format", "json", *configured),
+        site.command("status", "--watch", "--format", "json"),
         stdout=subprocess.PIPE,
         env=environment(),
         text=True,
@@ -169,26 +176,17 @@ def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
 
 
 def test_watch_goes_on_where_the_remote_is_away_for_a_moment(at: Site) -> None:
-    program, *arguments = command("status", "--watch", "--config", str(at.root / "reconciler.yaml"))
-    watch = pexpect.spawn(
-        program,
-        arguments,
-        env={**environment(), "TERM": "xterm", "COLUMNS": "500"},
-        timeout=60,
-        dimensions=(40, 500),  # of a line that is wrapped nobody knows where
-    )
     away = at.root / "away.git"
-    watch.expect("base .*Ready")
-    at.remote.rename(away)
-    try:
-        watch.expect("is not in a Git repository")
+    # Of a line that is wrapped nobody knows where.
+    with on_a_terminal(at.command("status", "--watch"), columns=500) as watch:
         watch.expect("base .*Ready")
-    finally:
-        away.rename(at.remote)
-    watch.sendintr()
-    watch.expect(pexpect.EOF)
-    watch.close()
-    assert watch.exitstatus == 0
+        at.remote.rename(away)
+        try:
+            watch.expect("is not in a Git repository")
+            watch.expect("base .*Ready")
+        finally:
+            away.rename(at.remote)
+        watch.sendintr()
 
 
 def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
@@ -197,20 +195,10 @@ def test_run_once_shows_the_objects_live_on_a_terminal(tmp_path: Path) -> None:
     os.mkfifo(gate)
     site.trained("a", f'read -r _ < "{gate}"\necho w > "$MODEL_DIR/w"\n')
     site.push()
-    program, *arguments = site.command("run", "--once")
-    run = pexpect.spawn(
-        program,
-        arguments,
-        env={**environment(), "TERM": "xterm"},
-        timeout=60,
-        dimensions=(40, 120),
-    )
-    run.expect("a .*Training")
-    gate.write_text("go\n")
-    run.expect("a .*Ready")
-    run.expect(pexpect.EOF)
-    run.close()
-    assert run.exitstatus == 0
+    with on_a_terminal(site.command("run", "--once")) as run:
+        run.expect("a .*Training")
+        gate.write_text("go\n")
+        run.expect("a .*Ready")
 
 
 # -- plan ------------------------------------------------------------------------------------
@@ -231,8 +219,7 @@ def changed(at: Site) -> Site:
 
 
 def test_a_plan_says_what_changes_and_why(changed: Site, cli: Cli) -> None:
-    said = cli("plan", "--base", "origin/main", "--head", "HEAD")
-    assert said.code == 1, "there are errors"
+    said = cli("plan", "--base", "origin/main", "--head", "HEAD", code=1)
     assert "wrong.yaml:3:8: error: spec.suspended: " in said.out
     blocks = {block.split()[1]: block for block in said.out.split("\n\n") if "default/" in block}
     assert "training.params.epochs: 3 → 5\n  ~ train runs again" in blocks["default/base"]
@@ -243,8 +230,7 @@ def test_a_plan_says_what_changes_and_why(changed: Site, cli: Cli) -> None:
 
 
 def test_a_plan_of_nothing_ends_with_0(at: Site, cli: Cli) -> None:
-    said = cli("plan", "--base", "origin/main", "--head", "origin/main")
-    assert said.code == 0
+    said = cli("plan", "--base", "origin/main", "--head", "origin/main", code=0)
     assert said.out == (
         "Plan: This change makes nothing run.\n"
         "4 tasks unchanged; with or without this change: 1 waiting (--all lists them).\n"
@@ -297,8 +283,7 @@ def test_a_plan_as_markdown_quotes_what_people_wrote(changed: Site, cli: Cli) ->
 
 
 def test_a_revision_that_is_not_there_is_one_clear_line(at: Site, cli: Cli) -> None:
-    said = cli("plan", "--base", "HEAD", "--head", "nowhere")
-    assert said.code == 1
+    said = cli("plan", "--base", "HEAD", "--head", "nowhere", code=1)
     assert "there is no commit nowhere" in said.err
     assert said.err.count("\n") == 1
 
@@ -307,7 +292,6 @@ def test_why_reads_the_configured_repository_wherever_it_is_called(
     at: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(at.root)
-    said = cli("why", "fails")
-    assert said.code == 0
+    said = cli("why", "fails", code=0)
     assert "Model default/fails is Failed as of the last sync" in said.out
     assert "out of luck" in said.out

@@ -95,22 +95,19 @@ def test_a_base_is_mounted_from_where_it_will_be(
 
 
 def test_what_cannot_be_rendered_says_why_and_the_rest_is_printed(at: Site, cli: Cli) -> None:
-    said = cli("render", "fine")
-    assert said.code == 1
+    said = cli("render", "fine", code=1)
     assert 'kubernetes.profiles has no profile "spot"' in said.err
 
 
 def test_a_namespace_is_asked_for_by_name(at: Site, cli: Cli) -> None:
     (job,) = objects(cli("render", "squad", "--namespace", "data"))
     assert job["metadata"]["namespace"] == "data"
-    missing = cli("render", "squad")
-    assert missing.code == 1
+    missing = cli("render", "squad", code=1)
     assert "no object at head is called squad in default; there is one in data" in missing.err
 
 
 def test_an_object_for_which_nothing_runs_says_so(at: Site, cli: Cli) -> None:
-    said = cli("render", "given")
-    assert said.code == 0
+    said = cli("render", "given", code=0)
     assert said.out == ""
     assert "nothing runs for it" in said.err
 
@@ -120,6 +117,5 @@ def test_without_a_cluster_in_the_configuration_it_is_bad_usage(
 ) -> None:
     file = tmp_path / "reconciler.yaml"
     file.write_text("repository: {url: .}\n")
-    said = cli("render", "base", "--config", str(file))
-    assert said.code == 64
+    said = cli("render", "base", "--config", str(file), code=64)
     assert "registry" in said.err

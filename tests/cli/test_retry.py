@@ -124,8 +124,7 @@ def test_commit_changes_that_file_alone_and_counts_on(example: Example, cli: Cli
     (example.root / "models" / "other.txt").write_text("not of this commit\n")
     example.git("add", "models/other.txt")
     for count in ("1", "2"):
-        said = cli("retry", "digits-base", "--commit")
-        assert said.code == 0
+        said = cli("retry", "digits-base", "--commit", code=0)
         assert said.out.startswith(f"Committed {RETRY}: {count} in models/base.yaml")
         assert example.git("show", "--format=%s", "--name-only").split("\n") == [
             "Retry Model default/digits-base",
@@ -137,15 +136,13 @@ def test_commit_changes_that_file_alone_and_counts_on(example: Example, cli: Cli
 
 def test_a_file_with_changes_of_its_own_is_not_committed(example: Example, cli: Cli) -> None:
     example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
-    said = cli("retry", "digits-base", "--commit")
-    assert said.code == 1
+    said = cli("retry", "digits-base", "--commit", code=1)
     assert "models/base.yaml has changes that are not committed" in said.err
 
 
 def test_a_retry_of_what_has_not_failed_says_that_it_does_nothing(
     example: Example, cli: Cli
 ) -> None:
-    said = cli("retry", "digits")
-    assert said.code == 0
+    said = cli("retry", "digits", code=0)
     assert "none of its tasks has failed" in said.err
     assert "change the section's `rerun`" in said.err

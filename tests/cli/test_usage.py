@@ -11,8 +11,7 @@ from tests.cli.conftest import Cli
 
 
 def test_help_lists_every_command_with_what_it_does(cli: Cli) -> None:
-    said = cli("--help")
-    assert said.code == 0
+    said = cli("--help", code=0)
     for name, summary in COMMANDS.items():
         assert f"{name}" in said.out
         assert summary in said.out
@@ -20,8 +19,7 @@ def test_help_lists_every_command_with_what_it_does(cli: Cli) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_takes_a_configuration(cli: Cli, name: str) -> None:
-    said = cli(name, "--help")
-    assert said.code == 0
+    said = cli(name, "--help", code=0)
     assert said.out.startswith(f"Usage: reconciler {name} ")
     assert "--config" in said.out
     assert "\\b" not in said.out
@@ -51,8 +49,7 @@ def test_bad_usage_ends_with_64(
     cli: Cli, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "file").touch()
-    said = cli(*arguments)
-    assert said.code == 64
+    said = cli(*arguments, code=64)
     assert message in said.err
     assert said.out == ""
 
@@ -60,8 +57,7 @@ def test_bad_usage_ends_with_64(
 def test_a_wrong_configuration_ends_with_64_and_says_where(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "reconciler.yaml").write_text("repository: {url: .}\nserver:\n  adress: x\n")
     for name in ("run", "status", "validate"):
-        said = cli(name)
-        assert said.code == 64
+        said = cli(name, code=64)
         assert "reconciler.yaml:3:3: server.adress" in said.err
         assert "did you mean" in said.err
         assert "address" in said.err
@@ -69,7 +65,6 @@ def test_a_wrong_configuration_ends_with_64_and_says_where(cli: Cli, tmp_path: P
 
 def test_a_folder_without_a_repository_ends_with_1(cli: Cli) -> None:
     for arguments in (["status"], ["plan", "--base", "a", "--head", "b"]):
-        said = cli(*arguments)
-        assert said.code == 1
+        said = cli(*arguments, code=1)
         assert "is not in a Git repository" in said.err
         assert said.err.count("\n") == 1
