@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from tests.cluster.api import Api, Object
 from tests.cluster.certificates import Pair
+from tests.processes import run
 
 Ask = Callable[..., Mapping[str, Any]]
 
@@ -58,14 +58,10 @@ class Cluster:
     def kubectl(self, *arguments: str, given: str | Object | None = None) -> str:
         """What kubectl prints; ``given`` is its standard input, for ``apply -f -``."""
         text = given if given is None or isinstance(given, str) else json.dumps(given)
-        done = subprocess.run(
+        done = run(
             [self.binaries["kubectl"], "--kubeconfig", self.kubeconfig, *arguments],
             env=os.environ | {"KUBECACHEDIR": str(self.folder / "kubectl")},
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
+            input=text or "",
         )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout

@@ -12,7 +12,6 @@ import io
 import json
 import re
 import struct
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 import pip
 
 from tests.cluster.machine import tool
+from tests.processes import run
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -80,7 +80,7 @@ class Image:
 
     def libraries(self, programs: Iterable[Path | str]) -> None:
         for program in programs:
-            listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+            listed = run(["ldd", program])
             for library in re.findall(r"(/\S+) \(0x", listed.stdout):
                 if library.lstrip("/") not in self._there:
                     self.file(library, library)
@@ -89,7 +89,7 @@ class Image:
         """A shell with its tools, a home and users."""
         box = tool("busybox")
         self.file("/bin/busybox", box)
-        names = subprocess.run([box, "--list"], capture_output=True, text=True, check=True).stdout
+        names = run([box, "--list"], check=True).stdout
         for name in names.split():
             if name != "busybox":
                 self.link(f"/bin/{name}", "busybox")
@@ -136,9 +136,7 @@ class Image:
             if file.is_file() and "__pycache__" not in file.parts:
                 self.file(str(library / file.relative_to(source)), file)
         self.text("/usr/local/bin/pip", '#!/bin/sh\nexec python3 -m pip "$@"\n', mode=0o755)
-        listed = subprocess.run(
-            [tool("ldconfig"), "-p"], capture_output=True, text=True, check=True
-        ).stdout
+        listed = run([tool("ldconfig"), "-p"], check=True).stdout
         for name in _WHEELS_NEED:
             found = re.search(rf"{re.escape(name)} .*=> (\S+)", listed)
             assert found, f"this machine has no {name}"

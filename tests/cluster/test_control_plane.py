@@ -14,28 +14,14 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterFailed
 from tests.cluster.fixtures import Namespace
 from tests.cluster.holder import holder, processes_of
+from tests.cluster.test_node import job
 
-
-def job(name: str) -> dict[str, object]:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name},
-        "spec": {
-            "backoffLimit": 0,
-            "template": {
-                "spec": {
-                    "restartPolicy": "Never",
-                    "containers": [{"name": "c", "image": "none", "command": ["true"]}],
-                }
-            },
-        },
-    }
+JOB = job({"image": "none", "command": ["true"]})
 
 
 def test_a_job_gets_its_pod_and_takes_it_along(namespace: Namespace) -> None:
     api = namespace.cluster.api
-    api.create(namespace.jobs, job("work"))
+    api.create(namespace.jobs, JOB)
     pods = eventually(lambda: api.items(namespace.pods), "the Job's pod is there")
     assert pods[0]["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "work"
     api.delete(f"{namespace.jobs}/work")
@@ -44,7 +30,7 @@ def test_a_job_gets_its_pod_and_takes_it_along(namespace: Namespace) -> None:
 
 def test_a_succeeded_pod_completes_its_job(namespace: Namespace) -> None:
     api = namespace.cluster.api
-    api.create(namespace.jobs, job("work"))
+    api.create(namespace.jobs, JOB)
     pod = eventually(lambda: api.items(namespace.pods), "the Job's pod is there")[0]
     path = f"{namespace.pods}/{pod['metadata']['name']}/status"
     api.request("PATCH", path, {"status": {"phase": "Succeeded"}})
@@ -65,14 +51,14 @@ def other_namespace(request: pytest.FixtureRequest, namespace: Namespace) -> Nam
 
 def test_two_namespaces_are_apart(namespace: Namespace, other_namespace: Namespace) -> None:
     api = namespace.cluster.api
-    api.create(namespace.jobs, job("work"))
+    api.create(namespace.jobs, JOB)
     assert [item["metadata"]["name"] for item in api.items(namespace.jobs)] == ["work"]
     assert api.items(other_namespace.jobs) == []
-    api.create(other_namespace.jobs, job("work"))  # the same name is no conflict there
+    api.create(other_namespace.jobs, JOB)  # the same name is no conflict there
 
 
 def test_the_api_server_checks_what_it_is_given(namespace: Namespace) -> None:
-    text = json.dumps(job("work"))
+    text = json.dumps(JOB)
     assert "created (server dry run)" in namespace.kubectl(
         "create", "--dry-run=server", "--filename=-", given=text
     )
@@ -107,17 +93,11 @@ def test_nothing_is_left_after_the_last_lease_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-def test_a_killed_test_process_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["process", "keeper"])
+def test_a_killed_test_or_keeper_leaves_nothing_running(tmp_path: Path, victim: str) -> None:
     with holder(tmp_path, "control_plane") as held:
         assert processes_of(tmp_path)
-        held.process.kill()
-        eventually(lambda: not processes_of(tmp_path), "all processes of the cluster are gone")
-
-
-@pytest.mark.cluster
-def test_a_killed_keeper_takes_its_programs_along(tmp_path: Path) -> None:
-    with holder(tmp_path, "control_plane") as held:
-        held.keeper.kill()
+        getattr(held, victim).kill()
         eventually(lambda: not processes_of(tmp_path), "all processes of the cluster are gone")
 
 

@@ -13,7 +13,7 @@ from tests.cluster.api import eventually
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.holder import holder, processes_of
-from tests.cluster.test_node import ended, job, shell
+from tests.cluster.test_node import ended, shell, work
 from tests.processes import run
 
 
@@ -37,7 +37,7 @@ def test_a_job_goes_on_elsewhere_when_its_pod_on_a_lost_node_is_given_up(
     namespace = Namespace(cluster, "default")
     script = '[ "$NODE" = node2 ] || sleep 600'
     container = {"image": cluster.images["busybox"], "command": shell(script)}
-    cluster.api.create(namespace.jobs, job(container, retries=2))
+    work(namespace, container, retries=2)
     eventually(lambda: pods(namespace) == {"node1": "Running"}, "it runs on the first node")
     cluster.stop("node1")
     cluster.start("node2")
@@ -61,7 +61,7 @@ def test_a_node_that_is_cut_off_runs_on_and_comes_back(own_node_cluster: NodeClu
         "volumeMounts": [{"name": "flag", "mountPath": "/flag"}],
     }
     volume = {"name": "flag", "hostPath": {"path": str(flag)}}
-    cluster.api.create(namespace.jobs, job(container, volumes=[volume]))
+    work(namespace, container, volumes=[volume])
     eventually(lambda: pods(namespace) == {"node1": "Running"}, "it runs")
     cluster.cut("node1")
     eventually(lambda: ready(cluster, "node1") == "Unknown", "the node is not heard of")
@@ -110,7 +110,7 @@ def test_a_node_leaves_nothing_behind(tmp_path: Path) -> None:
     with lease.node(folder) as cluster:
         namespace = Namespace(cluster, "default")
         container = {"image": cluster.images["busybox"], "command": shell("sleep 600")}
-        cluster.api.create(namespace.jobs, job(container))
+        work(namespace, container)
         eventually(lambda: pods(namespace) == {"node1": "Running"}, "it runs")
         assert machine() == before
         assert traces(cluster.address)
@@ -121,15 +121,12 @@ def test_a_node_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.node
-@pytest.mark.parametrize("victim", ["the test", "the keeper"])
+@pytest.mark.parametrize("victim", ["process", "keeper"])
 def test_a_killed_process_leaves_nothing_running(tmp_path: Path, victim: str) -> None:
     with holder(tmp_path, "node") as held:
         address = urlsplit(held.server).hostname or ""
         assert traces(address)
-        if victim == "the test":
-            held.process.kill()
-        else:
-            held.keeper.kill()
+        getattr(held, victim).kill()
         eventually(lambda: not processes_of(tmp_path), "all processes are gone")
         # Empty cgroups are what only a killed keeper leaves; the next cluster sweeps them.
         eventually(

@@ -60,6 +60,11 @@ def job(container: dict[str, Any], retries: int = 0, **pod: Any) -> dict[str, An
     }
 
 
+def work(namespace: Namespace, container: dict[str, Any], **pod: Any) -> None:
+    """Create the Job ``work`` of this container."""
+    namespace.cluster.api.create(namespace.jobs, job(container, **pod))
+
+
 def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
@@ -86,8 +91,8 @@ def images(node_cluster: NodeCluster) -> dict[str, str]:
 
 
 def test_a_job_runs_to_its_end(node_namespace: Namespace, images: dict[str, str]) -> None:
-    body = job({"image": images["busybox"], "command": shell("echo hello from $(hostname)")})
-    node_namespace.cluster.api.create(node_namespace.jobs, body)
+    command = shell("echo hello from $(hostname)")
+    work(node_namespace, {"image": images["busybox"], "command": command})
     assert ended(node_namespace) == "Complete"
     assert "hello from work-" in node_namespace.kubectl("logs", "job/work")
 
@@ -96,8 +101,7 @@ def test_a_failed_command_is_known_by_its_exit_code_and_message(
     node_namespace: Namespace, images: dict[str, str]
 ) -> None:
     script = "echo no data > /dev/termination-log; exit 7"
-    body = job({"image": images["busybox"], "command": shell(script)})
-    node_namespace.cluster.api.create(node_namespace.jobs, body)
+    work(node_namespace, {"image": images["busybox"], "command": shell(script)})
     assert ended(node_namespace) == "Failed"
     last = terminated(node_namespace)
     assert (last["exitCode"], last["message"]) == (7, "no data\n")
@@ -109,7 +113,7 @@ def test_memory_is_limited(node_namespace: Namespace, images: dict[str, str]) ->
         "command": ["python3", "-c", "bytearray(10**9)"],
         "resources": {"limits": {"memory": "64Mi"}},
     }
-    node_namespace.cluster.api.create(node_namespace.jobs, job(container))
+    work(node_namespace, container)
     assert ended(node_namespace) == "Failed"
     assert terminated(node_namespace)["reason"] == "OOMKilled"
 
@@ -159,8 +163,7 @@ try:
 except urllib.error.HTTPError as error:
     print(error.read().decode())
 """
-    body = job({"image": images["python"], "command": ["python3", "-c", script]})
-    node_namespace.cluster.api.create(node_namespace.jobs, body)
+    work(node_namespace, {"image": images["python"], "command": ["python3", "-c", script]})
     assert ended(node_namespace) == "Complete"
     answer = json.loads(node_namespace.kubectl("logs", "job/work"))
     assert answer["code"] == 403
@@ -192,8 +195,8 @@ def test_a_bucket_is_a_folder_in_a_pod(
         "command": shell("echo written > /s3/b/out.txt; sleep 600"),
         "volumeMounts": [{**volume, "mountPropagation": "HostToContainer"}],
     }
-    body = job(container, initContainers=[sidecar], volumes=[{"name": "v", "emptyDir": {}}])
-    node_namespace.cluster.api.create(node_namespace.jobs, body)
+    volumes = [{"name": "v", "emptyDir": {}}]
+    work(node_namespace, container, initContainers=[sidecar], volumes=volumes)
     made = s3.folder / s3.bucket / node_namespace.name / "out.txt"
     eventually(lambda: made.exists() and made.read_text() == "written\n", "it is uploaded")
 
@@ -222,14 +225,13 @@ def test_an_image_is_built_without_privilege_pushed_and_run_by_its_digest(
     }
     home = {"name": "home", "emptyDir": {}}
     security = {"fsGroup": 1000}
-    body = job(container, volumes=[home], securityContext=security)
     api = node_namespace.cluster.api
-    api.create(node_namespace.jobs, body)
+    work(node_namespace, container, volumes=[home], securityContext=security)
     assert ended(node_namespace) == "Complete"
     digest = terminated(node_namespace)["message"].strip()
     api.delete(f"{node_namespace.jobs}/work", propagation="Foreground")
     eventually(lambda: api.find(f"{node_namespace.jobs}/work") is None, "the build's Job is gone")
-    api.create(node_namespace.jobs, job({"image": f"{repository}@{digest}"}))
+    work(node_namespace, {"image": f"{repository}@{digest}"})
     assert ended(node_namespace) == "Complete"
     assert node_namespace.kubectl("logs", "job/work") == "0\n"
 
@@ -254,8 +256,8 @@ def test_an_image_comes_from_a_registry_behind_a_private_authority(
         try:
             node_cluster.trust(private, tmp_path / "ca.crt")
             image = f"{private}/{node_cluster.images['busybox'].partition('/')[2]}"
-            body = job({"image": image, "imagePullPolicy": "Always", "command": shell("true")})
-            node_namespace.cluster.api.create(node_namespace.jobs, body)
+            always = {"imagePullPolicy": "Always", "command": shell("true")}
+            work(node_namespace, {"image": image, **always})
             assert ended(node_namespace) == "Complete"
         finally:
             registry.kill()

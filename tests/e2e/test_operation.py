@@ -59,7 +59,7 @@ def ready(url: str) -> bool:
         return False
 
 
-def test_it_says_how_it_is(site: Site) -> None:
+def test_health_readiness_and_metrics_are_served(site: Site) -> None:
     site.configure(server={"address": "127.0.0.1:0"})
     site.trained("a")
     site.push()
