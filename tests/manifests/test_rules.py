@@ -50,7 +50,7 @@ VALID = {
 
 
 @pytest.mark.parametrize("document", VALID.values(), ids=VALID.keys())
-def test_is_valid(document: dict[str, Any]) -> None:
+def test_a_valid_manifest_is_read(document: dict[str, Any]) -> None:
     only(yaml(document))
 
 
@@ -147,7 +147,9 @@ INVALID = {
 
 
 @pytest.mark.parametrize(("document", "field"), INVALID.values(), ids=INVALID.keys())
-def test_is_one_error_in_its_field(document: dict[str, Any], field: str) -> None:
+def test_an_invalid_manifest_has_one_error_which_names_its_field(
+    document: dict[str, Any], field: str
+) -> None:
     text = yaml(document).replace("NaN", ".nan").replace("Infinity", ".inf")
     (found,) = read(text).problems
     assert found.field == field

@@ -10,10 +10,7 @@ from tests.planner.world import scratch
 
 
 def test_the_documentation_and_the_program_name_the_same_metrics() -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
-    watched.world.start(watched.run("a"))
-    watched.sync()
+    watched, _ = Watched.trains(GPU, started=True)
     assert served(families(watched.metrics)) == documented()
 
 

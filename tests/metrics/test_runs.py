@@ -13,9 +13,7 @@ from tests.planner.world import scratch
 
 
 def test_a_run_is_counted_from_its_creation_to_its_end() -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
-    run = watched.run("a")
+    watched, run = Watched.trains(GPU)
     assert watched.value("gpus_requested") == 2
     assert watched.value("gpus_in_use") == 0
     watched.wait(30)
@@ -43,11 +41,7 @@ def test_a_run_is_counted_from_its_creation_to_its_end() -> None:
     [(FailureClass.COMMAND, "failed"), (FailureClass.INFRASTRUCTURE, "infrastructure")],
 )
 def test_a_run_that_failed_has_used_its_gpus_too(kind: FailureClass, result: str) -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
-    run = watched.run("a")
-    watched.world.start(run)
-    watched.sync()
+    watched, run = Watched.trains(GPU, started=True)
     watched.wait(50)
     watched.world.fail(run, kind)
     watched.sync()
@@ -56,11 +50,7 @@ def test_a_run_that_failed_has_used_its_gpus_too(kind: FailureClass, result: str
 
 
 def test_a_superseded_run_is_cancelled_and_keeps_its_gpus_until_then() -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
-    run = watched.run("a")
-    watched.world.start(run)
-    watched.sync()
+    watched, run = Watched.trains(GPU, started=True)
     watched.wait(10)
     ending = replace(watched.world.runs[run], deleting=True)
     watched.world.files["a.yaml"] = scratch("a", GPU).replace("epochs: 3", "epochs: 4")
@@ -75,9 +65,7 @@ def test_a_superseded_run_is_cancelled_and_keeps_its_gpus_until_then() -> None:
 
 
 def test_clearing_away_an_ended_run_counts_nothing() -> None:
-    watched = Watched(a=scratch("a"))
-    watched.build()
-    run = watched.run("a")
+    watched, run = Watched.trains()
     watched.world.succeed(run)
     watched.sync()
     watched.world.runs[run] = replace(watched.world.runs[run], deleting=True)
@@ -89,9 +77,7 @@ def test_clearing_away_an_ended_run_counts_nothing() -> None:
 
 
 def test_retries_within_a_run_are_the_engines() -> None:
-    watched = Watched(a=scratch("a"))
-    watched.build()
-    run = watched.run("a")
+    watched, run = Watched.trains()
     for attempts in (1, 2, 4):
         watched.world.runs[run] = replace(watched.world.runs[run], attempts=attempts)
         watched.sync()
@@ -99,9 +85,8 @@ def test_retries_within_a_run_are_the_engines() -> None:
 
 
 def test_another_run_after_a_failure_that_was_not_the_commands_is_the_daemons_retry() -> None:
-    watched = Watched(a=scratch("a"))
-    watched.build()
-    spec = watched.world.specs[watched.run("a")]
+    watched, run = Watched.trains()
+    spec = watched.world.specs[run]
     watched.metrics.runs.created_one(spec, again=False)
     watched.metrics.runs.created_one(spec, again=True)
     assert watched.value("runs_created_total", task="train") == 2
@@ -109,25 +94,22 @@ def test_another_run_after_a_failure_that_was_not_the_commands_is_the_daemons_re
 
 
 def test_a_delayed_retry_is_seen_to_be_due() -> None:
-    watched = Watched(a=scratch("a"))
-    watched.build()
-    watched.world.fail(watched.run("a"), FailureClass.INFRASTRUCTURE)
+    watched, run = Watched.trains()
+    watched.world.fail(run, FailureClass.INFRASTRUCTURE)
     watched.sync()
     assert watched.value("retries_due") == 1
 
 
 def test_what_ended_before_the_first_sync_is_not_counted() -> None:
-    watched = Watched(a=scratch("a"))
-    watched.build()
-    watched.world.fail(watched.run("a"))
+    watched, run = Watched.trains()
+    watched.world.fail(run)
     later = Metrics()
     report(later, watched.world.sync(), watched.world.records)
     assert value(later, "runs_ended_total", task="train", result="failed") == 0
 
 
 def test_who_does_not_lead_any_more_says_nothing_of_objects() -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
+    watched, _ = Watched.trains(GPU)
     watched.metrics.clear()
     assert watched.value("gpus_requested") == 0
     for name in ("objects", "tasks", "runs", "object_phase"):
@@ -139,10 +121,7 @@ def test_who_does_not_lead_any_more_says_nothing_of_objects() -> None:
 
 
 def test_what_a_run_asks_for_is_known_once_its_manifest_is() -> None:
-    watched = Watched(a=scratch("a", GPU))
-    watched.build()
-    watched.world.start(watched.run("a"))
-    watched.sync()
+    watched, _ = Watched.trains(GPU, started=True)
     good = watched.world.files["a.yaml"]
     later = Metrics()
     watched.world.files["a.yaml"] = "kind: ["

@@ -15,7 +15,7 @@ from reconciler.metrics import Metrics
 from reconciler.planner.object_status import ObjectStatus, Phases
 from reconciler.planner.plan import Plan
 from reconciler.types import ObjectRef, TaskKind
-from tests.planner.world import World
+from tests.planner.world import World, scratch
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 GPU = ", resources: {gpu: {type: t4, count: 2}}"
@@ -43,6 +43,17 @@ class Watched:
     def build(self) -> None:
         self.world.succeed(next(n for n in self.world.live() if "-b-" in n))
         self.sync()
+
+    @classmethod
+    def trains(cls, more: str = "", *, started: bool = False) -> tuple[Watched, str]:
+        """A Model ``a`` that is built, and the run of its training."""
+        watched = cls(a=scratch("a", more))
+        watched.build()
+        run = watched.run("a")
+        if started:
+            watched.world.start(run)
+            watched.sync()
+        return watched, run
 
     def run(self, name: str, task: TaskKind = TaskKind.TRAIN) -> str:
         return self.world.run_of(name, task)

@@ -56,6 +56,14 @@ async def ask(
         return answer.status, answer.headers, await answer.text()
 
 
+async def answer(
+    path: str, method: str = "GET", **headers: str
+) -> tuple[int, CIMultiDictProxy[str], str]:
+    """What a server that is asked once for a path of its loopback says."""
+    async with served() as port:
+        return await ask(f"http://127.0.0.1:{port}{path}", method, **headers)
+
+
 def ipv6() -> bool:
     """Whether this machine's loopback has an address of IPv6."""
     try:
@@ -87,8 +95,7 @@ async def test_an_address_of_ipv6_is_in_brackets() -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080"])
 async def test_a_browser_on_this_machine_sees_it(host: str) -> None:
-    async with served() as port:
-        status, _, text = await ask(f"http://127.0.0.1:{port}/", Host=host)
+    status, _, text = await answer("/", Host=host)
     assert status == 200
     assert "1 Ready" in re.sub(r"<[^>]+>", "", text)
 
@@ -98,12 +105,10 @@ async def test_a_browser_on_this_machine_sees_it(host: str) -> None:
 )
 @pytest.mark.parametrize("path", ["/", "/objects/default/models/m", "/static/page.css", "/none"])
 async def test_a_name_that_was_pointed_here_sees_nothing(host: str, path: str) -> None:
-    async with served() as port:
-        url = f"http://127.0.0.1:{port}{path}"
-        status, _, text = await ask(url, Host=host, Accept="text/html")
-        assert status in (403, 404)
-        assert "<html" not in text
-        assert (await ask(f"http://127.0.0.1:{port}/healthz", Host=host))[0] == 200
+    status, _, text = await answer(path, Host=host, Accept="text/html")
+    assert status in (403, 404)
+    assert "<html" not in text
+    assert (await answer("/healthz", Host=host))[0] == 200
 
 
 async def test_other_machines_see_nothing_whatever_they_say_they_ask_for() -> None:
@@ -116,9 +121,7 @@ async def test_other_machines_see_nothing_whatever_they_say_they_ask_for() -> No
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
 async def test_a_proxy_on_this_machine_does_not_pass_for_a_browser(header: str) -> None:
-    async with served() as port:
-        url = f"http://127.0.0.1:{port}/"
-        assert (await ask(url, **{header: "for=203.0.113.9"}))[0] == 403
+    assert (await answer("/", **{header: "for=203.0.113.9"}))[0] == 403
     async with served("models.example.com") as port:
         url = f"http://127.0.0.1:{port}/"
         host = {"Host": "models.example.com"}
@@ -139,16 +142,14 @@ async def test_without_a_page_there_is_none() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/", "/objects/default/models/m", "/static/page.js"])
-async def test_it_only_reads(method: str, path: str) -> None:
-    async with served() as port:
-        status, headers, _ = await ask(f"http://127.0.0.1:{port}{path}", method)
+async def test_only_get_and_head_are_allowed(method: str, path: str) -> None:
+    status, headers, _ = await answer(path, method)
     assert status == 405
     assert headers["Allow"] == "GET,HEAD"
 
 
 async def test_a_head_has_the_headers_of_a_get_and_no_body() -> None:
-    async with served() as port:
-        status, headers, text = await ask(f"http://127.0.0.1:{port}/", "HEAD")
+    status, headers, text = await answer("/", "HEAD")
     assert (status, text) == (200, "")
     assert headers["ETag"]
 
@@ -176,8 +177,7 @@ async def test_what_has_not_changed_is_not_sent_again(path: str) -> None:
     ],
 )
 async def test_what_is_nowhere_is_told_so_as_a_page(path: str) -> None:
-    async with served() as port:
-        status, headers, text = await ask(f"http://127.0.0.1:{port}{path}", Accept="text/html")
+    status, headers, text = await answer(path, Accept="text/html")
     assert status == 404
     assert "Not found" in text
     assert "<script>alert" not in text
