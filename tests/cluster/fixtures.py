@@ -14,7 +14,6 @@ CI they fail. Binaries are built before the first test, never within one, whose 
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterator
@@ -30,6 +29,7 @@ from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster, NodeCluster
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level
+from tests.needs import unavailable
 
 _FIXTURES: dict[str, Level] = {
     "control_plane": "control-plane",
@@ -102,9 +102,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     level = _needed(item)
     why = item.config.stash[_UNAVAILABLE].get(level) if level else None
     if why is not None:
-        if os.environ.get("CI"):
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+        unavailable(why)
 
 
 def _needed(item: pytest.Item) -> Level | None:

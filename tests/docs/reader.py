@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cluster.ports import free
 from tests.docs.reading import ROOT, Step, blocks, matches, steps
 from tests.e2e.site import environment
 
@@ -37,7 +37,7 @@ class Reader:
         expressions = [argument for edit in self.edits for argument in ("-e", edit)]
         editor.write_text(f'#!/bin/sh\nsed -i {shlex.join(expressions)} "$@"\n')
         editor.chmod(0o755)
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free(1)[0]}"
         script = _script(todo, outputs).replace(_ADDRESS, address)
         done = subprocess.run(
             ["bash", "-c", script],
@@ -83,13 +83,6 @@ def _script(todo: list[Step], outputs: Path) -> str:
         output = shlex.quote(str(outputs / str(number)))
         parts.append(f"{{\n{step.script}\n}} > {output}\ntouch {output}.done")
     return "\n".join(parts)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 #: The program under test, before all others of that name.

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import socket
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
@@ -14,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.cluster.ports import free
 from tests.e2e.site import until
 from tests.e2e.test_operation import get
+from tests.needs import program
 from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,13 +22,7 @@ RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 
 
 def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        message = f"{name} is not installed (Debian's package prometheus has it)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return program(name, package="prometheus")
 
 
 def check_metrics(exposition: str) -> None:
@@ -55,9 +46,7 @@ def finds(at: str, query: str) -> bool:
 @contextmanager
 def prometheus(server: str, target: str, folder: Path) -> Iterator[str]:
     """A Prometheus that scrapes the target every second, for as long as the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free(1)
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from tests.git.history import History
 from tests.git.remotes import SSHD, FileRemote, HttpRemote, Remote, SshRemote, make_bare
+from tests.needs import unavailable
 
 #: Generous, for what is to succeed on a busy machine.
 TIMEOUT = 60.0
@@ -17,10 +17,7 @@ TIMEOUT = 60.0
 def need_sshd() -> None:
     """Skip a test where there is no sshd, except in CI, where there must be."""
     if not SSHD.exists():
-        message = "there is no /usr/sbin/sshd: install openssh-server to run the ssh tests"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable("there is no /usr/sbin/sshd: install openssh-server to run the ssh tests")
 
 
 def _ssh(root: Path) -> SshRemote:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.cluster.ports import free
 from tests.e2e.site import Site, stop, until
+from tests.needs import program
 
 #: What would run, or load something, if the page did not escape it.
 HOSTILE = "<img src=//evil.test/x onerror=\"document.title='owned'\"><script>owned</script>"
@@ -87,11 +86,7 @@ def _accuracy(site: Site, name: str) -> float | None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no Chromium: apt-get install chromium")
-        pytest.skip("there is no Chromium on this machine")
+    chromium = program("chromium", "chromium-browser", package="chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield started

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import cast
 
 import psutil
-import pytest
 
 from reconciler.engines.kubernetes.termination import Termination, read_termination
 from reconciler.engines.kubernetes.wrapper import MOUNT, environment, install_container, wrapped
 from reconciler.engines.local.marker import Marker, read_marker
 from reconciler.types import JSON
+from tests.needs import unavailable
 
 KEY = "0123456789" * 4
 BUSYBOX = shutil.which("busybox") or ""
@@ -37,12 +37,8 @@ LINEAGE: dict[str, JSON] = {
 
 def need_busybox() -> None:
     """Skip on a developer's machine without a static busybox; CI has to have one."""
-    if BUSYBOX and UNSHARE:
-        return
-    message = "the wrapper's tests need busybox-static and util-linux"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
+    if not (BUSYBOX and UNSHARE):
+        unavailable("the wrapper's tests need busybox-static and util-linux")
 
 
 def as_the_kubelet(value: JSON) -> str:

@@ -14,6 +14,7 @@ from reconciler.engines.kubernetes.termination import read_termination
 from reconciler.engines.local.marker import read_marker
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, UNSHARE
+from tests.needs import program
 from tests.processes import run
 
 SOURCE = Path(kubernetes.__file__).parent
@@ -65,11 +66,6 @@ def test_an_image_of_one_static_program(pod: MakeContainer, tmp_path: Path, user
 
 
 def test_shellcheck_has_nothing_to_say() -> None:
-    program = shutil.which("shellcheck")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI has to have shellcheck")
-        pytest.skip("shellcheck is not installed")
     scripts = [SOURCE / "wrapper.sh", SOURCE / "staged.sh"]
-    done = run([program, "-s", "sh", *scripts])
+    done = run([program("shellcheck", package="shellcheck"), "-s", "sh", *scripts])
     assert done.stdout == ""
