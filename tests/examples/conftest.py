@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ import pytest
 
 from tests import processes
 from tests.examples.manifests import EXAMPLES, manifests
+from tests.kept import made_once
 
 SOURCES = EXAMPLES / "sources"
 
@@ -77,21 +76,14 @@ class Scripts:
 @pytest.fixture(scope="session")
 def interpreter() -> Path:
     """A Python that has the requirements, made once per machine and kept in the user's cache."""
-    requirements = (SOURCES / "digits-mlp" / "requirements.txt").read_bytes()
-    content = hashlib.sha256(requirements + sys.version.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = cache / "model-reconciler-tests" / f"examples-{content}"
-    if not kept.is_dir():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(mkdtemp(dir=kept.parent))
-        _uv("venv", "--relocatable", "--allow-existing", "--python", sys.executable, made)
-        file = SOURCES / "digits-mlp" / "requirements.txt"
-        _uv("pip", "install", "--compile-bytecode", "--python", made / "bin" / "python", "-r", file)
-        try:
-            made.rename(kept)
-        except OSError:  # a test process beside this one was faster
-            shutil.rmtree(made)
-    return kept / "bin" / "python"
+    requirements = SOURCES / "digits-mlp" / "requirements.txt"
+
+    def make(folder: Path) -> None:
+        python = folder / "bin" / "python"
+        _uv("venv", "--relocatable", "--allow-existing", "--python", sys.executable, folder)
+        _uv("pip", "install", "--compile-bytecode", "--python", python, "-r", requirements)
+
+    return made_once("examples", requirements, make) / "bin" / "python"
 
 
 def _uv(*arguments: str | Path) -> None:

@@ -1,0 +1,27 @@
+"""What takes long to make, and is kept on the machine from one run of the tests to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+
+
+def made_once(name: str, source: Path, make: Callable[[Path], None]) -> Path:
+    """The folder that ``make`` fills: once for this content of ``source`` and this Python."""
+    content = hashlib.sha256(source.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kept = cache / "model-reconciler-tests" / f"{name}-{content}"
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(mkdtemp(dir=kept.parent))
+        make(made)
+        try:
+            made.rename(kept)
+        except OSError:  # a test process beside this one was faster
+            shutil.rmtree(made)
+    return kept
