@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,15 @@ class Site:
             return subprocess.Popen(
                 self.command("run"), stdout=log, stderr=log, text=True, env=environment()
             )
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """The daemon, for as long as the block."""
+        daemon = self.start()
+        try:
+            yield daemon
+        finally:
+            stop(daemon, signal.SIGKILL)
 
     def log(self) -> str:
         return (self.root / "daemon.log").read_text()

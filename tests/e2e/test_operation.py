@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -25,14 +24,11 @@ from tests.git.remotes import HttpRemote
 @contextmanager
 def running(site: Site) -> Iterator[str]:
     """The daemon, with its HTTP server on a free port; yields the server's address."""
-    daemon = site.start()
-    try:
+    with site.running() as daemon:
         until(lambda: address(site), what="the server to listen")
         yield address(site)
         assert stop(daemon) == 0
         assert "Traceback" not in site.log()
-    finally:
-        stop(daemon, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -193,11 +189,8 @@ def test_an_address_in_use_is_one_clear_line(site: Site) -> None:
     site.push()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         site.configure(server={"address": f"127.0.0.1:{taken.getsockname()[1]}"})
-        daemon = site.start()
-        try:
+        with site.running() as daemon:
             assert daemon.wait(60) == 1
-        finally:
-            stop(daemon, signal.SIGKILL)
     assert "set server.address" in site.log().splitlines()[-1]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 from tests.e2e.site import BRANCH, GOOD, Site, git, hook, stop, until
@@ -211,8 +210,7 @@ def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site)
 def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
     site.trained("a", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
     site.push()
-    daemon = site.start()
-    try:
+    with site.running() as daemon:
         until(lambda: site.phases().get("a") == "Training", what="the training to begin")
         assert stop(daemon) == 0
         assert "Traceback" not in site.log()
@@ -220,8 +218,6 @@ def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
         assert site.run_once().returncode == 0
         assert site.ran() == {"a": 1}
         assert site.phases() == {"a": "Ready"}
-    finally:
-        stop(daemon, signal.SIGKILL)
 
 
 def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -> None:
@@ -232,8 +228,7 @@ def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -
         params={"epochs": 1},
     )
     site.push()
-    daemon = site.start()
-    try:
+    with site.running():
         pid = Path(f"{site.ledger}.pid")
         until(lambda: pid.exists() and pid.read_text().strip(), what="the training to begin")
         site.scratch("a", params={"epochs": 2})
@@ -241,5 +236,3 @@ def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -
         until(lambda: site.phases().get("a") == "Ready", what="the second training")
         assert not Path(f"/proc/{int(pid.read_text())}").exists()
         assert site.ran() == {"a": 2}
-    finally:
-        stop(daemon, signal.SIGKILL)

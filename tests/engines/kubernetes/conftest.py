@@ -10,10 +10,12 @@ import pytest
 
 from reconciler.engine import Run, RunPhase, RunSpec
 from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.engine import KubernetesEngine, Render
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.container import Container, need_busybox
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
+from tests.engines.kubernetes.specs import settings_of
 
 PATIENCE = 60.0
 
@@ -95,3 +97,9 @@ def pod(tmp_path: Path) -> MakeContainer:
         return Container(place, bucket, stage, dict(env or {}), steer)
 
     return make
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ClusterSettings:
+    """Those of a configuration that says only what it must."""
+    return settings_of(tmp_path)

@@ -23,11 +23,6 @@ from tests.engines.kubernetes.specs import (
 from tests.specs import COMMIT, CONTEXT, KEY, build
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> ClusterSettings:
-    return settings_of(tmp_path)
-
-
 def arguments(settings: ClusterSettings, **changes: Any) -> list[str]:
     spec = build(**changes)
     return [expand(text) for text in main_of(spec, settings)["args"]]

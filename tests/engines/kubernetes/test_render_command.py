@@ -26,11 +26,6 @@ from tests.engines.kubernetes.specs import (
 from tests.specs import load, train
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> ClusterSettings:
-    return settings_of(tmp_path)
-
-
 def test_a_training_finds_its_directories_where_the_contract_says(
     settings: ClusterSettings,
 ) -> None:

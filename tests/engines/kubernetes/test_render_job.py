@@ -19,11 +19,6 @@ from tests.engines.kubernetes.specs import environment_of, job_of, main_of, pod_
 from tests.specs import EXECUTION_HASH, REQUEST_HASH, build, load, train
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> ClusterSettings:
-    return settings_of(tmp_path)
-
-
 @pytest.mark.parametrize("spec", [train(), load(), build()], ids=["train", "load", "build"])
 def test_a_job_and_its_pods_say_whose_they_are(spec: RunSpec, settings: ClusterSettings) -> None:
     job = job_of(spec, settings)
