@@ -49,7 +49,7 @@ def variables(dashboard: Any) -> set[str]:
     return {variable["name"] for variable in dashboard["templating"]["list"]}
 
 
-def test_they_are_current() -> None:
+def test_the_dashboards_in_the_repository_are_those_that_the_tool_writes() -> None:
     assert {name: (FOLDER / name).read_text() for name in ALL} == files(), "run `make docs`"
 
 

@@ -85,7 +85,9 @@ def _documents(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_its_pod_may_run_where_the_restricted_standard_is_enforced(cluster: Cluster) -> None:
+def test_the_deployed_pod_may_run_where_the_restricted_standard_is_enforced(
+    cluster: Cluster,
+) -> None:
     events = cluster.kubectl("--namespace=reconciler", "get", "deployment", "--output=json")
     (deployment,) = json.loads(events)["items"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}}
@@ -97,7 +99,7 @@ def test_its_pod_may_run_where_the_restricted_standard_is_enforced(cluster: Clus
     assert "created" in told
 
 
-async def test_its_rights_are_enough(cluster: Cluster, tmp_path: Path) -> None:
+async def test_the_deployed_rights_are_enough(cluster: Cluster, tmp_path: Path) -> None:
     kubeconfig = as_the_daemon(cluster, tmp_path)
     api = await Api.connect(kubeconfig=str(kubeconfig))
     lease = Leadership(
@@ -131,7 +133,7 @@ NEVER = [
 ]
 
 
-def test_its_rights_are_no_more(cluster: Cluster) -> None:
+def test_the_deployed_rights_are_no_more_than_needed(cluster: Cluster) -> None:
     assert may(cluster, "create", "jobs.batch", "models")
     too_many = [
         (verb, what, namespace)

@@ -48,36 +48,37 @@ FORGES = {
 }
 
 
+def judged(headers: dict[str, str], body: bytes = PUSH, secret: bytes = SECRET) -> DeliveryResult:
+    """What becomes of the first delivery."""
+    return Deliveries(("main",)).check(headers, body, secret)
+
+
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_a_push_of_any_forge_is_accepted(headers: dict[str, str]) -> None:
-    assert Deliveries(("main",)).check(headers, PUSH, SECRET) is DeliveryResult.ACCEPTED
+    assert judged(headers) is DeliveryResult.ACCEPTED
 
 
 @pytest.mark.parametrize("headers", FORGES.values(), ids=FORGES)
 def test_another_secret_is_refused(headers: dict[str, str]) -> None:
-    assert Deliveries(("main",)).check(headers, PUSH, b"another") is DeliveryResult.REFUSED
+    assert judged(headers, secret=b"another") is DeliveryResult.REFUSED
 
 
 def test_a_changed_body_is_refused() -> None:
-    assert Deliveries(("main",)).check(github(), PUSH + b" ", SECRET) is DeliveryResult.REFUSED
+    assert judged(github(), PUSH + b" ") is DeliveryResult.REFUSED
 
 
 def test_no_signature_or_no_secret_is_refused() -> None:
-    assert (
-        Deliveries(("main",)).check({"x-github-event": "push"}, PUSH, SECRET)
-        is DeliveryResult.REFUSED
-    )
+    assert judged({"x-github-event": "push"}) is DeliveryResult.REFUSED
     empty = {"x-gitlab-token": "", "x-gitlab-event": "Push Hook"}
-    assert Deliveries(("main",)).check(empty, PUSH, b"") is DeliveryResult.REFUSED
+    assert judged(empty, secret=b"") is DeliveryResult.REFUSED
 
 
 def test_a_pull_request_is_told_of_where_it_is_wanted() -> None:
     body = b'{"action": "synchronize", "number": 7}'
     headers = github(body, event="pull_request")
-    assert Deliveries(("main",)).check(headers, body, SECRET) is DeliveryResult.IGNORED
-    assert (
-        Deliveries(("main",), reviews=True).check(headers, body, SECRET) is DeliveryResult.ACCEPTED
-    )
+    assert judged(headers, body) is DeliveryResult.IGNORED
+    reviewing = Deliveries(("main",), reviews=True)
+    assert reviewing.check(headers, body, SECRET) is DeliveryResult.ACCEPTED
 
 
 def test_the_same_delivery_again_is_a_duplicate() -> None:
@@ -102,7 +103,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @pytest.mark.parametrize("event", ["ping", "issues", "pull_request"])
 def test_other_events_are_ignored(event: str) -> None:
-    assert Deliveries(("main",)).check(github(event=event), PUSH, SECRET) is DeliveryResult.IGNORED
+    assert judged(github(event=event)) is DeliveryResult.IGNORED
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_other_events_are_ignored(event: str) -> None:
     [b'{"ref": "refs/heads/other"}', b'{"ref": "refs/tags/main"}', b"not json", b"[" * 100_000],
 )
 def test_pushes_of_something_else_are_ignored(body: bytes) -> None:
-    assert Deliveries(("main",)).check(github(body), body, SECRET) is DeliveryResult.IGNORED
+    assert judged(github(body), body) is DeliveryResult.IGNORED
 
 
 @pytest.mark.parametrize("name", ["X-Gitlab-Token", "X-Hub-Signature-256", "X-Gitea-Signature"])
@@ -137,4 +138,4 @@ async def test_a_signature_that_is_no_text_is_refused(name: str, tmp_path: Path)
 
 @given(st.dictionaries(st.sampled_from(sorted(github())), st.text(max_size=80)), st.binary())
 def test_nothing_that_is_not_signed_is_ever_accepted(headers: dict[str, str], body: bytes) -> None:
-    assert Deliveries(("main",)).check(headers, body, SECRET) is DeliveryResult.REFUSED
+    assert judged(headers, body) is DeliveryResult.REFUSED

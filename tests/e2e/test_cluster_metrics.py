@@ -71,7 +71,7 @@ class Served:
         return sum(sample.value for family in found for sample in family.samples)
 
 
-def test_it_serves_what_is_documented(site: ClusterSite) -> None:
+def test_the_metrics_served_on_a_cluster_are_those_that_are_documented(site: ClusterSite) -> None:
     site.model("a", more=GPU)
     site.push_model("b")
     told = Served(site)

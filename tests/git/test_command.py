@@ -11,7 +11,7 @@ from reconciler.git.command import environment, run_git
 from reconciler.git.errors import DamagedError, GitError, explain
 
 
-def test_that_git_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GitError, match="the git command is needed, and is not installed"):
         run_git(["version"], env=environment(tmp_path), timeout=60)

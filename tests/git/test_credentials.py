@@ -66,7 +66,7 @@ def test_a_server_that_repeats_the_password_does_not_get_it_into_the_error(
     assert SECRET not in said
 
 
-def test_that_no_credentials_are_configured_is_told(guarded: HttpRemote, tmp_path: Path) -> None:
+def test_missing_credentials_are_told(guarded: HttpRemote, tmp_path: Path) -> None:
     said = refusal(CredentialTable(), guarded.url("a.git"), tmp_path)
     assert "it wants authentication, and no credentials are configured for it" in said
 

@@ -47,7 +47,7 @@ def test_a_hold_is_a_question_and_no_failure() -> None:
     assert "0123456789ab" in found.description
 
 
-def test_it_is_one_line_that_is_short_enough_whatever_people_wrote() -> None:
+def test_a_commit_status_is_one_short_line_whatever_people_wrote() -> None:
     found = make_status(CommitState.ERROR, "a\nb\u202e" + "x" * 1000)
     assert found.description.isprintable()
     assert len(found.description) == LONGEST

@@ -96,7 +96,7 @@ def test_a_line_that_no_wrapper_prints_counts_for_nothing(line: str) -> None:
     assert read_inventory(f"models/a/{ONE} {line}\n".encode(), folder(wanted(ONE))) == {}
 
 
-def test_there_is_one_for_each_namespace_of_each_bucket() -> None:
+def test_each_namespace_of_each_bucket_has_an_inventory() -> None:
     other = "s3://data/clusters/local/namespaces/team"
     found = folders(
         [
@@ -148,7 +148,7 @@ def test_the_job_is_valid_reads_only_and_may_do_nothing(
     assert [mount["readOnly"] for mount in mounts] == [True]
 
 
-def test_its_images_may_be_in_the_registry_that_runs_pull_from(tmp_path: Path) -> None:
+def test_an_inventory_may_pull_its_images_with_the_registrys_secret(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, registry={"url": "registry.test/models", "secret": "pull"})
     objects = render_inventory(folder(wanted(ONE)), settings)
     assert objects is not None

@@ -51,7 +51,7 @@ def test_the_local_engines_marker_ends_a_run_before_its_command_starts(pod: Make
     assert ended.termination.gpu_seconds == 7.5
 
 
-def test_its_own_marker_ends_the_next_run(pod: MakeContainer) -> None:
+def test_the_marker_of_the_same_key_ends_the_next_run_at_once(pod: MakeContainer) -> None:
     assert pod().sh(WRITE).code == 0
     ended = pod().sh("echo ran it")
     assert (ended.code, b"ran it" in ended.output) == (0, False)
