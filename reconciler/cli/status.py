@@ -186,13 +186,14 @@ def _history_table(records: Sequence[ObjectStatus], order: str | None) -> Table:
 
 def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     finished = entry.finished.strftime("%Y-%m-%d %H:%M") if entry.finished else ""
-    current = record.artifact is not None and record.artifact.key == entry.key
-    result = "current" if current else entry.phase.value
+    made = entry.phase is TaskPhase.SUCCEEDED and entry.lost is None
+    current = made and record.artifact is not None and record.artifact.key == entry.key
+    result = "current" if current else "Lost" if entry.lost is not None else entry.phase.value
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in entry.metrics.items())
     params = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in entry.params.items()
     )
-    if entry.phase is TaskPhase.FAILED:
+    if entry.phase is not TaskPhase.SUCCEEDED:
         metrics = entry.message
     row = (record.ref.name, finished, entry.task.value, entry.key[:12], result, metrics, params)
     return tuple(map(printable, row))

@@ -251,6 +251,8 @@ class StatusStore:
 
     def _remember_pushed(self, record: ObjectStatus) -> None:
         for entry in record.history:
+            if entry.phase is TaskPhase.INTERRUPTED:
+                continue  # another run of the key follows, which has no entry yet
             execution_hash = (
                 "" if entry.phase is TaskPhase.SUCCEEDED else (entry.execution_hash or "")
             )

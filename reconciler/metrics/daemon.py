@@ -94,7 +94,7 @@ class Metrics(Definitions):
             for phase in Phase:
                 self.objects.labels(kind.value, phase.value).set(objects.get((kind, phase), 0))
         for task in TaskKind:
-            for task_phase in TaskPhase:
+            for task_phase in set(TaskPhase) - {TaskPhase.INTERRUPTED}:
                 count = tasks.get((task, task_phase), 0)
                 self.tasks.labels(task.value, task_phase.value).set(count)
 

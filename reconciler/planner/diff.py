@@ -30,7 +30,7 @@ from reconciler.planner.plan import (
 from reconciler.planner.plan_cache import objects_to_diff, valid_cache
 from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
-from reconciler.planner.superseding import cancellations, must_end_first, superseded_runs
+from reconciler.planner.superseding import cancellations, goes_on, superseded_runs
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
@@ -202,14 +202,18 @@ class _Diff:
         superseded = self._superseded(item.ref, task)
         if not shadow:
             self.endings.extend(cancellations(superseded, task))
+        earlier = next((run for run in superseded if goes_on(run, task)), None)
         if key is None:
-            return answer.wait(item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN))
+            blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+            return self._earlier(answer, earlier, blocked) if earlier else answer.wait(blocked)
         if self._complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted:
             return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
         for run in self.runs_by_slot.get(self._slot_of(item.ref, task), []):
             return self._live(answer, run, shadow=shadow)
+        if earlier is not None:
+            return self._earlier(answer, earlier, Reason.of(ReasonCode.SOURCE_MOVED))
         return (
             self._failed(answer)
             or self._blocked(answer, item)
@@ -238,6 +242,13 @@ class _Diff:
         if run.execution_hash != task.execution_hash:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
+
+    def _earlier(self, answer: TaskActionBuilder, run: Run, then: Reason) -> TaskAction:
+        """Return the action while a run of an earlier key goes on."""
+        if self.hold is not None and answer.ref in self.hold.objects:
+            return answer.hold(self.hold)
+        reason = Reason.of(ReasonCode.EARLIER_RUN_GOES_ON, key=run.key[:12], then=then)
+        return answer.lost([run]) or answer.keep(TaskPhase.RUNNING, reason, run=run)
 
     def _failed(self, answer: TaskActionBuilder) -> TaskAction | None:
         task = answer.task
@@ -293,8 +304,6 @@ class _Diff:
         shadow: bool,
     ) -> TaskAction:
         task, situation = answer.task, self.situation
-        if must_end_first(superseded, task):
-            return answer.wait(Reason.of(ReasonCode.PREVIOUS_REVISION_RUNNING))
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
             return answer.create(self._waiting(item.ref, task, needs), needs=needs)

@@ -67,9 +67,10 @@ URGENCY = (
 
 
 class TaskPhase(enum.StrEnum):
-    """A task's state.
+    """A task's state, or how an entry of a history ended.
 
-    Needless: its result is not known, and nothing needs it.
+    Needless: its result is not known, and nothing needs it. Interrupted, of entries alone: the run
+    ended early, and not by its command.
     """
 
     PENDING = "Pending"
@@ -79,6 +80,7 @@ class TaskPhase(enum.StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     NEEDLESS = "Needless"
+    INTERRUPTED = "Interrupted"
 
     __hash__ = str.__hash__
 
@@ -146,11 +148,13 @@ class Condition:
 class TaskStatus:
     """A task's state.
 
-    ``failures`` counts failures that were not the command's.
+    ``failures`` counts failures that were not the command's. ``run_key`` is the key that the run in
+    ``job`` makes, where that is an earlier one than ``key``.
     """
 
     task: TaskKind
     key: TaskKey | None = None
+    run_key: TaskKey | None = None
     execution_hash: ExecutionHash | None = None
     request_hash: RequestHash | None = None
     phase: TaskPhase
@@ -192,7 +196,8 @@ class HistoryEntry:
     execution_hash: ExecutionHash | None = None
     commit: Commit | None = None
     finished: datetime | None = None
-    phase: TaskPhase  # SUCCEEDED or FAILED
+    phase: TaskPhase  # SUCCEEDED, FAILED or INTERRUPTED
+    started: datetime | None = None
     params: Mapping[str, JSON] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     gpu_seconds: float = 0.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 
+from reconciler.engine import FailureClass
 from reconciler.manifests import CommandSection
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
-from reconciler.planner.plan import TaskAction
+from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
 from reconciler.reasons import message
 from reconciler.types import JSON, Commit
 
@@ -20,20 +22,26 @@ def extended_history(
     ledger: Ledger,
     commit: Commit | None,
     image: Callable[[str | None], str | None],
+    replaced: Iterable[RunDeletion],
+    now: datetime,
 ) -> tuple[HistoryEntry, ...]:
     """Add tasks that have ended since to an object's history.
 
     A key is added once when it is complete, again when it was lost and made anew, and once for
-    each execution hash under which it failed; of failed ones, the last FAILED_HISTORY are kept.
+    each execution hash under which it failed. A run that was interrupted, or ``replaced`` while it
+    ran, is added with what it cost. Of those that made nothing, the last FAILED_HISTORY are kept.
     ``image`` returns the image of a build key or digest.
     """
     history = [_marked(entry, ledger) for entry in before]
     complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED and e.lost is None}
     failed = {(e.key, e.execution_hash) for e in history if e.phase is TaskPhase.FAILED}
-    for decision, record in tasks:
+    pairs = list(tasks)
+    history.extend(_replaced(history, pairs, replaced, commit, now))
+    for decision, record in pairs:
         key = decision.task.key
         if key is None:
             continue
+        history.extend(_interrupted(history, decision, record, ledger, commit))
         done = ledger.result(key)
         if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
             history.append(
@@ -70,6 +78,70 @@ def extended_history(
     return _bounded(history)
 
 
+def _replaced(
+    history: Iterable[HistoryEntry],
+    tasks: Iterable[tuple[TaskAction, TaskStatus]],
+    replaced: Iterable[RunDeletion],
+    commit: Commit | None,
+    now: datetime,
+) -> Iterator[HistoryEntry]:
+    """Yield entries of started runs that are cancelled now."""
+    gpus = {action.task.kind: action.task.resources.gpus for action, _ in tasks}
+    known = {(e.key, e.started) for e in history if e.phase is TaskPhase.INTERRUPTED}
+    for deletion in replaced:
+        run = deletion.run
+        if run.started is None or deletion.action is not ActionKind.CANCEL:
+            continue
+        started = run.started.replace(microsecond=0)
+        if (run.key, started) not in known:
+            yield HistoryEntry(
+                task=run.task,
+                key=run.key,
+                phase=TaskPhase.INTERRUPTED,
+                execution_hash=run.execution_hash,
+                commit=commit,
+                started=started,
+                finished=now.replace(microsecond=0),
+                gpu_seconds=_cost(started, now, gpus.get(run.task, 0)),
+                reason=deletion.reason.code.value,
+                message=message(deletion.reason),
+            )
+
+
+def _interrupted(
+    history: Iterable[HistoryEntry],
+    action: TaskAction,
+    record: TaskStatus,
+    ledger: Ledger,
+    commit: Commit | None,
+) -> Iterator[HistoryEntry]:
+    """Yield an entry if a run was just interrupted."""
+    task = action.task
+    assert task.key is not None
+    failure = ledger.failure(task.key, task.execution_hash)
+    if failure is None or failure.kind is not FailureClass.INFRASTRUCTURE or failure.remembered:
+        return
+    if any(e.key == task.key and e.finished == failure.at for e in history):
+        return
+    yield HistoryEntry(
+        task=task.kind,
+        key=task.key,
+        phase=TaskPhase.INTERRUPTED,
+        execution_hash=task.execution_hash,
+        commit=commit,
+        started=record.started,
+        finished=failure.at,
+        gpu_seconds=_cost(record.started, failure.at, task.resources.gpus),
+        reason=failure.reason.code.value,
+        message=message(failure.reason),
+    )
+
+
+def _cost(started: datetime | None, finished: datetime, gpus: int) -> float:
+    """Return the GPU seconds of a run without an account."""
+    return max(0.0, (finished - started).total_seconds()) * gpus if started is not None else 0.0
+
+
 def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
     """Mark an entry with the time of its loss, if any."""
     if entry.phase is not TaskPhase.SUCCEEDED or entry.lost is not None:
@@ -84,6 +156,6 @@ def _params(decision: TaskAction) -> dict[str, JSON]:
 
 
 def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    failed = [entry for entry in history if entry.phase is TaskPhase.FAILED]
+    failed = [entry for entry in history if entry.phase is not TaskPhase.SUCCEEDED]
     dropped = {id(entry) for entry in failed[:-FAILED_HISTORY]}
     return tuple(entry for entry in history if id(entry) not in dropped)

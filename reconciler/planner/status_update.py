@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from reconciler.planner.object_status import (
     TaskPhase,
     TaskStatus,
 )
-from reconciler.planner.plan import Plan, TaskAction
+from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.status_history import extended_history
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
@@ -62,10 +63,15 @@ def update_status(
         for run in situation.runs.values()
         if not run.live and run.key in keys
     }
+    replaced = defaultdict(list)
+    for deletion in plan.endings:
+        if deletion.run.object is not None:
+            replaced[deletion.run.object].append(deletion)
     records = {}
     for ref, decisions in plan.decided.items():
         item = situation.desired[ref]
-        records[ref] = _StatusUpdate(plan, item, decisions, ended, changed).record()
+        update = _StatusUpdate(plan, item, decisions, ended, changed, replaced.get(ref, ()))
+        records[ref] = update.record()
     for ref, problem in situation.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
@@ -121,8 +127,10 @@ class _StatusUpdate:
         decisions: Sequence[TaskAction],
         ended: Mapping[tuple[TaskKey, ExecutionHash], Run],
         changed: Mapping[str, Commit],
+        replaced: Sequence[RunDeletion],
     ) -> None:
         self.situation = plan.situation
+        self.replaced = replaced
         self.item = item
         self.decisions = decisions
         self.ended = ended
@@ -302,6 +310,7 @@ class _StatusUpdate:
                 task=task.kind,
                 phase=decision.phase,
                 job=run.name,
+                run_key=run.key if run.key != task.key else None,
                 attempts=max(run.attempts, before.attempts),
                 started=_whole(run.started) or before.started,
                 finished=_whole(run.finished),
@@ -366,6 +375,8 @@ class _StatusUpdate:
             ledger=self.situation.ledger,
             commit=manifest.commit if manifest else None,
             image=self._image_now,
+            replaced=self.replaced,
+            now=self.situation.now,
         )
 
 

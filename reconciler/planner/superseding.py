@@ -1,16 +1,16 @@
 """Superseding of live runs by tasks with a new key. Pure.
 
-A run that was asked for otherwise (another intent) is cancelled, and the new run waits until it has
-ended. A run that was asked for the same, only of newer inputs that are followed, goes on to its end
-before the next one starts: a branch that moves faster than a training runs would else never leave
-a model.
+A run with another request hash is cancelled, and the new run waits until it has ended. A run with
+the same one, only of newer inputs that are followed, goes on to its end before the next one starts,
+if its command has started: a branch that moves faster than a training runs would else never leave a
+model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.engine import Run
+from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind, RunDeletion
 from reconciler.planner.tasks import Task
 from reconciler.reasons import Reason, ReasonCode
@@ -26,7 +26,7 @@ def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
 
 
 def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
-    """Cancel superseded runs with another intent.
+    """Cancel superseded runs with another request hash, or that have not started.
 
     None while the task's key is unknown: nothing is then known to have superseded them.
     """
@@ -36,10 +36,12 @@ def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
     return [
         RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
         for run in superseded
-        if run.request_hash != task.request_hash and not run.deleting
+        if not run.deleting and not goes_on(run, task)
     ]
 
 
-def must_end_first(superseded: Iterable[Run], task: Task) -> bool:
-    """Return True if a run of the same intent must end first."""
-    return any(run.request_hash == task.request_hash for run in superseded)
+def goes_on(run: Run, task: Task) -> bool:
+    """Return whether a superseded run goes on to its end."""
+    if run.deleting or run.phase is not RunPhase.RUNNING:
+        return False
+    return task.key is None or run.request_hash == task.request_hash

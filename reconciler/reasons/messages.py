@@ -157,9 +157,14 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A run that had not started is replaced by one under the new settings.",
         "Nothing.",
     ),
-    ReasonCode.PREVIOUS_REVISION_RUNNING: Entry(
-        "what it follows has moved; the run of what it was before finishes first",
-        "A followed source moved while a run of its earlier commit goes on.",
+    ReasonCode.EARLIER_RUN_GOES_ON: Entry(
+        "the run of {key} finishes first: {then}",
+        "A run that was started for an earlier state of the inputs finishes first.",
+        "Nothing; to end it, change a field of the manifest, such as a param.",
+    ),
+    ReasonCode.SOURCE_MOVED: Entry(
+        "what it follows has moved",
+        "A followed source, base or dataset has another key now.",
         "Nothing.",
     ),
     ReasonCode.WAITING_FOR_SUPERSEDED_RUN: Entry(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from reconciler.planner.object_status import Phase
+from reconciler.engine import FailureClass
+from reconciler.planner.ledger import Ledger
+from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import TaskKind
 from tests.planner.histories import annotated, changed, settled, training
@@ -219,11 +223,61 @@ def test_a_run_superseded_by_a_followed_source_finishes_first() -> None:
                 world.succeed(name)
         plan = world.sync()
         assert old in world.live()
-        assert actions(plan)["a", "train"] is ActionKind.WAIT
+        assert actions(plan)["a", "train"] is ActionKind.KEEP
+        record = world.records[model("a")]
+        (task,) = (t for t in record.tasks if t.task is TaskKind.TRAIN)
+        assert (record.phase, task.job) == (Phase.TRAINING, old), "what goes on is shown"
+        assert task.run_key == world.runs[old].key != task.key
     world.succeed(old)
     world.settle()
     assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
     assert world.records[model("a")].desired == world.keys()["a", TaskKind.TRAIN]
+
+
+def test_a_run_that_has_not_started_is_replaced_when_its_source_moves() -> None:
+    world = settled(a=FOLLOWING)
+    place = "https://example.com/s.git//"
+    world.trees[place] = "second"
+    training(world, "a")
+    world.trees[place] = "third"
+    world.settle()
+    assert world.phases() == {"a": Phase.READY}
+    artifact = world.records[model("a")].artifact
+    assert artifact is not None
+    assert artifact.key == world.keys()["a", TaskKind.TRAIN]
+    assert [e.key for e in world.records[model("a")].history].count(artifact.key) == 1
+
+
+def test_a_run_that_is_replaced_while_it_trains_is_in_the_history_with_its_cost() -> None:
+    manifest = scratch("a", ", resources: {gpu: {count: 2}}")
+    world = World({"a.yaml": manifest})
+    old = training(world, "a")
+    world.start(old)
+    world.now += timedelta(seconds=30)
+    world.files["a.yaml"] = manifest.replace("epochs: 3", "epochs: 5")
+    key = world.runs[old].key
+    world.settle()
+    (entry,) = (e for e in world.records[model("a")].history if e.key == key)
+    assert entry.phase is TaskPhase.INTERRUPTED
+    assert (entry.reason, entry.gpu_seconds) == ("Superseded", 60.0)
+    assert entry.started is not None
+
+
+def test_an_attempt_that_was_lost_is_in_the_history_and_no_failure_of_a_restart() -> None:
+    world = World({"a.yaml": scratch("a")})
+    run = training(world, "a")
+    world.start(run)
+    world.now += timedelta(seconds=30)
+    world.fail(run, FailureClass.INFRASTRUCTURE)
+    world.sync()
+    (entry,) = (e for e in world.records[model("a")].history if e.task is TaskKind.TRAIN)
+    assert (entry.phase, entry.reason) == (TaskPhase.INTERRUPTED, "CommandFailed")
+    world.ledger, world.runs = Ledger(), {}
+    for record in world.records.values():
+        world.ledger.learn_record(record)
+    world.now += timedelta(hours=1)
+    world.settle()
+    assert world.phase("a") is Phase.READY
 
 
 def test_a_pinned_source_stays_where_it_was_and_says_that_it_moved() -> None:
