@@ -101,9 +101,11 @@ class Sources:
         self._asked: frozenset[str] = frozenset()
 
     def resolve(
-        self, requests: Collection[GitSource], *, refresh: bool = False
+        self, requests: Collection[GitSource], *, refresh: Collection[str] = ()
     ) -> dict[GitSource, Resolution]:
         """Resolve each source, from memory while its look-up is fresh.
+
+        URLs in ``refresh`` are looked up again, however fresh.
 
         A look-up that takes longer than the patience goes on in its thread; its sources are
         answered with their last known state, and :meth:`due` says when to call again.
@@ -116,9 +118,11 @@ class Sources:
             self._asked = frozenset(by_url)
             self._forget()
             for url, asked in by_url.items():
+                if url in refresh:
+                    self._seen[url].due = 0.0
                 known = self._under_way.get(url)
                 if known is None or known.done():
-                    job = partial(self._of_url, url, asked, refresh=refresh)
+                    job = partial(self._of_url, url, asked)
                     started[url] = self._under_way[url] = self._workers.submit(job)
         wait(started.values(), self._patience)
         found: dict[GitSource, Resolution] = {}
@@ -187,12 +191,10 @@ class Sources:
                 if not self._seen[url].lock.locked():
                     del self._seen[url]
 
-    def _of_url(
-        self, url: str, requests: Iterable[GitSource], *, refresh: bool
-    ) -> dict[GitSource, Resolution]:
+    def _of_url(self, url: str, requests: Iterable[GitSource]) -> dict[GitSource, Resolution]:
         seen = self._seen_of(url)
         with seen.lock:
-            if refresh or seen.refs is None or self._clock() >= seen.due:
+            if seen.refs is None or self._clock() >= seen.due:
                 self._look_up(url, seen)
             return {request: self._where(request, seen) for request in requests}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -138,6 +138,20 @@ class _Requested:
     remote: frozenset[GitSource] = frozenset()
 
 
+def _with_upstream(refs: Iterable[ObjectRef], manifests: Manifests) -> frozenset[ObjectRef]:
+    """Return the objects and all that they refer to, over any number of steps."""
+    found: set[ObjectRef] = set()
+    waiting = list(refs)
+    while waiting:
+        ref = waiting.pop()
+        if ref in found or ref not in manifests:
+            continue
+        found.add(ref)
+        references = manifests[ref].references
+        waiting.extend(target for target, _, _ in references if isinstance(target, ObjectRef))
+    return frozenset(found)
+
+
 class IncrementalSourceResolver:
     """Resolves sources sync after sync; only what differs is worked out again."""
 
@@ -162,9 +176,13 @@ class IncrementalSourceResolver:
     ) -> tuple[Requests, Resolutions]:
         """Resolve sources; unchanged results are the very same objects.
 
-        May take as long as remotes take to answer, within the patience of ``sources``.
+        Sources of objects that a new head touches or whose artifacts those use are looked up
+        again: their code may have been pushed just before. May take as long as remotes take to
+        answer, within the patience of ``sources``.
         """
+        touched: AbstractSet[ObjectRef] = frozenset()
         if self._requested.manifests is not manifests:
+            touched = _with_upstream(differing(self._requested.manifests, manifests), manifests)
             requests = self._amended(manifests)
             if requests is None:
                 requests = source_requests(manifests, repository_url=self._url, allow=self._allow)
@@ -173,7 +191,10 @@ class IncrementalSourceResolver:
         if self._own[0] != snapshot.commit or self._own[1] is not requests:
             own = own_sources(requests, self._repository, snapshot.commit)
             self._own = snapshot.commit, requests, own
-        found = {**self._own[2], **self._sources.resolve(self._requested.remote)}
+        asked = (requests.get(ref) for ref in touched)
+        refresh = {request.url for request in asked if isinstance(request, GitSource)}
+        remote = self._sources.resolve(self._requested.remote, refresh=refresh)
+        found = {**self._own[2], **remote}
         if found != self._found:
             self._found = found
         return requests, self._found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.local.fsync import remove_tree
-from tests.e2e.site import BRANCH, Site, git
+from tests.e2e.site import BRANCH, Site, git, until
 
 TRAIN = """\
 cat "${BASE_MODEL_DIR:-none}/weights" > "$MODEL_DIR/weights" 2>/dev/null || : > "$MODEL_DIR/weights"
@@ -109,6 +109,44 @@ def test_of_ten_models_in_folders_a_commit_to_one_rebuilds_that_one(site: Site) 
     assert site.ran() == {"m7": 1}
     after = site.statuses()
     assert {name for name in names if before[name] != after[name]} == {"m7"}
+
+
+@pytest.mark.parametrize("touched", ["a", "b"])
+def test_manifests_run_on_the_code_that_was_pushed_before_them(site: Site, touched: str) -> None:
+    site.configure(sources={"interval": "1h"})
+    other = site.root / "source"
+    git(site.root, "init", "--quiet", "--initial-branch=main", str(other))
+
+    def commit(word: str) -> None:
+        file = other / "train.sh"
+        file.write_text(f"#!/bin/sh\necho {word} > $MODEL_DIR/weights\n")
+        file.chmod(0o755)
+        git(other, "add", "--all")
+        git(other, "commit", "--quiet", "--message", word)
+
+    def manifests(epochs: int) -> None:
+        params = {name: epochs if name == touched else 1 for name in ("a", "b")}
+        site.write(
+            "a.yaml",
+            "kind: Model\nmetadata: {name: a}\nspec:\n"
+            "  source: {git: {url: ../source, update: Follow}}\n"
+            f"  training: {{mode: Scratch, params: {{epochs: {params['a']}}}}}\n",
+        )
+        site.finetune("b", "a", params={"epochs": params["b"]})
+        site.push()
+
+    def weights(name: str) -> str:
+        return (site.artifact(name) / "weights").read_text()
+
+    commit("first")
+    manifests(1)
+    with site.running():
+        until(lambda: site.phases() == {"a": "Ready", "b": "Ready"}, what="both to be Ready")
+        commit("second")
+        manifests(2)
+        until(lambda: weights("b") == "second\n", what="b to be made of the new code")
+        assert weights("a") == "second\n"
+        assert site.log().count('"event": "run created"') == 6, "nothing ran on the old code again"
 
 
 def test_a_source_in_another_repository_is_pinned_until_it_is_asked_to_move(site: Site) -> None:

@@ -165,7 +165,7 @@ def test_many_sources_of_a_url_cost_one_look_up_and_one_fetch(
     now[0] += sources.due() + 0.001
     assert sources.resolve(requests) == first
     assert calls == ["look", "fetch", "look"], "what has not moved is not fetched"
-    sources.resolve(requests, refresh=True)
+    sources.resolve(requests, refresh={request.url for request in requests})
     assert calls == ["look", "fetch", "look", "look"]
 
 
@@ -212,7 +212,9 @@ def test_a_remote_that_takes_its_time_is_left_to_a_later_sync_and_holds_up_nothi
 
     go.clear()
     try:
-        assert sources.resolve([slow], refresh=True) == {slow: where}, "what was last known of it"
+        assert sources.resolve([slow], refresh=[slow.url]) == {slow: where}, (
+            "what was last known of it"
+        )
     finally:
         go.set()
     until(lambda: sources.due() == 0, what="the look-up to end")
