@@ -45,8 +45,10 @@ class GitSection(Section):
         Literal["Pin", "Follow"] | None,
         Effect.KEY,
         Field(
-            description="Pin: resolved once; a newer commit is only shown, and taken by a change "
-            "of source.git or of the annotation substratus.ai/update. Follow: taken by itself."
+            description="Pin, the default: resolved once; a newer commit is only shown, as "
+            "condition UpdateAvailable, and taken by a change of source.git or of the annotation "
+            "substratus.ai/update. Follow: taken by itself, within sources.interval, and at once "
+            "by a push that changes the manifest."
         ),
     ] = None
     dockerfile: Annotated[
