@@ -237,6 +237,7 @@ class Daemon:
             self._fetch_failures = 0
             self.troubles.pop("fetch", None)
             self._metrics.last_fetch.set_to_current_time()
+            self._store.beat(datetime.now(UTC))
             await self._fetch_remote_clusters()
 
     async def _fetch_remote_clusters(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Container, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -45,6 +46,10 @@ _Records = Mapping[ObjectRef, ObjectStatus]
 
 class WrongBranchError(ReconcilerError):
     """The status branch belongs to another daemon."""
+
+
+#: The status says at least this often that its daemon is there.
+HEARTBEAT = timedelta(hours=1)
 
 
 class StatusStore:
@@ -165,10 +170,15 @@ class StatusStore:
         known_sync = self._sync
         if known_sync is None or known_sync.head != sync.head:
             self._sync = sync
-        elif known_sync.errors != sync.errors:
+        else:
             # No commit of its own; it goes out with the next one.
-            self._sync = replace(known_sync, errors=sync.errors)
+            self._sync = replace(known_sync, errors=sync.errors, observed=sync.observed)
         return frozenset(different)
+
+    def beat(self, now: datetime) -> None:
+        """Note that head is still what was synced; pushed once a HEARTBEAT."""
+        if self._sync is not None:
+            self._sync = replace(self._sync, observed=now.replace(microsecond=0))
 
     def _returned(self, record: ObjectStatus) -> ObjectStatus:
         """Restore the kept history of an object that comes back."""
@@ -187,9 +197,10 @@ class StatusStore:
     @property
     def dirty(self) -> bool:
         """True if a push would change anything."""
-        head = self._sync.head if self._sync else None
-        pushed = self._sync_pushed.head if self._sync_pushed else None
-        return bool(self._pending) or head != pushed
+        sync, pushed = self._sync, self._sync_pushed
+        if self._pending or sync is None or pushed is None:
+            return bool(self._pending) or sync is not pushed
+        return sync.head != pushed.head or sync.observed - pushed.observed >= HEARTBEAT
 
     async def flush(self) -> bool:
         """Push what changed; returns whether it records outcomes of runs.

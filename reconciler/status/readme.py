@@ -24,7 +24,8 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
         f"{count} objects: {counts}." if count else "No objects.",
         "",
         f"Manifests: `{sync.path or '/'}` at commit `{sync.head[:12]}`.",
-        "Written by the reconciler; do not edit.",
+        f"Last sync: {sync.observed:%Y-%m-%d %H:%M} UTC.",
+        "Written by the reconciler at least once an hour; do not edit.",
         "",
     ]
     if sync.errors:

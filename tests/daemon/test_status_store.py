@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -81,7 +81,7 @@ async def test_one_that_is_cancelled_ends_before_the_next_begins(tmp_path: Path)
 
 async def test_an_object_that_comes_back_during_a_push_has_its_artifact(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "remote.git")
-    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    branch = HeldUp(tmp_path / "status.git", (tmp_path / "remote.git").as_uri(), **STATUS)
     branch.go.set()
 
     def store_of(branch: StatusBranch) -> StatusStore:
@@ -131,3 +131,19 @@ async def test_what_is_known_goes_back_onto_a_branch_that_was_begun_anew(tmp_pat
     assert files == [
         "README.md", "default/models/a.yaml", "default/models/b.yaml", "sync.yaml", "z"
     ]  # fmt: skip
+
+
+async def test_a_daemon_without_news_writes_that_it_is_there_once_an_hour(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    branch = StatusBranch(tmp_path / "status.git", (tmp_path / "remote.git").as_uri(), **STATUS)
+    store = StatusStore(branch, cluster="local", instance="default", path="")
+    await store.load()
+    store.update({}, removed=(), sync=SYNC)
+    await store.flush()
+    store.beat(SYNC.observed + timedelta(minutes=59))
+    assert not store.dirty
+    store.beat(SYNC.observed + timedelta(minutes=60, milliseconds=1))
+    assert store.dirty
+    await store.flush()
+    assert not store.dirty
+    assert "2026-01-01 01:00" in git(tmp_path / "remote.git", "show", "status:README.md")
