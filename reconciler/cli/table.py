@@ -20,6 +20,7 @@ _STYLE = {
     Phase.LOADING: "cyan",
     Phase.TRAINING: "cyan",
     Phase.FAILED: "bold red",
+    Phase.LOST: "bold red",
     Phase.READY: "green",
     Phase.SUSPENDED: "dim",
     Phase.WAITING: "yellow",

@@ -16,6 +16,7 @@ _GRID = 24
 _PHASES = {
     "Invalid": "dark-red",
     "Failed": "red",
+    "Lost": "semi-dark-red",
     "Held": "orange",
     "Waiting": "yellow",
     "Pending": "light-blue",
