@@ -97,6 +97,7 @@ class Leadership:
         self._last_change = ("", 0.0)
         self._free_at = 0.0
         self._held: Lease | None = None
+        self._led = False
         self._leader: str | None = None
         self._logged: str | None = None
         self.epoch = 0
@@ -182,7 +183,7 @@ class Leadership:
         except ApiError as error:
             log.warning("the lease cannot be reached", lease=self._name, error=str(error))
             return False
-        self.epoch, self._leader = epoch, None
+        self.epoch, self._leader, self._led = epoch, None, True
         self._until = before + self._duration * (1 - MARGIN)
         return True
 
@@ -209,10 +210,14 @@ class Leadership:
             log.info("standing by: another leads", lease=self._name, leader=self._leader)
 
     def _is_free(self, lease: Lease) -> bool:
-        """Return whether the lease is released, or unchanged for its duration.
+        """Return whether the lease is released, this replica's own, or not renewed in time.
 
-        The duration is by *this* clock; no two clocks are compared.
+        It is its own where this replica has led, was stopped for longer than the lease, and nobody
+        took it. The duration is by *this* clock; no two clocks are compared.
         """
+        if self._led and lease.spec.holder_identity == self._holder:
+            log.warning("the lease ran out unnoticed: this replica was stopped", lease=self._name)
+            return True
         version = lease.metadata.resource_version
         now = self._clock()
         if version != self._last_change[0]:

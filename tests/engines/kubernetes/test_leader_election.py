@@ -85,6 +85,18 @@ async def test_a_stopped_leader_does_not_lead_when_it_wakes(api: Api, namespace:
     assert two.epoch == one.epoch + 1
 
 
+async def test_a_stopped_leader_whose_lease_nobody_took_takes_a_new_epoch_at_once(
+    api: Api, namespace: Namespace
+) -> None:
+    clock = Clock()
+    one = candidate(api, namespace, "one", clock)
+    assert await one._try()
+    clock.now += DURATION + 1
+    assert not one.leads
+    assert await one._try(), "there is nobody to wait for"
+    assert (one.epoch, lease(namespace)["leaseTransitions"]) == (1, 1)
+
+
 async def test_nobody_leads_in_the_last_part_of_a_lease_that_was_not_renewed(
     api: Api, namespace: Namespace
 ) -> None:
