@@ -42,6 +42,9 @@ CA_ANNOTATION = f"{GROUP}/ca"
 #: The init container that fetches. It only fails for reasons that another attempt may mend.
 SOURCE_CONTAINER = "source"
 DOCKER_CONFIG = "/docker"
+#: Of each container, under what the manifest and the templates say: the scheduler has to count a
+#: build, and a quota on requests admits no pod without them.
+_REQUESTS = {"cpu": "500m", "memory": "1Gi"}
 
 _BUILDKIT_SCRIPT = resources.files(__package__).joinpath("buildkit.sh").read_text(encoding="utf-8")
 _SOURCE_SCRIPT = resources.files(__package__).joinpath("source.sh").read_text(encoding="utf-8")
@@ -98,6 +101,8 @@ def build_pod(
 ) -> BuildPod:
     """Render both halves of a build's pod. Raises RenderError."""
     folder = f"{CONTEXT}/{context.path}" if context.path else CONTEXT
+    requests = {**_REQUESTS, **container_resources.get("requests", {})}
+    container_resources = {**container_resources, "requests": requests}
     made = builder(
         BuildRequest(
             image=image_tag(spec.namespace, spec.key, settings),

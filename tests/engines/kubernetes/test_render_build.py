@@ -10,6 +10,7 @@ import pytest
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.patterns import has_prefix
+from reconciler.types import Resources
 from tests.engines.kubernetes.specs import (
     environment_of,
     expand,
@@ -38,6 +39,35 @@ def test_a_build_pushes_its_key_as_a_tag(settings: ClusterSettings) -> None:
     assert image == f"registry.example.com/models/default:{KEY}"
     assert context == "/source/context/images/falcon"
     assert f"type=image,name={image},push=true" in options
+
+
+@pytest.mark.parametrize(
+    ("resources", "requests"),
+    [
+        (Resources(), {"cpu": "500m", "memory": "1Gi"}),
+        (Resources(memory=512 << 20), {"cpu": "500m", "memory": "512Mi"}),
+        (Resources(cpu=4, memory=8 << 30), {"cpu": "4", "memory": "8Gi"}),
+    ],
+)
+def test_every_container_of_a_build_requests_cpu_and_memory(
+    settings: ClusterSettings, resources: Resources, requests: dict[str, str]
+) -> None:
+    pod = pod_of(build(resources=resources), settings)
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["resources"]["requests"] == requests
+        # A limit is the manifest's alone.
+        assert container["resources"].get("limits", {}).get("memory") == (
+            requests["memory"] if resources.memory else None
+        )
+
+
+def test_a_template_changes_what_a_build_requests(tmp_path: Path) -> None:
+    main = {"name": "main", "resources": {"requests": {"memory": "4Gi"}}}
+    settings = settings_of(
+        tmp_path, kubernetes={"templates": {"build": {"spec": {"containers": [main]}}}}
+    )
+    found = main_of(build(resources=Resources()), settings)["resources"]
+    assert found == {"requests": {"cpu": "500m", "memory": "4Gi"}}
 
 
 def test_the_resolved_commit_is_fetched_and_nothing_else(settings: ClusterSettings) -> None:
