@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 from tests.processes import run
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
-COMPONENTS = sorted(folder.name for folder in (DEPLOY / "components").iterdir())
 OVERLAYS = sorted(folder.name for folder in (DEPLOY / "overlays").iterdir())
 ACCOUNT = "system:serviceaccount:reconciler:reconciler"
 
@@ -32,6 +30,7 @@ def kustomized(cluster: Cluster, overlay: str) -> str:
 @pytest.fixture
 def cluster(own_control_plane: Cluster) -> Cluster:
     """A cluster with the overlay ``single`` applied."""
+    own_control_plane.kubectl("apply", f"--kustomize={DEPLOY / 'namespaces'}")
     own_control_plane.kubectl(
         "apply", "--filename=-", given=kustomized(own_control_plane, "single")
     )
@@ -39,24 +38,12 @@ def cluster(own_control_plane: Cluster) -> Cluster:
 
 
 def test_every_overlay_is_accepted(own_control_plane: Cluster) -> None:
+    own_control_plane.kubectl("apply", f"--kustomize={DEPLOY / 'namespaces'}")
     for overlay in OVERLAYS:
         told = own_control_plane.kubectl(
             "apply", "--filename=-", given=kustomized(own_control_plane, overlay)
         )
         assert "deployment.apps/reconciler" in told, overlay
-
-
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_every_component_fits_an_overlay_and_adds_to_it(
-    component: str, control_plane: Cluster, tmp_path: Path
-) -> None:
-    there = os.path.relpath(DEPLOY, tmp_path)
-    (tmp_path / "kustomization.yaml").write_text(
-        f"resources: [{there}/overlays/single]\ncomponents: [{there}/components/{component}]\n"
-    )
-    made = control_plane.kubectl("kustomize", str(tmp_path))
-    assert made != kustomized(control_plane, "single")
-    assert "kind: Deployment" in made
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -146,10 +133,10 @@ def test_the_deployed_rights_are_no_more_than_needed(cluster: Cluster) -> None:
         assert not may(cluster, verb, "jobs.batch", "default")
 
 
-def may(cluster: Cluster, verb: str, what: str, namespace: str) -> bool:
+def may(cluster: Cluster, verb: str, what: str, namespace: str, *, account: str = ACCOUNT) -> bool:
     done = run([
             str(cluster.binaries["kubectl"]), f"--kubeconfig={cluster.kubeconfig}", "auth", "can-i",
-            verb, what, f"--namespace={namespace}", f"--as={ACCOUNT}",
+            verb, what, f"--namespace={namespace}", f"--as={account}",
         ])  # fmt: skip
     assert done.stdout.strip() in ("yes", "no"), done.stderr
     return done.stdout.strip() == "yes"

@@ -543,7 +543,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Create the namespace.",
     ),
     ReasonCode.NAMESPACE_NOT_CONFIGURED: Entry(
-        "kubernetes.namespaces does not name {namespace}; add it, and give the daemon the rights of deploy/base/role.yaml there",
+        "kubernetes.namespaces does not name {namespace}; add it, and give the daemon the rights of deploy/components/job-rights there",
         "The daemon neither watches nor makes Jobs in this namespace.",
         "Add it to `kubernetes.namespaces`, with the rights.",
     ),

@@ -67,11 +67,13 @@ def test_the_pages_on_review_and_on_operations(tmp_path: Path) -> None:
 def test_the_page_on_deployment(own_control_plane: Cluster, tmp_path: Path) -> None:
     kubectl = own_control_plane.binaries["kubectl"]
     variables = {"KUBECONFIG": str(own_control_plane.kubeconfig)}
-    reader = Reader(_checkout(tmp_path), path=(kubectl.parent,), variables=variables)
+    checkout = _checkout(tmp_path)
+    (checkout / "rclone.conf").write_text("[store]\ntype = s3\n")
+    reader = Reader(checkout, path=(kubectl.parent,), variables=variables)
     reader.follow("docs/deploy.md")
-    made = own_control_plane.kubectl("--namespace=reconciler", "get", "deployments,secrets")
-    assert "deployment.apps/reconciler" in made
-    assert "secret/git" in made
+    made = own_control_plane.kubectl("get", "deployments,secrets,roles", "--all-namespaces")
+    for name in ("deployment.apps/reconciler", "secret/git", "secret/rclone", "secret/registry"):
+        assert name in made
 
 
 def _folder(tmp_path: Path) -> Path:

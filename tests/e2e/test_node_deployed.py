@@ -88,10 +88,13 @@ def deployed(cluster: NodeCluster, root: Path, config: dict[str, Any]) -> Iterat
     folder = root / "overlay"
     folder.mkdir()
     (folder / "reconciler.yaml").write_text(json.dumps(config))
-    image = {"name": "registry.example.com/model-reconciler", "newName": name, "digest": digest}
+    image = {"name": "model-reconciler", "newName": name, "digest": digest}
     files = {"name": "reconciler", "namespace": "reconciler", "files": ["reconciler.yaml"]}
     kustomization = {
-        "resources": [os.path.relpath(DEPLOY / "overlays" / "two-replicas", folder)],
+        "resources": [
+            os.path.relpath(DEPLOY / part, folder)
+            for part in ("namespaces", "overlays/two-replicas")
+        ],
         "images": [image],
         "configMapGenerator": [{**files, "behavior": "replace"}],
     }

@@ -48,6 +48,7 @@ def apply(cluster: Cluster, folder: Path, components: list[str]) -> None:
         "components": [path("components", name) for name in components],
     }
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization))
+    cluster.kubectl("apply", f"--kustomize={DEPLOY / 'namespaces'}")
     rendered = cluster.kubectl("kustomize", str(folder))
     cluster.kubectl("apply", "--filename=-", given=rendered)
 
