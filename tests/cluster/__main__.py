@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from tests.cluster import lease, machine
 from tests.cluster.build import programs, say
 from tests.cluster.cluster import Cluster, NodeCluster
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.git.remotes import HttpRemote, make_bare
 
 
 @click.group()
@@ -44,17 +47,31 @@ def up(bare: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
         try:
             if bare:
+                say("starting etcd and a control plane; some 4 s")
                 with lease.control_plane(Path(folder)) as cluster:
                     _stay(cluster)
             else:
                 machine.check()
-                with lease.node(Path(folder)) as cluster:
-                    _stay(cluster)
+                say("starting etcd, a control plane, a registry, an S3 server and a node; some 8 s")
+                with lease.node(Path(folder)) as cluster, _remote(cluster) as url:
+                    _stay(cluster, url)
         except (ClusterFailed, ClusterUnavailable) as error:
             raise click.ClickException(str(error)) from error
 
 
-def _stay(cluster: Cluster) -> None:
+@contextmanager
+def _remote(cluster: NodeCluster) -> Iterator[str]:
+    """A Git remote for manifests, which may be pushed to, at an address that pods reach."""
+    root = cluster.folder / "git"
+    make_bare(root, "models.git")
+    remote = HttpRemote(root, address=cluster.address)
+    try:
+        yield remote.url("models.git")
+    finally:
+        remote.close()
+
+
+def _stay(cluster: Cluster, remote: str = "") -> None:
     write = sys.stdout.write
     write(f"export KUBECONFIG={cluster.kubeconfig}\n")
     write(f"alias kubectl={cluster.binaries['kubectl']}\n")
@@ -62,8 +79,13 @@ def _stay(cluster: Cluster) -> None:
         s3 = cluster.s3
         write(f"export AWS_ACCESS_KEY_ID={s3.access_key} AWS_SECRET_ACCESS_KEY={s3.secret_key}\n")
         write(f"export AWS_ENDPOINT_URL={s3.endpoint}\n")
-        write("\nA reconciler.yaml, but for the repository:\n")
-        for key, value in cluster.configuration.items():
+        write(f"\nA Git remote that pods reach too: git push {remote} HEAD:main\n")
+        write("\nA reconciler.yaml:\n")
+        repository = {
+            "repository": {"url": remote},
+            "sources": {"allow": ["http://*", "https://*"]},
+        }
+        for key, value in (repository | cluster.configuration).items():
             write(f"  {key}: {json.dumps(value)}\n")
         write("\nImages to run:\n")
         for name, ref in cluster.images.items():
@@ -74,6 +96,7 @@ def _stay(cluster: Cluster) -> None:
     ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     signal.sigwait(ends)
+    say("ending")
 
 
 if __name__ == "__main__":
