@@ -30,8 +30,10 @@ On disk (version 2, :mod:`.layout`)::
         logs/attempt-<n>.log   of a build; other tasks log into their artifact directory
         supervisor.log      errors of a supervisor that failed; normally empty
     images/<key>/tree/      a build's source tree, read-only
+    images/<key>/env/       the project itself, installed, above an environment of envs/
     images/<key>/image.json written last: the image is complete
     envs/<hash>/            a virtual environment, shared by all images with these requirements
+                            (of a project: its dependencies)
     envs/<hash>.json        written last: the environment is complete
     locks/                  one lock per key and per environment
     scratch/, exports/, trash/   may be deleted while no daemon runs

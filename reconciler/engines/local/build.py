@@ -1,30 +1,24 @@
 """Builds: a source tree, read-only, and its virtual environment.
 
-``requirements.txt`` wins over ``pyproject.toml``: a Dockerfile installs the former, pinned, where
-both exist. A ``pyproject.toml`` with a ``[build-system]`` has the project installed; one without,
-its dependencies; one without ``[project]`` only configures tools.
-
-An environment is named by its content and shared by all trees with the same. Where the
-requirements name files of the tree, it is the tree's own.
+The environment of the dependencies (:mod:`.requirements`) is shared by all images that ask for the
+same. A project that is itself installed gets a small environment of its own in its image, on top of
+the shared one: a commit that changes code alone installs that code alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import shutil
 import sys
 import sysconfig
-import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.engine import FailureClass, Result, RunPhase
 from reconciler.engines.local import state as states
 from reconciler.engines.local.environment import for_installer
-from reconciler.engines.local.failures import RequirementsError, RunFailedError
+from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
     encode,
     make_read_only,
@@ -39,23 +33,12 @@ from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.marker import last_attempt, log_of
+from reconciler.engines.local.requirements import Requirements, requirements_of
 from reconciler.engines.local.run_context import RunContext
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
 _VERSION = 1
-_LIMIT = 1 << 20
-#: A requirement that means the same in any folder: a name, then versions, extras, markers, or
-#: a direct reference that is not to a file.
-_PLAIN = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*"
-    r"($|;|[<>=!~(]|@\s*(https?|git\+https|git\+ssh)://)"
-)
-_PLAIN_OPTION = re.compile(
-    r"(-i|--index-url|--extra-index-url|--no-index|--pre|--prefer-binary|--only-binary"
-    r"|--no-binary|--require-hashes|--trusted-host)\b"
-)
-_ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tgz|tar\.bz2)\b")
 
 
 def image_result(image: ImageDirectory) -> Result | None:
@@ -63,18 +46,19 @@ def image_result(image: ImageDirectory) -> Result | None:
     return Result(image=image.path.as_uri()) if _record(image) is not None else None
 
 
-def image_environment(layout: RootLayout, image: ImageDirectory) -> Path | None:
-    """Return the virtual environment of a complete image, if any.
+def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path, ...]:
+    """Return the virtual environments of a complete image, the one for commands first.
 
-    Raises RunFailedError where the image or its environment is gone.
+    Raises RunFailedError where the image or an environment is gone.
     """
     record = _record(image)
-    env = record.get("env") if record else None
     if record is None:
         raise RunFailedError(
             Reason.of(ReasonCode.IMAGE_GONE, image=str(image.path)), FailureClass.INFRASTRUCTURE
         )
-    return layout.envs / str(env) if env else None
+    own = (image.env,) if record.get("project") else ()
+    env = record.get("env")
+    return (*own, layout.envs / str(env)) if env else own
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -92,10 +76,9 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
         run.save(begun.because(None))
         _place(run, image)
         requirements = requirements_of(image.tree)
-        env = None
+        env = requirements.environment(spec.key) if requirements is not None else None
         if requirements is not None:
-            env = requirements.environment(spec.key)
-            _provide(run, requirements, env, image, lock, environ)
+            _provide(run, requirements, image, lock, environ)
         make_read_only(image.tree)
         sync_tree(image.path)
         record: JSON = {
@@ -104,6 +87,7 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
             "commit": context.commit,
             "tree": context.tree,
             "env": env,
+            "project": requirements is not None and requirements.layered,
         }
         replace_file(image.record, encode(record))
         sync_directory(image.path.parent)
@@ -121,7 +105,7 @@ def _record(image: ImageDirectory) -> dict[str, JSON] | None:
         return None
     env = record.get("env")
     layout = RootLayout(image.path.parent.parent)
-    return None if env and not (layout.envs / f"{env}.json").exists() else record
+    return None if env and not layout.environment_record(str(env)).exists() else record
 
 
 def _place(run: RunContext, image: ImageDirectory) -> None:
@@ -141,149 +125,77 @@ def _place(run: RunContext, image: ImageDirectory) -> None:
 def _provide(
     run: RunContext,
     requirements: Requirements,
-    env: str,
     image: ImageDirectory,
     lock: KeyLock,
     environ: dict[str, str],
 ) -> None:
-    """Make the environment, unless another build makes it meanwhile."""
-    complete = run.layout.envs / f"{env}.json"
-    if complete.exists():
-        return
-    own = run.lock(f"env-{env}", ReasonCode.WAITING_FOR_ENVIRONMENT)
+    """Make what the image lacks of its environments, unless another build makes it meanwhile."""
+    env = requirements.environment(run.spec.key)
+    complete = run.layout.environment_record(env)
+    locks = [lock]
+    if not complete.exists():
+        locks.append(run.lock(f"env-{env}", ReasonCode.WAITING_FOR_ENVIRONMENT))
     try:
-        if not complete.exists():
-            folder = run.layout.envs / env
-            run.with_retries(
-                lambda: _install(run, requirements, folder, image, [lock, own], environ)
-            )
-            sync_tree(folder)
-            replace_file(complete, encode({"version": _VERSION, "requirements": requirements.text}))
+        if requirements.layered or not complete.exists():
+            run.with_retries(lambda: _install(run, requirements, image, locks, environ))
     finally:
-        own.release()
+        for own in locks[1:]:
+            own.release()
 
 
 def _install(
     run: RunContext,
     requirements: Requirements,
-    env: Path,
     image: ImageDirectory,
-    locks: list[KeyLock],
+    locks: Sequence[KeyLock],
     environ: dict[str, str],
 ) -> None:
+    name = requirements.environment(run.spec.key)
+    env, complete = run.layout.envs / name, run.layout.environment_record(name)
     scratch = run.layout.scratch(run.spec.name)
     remove_tree(scratch)
-    remove_tree(env)
     scratch.mkdir(parents=True)
-    cwd, file = image.tree, image.tree / "requirements.txt"
-    project = None
-    if requirements.text is None:
+    project = scratch / "project"
+    if requirements.project:
         # Build backends write into the project; the tree stays as it was committed.
-        cwd = project = scratch / "project"
         shutil.copytree(image.tree, project, symlinks=True)
         make_writable(project)
-    elif not file.is_file():
-        file = scratch / "requirements.txt"
-        file.write_text(requirements.text, encoding="utf-8")
     attempt = last_attempt(run.run.logs) + 1
     output = run.begin(attempt=attempt, log=log_of(run.run.logs, attempt))
     started = states.now()
-    try:
-        for argv in steps(env, None if project else file, project):
+
+    def execute_all(commands: Sequence[tuple[str, ...]], cwd: Path) -> None:
+        for argv in commands:
             left = run.spec.timeout - (states.now() - started).total_seconds()
             command = RankCommand(argv=argv, cwd=cwd, env=for_installer(environ))
             run.attempt([command], output, locks, timeout=max(left, 0.0), place=env.parent)
-        make_read_only(env, directories_only=True)
+
+    try:
+        if not complete.exists():
+            remove_tree(env)
+            if requirements.text is None:
+                execute_all(steps(env, str(project)), project)
+            else:
+                file = image.tree / "requirements.txt"
+                if not file.is_file():
+                    file = scratch / "requirements.txt"
+                    file.write_text(requirements.text, encoding="utf-8")
+                execute_all(steps(env, "-r", str(file)), image.tree)
+            make_read_only(env, directories_only=True)
+            sync_tree(env)
+            replace_file(complete, encode({"version": _VERSION, "requirements": requirements.text}))
+        if requirements.layered:
+            remove_tree(image.env)
+            execute_all(steps(image.env, "--no-deps", str(project)), project)
+            put_on_top(image.env, env)
+            make_read_only(image.env, directories_only=True)
     finally:
         output.close()
         remove_tree(scratch)
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
-    """The requirements of a tree.
-
-    ``text`` is in requirements.txt's form; None: the project itself. ``local``: they name files of
-    the tree.
-    """
-
-    text: str | None
-    local: bool
-
-    def environment(self, build_key: str) -> str:
-        """Return the name of the environment."""
-        content = {
-            "version": 1,
-            "requirements": self.text,
-            "of": build_key if self.local else None,
-            "python": [
-                sys.implementation.cache_tag,
-                sys.version.split()[0],
-                sysconfig.get_platform(),
-                os.path.realpath(sys.executable),
-            ],
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def requirements_of(tree: Path) -> Requirements | None:
-    """Read a tree's requirements; None without any. Raises RequirementsError."""
-    text = _read(tree / "requirements.txt")
-    if text is not None:
-        return Requirements(text, local=not all(map(_is_plain, _lines(text))))
-    text = _read(tree / "pyproject.toml")
-    if text is None:
-        return None
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RequirementsError(f"pyproject.toml: {error}") from error
-    project = document.get("project")
-    if not isinstance(project, dict):
-        return None
-    dynamic = project.get("dynamic", [])
-    if "build-system" in document or "dependencies" in dynamic:
-        return Requirements(None, local=True)
-    dependencies = project.get("dependencies", [])
-    if not isinstance(dependencies, list):
-        raise RequirementsError("pyproject.toml: project.dependencies is not a list")
-    lines = [str(dependency) for dependency in dependencies]
-    return Requirements("".join(f"{x}\n" for x in lines), local=not all(map(_is_plain, lines)))
-
-
-def _read(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
-    except (FileNotFoundError, IsADirectoryError):
-        return None
-    except OSError as error:
-        raise RequirementsError(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(data) > _LIMIT:
-        raise RequirementsError(f"{path.name} is larger than {_LIMIT} bytes")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RequirementsError(f"{path.name} is not UTF-8: {error.reason}") from error
-
-
-def _lines(text: str) -> list[str]:
-    joined = re.sub(r"\\\r?\n", " ", text)
-    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
-    return [line for line in stripped if line]
-
-
-def _is_plain(line: str) -> bool:
-    if line.startswith("-"):
-        return _PLAIN_OPTION.match(line) is not None
-    if _PLAIN.match(line) is None:
-        return False
-    return "://" in line or _ARCHIVE.search(line) is None
-
-
-def steps(env: Path, file: Path | None, project: Path | None) -> list[tuple[str, ...]]:
+def steps(env: Path, *target: str) -> list[tuple[str, ...]]:
     """Return the commands that make an environment, by uv if present."""
-    target = ("-r", str(file)) if file else (str(project),)
     python = str(env / "bin" / "python")
     uv = _uv()
     if uv is None:
@@ -296,6 +208,41 @@ def steps(env: Path, file: Path | None, project: Path | None) -> list[tuple[str,
         # Compiled now, as commands cannot write into the environment later.
         (uv, "pip", "install", "--python", python, "--compile-bytecode", *target),
     ]
+
+
+def put_on_top(env: Path, below: Path) -> None:
+    """Let an environment have the packages, scripts and data of another too.
+
+    Its own come first. A script is copied, so that the interpreter that it names is this
+    environment's: ``torchrun`` of the dependencies finds the project.
+    """
+    lines = [f"import site; site.addsitedir({folder!a})" for folder in _packages(below)]
+    file = Path(_packages(env)[0], "_dependencies.pth")
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+    for script in (below / "bin").iterdir():
+        own = env / "bin" / script.name
+        if own.exists():
+            continue
+        data = b"" if script.is_symlink() else script.read_bytes()
+        # The interpreter is in the first line, or in the second where its path is long.
+        *head, rest = data.split(b"\n", 2)
+        place = os.fsencode(below / "bin") + b"/"
+        if data.startswith(b"#!") and any(place in line for line in head):
+            mended = [line.replace(place, os.fsencode(env / "bin") + b"/") for line in head]
+            own.write_bytes(b"\n".join([*mended, rest]))
+            own.chmod(script.stat().st_mode)
+        else:
+            own.symlink_to(script)
+    for data_folder in below.iterdir():
+        if not (env / data_folder.name).exists():
+            (env / data_folder.name).symlink_to(data_folder)
+
+
+def _packages(env: Path) -> list[str]:
+    """The folders of an environment's packages; on most systems one."""
+    variables = {"base": str(env), "platbase": str(env)}
+    found = (sysconfig.get_path(name, "venv", variables) for name in ("purelib", "platlib"))
+    return list(dict.fromkeys(found))
 
 
 def _uv() -> str | None:

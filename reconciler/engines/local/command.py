@@ -20,7 +20,7 @@ from reconciler.command_environment import (
 )
 from reconciler.engine import FailureClass, Result, RunSpec
 from reconciler.engines.local import state as states
-from reconciler.engines.local.build import image_environment
+from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path
 from reconciler.engines.local.failures import ArtifactError, RunFailedError
 from reconciler.engines.local.fsync import (
@@ -114,12 +114,12 @@ class _Execution:
         run, spec = self.run, self.spec
         self._prepare()
         self._unmark()
-        env = image_environment(run.layout, self.image)
+        environments = image_environments(run.layout, self.image)
         secrets = read_secrets(run.allocation.secrets, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
         scratch = run.layout.scratch(spec.name)
         remove_tree(scratch)
-        commands = self._commands(attempt, env, secrets, scratch)
+        commands = self._commands(attempt, environments, secrets, scratch)
         find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
         output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
         started = states.now()
@@ -178,11 +178,16 @@ class _Execution:
             remove_tree(self.output / MARKER)
 
     def _commands(
-        self, attempt: int, env: Path | None, secrets: Mapping[str, str], scratch: Path
+        self,
+        attempt: int,
+        environments: tuple[Path, ...],
+        secrets: Mapping[str, str],
+        scratch: Path,
     ) -> list[RankCommand]:
         spec, nodes = self.spec, self.spec.resources.nodes
         inputs = [path for path in (self.base, self.dataset) if path]
-        protected = self._protected([self.image.tree, *([env] if env else []), *inputs])
+        env = environments[0] if environments else None
+        protected = self._protected([self.image.tree, *environments, *inputs])
         gpus, each = self.run.allocation.gpus, spec.resources.gpus // nodes
         port = _free_port()
         commands = []

@@ -100,6 +100,11 @@ class ImageDirectory:
         return self.path / "tree"
 
     @property
+    def env(self) -> Path:
+        """The environment of a project that is installed, above that of its dependencies."""
+        return self.path / "env"
+
+    @property
     def record(self) -> Path:
         """Written last."""
         return self.path / "image.json"
@@ -140,6 +145,10 @@ class RootLayout:
     def envs(self) -> Path:
         """Virtual environments."""
         return self.root / "envs"
+
+    def environment_record(self, name: str) -> Path:
+        """The file that is there once an environment is complete."""
+        return self.envs / f"{name}.json"
 
     @property
     def locks(self) -> Path:

@@ -14,6 +14,7 @@ from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local import build
 from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
+from reconciler.engines.local.requirements import requirements_of
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, reason, script
 
@@ -32,7 +33,8 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     info = "tiny-1.0.dist-info"
     files = {
-        "tiny.py": "WORD = 'hello from tiny'\n",
+        "tiny.py": "WORD = 'hello from tiny'\ndef run():\n    import mine\n    print(mine.WORD)\n",
+        f"{info}/entry_points.txt": "[console_scripts]\ntiny-run = tiny:run\n",
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -134,6 +136,99 @@ async def test_a_project_that_can_be_built_is_installed_and_its_tree_stays_clean
         assert list((bench.root / "images").glob("*/tree/litter")) == []
 
 
+_MINE = """\
+[project]
+name = "mine"
+version = "1.0"
+dependencies = ["tiny"]
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+_MINE_BACKEND = """\
+import pathlib, zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name, info = 'mine-1.0-py3-none-any.whl', 'mine-1.0.dist-info'
+    with zipfile.ZipFile(pathlib.Path(folder) / name, 'w') as wheel:
+        wheel.write('src/mine.py', 'mine.py')
+        wheel.writestr(f'{info}/METADATA',
+            'Metadata-Version: 2.1\\nName: mine\\nVersion: 1.0\\nRequires-Dist: tiny\\n')
+        wheel.writestr(f'{info}/WHEEL',
+            'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+        wheel.writestr(f'{info}/RECORD', '')
+    return name
+"""
+
+
+def project(word: str) -> dict[str, str]:
+    """A source that is itself installed; its code differs by this word alone."""
+    return {
+        "pyproject.toml": _MINE,
+        "backend.py": _MINE_BACKEND,
+        "src/mine.py": f"WORD = {word!r}\n",
+        "run.sh": script(
+            'cd /; python -c "import mine, tiny; print(mine.WORD, tiny.WORD)"; tiny-run'
+        ),
+    }
+
+
+async def test_projects_that_differ_in_code_alone_share_their_dependencies(
+    bench: Bench, wheels: Path
+) -> None:
+    async with bench.engine() as engine:
+        images = [await bench.image(engine, project(word)) for word in ("one", "two")]
+        assert len(list((bench.root / "envs").glob("*.json"))) == 1
+        [env] = [path for path in (bench.root / "envs").iterdir() if path.is_dir()]
+        assert list(env.rglob("mine*")) == []
+        for image, word in zip(images, ("one", "two"), strict=True):
+            spec = bench.spec(image, f"uses-{word}")
+            await engine.create(spec)
+            used = await bench.ended(engine, spec.name)
+            assert used.phase is RunPhase.SUCCEEDED, used.reason
+            # A command of a dependency finds the code of its own commit too.
+            assert bench.log(spec) == f"{word} hello from tiny\n{word}\n"
+            own = path_of(image)
+            assert own is not None
+            assert list(own.joinpath("env").rglob("tiny.py")) == []
+
+
+async def test_without_its_dependencies_a_project_is_built_again(
+    bench: Bench, wheels: Path
+) -> None:
+    async with bench.engine() as engine:
+        spec = bench.build_spec(bench.source(project("one")))
+        await engine.create(spec)
+        await bench.ended(engine, spec.name)
+        await engine.delete(spec.name)
+        for path in (bench.root / "envs").iterdir():
+            remove_tree(path)
+        again = bench.build_spec(bench.source(project("one")), key=spec.key, name="r-build-again")
+        await engine.create(again)
+        run = await bench.ended(engine, again.name)
+        assert run.phase is RunPhase.SUCCEEDED, run.reason
+        assert run.result is not None
+        used = bench.spec(run.result.image or "", "uses")
+        await engine.create(used)
+        assert (await bench.ended(engine, used.name)).phase is RunPhase.SUCCEEDED
+
+
+async def test_a_project_that_cannot_be_installed_leaves_its_dependencies_to_the_next(
+    bench: Bench, wheels: Path
+) -> None:
+    broken = project("one") | {"backend.py": "raise SystemExit('no backend')\n"}
+    async with bench.engine() as engine:
+        spec = bench.build_spec(bench.source(broken), retries=1)
+        await engine.create(spec)
+        run = await bench.ended(engine, spec.name)
+        assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
+        assert run.attempts == 2
+        [record] = (bench.root / "envs").glob("*.json")
+        made = record.stat().st_mtime_ns
+        await bench.image(engine, project("two"))
+        assert [path.stat().st_mtime_ns for path in (bench.root / "envs").glob("*.json")] == [made]
+
+
 async def test_an_editable_install_finds_the_image_where_it_stays(
     bench: Bench, wheels: Path
 ) -> None:
@@ -212,10 +307,21 @@ def test_without_uv_pip_installs_the_same(
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("tiny\n")
     env = tmp_path / "env"
-    for argv in build.steps(env, requirements, None):
+    for argv in build.steps(env, "-r", str(requirements)):
         subprocess.run(argv, check=True, capture_output=True)
     code = [str(env / "bin" / "python"), "-c", "import tiny"]
     assert subprocess.run(code, check=False, env=dict(os.environ)).returncode == 0
+
+    source = tmp_path / "source"
+    for name, text in project("one").items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+    own = tmp_path / "own"
+    for argv in build.steps(own, "--no-deps", str(source)):
+        subprocess.run(argv, check=True, capture_output=True)
+    build.put_on_top(own, env)
+    done = subprocess.run([own / "bin" / "tiny-run"], capture_output=True, text=True, check=False)
+    assert done.stdout == "one\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -245,13 +351,54 @@ def test_requirements_are_shared_only_where_they_mean_the_same_anywhere(
     tmp_path: Path, text: str, local: bool
 ) -> None:
     (tmp_path / "requirements.txt").write_text(text)
-    found = build.requirements_of(tmp_path)
+    found = requirements_of(tmp_path)
     assert found is not None
     assert found.local is local
     assert (found.environment("a") != found.environment("b")) is local
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pyproject.toml": '[tool.uv]\nindex-url = "https://one.example.com"\n'},
+        {"uv.toml": 'index-url = "https://one.example.com"\n'},
+    ],
+)
+def test_environments_from_different_indexes_are_different(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    names = set()
+    for text in (None, *("one", "two")):
+        for name, content in settings.items():
+            (tmp_path / name).write_text(content.replace("one", text) if text else "")
+        found = requirements_of(tmp_path)
+        assert found is not None
+        names.add(found.environment("a"))
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("project", "shared"),
+    [
+        ('dependencies = ["torch"]', True),
+        ('dependencies = ["torch", "lib @ file:///opt/lib"]', False),
+        ('dynamic = ["version"]\ndependencies = ["torch"]', True),
+        ('dynamic = ["dependencies"]', False),
+        ('dependencies = ["torch"]\n[tool.uv.sources]\ntorch = {path = "torch"}', False),
+    ],
+)
+def test_a_projects_dependencies_are_shared_where_they_mean_the_same_anywhere(
+    tmp_path: Path, project: str, shared: bool
+) -> None:
+    backend = "[build-system]\nrequires = []\n"
+    (tmp_path / "pyproject.toml").write_text(f'{backend}[project]\nname = "x"\n{project}\n')
+    found = requirements_of(tmp_path)
+    assert found is not None
+    assert (found.environment("a") == found.environment("b")) is shared
+
+
 def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None:
-    assert build.requirements_of(tmp_path) is None
+    assert requirements_of(tmp_path) is None
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
-    assert build.requirements_of(tmp_path) is None
+    assert requirements_of(tmp_path) is None
