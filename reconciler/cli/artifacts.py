@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from reconciler.cli import stores
+from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, same
@@ -78,13 +79,15 @@ def artifacts(
     style: str,
     config_file: Path,
 ) -> None:
-    """List all artifact directories, their sizes, and what refers to each.
+    """List all artifacts and environments, their sizes, and their uses.
 
     Nothing is deleted, neither by this command nor by a sync. What is unused is not the current
     artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
-    goes on under an older manifest may still read it.
+    goes on under an older manifest may still read it. Environments are those of the local engine
+    that builds have made on this machine.
     """
-    state = StateReader(load_if_there(config_file), Path()).read()
+    setup = load_if_there(config_file)
+    state = StateReader(setup, Path()).read()
     found = [
         artifact
         for artifact in _all(state)
@@ -93,8 +96,16 @@ def artifacts(
     ]
     sized = sizes(artifact.url for artifact in found)
     found = [replace(artifact, size=sized[artifact.url]) for artifact in found]
+    narrowed = name or namespace or kind
+    environments = [
+        environment
+        for environment in environments_of(setup, state)
+        if not (unused and environment.users)
+        and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
+    ]
     if style == "json":
-        click.echo(json.dumps([a.to_json() for a in found], indent=2, ensure_ascii=False))
+        listed = [*(a.to_json() for a in found), *(e.to_json() for e in environments)]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
         return
     for line in _lines(found) if found else ():
         click.echo(line)
@@ -102,6 +113,12 @@ def artifacts(
     unknown = len(found) - len(known)
     also = f", and {unknown} whose size cannot be read from here" if unknown else ""
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
+    if environments:
+        click.echo()
+        for line in _environment_lines(environments):
+            click.echo(line)
+        total = sum(environment.size for environment in environments)
+        click.echo(f"{counted(len(environments), 'environment')}, {shown_size(total)}")
 
 
 def _all(state: RecordedState) -> Iterator[Artifact]:
@@ -167,13 +184,31 @@ def _named(state: RecordedState, record: ObjectStatus) -> Iterator[tuple[TaskKey
 
 
 def _lines(found: list[Artifact]) -> Iterator[str]:
-    """Aligned columns; the URL is last and whole, to be copied."""
-    rows = [("OBJECT", "KEY", "MADE", "SIZE", "USED AS", "URL"), *map(_row, found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row in rows:
-        yield "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
+    return _table([("OBJECT", "KEY", "MADE", "SIZE", "USED AS", "URL"), *map(_row, found)])
+
+
+def _environment_lines(found: list[Environment]) -> Iterator[str]:
+    rows = [
+        (
+            environment.name,
+            f"{environment.finished:%Y-%m-%d %H:%M}",
+            shown_size(environment.size),
+            _of("environment of", [ref.name for ref in environment.users])
+            if environment.users
+            else "history alone",
+            printable(environment.url),
         )
+        for environment in found
+    ]
+    return _table([("ENVIRONMENT", "MADE", "SIZE", "USED AS", "URL"), *rows])
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Aligned columns; the URL is last and whole, to be copied."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]])
 
 
 def _row(artifact: Artifact) -> tuple[str, ...]:
@@ -196,10 +231,13 @@ def _used(artifact: Artifact) -> str:
         roles[role].append("" if ref == artifact.ref else ref.name)
     words = []
     for role, names in roles.items():
-        more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
-        of = f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
-        words.append(of if names != [""] else role.removesuffix(" of"))
+        words.append(_of(role, names) if names != [""] else role.removesuffix(" of"))
     return "; ".join(words)
+
+
+def _of(role: str, names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
+    return f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
 
 
 def shown_size(size: float) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.types import Kind, ObjectRef
+from reconciler.types import Kind, ObjectRef, TaskKind
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
 
@@ -156,6 +156,39 @@ def test_unused_artifacts_are_those_that_only_a_revert_needs(cli: Cli, tmp_path:
     assert said.out.splitlines()[-1] == (
         "4 artifacts, 0 B, and 4 whose size cannot be read from here"
     )
+
+
+def test_environments_have_a_size_and_who_uses_them(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    config = _config(example)
+    record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
+    (build,) = [task.key for task in record.tasks if task.task is TaskKind.BUILD]
+    root = tmp_path / "state"
+    for name in ("used", "spare", "unfinished"):
+        _write(root / "envs" / name / "lib" / "torch.so", "x" * 1000)
+    for name in ("used", "spare"):
+        _write(root / "envs" / f"{name}.json", "{}")
+    _write(root / f"images/{build}/image.json", json.dumps({"version": 1, "env": "used"}))
+
+    listed = json.loads(cli("artifacts", "--format", "json", "--config", config).out)
+    found = {each["name"]: each for each in listed if each["kind"] == "Environment"}
+    assert {name: each["size"] for name, each in found.items()} == {"used": 1000, "spare": 1000}
+    assert "environment of Model default/digits-base" in found["used"]["usedBy"]
+    assert found["spare"]["usedBy"] == []
+
+    said = cli("artifacts", "--config", config).out.splitlines()
+    assert said[-1] == "2 environments, 2.0 KiB"
+    unused = cli("artifacts", "--unused", "--config", config).out
+    assert unused.endswith("1 environment, 1000 B\n")
+    assert (root / "envs" / "spare").as_uri() in unused
+    narrow = cli("artifacts", "digits-base", "--config", config).out
+    assert narrow.endswith("1 environment, 1000 B\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def _config(example: Example) -> str:

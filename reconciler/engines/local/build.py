@@ -47,8 +47,9 @@ def image_result(image: ImageDirectory) -> Result | None:
 
 
 def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path, ...]:
-    """Return the virtual environments of a complete image, the one for commands first.
+    """Return the virtual environments of a complete image.
 
+    That of its commands comes first.
     Raises RunFailedError where the image or an environment is gone.
     """
     record = _record(image)
@@ -129,7 +130,10 @@ def _provide(
     lock: KeyLock,
     environ: dict[str, str],
 ) -> None:
-    """Make what the image lacks of its environments, unless another build makes it meanwhile."""
+    """Make the environments that the image lacks.
+
+    Another build may make them meanwhile, and is waited for.
+    """
     env = requirements.environment(run.spec.key)
     complete = run.layout.environment_record(env)
     locks = [lock]
@@ -211,7 +215,7 @@ def steps(env: Path, *target: str) -> list[tuple[str, ...]]:
 
 
 def put_on_top(env: Path, below: Path) -> None:
-    """Let an environment have the packages, scripts and data of another too.
+    """Add the packages, scripts and data of another environment.
 
     Its own come first. A script is copied, so that the interpreter that it names is this
     environment's: ``torchrun`` of the dependencies finds the project.

@@ -101,7 +101,7 @@ class ImageDirectory:
 
     @property
     def env(self) -> Path:
-        """The environment of a project that is installed, above that of its dependencies."""
+        """The installed project, above the environment of its dependencies."""
         return self.path / "env"
 
     @property

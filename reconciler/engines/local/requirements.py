@@ -1,4 +1,4 @@
-"""Requirements of a source tree, and the name of the environment that has them.
+"""Requirements of a source tree, and the name of their environment.
 
 ``requirements.txt`` wins over ``pyproject.toml``: a Dockerfile installs the former, pinned, where
 both exist. Of a ``pyproject.toml`` with a ``[build-system]``, the project is installed besides its
@@ -54,11 +54,11 @@ class Requirements:
 
     @property
     def layered(self) -> bool:
-        """Whether the project has an environment of its own above its dependencies'."""
+        """True if the project is installed above its dependencies' environment."""
         return self.project and self.text is not None
 
     def environment(self, build_key: str) -> str:
-        """Return the name of the environment, which has all but the project itself."""
+        """Return the name of the environment, without a layered project."""
         content = {
             "version": 2,
             "requirements": self.text,
@@ -102,7 +102,7 @@ def requirements_of(tree: Path) -> Requirements | None:
 
 
 def _document(path: Path, *, wanted: bool) -> Mapping[str, Any]:
-    """Read a pyproject.toml; where it is not what is wanted, its faults are ignored."""
+    """Read a pyproject.toml. Unless it is wanted, its faults are ignored."""
     try:
         return tomllib.loads(_read(path) or "")
     except (tomllib.TOMLDecodeError, RequirementsError) as error:
