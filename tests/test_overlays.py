@@ -17,7 +17,8 @@ from reconciler.engine import Wanted
 from reconciler.engines.kubernetes.inventory import folders, render_inventory
 from reconciler.types import TaskKind
 from tests.cluster.cluster import Cluster
-from tests.engines.kubernetes.specs import KEY, build, job_of, settings_of, train
+from tests.engines.kubernetes.specs import job_of, settings_of
+from tests.specs import KEY, build, train
 from tests.test_deploy import DEPLOY, OVERLAYS, kustomized, may
 
 COMPONENTS = sorted(folder.name for folder in (DEPLOY / "components").iterdir())

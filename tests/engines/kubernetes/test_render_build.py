@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_a_build_pushes_its_key_as_a_tag(settings: ClusterSettings) -> None:
 def test_every_container_of_a_build_requests_cpu_and_memory(
     settings: ClusterSettings, resources: Resources, requests: dict[str, str]
 ) -> None:
-    pod = pod_of(build(resources=resources), settings)
+    pod = pod_of(replace(build(), resources=resources), settings)
     for container in (*pod["initContainers"], *pod["containers"]):
         assert container["resources"]["requests"] == requests
         # A limit is the manifest's alone.
@@ -66,7 +67,7 @@ def test_a_template_changes_what_a_build_requests(tmp_path: Path) -> None:
     settings = settings_of(
         tmp_path, kubernetes={"templates": {"build": {"spec": {"containers": [main]}}}}
     )
-    found = main_of(build(resources=Resources()), settings)["resources"]
+    found = main_of(replace(build(), resources=Resources()), settings)["resources"]
     assert found == {"requests": {"cpu": "500m", "memory": "4Gi"}}
 
 
