@@ -207,11 +207,13 @@ class BuildContext:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """An input artifact of a run: its key and its directory's URL.
+    """An input of a run: its key and its directory's URL.
 
     ``cluster`` is the other cluster whose status named the URL, within what ``clusters`` allows it.
+    ``external``: a manifest named the URL, so the directory has no marker.
     """
 
     key: TaskKey
     url: str
     cluster: str | None = None
+    external: bool = False

@@ -37,7 +37,7 @@ async def local_names(folder: Path, fields: dict[str, Any]) -> set[str]:
     if fields is TRAINING:
         for name in ("base", "dataset"):
             (folder / name).mkdir()
-            mounted[name] = Mounted(key_of(name), f"{(folder / name).as_uri()}/")
+            mounted[name] = Mounted(key_of(name), f"{(folder / name).as_uri()}/", external=True)
     spec = await bench.succeed('env -0 > "${MODEL_DIR:-$DATA_DIR}/env"', **fields, **mounted)
     return names_in((bench.artifact(spec) / "env").read_bytes())
 

@@ -85,8 +85,8 @@ def render_run(
             bucket=settings.buckets[ref.kind], cluster=settings.cluster, ref=ref, key=task.key
         ),
         output_kind=ref.kind,
-        base=_mounted(task.base, mounts),
-        dataset=_mounted(task.dataset, mounts),
+        base=_mounted(task, task.base, mounts),
+        dataset=_mounted(task, task.dataset, mounts),
         labels=_labels(ref, task, settings, desired.manifest.document.metadata.labels),
         annotations={
             f"{GROUP}/object": str(ref),
@@ -103,8 +103,14 @@ def _secrets(section: RunSection) -> dict[str, SecretKey]:
     return {name: SecretKey(secret.name, secret.key) for name, secret in section.secret_env.items()}
 
 
-def _mounted(key: TaskKey | None, mounts: Mapping[TaskKey, ExternalArtifact]) -> Mounted | None:
-    return Mounted(key, mounts[key].at, mounts[key].cluster) if key is not None else None
+def _mounted(
+    task: Task, key: TaskKey | None, mounts: Mapping[TaskKey, ExternalArtifact]
+) -> Mounted | None:
+    if key is None:
+        return None
+    mount = mounts[key]
+    external = key in task.given and mount.cluster is None
+    return Mounted(key, mount.at, mount.cluster, external)
 
 
 def _context(desired: ResolvedObject) -> BuildContext:

@@ -740,7 +740,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing; it is built again.",
     ),
     ReasonCode.ARTIFACT_LOST: Entry(
-        "the {input} is gone or damaged: {url} has no valid completed.json",
+        "the {input} is gone or damaged: {url} is not there, or its files are not as in completed.json",
         "An artifact that was complete was deleted, or files of it were.",
         "Nothing: it is made again, within the guard. Find out who deletes from the bucket.",
     ),

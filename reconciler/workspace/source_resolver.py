@@ -139,7 +139,7 @@ class _Requested:
 
 
 def _with_upstream(refs: Iterable[ObjectRef], manifests: Manifests) -> frozenset[ObjectRef]:
-    """Return the objects and all that they refer to, over any number of steps."""
+    """Return the objects and all that they refer to, directly or not."""
     found: set[ObjectRef] = set()
     waiting = list(refs)
     while waiting:

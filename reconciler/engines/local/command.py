@@ -46,7 +46,7 @@ from reconciler.engines.local.marker import (
 )
 from reconciler.engines.local.run_context import RunContext
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import TaskKind
+from reconciler.types import Mounted, TaskKind
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -105,8 +105,7 @@ class _Execution:
             make_writable(self.output)
         _have_folder(self.output / LOGS)
         for name, mounted in (("base", self.spec.base), ("dataset", self.spec.dataset)):
-            path = path_of(mounted.url) if mounted else None
-            if mounted and path and read_marker(path, mounted.key) is None:
+            if mounted is not None and not _is_complete(mounted):
                 lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
                 raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
 
@@ -241,6 +240,14 @@ class _Execution:
             for path in paths
             if not any(place.is_relative_to(path.resolve()) for place in writable)
         )
+
+
+def _is_complete(mounted: Mounted) -> bool:
+    """Return whether an input is there, with a valid marker if a task made it."""
+    path = path_of(mounted.url)
+    if path is None:
+        return True
+    return path.is_dir() if mounted.external else read_marker(path, mounted.key) is not None
 
 
 def _have_folder(path: Path) -> None:

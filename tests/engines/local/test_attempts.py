@@ -151,7 +151,7 @@ async def test_a_base_that_is_gone_is_not_the_commands_fault(bench: Bench) -> No
         "true", base=Mounted(key_of("b"), f"{(bench.folder / 'gone').as_uri()}/")
     )
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
-    assert "gone is not a directory" in reason(run)
+    assert "the base is gone or damaged" in reason(run)
 
 
 async def test_metrics_that_are_no_numbers_are_left_out_with_a_note(bench: Bench) -> None:

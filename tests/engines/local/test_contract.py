@@ -32,8 +32,8 @@ async def test_a_finetune_gets_its_directories_params_and_attempt(bench: Bench) 
         DUMP,
         params=params,
         env={"MODE": "x y"},
-        base=Mounted(key_of("base"), f"{base.as_uri()}/"),
-        dataset=Mounted(key_of("data"), f"{data.as_uri()}/"),
+        base=Mounted(key_of("base"), f"{base.as_uri()}/", external=True),
+        dataset=Mounted(key_of("data"), f"{data.as_uri()}/", external=True),
     )
     artifact = bench.artifact(spec)
     found = environment(artifact)
