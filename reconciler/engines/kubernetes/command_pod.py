@@ -82,8 +82,11 @@ def command_pod(
     own = DATA if spec.output_kind is Kind.DATASET else MODEL
     artifact = _artifact(output, own)
     fragment = artifact.fragment + _local_files(spec)
+    inputs = []
     for name, mounted, place in (("base", spec.base, BASE), ("dataset", spec.dataset, DATA)):
         if mounted is not None:
+            if not mounted.external:
+                inputs.append(f"{name}={mounted.key}:{place}")
             read = settings.directory(
                 name,
                 mounted.url,
@@ -115,6 +118,7 @@ def command_pod(
         rclone=artifact.barrier,
         grace=grace / 3 if staged else None,  # the command's share; the copy has the rest
         secrets=sorted(spec.secret_env),
+        inputs=inputs,
     )
     container = {
         "name": CONTAINER,

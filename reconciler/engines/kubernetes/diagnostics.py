@@ -307,7 +307,8 @@ def _explain_termination(written: Termination) -> Failure:
     default = ReasonCode.COMMAND_FAILED if blamed else ReasonCode.INFRASTRUCTURE_FAILED
     text = written.message or f"its command ended with exit code {written.exit_code}"
     last = f": {one_line(written.last)}" if written.last else ""
-    return kind, Reason(written.reason or default, recorded=f"{text}{last}")
+    arguments = {"input": written.input} if written.input else {}
+    return kind, Reason(written.reason or default, arguments, recorded=f"{text}{last}")
 
 
 def one_line(text: str) -> str:

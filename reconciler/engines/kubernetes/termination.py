@@ -30,6 +30,7 @@ _CLASSES = {
 REASONS = frozenset(
     {
         ReasonCode.ARTIFACT_INCOMPLETE,
+        ReasonCode.ARTIFACT_LOST,
         ReasonCode.BUCKET_FAILED,
         ReasonCode.BUILD_FAILED,
         ReasonCode.COMMAND_FAILED,
@@ -64,7 +65,8 @@ class Termination:
     artifact, failed attempts included. ``metrics`` is None where they did not fit; the marker has
     them. ``failure`` does not know of the pod: a command that ran into its deadline reports
     INFRASTRUCTURE, as it was stopped. ``reason`` and ``message`` are the cause, as a code and as a
-    sentence; ``last`` is the command's last line. Each may be empty.
+    sentence; ``input`` is the base or dataset that is lost; ``last`` is the command's last line.
+    Each may be empty.
     """
 
     state: TerminationState
@@ -75,6 +77,7 @@ class Termination:
     failure: FailureClass | None = None
     reason: ReasonCode | None = None
     message: str = ""
+    input: str = ""
     last: str = ""
     metrics: Mapping[str, float] | None = None
 
@@ -113,6 +116,7 @@ def read_termination(message: str) -> Termination | None:
         failure=_CLASSES.get(failure) if isinstance(failure, str) else None,
         reason=_REASONS.get(reason) if isinstance(reason, str) else None,
         message=_text(value.get("message")),
+        input=_text(value.get("input")),
         last=_text(value.get("last")),
         metrics=_metrics(value.get("metrics")),
     )

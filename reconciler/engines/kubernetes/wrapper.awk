@@ -229,6 +229,7 @@ function report(   out, last) {
     out = out ", \"gpuSeconds\": " ENVIRON["total"]
     if (ENVIRON["class"] != "") out = out ", \"class\": \"" ENVIRON["class"] "\""
     if (ENVIRON["reason"] != "") out = out ", \"reason\": \"" ENVIRON["reason"] "\""
+    if (ENVIRON["lost"] != "") out = out ", \"input\": \"" ENVIRON["lost"] "\""
     if (ENVIRON["said"] != "") out = out ", \"message\": " bounded(clean(ENVIRON["said"]), 900)
     if (ENVIRON["class"] != "") last = clean(redact(last_line()))
     if (last != "") out = out ", \"last\": " bounded(last, 1200)

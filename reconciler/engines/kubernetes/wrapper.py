@@ -124,6 +124,7 @@ def environment(
     rclone: str | None = None,
     grace: float | None = None,
     secrets: Iterable[str] = (),
+    inputs: Iterable[str] = (),
 ) -> list[dict[str, JSON]]:
     """Return the variables that steer the wrapper, unseen by the command.
 
@@ -133,7 +134,8 @@ def environment(
     control (``--rc-no-auth``), asked before anything counts as written. ``gpus`` is of one node.
     Of the pod's grace period the command has ``grace`` seconds, the copy the rest; without it the
     kubelet's SIGKILL alone ends a command that ignores SIGTERM. ``secrets`` are the names of
-    variables whose values are kept out of the termination message.
+    variables whose values are kept out of the termination message. ``inputs`` must be complete
+    before the command starts, each ``NAME=KEY:DIRECTORY``.
 
     With several nodes, a rank is the Job's completion index and the Job one attempt of all ranks
     (``backoffLimit: 0``): its UID distinguishes their files from those of an earlier attempt.
@@ -149,6 +151,7 @@ def environment(
         "RCLONE": rclone,
         "GRACE": f"{grace:.0f}" if grace is not None else None,
         "SECRETS": " ".join(secrets),
+        "INPUTS": " ".join(inputs),
         "TERMINATION": TERMINATION,
     }
     variables: list[dict[str, JSON]] = [

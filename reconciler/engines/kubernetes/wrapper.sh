@@ -46,7 +46,7 @@ termination=${RECONCILER_TERMINATION:-/dev/termination-log}
 infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
 phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
-attempt=0 code='' seconds='' spent=0 recorded='' meter='' total=0 metrics=''
+attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics=''
 
 say() { # a line of our own, to the container's log and the attempt's
     if [ -n "$streaming" ]; then printf '[reconciler] %s\n' "$*" >&9; return; fi
@@ -55,7 +55,7 @@ say() { # a line of our own, to the container's log and the attempt's
 }
 
 report() { # STATE CLASS REASON MESSAGE: to the kubelet, which keeps this when the container ends
-    attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics \
+    attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics lost=$lost \
         state=$1 class=$2 reason=$3 said=$4 awk -v mode=report -v file="$work/tail" -f "$home/wrapper.awk" \
         >"$termination" || :
 }
@@ -171,6 +171,14 @@ find_marker() { # the artifact is complete: end at once
 *} total=${found##*
 }
     leave 0 "" "" "the artifact is complete; the command is not started"
+}
+check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRECTORY, a word each
+    for input in ${RECONCILER_INPUTS:-}; do
+        lost=${input%%=*} place=${input#*:} key=${input#*=} key=${key%%:*}
+        grep -q -m 1 "^ *\"key\": \"$key\",\{0,1\}$" "$place/completed.json" 2>/dev/null && continue
+        leave "$infrastructure" infrastructure ArtifactLost "the $lost is gone or damaged: it has no completed.json of $key"
+    done
+    lost=''
 }
 inventory() { # every complete artifact below $artifact, as "KIND/NAME/KEY GPU-SECONDS METRICS"
     cd "$artifact" || return
@@ -369,6 +377,7 @@ mkdir -p "$work" "$artifact/logs" "$model/logs" || fail "the artifact's director
 [ -z "$stage" ] || . "$home/staged.sh"
 
 find_marker
+check_inputs
 find_program "$1"
 if [ "$rank" = 0 ]; then
     rm -f "$artifact/completed.json" || fail "an invalid completed.json cannot be removed"

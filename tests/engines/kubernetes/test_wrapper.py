@@ -51,6 +51,43 @@ def test_the_local_engines_marker_ends_a_run_before_its_command_starts(pod: Make
     assert ended.termination.gpu_seconds == 7.5
 
 
+def test_an_input_without_its_marker_ends_a_run_before_its_command_starts(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    write_tree(base, {"w.bin": b"123"})
+    other = "f" * 40
+    container = pod(inputs=[f"base={other}:{base}"])
+    for marked in ("", KEY):
+        if marked:
+            complete(base, marked)
+        ended = container.sh("echo ran it")
+        assert (ended.code, b"ran it" in ended.output) == (INFRASTRUCTURE_EXIT, False)
+        assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+        assert ended.termination.reason is ReasonCode.ARTIFACT_LOST
+        assert ended.termination.input == "base"
+    complete(base, other)
+    assert b"ran it" in container.sh("echo ran it").output
+
+
+def test_an_artifact_of_a_cluster_is_taken_as_an_input(pod: MakeContainer, tmp_path: Path) -> None:
+    made = pod()
+    assert made.sh(WRITE).code == 0
+    base = tmp_path / "base"
+    made.bucket.rename(base)
+    ended = pod(inputs=[f"base={KEY}:{base}"]).sh("echo ran it")
+    assert b"ran it" in ended.output
+
+
+def complete(folder: Path, key: str) -> None:
+    """Mark a folder as the local engine does."""
+    now = datetime.now(UTC)
+    write_marker(
+        folder, key=key, lineage=LINEAGE, metrics={}, started=now, finished=now,
+        gpu_seconds=0, attempt=1,
+    )  # fmt: skip
+
+
 def test_the_marker_of_the_same_key_ends_the_next_run_at_once(pod: MakeContainer) -> None:
     assert pod().sh(WRITE).code == 0
     ended = pod().sh("echo ran it")
