@@ -16,7 +16,7 @@ from reconciler.planner.run_spec import wanted_results
 from reconciler.planner.status_update import update_status
 from reconciler.status.encoding import dump_record
 from reconciler.types import Commit, Kind
-from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
+from reconciler.workspace import CommitPlanner, CommitReader, PlanState, SourceResolver
 
 BUCKET = "file:///buckets"
 STATUS_REF = "refs/heads/reconciler/status/local"
@@ -88,7 +88,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
     planner = CommitPlanner(
         CommitReader(clone, path="", namespace="default", clusters=()),
         settings=PlannerConfig(buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET}),
-        sources=RecordedSourceResolver(clone, folder.as_uri(), ("*",)),
+        sources=SourceResolver(clone, folder.as_uri(), ("*",), recorded=True),
     )
     resolved = planner.resolve(planner.read(commit), {})
     ledger = Ledger()

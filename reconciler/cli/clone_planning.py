@@ -21,9 +21,9 @@ from reconciler.workspace import (
     CommitReader,
     CommitSnapshot,
     PlanState,
-    RecordedSourceResolver,
     RemoteStatusReader,
     Resolutions,
+    SourceResolver,
     source_reader,
 )
 
@@ -64,7 +64,7 @@ class Planning:
             if setup
             else CommitReader(repository, path="", namespace="default", clusters=None),
             settings=setup.settings if setup else PlannerConfig(buckets=_NOWHERE),
-            sources=RecordedSourceResolver(repository, url, allow, remote=self._resolve),
+            sources=SourceResolver(repository, url, allow, remote=self._resolve, recorded=True),
             remote=RemoteStatusReader.local(repository, setup.peer_branches if setup else {}).read,
             ahead=ahead,
         )
@@ -86,7 +86,7 @@ class Planning:
         resolved = self._planner.resolve(snapshot, state.records)
         return self._planner.plan(resolved, state).plan
 
-    def _resolve(self, sources: AbstractSet[GitSource]) -> Resolutions:
+    def _resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
         """Resolve sources in other repositories; needs a configuration's credentials."""
         if not sources or self._setup is None:
             return {}

@@ -11,7 +11,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -39,10 +39,10 @@ from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
     CommitSnapshot,
-    IncrementalSourceResolver,
     PlannedCommit,
     PlanState,
     RemoteStatusReader,
+    SourceResolver,
 )
 
 log = structlog.get_logger(__name__)
@@ -104,11 +104,11 @@ class Daemon:
         self._planner = CommitPlanner(
             CommitReader.from_setup(mirror, setup),
             settings=setup.settings,
-            sources=IncrementalSourceResolver(
+            sources=SourceResolver(
                 mirror,
-                sources,
-                repository_url=setup.repository_url,
-                allow=setup.sources_allow,
+                setup.repository_url,
+                setup.sources_allow,
+                remote=lambda wanted, urls: sources.resolve(wanted, refresh=urls),
             ),
             remote=self._remote.read,
         )
@@ -318,7 +318,6 @@ class Daemon:
         for key in lost:
             ledger.lose(key, now)
             log.warning("artifact lost", key=key[:12], url=ledger.losses[key].url)
-        self._planner.drop_cache()
         return await self._plan(planned.snapshot)
 
     async def _apply(self, planned: PlannedCommit) -> None:
@@ -329,6 +328,9 @@ class Daemon:
         if planned.plan.released:
             await self._report(planned)
             await self._store.flush()
+            # Reported again once it is applied, from the records that are there now.
+            situation = replace(planned.plan.situation, records=dict(self._store.records))
+            planned = replace(planned, plan=replace(planned.plan, situation=situation))
         executor = PlanExecutor(
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )
@@ -358,8 +360,8 @@ class Daemon:
         }
         errors = snapshot.collection.problems
         sync = self._sync_of(snapshot)
-        different = store.update(records, removed=plan.removed, sync=sync)
-        self._planner.applied(plan, records=store.records, changed=different)
+        store.update(records, removed=plan.removed, sync=sync)
+        self._planner.applied(plan)
         for ref, record in records.items():
             if before.get(ref) != record.phase:
                 log.info(

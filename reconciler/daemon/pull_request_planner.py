@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from reconciler.config import Setup
 from reconciler.git import Conflict, LocalRepository, Proposals, Sources, redact
 from reconciler.manifests import Manifest
-from reconciler.planner import RemoteStatus
+from reconciler.planner import PlanCache, RemoteStatus
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review import (
     CommitState,
@@ -33,9 +33,9 @@ from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
     PlanState,
-    RecordedSourceResolver,
     RemoteStatusReader,
     Resolutions,
+    SourceResolver,
     credential_table,
     remote_sources,
     source_reader,
@@ -78,11 +78,12 @@ class PullRequestPlanner:
         self._planner = CommitPlanner(
             CommitReader.from_setup(self.proposals, setup),
             settings=setup.settings,
-            sources=RecordedSourceResolver(
+            sources=SourceResolver(
                 self.proposals,
                 setup.repository_url,
                 setup.sources_allow,
                 remote=self._sources.resolve,
+                recorded=True,
             ),
             remote=self._read_remote_clusters,
             ahead=True,
@@ -106,9 +107,11 @@ class PullRequestPlanner:
         found = review(after.plan, before=before.plan, errors=new.collection.problems)
         return replace(found, head=head)  # the commit of the merge exists nowhere else
 
-    def _read_remote_clusters(self, manifests: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
+    def _read_remote_clusters(
+        self, manifests: Mapping[ObjectRef, Manifest], cache: PlanCache
+    ) -> RemoteStatus:
         mirror = LocalRepository.open(self._mirror)
-        return RemoteStatusReader.local(mirror, self._branches).read(manifests)
+        return RemoteStatusReader.local(mirror, self._branches).read(manifests, cache)
 
 
 class _ApprovedSources:
@@ -124,7 +127,7 @@ class _ApprovedSources:
         self._any_source = any_source
         self.approved: AbstractSet[str] | None = frozenset()
 
-    def resolve(self, requested: AbstractSet[GitSource]) -> Resolutions:
+    def resolve(self, requested: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
         """Resolve approved sources; others have the reason that they are new."""
         everything = self._any_source or self.approved is None
         allowed = {s for s in requested if everything or s.url in (self.approved or ())}

@@ -144,17 +144,15 @@ class StatusStore:
         *,
         removed: Collection[ObjectRef],
         sync: Sync,
-    ) -> frozenset[ObjectRef]:
+    ) -> None:
         """Take over the newest records; removed objects move to ``removed/``.
 
-        Returns the objects whose record differs from the last one.
+        A record that is equal to the last one is not replaced.
         """
-        different = set()
         for ref, record in records.items():
             known = self.records.get(ref)
             newest = self._returned(record) if known is None else record
             if newest != known:
-                different.add(ref)
                 self._newer[ref] = newest
                 self.ledger.learn_image_keys(newest)
                 self.records[ref] = newest
@@ -173,7 +171,6 @@ class StatusStore:
         else:
             # No commit of its own; it goes out with the next one.
             self._sync = replace(known_sync, errors=sync.errors, observed=sync.observed)
-        return frozenset(different)
 
     def beat(self, now: datetime) -> None:
         """Note that head is still what was synced; pushed once a HEARTBEAT."""
@@ -271,7 +268,7 @@ class StatusStore:
 
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
         """Have the ledger learn the runs that differ from the last ones."""
-        for name in differing(self._learnt, runs):
+        for name in differing(self._learnt, runs) & runs.keys():
             self.ledger.learn_run(runs[name])
         self._learnt = dict(runs)
 

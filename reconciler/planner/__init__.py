@@ -37,16 +37,16 @@ from reconciler.planner.plan import (
     Hold,
     HoldKind,
     Plan,
-    PlanCache,
     PlanInput,
     PlannerConfig,
     RunDeletion,
     TaskAction,
 )
 from reconciler.planner.plan_cache import (
+    CacheEntry,
+    PlanCache,
     differing,
     same_keys,
-    update_cache,
 )
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
@@ -56,7 +56,6 @@ from reconciler.planner.remote_clusters import (
     Unavailable,
 )
 from reconciler.planner.resolver import (
-    ResolverCache,
     resolve,
 )
 from reconciler.planner.run_spec import (
@@ -75,6 +74,7 @@ __all__ = [
     "RELEASE_FILE",
     "URGENCY",
     "ActionKind",
+    "CacheEntry",
     "HistoryEntry",
     "Hold",
     "HoldKind",
@@ -92,7 +92,6 @@ __all__ = [
     "RemoteObject",
     "RemoteStatus",
     "ResolvedObject",
-    "ResolverCache",
     "RunDeletion",
     "TaskAction",
     "TaskPhase",
@@ -111,7 +110,6 @@ __all__ = [
     "resolve",
     "same_keys",
     "status_path",
-    "update_cache",
     "update_status",
     "wanted_results",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from reconciler.engine import FailureClass, Run, RunPhase
@@ -27,23 +27,23 @@ from reconciler.planner.plan import (
     TaskAction,
     TaskActionBuilder,
 )
-from reconciler.planner.plan_cache import objects_to_diff, valid_cache
+from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.superseding import cancellations, goes_on, superseded_runs
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
+from reconciler.planner.unchanged import split_unchanged
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
-def make_plan(situation: PlanInput) -> Plan:
+def make_plan(situation: PlanInput, cache: PlanCache | None = None) -> Plan:
     """Return the plan for an input, always the same for the same."""
-    settled = valid_cache(situation.settled, situation.desired, situation.records)
-    situation = replace(situation, settled=settled)
-    gone = gone_objects(situation)
+    unchanged, changed = split_unchanged(situation, cache if cache is not None else PlanCache())
+    gone = gone_objects(situation, unchanged.orphaned)
     known = len(situation.records)
     prune = prune_hold(gone.removed, known, situation.documents, situation.settings)
-    comparison = _Diff(situation, objects_to_diff(situation))
+    comparison = _Diff(situation, changed)
     guard_hold = guard(
         comparison.objects,
         situation.records,
@@ -68,6 +68,7 @@ def make_plan(situation: PlanInput) -> Plan:
     ends.extend(expired_jobs(situation, ending))
     return Plan(
         situation=situation,
+        unchanged=unchanged,
         decided=decided,
         endings=tuple(ends),
         removed=removed,

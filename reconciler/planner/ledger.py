@@ -39,11 +39,15 @@ class Loss:
 
 @dataclass(slots=True)
 class Ledger:
-    """Key → result or loss, and (key, execution hash) → failure."""
+    """Key → result or loss, and (key, execution hash) → failure.
+
+    ``losses_changed`` counts the changes of ``losses``.
+    """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
+    losses_changed: int = 0
 
     def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
@@ -105,7 +109,8 @@ class Ledger:
 
         The first result stays, so that URLs never move.
         """
-        self.losses.pop(key, None)
+        if self.losses.pop(key, None) is not None:
+            self.losses_changed += 1
         known = self.completed.get(key)
         if known is None:
             self.completed[key] = Completed(
@@ -136,6 +141,7 @@ class Ledger:
         if known is not None:
             url = known.result.url or known.result.image or ""
             self.losses[key] = Loss(at.replace(microsecond=0), url)
+            self.losses_changed += 1
 
     def learn_run(self, run: Run) -> None:
         """Take over how a run ended; a live run says nothing yet."""

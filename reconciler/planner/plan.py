@@ -37,25 +37,6 @@ class PlannerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanCache:
-    """The cache of earlier plans: each ``desired`` object is ``done`` or ``open``.
-
-    A plan with the cache equals one without it.
-
-    Before the first plan nothing is known, not even what is desired. ``done`` has what was decided
-    of each; ``order`` the place of each object, upstream first; ``tasks`` counts those of objects
-    that are done; ``orphaned`` are recorded objects that are not desired.
-    """
-
-    desired: Mapping[ObjectRef, ResolvedObject] | None = None
-    order: Mapping[ObjectRef, int] = field(default_factory=dict)
-    done: Mapping[ObjectRef, tuple[TaskAction, ...]] = field(default_factory=dict)
-    open: frozenset[ObjectRef] = frozenset()
-    orphaned: frozenset[ObjectRef] = frozenset()
-    tasks: Mapping[TaskKind, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
     """The complete input of a plan.
 
@@ -63,8 +44,6 @@ class PlanInput:
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
     manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
     nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
-    ``settled`` says which objects are known to be done: it changes how long a plan takes, and
-    never the plan.
     """
 
     settings: PlannerConfig
@@ -80,7 +59,6 @@ class PlanInput:
     released: frozenset[str]
     now: datetime
     recorded: Container[str] = frozenset()
-    settled: PlanCache = field(default_factory=PlanCache)
 
 
 class ActionKind(enum.StrEnum):
@@ -234,10 +212,25 @@ class TaskActionBuilder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """The objects that a plan skips, with their tasks' actions.
+
+    ``tasks`` counts those. ``orphaned`` are the recorded objects that are not desired;
+    ``losses_changed`` is the ledger's count at the time of the plan.
+    """
+
+    orphaned: frozenset[ObjectRef]
+    losses_changed: int
+    actions: Mapping[ObjectRef, tuple[TaskAction, ...]] = field(default_factory=dict)
+    tasks: Mapping[TaskKind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A plan: actions, runs to delete, removed objects, and holds.
 
-    ``decided`` has the decisions of the objects that were looked at, upstream first.
+    ``decided`` has the decisions of the objects that were looked at, upstream first; ``unchanged``
+    those of all others.
 
     ``removed`` are recorded objects without a manifest that go now; ``kept`` those that stay,
     with the reason. ``released`` are holds that a person let pass: what they allow is recorded
@@ -246,6 +239,7 @@ class Plan:
     """
 
     situation: PlanInput
+    unchanged: Unchanged
     decided: Mapping[ObjectRef, tuple[TaskAction, ...]]
     endings: tuple[RunDeletion, ...]
     removed: frozenset[ObjectRef]
@@ -265,16 +259,14 @@ class Plan:
         if ref not in self.situation.desired:
             return ()
         found = self.decided.get(ref)
-        return found if found is not None else self.situation.settled.done[ref]
+        return found if found is not None else self.unchanged.actions[ref]
 
     def task_counts(self) -> Mapping[tuple[TaskKind, TaskPhase], int]:
         """Count the tasks by kind and phase; missing entries are 0."""
-        settled = self.situation.settled
-        counts = Counter({(kind, TaskPhase.SUCCEEDED): n for kind, n in settled.tasks.items()})
-        for ref, decisions in self.decided.items():
-            counts.update((decision.task.kind, decision.phase) for decision in decisions)
-            if (known := settled.done.get(ref)) is not None:
-                counts.subtract((d.task.kind, TaskPhase.SUCCEEDED) for d in known)
+        tasks = self.unchanged.tasks
+        counts = Counter({(kind, TaskPhase.SUCCEEDED): n for kind, n in tasks.items()})
+        for actions in self.decided.values():
+            counts.update((action.task.kind, action.phase) for action in actions)
         return counts
 
     def compared(self) -> Iterator[tuple[ObjectRef, ResolvedObject]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from reconciler.planner.holds import hold_id
@@ -26,10 +27,10 @@ class Gone:
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
-def gone_objects(situation: PlanInput) -> Gone:
+def gone_objects(situation: PlanInput, orphaned: AbstractSet[ObjectRef]) -> Gone:
     """Find objects of statuses and runs without any manifest at head.
 
-    An invalid manifest counts as one.
+    An invalid manifest counts as one. ``orphaned`` are the recorded objects that are not desired.
     """
     desired, invalid = situation.desired, situation.invalid
     owners = {
@@ -37,11 +38,7 @@ def gone_objects(situation: PlanInput) -> Gone:
         for run in situation.runs.values()
         if run.object is not None and run.object not in desired
     }
-    missing = {
-        ref
-        for ref in situation.settled.orphaned | owners
-        if ref not in desired and ref not in invalid
-    }
+    missing = (orphaned | owners) - invalid.keys()
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
     if situation.unreadable:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import is_
-from typing import TypeAlias
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
 from reconciler.planner.keys import Hash, as_request_hash, follow_request_hash, pin_hash
@@ -29,12 +27,7 @@ from reconciler.planner.tasks import (
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, Kind, ObjectRef, ResolvedSource, TaskKey
 
-#: An object's request, where that stands, and what is recorded of the object.
-SourceFingerprint: TypeAlias = tuple[
-    GitSource | UnresolvedSource | None,
-    ResolvedSource | UnresolvedSource | None,
-    ObjectStatus | None,
-]
+_UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,48 +35,13 @@ class SourceState:
     """The state of Git sources: requests, resolved commits and pins.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
-    where each of those stands; ``records`` what was pinned.
+    where each of those stands; ``records`` what was pinned, for requests with the hash in ``pins``.
     """
 
+    pins: Mapping[ObjectRef, Hash]
     sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
     requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
     records: Mapping[ObjectRef, ObjectStatus]
-
-    def fingerprint(self, ref: ObjectRef) -> SourceFingerprint:
-        """Return the inputs of :meth:`depends`.
-
-        If all of them are identical, so is its result.
-        """
-        request = self.requests.get(ref)
-        now = self.sources.get(request) if isinstance(request, GitSource) else None
-        return request, now, self.records.get(ref)
-
-    def same(
-        self, ref: ObjectRef, fingerprint: SourceFingerprint, before: SourceState | None
-    ) -> bool:
-        """Return True if a fingerprint, last confirmed at ``before``, is unchanged."""
-        if self.records.get(ref) is not fingerprint[2]:
-            return False
-        if before is not None and before.sources is self.sources:
-            return before.requests is self.requests or self.requests.get(ref) is fingerprint[0]
-        return all(map(is_, self.fingerprint(ref), fingerprint))
-
-    def depends(self, manifest: Manifest) -> object:
-        """Return a value that differs if :meth:`of` may differ.
-
-        For the same manifest, that is.
-        """
-        if manifest.git is None:
-            return None
-        request = self.requests.get(manifest.ref)
-        if not isinstance(request, GitSource):
-            return request
-        record = self.records.get(manifest.ref)
-        pinned = record.source if record is not None else None
-        now = self.sources.get(request)
-        if isinstance(now, ResolvedSource) and pinned is not None and pinned.tree == now.tree:
-            return request, now.tree, pinned  # in whichever commit that is
-        return request, now, pinned
 
     def of(self, manifest: Manifest) -> Source | Reason | None:
         """Resolve an object's Git source; None if it has none.
@@ -95,11 +53,11 @@ class SourceState:
             return None
         request = self.requests.get(manifest.ref)
         if request is None:
-            return Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)
+            return _UNRESOLVED.reason
         if isinstance(request, UnresolvedSource):
             return request.reason
-        pin = pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
-        now = self.sources.get(request, UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED)))
+        pin = self.pins[manifest.ref]
+        now = self.sources.get(request, _UNRESOLVED)
         record = self.records.get(manifest.ref)
         pinned = record.source if record else None
         if pinned is not None and pinned.pin == pin and request.url and not git.follow:
@@ -112,6 +70,14 @@ class SourceState:
             # A commit that left the folder as it was is no news: the recorded one stays.
             now = ResolvedSource(pinned.commit, pinned.tree)
         return Source(git=git, request=request, resolved=now, pin=pin)
+
+
+def hash_pin(_: ObjectRef, manifest: Manifest) -> Hash | None:
+    """Return the pin hash of an object's Git source, if any."""
+    git = manifest.git
+    if git is None:
+        return None
+    return pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from reconciler.manifests import Manifest
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
-from reconciler.planner.plan_cache import differing, same_keys
-from reconciler.planner.references import ReferenceResolver, SourceFingerprint, SourceState
+from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+from reconciler.planner.references import ReferenceResolver, SourceState, hash_pin
 from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
@@ -25,36 +25,21 @@ from reconciler.reasons import UnresolvedSource
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 
-@dataclass(slots=True)
-class _ExternalInputs:
-    """The inputs of an object's keys that are in no manifest.
+@dataclass(frozen=True, slots=True)
+class _Resolution:
+    """All resolved objects, with what resolving the next commit takes.
 
-    ``fingerprint`` has the inputs of ``depends`` if those are of a source alone: while they are
-    identical, so is ``depends``.
+    ``depends`` has what each object's keys depend on beside its manifest, ``places`` the place of
+    each object, upstream first, and ``consumers`` who refers to it. ``external`` are the objects
+    with references whose result is in no manifest. Where references that pin a key lead back, which
+    no order suits, not ``ordered``.
     """
 
-    fingerprint: SourceFingerprint | None
-    depends: list[object]
-
-
-@dataclass(slots=True)
-class ResolverCache:
-    """The cache that :func:`resolve` keeps between calls.
-
-    ``known`` has what each object's keys depend on, and what came of it. ``found`` is all that came
-    of ``objects``, ``outside`` what of that depended on more than manifests (``sources`` among it),
-    ``order`` the place of each object in ``found``, and ``consumers`` who refers to it. Where
-    references that pin a key lead back, which no order suits, not ``ordered``.
-    """
-
-    known: dict[ObjectRef, tuple[tuple[object, ...], ResolvedObject]] = field(default_factory=dict)
-    objects: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
-    cluster: str | None = None
-    found: dict[ObjectRef, ResolvedObject] = field(default_factory=dict)
-    outside: dict[ObjectRef, _ExternalInputs] = field(default_factory=dict)
-    sources: SourceState | None = None
-    order: dict[ObjectRef, int] = field(default_factory=dict)
-    consumers: dict[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
+    found: Mapping[ObjectRef, ResolvedObject] = field(default_factory=dict)
+    depends: Mapping[ObjectRef, tuple[object, ...]] = field(default_factory=dict)
+    places: Mapping[ObjectRef, int] = field(default_factory=dict)
+    consumers: Mapping[ObjectRef, list[ObjectRef]] = field(default_factory=dict)
+    external: AbstractSet[ObjectRef] = frozenset()
     ordered: bool = True
 
 
@@ -64,64 +49,44 @@ class Resolver:
 
     shaping: TaskGraphBuilder
     referring: ReferenceResolver
-    memo: ResolverCache
+    last: _Resolution
     found: dict[ObjectRef, ResolvedObject]
+    depends: dict[ObjectRef, tuple[object, ...]]
 
-    def all(self) -> None:
-        """Resolve all objects, upstream first, and fill the cache for :meth:`again`."""
-        objects, memo = self.referring.objects, self.memo
+    def all(self) -> _Resolution:
+        """Resolve all objects, upstream first."""
+        objects = self.referring.objects
         self._walk(sorted(objects))
-        memo.known = {ref: known for ref, known in memo.known.items() if ref in objects}
-        memo.order = {ref: place for place, ref in enumerate(self.found)}
-        memo.outside = {
-            ref: at for ref, each in objects.items() if (at := self._external_inputs(each))
-        }
-        memo.consumers, memo.ordered, memo.sources = {}, True, self.shaping.sourcing
+        places = {ref: place for place, ref in enumerate(self.found)}
+        consumers: dict[ObjectRef, list[ObjectRef]] = {}
+        external, ordered = set(), True
         for ref, manifest in objects.items():
-            for target, _, _ in manifest.references:
+            for target, reference, _ in manifest.references:
+                if isinstance(target, ForeignRef) or reference.key is not None:
+                    external.add(ref)
                 if isinstance(target, ObjectRef):
-                    memo.consumers.setdefault(target, []).append(ref)
-                    memo.ordered &= memo.order.get(target, -1) < memo.order[ref]
+                    consumers.setdefault(target, []).append(ref)
+                    ordered &= places.get(target, -1) < places[ref]
+        return _Resolution(self.found, self.depends, places, consumers, external, ordered)
 
-    def again(self, changed: AbstractSet[ObjectRef]) -> None:
-        """Resolve changed objects again, and those downstream of them.
-
-        Their manifest, or an input in no manifest, has changed.
-        """
-        objects, order = self.referring.objects, self.memo.order
-        refs = tuple(order)
-        due = [order[ref] for ref in changed]
+    def again(self, changed: AbstractSet[ObjectRef]) -> _Resolution:
+        """Resolve changed objects again, and those downstream of what then differs."""
+        objects, places = self.referring.objects, self.last.places
+        refs = tuple(places)
+        due = [places[ref] for ref in changed]
         heapify(due)
         while due:
             place = heappop(due)
             while due and due[0] == place:
                 heappop(due)
             ref = refs[place]
-            before, now = self.found[ref], self._one(objects[ref])
-            if now is not before:
+            now = self._one(objects[ref])
+            if now is not self.found[ref]:
                 self.found[ref] = now
-                for consumer in self.memo.consumers.get(ref, ()):
-                    heappush(due, order[consumer])
-        for ref in changed:
-            self.memo.outside.pop(ref, None)
-            if (outside := self._external_inputs(objects[ref])) is not None:
-                self.memo.outside[ref] = outside
-
-    def moved(self) -> set[ObjectRef]:
-        """Return the objects with a changed input that is in no manifest."""
-        moved = set()
-        before, self.memo.sources = self.memo.sources, self.shaping.sourcing
-        for ref, known in self.memo.outside.items():
-            if known.fingerprint is not None and self.shaping.sourcing.same(
-                ref, known.fingerprint, before
-            ):
-                continue
-            now = self._external_inputs(self.referring.objects[ref])
-            if now is None or now.depends != known.depends:
-                moved.add(ref)
-            if now is not None:
-                known.fingerprint, known.depends = now.fingerprint, now.depends
-        return moved
+                for consumer in self.last.consumers.get(ref, ()):
+                    heappush(due, places[consumer])
+        found = self.found if differing(self.last.found, self.found) else self.last.found
+        return replace(self.last, found=found, depends=self.depends)
 
     def _walk(self, refs: Iterable[ObjectRef]) -> None:
         """Resolve objects depth first, without recursion.
@@ -150,40 +115,24 @@ class Resolver:
                     stack.extend((up, False) for up in upstream if isinstance(up, ObjectRef))
 
     def _one(self, manifest: Manifest) -> ResolvedObject:
-        # Everything that its keys are made of besides the manifest, which the memo keeps alive.
-        depends = (
-            id(manifest),
-            self.shaping.cluster,
-            self.shaping.sourcing.depends(manifest),
+        ref = manifest.ref
+        depends = self.depends[ref] = (
+            self.shaping.sourcing.of(manifest),
             *[
-                self.referring.depends(manifest.ref, target, reference)
+                self.referring.depends(ref, target, reference)
                 for target, reference, _ in manifest.references
             ],
         )
-        known = self.memo.known.get(manifest.ref)
-        if known is not None and known[0] == depends:
-            return known[1]
+        known = self.last.found.get(ref)
+        if known is not None and known.manifest is manifest and self.last.depends[ref] == depends:
+            return known
         upstream = {
-            path: self.referring.upstream(manifest.ref, target, reference)
+            path: self.referring.upstream(ref, target, reference)
             for target, reference, path in manifest.references
         }
         found = self.shaping.of(manifest, upstream)
         resolved = (up.reference for up in upstream.values() if isinstance(up, ResolvedReference))
-        found = replace(found, references=tuple(known for known in resolved if known is not None))
-        self.memo.known[manifest.ref] = depends, found
-        return found
-
-    def _external_inputs(self, manifest: Manifest) -> _ExternalInputs | None:
-        """Return the inputs of an object's keys in no manifest; mostly None."""
-        found = [
-            self.referring.depends(manifest.ref, target, reference)
-            for target, reference, _ in manifest.references
-            if isinstance(target, ForeignRef) or reference.key is not None
-        ]
-        if manifest.git is None:
-            return _ExternalInputs(None, found) if found else None
-        fingerprint = None if found else self.shaping.sourcing.fingerprint(manifest.ref)
-        return _ExternalInputs(fingerprint, [self.shaping.sourcing.depends(manifest), *found])
+        return replace(found, references=tuple(known for known in resolved if known is not None))
 
 
 def resolve(
@@ -197,24 +146,33 @@ def resolve(
     allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
     peers: RemoteStatus = MappingProxyType({}),
     ahead: bool = False,
-    memo: ResolverCache | None = None,
-) -> dict[ObjectRef, ResolvedObject]:
+    cache: PlanCache | None = None,
+) -> Mapping[ObjectRef, ResolvedObject]:
     """Resolve all objects to tasks and keys, each after its references.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
     name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
-    follow one of those are to be taken for unknown. With a ``memo`` that is handed in
-    again, only objects are worked out whose manifest, or anything upstream of it, is another than
-    the last time; where that is none, what is returned is the very same as then.
+    follow one of those are to be taken for unknown. Where nothing differs from the last call with
+    the ``cache``, what is returned is the very same as then.
     """
-    memo = memo if memo is not None else ResolverCache()
+    cache = cache if cache is not None else PlanCache()
+    now = SourceState(
+        sources=sources,
+        requests=requests,
+        records=records,
+        pins=cache.table("pins", objects, hash_pin),
+    )
 
-    def over(found: dict[ObjectRef, ResolvedObject]) -> Resolver:
-        return Resolver(
-            shaping=TaskGraphBuilder(
-                cluster, SourceState(sources=sources, requests=requests, records=records)
-            ),
+    def amended(entry: CacheEntry[_Resolution] | None) -> _Resolution:
+        last, changed = _Resolution(), None
+        if entry is not None and entry.inputs[0] == cluster:
+            last, changed = entry.value, _changed(entry, objects, now)
+        if changed is not None and not changed:
+            return last
+        found = dict(last.found) if changed is not None else {}
+        resolver = Resolver(
+            shaping=TaskGraphBuilder(cluster, now),
             referring=ReferenceResolver(
                 objects=objects,
                 found=found,
@@ -224,22 +182,39 @@ def resolve(
                 peers=peers,
                 ahead=ahead,
             ),
-            memo=memo,
+            last=last,
             found=found,
+            depends=dict(last.depends) if changed is not None else {},
         )
+        return resolver.again(changed) if changed is not None else resolver.all()
 
-    if memo.ordered and memo.cluster == cluster and same_keys(memo.objects, objects):
-        changed = differing(memo.objects, objects)
-        if all(objects[ref].references == memo.objects[ref].references for ref in changed):
-            changed |= over(memo.found).moved()
-            memo.objects = objects
-            if changed:
-                walk = over(dict(memo.found))
-                walk.again(changed)
-                if differing(memo.found, walk.found):
-                    memo.found = walk.found
-            return memo.found
-    walk = over({})
-    walk.all()
-    memo.objects, memo.cluster, memo.found = objects, cluster, walk.found
-    return walk.found
+    # The state of the sources is never identical: what depends on the ledger or on other clusters
+    # is compared by its result.
+    return cache.value("resolved", (cluster, objects, now), amended).found
+
+
+def _changed(
+    entry: CacheEntry[_Resolution], objects: Mapping[ObjectRef, Manifest], now: SourceState
+) -> set[ObjectRef] | None:
+    """Return the objects that may be resolved otherwise now, beside those downstream.
+
+    None if their order may be another.
+    """
+    _, old, before = entry.inputs
+    if not entry.value.ordered or not same_keys(old, objects):
+        return None
+    changed = differing(old, objects)
+    if any(objects[ref].references != old[ref].references for ref in changed):
+        return None
+    changed |= differing(before.records, now.records) & now.pins.keys()
+    changed |= differing(before.requests, now.requests)
+    if moved := differing(before.sources, now.sources):
+        depends = entry.value.depends
+        changed |= {
+            ref
+            for ref, request in now.requests.items()
+            if isinstance(request, GitSource)
+            and request in moved
+            and now.of(objects[ref]) != depends[ref][0]
+        }
+    return changed | entry.value.external

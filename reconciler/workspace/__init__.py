@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from reconciler.workspace.git_setup import credential_table, source_reader, status_branch
     from reconciler.workspace.remote_clusters import RemoteStatusReader
     from reconciler.workspace.source_resolver import (
-        IncrementalSourceResolver,
-        RecordedSourceResolver,
         Requests,
         Resolutions,
         SourceResolver,
@@ -35,10 +33,8 @@ __all__ = [
     "CommitReader",
     "CommitSnapshot",
     "EffectiveObjects",
-    "IncrementalSourceResolver",
     "PlanState",
     "PlannedCommit",
-    "RecordedSourceResolver",
     "RemoteReader",
     "RemoteStatusReader",
     "Requests",
@@ -63,8 +59,6 @@ _MODULES = {
     "git_setup": ("credential_table", "source_reader", "status_branch"),
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (
-        "IncrementalSourceResolver",
-        "RecordedSourceResolver",
         "Requests",
         "Resolutions",
         "SourceResolver",

@@ -11,7 +11,6 @@ The daemon, the planner of pull requests and the command line each build one
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,20 +24,18 @@ from reconciler.planner import (
     PlanInput,
     PlannerConfig,
     RemoteStatus,
-    ResolverCache,
     make_plan,
     resolve,
-    update_cache,
 )
 from reconciler.types import Commit, ObjectRef
 from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
 from reconciler.workspace.source_resolver import Requests, Resolutions, SourceResolver
 
 #: Reads the status of the objects of other clusters that manifests refer to.
-RemoteReader = Callable[[Mapping[ObjectRef, Manifest]], RemoteStatus]
+RemoteReader = Callable[[Mapping[ObjectRef, Manifest], PlanCache], RemoteStatus]
 
 
-def no_remote_clusters(_: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
+def no_remote_clusters(*_: object) -> RemoteStatus:
     """The remote reader of a repository that no other cluster shares."""
     return {}
 
@@ -86,11 +83,7 @@ class CommitPlanner:
     """Reads, resolves and plans commits of one repository.
 
     ``ahead``: plans are of a sync to come, so what follows another cluster is unknown in them.
-    Everything remembered between two plans is kept here, by the reader, the source resolver, and
-    the two caches of the planner. One invariant holds for all of it: a plan made with what is
-    remembered equals one made from nothing (tests/planner/world.py compares the two at each plan),
-    so that remembering changes what a plan costs and nothing else. To be used from one thread at a
-    time.
+    To be used from one thread at a time.
     """
 
     def __init__(
@@ -107,12 +100,12 @@ class CommitPlanner:
         self._sources = sources
         self._remote = remote
         self._ahead = ahead
-        self._memo = ResolverCache()
-        self._settled = PlanCache()
+        self._cache = PlanCache()
 
     def read(self, commit: Commit) -> CommitSnapshot:
         """Read a commit. Raises GitError if the repository cannot be read."""
-        return self._reader.read(commit)
+        with self._cache as cache:
+            return self._reader.read(commit, cache)
 
     def resolve(
         self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, ObjectStatus]
@@ -121,66 +114,53 @@ class CommitPlanner:
 
         May take as long as remotes take to answer, within the patience of the source resolver.
         """
-        objects = self._reader.effective(snapshot, records)
-        requests, resolutions = self._sources.resolve(objects.manifests, snapshot, records)
-        return ResolvedCommit(
-            snapshot=snapshot,
-            objects=objects,
-            requests=requests,
-            resolutions=resolutions,
-            remote=self._remote(objects.manifests),
-        )
+        with self._cache as cache:
+            objects = self._reader.effective(snapshot, records, cache)
+            requests, resolutions = self._sources.resolve(
+                objects.manifests, snapshot.commit, records, cache
+            )
+            return ResolvedCommit(
+                snapshot=snapshot,
+                objects=objects,
+                requests=requests,
+                resolutions=resolutions,
+                remote=self._remote(objects.manifests, cache),
+            )
 
     def plan(self, resolved: ResolvedCommit, state: PlanState) -> PlannedCommit:
         """Plan the sync of a resolved commit. Does no input or output."""
         settings, snapshot, objects = self._settings, resolved.snapshot, resolved.objects
-        desired = resolve(
-            cluster=settings.cluster,
-            objects=objects.manifests,
-            sources=resolved.resolutions,
-            requests=resolved.requests,
-            records=state.records,
-            ledger=state.ledger,
-            allowed=settings.peers,
-            peers=resolved.remote,
-            ahead=self._ahead,
-            memo=self._memo,
-        )
-        plan = make_plan(
-            PlanInput(
+        with self._cache as cache:
+            records = cache.snapshot("records", state.records)
+            desired = resolve(
+                cluster=settings.cluster,
+                objects=objects.manifests,
+                sources=resolved.resolutions,
+                requests=resolved.requests,
+                records=records,
+                ledger=state.ledger,
+                allowed=settings.peers,
+                peers=resolved.remote,
+                ahead=self._ahead,
+                cache=cache,
+            )
+            situation = PlanInput(
                 settings=settings,
                 head=snapshot.commit,
                 desired=desired,
                 invalid={ref: str(problem) for ref, problem in objects.problems.items()},
                 documents=snapshot.documents,
                 unreadable=snapshot.unreadable,
-                records=state.records,
+                records=records,
                 ledger=state.ledger,
                 runs=state.runs,
                 capacity=state.capacity,
                 released=snapshot.released,
                 now=state.now,
                 recorded=state.recorded,
-                settled=self._settled,
             )
-        )
-        return PlannedCommit(resolved=resolved, plan=plan)
+            return PlannedCommit(resolved=resolved, plan=make_plan(situation, cache))
 
-    def drop_cache(self) -> None:
-        """Forget what earlier plans found, as a result was lost."""
-        self._memo = ResolverCache()
-        self._settled = PlanCache()
-
-    def applied(
-        self,
-        plan: Plan,
-        *,
-        records: Mapping[ObjectRef, ObjectStatus],
-        changed: AbstractSet[ObjectRef],
-    ) -> None:
-        """Note that a plan was applied.
-
-        Later plans skip the objects that it showed unchanged. ``changed`` are the objects whose
-        record the plan changed.
-        """
-        self._settled = update_cache(plan, records=records, changed=changed)
+    def applied(self, plan: Plan) -> None:
+        """Note an applied plan; later ones skip what it leaves unchanged."""
+        self._cache.applied = plan

@@ -1,6 +1,6 @@
 """Commits of the manifest repository, read and parsed.
 
-Only files that changed since the last commit are parsed again.
+With a cache of the last commit, only files that differ are parsed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection as Container
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 from reconciler.config import Setup
@@ -24,7 +25,15 @@ from reconciler.manifests import (
     is_manifest_path,
     read_file,
 )
-from reconciler.planner import RELEASE_FILE, ObjectStatus, differing, read_release, same_keys
+from reconciler.planner import (
+    RELEASE_FILE,
+    CacheEntry,
+    ObjectStatus,
+    PlanCache,
+    differing,
+    read_release,
+    same_keys,
+)
 from reconciler.types import Commit, Location, ObjectRef, Problem
 
 
@@ -59,8 +68,7 @@ class EffectiveObjects:
 class CommitReader:
     """Reads commits of one repository.
 
-    Keeps parsed files by path and blob id. ``clusters`` are the other clusters that references may
-    name; None: that is not known.
+    ``clusters`` are the other clusters that references may name; None: that is not known.
     """
 
     def __init__(
@@ -75,10 +83,6 @@ class CommitReader:
         self._clusters = clusters
         self._path = path
         self._namespace = namespace
-        self._parsed: dict[str, tuple[str, FileContent]] = {}
-        self._last: tuple[Commit, Mapping[str, str]] | None = None
-        self._collection: Collection | None = None
-        self._last_valid_manifests: dict[tuple[Commit, str, ObjectRef], Manifest | None] = {}
 
     @classmethod
     def from_setup(cls, repository: Repository, setup: Setup) -> Self:
@@ -91,13 +95,23 @@ class CommitReader:
             clusters=config.clusters,
         )
 
-    def read(self, commit: Commit) -> CommitSnapshot:
+    def read(self, commit: Commit, cache: PlanCache) -> CommitSnapshot:
         """Read a commit. Raises GitError if the repository cannot be read."""
-        files = self._repository.list_manifests(commit, self._path, self._last)
-        before = self._last[1] if self._last is not None else {}
-        self._last = (commit, files)
-        collection = self._changed(before, files) or self._all(files)
-        self._collection = collection
+
+        def listed(last: CacheEntry[Mapping[str, str]] | None) -> Mapping[str, str]:
+            previous = (last.inputs[0], last.value) if last is not None else None
+            return self._repository.list_manifests(commit, self._path, previous)
+
+        def collected(last: CacheEntry[Collection] | None) -> Collection:
+            amended = self._amended(last.inputs[0], contents, last.value) if last else None
+            return amended or collect(contents.values(), clusters=self._clusters)
+
+        files = cache.value("files", (commit,), listed)
+        ignored = files.get(f"{self._path}/{IGNORE_FILE}" if self._path else IGNORE_FILE, "")
+        ignore = cache.value("ignore", (ignored,), lambda _: Ignore.parse(self._blob(ignored)))
+        blobs = cache.table("manifest blobs", files, partial(self._manifest_blob, ignore), ignore)
+        contents = cache.table("contents", blobs, self._parse)
+        collection = cache.value("collection", (contents,), collected)
         if self._path and not files and self._repository.tree_id(commit, self._path) is None:
             missing = Problem(
                 Location(self._path), "", "repository.path is no folder of the repository"
@@ -112,37 +126,21 @@ class CommitReader:
             files=files,
         )
 
-    def _all(self, files: Mapping[str, str]) -> Collection:
-        ignore = self._ignore(files)
-        parsed = {}
-        for path, blob in files.items():
-            if is_manifest_path(path) and not ignore.matches(self._inside(path)):
-                known = self._parsed.get(path)
-                parsed[path] = (
-                    known if known and known[0] == blob else (blob, self._parse(path, blob))
-                )
-        self._parsed = parsed
-        return collect((content for _, content in parsed.values()), clusters=self._clusters)
-
-    def _changed(self, before: Mapping[str, str], files: Mapping[str, str]) -> Collection | None:
-        """Amend the last collection.
-
-        Returns None where more than the content of manifests differs.
-        """
-        if self._collection is None or not same_keys(before, files):
+    @staticmethod
+    def _amended(
+        before: Mapping[str, FileContent], now: Mapping[str, FileContent], collection: Collection
+    ) -> Collection | None:
+        """Amend a collection; None where more than the content of files differs."""
+        if not same_keys(before, now):
             return None
-        blobs = {path: files[path] for path in sorted(differing(before, files))}
-        # Ignored files, and the ignore file itself, are not among the parsed ones.
-        if not blobs.keys() <= self._parsed.keys():
-            return None
-        new = {path: (blob, self._parse(path, blob)) for path, blob in blobs.items()}
-        old = [self._parsed[path][1] for path in new]
-        found = amend(self._collection, old, [content for _, content in new.values()])
-        self._parsed.update(new)
-        return found
+        paths = sorted(differing(before, now))
+        return amend(collection, [before[path] for path in paths], [now[path] for path in paths])
 
     def effective(
-        self, snapshot: CommitSnapshot, records: Mapping[ObjectRef, ObjectStatus]
+        self,
+        snapshot: CommitSnapshot,
+        records: Mapping[ObjectRef, ObjectStatus],
+        cache: PlanCache,
     ) -> EffectiveObjects:
         """Return a commit's objects, invalid ones in their last valid form."""
         collection = snapshot.collection
@@ -162,44 +160,34 @@ class CommitReader:
                 path = record.manifest.path if record.manifest else ""
                 if path in by_file and ref not in manifests:
                     problems.setdefault(ref, by_file[path])
-        for ref in problems.keys() & records.keys():
-            good = self._last_valid(records[ref])
-            if good is not None:
-                manifests[ref] = good
+        places = {
+            ref: f"{manifest.commit}:{manifest.path}"
+            for ref in problems
+            if ref in records
+            and (manifest := records[ref].manifest) is not None
+            and manifest.digest
+            and self._repository.has(manifest.commit)
+        }
+        manifests |= cache.table("last valid manifests", places, self._last_valid)
         return EffectiveObjects(manifests, problems)
 
-    def _last_valid(self, record: ObjectStatus) -> Manifest | None:
-        """Return an object's last valid manifest; None if unreadable."""
-        manifest = record.manifest
-        if manifest is None or not manifest.digest:
-            return None
-        slot = (manifest.commit, manifest.path, record.ref)
-        if slot not in self._last_valid_manifests:
-            self._last_valid_manifests[slot] = self._find(record)
-        return self._last_valid_manifests[slot]
-
-    def _find(self, record: ObjectStatus) -> Manifest | None:
-        manifest = record.manifest
-        assert manifest is not None
-        if not self._repository.has(manifest.commit):
-            return None
-        data = self._repository.read_file(manifest.commit, manifest.path)
+    def _last_valid(self, ref: ObjectRef, place: str) -> Manifest | None:
+        """Return an object's manifest at ``commit:path``; None if unreadable."""
+        commit, _, path = place.partition(":")
+        data = self._repository.read_file(Commit(commit), path)
         if data is None:
             return None
-        content = read_file(manifest.path, data, default_namespace=self._namespace)
-        found = [m for m in content.manifests if m.ref == record.ref]
-        return found[0] if found else None
+        content = read_file(path, data, default_namespace=self._namespace)
+        return next((found for found in content.manifests if found.ref == ref), None)
 
-    def _ignore(self, files: Mapping[str, str]) -> Ignore:
-        for path, blob in files.items():
-            if self._inside(path) == IGNORE_FILE:
-                return Ignore.parse(self._repository.read_blob(blob, LARGEST_FILE + 1))
-        return Ignore.parse(b"")
-
-    def _inside(self, path: str) -> str:
-        """A path relative to the configured folder, as ``.reconcilerignore`` has it."""
-        return path.removeprefix(f"{self._path}/") if self._path else path
+    def _manifest_blob(self, ignore: Ignore, path: str, blob: str) -> str | None:
+        """Return the blob of a manifest file that is not ignored."""
+        inside = path.removeprefix(f"{self._path}/") if self._path else path
+        return blob if is_manifest_path(path) and not ignore.matches(inside) else None
 
     def _parse(self, path: str, blob: str) -> FileContent:
-        data = self._repository.read_blob(blob, LARGEST_FILE + 1)
-        return read_file(path, data, default_namespace=self._namespace)
+        return read_file(path, self._blob(blob), default_namespace=self._namespace)
+
+    def _blob(self, blob: str) -> bytes:
+        """Return a blob's first bytes; nothing for the empty id."""
+        return self._repository.read_blob(blob, LARGEST_FILE + 1) if blob else b""

@@ -1,6 +1,6 @@
 """Status of other clusters' objects, read from their status branches.
 
-Only the files that references name are read, each once as long as its content stays the same.
+Only the files that references name are read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from typing import Self
 
 from reconciler.git import GitError, LocalRepository, Repository
 from reconciler.manifests import LARGEST_FILE, Manifest
-from reconciler.planner import RemoteObject, RemoteStatus, Unavailable, removed_path, status_path
+from reconciler.planner import (
+    PlanCache,
+    RemoteObject,
+    RemoteStatus,
+    Unavailable,
+    removed_path,
+    status_path,
+)
 from reconciler.status import SYNC_FILE, read_cluster, read_peer
 from reconciler.types import Commit, ForeignRef, ObjectRef
 
@@ -18,28 +25,23 @@ from reconciler.types import Commit, ForeignRef, ObjectRef
 Tips = Mapping[str, Commit | None]
 
 
-def _foreign_references(objects: Mapping[ObjectRef, Manifest]) -> frozenset[ForeignRef]:
-    """Every object of another cluster that manifests refer to."""
-    return frozenset(
-        target
-        for manifest in objects.values()
-        for target, _, _ in manifest.references
-        if isinstance(target, ForeignRef)
-    )
+def _foreign_references(_: ObjectRef, manifest: Manifest) -> tuple[ForeignRef, ...] | None:
+    """Return a manifest's references to other clusters, if any."""
+    found = (target for target, _, _ in manifest.references if isinstance(target, ForeignRef))
+    return tuple(found) or None
+
+
+def _object(target: ForeignRef, data: bytes) -> RemoteObject | Unavailable:
+    return read_peer(target, status_path(target.ref), data)
 
 
 class RemoteStatusReader:
-    """Reads other clusters' status branches; ``branches`` has the branch of each cluster.
-
-    Keeps what was parsed of each file, with its text.
-    """
+    """Reads other clusters' status branches; ``branches`` has the branch of each cluster."""
 
     def __init__(self, repository: Repository, branches: Mapping[str, str]) -> None:
         self._repository = repository
         self._branches = branches
         self._tips: Tips = {}
-        self._references: tuple[Mapping[ObjectRef, Manifest], frozenset[ForeignRef]] | None = None
-        self._known: dict[ForeignRef, tuple[bytes, RemoteObject | Unavailable]] = {}
 
     @classmethod
     def local(cls, repository: LocalRepository, branches: Mapping[str, str]) -> Self:
@@ -53,22 +55,25 @@ class RemoteStatusReader:
         moved, self._tips = tips != self._tips, tips
         return moved
 
-    def read(self, manifests: Mapping[ObjectRef, Manifest]) -> RemoteStatus:
+    def read(self, manifests: Mapping[ObjectRef, Manifest], cache: PlanCache) -> RemoteStatus:
         """Read the status of the remote objects that manifests refer to."""
         if not self._branches:
             return {}  # the planner reports of each cluster that it is not configured
-        if self._references is None or self._references[0] is not manifests:
-            self._references = manifests, _foreign_references(manifests)
+        foreign = cache.table("foreign references", manifests, _foreign_references)
         found: dict[ForeignRef, RemoteObject | Unavailable] = {}
+        files: dict[ForeignRef, bytes] = {}
         broken: dict[str, Unavailable | None] = {}
-        for target in sorted(self._references[1]):
+        for target in sorted({target for each in foreign.values() for target in each}):
             if target.cluster not in self._branches:
                 continue  # the planner reports that it is not configured
             if target.cluster not in broken:
                 broken[target.cluster] = self._check(target.cluster)
-            found[target] = broken[target.cluster] or self._object(target)
-        self._known = {target: self._known[target] for target in found if target in self._known}
-        return found
+            data = broken[target.cluster] or self._file(target)
+            if isinstance(data, Unavailable):
+                found[target] = data
+            else:
+                files[target] = data
+        return {**found, **cache.table("remote objects", files, _object)}
 
     def _check(self, cluster: str) -> Unavailable | None:
         """Return the problem of a cluster's whole branch, if any."""
@@ -89,7 +94,7 @@ class RemoteStatusReader:
             return Unavailable(f"the branch {branch} is of cluster {owner}")
         return None
 
-    def _object(self, target: ForeignRef) -> RemoteObject | Unavailable:
+    def _file(self, target: ForeignRef) -> bytes | Unavailable:
         tip = self._tips[self._branches[target.cluster]]
         assert tip is not None  # checked
         path = status_path(target.ref)
@@ -100,7 +105,4 @@ class RemoteStatusReader:
                 return Unavailable("it was removed there" if gone else "there is no status of it")
         except GitError as error:
             return Unavailable(f"its status cannot be read: {error}")
-        known = self._known.get(target)
-        if known is None or known[0] != data:
-            known = self._known[target] = (data, read_peer(target, path, data))
-        return known[1]
+        return data

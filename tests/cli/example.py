@@ -23,7 +23,7 @@ from reconciler.planner.status_update import update_status
 from reconciler.reasons import Reason
 from reconciler.status.encoding import dump_record
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
-from reconciler.workspace import CommitPlanner, CommitReader, PlanState, RecordedSourceResolver
+from reconciler.workspace import CommitPlanner, CommitReader, PlanState, SourceResolver
 from tests.e2e.site import environment
 from tests.examples.manifests import EXAMPLES
 
@@ -150,7 +150,7 @@ class Example:
         planner = CommitPlanner(
             CommitReader(repository, path="", namespace="default", clusters=None),
             settings=self.settings,
-            sources=RecordedSourceResolver(repository, "file:///", ()),
+            sources=SourceResolver(repository, "file:///", (), recorded=True),
         )
         head = planner.read(repository.resolve("HEAD"))
         for run in self.runs.values():

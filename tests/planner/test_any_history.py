@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from tests.planner.histories import settled
 from tests.planner.world import World, finetune, scratch
 from tests.specs import run_spec
 
+BUILD = TaskKind.BUILD
 NAMES = ["a", "b", "c"]
 BASES = {"b": "a", "c": "b"}
 
@@ -38,6 +41,10 @@ class AnyHistory(RuleBasedStateMachine):
         self.world.files[f"{name}.yaml"] = self.manifest(name, epochs)
 
     @rule(name=st.sampled_from(NAMES))
+    def break_manifest(self, name: str) -> None:
+        self.world.files[f"{name}.yaml"] = scratch(name, ", timeout: soon")
+
+    @rule(name=st.sampled_from(NAMES))
     def remove(self, name: str) -> None:
         self.world.files.pop(f"{name}.yaml", None)
 
@@ -45,6 +52,36 @@ class AnyHistory(RuleBasedStateMachine):
     def change_source(self, name: str) -> None:
         place = f".//src/{name}"
         self.world.trees[place] = f"{self.world.trees.get(place, '')}+"[-4:]
+
+    @rule(name=st.sampled_from(NAMES))
+    def cut_source(self, name: str) -> None:
+        self.world.trees[f".//src/{name}"] = "unreachable"
+
+    @rule()
+    def lose_an_image(self) -> None:
+        """The registry has it no more, which a creation that is refused for it says."""
+        built = (done for done in self.world.ledger.completed.values() if done.task is BUILD)
+        for key in sorted(done.key for done in built)[:1]:
+            self.world.ledger.lose(key, self.world.now)
+            self.world.now += timedelta(seconds=1)
+            self.completed.discard(key)
+
+    @rule()
+    def settle(self) -> None:
+        for _ in range(4):
+            self.sync()
+            for name in self.world.live():
+                self.world.succeed(name)
+                self.completed.add(self.world.runs[name].key)
+
+    @rule()
+    def plan_without_applying(self) -> None:
+        self.world.plan()
+
+    @rule()
+    def fail_to_plan(self) -> None:
+        with suppress(ZeroDivisionError), self.world.cache:
+            1 / 0  # noqa: B018
 
     @rule()
     def sync(self) -> None:
@@ -85,6 +122,10 @@ class AnyHistory(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone it becomes still, with everything Ready that can be."""
         world = self.world
+        for name in NAMES:
+            world.trees.pop(f".//src/{name}", None)
+            if "soon" in world.files.get(f"{name}.yaml", ""):
+                self.edit(name, 0)
         for _ in range(60):
             plan = world.sync()
             if plan.retry_at is not None:

@@ -33,7 +33,6 @@ def lose(world: World, name: str) -> TaskKey:
     """What the daemon does when the marker is gone."""
     key = artifact_key(world, name)
     world.ledger.lose(key, world.now)
-    world.forget_plans()
     world.now += timedelta(seconds=1)
     return key
 
@@ -143,7 +142,6 @@ def test_a_consumer_that_finds_its_base_lost_has_it_made_again() -> None:
         plan = world.sync()
         for key in reported_losses(plan):
             world.ledger.lose(key, world.now)
-            world.forget_plans()
         for name in world.live():
             end(world, name)
         world.now += timedelta(seconds=10)

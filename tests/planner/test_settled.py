@@ -17,6 +17,8 @@ from reconciler.types import TaskKind
 from tests.planner.histories import changed, restart
 from tests.planner.world import World, finetune, model, scratch
 
+BUILD = TaskKind.BUILD
+
 
 @pytest.fixture
 def world() -> World:
@@ -71,9 +73,9 @@ def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
 
 
 def test_an_object_whose_manifest_is_wrong_now_is_looked_at(world: World) -> None:
-    situation = world.situation(world.memo, world.settled)
+    situation = world.situation(world.cache)
     wrong = replace(situation, invalid={model("b"): "b.yaml:1:1: it is wrong"})
-    assert make_plan(wrong).decided.keys() == {model("b")}
+    assert make_plan(wrong, world.cache).decided.keys() == {model("b")}
 
 
 def test_an_object_that_never_was_right_goes_with_its_file(world: World) -> None:
@@ -102,6 +104,15 @@ def test_a_result_that_is_lost_with_the_daemon_is_looked_for_by_the_next(world: 
     assert world.plan().decided.keys() == world.records.keys()
 
 
+def test_a_lost_image_makes_every_object_be_looked_at_once(world: World) -> None:
+    (build,) = {d.task.key for d in world.plan().decisions_of(model("b")) if d.task.kind is BUILD}
+    assert build is not None
+    world.ledger.lose(build, world.now)
+    assert world.sync().decided.keys() == world.records.keys()
+    world.sync()
+    assert world.plan().decided.keys() == {model("b")}, "its build is not needed now"
+
+
 def test_what_is_asked_for_is_the_very_same_where_nothing_has_changed(world: World) -> None:
     before = world.plan().situation.desired
     assert world.plan().situation.desired is before
@@ -126,7 +137,6 @@ def test_references_that_pin_keys_in_a_circle_are_worked_out_as_if_nothing_was_r
         f"name: a, key: {keys['a']}", f"name: a2, key: {world.records[model('a2')].desired}"
     )
     world.settle()
-    assert not world.memo.ordered
     world.files["b.yaml"] = changed("b", 4)
     world.settle()
     assert world.phases()["a2"] == world.phases()["b2"] == world.phases()["b"] == "Ready"

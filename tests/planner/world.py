@@ -18,10 +18,10 @@ from reconciler.manifests.loader import FileContent, read_file
 from reconciler.planner.diff import make_plan
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus, Phase
-from reconciler.planner.plan import ActionKind, Plan, PlanCache, PlanInput, PlannerConfig
-from reconciler.planner.plan_cache import update_cache
+from reconciler.planner.plan import ActionKind, Plan, PlanInput, PlannerConfig
+from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.remote_clusters import RemoteObject, Unavailable
-from reconciler.planner.resolver import ResolverCache, resolve
+from reconciler.planner.resolver import resolve
 from reconciler.planner.status_update import update_status
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, UnresolvedSource
@@ -71,12 +71,10 @@ class World:
     now: datetime = START
     head: Commit = HEAD
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
-    memo: ResolverCache = field(default_factory=ResolverCache)
+    cache: PlanCache = field(default_factory=PlanCache)
     collected: tuple[dict[str, str], Collection] | None = None
     requests: dict[ObjectRef, GitSource] = field(default_factory=dict)
     sources: dict[GitSource, ResolvedSource | UnresolvedSource] = field(default_factory=dict)
-    settled: PlanCache = field(default_factory=PlanCache)
-    remembering: Ledger | None = None
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
         """A source's tree is named by a test; by default it is made of its place."""
@@ -108,8 +106,9 @@ class World:
         return found
 
     def desired(
-        self, memo: ResolverCache | None = None
-    ) -> tuple[dict[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, bool]:
+        self, cache: PlanCache | None = None
+    ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, bool]:
+        cache = cache if cache is not None else PlanCache()
         found = self.collect()
         requests: dict[ObjectRef, GitSource] = {}
         for ref, manifest in found.objects.items():
@@ -128,12 +127,12 @@ class World:
             objects=found.objects,
             sources=sources,
             requests=requests,
-            records=self.records,
+            records=cache.snapshot("records", self.records),
             ledger=self.ledger,
             allowed=self.settings.peers,
             peers=self.peers,
             ahead=self.ahead,
-            memo=memo,
+            cache=cache,
         )
         invalid: dict[ObjectRef, str] = {}
         for problem in found.problems:
@@ -145,20 +144,21 @@ class World:
     def plan(self) -> Plan:
         for run in self.runs.values():
             self.ledger.learn_run(run)
-        if self.remembering is not self.ledger:  # it is another daemon
-            self.memo, self.settled, self.remembering = ResolverCache(), PlanCache(), self.ledger
-        plan = make_plan(self.situation(self.memo, self.settled))
-        anew = make_plan(self.situation(None, PlanCache()))
+        plan = make_plan(self.situation(self.cache), self.cache)
+        anew = make_plan(self.situation())
+        assert plan.situation.desired == anew.situation.desired
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
-            assert getattr(plan, told) == getattr(anew, told), "what is remembered changes a plan"
-        assert list(plan.decisions) == list(anew.decisions), "what is remembered changes a plan"
+            assert getattr(plan, told) == getattr(anew, told), "the cache changes a plan"
+        assert list(plan.decisions) == list(anew.decisions), "the cache changes a plan"
         assert plan.creates() == anew.creates()
+        assert not plan.decided.keys() & plan.unchanged.actions.keys()
         counts = Counter((d.task.kind, d.phase) for d in anew.decisions)
         assert +Counter(plan.task_counts()) == counts == +Counter(anew.task_counts())
         return plan
 
-    def situation(self, memo: ResolverCache | None, settled: PlanCache) -> PlanInput:
-        desired, invalid, documents, unreadable = self.desired(memo)
+    def situation(self, cache: PlanCache | None = None) -> PlanInput:
+        cache = cache if cache is not None else PlanCache()
+        desired, invalid, documents, unreadable = self.desired(cache)
         return PlanInput(
             settings=self.settings,
             head=self.head,
@@ -166,20 +166,19 @@ class World:
             invalid=invalid,
             documents=documents,
             unreadable=unreadable,
-            records=self.records,
+            records=cache.snapshot("records", self.records),
             ledger=self.ledger,
             runs=self.runs,
             capacity=self.capacity,
             released=self.released,
             now=self.now,
             recorded=frozenset(self.runs),
-            settled=settled,
         )
 
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
-        anew = make_plan(self.situation(None, PlanCache()))
+        anew = make_plan(self.situation())
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
@@ -196,19 +195,15 @@ class World:
         }
         found = {**self.records, **different}
         assert {**self.records, **update_status(anew, changed={}, places={})} == found, (
-            "what is remembered changes a record"
+            "the cache changes a record"
         )
         self.records |= different
         for record in different.values():
             self.ledger.learn_image_keys(record)
-        self.settled = update_cache(plan, records=self.records, changed=different.keys())
+        self.cache.applied = plan
         for ref in plan.removed:
             self.records.pop(ref, None)
         return plan
-
-    def forget_plans(self) -> None:
-        """What a daemon does once a result is lost: nothing of earlier plans holds."""
-        self.memo, self.settled = ResolverCache(), PlanCache()
 
     def start(self, name: str) -> None:
         self.runs[name] = replace(self.runs[name], phase=RunPhase.RUNNING, started=self.now)

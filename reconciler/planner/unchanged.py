@@ -1,0 +1,94 @@
+"""Unchanged objects: those that the last applied plan found complete. Pure.
+
+What is decided of an object whose tasks are all complete, and what its status then says, follows
+from its resolved form, its status, the results of its keys and of those in its history. So where
+applying a plan has left an object's status as it was, the next plan decides the same, as long as
+the first two are identical, no result was lost or made again, its manifest at head is valid, and
+nothing of it runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from reconciler.planner.object_status import ObjectStatus, Phase, TaskPhase
+from reconciler.planner.plan import ActionKind, Plan, PlanInput, TaskAction, Unchanged
+from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+from reconciler.planner.tasks import ResolvedObject
+from reconciler.types import ObjectRef, TaskKind
+
+_Objects = Mapping[ObjectRef, ResolvedObject]
+_Records = Mapping[ObjectRef, ObjectStatus]
+_Actions = Mapping[ObjectRef, tuple[TaskAction, ...]]
+
+
+def split_unchanged(situation: PlanInput, cache: PlanCache) -> tuple[Unchanged, _Objects]:
+    """Return the unchanged objects, and the others, upstream first."""
+    desired, records, ledger = situation.desired, situation.records, situation.ledger
+    orphaned = cache.value("orphaned", (desired, records), partial(_orphaned, desired, records))
+    losses, applied = ledger.losses_changed, cache.applied
+    if (
+        applied is None
+        or applied.situation.ledger is not ledger
+        or applied.unchanged.losses_changed != losses
+    ):
+        return Unchanged(orphaned=orphaned, losses_changed=losses), desired
+    before, last = applied.situation, applied.unchanged
+    complete = _complete(applied)
+    known = {**last.actions, **complete}
+    look = differing(before.desired, desired) | differing(before.records, records)
+    look |= (applied.decided.keys() - complete.keys()) | situation.invalid.keys()
+    look |= {run.object for run in situation.runs.values() if run.live and run.object is not None}
+    tasks = Counter(last.tasks)
+    tasks.update(_kinds(complete.values()))
+    tasks.subtract(_kinds(known.pop(ref) for ref in look & known.keys()))
+    unchanged = Unchanged(orphaned=orphaned, losses_changed=losses, actions=known, tasks=tasks)
+    places = cache.value("places", (desired,), partial(_places, desired))
+    return unchanged, {
+        ref: desired[ref] for ref in sorted(look & desired.keys(), key=places.__getitem__)
+    }
+
+
+def _orphaned(
+    desired: _Objects, records: _Records, last: CacheEntry[frozenset[ObjectRef]] | None
+) -> frozenset[ObjectRef]:
+    if last is not None and all(map(same_keys, last.inputs, (desired, records))):
+        return last.value
+    return frozenset(records.keys() - desired.keys())
+
+
+def _places(
+    desired: _Objects, last: CacheEntry[Mapping[ObjectRef, int]] | None
+) -> Mapping[ObjectRef, int]:
+    if last is not None and same_keys(last.inputs[0], desired):
+        return last.value
+    return {ref: place for place, ref in enumerate(desired)}
+
+
+def _complete(applied: Plan) -> _Actions:
+    """Return the actions of objects that a plan decided and found complete."""
+    invalid, records = applied.situation.invalid, applied.situation.records
+    return {
+        ref: actions
+        for ref, actions in applied.decided.items()
+        if ref not in invalid and ref in records and _is_complete(records[ref], actions)
+    }
+
+
+def _is_complete(record: ObjectStatus, actions: tuple[TaskAction, ...]) -> bool:
+    return (
+        record.phase is Phase.READY
+        # What image it was made in can still become known, where that is not known yet.
+        and record.artifact is not None
+        and (record.artifact.image is not None or record.artifact.image_key is None)
+        and all(
+            action.action is ActionKind.KEEP and action.phase is TaskPhase.SUCCEEDED
+            for action in actions
+        )
+    )
+
+
+def _kinds(found: Iterable[tuple[TaskAction, ...]]) -> Iterable[TaskKind]:
+    return (action.task.kind for actions in found for action in actions)
