@@ -250,8 +250,7 @@ class Engine(Protocol):
 class EngineError(ReconcilerError):
     """A request that an engine could not execute.
 
-    Its reason has no secrets and goes into status files. ``permanent``: a retry cannot succeed (the
-    manifest must change).
+    Its reason has no secrets and goes into status files.
     """
 
     def __init__(self, reason: Reason, *, permanent: bool = False) -> None:

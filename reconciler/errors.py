@@ -21,9 +21,13 @@ class Trouble(enum.StrEnum):
 
 
 class ReconcilerError(Exception):
-    """An error whose message has cause, place and remedy."""
+    """An error whose message has cause, place and remedy.
+
+    ``permanent``: the same call with the same input fails for ever; an input must change.
+    """
 
     trouble = Trouble.OTHER
+    permanent = False
 
 
 class UsageFault(ReconcilerError):

@@ -1,6 +1,6 @@
 """The command line.
 
-Exit codes: 0 fine, 1 a failure, 2 findings, 64 bad usage or configuration.
+Exit codes: 0 fine, 1 a failure, 2 findings, 3 something waits, 64 bad usage or configuration.
 
 A command's module is imported when the command is called: ``validate`` in an editor's save hook
 should not wait for an HTTP server to be imported.

@@ -11,6 +11,7 @@ import click
 
 from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, Setup, load_setup
 from reconciler.git import LocalRepository, is_local, local_path
+from reconciler.manifests import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +53,14 @@ def clone(folder: Path, setup: Setup | None) -> LocalRepository:
     if setup is not None and not named and is_local(setup.repository_url):
         return LocalRepository.open(local_path(setup.repository_url))
     return LocalRepository.open(folder)
+
+
+def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Parse an option's duration, such as 90s or 1h30m."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def format_option(*formats: str) -> Callable[[F], F]:

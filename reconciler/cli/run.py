@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,17 @@ from rich.live import Live
 from rich.table import Table
 from watchfiles import awatch
 
-from reconciler.cli.options import config_option, load
+from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import console, object_table
 from reconciler.config import ConfigError, Setup
-from reconciler.daemon import configure_logging, run_daemon, stop_on_signals
+from reconciler.daemon import (
+    PATIENCE,
+    OncePatience,
+    StillWaitingError,
+    configure_logging,
+    run_daemon,
+    stop_on_signals,
+)
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.planner import ObjectStatus, Phase, Plan
 from reconciler.types import ObjectRef, Problem
@@ -27,19 +34,35 @@ from reconciler.web import ListenError
 
 log = structlog.get_logger(__name__)
 
+#: The exit code of --once if something waits for what it cannot bring.
+WAITING = 3
+
 
 @click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Sync until nothing more can be done, then exit.")
-def run(config_file: Path, once: bool) -> None:
+@click.option(
+    "--patience",
+    metavar="DURATION",
+    callback=seconds,
+    default=f"{PATIENCE:g}s",
+    show_default=True,
+    help="With --once: how long to wait for what is missing while nothing goes on.",
+)
+def run(config_file: Path, once: bool, patience: float) -> None:
     """Run the daemon: sync at every push, until it is stopped.
 
     SIGTERM and Ctrl-C stop it gracefully: what runs goes on, and the next start takes it up.
-    With --once it exits with 1 if an object ends Failed or Invalid, or the status cannot be pushed.
-    """
+
+    \b
+    With --once it exits with
+      0  if every object is complete, suspended or held
+      1  if one ends Failed or Invalid, or the status cannot be pushed
+      3  if one waits for what this run cannot bring; what waits for what is listed
+    """  # noqa: D301 - click's \b is the character
     setup = load(config_file)
     if once:
-        sys.exit(_once(setup))
+        sys.exit(_once(setup, patience))
     configure_logs(setup)
     asyncio.run(_serve(config_file, setup, was_there=config_file.exists()))
 
@@ -51,30 +74,46 @@ def configure_logs(setup: Setup, *, level: str | None = None) -> None:
 
 @dataclass
 class _Observed:
-    """The observer of a run: the newest records and errors."""
+    """The observer of a run: the newest records and errors.
+
+    ``wanted`` are the objects that have a manifest, right or wrong.
+    """
 
     records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
+    wanted: Collection[ObjectRef] = ()
 
     def __call__(
-        self, _: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
+        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
         self.records, self.errors = dict(records), errors
+        self.wanted = plan.situation.desired.keys() | plan.situation.invalid.keys()
 
     def table(self) -> Table:
         return object_table(self.records.values())
 
     @property
     def bad(self) -> bool:
-        wrong = (Phase.FAILED, Phase.INVALID)
-        return bool(self.errors) or any(r.phase in wrong for r in self.records.values())
+        return bool(self.errors) or any(self._in(Phase.FAILED, Phase.INVALID))
+
+    def waiting(self) -> list[ObjectStatus]:
+        """The objects that are neither at an end, suspended nor held."""
+        ends = (Phase.READY, Phase.SUSPENDED, Phase.HELD, Phase.FAILED, Phase.INVALID)
+        return sorted(self._in(*set(Phase).difference(ends)), key=lambda record: record.ref)
+
+    def _in(self, *phases: Phase) -> Iterator[ObjectStatus]:
+        wanted = (self.records[ref] for ref in self.wanted if ref in self.records)
+        return (record for record in wanted if record.phase in phases)
 
 
-def _once(setup: Setup) -> int:
+def _once(setup: Setup, patience: float) -> int:
     seen, screen = _Observed(), console()
     try:
         with _progress(setup, screen, seen):
-            stopped = asyncio.run(_run_once(setup, seen))
+            stopped = asyncio.run(_run_once(setup, patience, seen))
+    except StillWaitingError as error:
+        click.echo(f"Waited in vain: {error}.", err=True)
+        return WAITING
     except ReconcilerError:
         if seen.records:
             screen.print(seen.table())  # the runs were made, although their status was not pushed
@@ -85,7 +124,12 @@ def _once(setup: Setup) -> int:
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
-    return 1 if seen.bad else 0
+    waiting = seen.waiting()
+    if waiting:
+        click.echo("\nThese wait for what this run cannot bring:")
+    for record in waiting:
+        click.echo(f"  {record.ref}: {record.message}")
+    return 1 if seen.bad else WAITING if waiting else 0
 
 
 @contextmanager
@@ -102,9 +146,9 @@ def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
         yield
 
 
-async def _run_once(setup: Setup, observe: _Observed) -> bool:
+async def _run_once(setup: Setup, patience: float, observe: _Observed) -> bool:
     stop = stop_on_signals()
-    await run_daemon(setup, once=True, stop=stop, observe=observe)
+    await run_daemon(setup, once=OncePatience(patience), stop=stop, observe=observe)
     return stop.is_set()
 
 
@@ -121,7 +165,7 @@ async def _serve(config_file: Path, setup: Setup, *, was_there: bool) -> None:
         end = asyncio.Event()
         ender = asyncio.create_task(_either(stop, changed, then=end))
         try:
-            await run_daemon(setup, once=False, stop=end)
+            await run_daemon(setup, stop=end)
         except (UsageFault, ListenError) as error:  # both only ever at its beginning
             if before is None:
                 raise

@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from reconciler.daemon.app import run_daemon
     from reconciler.daemon.leader import pod_logs
     from reconciler.daemon.logging import configure_logging
+    from reconciler.daemon.once import PATIENCE, OncePatience, StillWaitingError
     from reconciler.daemon.shutdown import stop_on_signals
 
-__all__ = ["configure_logging", "pod_logs", "run_daemon", "stop_on_signals"]
+__all__ = [
+    "PATIENCE",
+    "OncePatience",
+    "StillWaitingError",
+    "configure_logging",
+    "pod_logs",
+    "run_daemon",
+    "stop_on_signals",
+]
 
 _MODULE_OF = {
+    "PATIENCE": "once",
+    "OncePatience": "once",
+    "StillWaitingError": "once",
     "configure_logging": "logging",
     "pod_logs": "leader",
     "run_daemon": "app",

@@ -15,6 +15,7 @@ from watchfiles import awatch
 from reconciler.config import Setup
 from reconciler.daemon.controller import Daemon, Observer, Wake
 from reconciler.daemon.notifications import Notifier, notifying
+from reconciler.daemon.once import OncePatience
 from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
@@ -65,11 +66,15 @@ class Replica:
 
 
 async def run_daemon(
-    setup: Setup, *, once: bool, stop: asyncio.Event, observe: Observer | None = None
+    setup: Setup,
+    *,
+    once: OncePatience | None = None,
+    stop: asyncio.Event,
+    observe: Observer | None = None,
 ) -> None:
     """Run a daemon until ``stop`` is set.
 
-    With ``once`` it ends when nothing is left to do. Its runs go on, and the last status is
+    With ``once`` it ends when nothing more can be done. Its runs go on, and the last status is
     pushed, however it ends. ``observe`` is called after each sync; without one, the status page
     shows the result.
     """
@@ -90,7 +95,7 @@ async def run_daemon(
                 metrics=metrics,
                 observe=observe_sync,
                 notifier=notifier,
-                once=once,
+                once=once is not None,
             )
             metrics.leader.set(1)
             try:
@@ -118,7 +123,10 @@ async def run_daemon(
         if setup.config.engine == "kubernetes":
             from reconciler.daemon.leader import while_leading  # noqa: PLC0415 -- takes a second
 
-            await while_leading(setup, stop, work, metrics.asked)
+            # A leader that was killed is given up after its lease.
+            lease = setup.config.kubernetes.lease
+            patience = max(once.seconds, 2 * lease) if once is not None else None
+            await while_leading(setup, stop, work, metrics.asked, patience=patience)
         else:
             await work(WritePermission(), stop)
 
@@ -129,14 +137,14 @@ async def _work(
     permission: WritePermission,
     metrics: Metrics,
     *,
-    once: bool,
+    once: OncePatience | None,
     end: asyncio.Event,
 ) -> bool:
     """Run one daemon until ``end``; returns whether it ended by itself."""
     daemon = replica.daemon
     assert daemon is not None
     async with AsyncExitStack() as stack:
-        if not once:
+        if once is None:
             await stack.enter_async_context(watching(setup.repository_url, daemon.wake))
             pull_requests = planning_pull_requests(
                 setup, permission, daemon.state, metrics=metrics, troubles=daemon.troubles

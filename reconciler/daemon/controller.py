@@ -18,6 +18,7 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
+from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
@@ -116,26 +117,28 @@ class Daemon:
         self._planned: PlannedCommit | None = None
         #: The monotonic time at which an unplanned commit was noticed.
         self._noticed: float | None = None
+        #: The monotonic time of the plan's next retry.
+        self._retry_due = 0.0
         self._fetch_failures = 0
         self.wake = Wake()
         self.synced = asyncio.Event()
         #: The messages of problems that last, by the part of the daemon that has the problem.
         self.troubles: dict[str, str] = {}
 
-    async def run(self, *, once: bool = False) -> None:
+    async def run(self, *, once: OncePatience | None = None) -> None:
         """Sync until cancelled; with ``once``, until nothing more can be done.
 
         Raises GitError, StatusFormatError or WrongBranchError where it cannot begin, and with
         ``once`` GitError where it cannot push what came of it.
         """
-        await self._start(once=once)
+        await self._start(once=once is not None)
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._poll()), tasks.create_task(self._push_status())]
-                await self._loop(once=once)
+                await self._loop(once)
                 for helper in helpers:
                     helper.cancel()
-            if once:
+            if once is not None:
                 await self._store.flush()  # without its status the sync has failed
         except* Exception as group:  # noqa: BLE001 -- raised again, without its group
             # Only one of them can be the cause; the others were cancelled for it.
@@ -143,13 +146,23 @@ class Daemon:
         finally:
             await self._stop()
 
-    async def _loop(self, *, once: bool) -> None:
+    async def _loop(self, once: OncePatience | None) -> None:
         while True:
-            await self._sync(strict=once)
+            began = time.monotonic()
+            await self._sync(strict=once is not None)
             plan = self._planned.plan if self._planned is not None else None
-            if once and plan is not None and self._finished(plan):
-                return
-            await self._sleep(plan)
+            longest = None
+            if once is not None and plan is not None and not self.wake.event.is_set():
+                longest = once.left(
+                    plan,
+                    self._engine.runs(),
+                    began=began,
+                    retry=self._retry_due - time.monotonic(),
+                    source=self._sources.due(),
+                )
+                if longest is None:
+                    return
+            await self._sleep(plan, longest)
 
     async def _start(self, *, once: bool) -> None:
         while True:
@@ -276,16 +289,22 @@ class Daemon:
         store.learn_runs(runs)
         resolved = await asyncio.to_thread(self._planner.resolve, snapshot, store.records)
         self._metrics.report_sources(resolved.resolutions.values())
+        now = datetime.now(UTC)
         state = PlanState(
             records=store.records,
             ledger=store.ledger,
             runs=runs,
             capacity=self._engine.capacity,
             recorded=store.recorded(runs),
-            now=datetime.now(UTC),
+            now=now,
         )
+        began = time.monotonic()
         with self._metrics.plan_seconds.time():
-            return self._planner.plan(resolved, state)
+            planned = self._planner.plan(resolved, state)
+        if (retry_at := planned.plan.retry_at) is not None:
+            # As a duration: the clock may be set while the daemon sleeps.
+            self._retry_due = began + (retry_at - now).total_seconds()
+        return planned
 
     async def _recover(self, planned: PlannedCommit) -> PlannedCommit:
         """Look for results in the buckets, and plan again.
@@ -389,17 +408,16 @@ class Daemon:
 
     # -- waiting ---------------------------------------------------------------------------
 
-    def _finished(self, plan: Plan) -> bool:
-        """Return whether neither a run nor time changes the plan."""
-        live = any(run.live for run in self._engine.runs().values())
-        moving = plan.endings or plan.creates() or plan.retry_at is not None
-        return not live and not moving and not self.wake.event.is_set()
+    async def _sleep(self, plan: Plan | None, longest: float | None) -> None:
+        """Sleep until woken, until a retry or poll is due.
 
-    async def _sleep(self, plan: Plan | None) -> None:
-        """Sleep until woken, or until a retry or poll is due."""
+        ``longest`` is the most seconds to sleep.
+        """
         timeout = self._sources.due()
         if plan is not None and plan.retry_at is not None:
-            timeout = min(timeout, (plan.retry_at - datetime.now(UTC)).total_seconds())
+            timeout = min(timeout, self._retry_due - time.monotonic())
+        if longest is not None:
+            timeout = min(timeout, longest)
         try:
             async with asyncio.timeout(max(timeout, SETTLE)):
                 await self.wake.event.wait()

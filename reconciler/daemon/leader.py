@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from reconciler.config import Setup
+from reconciler.daemon.once import StillWaitingError
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.engines.kubernetes import (
     Api,
@@ -54,14 +55,17 @@ async def while_leading(
     stop: asyncio.Event,
     work: Callable[[WritePermission, asyncio.Event], Awaitable[bool]],
     asked: Asked,
+    *,
+    patience: float | None = None,
 ) -> None:
     """Work while leading, and campaign again after each lost lease, until ``stop``.
 
     ``work`` ends soon after its event is set, and returns whether it is finished for good.
+    ``patience`` is for how many seconds a campaign may last. Raises StillWaitingError.
     """
     async with _candidate(setup, asked) as leadership:
         while not stop.is_set():
-            if not await run_until(stop, leadership.acquire()):
+            if not await run_until(stop, _campaign(leadership, patience)):
                 return
             end = asyncio.Event()
             keeping = asyncio.create_task(_set_after(leadership.keep(), end))
@@ -73,6 +77,17 @@ async def while_leading(
                 keeping.cancel()
                 stopping.cancel()
                 await asyncio.gather(keeping, stopping, return_exceptions=True)
+
+
+async def _campaign(leadership: Leadership, patience: float | None) -> None:
+    try:
+        async with asyncio.timeout(patience):
+            await leadership.acquire()
+    except TimeoutError as error:
+        leader = leadership.leader
+        raise StillWaitingError(
+            f"another daemon leads, {leader}" if leader else "the Lease cannot be reached"
+        ) from error
 
 
 @asynccontextmanager

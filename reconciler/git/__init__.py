@@ -13,7 +13,7 @@ waits for its thread. The event loop's thread may open a handle, and does nothin
 
 from typing import TYPE_CHECKING
 
-from reconciler.git.errors import GitError, redact
+from reconciler.git.errors import GitError, redact, unresolved
 from reconciler.git.repository import LocalRepository, Repository
 from reconciler.git.url import is_local, local_path, normal_url, resolve_url
 from reconciler.lazy_exports import lazy_exports
@@ -59,4 +59,5 @@ __all__ = [
     "rebuilding",
     "redact",
     "resolve_url",
+    "unresolved",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.errors import ReconcilerError, Trouble
+from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 #: Characters of a server's text that are repeated.
@@ -26,6 +27,19 @@ class GitError(ReconcilerError):
         super().__init__(message)
         if trouble is not None:
             self.trouble = trouble
+
+
+class SourceFaultError(GitError):
+    """A fault of the URL or commit itself; no later try succeeds."""
+
+    trouble = Trouble.REJECTED
+    permanent = True
+
+
+def unresolved(error: GitError) -> UnresolvedSource:
+    """Return the state of a source that could not be read."""
+    code = ReasonCode.SOURCE_INVALID if error.permanent else ReasonCode.SOURCE_UNAVAILABLE
+    return UnresolvedSource(Reason.of(code, detail=str(error)))
 
 
 class DamagedError(GitError):

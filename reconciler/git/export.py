@@ -10,7 +10,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.git.errors import DamagedError, GitError, SourceFaultError
 from reconciler.types import TreeId
 
 #: A build context with more bytes, or more files and folders, than this is an error.
@@ -30,14 +30,16 @@ class Budget:
     def spend(self, size: int) -> None:
         """Count one entry of ``size`` bytes.
 
-        Raises GitError where the budget is spent.
+        Raises SourceFaultError where the budget is spent.
         """
         self.bytes -= size
         self.entries -= 1
         if self.bytes < 0:
-            raise GitError(f"the build context is larger than {LARGEST_CONTEXT >> 30} GiB")
+            raise SourceFaultError(f"the build context is larger than {LARGEST_CONTEXT >> 30} GiB")
         if self.entries < 0:
-            raise GitError(f"the build context has more than {MOST_ENTRIES:,} files and folders")
+            raise SourceFaultError(
+                f"the build context has more than {MOST_ENTRIES:,} files and folders"
+            )
 
 
 def export_tree(
@@ -49,8 +51,9 @@ def export_tree(
 ) -> None:
     """Write a tree's files into a folder that is new or empty.
 
-    Execute bits are kept. A symbolic link is written if it stays inside the tree; a submodule is
-    an empty folder. Raises GitError for anything that would reach outside, and DamagedError.
+    Execute bits are kept. A symbolic link is written as it is, wherever it leads, and never
+    followed; a submodule is an empty folder. Raises SourceFaultError for a tree that cannot be
+    written, GitError and DamagedError.
     """
     root = repository.get(tree)
     if not isinstance(root, pygit2.Tree):
@@ -63,16 +66,16 @@ def export_tree(
         raise DamagedError(f"{repository.path} is damaged: {error}") from error
     except FileExistsError as error:
         name = Path(error.filename or "").name
-        raise GitError(f"the tree has two entries that are both called {name!r}") from error
+        raise SourceFaultError(f"the tree has two entries that are both called {name!r}") from error
 
 
 def _write(tree: pygit2.Tree, folder: Path, inside: tuple[str, ...], budget: Budget) -> None:
     if len(inside) > DEEPEST:
-        raise GitError(f"the build context is deeper than {DEEPEST} folders")
+        raise SourceFaultError(f"the build context is deeper than {DEEPEST} folders")
     for entry in tree:
         name = entry.name or ""
         if name.lower() in _FORBIDDEN or "/" in name or "\\" in name or "\0" in name:
-            raise GitError(f"the tree has an entry {name!r}, which cannot be written")
+            raise SourceFaultError(f"the tree has an entry {name!r}, which cannot be written")
         path, place = folder / name, (*inside, name)
         if isinstance(entry, pygit2.Tree):
             budget.spend(0)
@@ -102,20 +105,9 @@ def _write_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def _link_target(entry: pygit2.Object, place: tuple[str, ...]) -> str:
-    """Return a link's target, which must stay inside the tree.
-
-    ``..`` may only stand at its beginning. After a name it goes up from where that name leads,
-    which by another link can be nearer to the root than the name's place is. Raises GitError.
-    """
+    """Return a link's target. Raises SourceFaultError for an impossible one."""
     assert isinstance(entry, pygit2.Blob)
     target = os.fsdecode(entry.data)
-    steps = [step for step in target.split("/") if step not in ("", ".")]
-    up = 0
-    while up < len(steps) and steps[up] == "..":
-        up += 1
-    outside = target.startswith("/") or up >= len(place) or ".." in steps[up:]
-    if outside or not target or "\0" in target:
-        raise GitError(
-            f"the symbolic link {'/'.join(place)} leads out of the build context, or might"
-        )
+    if not target or "\0" in target:
+        raise SourceFaultError(f"the symbolic link {'/'.join(place)} has no usable target")
     return target

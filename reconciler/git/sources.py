@@ -24,7 +24,7 @@ from pygit2.enums import FileMode
 from reconciler.backoff import Backoff, jittered
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import GitError, redact
+from reconciler.git.errors import GitError, SourceFaultError, redact, unresolved
 from reconciler.git.export import Budget, export_tree
 from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
@@ -204,7 +204,7 @@ class Sources:
         try:
             return self._resolve(request, seen.refs, seen)
         except GitError as error:
-            return UnresolvedSource.unavailable(str(error))
+            return unresolved(error)
 
     def _look_up(self, url: str, seen: _Seen) -> None:
         self._store.still_named(url)
@@ -250,7 +250,7 @@ class Sources:
                     self._trees.popitem(last=False)
         if tree == _NO_FOLDER:
             where = f"{redact(request.url)} has no folder {request.path} at {commit[:12]}"
-            raise GitError(where)
+            raise SourceFaultError(where) if request.commit is not None else GitError(where)
         return ResolvedSource(commit, TreeId(tree))
 
     # -- fetching --------------------------------------------------------------------------
@@ -263,13 +263,13 @@ class Sources:
         self, base: str, inner: list[Submodule], destination: Path, budget: Budget, *, depth: int
     ) -> None:
         if depth > DEEPEST_SUBMODULE or len(inner) > MOST_SUBMODULES:
-            raise GitError(
+            raise SourceFaultError(
                 f"more than {MOST_SUBMODULES} submodules, or nested deeper than {DEEPEST_SUBMODULE}"
             )
         for module in inner:
             url = resolve_url(base, module.url)
             if not self._allowed(url):
-                raise GitError(f"the submodule {redact(url)} is not in sources.allow")
+                raise SourceFaultError(f"the submodule {redact(url)} is not in sources.allow")
             place = destination / module.path
 
             def write(

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from reconciler.git.errors import GitError, redact
+from reconciler.git.errors import SourceFaultError, redact
 from reconciler.patterns import ABSOLUTE, PORTS, SCP, as_ssh
 
 #: Neither may begin with a dash: ssh would take it for an option.
@@ -24,7 +24,7 @@ def resolve_url(base: str, url: str) -> str:
     ``base`` is the URL of the manifest's repository.
 
     ``./`` and ``../`` are relative to ``base`` as Git reads a relative submodule URL: ``../b``
-    beside ``https://host/team/a`` is ``https://host/team/b``. Raises GitError.
+    beside ``https://host/team/a`` is ``https://host/team/b``. Raises SourceFaultError.
     """
     if url.startswith(("./", "../")) or url == "..":
         return normal_url(_join(base, url))
@@ -44,19 +44,19 @@ def _join(base: str, relative: str) -> str:
     for step in relative.split("/"):
         if step == "..":
             if not names:
-                raise GitError(f"{redact(relative)} leads out of {redact(base)}")
+                raise SourceFaultError(f"{redact(relative)} leads out of {redact(base)}")
             names.pop()
         elif step not in ("", "."):
             names.append(step)
     if not names:
-        raise GitError(f"{redact(relative)} leads out of {redact(base)}")
+        raise SourceFaultError(f"{redact(relative)} leads out of {redact(base)}")
     return head + "/".join(names)
 
 
 def normal_url(url: str) -> str:
-    """Return a URL's normal form. Raises GitError for a refused one."""
+    """Return a URL's normal form. Raises SourceFaultError for a refused one."""
     if any(char == " " or not char.isprintable() for char in url) or "\\" in url:
-        raise GitError(
+        raise SourceFaultError(
             f"{redact(url)!r} is no URL: it has spaces, control characters or backslashes"
         )
     if ABSOLUTE.match(url):
@@ -64,16 +64,16 @@ def normal_url(url: str) -> str:
             parts = urlsplit(url)
             return _normal_absolute(url, parts, parts.port)
         except ValueError as error:
-            raise GitError(f"{redact(url)}: {error}") from error
+            raise SourceFaultError(f"{redact(url)}: {error}") from error
     if url.startswith("/"):
         if "%" in url:
-            raise GitError(f"{redact(url)}: write a path with a % in it as a file URL")
+            raise SourceFaultError(f"{redact(url)}: write a path with a % in it as a file URL")
         path = _single_slashes(url).rstrip("/") or "/"
         _safe_path(path, url)
         return f"file://{quote(path)}"
     if scp := SCP.fullmatch(url):
         return _normal_scp(url, scp)
-    raise GitError(
+    raise SourceFaultError(
         f"{redact(url)} is no URL of a repository: expected https, ssh, scp-like or file, "
         f"or one that begins with ./ or ../"
     )
@@ -82,26 +82,28 @@ def normal_url(url: str) -> str:
 def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
     shown, scheme = redact(url), parts.scheme.lower()
     if scheme not in PORTS:
-        raise GitError(f"{shown}: {scheme} URLs are not supported; use https, ssh or file")
+        raise SourceFaultError(f"{shown}: {scheme} URLs are not supported; use https, ssh or file")
     if "?" in url or "#" in url:
-        raise GitError(f"{shown}: a repository's URL has no query and no fragment")
+        raise SourceFaultError(f"{shown}: a repository's URL has no query and no fragment")
     if parts.password is not None or ("@" in parts.netloc and scheme != "ssh"):
-        raise GitError(f"{shown}: credentials do not belong in a URL; configure them by URL prefix")
+        raise SourceFaultError(
+            f"{shown}: credentials do not belong in a URL; configure them by URL prefix"
+        )
     path = _single_slashes(parts.path) if scheme == "file" else parts.path
     # A % in a folder's name can only be written encoded, and is decoded only once there.
     _safe_path(path.replace("%25", "_") if scheme == "file" else path, url)
     path = path.rstrip("/") or "/"
     if scheme == "file":
         if parts.netloc.lower() not in ("", "localhost"):
-            raise GitError(f"{shown}: a file URL that names a host")
+            raise SourceFaultError(f"{shown}: a file URL that names a host")
         return f"file://{path}"
     user, at, _ = parts.netloc.rpartition("@")
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     if (at and not _USER.fullmatch(user)) or not _HOST.fullmatch(host):
-        raise GitError(f"{shown}: that is no name of a host, or of a user of one")
+        raise SourceFaultError(f"{shown}: that is no name of a host, or of a user of one")
     if port == 0:
-        raise GitError(f"{shown}: there is no port 0")
+        raise SourceFaultError(f"{shown}: there is no port 0")
     shown_port = f":{port}" if port is not None and port != PORTS[scheme] else ""
     return urlunsplit((scheme, f"{user}{at}{host}{shown_port}", path, "", ""))
 
@@ -109,13 +111,15 @@ def _normal_absolute(url: str, parts: SplitResult, port: int | None) -> str:
 def _normal_scp(url: str, scp: re.Match[str]) -> str:
     user, host, path = scp["user"], scp["host"].lower(), scp["path"]
     if (user is not None and not _USER.fullmatch(user)) or not _HOST.fullmatch(host):
-        raise GitError(f"{redact(url)}: that is no name of a host, or of a user of one")
+        raise SourceFaultError(f"{redact(url)}: that is no name of a host, or of a user of one")
     if path.startswith("-") or "%" in path:
-        raise GitError(f"{redact(url)}: a path that begins with - or has a % in it is refused")
+        raise SourceFaultError(
+            f"{redact(url)}: a path that begins with - or has a % in it is refused"
+        )
     _safe_path(path, url)
     path = path.rstrip("/")
     if not path:
-        raise GitError(f"{redact(url)}: it names no repository")
+        raise SourceFaultError(f"{redact(url)}: it names no repository")
     return f"{user}@{host}:{path}" if user else f"{host}:{path}"
 
 
@@ -124,15 +128,15 @@ def _single_slashes(path: str) -> str:
 
 
 def _safe_path(path: str, url: str) -> None:
-    """Raise GitError for a path that another program could read differently."""
+    """Raise SourceFaultError for a path that another program could read differently."""
     plain = unquote(path, errors="strict")
     parts = plain.rstrip("/").split("/")
     if any(part in (".", "..") for part in parts) or "%" in plain or "" in parts[1:]:
-        raise GitError(
+        raise SourceFaultError(
             f"{redact(url)}: a path with ., .. or // in it, or encoded twice, is refused"
         )
     if plain.count("/") != path.count("/") or "\\" in plain or not plain.isprintable():
-        raise GitError(f"{redact(url)}: a path with an encoded slash or control character")
+        raise SourceFaultError(f"{redact(url)}: a path with an encoded slash or control character")
 
 
 def is_local(url: str) -> bool:

@@ -39,6 +39,7 @@ from reconciler.manifests.fields import (
     Seconds,
     Section,
     Subdomain,
+    parse_duration,
 )
 from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
@@ -113,6 +114,7 @@ __all__ = [
     "effect_at",
     "is_manifest_path",
     "kind_schema",
+    "parse_duration",
     "patterns",
     "read_documents",
     "read_file",

@@ -206,7 +206,10 @@ class _Diff:
         earlier = next((run for run in superseded if goes_on(run, task)), None)
         if key is None:
             blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-            return self._earlier(answer, earlier, blocked) if earlier else answer.wait(blocked)
+            if earlier is not None:
+                return self._earlier(answer, earlier, blocked)
+            never = blocked.code in _PERMANENT
+            return answer.wait(blocked, phase=TaskPhase.FAILED if never else TaskPhase.WAITING)
         if self._complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted:
@@ -403,6 +406,8 @@ class _Diff:
 
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)
 _STARTING = Reason.of(ReasonCode.STARTING)
+#: Reasons for an unknown key that no later sync of the same commit mends.
+_PERMANENT = frozenset({ReasonCode.SOURCE_INVALID, ReasonCode.SOURCE_FOLDER_MISSING})
 
 #: Phases of a task in which the tasks that need it cannot start.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})

@@ -45,6 +45,7 @@ class ReasonCode(enum.StrEnum):
     # -- Planner: sources and references
     SOURCE_NOT_RESOLVED = "SourceNotResolved"
     SOURCE_UNAVAILABLE = "SourceUnavailable"
+    SOURCE_INVALID = "SourceInvalid"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     SOURCE_FOLDER_MISSING = "SourceFolderMissing"
     SOURCE_NOT_APPROVED = "SourceNotApproved"

@@ -223,6 +223,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The Git source cannot be read.",
         "Mend the URL, branch, credentials or network that the message names.",
     ),
+    ReasonCode.SOURCE_INVALID: Entry(
+        "{detail}",
+        "The Git source can never be used as it is: its URL, its commit's tree or a submodule.",
+        "Correct what the message names, and push; a build is tried again at the new commit, or by `reconciler retry`.",
+    ),
     ReasonCode.SOURCE_NOT_ALLOWED: Entry(
         "the source {url} is not in sources.allow",
         "The configuration does not admit this source.",

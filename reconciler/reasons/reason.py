@@ -28,6 +28,12 @@ class Reason:
     arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
     recorded: str | None = None
 
+    @property
+    def root(self) -> Reason:
+        """The innermost cause."""
+        cause = self.arguments.get("cause")
+        return cause.root if isinstance(cause, Reason) else self
+
     def __str__(self) -> str:
         raise TypeError(f"render {self.code!r} with reconciler.reasons.message")
 

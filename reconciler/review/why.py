@@ -93,7 +93,7 @@ class _Standing:
         return "starts with the next sync" if starts else message(decision.reason)
 
     def _below(self, decision: TaskAction, depth: int) -> Iterator[Line]:
-        if decision.phase is TaskPhase.FAILED:
+        if decision.phase is TaskPhase.FAILED and decision.task.key is not None:
             again = f"`reconciler retry {decision.ref.name}` asks for one more run"
             yield depth, f"Its failure is remembered until what it runs, or how, changes; {again}."
         for hold in self._plan.holds:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from reconciler.git import GitError, Repository, resolve_url
+from reconciler.git import GitError, Repository, resolve_url, unresolved
 from reconciler.manifests import Manifest
 from reconciler.patterns import admits_url
 from reconciler.planner import ObjectStatus, PlanCache
@@ -37,7 +37,7 @@ def _source_request(
     try:
         url = resolve_url(repository_url, git.url)
     except GitError as error:
-        return UnresolvedSource.unavailable(str(error))
+        return unresolved(error)
     if not admits_url(url, allow):
         return UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url))
     return GitSource(url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit)

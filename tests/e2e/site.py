@@ -175,9 +175,10 @@ class Site:
         config = str(self.root / "reconciler.yaml")
         return [sys.executable, "-m", "reconciler", *arguments, "--config", config]
 
-    def run_once(self) -> subprocess.CompletedProcess[str]:
+    def run_once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``run --once``; a traceback is never an answer."""
-        done = run(self.command("run", "--once"), timeout=PATIENCE, env=environment())
+        command = self.command("run", "--once", *arguments)
+        done = run(command, timeout=PATIENCE, env=environment())
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

@@ -91,7 +91,8 @@ def test_a_source_that_cannot_be_reached_makes_its_object_wait(site: Site) -> No
         "kind: Model\nmetadata: {name: a}\nspec:\n"
         "  source: {git: {url: ../nowhere.git}}\n  training: {mode: Scratch}\n",
     )
-    assert site.sync().returncode == 0
+    site.push()
+    assert site.run_once("--patience", "1s").returncode == 3
     status = site.statuses()["a"]
     assert status["phase"] == "Waiting"
     assert "nowhere.git" in status["message"]

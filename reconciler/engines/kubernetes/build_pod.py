@@ -39,7 +39,7 @@ from reconciler.types import GROUP, BuildContext, TaskKey
 SOURCE = "/source"
 CONTEXT = f"{SOURCE}/context"
 CA_ANNOTATION = f"{GROUP}/ca"
-#: The init container that fetches. It only fails for reasons that another attempt may mend.
+#: The init container that fetches.
 SOURCE_CONTAINER = "source"
 DOCKER_CONFIG = "/docker"
 #: Of each container, under what the manifest and the templates say: the scheduler has to count a

@@ -261,7 +261,8 @@ def _explain_init_failure(pod: Pod) -> Failure | None:
             written = read_termination(ended.message)
             if written is not None and written.message:
                 code = written.reason or ReasonCode.INFRASTRUCTURE_FAILED
-                return FailureClass.INFRASTRUCTURE, Reason(code, recorded=written.message)
+                kind = written.failure or FailureClass.INFRASTRUCTURE
+                return kind, Reason(code, recorded=written.message)
             return FailureClass.INFRASTRUCTURE, Reason.of(
                 ReasonCode.INIT_CONTAINER_FAILED,
                 container=init.name,

@@ -107,6 +107,11 @@ class Leadership:
         """Return whether no other replica can hold the lease now."""
         return self._clock() < self._until
 
+    @property
+    def leader(self) -> str | None:
+        """The holder that another candidate was last seen to be, if any."""
+        return self._leader
+
     async def acquire(self) -> None:
         """Wait until this candidate leads. Raises OtherOwnerError."""
         self._leader = self._logged = None  # it stands by from now on, and no sooner

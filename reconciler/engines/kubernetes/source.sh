@@ -1,12 +1,13 @@
 # Fetches one commit of a Git repository into $FOLDER/context, for a builder to build from.
-# What can go wrong here is not the build's fault: it exits with 210, and says why to the kubelet.
+# It exits with 210 and says why to the kubelet. What goes wrong is not the build's fault, but for a
+# submodule by a protocol that is refused: that is so at every try.
 set -eu
 umask 022
-fail() {
-  echo "$1" >&2
-  text=$(printf '%.600s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
-  printf '{"v":1,"state":"failed","class":"infrastructure","reason":"SourceUnavailable","message":"%s"}' \
-    "$text" >/dev/termination-log
+fail() { # CLASS REASON MESSAGE
+  echo "$3" >&2
+  text=$(printf '%.600s' "$3" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')
+  printf '{"v":1,"state":"failed","class":"%s","reason":"%s","message":"%s"}' \
+    "$1" "$2" "$text" >/dev/termination-log
   exit 210
 }
 told() { # what git said in FILE, without its advice
@@ -51,11 +52,17 @@ git remote add origin "$SOURCE_URL"
 # Not every server gives out a commit by its id: then everything is fetched.
 git fetch --quiet --depth=1 origin "$SOURCE_COMMIT" 2>/tmp/first ||
   git fetch --quiet --tags origin '+refs/heads/*:refs/remotes/origin/*' 2>/tmp/second ||
-  fail "the source $SOURCE_URL cannot be fetched: $(told /tmp/second)"
+  fail infrastructure SourceUnavailable \
+    "the source $SOURCE_URL cannot be fetched: $(told /tmp/second)"
 git -c advice.detachedHead=false checkout --quiet "$SOURCE_COMMIT" 2>/tmp/checkout ||
-  fail "the source $SOURCE_URL has no commit $SOURCE_COMMIT: $(told /tmp/checkout)"
+  fail infrastructure SourceUnavailable \
+    "the source $SOURCE_URL has no commit $SOURCE_COMMIT: $(told /tmp/checkout)"
 if [ "$SOURCE_SUBMODULES" = true ]; then
-  git submodule --quiet update --init --recursive --depth=1 2>/tmp/modules ||
-    fail "the submodules of $SOURCE_URL cannot be fetched: $(told /tmp/modules)"
+  git submodule --quiet update --init --recursive --depth=1 2>/tmp/modules || {
+    text="the submodules of $SOURCE_URL cannot be fetched: $(told /tmp/modules)"
+    ! grep -q "^fatal: transport '.*' not allowed" /tmp/modules ||
+      fail command SourceInvalid "$text"
+    fail infrastructure SourceUnavailable "$text"
+  }
 fi
 find . -name .git -prune -exec rm -rf {} +

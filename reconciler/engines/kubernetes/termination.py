@@ -39,6 +39,7 @@ REASONS = frozenset(
         ReasonCode.INFRASTRUCTURE_FAILED,
         ReasonCode.INTERRUPTED,
         ReasonCode.OUT_OF_MEMORY,
+        ReasonCode.SOURCE_INVALID,
         ReasonCode.SOURCE_UNAVAILABLE,
     }
 )

@@ -37,6 +37,7 @@ from reconciler.engines.local.scheduler import (
 from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.state import RunState
 from reconciler.engines.local.supervisors import Supervisors
+from reconciler.errors import ReconcilerError
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import BuildContext, TaskKey, TaskKind
 
@@ -297,6 +298,7 @@ class LocalEngine:
             if isinstance(decision, Queued):
                 record.waiting = decision.reason
             else:
+                record.waiting = None
                 with self._carefully(record):
                     allocation = replace(self._terms, gpus=decision.gpus)
                     self._store.allocate(record, allocation)
@@ -312,6 +314,8 @@ class LocalEngine:
         try:
             yield
         except OSError as error:
+            detail = f"the run cannot proceed: {error}"
+            record.waiting = Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail=detail)
             _log.warning("a run cannot proceed", run=record.spec.name, error=str(error))
 
     def _supervise(self, record: RunRecord) -> None:
@@ -327,6 +331,8 @@ class LocalEngine:
         if now < record.spawn_at:
             return
         if record.spawns:
+            detail = f"its supervisor has ended {record.spawns} times; see {run.supervisor_log}"
+            record.waiting = Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail=detail)
             _log.warning("a run has lost its supervisor", run=name, log=str(run.supervisor_log))
             record.spawn_at = now + _RESPAWN.delay(record.spawns)
         record.spawns += 1
@@ -376,9 +382,7 @@ class LocalEngine:
         except Exception as error:  # noqa: BLE001 - any error is the reason
             run = record.directory
             if not self._stopping and run.path.exists() and not run.source.exists():
-                detail = f"the source could not be fetched: {error}"
-                reason = Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail)
-                state = (record.state or RunState()).failed(reason, FailureClass.INFRASTRUCTURE)
+                state = (record.state or RunState()).failed(*_source_failure(error))
                 states.write(record.directory.state, state)
                 record.refresh()
         finally:
@@ -392,6 +396,15 @@ def _lost(artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
         for item in artifacts
         if item.url and (path := path_of(item.url)) and read_marker(path, item.key) is None
     )
+
+
+def _source_failure(error: Exception) -> tuple[Reason, FailureClass]:
+    """Return the reason and class of a source that was not exported."""
+    if isinstance(error, ReconcilerError) and error.permanent:
+        reason = Reason.of(ReasonCode.SOURCE_INVALID, detail=f"the source cannot be used: {error}")
+        return reason, FailureClass.COMMAND
+    detail = f"the source could not be fetched: {error}"
+    return Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail), FailureClass.INFRASTRUCTURE
 
 
 def _unavailable(detail: str) -> EngineError:

@@ -119,6 +119,9 @@ def _mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _read(path: Path) -> str | None:
+    """Read a file at a tree's root, never through a link out."""
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise RequirementsError(f"{path.name} is a link that leads out of the source")
     try:
         with path.open("rb") as file:
             data = file.read(_LIMIT + 1)

@@ -33,6 +33,9 @@ from reconciler.types import TaskKey
 
 _log = structlog.get_logger(__name__)
 
+#: Supervisors of a run: one that may be lost, and one that then ends the run.
+_ENOUGH_SPAWNS = 2
+
 
 @dataclass(slots=True)
 class RunRecord:
@@ -77,6 +80,11 @@ class RunRecord:
         """Return true while the run holds its slots and GPUs."""
         return self.gpus is not None and not self.ended
 
+    @property
+    def _is_stuck(self) -> bool:
+        """True once the supervisor that ends a lost run was lost, too."""
+        return not self.ended and self.spawns > _ENOUGH_SPAWNS
+
     def refresh(self) -> bool:
         """Read a newer state, if any. Return true then."""
         try:
@@ -105,7 +113,7 @@ class RunRecord:
             created=self.created,
             started=state.started,
             finished=state.finished,
-            reason=state.cause if self.state else self.waiting,
+            reason=self.waiting if self.state is None or self._is_stuck else state.cause,
             failure=state.failure,
             log=Path(state.log).as_uri() if state.log else None,
             result=state.result,

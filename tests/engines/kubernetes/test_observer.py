@@ -55,6 +55,19 @@ def ended(status: Any) -> tuple[FailureClass | None, str]:
     return run.failure, why(run)
 
 
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [("command", FailureClass.COMMAND), ("infrastructure", FailureClass.INFRASTRUCTURE)],
+)
+def test_a_source_that_could_not_be_fetched_says_whose_fault_it_is(
+    told: str, fault: FailureClass
+) -> None:
+    message = json.dumps({"v": 1, "state": "failed", "class": told, "message": "no such thing"})
+    state = {"terminated": {"exitCode": 210, "reason": "Error", "message": message}}
+    source = {"name": "source", "restartCount": 0, "state": state}
+    assert ended({"phase": "Failed", "initContainerStatuses": [source]}) == (fault, "no such thing")
+
+
 def test_a_sidecar_that_ends_after_the_command_is_not_to_blame_for_its_failure() -> None:
     state = {"terminated": {"exitCode": 143, "reason": "Error"}}
     sidecar = {"name": "mesh-proxy", "restartCount": 0, "state": state}

@@ -11,9 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reconciler.backoff import Backoff
 from reconciler.engine import EngineError, FailureClass, RunPhase, Wanted
-from reconciler.engines.local import LocalEngine
+from reconciler.engines.local import LocalEngine, supervisors
+from reconciler.engines.local import engine as engine_module
 from reconciler.engines.local.environment import for_supervisor
+from reconciler.reasons import ReasonCode, message
 from reconciler.types import ExecutionHash, Resources, TaskKind
 from tests.engines.local.bench import Bench, export, key_of, reason, running, script, until
 
@@ -280,3 +283,19 @@ async def supervise(bench: Bench, name: str) -> int:
         env=for_supervisor(os.environ, Path(__file__).parents[3]),
     )
     return await process.wait()
+
+
+async def test_a_run_whose_supervisors_all_end_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "_MODULE", "no_such_module")
+    monkeypatch.setattr(engine_module, "_RESPAWN", Backoff(first=0.01, longest=0.01))
+    async with bench.engine() as engine:
+        spec = bench.build_spec(bench.source({"run.sh": script("true")}))
+        await engine.create(spec)
+        await until(lambda: engine.runs()[spec.name].reason)
+        told = engine.runs()[spec.name].reason
+        assert told is not None
+        assert told.code is ReasonCode.ENGINE_UNAVAILABLE
+        assert "its supervisor has ended" in message(told)
+        await engine.delete(spec.name)
