@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.config import ConfigError, ForgeSite, Setup, config_schema, load_setup
+from reconciler.config import (
+    ConfigError,
+    ForgeSite,
+    Setup,
+    config_schema,
+    load_setup,
+    misspelt_variables,
+)
 from reconciler.types import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,6 +154,84 @@ def test_a_variable_is_read_by_the_same_rules_as_the_file(
     assert read.config.repository.branch == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[::1]:8080", "[::1]:8080"),
+        ("'127.0.0.1:1'", "127.0.0.1:1"),
+        (":8080", ":8080"),
+        ("", ""),
+        ('""', ""),
+    ],
+)
+def test_an_address_in_a_variable_needs_no_quotes(tmp_path: Path, text: str, value: str) -> None:
+    read = load(tmp_path, "repository: {url: .}", RECONCILER_SERVER__ADDRESS=text)
+    assert read.config.server.address == value
+
+
+@pytest.mark.parametrize("text", ["1.10", "007", "1e3", "true", "0x1F", "2026", "#1", "@next", "-"])
+def test_a_string_that_yaml_reads_as_something_else_is_the_string(
+    tmp_path: Path, text: str
+) -> None:
+    read = load(
+        tmp_path,
+        "repository: {url: .}",
+        RECONCILER_STATUS__AUTHOR__NAME=text,
+        RECONCILER_KUBERNETES__IMAGES__WRAPPER=text,
+        RECONCILER_REPOSITORY__CREDENTIALS__USERNAME=text,
+    ).config
+    assert read.status.author.name == text
+    assert read.kubernetes.images.wrapper == text
+    assert read.repository.credentials.username == text
+
+
+@pytest.mark.parametrize("text", ["", "null", "~"])
+def test_a_key_that_may_be_nothing_is_unset_by_a_variable(tmp_path: Path, text: str) -> None:
+    file = "repository: {url: ., credentials: {username: bot}}"
+    read = load(tmp_path, file, RECONCILER_REPOSITORY__CREDENTIALS__USERNAME=text)
+    assert read.config.repository.credentials.username is None
+
+
+def test_numbers_and_switches_in_variables_stay_what_they_are(tmp_path: Path) -> None:
+    told = wrong(tmp_path, "repository: {url: .}", RECONCILER_GUARD__TASKS="'3'")
+    assert "guard.tasks: expected a whole number" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RECONCILER_REPOSITORY_URL", "RECONCILER_REPOSITORY__URL"),
+        ("RECONCILER_REPOSITRY__URL", "RECONCILER_REPOSITORY__URL"),
+        ("RECONCILER_PRUNE_MAX_SHARE", "RECONCILER_PRUNE__MAXSHARE"),
+        ("RECONCILER_CONFG", "RECONCILER_CONFIG"),
+        ("RECONCILER_BUCKET__ARCHIVE__URL", "RECONCILER_BUCKETS__ARCHIVE__URL"),
+        ("RECONCILER_GAURD__TASKS", "RECONCILER_GUARD__TASKS"),
+    ],
+)
+def test_a_variable_that_looks_like_a_key_s_is_told(name: str, meant: str) -> None:
+    assert misspelt_variables({name: "x", "PATH": "/bin"}) == {name: meant}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_80_TCP_ADDR",
+        "STATUS_SERVICE_HOST",
+        "STATUS_PORT_80_TCP",
+        "HOME",
+        "VERSION",
+        "CONFIG",
+        "CLUSTER",
+        "GUARD__TASKS",
+    ],
+)
+def test_other_variables_are_not(name: str) -> None:
+    assert misspelt_variables({f"RECONCILER_{name}": "x"}) == {}
+
+
 def test_a_variable_may_be_a_mapping_with_a_url(tmp_path: Path) -> None:
     """libyaml alone would not read it."""
     read = load(tmp_path, "{}", RECONCILER_REPOSITORY="{url: https://example.com/m}")
@@ -245,11 +330,12 @@ def test_a_mistake_has_file_line_column_and_field(tmp_path: Path, text: str, mes
         ),
         (
             "RECONCILER_CLUSTERS__PROD__BRANCH",
-            "3",
-            "$RECONCILER_CLUSTERS__PROD__BRANCH: clusters.prod.branch: expected",
+            "[a b",
+            '$RECONCILER_CLUSTERS__PROD__BRANCH: clusters.prod.branch: "[a b" is no name',
         ),
         ("RECONCILER_ALLOW__IMAGES", "[3]", "$RECONCILER_ALLOW__IMAGES: allow.images[0]: expected"),
-        ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: not valid YAML"),
+        ("RECONCILER_LOG__LEVEL", "{", "$RECONCILER_LOG__LEVEL: log.level: expected"),
+        ("RECONCILER_GUARD", "{", "$RECONCILER_GUARD: guard: not valid YAML"),
     ],
 )
 def test_a_mistake_in_a_variable_names_the_variable(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE, Setup, load_setup
+from reconciler.config import (
+    CONFIG_VARIABLE,
+    DEFAULT_FILE,
+    REPOSITORY_VARIABLE,
+    Setup,
+    load_setup,
+    misspelt_variables,
+)
 from reconciler.git import LocalRepository, is_local, local_path
 from reconciler.manifests import parse_duration
 
@@ -77,7 +85,15 @@ def format_option(*formats: str) -> Callable[[F], F]:
 
 def load(config_file: Path, *, required: bool = False) -> Setup:
     """The configuration, overridden by the environment. Raises ConfigError."""
+    for variable, key in misspelt_variables(os.environ).items():
+        _warn(f"Warning: {variable} sets nothing; did you mean {key}?")
     return load_setup(config_file, os.environ, required=required)
+
+
+@cache
+def _warn(message: str) -> None:
+    """Print a warning, once for each message."""
+    click.echo(message, err=True)
 
 
 def load_if_there(config_file: Path) -> Setup | None:

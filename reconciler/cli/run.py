@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import structlog
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from watchfiles import awatch
 
 from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import console, object_table
@@ -28,6 +28,7 @@ from reconciler.daemon import (
     stop_on_signals,
 )
 from reconciler.errors import ReconcilerError, UsageFault
+from reconciler.manifests import LARGEST_FILE
 from reconciler.planner import ObjectStatus, Phase, Plan
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
@@ -36,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 #: The exit code of --once if something waits for what it cannot bring.
 WAITING = 3
+#: Seconds between two looks at the configuration file.
+CONFIG_INTERVAL = 1.0
 
 
 @click.command()
@@ -196,24 +199,6 @@ async def _either(*events: asyncio.Event, then: asyncio.Event) -> None:
             wait.cancel()
 
 
-async def _changes(folder: Path) -> AsyncGenerator[None, None]:
-    """Yield at each change in a folder, and once at the beginning.
-
-    Changes before the beginning may have been missed.
-    """
-    watch = awatch(folder, recursive=False)
-    first = asyncio.ensure_future(anext(watch))
-    try:
-        await asyncio.sleep(0)  # from here on it watches
-        yield
-        await first
-        yield
-        async for _ in watch:
-            yield
-    finally:
-        first.cancel()
-
-
 async def _watch_config(
     config_file: Path,
     setup: Setup,
@@ -227,22 +212,35 @@ async def _watch_config(
 
     ``refused`` is a configuration that proved unusable, and may still be in the file.
 
-    The folder is watched, not the file: editors replace files, and Kubernetes swaps a link. Where
-    there was a file, one that is gone for a moment is not an empty one.
+    The file is read again and again. Events are not enough: a network file system has none, a
+    machine may have no watches left, and a link on the way to the file may lead elsewhere one day.
+    Where there was a file, one that is gone for a moment is not an empty one.
     """
-    try:
-        async with aclosing(_changes(setup.folder)) as changes:
-            async for _ in changes:
-                try:
-                    newest = load(config_file, required=was_there)
-                except ConfigError as error:
-                    log.warning(
-                        "the changed configuration is wrong; the old one stays", error=str(error)
-                    )
-                    continue
+    seen = read = None
+    while True:
+        before, seen = seen, await asyncio.to_thread(_content, config_file)
+        # The same twice: an editor may be in the middle of writing it.
+        if seen == before and seen != read:
+            read = seen
+            try:
+                newest = load(config_file, required=was_there)
+            except ConfigError as error:
+                log.warning(
+                    "the changed configuration is wrong; the old one stays", error=str(error)
+                )
+            else:
                 if newest not in (setup, refused):
                     setups.append(newest)
                     changed.set()
                     return
-    except (OSError, RuntimeError) as error:
-        log.warning("the configuration cannot be watched for changes", error=str(error))
+        await asyncio.sleep(CONFIG_INTERVAL)
+
+
+def _content(file: Path) -> tuple[str, bytes | str]:
+    """Return a file's place behind links, and its content or error."""
+    place = os.path.realpath(file)
+    try:
+        with file.open("rb") as opened:
+            return place, opened.read(LARGEST_FILE + 1)
+    except OSError as error:
+        return place, str(error)

@@ -10,6 +10,7 @@ from reconciler.config.loader import (
     DEFAULT_FILE,
     REPOSITORY_VARIABLE,
     load_setup,
+    misspelt_variables,
 )
 from reconciler.config.reporting import ForgeSite, NotificationsSection, ReviewSection
 from reconciler.config.schema import (
@@ -35,4 +36,5 @@ __all__ = [
     "Setup",
     "config_schema",
     "load_setup",
+    "misspelt_variables",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeAlias, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -19,6 +21,15 @@ ENVIRONMENT_PREFIX = "RECONCILER_"
 CONFIG_VARIABLE = "RECONCILER_CONFIG"
 REPOSITORY_VARIABLE = "RECONCILER_REPOSITORY__URL"
 DEFAULT_FILE = "reconciler.yaml"
+
+#: The variables that Kubernetes sets for a service, after the service's name.
+_OF_SERVICE = re.compile(
+    r"(^|_)(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$"
+)
+#: Texts that unset a key which may be unset.
+_NOTHING = ("", "~", "null")
+#: How similar a variable is to the one that it stands for: one letter in eight is wrong.
+_NEAR = 0.88
 
 _Path = tuple[str, ...]
 
@@ -56,15 +67,62 @@ def load_setup(file: Path, environment: Mapping[str, str], *, required: bool = F
     checked = validate(documents[0], Config)
     if isinstance(checked, list):
         raise ConfigError([_placed(problem, placed) for problem in checked])
-    return Setup(config=checked, folder=file.resolve().parent)
+    return Setup(config=checked, folder=_folder(file))
+
+
+def _folder(file: Path) -> Path:
+    """Return the folder that relative paths are relative to.
+
+    Links are followed, but for those of a mounted ConfigMap: they lead to a folder below the
+    file's own (``..2026_11_27_…``), which is removed at the next change.
+    """
+    folder, resolved = file.absolute().parent.resolve(), file.resolve().parent
+    mounted = folder in resolved.parents and resolved.relative_to(folder).parts[0].startswith("..")
+    return folder if mounted else resolved
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Map variables that look like misspelt ones to the right ones."""
+    keys = {_letters(name): name for name in (CONFIG_VARIABLE, *_variables(Config, ()))}
+    found = {}
+    for name in environment:
+        rest = name.removeprefix(ENVIRONMENT_PREFIX)
+        if rest == name or _OF_SERVICE.search(rest) or name == CONFIG_VARIABLE:
+            continue
+        first, *deeper = rest.split("__")
+        if _key(Config, first) is not None:
+            continue
+        # What stands below a key may have a name that people chose.
+        near = get_close_matches(_letters(ENVIRONMENT_PREFIX + rest), keys, n=1, cutoff=_NEAR)
+        section = get_close_matches(_letters(ENVIRONMENT_PREFIX + first), keys, n=1, cutoff=_NEAR)
+        if near:
+            found[name] = keys[near[0]]
+        elif deeper and section:
+            found[name] = "__".join((keys[section[0]], *deeper))
+    return found
+
+
+def _variables(section: type[BaseModel], path: _Path) -> Iterator[str]:
+    """Yield the variables of a section's keys, without users' names."""
+    for name, field in section.model_fields.items():
+        place = (*path, (field.alias or name).upper())
+        yield ENVIRONMENT_PREFIX + "__".join(place)
+        holder = _held(field.annotation)
+        if isinstance(holder, type):
+            yield from _variables(holder, place)
+
+
+def _letters(variable: str) -> str:
+    return variable.replace("_", "").upper()
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
     """Map the path of each overridden key to its variable and value.
 
-    Values are read as YAML. A variable whose first part is no key is not the reconciler's
-    (Kubernetes sets ``<SERVICE>_PORT`` for each service of a namespace); a wrong part after that
-    is an error.
+    Values are read as YAML, but where the key is a string and YAML reads another value
+    (``1.10``, ``[::1]:8080``): there the text is the value. A variable whose first part is no key
+    is not the reconciler's (Kubernetes sets ``<SERVICE>_PORT`` for each service of a namespace); a
+    wrong part after that is an error.
     """
     found: dict[_Path, tuple[str, JSON]] = {}
     problems = []
@@ -74,13 +132,18 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
         parts = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
         if _key(Config, parts[0]) is None:
             continue
-        path = _resolve(parts)
-        if isinstance(path, str):
-            problems.append(Problem(Location(f"${name}"), ".".join(parts).lower(), path))
+        resolved = _resolve(parts)
+        if isinstance(resolved, str):
+            problems.append(Problem(Location(f"${name}"), ".".join(parts).lower(), resolved))
             continue
+        path, annotation = resolved
         documents, wrong = read_documents(text.encode("utf-8", "surrogateescape"), f"${name}")
-        if not wrong and len(documents) < 2:
-            found[path] = (name, documents[0].value if documents else None)
+        value = documents[0].value if documents else None
+        if _is_text(annotation) and not (isinstance(value, str) and not wrong):
+            unset = type(None) in get_args(annotation) and text.strip().lower() in _NOTHING
+            found[path] = (name, None if unset else text)
+        elif not wrong and len(documents) < 2:
+            found[path] = (name, value)
         else:
             message = wrong[0].message if wrong else f"expected one value, found {len(documents)}"
             problems.append(Problem(Location(f"${name}"), ".".join(path), message))
@@ -89,16 +152,29 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
     return found
 
 
-def _resolve(parts: list[str]) -> _Path | str:
+def _is_text(annotation: object) -> bool:
+    """Return whether a key takes strings alone, or strings and nothing."""
+    if get_origin(annotation) is Annotated:
+        return _is_text(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return all(a is type(None) or _is_text(a) for a in get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return all(isinstance(choice, str) for choice in get_args(annotation))
+    return annotation is str
+
+
+def _resolve(parts: list[str]) -> tuple[_Path, object] | str:
+    """Return the path of a variable's parts, and its value's type."""
     holder: _Holder = Config
+    annotation: object = None
     path: list[str] = []
     for part in parts:
         found = _key(holder, part)
         if found is None:
             return f"there is no key {part.lower()} in {'.'.join(path) or 'the configuration'}"
-        path.append(found[0])
-        holder = found[1]
-    return tuple(path)
+        name, holder, annotation = found
+        path.append(name)
+    return tuple(path), annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +188,17 @@ class _Named:
 _Holder: TypeAlias = "type[BaseModel] | _Named | None"
 
 
-def _key(holder: _Holder, part: str) -> tuple[str, _Holder] | None:
-    """Find a key by its upper-case form, and its value's holder."""
+def _key(holder: _Holder, part: str) -> tuple[str, _Holder, object] | None:
+    """Find a key by its upper-case form, its value's holder and type."""
     if isinstance(holder, _Named):
-        return _name(part), holder.section
+        return _name(part), holder.section, holder.section
     if holder is None:
         return None
     for name, field in holder.model_fields.items():
         alias = field.alias or name
         if alias.upper() == part:
-            return alias, _held(field.annotation)
-    return (_name(part), BucketConfig) if holder is BucketsSection else None
+            return alias, _held(field.annotation), field.annotation
+    return (_name(part), BucketConfig, BucketConfig) if holder is BucketsSection else None
 
 
 def _held(annotation: object) -> _Holder:

@@ -68,3 +68,13 @@ def test_a_folder_without_a_repository_ends_with_1(cli: Cli) -> None:
         said = cli(*arguments, code=1)
         assert "is not in a Git repository" in said.err
         assert said.err.count("\n") == 1
+
+
+def test_a_misspelt_variable_is_told_where_it_cannot_spoil_the_output(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_REPOSITORY__URL", ".")
+    monkeypatch.setenv("RECONCILER_GUARD_TASKS", "1")
+    said = cli("render", "a")
+    assert "RECONCILER_GUARD_TASKS sets nothing; did you mean RECONCILER_GUARD__TASKS?" in said.err
+    assert "RECONCILER_GUARD" not in said.out
