@@ -79,7 +79,7 @@ class PlanExecutor:
             return
         failure = self.ledger.failure(spec.key, spec.execution_hash)
         again = failure is not None and failure.count > 0
-        self.metrics.runs.created_one(spec, again=again)
+        self.metrics.created(spec, again=again)
         if self.noticed is not None:
             self.metrics.head_to_run.observe(time.monotonic() - self.noticed)
             self.noticed = None

@@ -85,7 +85,7 @@ class StatusStore:
         self._pushed: set[tuple[str, str]] = set()
         self._newer: dict[ObjectRef, ObjectStatus] = {}
         self._pushing = asyncio.Lock()
-        self._learnt: Mapping[str, Run] = {}
+        self._learnt: Mapping[str, Run] | None = None
         self.records: dict[ObjectRef, ObjectStatus] = {}
         self.phases = Phases()
         self.ledger = Ledger()
@@ -268,8 +268,9 @@ class StatusStore:
 
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
         """Have the ledger learn the runs that differ from the last ones."""
-        for name in differing(self._learnt, runs) & runs.keys():
-            self.ledger.learn_run(runs[name])
+        started = self._learnt is not None
+        for name in differing(self._learnt or {}, runs) & runs.keys():
+            self.ledger.learn_run(runs[name], news=started)
         self._learnt = dict(runs)
 
     def recorded(self, runs: Mapping[str, Run]) -> Container[str]:

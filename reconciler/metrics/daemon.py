@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter as Counted
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import psutil
+import structlog
 from prometheus_client import disable_created_metrics
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from reconciler.engine import RunSpec
 from reconciler.errors import trouble_of
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
@@ -18,6 +21,8 @@ from reconciler.planner import HoldKind, ObjectStatus, Phase, Phases, Plan, Task
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
 
+log = structlog.get_logger(__name__)
+
 #: Objects that have series of their own, unless the configuration says otherwise.
 MOST_OBJECTS = 1000
 
@@ -25,10 +30,20 @@ MOST_OBJECTS = 1000
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Log an error of the block: a metric never ends a sync."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("metrics could not be updated", error=repr(error), exc_info=True)
+
+
 class Metrics(Definitions):
     """The daemon's metrics, in a registry of their own.
 
-    ``objects`` is how many objects have series of their own.
+    ``objects`` is how many objects have series of their own. No method raises an error of a value
+    that it is given.
     """
 
     def __init__(self, *, objects: int = MOST_OBJECTS) -> None:
@@ -39,7 +54,16 @@ class Metrics(Definitions):
 
     def failed(self, where: str, error: BaseException) -> None:
         """Count a failed call; ``where`` is one of PLACES."""
-        self.errors.labels(where, trouble_of(error).value).inc()
+        with _harmless():
+            self.errors.labels(where, trouble_of(error).value).inc()
+
+    def created(self, spec: RunSpec, *, again: bool) -> None:
+        """Count a run that was created.
+
+        ``again``: an earlier run failed, not by its command's fault.
+        """
+        with _harmless():
+            self.runs.created_one(spec, again=again)
 
     def asked(self, method: str, status: int) -> None:
         """Count a request to the API server.
@@ -52,16 +76,19 @@ class Metrics(Definitions):
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, *, errors: int
     ) -> None:
         """Update all metrics after a sync; ``errors`` counts those of manifests."""
-        gpus = self.runs.report(plan, records)
-        self._objects.update(records, gpus)
-        self._set_counts(phases.counts(), plan.task_counts())
-        held = Counted(hold.kind for hold in plan.holds)
-        for kind_of_hold in HoldKind:
-            self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
-        self.held_objects.set(len({ref for hold in plan.holds for ref in hold.objects}))
-        due = (d for each in plan.decided.values() for d in each if d.retry_at is not None)
-        self.retries_due.set(sum(1 for _ in due))
-        self.problems.set(errors)
+        gpus: Mapping[ObjectRef, int] = {}
+        with _harmless():
+            gpus = self.runs.report(plan, records)
+        with _harmless():
+            self._objects.update(records, gpus)
+            self._set_counts(phases.counts(), plan.task_counts())
+            held = Counted(hold.kind for hold in plan.holds)
+            for kind_of_hold in HoldKind:
+                self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
+            self.held_objects.set(len({ref for hold in plan.holds for ref in hold.objects}))
+            due = (d for each in plan.decided.values() for d in each if d.retry_at is not None)
+            self.retries_due.set(sum(1 for _ in due))
+            self.problems.set(errors)
         self.last_sync.set_to_current_time()
 
     def report_sources(self, found: Iterable[ResolvedSource | UnresolvedSource]) -> None:

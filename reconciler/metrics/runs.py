@@ -145,7 +145,7 @@ class RunSeries:
         if seen.started is not None and finished is not None:
             seconds = max(0.0, (finished - seen.started).total_seconds())
             self._metrics.run_seconds.labels(run.task.value, result).observe(seconds)
-        measured = run.result.gpu_seconds if run.result is not None else 0.0
+        measured = max(0.0, run.result.gpu_seconds) if run.result is not None else 0.0
         used = measured or seen.gpus * seconds
         if run.object is not None and used:
             self._metrics.gpu_seconds.labels(*self._owner(run.object)).inc(used)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
@@ -262,7 +261,7 @@ class _Diff:
             return None
         if failure.remembered:
             return answer.wait(failure.reason, phase=TaskPhase.FAILED)
-        at = failure.at + timedelta(seconds=failure.retry_delay)
+        at = failure.retry_at(self.situation.now)
         if self.situation.now < at:
             if failure.kind is FailureClass.UNAVAILABLE:
                 return answer.wait(failure.reason, retry_at=at)

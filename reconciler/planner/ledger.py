@@ -7,15 +7,16 @@ learns from every run that ends. Learning the same thing twice changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.planner.retry_policy import Failure
+from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, TaskKey, TaskKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_AGES = timedelta(days=100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class Ledger:
                 image=entry.image,
                 url=entry.artifact,
                 metrics=entry.metrics,
-                gpu_seconds=entry.gpu_seconds,
+                gpu_seconds=max(0.0, entry.gpu_seconds),
             )
             self.complete(
                 entry.key,
@@ -143,8 +144,11 @@ class Ledger:
             self.losses[key] = Loss(at.replace(microsecond=0), url)
             self.losses_changed += 1
 
-    def learn_run(self, run: Run) -> None:
-        """Take over how a run ended; a live run says nothing yet."""
+    def learn_run(self, run: Run, *, news: bool = True) -> None:
+        """Take over how a run ended; a live run says nothing yet.
+
+        Without ``news``, a failure that is older than the known one is none: as at a start.
+        """
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
             loss = self.losses.get(run.key)
             if loss is not None and (run.finished or _LONG_AGO) <= loss.at:
@@ -152,14 +156,16 @@ class Ledger:
             self.complete(run.key, run.task, run.result, finished=run.finished)
             self.failures.pop((run.key, run.execution_hash), None)
         elif run.phase is RunPhase.FAILED and not run.deleting:
-            self._learn_failure(run)
+            self._learn_failure(run, news=news)
 
-    def _learn_failure(self, run: Run) -> None:
+    def _learn_failure(self, run: Run, *, news: bool) -> None:
         kind = run.failure or FailureClass.INFRASTRUCTURE
         # Status files keep whole seconds: the same failure must look the same after a restart.
         at = (run.finished or _LONG_AGO).replace(microsecond=0)
         known = self.failures.get((run.key, run.execution_hash))
-        if known is not None and known.at >= at:
+        # A run that fails long before the last failure does so by a clock that has been set back.
+        set_back = news and run.finished is not None
+        if known is not None and known.at >= at >= known.at - (CLOCK_SKEW if set_back else _AGES):
             return
         count, tries = (known.count, known.tries) if known else (0, 0)
         self.failures[run.key, run.execution_hash] = Failure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass
@@ -14,6 +14,9 @@ from reconciler.types import ExecutionHash, TaskKey
 RETRY_LIMIT = 10
 RETRY_FIRST = 10.0
 RETRY_LONGEST = 600.0
+#: How far the clocks of this machine and of a run's may differ. A failure that is further in the
+#: future is of a clock that has been set back since.
+CLOCK_SKEW = timedelta(minutes=1)
 #: Asking an engine that could not be asked before costs nothing.
 UNAVAILABLE_LONGEST = 60.0
 
@@ -40,6 +43,12 @@ class Failure:
         if self.kind is FailureClass.UNAVAILABLE:
             return False
         return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
+
+    def retry_at(self, now: datetime) -> datetime:
+        """Return the time of the next try; ``now`` if the failure's time means nothing."""
+        if self.at > now + CLOCK_SKEW:
+            return now
+        return self.at + timedelta(seconds=self.retry_delay)
 
     @property
     def retry_delay(self) -> float:

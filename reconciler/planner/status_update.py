@@ -322,6 +322,9 @@ class _StatusUpdate:
         if failure is not None and decision.phase is TaskPhase.WAITING:
             # The failure's own, which a later daemon reads as that; it adds by itself what is next.
             reason = failure.reason
+        started, finished = run_part.started, failure.at if failure else run_part.finished
+        if started is not None and finished is not None:
+            finished = max(started, finished)  # the clock was set back meanwhile
         return replace(
             run_part,
             task=task.kind,
@@ -332,7 +335,7 @@ class _StatusUpdate:
             phase=decision.phase,
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,
-            finished=failure.at if failure else run_part.finished,
+            finished=finished,
             reason=reason.code.value if reason is not None else "",
             message=message(reason) if reason is not None else "",
         )

@@ -92,7 +92,7 @@ def _progress(action: Action, now: datetime) -> str:
     run = action.run
     if run is None or run.phase is not RunPhase.RUNNING:
         return "before it has started"
-    since = f", {seconds((now - run.started).total_seconds())} in" if run.started else ""
+    since = f", {seconds(max(0.0, (now - run.started).total_seconds()))} in" if run.started else ""
     attempt = f", attempt {run.attempts}" if run.attempts > 1 else ""
     return f"in the middle of running{since}{attempt}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.engine import FailureClass
 from reconciler.metrics import Metrics
@@ -130,3 +131,35 @@ def test_what_a_run_asks_for_is_known_once_its_manifest_is() -> None:
     watched.world.files["a.yaml"] = good
     report(later, watched.world.sync(), watched.world.records)
     assert value(later, "gpus_in_use") == 2
+
+
+def test_what_is_less_than_nothing_is_not_counted() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    watched.build()
+    name = watched.run("a")
+    watched.world.start(name)
+    watched.sync()
+    watched.wait(-3600)
+    watched.world.succeed(name)
+    run = watched.world.runs[name]
+    assert run.result is not None
+    watched.world.runs[name] = replace(run, result=replace(run.result, gpu_seconds=-7200.0))
+    watched.sync()
+    of = {"kind": "Model", "namespace": "default", "name": "a"}
+    assert watched.value("gpu_seconds_total", **of) == 0
+    assert watched.value("runs_ended_total", task="train", result="succeeded") == 1
+
+
+def test_a_metric_that_cannot_be_counted_ends_no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(a=scratch("a", GPU))
+
+    def refuse(*_: object) -> None:
+        raise ValueError("Counters can only be incremented by non-negative amounts.")
+
+    monkeypatch.setattr(watched.metrics.runs, "report", refuse)
+    monkeypatch.setattr(watched.metrics.runs, "created_one", refuse)
+    with capture_logs() as logs:
+        watched.sync()
+        watched.metrics.created(next(iter(watched.world.specs.values())), again=False)
+    assert {entry["event"] for entry in logs} == {"metrics could not be updated"}
+    assert watched.value("tasks", task="build", phase="Pending") == 1, "the others are counted"

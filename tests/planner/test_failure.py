@@ -89,6 +89,37 @@ def test_a_failure_that_is_not_the_commands_is_retried_with_growing_delays() -> 
     assert world.phase("a") is Phase.FAILED
 
 
+def test_a_clock_that_is_set_back_neither_stops_the_retries_nor_their_count() -> None:
+    world = World({"a.yaml": scratch("a")})
+    for count in range(1, 4):
+        world.sync()
+        world.fail(world.run_of("a", TaskKind.BUILD), FailureClass.INFRASTRUCTURE)
+        plan = world.sync()
+        (build, _) = world.records[model("a")].tasks
+        assert build.failures == count
+        assert plan.retry_at is not None
+        assert plan.retry_at - world.now < timedelta(minutes=2)
+        world.now -= timedelta(hours=1)
+        world.sync()  # clears the failed run away
+    world.sync()
+    assert world.run_of("a", TaskKind.BUILD)
+
+
+def test_a_run_that_ends_before_it_began_is_recorded_with_no_duration() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    name = world.run_of("a", TaskKind.TRAIN)
+    world.start(name)
+    world.now -= timedelta(hours=1)
+    world.succeed(name)
+    world.sync()
+    (_, train) = world.records[model("a")].tasks
+    assert train.started is not None
+    assert train.finished == train.started
+
+
 def test_a_restart_does_not_count_a_failure_twice() -> None:
     world = World({"a.yaml": scratch("a")})
     world.sync()

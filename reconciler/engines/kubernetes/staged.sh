@@ -213,7 +213,7 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
     # A file is queued a moment after close() has returned: one look that finds nothing says nothing.
     # The command's http_proxy is not the way to the pod's own loopback.
     [ -n "$rclone" ] || return 0
-    deadline=$(($(date +%s) + ${RECONCILER_BARRIER:-3600})) quiet=0 deaf=0
+    deadline=$(($(clock) + ${RECONCILER_BARRIER:-3600} * 100)) quiet=0 deaf=0
     while [ $quiet -lt 3 ]; do
         sleep "$poll"
         state=$(timeout 20 wget -Y off -q -O - --post-data '' "http://$rclone/vfs/stats" | tr ',{}' '\n' |
@@ -229,7 +229,7 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
         *) quiet=0 deaf=$((deaf + 1)) ;;
         esac 2>/dev/null
         [ $deaf -lt 5 ] || { say "rclone does not answer at $rclone" && return 1; }
-        [ "$(date +%s)" -lt "$deadline" ] || { say "rclone has not uploaded in time" && return 1; }
+        [ "$(clock)" -lt "$deadline" ] || { say "rclone has not uploaded in time" && return 1; }
     done
 }
 place() { # the artifact as it will stay: every file in its place, and no other

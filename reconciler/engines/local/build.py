@@ -11,12 +11,12 @@ import os
 import shutil
 import sys
 import sysconfig
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from reconciler.engine import FailureClass, Result, RunPhase
-from reconciler.engines.local import state as states
 from reconciler.engines.local.environment import for_installer
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
@@ -73,7 +73,7 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
         if (done := image_result(image)) is not None:
             return done
         run.not_lost()
-        begun = replace(run.state, phase=RunPhase.RUNNING, started=states.now())
+        begun = replace(run.state, phase=RunPhase.RUNNING, started=run.clock.now())
         run.save(begun.because(None))
         _place(run, image)
         requirements = requirements_of(image.tree)
@@ -166,11 +166,11 @@ def _install(
         make_writable(project)
     attempt = last_attempt(run.run.logs) + 1
     output = run.begin(attempt=attempt, log=log_of(run.run.logs, attempt))
-    started = states.now()
+    deadline = time.monotonic() + run.spec.timeout
 
     def execute_all(commands: Sequence[tuple[str, ...]], cwd: Path) -> None:
         for argv in commands:
-            left = run.spec.timeout - (states.now() - started).total_seconds()
+            left = deadline - time.monotonic()
             command = RankCommand(argv=argv, cwd=cwd, env=for_installer(environ))
             run.attempt([command], output, locks, timeout=max(left, 0.0), place=env.parent)
 

@@ -19,7 +19,6 @@ from reconciler.command_environment import (
     output_variable,
 )
 from reconciler.engine import FailureClass, Result, RunSpec
-from reconciler.engines.local import state as states
 from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path
 from reconciler.engines.local.failures import ArtifactError, RunFailedError
@@ -121,7 +120,7 @@ class _Execution:
         commands = self._commands(attempt, environments, secrets, scratch)
         find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
         output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
-        started = states.now()
+        started = run.clock.now()
         try:
             try:
                 run.attempt(
@@ -136,7 +135,7 @@ class _Execution:
                 self._unmark()
                 raise
             finally:
-                elapsed = (states.now() - started).total_seconds()
+                elapsed = (run.clock.now() - started).total_seconds()
                 self.gpu_seconds += elapsed * spec.resources.gpus
             return self._complete(attempt, started, output)
         finally:
@@ -144,7 +143,7 @@ class _Execution:
             remove_tree(scratch)
 
     def _complete(self, attempt: int, started: datetime, output: Output) -> Result:
-        finished = states.now()
+        finished = self.run.clock.now()
         if self.output.is_symlink() or not self.output.is_dir():
             variable = output_variable(self.spec.output_kind)
             raise ArtifactError(

@@ -47,7 +47,7 @@ class Marker:
         return Result(
             url=url,
             metrics=numbers(self.content.get("metrics")),
-            gpu_seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+            gpu_seconds=max(0.0, float(seconds)) if isinstance(seconds, (int, float)) else 0.0,
         )
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
 from reconciler.engines.local.spec import Allocation
-from reconciler.engines.local.state import RunState
+from reconciler.engines.local.state import RunState, Stopwatch
 from reconciler.reasons import Reason, ReasonCode
 
 _MAX_DELAY = 60.0
@@ -59,6 +59,7 @@ class RunContext:
     control: Control
     state: RunState
     lost: bool
+    clock: Stopwatch = field(default_factory=Stopwatch)
 
     def save(self, state: RunState) -> None:
         """Write the run's state and notify the daemon."""
@@ -119,7 +120,7 @@ class RunContext:
                 phase=RunPhase.RUNNING,
                 tries=self.state.tries + 1,
                 attempts=attempt,
-                started=self.state.started or states.now(),
+                started=self.state.started or self.clock.now(),
                 log=str(log),
             )
         )

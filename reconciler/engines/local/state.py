@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reconciler.codec import Codec, CodecError, format_time
@@ -51,25 +52,32 @@ class RunState:
         text = message(reason) if reason else ""
         return replace(self, reason=reason.code.value if reason else "", message=text)
 
-    def failed(self, reason: Reason, failure: FailureClass) -> RunState:
+    def failed(
+        self, reason: Reason, failure: FailureClass, *, at: datetime | None = None
+    ) -> RunState:
         """Return this run, ended by a failure."""
         return replace(
             self.because(reason),
             phase=RunPhase.FAILED,
             failure=failure,
-            finished=now(),
+            finished=self._end(at),
             result=None,
         )
 
-    def succeeded(self, result: Result) -> RunState:
+    def succeeded(self, result: Result, *, at: datetime | None = None) -> RunState:
         """Return this run, ended well."""
         return replace(
             self.because(None),
             phase=RunPhase.SUCCEEDED,
             failure=None,
-            finished=now(),
+            finished=self._end(at),
             result=result,
         )
+
+    def _end(self, at: datetime | None) -> datetime:
+        """Return an end that is not before the start."""
+        end = at or now()
+        return max(end, self.started or end)
 
 
 _STATE = Codec(RunState, omit="none", timespec="microseconds")
@@ -78,6 +86,25 @@ _STATE = Codec(RunState, omit="none", timespec="microseconds")
 def now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(UTC)
+
+
+class Stopwatch:
+    """A clock that starts at the time of day, and is never set.
+
+    Differences of its times are true durations, a suspended machine's sleep included.
+    """
+
+    def __init__(self) -> None:
+        self._started, self._began = now(), _steady()
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self._started + timedelta(seconds=_steady() - self._began)
+
+
+def _steady() -> float:
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Linux's alone
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 def write_time(time: datetime) -> str:

@@ -84,15 +84,16 @@ def _ended(run: RunContext) -> RunState:
         execute = command.execute if run.spec.build is None else build.execute
         result = execute(run, environ)
     except RunFailedError as error:
-        return run.state.failed(error.reason, error.failure)
+        return run.state.failed(error.reason, error.failure, at=run.clock.now())
     except OSError as error:
-        return run.state.failed(_infrastructure(error), FailureClass.INFRASTRUCTURE)
+        reason = _infrastructure(error)
+        return run.state.failed(reason, FailureClass.INFRASTRUCTURE, at=run.clock.now())
     except Exception as error:  # noqa: BLE001 - a defect must end the run, not leave it hanging
         traceback.print_exc()
         detail = f"{error!r} in the supervisor; see {run.run.supervisor_log}"
         reason = Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail)
-        return run.state.failed(reason, FailureClass.INFRASTRUCTURE)
-    return run.state.succeeded(result)
+        return run.state.failed(reason, FailureClass.INFRASTRUCTURE, at=run.clock.now())
+    return run.state.succeeded(result, at=run.clock.now())
 
 
 def _infrastructure(error: Exception) -> Reason:

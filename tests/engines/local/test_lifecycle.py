@@ -16,7 +16,7 @@ from reconciler.engine import EngineError, FailureClass, RunPhase, Wanted
 from reconciler.engines.local import LocalEngine, supervisors
 from reconciler.engines.local import engine as engine_module
 from reconciler.engines.local.environment import for_supervisor
-from reconciler.reasons import ReasonCode, message
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ExecutionHash, Resources, TaskKind
 from tests.engines.local.bench import Bench, export, key_of, reason, running, script, until
 
@@ -293,9 +293,10 @@ async def test_a_run_whose_supervisors_all_end_says_so(
     async with bench.engine() as engine:
         spec = bench.build_spec(bench.source({"run.sh": script("true")}))
         await engine.create(spec)
-        await until(lambda: engine.runs()[spec.name].reason)
-        told = engine.runs()[spec.name].reason
-        assert told is not None
-        assert told.code is ReasonCode.ENGINE_UNAVAILABLE
-        assert "its supervisor has ended" in message(told)
+
+        def told() -> Reason:
+            return engine.runs()[spec.name].reason or Reason.of(ReasonCode.UNKNOWN)
+
+        await until(lambda: told().code is ReasonCode.ENGINE_UNAVAILABLE)
+        assert "its supervisor has ended" in message(told())
         await engine.delete(spec.name)
