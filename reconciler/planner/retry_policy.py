@@ -45,7 +45,10 @@ class Failure:
         return self.kind is FailureClass.COMMAND or self.count > RETRY_LIMIT
 
     def retry_at(self, now: datetime) -> datetime:
-        """Return the time of the next try; ``now`` if the failure's time means nothing."""
+        """Return the time of the next try.
+
+        That is ``now`` if the failure's time means nothing.
+        """
         if self.at > now + CLOCK_SKEW:
             return now
         return self.at + timedelta(seconds=self.retry_delay)

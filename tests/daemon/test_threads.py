@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.config import load_setup
 from reconciler.daemon.app import assemble
+from reconciler.daemon.once import OncePatience
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.metrics import Metrics
 from tests.e2e.site import Site
@@ -33,7 +34,7 @@ async def sync(site: Site) -> None:
         setup, WritePermission(), metrics=Metrics(), observe=lambda *_: None, once=True
     )
     _used.clear()
-    await daemon.run(once=True)
+    await daemon.run(once=OncePatience(0.1))
 
 
 async def test_the_event_loop_uses_no_handle(

@@ -89,7 +89,7 @@ def now() -> datetime:
 
 
 class Stopwatch:
-    """A clock that starts at the time of day, and is never set.
+    """A clock that is never set, begun at the time of day.
 
     Differences of its times are true durations, a suspended machine's sleep included.
     """
