@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.reasons import Reason, message
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     JSON,
     BuildContext,
     ExecutionHash,
     Kind,
+    Metrics,
     Mounted,
     ObjectRef,
     RequestHash,
@@ -113,15 +114,73 @@ MOST_METRICS = 100
 LONGEST_METRIC = 100
 
 
-def is_finite(number: float) -> bool:
-    """Return whether a float can hold a number.
+#: The codes of warnings.
+_WARNINGS = frozenset({ReasonCode.METRICS_IGNORED, ReasonCode.ARTIFACT_EMPTY})
+_LONGEST_WARNING = 1000
+#: Beyond it a double does not hold each integer; RFC 8785 has the same bound.
+_EXACT = 2**53 - 1
 
-    JSON's integers have no bound.
+
+def metric_of(value: JSON) -> int | float | None:
+    """Return the number that is kept of a metric; None if it is no finite number.
+
+    An integer stays one, unless other readers of JSON would not read it exactly.
     """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int) and -_EXACT <= value <= _EXACT:
+        return value
     try:
-        return math.isfinite(number)
+        number = float(value)
     except OverflowError:
-        return False
+        return None
+    return number if math.isfinite(number) else None
+
+
+def is_metric_name(name: str) -> bool:
+    """Return whether a name can stand in every status file and page."""
+    return 0 < len(name) <= LONGEST_METRIC and name.isprintable()
+
+
+def metrics_of(value: JSON) -> dict[str, int | float]:
+    """Return the metrics of a flat object, within the bounds, without its other values."""
+    if not isinstance(value, dict):
+        return {}
+    known = ((name, metric_of(number)) for name, number in value.items() if is_metric_name(name))
+    kept = [(name, number) for name, number in known if number is not None]
+    return dict(kept[:MOST_METRICS])
+
+
+@dataclass(frozen=True, slots=True)
+class ResultWarning:
+    """Something wrong with a result that is complete all the same.
+
+    It becomes a condition of the object. ``reason`` is the code's value, ``message`` its sentence.
+    """
+
+    reason: str
+    message: str
+
+    @classmethod
+    def of(cls, reason: Reason) -> ResultWarning:
+        """Make the warning of a reason."""
+        return cls(reason.code.value, message(reason))
+
+    def to_json(self) -> JSON:
+        """Return the warning as a marker has it."""
+        return {"reason": self.reason, "message": self.message}
+
+
+def warnings_of(value: JSON) -> tuple[ResultWarning, ...]:
+    """Read warnings that a command may have written; what is none is passed over."""
+    found: dict[str, ResultWarning] = {}
+    for item in value if isinstance(value, list) else []:
+        reason = item.get("reason") if isinstance(item, dict) else None
+        text = item.get("message") if isinstance(item, dict) else None
+        if isinstance(reason, str) and isinstance(text, str) and reason in _WARNINGS:
+            clean = "".join(c if c.isprintable() else " " for c in text)
+            found.setdefault(reason, ResultWarning(reason, clean[:_LONGEST_WARNING]))
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +189,9 @@ class Result:
 
     image: str | None = None
     url: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
     gpu_seconds: float = 0.0
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

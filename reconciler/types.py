@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+#: Numbers by name. An integer is kept as one.
+Metrics: TypeAlias = Mapping[str, int | float]
 
 #: The content hash of a task over its inputs: 40 lower-case hex digits.
 TaskKey = NewType("TaskKey", str)

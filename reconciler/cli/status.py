@@ -32,7 +32,7 @@ from reconciler.cli.select import (
 from reconciler.cli.table import console, object_table
 from reconciler.git import GitError
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review import printable
+from reconciler.review import metric_texts, printable
 from reconciler.status import dump_record, load_yaml
 from reconciler.types import JSON
 
@@ -189,7 +189,7 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     made = entry.phase is TaskPhase.SUCCEEDED and entry.lost is None
     current = made and record.artifact is not None and record.artifact.key == entry.key
     result = "current" if current else "Lost" if entry.lost is not None else entry.phase.value
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in entry.metrics.items())
+    metrics = ", ".join(metric_texts(entry.metrics))
     params = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in entry.params.items()
     )

@@ -12,7 +12,7 @@ from reconciler.cli.options import clone, config_option, load_if_there, repo_opt
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git import GitError
 from reconciler.planner import ObjectStatus, Plan, TaskPhase
-from reconciler.review import explain, printable, standing
+from reconciler.review import conditions_told, explain, printable, standing
 from reconciler.types import ObjectRef
 
 
@@ -45,6 +45,8 @@ def why(
     click.echo(click.style(str(ref), bold=True) + _phase(record))
     for depth, line in standing(plan, ref):
         click.echo(f"{'  ' * (depth + 1)}{printable(line)}")
+    for condition, text in (conditions_told(record) if record else {}).items():
+        click.echo(f"  {condition}: {printable(text)}")
     for line in _differs(planning, plan, record):
         click.echo(f"  {printable(line)}")
 

@@ -77,6 +77,7 @@ class Ledger:
                 url=entry.artifact,
                 metrics=entry.metrics,
                 gpu_seconds=max(0.0, entry.gpu_seconds),
+                warnings=entry.warnings,
             )
             self.complete(
                 entry.key,

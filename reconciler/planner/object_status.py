@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.engine import FailureClass
+from reconciler.engine import FailureClass, ResultWarning
 from reconciler.types import (
     JSON,
     Commit,
     ExecutionHash,
     ForeignRef,
     Kind,
+    Metrics,
     ObjectRef,
     RequestHash,
     TaskKey,
@@ -130,7 +131,7 @@ class ArtifactStatus:
     key: TaskKey
     image: str | None = None
     image_key: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +200,8 @@ class HistoryEntry:
     phase: TaskPhase  # SUCCEEDED, FAILED or INTERRUPTED
     started: datetime | None = None
     params: Mapping[str, JSON] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
+    warnings: tuple[ResultWarning, ...] = ()
     gpu_seconds: float = 0.0
     artifact: str | None = None
     image: str | None = None

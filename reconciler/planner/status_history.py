@@ -53,6 +53,7 @@ def extended_history(
                     finished=record.finished,
                     params=_params(decision),
                     metrics=done.result.metrics,
+                    warnings=done.result.warnings,
                     gpu_seconds=done.result.gpu_seconds,
                     artifact=done.result.url,
                     image=done.result.image or image(decision.task.image_key),

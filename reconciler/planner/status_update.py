@@ -361,6 +361,10 @@ class _StatusUpdate:
                 newest=source.newest.commit[:12],
             )
             conditions.append(_condition(self.before, "UpdateAvailable", "True", newer, now=now))
+        conditions += [
+            _condition(self.before, kind, "True", Reason.read(kind, text), now=now)
+            for kind, text in self._warnings().items()
+        ]
         for kind, found in (
             ("ReferenceUnavailable", self.item.unavailable),
             ("ArtifactLost", self._lost()),
@@ -368,6 +372,15 @@ class _StatusUpdate:
             if found is not None:
                 conditions.append(_condition(self.before, kind, "True", found, now=now))
         return tuple(conditions)
+
+    def _warnings(self) -> dict[str, str]:
+        """Return the messages of warnings about what the object has, by reason."""
+        keys = [*(decision.task.key for decision in self.decisions), self.item.key]
+        results = (self.situation.ledger.result(key) for key in dict.fromkeys(keys))
+        messages: dict[str, list[str]] = {}
+        for warning in (w for known in results if known for w in known.result.warnings):
+            messages.setdefault(warning.reason, []).append(warning.message)
+        return {reason: "; ".join(texts) for reason, texts in messages.items()}
 
     def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None

@@ -137,6 +137,10 @@ class ReasonCode(enum.StrEnum):
     LEASE_OWNED = "LeaseOwned"
     NOT_LEADING = "NotLeading"
 
+    # -- Engines: a result with a warning
+    METRICS_IGNORED = "MetricsIgnored"
+    ARTIFACT_EMPTY = "ArtifactEmpty"
+
     # -- Engines: a run that failed
     COMMAND_FAILED = "CommandFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

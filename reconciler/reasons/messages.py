@@ -633,6 +633,17 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Another replica holds the Lease.",
         "Nothing.",
     ),
+    # -- Engines: a result with a warning
+    ReasonCode.METRICS_IGNORED: Entry(
+        "{detail}",
+        "Condition MetricsIgnored: what is no finite number in metrics.json, or beyond its bounds, is not kept.",
+        "Correct what the command writes; the numbers that are usable are kept.",
+    ),
+    ReasonCode.ARTIFACT_EMPTY: Entry(
+        "the artifact has no file: the command has written nothing into its directory",
+        "Condition ArtifactEmpty: the command succeeded and left nothing.",
+        "Have the command write into the directory that MODEL_DIR, of a Dataset DATA_DIR, names.",
+    ),
     # -- Engines: a run that failed
     ReasonCode.COMMAND_FAILED: Entry(
         "its command ended with exit code {exit_code}{last}",

@@ -10,7 +10,7 @@ from reconciler.engine import Run
 from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Change
-from reconciler.types import JSON, ObjectRef, Problem, TaskKey, TaskKind
+from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Made:
     """An existing image or artifact: time of completion and metrics."""
 
     finished: datetime | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner import ActionKind, ObjectStatus, TaskPhase, TaskStatus
+from reconciler.planner import ActionKind, ObjectStatus, Phase, TaskPhase, TaskStatus
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.escape import printable
 from reconciler.review.report import Review
-from reconciler.types import JSON, ObjectRef, Problem, TaskKind
+from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
 
 _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
 
@@ -79,7 +80,7 @@ def _kept(action: Action) -> str:
     text = [f"its {thing} is there already"]
     if action.made.finished is not None:
         text.append(f"made {action.made.finished:%Y-%m-%d}")
-    text += [f"{name} {value:.4g}" for name, value in list(action.made.metrics.items())[:2]]
+    text += metric_texts(action.made.metrics, most=2)
     return ", ".join(text)
 
 
@@ -225,6 +226,9 @@ def seconds(value: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
+#: A number as large as this, or smaller than that, is written with an exponent.
+_LARGE, _SMALL = 1e16, 1e-4
+_MOST_PLACES = 12
 #: Characters of a param in a cell; a param may be up to 64 KiB.
 LONGEST_VALUE = 60
 
@@ -241,7 +245,44 @@ def shown_metric(record: ObjectStatus) -> str:
     """Format one metric of the artifact: accuracy, or else the first one."""
     metrics = record.artifact.metrics if record.artifact else {}
     name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
-    return f"{name} {metrics[name]:.4g}" if name is not None else ""
+    return f"{name} {format_number(metrics[name])}" if name is not None else ""
+
+
+def shown_message(record: ObjectStatus) -> str:
+    """Return an object's message; of a Ready one, those of its other conditions."""
+    if record.phase is not Phase.READY:
+        return record.message
+    return "; ".join(conditions_told(record).values())
+
+
+def conditions_told(record: ObjectStatus) -> dict[str, str]:
+    """Return the messages of an object's conditions by type, but for Ready."""
+    return {c.type: c.message for c in record.conditions if c.type != "Ready" and c.message}
+
+
+def metric_texts(metrics: Metrics, *, most: int | None = None) -> list[str]:
+    """Format the first metrics: ``accuracy 0.99996``."""
+    return [f"{name} {format_number(value)}" for name, value in list(metrics.items())[:most]]
+
+
+def format_number(value: float, *, digits: int = 6) -> str:
+    """Format a number as people write it: ``44650``, ``0.99996``, ``1.5e-7``.
+
+    Six significant digits, but more where a fraction would look like a whole number. The whole
+    part is never shortened.
+    """
+    if abs(value) < _LARGE and value == int(value):
+        return str(int(value))
+    if not _SMALL <= abs(value) < _LARGE:
+        mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+        return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    whole = math.floor(math.log10(abs(value))) + 1
+    text = ""
+    for places in range(max(0, digits - whole), _MOST_PLACES):
+        text = f"{value:.{places}f}"
+        if float(text) != round(value):
+            break
+    return text.rstrip("0").rstrip(".")
 
 
 def format_value(given: JSON) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.planner import URGENCY, ObjectStatus, Phase, Phases, status_path
+from reconciler.planner import URGENCY, ObjectStatus, Phases, status_path
+from reconciler.review import metric_texts, shown_message
 from reconciler.status.encoding import Sync
 from reconciler.types import ObjectRef
 
@@ -43,10 +44,8 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
 def _row(record: ObjectStatus) -> str:
     ref = record.ref
     metrics = record.artifact.metrics if record.artifact else {}
-    shown = ", ".join(
-        f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN_METRICS]
-    )
-    text = "" if record.phase is Phase.READY else _cut(record.message)
+    shown = ", ".join(metric_texts(metrics, most=_SHOWN_METRICS))
+    text = _cut(shown_message(record))
     return (
         f"| [{ref.kind} {ref.namespace}/{ref.name}]({status_path(ref)}) | {record.phase} "
         f"| {_escape(shown)} | {_escape(text)} |"

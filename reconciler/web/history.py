@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review import cut, format_value
+from reconciler.review import cut, format_number, format_value
 from reconciler.types import JSON, TaskKind
 
 ROWS = 100
@@ -177,5 +177,7 @@ def _metric(name: str, entry: HistoryEntry, current: HistoryEntry | None) -> Cel
     mine = entry.metrics[name]
     theirs = current.metrics.get(name) if current is not None else None
     if theirs is None or mine == theirs:
-        return Cell(f"{mine:.4g}")
-    return Cell(f"{mine:.4g}", differs=True, change=cut(f"{mine - theirs:+.3g}", 12))
+        return Cell(format_number(mine))
+    sign = "+" if mine > theirs else ""
+    change = f"{sign}{format_number(mine - theirs, digits=3)}"
+    return Cell(format_number(mine), differs=True, change=cut(change, 12))

@@ -13,7 +13,16 @@ from reconciler import __version__
 from reconciler.engine import NoTail
 from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, status_path
 from reconciler.reasons import message
-from reconciler.review import cut, plain, seconds, shown_metric, standing, task_seconds
+from reconciler.review import (
+    cut,
+    format_number,
+    plain,
+    seconds,
+    shown_message,
+    shown_metric,
+    standing,
+    task_seconds,
+)
 from reconciler.types import Kind, ObjectRef, TaskKind
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
@@ -146,6 +155,8 @@ def _environment() -> Environment:
         "iso": _iso,
         "lasted": seconds,
         "metric": shown_metric,
+        "said": shown_message,
+        "number": format_number,
         "total": _total,
         "since": _since,
         "more": _more,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from reconciler.engine import LONGEST_METRIC, MOST_METRICS, EngineError, Result, Wanted
+from reconciler.engine import EngineError, Result, Wanted, metrics_of, warnings_of
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.api_types import Job, ObjectCondition, PodList
@@ -151,20 +151,20 @@ def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
         item = folder.wanted.get(path)
         if item is None:
             continue
-        seconds, _, metrics = rest.partition(" ")
+        seconds, _, told = rest.partition(" ")
         try:
             spent = float(seconds)
-            measured = msgspec.json.decode(metrics, type=dict[str, float])
-        except (ValueError, msgspec.MsgspecError):
+            metrics, warnings = json.loads(told)
+        except (ValueError, TypeError, RecursionError):
             continue
         if not math.isfinite(spent) or spent < 0:
             continue
-        kept = [
-            (name, value)
-            for name, value in measured.items()
-            if len(name) <= LONGEST_METRIC and math.isfinite(value)
-        ]
-        found[item.key] = Result(url=item.url, metrics=dict(kept[:MOST_METRICS]), gpu_seconds=spent)
+        found[item.key] = Result(
+            url=item.url,
+            metrics=metrics_of(metrics),
+            gpu_seconds=spent,
+            warnings=warnings_of(warnings),
+        )
     return found
 
 

@@ -239,8 +239,12 @@ def _result(owner: RunIdentity, pods: Sequence[Pod]) -> Result | None:
     written = find_termination(first) if first is not None else None
     if written is None:
         return Result(url=owner.output)
-    metrics = written.metrics or {}
-    return Result(url=owner.output, metrics=metrics, gpu_seconds=written.gpu_seconds)
+    return Result(
+        url=owner.output,
+        metrics=written.metrics,
+        gpu_seconds=written.gpu_seconds,
+        warnings=written.warnings,
+    )
 
 
 def _image(owner: RunIdentity, pod: Pod | None) -> Result | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from reconciler.engine import LONGEST_METRIC, MOST_METRICS, FailureClass, is_finite
+from reconciler.engine import FailureClass, ResultWarning, metrics_of, warnings_of
 from reconciler.reasons import ReasonCode
-from reconciler.types import JSON
+from reconciler.types import JSON, Metrics
 
 #: Bytes that the kubelet keeps of a message; of several containers' together it keeps 12 KiB.
 LIMIT = 4096
@@ -63,8 +62,8 @@ class Termination:
 
     ``attempt`` is 0 where no command was started: the artifact was complete, or something else
     failed first. ``exit_code`` and ``seconds`` are the command's. ``gpu_seconds`` is of a complete
-    artifact, failed attempts included. ``metrics`` is None where they did not fit; the marker has
-    them. ``failure`` does not know of the pod: a command that ran into its deadline reports
+    artifact, failed attempts included. Of ``metrics`` there are as many as fit; the marker has all.
+    ``failure`` does not know of the pod: a command that ran into its deadline reports
     INFRASTRUCTURE, as it was stopped. ``reason`` and ``message`` are the cause, as a code and as a
     sentence; ``input`` is the base or dataset that is lost; ``last`` is the command's last line.
     Each may be empty.
@@ -80,7 +79,8 @@ class Termination:
     message: str = ""
     input: str = ""
     last: str = ""
-    metrics: Mapping[str, float] | None = None
+    metrics: Metrics = field(default_factory=dict)
+    warnings: tuple[ResultWarning, ...] = ()
 
     @property
     def began(self) -> bool:
@@ -119,7 +119,8 @@ def read_termination(message: str) -> Termination | None:
         message=_text(value.get("message")),
         input=_text(value.get("input")),
         last=_text(value.get("last")),
-        metrics=_metrics(value.get("metrics")),
+        metrics=metrics_of(value.get("metrics")),
+        warnings=warnings_of(value.get("warnings")),
     )
 
 
@@ -134,15 +135,3 @@ def _text(value: JSON) -> str:
         return ""
     text = "".join(c if c.isprintable() else " " for c in value).strip()
     return text if len(text) <= _TEXT else f"…{text[-_TEXT:]}"
-
-
-def _metrics(value: JSON) -> dict[str, float] | None:
-    if not isinstance(value, dict) or len(value) > MOST_METRICS:
-        return None
-    return {
-        name: float(number)
-        for name, number in value.items()
-        if 0 < len(name) <= LONGEST_METRIC and name.isprintable()
-        if isinstance(number, (int, float)) and not isinstance(number, bool)
-        if is_finite(number)
-    }

@@ -1,7 +1,9 @@
 # What wrapper.sh needs of JSON, for busybox awk. -v mode= says what, -v file= names the input:
-#   metrics  metrics.json as one line of JSON; or why it is not valid, and exit code 1
-#   marker   its metrics and gpuSeconds, a line each, if it is the marker of `key` and names exactly
-#            the files of `list`; else exit code 1
+#   metrics  the usable numbers of metrics.json as one line of JSON, and a line that says what is
+#            ignored of it, empty if nothing (engines/local/metrics.py says the same)
+#   marker   its metrics, warnings and gpuSeconds, a line each, if it is the marker of `key` and
+#            names exactly the files of `list`; else exit code 1
+#   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH") as the members of "files"; exit code 1 for a name not UTF-8
 #   report   the termination message, from the environment and the last of the output
 #
@@ -13,6 +15,7 @@ BEGIN {
     if (mode == "metrics") show_metrics()
     else if (mode == "marker") check_marker()
     else if (mode == "files") show_files()
+    else if (mode == "warning") print warning(ENVIRON["reason"], ENVIRON["said"])
     else report()
 }
 function utf8(s, i,   b, n, k, c) { # the length of the character at byte i, 0 if it is none
@@ -92,12 +95,16 @@ function decode(s,   out, i, n, c, low) { # sets chars, hidden; failed where it 
     return out
 }
 function token() { # sets T, its type, and V, its text
-    while (rest ~ /^[ \t\r]*$/)
+    while (rest ~ /^[ \t\r]*$/) {
         if ((getline rest < file) <= 0) { T = "end"; return }
+        # Editors of Windows put a byte order mark before the text.
+        if (mode == "metrics" && !begun++) sub(/^\357\273\277/, "", rest)
+    }
     sub(/^[ \t\r]+/, "", rest)
     T = substr(rest, 1, 1)
     if (index("{}[]:,", T)) { rest = substr(rest, 2); return }
     if (match(rest, /^"([^"\\]|\\.)*"/)) T = "string"
+    else if (mode == "metrics" && match(rest, /^(NaN|-?Infinity)/)) T = "number" # as Python writes
     else if (match(rest, /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?/)) T = "number"
     else if (match(rest, /^(true|false|null)/)) T = "word"
     else { T = "bad"; failed = 1; return }
@@ -113,40 +120,57 @@ function value(kind, depth,   name, close_, child) {
     token()
     if (T == close_) return
     while (!failed) {
-        child = kind == "files" ? "file" : "any"
+        child = kind == "files" ? "file" : kind == "warnings" ? "warning" : "any"
         if (close_ == "}") {
             if (!expect("string")) return
             if (length(V) > 20000) { failed = 1; return }
             name = kind == "any" ? V : decode(V)
-            if (kind == "marker" && (name == "files" || name == "metrics")) child = name
-            if (kind == "metrics" && !hidden && chars > 0 && chars <= 100) bad = ""
-            else bad = "expected a name of at most 100 printable characters"
+            if (kind == "marker" && (name == "files" || name == "metrics" || name == "warnings")) child = name
+            odd = hidden || chars < 1 || chars > 100
             token()
             if (!expect(":")) return
             token()
         }
         if (kind == "metrics") number(name)
-        else if (kind == "marker" || kind == "file") { at[kind, name] = V; type[kind, name] = T }
+        else if (kind == "marker" || kind == "file" || kind == "warning") {
+            at[kind, name] = V; type[kind, name] = T
+        }
         value(child, depth + 1)
         if (child == "file") one_file()
+        if (child == "warning") one_warning()
         token()
         if (T == close_) return
         if (!expect(",")) return
         token()
     }
 }
-function number(name) {
-    if (!bad && T != "number") bad = "expected a number at " quote(name)
-    if (!bad && (V + 0 > 1.7976931348623157e308 || V + 0 < -1.7976931348623157e308))
-        bad = quote(name) " is not a finite number"
-    if (bad) { if (!why) why = bad; return }
-    if (!(name in measured)) order[++count] = name
-    measured[name] = V
+function number(name,   n) { # of values by name the last one counts, as in Python
+    if (!(name in seen)) { order[++count] = name; seen[name] }
+    delete measured[name]
+    n = V + 0
+    if (odd) ignored[name] = "a name is not of 1 to 100 printable characters"
+    else if (T != "number") ignored[name] = "\"" name "\" is " (T == "{" ? "an object" : \
+        T == "[" ? "a list" : T == "string" ? "a string" : V == "null" ? V : "a boolean")
+    else if (V == "NaN") ignored[name] = "\"" name "\" is NaN"
+    else if (V ~ /y$/ || n > 1.7976931348623157e308 || n < -1.7976931348623157e308)
+        ignored[name] = "\"" name "\" is infinite"
+    else measured[name] = length(V) > 30 ? sprintf("%.17g", n) : V
 }
-function metrics(   i, out) {
-    for (i = 1; i <= count; i++)
-        out = out (i > 1 ? ", " : "") quote(order[i]) ": " measured[order[i]]
+function metrics(   i, out, n) { # and sets `lost`, what is ignored
+    for (i = 1; i <= count; i++) {
+        if (!(order[i] in measured)) lose(ignored[order[i]])
+        else if (n == 100) lose("\"" order[i] "\" is beyond the first 100")
+        else out = out (n++ ? ", " : "") quote(order[i]) ": " measured[order[i]]
+    }
     return "{" out "}"
+}
+function lose(why) { if (++losses <= 3) lost = lost (losses > 1 ? ", " : "") why }
+function warning(reason, text) { return "{\"reason\": " quote(reason) ", \"message\": " quote(text) "}" }
+function one_warning() {
+    if (type["warning", "reason"] == "string" && type["warning", "message"] == "string")
+        warnings = warnings (warnings ? ", " : "") \
+            warning(decode(at["warning", "reason"]), decode(at["warning", "message"]))
+    delete type["warning", "reason"]; delete type["warning", "message"]
 }
 function one_file(   expected) {
     expected = at["file", "size"] "/./" decode(at["file", "path"])
@@ -154,14 +178,16 @@ function one_file(   expected) {
         failed = 1
     delete at["file", "size"]; delete at["file", "path"]
 }
-function show_metrics() {
+function show_metrics(   out) {
     token()
-    if (!failed && T != "{") why = "is not an object such as {\"accuracy\": 0.97}"
+    if (T == "end") failed = 1
+    if (!failed && T != "{") why = "metrics.json is not an object such as {\"accuracy\": 0.97}"
     else { value("metrics", 0); token(); expect("end") }
-    if (failed) why = "cannot be read: it is not JSON"
-    if (!why && count > 100) why = "has " count " numbers; at most 100 are kept"
-    print why ? why : metrics()
-    exit (why != "")
+    if (failed) why = "metrics.json is not JSON"
+    if (why) { print "{}"; print why; exit }
+    print metrics()
+    if (losses) out = "metrics.json: " losses " of " count " values are ignored: " lost
+    print out (losses > 3 ? ", and " losses - 3 " more" : "")
 }
 function check_marker() {
     token(); expect("{"); value("marker", 0); token(); expect("end")
@@ -170,6 +196,7 @@ function check_marker() {
     if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
     if (failed) exit 1
     print metrics()
+    print warnings
     print type["marker", "gpuSeconds"] == "number" ? at["marker", "gpuSeconds"] : 0
 }
 function show_files(   slash, line) {
@@ -233,8 +260,20 @@ function report(   out, last) {
     if (ENVIRON["said"] != "") out = out ", \"message\": " bounded(clean(ENVIRON["said"]), 900)
     if (ENVIRON["class"] != "") last = clean(redact(last_line()))
     if (last != "") out = out ", \"last\": " bounded(last, 1200)
-    # A name may take six bytes a character in JSON; what does not fit stands in the marker.
-    if (ENVIRON["metrics"] != "" && length(out ENVIRON["metrics"]) < 4000)
-        out = out ", \"metrics\": " ENVIRON["metrics"]
+    told = ENVIRON["warnings"]
+    if (ENVIRON["metrics"] != "")
+        out = out ", \"metrics\": {" fitting(ENVIRON["metrics"], 3800 - length(out told)) "}"
+    if (unfit) told = told (told ? ", " : "") warning("MetricsIgnored", unfit " of " fit + unfit \
+        " metrics do not fit into the message of a container; completed.json has them all")
+    if (told != "") out = out ", \"warnings\": [" told "]"
     print out "}"
+}
+function fitting(text, room,   out, pair) { # the first metrics, in `room` bytes
+    while (match(text, /"([^"\\]|\\.)*": [-+.0-9eE]+/)) {
+        pair = substr(text, RSTART, RLENGTH)
+        text = substr(text, RSTART + RLENGTH)
+        if (unfit || length(out pair) > room) { unfit++; continue }
+        out = out (fit++ ? ", " : "") pair
+    }
+    return out
 }

@@ -46,7 +46,7 @@ termination=${RECONCILER_TERMINATION:-/dev/termination-log}
 infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
 phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
-attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics=''
+attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics='' warnings=''
 
 say() { # a line of our own, to the container's log and the attempt's
     if [ -n "$streaming" ]; then printf '[reconciler] %s\n' "$*" >&9; return; fi
@@ -55,7 +55,7 @@ say() { # a line of our own, to the container's log and the attempt's
 }
 
 report() { # STATE CLASS REASON MESSAGE: to the kubelet, which keeps this when the container ends
-    attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics lost=$lost \
+    attempt=$attempt code=$code seconds=$seconds total=$total metrics=$metrics lost=$lost warnings=$warnings \
         state=$1 class=$2 reason=$3 said=$4 awk -v mode=report -v file="$work/tail" -f "$home/wrapper.awk" \
         >"$termination" || :
 }
@@ -167,9 +167,7 @@ find_marker() { # the artifact is complete: end at once
     list_files "$artifact" >"$work/files" || return 0
     found=$(awk -v mode=marker -v file="$artifact/completed.json" -v list="$work/files" \
         -v key="$RECONCILER_KEY" -f "$home/wrapper.awk") || return 0
-    metrics=${found%
-*} total=${found##*
-}
+    read_found
     leave 0 "" "" "the artifact is complete; the command is not started"
 }
 check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRECTORY, a word each
@@ -180,7 +178,15 @@ check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRE
     done
     lost=''
 }
-inventory() { # every complete artifact below $artifact, as "KIND/NAME/KEY GPU-SECONDS METRICS"
+read_found() { # of the marker: metrics, warnings and GPU seconds, a line each
+    metrics=${found%%
+*} total=${found##*
+} warnings=${found#*
+}
+    warnings=${warnings%
+*}
+}
+inventory() { # complete artifacts below $artifact: "KIND/NAME/KEY GPU-SECONDS [METRICS, WARNINGS]"
     cd "$artifact" || return
     find . -mindepth 4 -maxdepth 4 -type f -name completed.json | sort >"$work/found"
     while IFS= read -r marker; do
@@ -189,9 +195,8 @@ inventory() { # every complete artifact below $artifact, as "KIND/NAME/KEY GPU-S
         list_files "$place" >"$work/files" 2>/dev/null || continue
         found=$(awk -v mode=marker -v file="$place/completed.json" -v list="$work/files" \
             -v key="${place##*/}" -f "$home/wrapper.awk") || continue
-        printf '%s %s %s\n' "$place" "${found##*
-}" "${found%
-*}"
+        read_found
+        printf '%s %s [%s, [%s]]\n' "$place" "$total" "$metrics" "$warnings"
     done <"$work/found"
 }
 number_attempt() { # by creating its log, before anything else of it
@@ -294,16 +299,22 @@ ended() { # how, in words
     elif [ "$code" = 137 ]; then ending="$ending, perhaps for want of memory"; fi
     echo "$ending"
 }
-read_metrics() { # one line of JSON; what is not valid costs the metrics, not the artifact
-    metrics='{}' file=$model/metrics.json
+warn() { # REASON MESSAGE: of an artifact that is complete all the same
+    say "$2"
+    warnings="${warnings:+$warnings, }$(reason=$1 said=$2 awk -v mode=warning -f "$home/wrapper.awk")"
+}
+read_metrics() { # one line of JSON, of what is usable
+    metrics='{}' file=$model/metrics.json ignored=''
     [ -e "$file" ] || return 0
-    if [ ! -f "$file" ]; then why="is not a file"
-    elif [ "$(stat -L -c %s "$file")" -gt 65536 ]; then why="is larger than 65536 bytes"
-    elif why=$(awk -v mode=metrics -v file="$file" -f "$home/wrapper.awk"); then
-        metrics=$why
-        return
+    if [ ! -f "$file" ]; then ignored="metrics.json is not a file"
+    elif [ "$(stat -L -c %s "$file")" -gt 65536 ]; then ignored="metrics.json is larger than 65536 bytes"
+    else
+        metrics=$(awk -v mode=metrics -v file="$file" -f "$home/wrapper.awk")
+        ignored=${metrics#*
+} metrics=${metrics%%
+*}
     fi
-    say "metrics.json $why; the artifact is complete without metrics"
+    [ -z "$ignored" ] || [ "$ignored" = "$metrics" ] || warn MetricsIgnored "$ignored"
 }
 full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
     [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
@@ -333,6 +344,7 @@ write_marker() { # FILES: from the listing that it is to match
         printf '{\n'
         [ -z "${RECONCILER_LINEAGE:-}" ] || printf ' %s,\n' "$RECONCILER_LINEAGE"
         printf ' "version": 1,\n "key": "%s",\n "metrics": %s,\n' "$RECONCILER_KEY" "$metrics"
+        [ -z "$warnings" ] || printf ' "warnings": [%s],\n' "$warnings"
         printf ' "started": "%s",\n "finished": "%s",\n "durationSeconds": %s,\n' \
             "$started_at" "$finished_at" "$seconds"
         printf ' "gpuSeconds": %s,\n "attempt": %s,\n "files": [' "$total" "$attempt"
@@ -428,7 +440,11 @@ phase=after
 read_metrics
 list_files "$model" >"$work/files"
 case $? in
-0) finish ;;
+0)
+    [ -s "$work/files" ] || warn ArtifactEmpty \
+        "the artifact has no file: the command has written nothing into its directory"
+    finish
+    ;;
 1) unsuccessful ArtifactIncomplete "$(cat "$work/why")" ;;
 *) fail "the files of the artifact cannot be read" ;;
 esac

@@ -18,7 +18,7 @@ from reconciler.command_environment import (
     manifest_variables,
     output_variable,
 )
-from reconciler.engine import FailureClass, Result, RunSpec
+from reconciler.engine import FailureClass, Result, ResultWarning, RunSpec
 from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path
 from reconciler.engines.local.failures import ArtifactError, RunFailedError
@@ -36,13 +36,12 @@ from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
-    MetricsError,
     last_attempt,
     log_of,
     read_marker,
-    read_metrics,
     write_marker,
 )
+from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.run_context import RunContext
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Mounted, TaskKind
@@ -150,11 +149,11 @@ class _Execution:
                 f"the directory that {variable} names is not there any more; write "
                 "into it, and remove or replace no more than what is in it"
             )
-        metrics: dict[str, float] = {}
-        try:
-            metrics = read_metrics(self.output)
-        except MetricsError as error:
-            output.note(f"{error}; the artifact is complete without metrics")
+        metrics, ignored = read_metrics(self.output)
+        warnings = []
+        if ignored is not None:
+            output.note(ignored)
+            warnings.append(Reason.of(ReasonCode.METRICS_IGNORED, detail=ignored))
         self._unmark()
         sync_tree(self.output)
         marker = write_marker(
@@ -162,6 +161,7 @@ class _Execution:
             key=self.spec.key,
             lineage={**self.spec.lineage, "params": dict(self.spec.params)},
             metrics=metrics,
+            warnings=map(ResultWarning.of, warnings),
             started=started,
             finished=finished,
             gpu_seconds=self.gpu_seconds,

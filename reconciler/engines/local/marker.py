@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engine import LONGEST_METRIC, MOST_METRICS, Result, is_finite
+from reconciler.engine import Result, ResultWarning, metrics_of, warnings_of
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import encode, read_json, replace
-from reconciler.engines.local.state import numbers, write_time
-from reconciler.types import JSON
+from reconciler.engines.local.state import write_time
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import JSON, Metrics
 
 MARKER = "completed.json"
 LOGS = "logs"
-METRICS = "metrics.json"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
-_METRICS_LIMIT = 64 << 10
 _MARKER_LIMIT = 256 << 20
 _ATTEMPT_LOG = re.compile(r"attempt-(\d{1,9})\.log")
-
-
-class MetricsError(Exception):
-    """The command's ``metrics.json`` is not a flat object of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +40,9 @@ class Marker:
         seconds = self.content.get("gpuSeconds")
         return Result(
             url=url,
-            metrics=numbers(self.content.get("metrics")),
+            metrics=metrics_of(self.content.get("metrics")),
             gpu_seconds=max(0.0, float(seconds)) if isinstance(seconds, (int, float)) else 0.0,
+            warnings=warnings_of(self.content.get("warnings")),
         )
 
 
@@ -103,40 +98,13 @@ def _check_link(path: Path, root: Path, relative: str) -> None:
         )
 
 
-def read_metrics(directory: Path) -> dict[str, float]:
-    """Read the command's metrics; empty without ``metrics.json``. Raises MetricsError."""
-    path = directory / METRICS
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise MetricsError(f"{METRICS} is not a file")
-        value = read_json(path, _METRICS_LIMIT)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise MetricsError(f"{METRICS} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise MetricsError(f'{METRICS} is not an object such as {{"accuracy": 0.97}}')
-    if len(value) > MOST_METRICS:
-        raise MetricsError(f"{METRICS} has {len(value)} numbers; at most {MOST_METRICS} are kept")
-    for name, number in value.items():
-        if not 0 < len(name) <= LONGEST_METRIC or not name.isprintable():
-            raise MetricsError(
-                f"{METRICS}: expected a name of at most {LONGEST_METRIC} printable characters, "
-                f"found {name[:80]!r}"
-            )
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise MetricsError(f'{METRICS}: expected a number at "{name[:80]}"')
-        if not is_finite(number):
-            raise MetricsError(f'{METRICS}: "{name[:80]}" is not a finite number')
-    return numbers(value)
-
-
 def write_marker(
     directory: Path,
     *,
     key: str,
     lineage: Mapping[str, JSON],
-    metrics: Mapping[str, float],
+    metrics: Metrics,
+    warnings: Iterable[ResultWarning] = (),
     started: datetime,
     finished: datetime,
     gpu_seconds: float,
@@ -148,11 +116,15 @@ def write_marker(
     attempts too, as that is what the artifact cost.
     """
     files: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
+    told: list[JSON] = [warning.to_json() for warning in warnings]
+    if not files:
+        told.append(ResultWarning.of(Reason.of(ReasonCode.ARTIFACT_EMPTY)).to_json())
     content: dict[str, JSON] = {
         **lineage,
         "version": _VERSION,
         "key": key,
         "metrics": dict(metrics),
+        **({"warnings": told} if told else {}),
         "started": write_time(started),
         "finished": write_time(finished),
         "durationSeconds": round((finished - started).total_seconds(), 3),

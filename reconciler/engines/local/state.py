@@ -12,7 +12,6 @@ from reconciler.engine import FailureClass, Result, RunPhase
 from reconciler.engines.local.fsync import encode, read_json
 from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.reasons import Reason, message
-from reconciler.types import JSON
 
 _VERSION = 1
 
@@ -129,14 +128,3 @@ def read(path: Path) -> RunState | None:
 def write(path: Path, state: RunState) -> None:
     """Replace the state in a file, durably."""
     replace_file(path, encode({"version": _VERSION, **_STATE.dump(state)}))
-
-
-def numbers(value: JSON) -> dict[str, float]:
-    """Return the numbers of a flat object, without its other values."""
-    if not isinstance(value, dict):
-        return {}
-    return {
-        name: float(number)
-        for name, number in value.items()
-        if isinstance(number, (int, float)) and not isinstance(number, bool)
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engine import Result, Wanted
+from reconciler.engine import Result, ResultWarning, Wanted
 from reconciler.engines.kubernetes.inventory import (
     Folder,
     folders,
@@ -35,12 +36,22 @@ def folder(*items: Wanted) -> Folder:
     return found
 
 
-def complete(bucket: Path, place: str, *, key: str, metrics: dict[str, float]) -> Path:
+WARNING = ResultWarning("MetricsIgnored", '"a"')
+
+
+def complete(
+    bucket: Path,
+    place: str,
+    *,
+    key: str,
+    metrics: dict[str, float],
+    warnings: Sequence[ResultWarning] = (),
+) -> Path:
     artifact = bucket / place
     write_tree(artifact, {"weights": b"123", "checkpoints/1": b"", "logs/attempt-1.log": b"x"})
     now = datetime.now(UTC)
     write_marker(
-        artifact, key=key, lineage={}, metrics=metrics,
+        artifact, key=key, lineage={}, metrics=metrics, warnings=warnings,
         started=now, finished=now, gpu_seconds=7.5, attempt=1,
     )  # fmt: skip
     return artifact
@@ -50,7 +61,7 @@ def test_the_markers_that_hold_are_told_and_no_others(pod: MakeContainer) -> Non
     container = pod(env={"RECONCILER_INVENTORY": "1"})
     bucket = container.bucket
     complete(bucket, f"models/a/{ONE}", key=ONE, metrics={"loss": 0.5, "é": 1e-9})
-    complete(bucket, f"datasets/b/{TWO}", key=TWO, metrics={})
+    complete(bucket, f"datasets/b/{TWO}", key=TWO, metrics={}, warnings=[WARNING])
     (complete(bucket, f"models/cut/{ONE}", key=ONE, metrics={}) / "weights").write_bytes(b"1")
     (complete(bucket, f"models/more/{ONE}", key=ONE, metrics={}) / "more").write_bytes(b"1")
     complete(bucket, f"models/other/{ONE}", key=TWO, metrics={})
@@ -63,8 +74,8 @@ def test_the_markers_that_hold_are_told_and_no_others(pod: MakeContainer) -> Non
     ended = container.run()
     assert ended.code == 0, ended.output
     assert ended.output.decode().splitlines() == [
-        f"datasets/b/{TWO} 7.5 {{}}",
-        f'models/a/{ONE} 7.5 {{"loss": 0.5, "é": 1e-09}}',
+        f'datasets/b/{TWO} 7.5 [{{}}, [{{"reason": "MetricsIgnored", "message": "\\"a\\""}}]]',
+        f'models/a/{ONE} 7.5 [{{"loss": 0.5, "é": 1e-09}}, []]',
     ]
     assert sorted(bucket.rglob("*")) == before
     looked_for = folder(wanted(ONE), wanted(TWO, "datasets/b"), wanted(TWO))
@@ -72,7 +83,7 @@ def test_the_markers_that_hold_are_told_and_no_others(pod: MakeContainer) -> Non
         ONE: Result(
             url=f"{URL}/models/a/{ONE}/", metrics={"loss": 0.5, "é": 1e-9}, gpu_seconds=7.5
         ),
-        TWO: Result(url=f"{URL}/datasets/b/{TWO}/", gpu_seconds=7.5),
+        TWO: Result(url=f"{URL}/datasets/b/{TWO}/", gpu_seconds=7.5, warnings=(WARNING,)),
     }
 
 
@@ -90,7 +101,17 @@ def test_a_log_may_hold_anything(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["inf {}", "-1 {}", "nan {}", "1", "1 []", '1 {"a": "b"}', "1 {} more", "x {}"]
+    "line",
+    [
+        "inf [{}, []]",
+        "-1 [{}, []]",
+        "nan [{}, []]",
+        "1",
+        "1 []",
+        '1 {"a": 1}',
+        "1 [{}, []] more",
+        "x [{}, []]",
+    ],
 )
 def test_a_line_that_no_wrapper_prints_counts_for_nothing(line: str) -> None:
     assert read_inventory(f"models/a/{ONE} {line}\n".encode(), folder(wanted(ONE))) == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine import FailureClass
+from reconciler.engine import FailureClass, ResultWarning
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import read_marker, write_marker
@@ -351,40 +351,37 @@ def test_gpu_seconds_of_a_killed_attempt_are_not_lost(pod: MakeContainer) -> Non
     assert not list(container.bucket.glob(".reconciler-*"))
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"not json", "is not JSON"),
-        (b'{"a": 1,}', "is not JSON"),
-        (b'{"a": 01}', "is not JSON"),
-        (b'{"a": 1} x', "is not JSON"),
-        (b'{"a": 1', "is not JSON"),
-        (b'{"\xff": 1}', "is not JSON"),
-        (b'{"\\x": 1}', "is not JSON"),
-        (b'{"\\ud800": 1}', "is not JSON"),
-        (b"[1]", "is not an object"),
-        (b'{"a": "1"}', 'a number at "a"'),
-        (b'{"a": true}', 'a number at "a"'),
-        (b'{"a": {"b": 1}}', 'a number at "a"'),
-        (b'{"a": 1e999}', "not a finite number"),
-        (b'{"": 1}', "printable characters"),
-        (b'{"a\\nb": 1}', "printable characters"),
-        (b'{"\xe2\x80\x8b": 1}', "printable characters"),
-        (b'{"%s": 1}' % (b"a" * 101), "printable characters"),
-        (json.dumps({str(i): i for i in range(101)}).encode(), "at most 100"),
-        (b" " * 65537, "larger than 65536"),
-    ],
+IGNORED = ResultWarning(
+    "MetricsIgnored",
+    'metrics.json: 2 of 3 values are ignored: "loss" is NaN, "note" is a string',
 )
-def test_metrics_that_are_not_valid_cost_the_metrics_alone(
-    pod: MakeContainer, content: bytes, why: str
-) -> None:
+EMPTY = ResultWarning(
+    "ArtifactEmpty",
+    "the artifact has no file: the command has written nothing into its directory",
+)
+
+
+def test_metrics_that_are_ignored_are_told_of_the_artifact(pod: MakeContainer) -> None:
     container = pod()
-    (container.workdir / "m").write_bytes(content)
+    (container.workdir / "m").write_text('{"loss": NaN, "note": "\\"", "steps": 44650}')
     ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
-    assert (ended.code, ended.termination.metrics) == (0, {})
-    assert why in log(container, 1).decode()
-    assert "complete without metrics" in ended.output.decode()
-    assert container.marker().result("x").metrics == {}
+    assert (ended.code, ended.termination.metrics) == (0, {"steps": 44650})
+    assert ended.termination.warnings == (IGNORED,)
+    assert IGNORED.message in log(container, 1).decode()
+    assert IGNORED.message in ended.output.decode()
+    assert container.marker().result("x").warnings == (IGNORED,)
+    again = pod().sh("echo ran it").termination
+    assert (again.metrics, again.warnings) == ({"steps": 44650}, (IGNORED,))
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_an_artifact_without_a_file_is_told(pod: MakeContainer, staged: bool) -> None:
+    container = pod(staged=staged)
+    ended = container.sh("mkdir $MODEL_DIR/folder")
+    assert (ended.code, ended.termination.warnings) == (0, (EMPTY,))
+    assert container.marker().result("x").warnings == (EMPTY,)
+    again = pod(staged=staged).sh("echo ran it")
+    assert (b"ran it" in again.output, again.termination.warnings) == (False, (EMPTY,))
 
 
 def test_metrics_of_every_valid_form_are_kept(pod: MakeContainer) -> None:
@@ -396,13 +393,21 @@ def test_metrics_of_every_valid_form_are_kept(pod: MakeContainer) -> None:
     assert container.marker().result("x").metrics == metrics
 
 
-def test_metrics_that_do_not_fit_the_message_stand_in_the_marker(pod: MakeContainer) -> None:
+def test_metrics_that_do_not_fit_the_message_are_told_and_stand_in_the_marker(
+    pod: MakeContainer,
+) -> None:
     metrics = {f"{i:03}-{'é' * 90}": i for i in range(100)}
     container = pod()
-    (container.workdir / "m").write_text(json.dumps(metrics))
+    (container.workdir / "m").write_text(json.dumps(metrics, ensure_ascii=False))
     ended = container.sh('cp m "$MODEL_DIR/metrics.json"')
-    assert ended.termination.metrics is None
-    assert container.marker().result("x").metrics == metrics
+    assert len(ended.message.encode()) <= LIMIT
+    fit = len(ended.termination.metrics)
+    assert ended.termination.metrics == dict(list(metrics.items())[:fit])
+    assert 10 < fit < 100
+    (warning,) = ended.termination.warnings
+    assert warning.message.startswith(f"{100 - fit} of 100 metrics do not fit")
+    found = container.marker().result("x")
+    assert (found.metrics, found.warnings) == (metrics, ())
 
 
 def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeContainer) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reconciler.engine import FailureClass, RunPhase
+from reconciler.engine import FailureClass, ResultWarning, RunPhase
 from reconciler.types import ExecutionHash, Mounted
 from tests.engines.local.bench import Bench, key_of, reason, running, script, until
 
@@ -154,12 +154,25 @@ async def test_a_base_that_is_gone_is_not_the_commands_fault(bench: Bench) -> No
     assert "the base is gone or damaged" in reason(run)
 
 
-async def test_metrics_that_are_no_numbers_are_left_out_with_a_note(bench: Bench) -> None:
-    spec, run = await bench.carry_out('echo \'{"accuracy": "high"}\' > "$MODEL_DIR/metrics.json"')
+async def test_metrics_that_are_ignored_are_told_of_the_artifact(bench: Bench) -> None:
+    spec, run = await bench.carry_out(
+        'echo \'{"accuracy": "high", "steps": 44650}\' > "$MODEL_DIR/metrics.json"'
+    )
+    assert run.phase is RunPhase.SUCCEEDED, run.reason
+    told = 'metrics.json: 1 of 2 values are ignored: "accuracy" is a string'
+    assert run.result is not None
+    assert (run.result.metrics, run.result.warnings) == (
+        {"steps": 44650},
+        (ResultWarning("MetricsIgnored", told),),
+    )
+    assert told in bench.log(spec)
+
+
+async def test_an_artifact_without_a_file_is_told(bench: Bench) -> None:
+    _, run = await bench.carry_out('mkdir "$MODEL_DIR/folder"')
     assert run.phase is RunPhase.SUCCEEDED, run.reason
     assert run.result is not None
-    assert run.result.metrics == {}
-    assert 'expected a number at "accuracy"' in bench.log(spec)
+    assert [warning.reason for warning in run.result.warnings] == ["ArtifactEmpty"]
 
 
 async def test_a_link_out_of_the_artifact_fails_the_command(bench: Bench) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,9 @@ import pytest
 from reconciler.engine import Result
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.marker import (
-    MetricsError,
     last_attempt,
     list_files,
     read_marker,
-    read_metrics,
     write_marker,
 )
 
@@ -104,37 +101,6 @@ def test_a_link_that_leaves_the_artifact_or_leads_nowhere_is_refused(
     (tmp_path / "artifact" / "link").symlink_to(target)
     with pytest.raises(ArtifactError, match='"link"'):
         list_files(tmp_path / "artifact")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        '{"a": "1"}',
-        '{"a": true}',
-        '{"a": {"b": 1}}',
-        '{"a": NaN}',
-        '{"a": 1e999}',
-        '{"a": ' + "9" * 400 + "}",
-        '{"a": 1, "b": ' + " " * 70_000 + "2}",
-        "[" * 60_000,
-        json.dumps({"": 1}),
-        json.dumps({"a" * 101: 1}),
-        json.dumps({"\x1b[31mred": 1}),
-        json.dumps({f"step-{n}": n for n in range(101)}),
-    ],
-)
-def test_metrics_that_are_no_flat_object_of_numbers_are_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(MetricsError):
-        read_metrics(tmp_path)
-
-
-def test_metrics_are_numbers_by_name(tmp_path: Path) -> None:
-    assert read_metrics(tmp_path) == {}
-    (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": 0.97, "steps": 300}))
-    assert read_metrics(tmp_path) == {"accuracy": 0.97, "steps": 300.0}
 
 
 def test_attempts_are_counted_by_the_highest_log(tmp_path: Path) -> None:
