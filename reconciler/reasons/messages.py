@@ -535,7 +535,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.DISK_FULL: Entry(
         "the disk is full: {detail}",
         "The disk that the command writes to has no room.",
-        "Raise `resources.disk`, or make room in the bucket.",
+        "Make room on the disk or in the bucket, in a cluster perhaps by `resources.disk`; it is tried again.",
     ),
     ReasonCode.BUCKET_FAILED: Entry(
         "the artifact's directory cannot be read or written: {detail}",
@@ -707,8 +707,53 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.COMMAND_NOT_STARTED: Entry(
         "its command could not be started: {detail}",
-        "The command is missing, is not executable, or has no interpreter.",
+        "The kernel or the container runtime refuses to start the command.",
         "Correct `command` or the image.",
+    ),
+    ReasonCode.COMMAND_NOT_FOUND: Entry(
+        '"{name}" is neither a file in the working directory nor a program on PATH',
+        "The first word of `command` names nothing. The working directory is the source's folder, of an image its WORKDIR.",
+        "Correct `command`; its words are a list, not one line.",
+    ),
+    ReasonCode.COMMAND_NOT_EXECUTABLE: Entry(
+        "{name} has no execute permission: git update-index --chmod=+x {name}, or chmod +x where its image is made",
+        "The file of the command has no mode bit to execute it.",
+        "Set the bit in Git, or in the Dockerfile.",
+    ),
+    ReasonCode.COMMAND_NOT_PERMITTED: Entry(
+        "the user {user} may not execute {name}, whose mode is {mode}",
+        "The file of the command may be executed by other users only.",
+        "Change its mode or owner, or the user of the pod.",
+    ),
+    ReasonCode.NOEXEC_MOUNT: Entry(
+        "{name} is on {mount}, which is mounted noexec: no file there can be executed",
+        "The file system of the command is mounted with noexec.",
+        "Mount it without noexec, or move `local.root`; or name a program in `command` that is elsewhere, as in [sh, train.sh].",
+    ),
+    ReasonCode.WINDOWS_LINE_ENDS: Entry(
+        'the first line of {name} ends in a carriage return, as Windows ends lines: save it with Unix line ends, and keep them by "{name} text eol=lf" in .gitattributes',
+        "The carriage return is a part of the interpreter's name, and no such program exists.",
+        "Save the file with Unix line ends.",
+    ),
+    ReasonCode.BYTE_ORDER_MARK: Entry(
+        "{name} begins with a byte order mark, so that its first line #! does not count: save it as UTF-8 without one",
+        "An editor has put three invisible bytes before the #! of the script.",
+        "Save the file without a byte order mark.",
+    ),
+    ReasonCode.INTERPRETER_LINE_MISSING: Entry(
+        "{name} is no program, and has no first line such as #!/bin/sh or #!/usr/bin/env python3",
+        "The kernel does not know how to execute the file.",
+        "Add a first line that names its interpreter, or name that in `command`.",
+    ),
+    ReasonCode.INTERPRETER_MISSING: Entry(
+        'the first line of {name} names "{interpreter}", which is not there',
+        "The script's interpreter is not on this machine, or not in the image.",
+        "Correct the first line, or install the interpreter.",
+    ),
+    ReasonCode.LOADER_MISSING: Entry(
+        "{name} is made for another system: it needs {loader}, which is not there",
+        "The program is linked dynamically, against a C library that the machine or the image does not have.",
+        "Use an image with that library, or a program that is linked statically.",
     ),
     ReasonCode.BUILD_FAILED: Entry(
         "{detail}",

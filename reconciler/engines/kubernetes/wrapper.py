@@ -10,6 +10,7 @@ busybox, copied from its own image into an emptyDir that both mount.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -26,6 +27,8 @@ INFRASTRUCTURE_EXIT = 210
 #: The exit code of a container that got SIGTERM, whatever its command made of it.
 TERMINATED_EXIT = 143
 
+#: The first line of a function with a comment.
+_HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
 _FILES = ("wrapper.sh", "staged.sh", "wrapper.awk")
 _APPLETS = (
     "awk cat cmp cp cut date dd find grep head ls mkdir mkfifo mv readlink realpath rm sed setsid "
@@ -98,10 +101,10 @@ def install_container(image: str) -> dict[str, JSON]:
 
 @cache
 def _script(name: str) -> str:
-    """Return a script without its comments, as it stands in every pod."""
+    """Return a script without comments and indentation, as it stands in every pod."""
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-    lines = text.splitlines()
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    lines = (_HEADER.sub(r"\1", line.lstrip(" ")) for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
 def wrapped(command: Sequence[str]) -> list[str]:

@@ -45,6 +45,7 @@ ranks=$artifact/.reconciler-ranks-${RECONCILER_RUN:-none}
 termination=${RECONCILER_TERMINATION:-/dev/termination-log}
 infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
+cr=$(printf '\r')
 phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
 attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics='' warnings=''
 
@@ -211,19 +212,73 @@ number_attempt() { # by creating its log, before anything else of it
         fail "the log of attempt $attempt cannot be created in the artifact's directory"
     log=$model/logs/attempt-$attempt.log
 }
+on_path() { # NAME: the program that it means on the image's PATH, in `found`
+    rest=$user_path:
+    while [ -n "$rest" ]; do
+        found=${rest%%:*}/$1 rest=${rest#*:}
+        [ -f "$found" ] && [ -x "$found" ] && return
+    done
+    return 1
+}
+# Why a program cannot be started: engines/local/program.py has the same causes in the same order.
+refuse() { leave 127 command "$1" "$2"; }
 find_program() { # NAME: what it means, in the working directory and then on the image's PATH
     if [ -f "./$1" ] || case $1 in */*) [ -f "$1" ] ;; *) false ;; esac; then
         case $1 in /*) program=$1 ;; *) program=$PWD/$1 ;; esac
-        [ -x "$program" ] && return
-        leave 127 command CommandNotStarted "$1 is in the image but is not executable: chmod +x $1"
+    elif case $1 in */*) false ;; *) on_path "$1" ;; esac then program=$found
+    else refuse CommandNotFound "\"$1\" is neither a file in the working directory nor a program on PATH"; fi
+    mode=$(stat -L -c %a "$program")
+    [ $((0$mode & 0111)) != 0 ] || refuse CommandNotExecutable "$1 has no execute permission: \
+git update-index --chmod=+x $1, or chmod +x where its image is made"
+    noexec=$(place=$(realpath "$program") awk '
+        $2 == "/" || index(ENVIRON["place"], $2 "/") == 1 {
+            if (length($2) >= longest) { longest = length($2); at = ("," $4 ",") ~ /,noexec,/ ? $2 : "" }
+        }
+        END { print at }' /proc/mounts)
+    [ -z "$noexec" ] || refuse NoexecMount \
+        "$1 is on $noexec, which is mounted noexec: no file there can be executed"
+    [ -x "$program" ] || refuse CommandNotPermitted "the user $(awk '/^Uid:/ { print $3 }' /proc/self/status) \
+may not execute $1, whose mode is $mode"
+    [ ! -r "$program" ] || check_head "$1"
+}
+first_line() { head -c 4096 "$1" | head -n 1 | tr -d '\000'; } # FILE
+check_head() { # NAME: that the kernel can execute what $program begins with
+    line=$(first_line "$program")
+    case $line in
+    "$(printf '\177')ELF"*)
+        loader=$(head -c 4096 "$program" | tr '\000' '\n' | grep -m 1 '^/[!-~]*/ld[^/]*[.]so[.0-9]*$')
+        [ -z "$loader" ] || [ -e "$loader" ] || refuse LoaderMissing \
+            "$1 is made for another system: it needs $loader, which is not there"
+        ;;
+    "$(printf '\357\273\277')#!"*) refuse ByteOrderMark "$1 begins with a byte order mark, so that its \
+first line #! does not count: save it as UTF-8 without one" ;;
+    '#!'*"$cr") refuse WindowsLineEnds "the first line of $1 ends in a carriage return, as Windows \
+ends lines: save it with Unix line ends, and keep them by \"$1 text eol=lf\" in .gitattributes" ;;
+    '#!'*)
+        set -f
+        # shellcheck disable=SC2086  # words
+        check_interpreter "$1" ${line#??}
+        set +f
+        ;;
+    *) refuse InterpreterLineMissing \
+        "$1 is no program, and has no first line such as #!/bin/sh or #!/usr/bin/env python3" ;;
+    esac
+}
+check_interpreter() { # NAME INTERPRETER [WORD ...]
+    of=$1 interpreter=${2:-} there=''
+    [ -z "$interpreter" ] || [ ! -f "$interpreter" ] || there=yes
+    if [ -n "$there" ] && [ "${interpreter##*/}" = env ]; then
+        shift 2
+        if [ "${1:-}" = -S ]; then # split by env; otherwise all of it is one name
+            shift
+            while case ${1:-} in *=*) true ;; *) false ;; esac do shift; done
+            set -- "${1:-}"
+        fi
+        interpreter=$*
+        case $interpreter in '' | -* | */*) ;; *) on_path "$interpreter" || there='' ;; esac
     fi
-    rest=$user_path:
-    while [ -n "$rest" ]; do
-        program=${rest%%:*}/$1 rest=${rest#*:}
-        case $1 in */*) break ;; esac
-        [ -f "$program" ] && [ -x "$program" ] && return
-    done
-    leave 127 command CommandNotStarted "\"$1\" is neither a file in the working directory nor a program on PATH"
+    [ -n "$there" ] || refuse InterpreterMissing \
+        "the first line of $of names \"$interpreter\", which is not there"
 }
 open_log() { # the command's output, live to the container's log and, up to a limit, to a file
     mkfifo "$work/output" "$work/log" && : >"$log" && exec 6<"$log" || fail "$log cannot be written"
@@ -268,7 +323,6 @@ left_over() { # end what the command left running
     done
 } 2>/dev/null
 run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
-    name=$1
     shift
     hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) printf " %s", name }')
     set -- "$attempt" "$home/busybox" setsid "$program" "$@"
@@ -287,20 +341,29 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     reap "$pid"
     code=$reaped phase=after
 }
-out_of_memory() { [ "$code" -gt 128 ] && grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; }
-ended() { # how, in words
+out_of_memory() { grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; }
+windows_script() { # WORD...: the first file among a command's words that has Windows line ends
+    for word; do
+        [ -f "$word" ] || continue
+        case $(first_line "$word") in *"$cr") echo "$word" && return ;; esac
+    done
+}
+ended() { # COMMAND [ARGUMENT ...]: how, in words that engines/local/run_context.py has too
     signal=''
-    [ "$code" -le 128 ] || signal=$(kill -l $((code - 128)))
+    [ "$code" -le 128 ] || [ "$code" -ge 160 ] || signal=$(kill -l $((code - 128)))
     # Programs end with 255 too, and then it is no signal: it has no name but its number.
-    case $signal in '' | [0-9]*) echo "$name ended with exit code $code" && return ;; esac
-    ending="$name was killed by SIG$signal"
-    if out_of_memory; then
-        ending="$ending, for want of memory"
-    elif [ "$code" = 137 ]; then ending="$ending, perhaps for want of memory"; fi
+    case $signal in
+    '' | [0-9]* | RT*)
+        signal='' ending="$1 ended with exit code $code" script=$(windows_script "$@")
+        [ -z "$script" ] || ending="$ending; $script has Windows line ends"
+        ;;
+    *) ending="$1, or a process that it started, was killed by SIG$signal" ;; # a shell passes it on
+    esac
+    if out_of_memory; then ending="$ending; a process was killed for want of memory"
+    elif [ "$signal" = KILL ]; then ending="$ending, perhaps for want of memory"; fi
     echo "$ending"
 }
 warn() { # REASON MESSAGE: of an artifact that is complete all the same
-    say "$2"
     warnings="${warnings:+$warnings, }$(reason=$1 said=$2 awk -v mode=warning -f "$home/wrapper.awk")"
 }
 read_metrics() { # one line of JSON, of what is usable
@@ -314,7 +377,7 @@ read_metrics() { # one line of JSON, of what is usable
 } metrics=${metrics%%
 *}
     fi
-    [ -z "$ignored" ] || [ "$ignored" = "$metrics" ] || warn MetricsIgnored "$ignored"
+    [ -z "$ignored" ] || [ "$ignored" = "$metrics" ] || { say "$ignored" && warn MetricsIgnored "$ignored"; }
 }
 full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
     [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
@@ -329,7 +392,7 @@ unsuccessful() { # REASON MESSAGE
         [ "$code" != 0 ] || code=$terminated
         leave "$code" infrastructure Interrupted "stopped; $2"
     fi
-    ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full; $2"
+    ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full: $2"
     exit=$code
     case $exit in 0 | "$infrastructure") exit=1 ;; esac
     leave "$exit" command "$@"
@@ -422,7 +485,7 @@ spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 close_log
 cause=CommandFailed
 ! out_of_memory || cause=OutOfMemory
-[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$cause" "$(ended)"
+[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$cause" "$(ended "$@")"
 
 if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
     if [ -n "$stage" ]; then save; else durable_so_far; fi || fail "what this rank wrote is not safe"

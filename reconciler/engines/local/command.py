@@ -29,7 +29,7 @@ from reconciler.engines.local.fsync import (
     sync_directory,
     sync_tree,
 )
-from reconciler.engines.local.launch import RankCommand, can_protect, find_program
+from reconciler.engines.local.launch import RankCommand, can_protect
 from reconciler.engines.local.layout import ImageDirectory, path_of
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
@@ -42,6 +42,7 @@ from reconciler.engines.local.marker import (
     write_marker,
 )
 from reconciler.engines.local.metrics import read_metrics
+from reconciler.engines.local.program import find_program
 from reconciler.engines.local.run_context import RunContext
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Mounted, TaskKind

@@ -29,11 +29,11 @@ class _DetailedError(RunFailedError):
         super().__init__(Reason.of(self.code, detail=detail), self.fault)
 
 
-class CommandError(_DetailedError):
+class CommandError(RunFailedError):
     """The command cannot be started, and another attempt would not help."""
 
-    code = ReasonCode.COMMAND_NOT_STARTED
-    fault = FailureClass.COMMAND
+    def __init__(self, code: ReasonCode, **arguments: str | int) -> None:
+        super().__init__(Reason.of(code, **arguments), FailureClass.COMMAND)
 
 
 class LaunchError(_DetailedError):

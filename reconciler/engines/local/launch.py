@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,8 @@ from pathlib import Path
 
 from reconciler.engines.local.failures import CommandError, LaunchError
 from reconciler.engines.local.process import ProcessIdentity, die_with_parent, identify, libc
+from reconciler.engines.local.program import find_program
+from reconciler.reasons import ReasonCode
 
 _GO = b"g"
 _CLONE_NEWNS = 0x00020000
@@ -37,14 +38,7 @@ _MS_PRIVATE = 0x40000
 _KEPT = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
 _ST_RELATIME = 0x1000
 _MS_RELATIME = 0x200000
-_FIRST_LINE = (
-    "; it needs a first line such as #!/bin/sh or #!/usr/bin/env python3, naming a program of "
-    "this machine"
-)
 _HINTS = {
-    errno.ENOEXEC: _FIRST_LINE,
-    errno.ENOENT: _FIRST_LINE,
-    errno.EACCES: _FIRST_LINE,
     errno.E2BIG: "; its params, env and arguments are too large together",
     errno.EINVAL: "; an argument or a variable of env or params has a NUL byte",
 }
@@ -89,29 +83,8 @@ class Launched:
         problem = os.strerror(int(number))
         if step != "exec":
             raise LaunchError(f"the {step} of the command could not be set up: {problem}")
-        hint = _HINTS.get(int(number), "")
-        raise CommandError(f'"{self._name}" cannot be executed: {problem}{hint}')
-
-
-def find_program(name: str, cwd: Path, path: str) -> str:
-    """Find a command's program: in the working directory, else on PATH.
-
-    Raises CommandError without a file that can be executed.
-    """
-    here = cwd / name
-    try:
-        found_here = here.is_file()
-    except OSError:  # longer than a name can be, as a whole command line in one word is
-        found_here = False
-    if found_here:
-        if os.access(here, os.X_OK):
-            return str(here)
-        raise CommandError(
-            f"{name} is in the source but is not executable: git update-index --chmod=+x {name}"
-        )
-    if "/" not in name and (found := shutil.which(name, path=path)):
-        return found
-    raise CommandError(f'"{name[:200]}" is neither a file in the source nor a program on PATH')
+        detail = f'"{self._name}" cannot be executed: {problem}{_HINTS.get(int(number), "")}'
+        raise CommandError(ReasonCode.COMMAND_NOT_STARTED, detail=detail)
 
 
 def launch(command: RankCommand, inherit: Sequence[int]) -> Launched:

@@ -21,7 +21,9 @@ from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
+from reconciler.engines.local.memory import oom_kills
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
+from reconciler.engines.local.program import windows_script
 from reconciler.engines.local.spec import Allocation
 from reconciler.engines.local.state import RunState, Stopwatch
 from reconciler.reasons import Reason, ReasonCode
@@ -29,6 +31,8 @@ from reconciler.reasons import Reason, ReasonCode
 _MAX_DELAY = 60.0
 #: Below this many free bytes a command that failed is assumed to have failed for lack of space.
 _DISK_FULL = 1 << 20
+#: The first signal without a name of its own.
+_REAL_TIME = 32
 T = TypeVar("T")
 
 
@@ -149,6 +153,7 @@ class RunContext:
 
         if (stop := self.control.stop()) is not None:
             raise StoppedError(stop)
+        killed = oom_kills()
         ended = Attempt(
             token=token,
             commands=[replace(c, env={**c.env, TOKEN: token}) for c in commands],
@@ -165,31 +170,61 @@ class RunContext:
             raise StoppedError(ended.stop)
         if ended.end is not End.SUCCEEDED:
             full = output.disk_full or _free(place) < _DISK_FULL
-            raise self._failure(ended, commands[0].argv[0], output, secret, full=full)
+            failed = _FailedAttempt(
+                ended=ended, command=commands[0], starved=oom_kills() > killed, full=full
+            )
+            raise self._failure(failed, output, secret)
 
     def _failure(
-        self, ended: Ended, name: str, output: Output, secret: Collection[str], *, full: bool
+        self, failed: _FailedAttempt, output: Output, secret: Collection[str]
     ) -> RunFailedError:
         build = self.spec.build is not None
-        name = Path(name).name if build else name
-        rank = f"{name} (rank {ended.rank})" if self.spec.resources.nodes > 1 else name
-        code = ReasonCode.BUILD_FAILED if build else ReasonCode.COMMAND_FAILED
-        if ended.end is End.TIMED_OUT:
-            code = ReasonCode.DEADLINE_EXCEEDED
-            text = f"{name} was ended after its timeout of {self.spec.timeout:g} s"
-        elif ended.code < 0:
-            text = f"{rank} was killed by {_signal(-ended.code)}"
-            if -ended.code == signal.SIGKILL:
-                text += ", perhaps for want of memory"
-        else:
-            text = f"{rank} ended with exit code {ended.code}"
+        text = self._described(failed)
         output.note(text)
-        if full:
-            no_space = Reason.of(ReasonCode.DISK_FULL, detail=text)
-            return RunFailedError(no_space, FailureClass.INFRASTRUCTURE)
         last = output.last_lines(5 if build else 1, secret)
-        reason = Reason.read(code, f"{text}: {last}" if last else text)
-        return RunFailedError(reason, FailureClass.COMMAND, again=True)
+        detail = f"{text}: {last}" if last else text
+        if failed.full:
+            no_space = Reason.of(ReasonCode.DISK_FULL, detail=detail)
+            return RunFailedError(no_space, FailureClass.INFRASTRUCTURE)
+        code = ReasonCode.BUILD_FAILED if build else ReasonCode.COMMAND_FAILED
+        if failed.ended.end is End.TIMED_OUT:
+            code = ReasonCode.DEADLINE_EXCEEDED
+        elif failed.starved and not build:
+            code = ReasonCode.OUT_OF_MEMORY
+        return RunFailedError(Reason.read(code, detail), FailureClass.COMMAND, again=True)
+
+    def _described(self, failed: _FailedAttempt) -> str:
+        """Return the end of an attempt, in the wrapper's words."""
+        ended, (name, *words) = failed.ended, failed.command.argv
+        if self.spec.build is not None:
+            name = Path(name).name
+        if ended.end is End.TIMED_OUT:
+            return f"{name} was ended after its timeout of {self.spec.timeout:g} s"
+        rank = f"{name} (rank {ended.rank})" if self.spec.resources.nodes > 1 else name
+        # A shell gives the end of its last process as its own.
+        code = 128 - ended.code if ended.code < 0 else ended.code
+        if (killer := _signal(code - 128)) is None:
+            text = f"{rank} ended with exit code {code}"
+            if script := windows_script((name, *words), failed.command.cwd):
+                text += f"; {script} has Windows line ends"
+        else:
+            text = f"{rank}, or a process that it started, was killed by {killer}"
+        if failed.starved:
+            return f"{text}; a process was killed for want of memory"
+        return f"{text}, perhaps for want of memory" if killer == "SIGKILL" else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FailedAttempt:
+    """A failed attempt of ``command``, its first rank's.
+
+    ``starved``: the kernel killed a process for want of memory meanwhile. ``full``: the disk is.
+    """
+
+    ended: Ended
+    command: RankCommand
+    starved: bool
+    full: bool
 
 
 def _free(place: Path) -> int:
@@ -199,8 +234,9 @@ def _free(place: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _signal(number: int) -> str:
+def _signal(number: int) -> str | None:
+    """Return the name of a signal; None if it has none, or only a number."""
     try:
-        return signal.Signals(number).name
+        return signal.Signals(number).name if number < _REAL_TIME else None
     except ValueError:
-        return f"signal {number}"
+        return None

@@ -21,6 +21,7 @@ from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import read_json, remove_tree
 from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import FileLock
+from reconciler.engines.local.logs import DISK_FULL
 from reconciler.engines.local.process import become_subreaper
 from reconciler.engines.local.run_context import RunContext
 from reconciler.engines.local.spec import SpecError, decode_spec, read_allocation
@@ -29,6 +30,8 @@ from reconciler.reasons import Reason, ReasonCode
 
 #: Seconds to try for the lock: a test of it takes it for an instant.
 _PATIENCE = 2.0
+#: Seconds between looks for room on a full disk.
+_ROOM = 1.0
 
 
 def main(directory: Path) -> int:
@@ -72,9 +75,23 @@ def _supervise(run: RunDirectory, layout: RootLayout) -> int:
         states.write(run.state, state.failed(_infrastructure(error), FailureClass.INFRASTRUCTURE))
         return 0
     context = RunContext(spec, allocation, layout, run, control, state, lost=state.tries > 0)
-    context.save(_ended(context))
+    _record(context, _ended(context))
     remove_tree(layout.scratch(spec.name))
     return 0
+
+
+def _record(run: RunContext, ended: RunState) -> None:
+    """Write a run's end, on a full disk once there is room again.
+
+    Without it the next supervisor would take this one for lost. A run that is told to stop is not
+    recorded.
+    """
+    while True:
+        try:
+            return run.save(ended)
+        except OSError as error:
+            if error.errno not in DISK_FULL or not run.control.wait(_ROOM):
+                raise
 
 
 def _ended(run: RunContext) -> RunState:
@@ -100,7 +117,9 @@ def _infrastructure(error: Exception) -> Reason:
     detail = str(error)
     if isinstance(error, OSError) and error.strerror:
         detail = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail)
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    code = ReasonCode.DISK_FULL if full else ReasonCode.INFRASTRUCTURE_FAILED
+    return Reason.of(code, detail=detail)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def test_a_reason_that_no_script_writes_is_none(reason: object) -> None:
 def test_the_scripts_write_the_reasons_that_are_read() -> None:
     package = resources.files("reconciler.engines.kubernetes")
     names = ("wrapper.sh", "staged.sh", "source.sh", "buildkit.sh")
-    written = r'(?:infrastructure|command|unsuccessful|cause=|code=|"reason":") ?([A-Z][A-Za-z]+)'
+    written = (
+        r'(?:infrastructure|command|refuse|unsuccessful|cause=|code=|"reason":") ?([A-Z][A-Za-z]+)'
+    )
     scripts = "".join(package.joinpath(name).read_text(encoding="utf-8") for name in names)
     assert set(re.findall(written, scripts)) == REASONS
 

@@ -205,21 +205,6 @@ def test_the_exit_code_is_the_commands(pod: MakeContainer, script: str, code: in
     assert said.state is TerminationState.FAILED
 
 
-@pytest.mark.parametrize(
-    ("script", "ending"),
-    [
-        ("exit 255", "ended with exit code 255"),
-        ("exit 193", "ended with exit code 193"),
-        ("kill -SEGV $$", "was killed by SIGSEGV"),
-        ("exit 143", "was killed by SIGTERM"),
-    ],
-)
-def test_an_exit_code_above_128_is_a_signal_only_if_there_is_one(
-    pod: MakeContainer, script: str, ending: str
-) -> None:
-    assert pod().sh(script).termination.message == f"{BUSYBOX} {ending}"
-
-
 def test_a_command_cannot_pass_for_infrastructure(pod: MakeContainer) -> None:
     ended = pod().sh(f"exit {INFRASTRUCTURE_EXIT}")
     assert (ended.code, ended.termination.exit_code) == (1, INFRASTRUCTURE_EXIT)
@@ -250,14 +235,6 @@ def test_a_command_that_is_not_there_is_127_and_no_attempt(pod: MakeContainer) -
     )
     assert ended.termination.failure is FailureClass.COMMAND
     assert list((container.bucket / "logs").iterdir()) == []
-
-
-def test_a_file_that_is_not_executable_is_said_to_be(pod: MakeContainer) -> None:
-    container = pod()
-    (container.workdir / "train.sh").write_text("#!/bin/sh\n")
-    ended = container.run("train.sh")
-    assert (ended.code, "chmod +x train.sh" in ended.termination.message) == (127, True)
-    assert ended.termination.reason is ReasonCode.COMMAND_NOT_STARTED
 
 
 def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(

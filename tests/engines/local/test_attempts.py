@@ -124,10 +124,8 @@ async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench
     ("files", "command", "said"),
     [
         ({"run.sh": "exit 0\n"}, "run.sh", "git update-index --chmod=+x run.sh"),
-        ({"other": ""}, "run.sh", "neither a file in the source nor a program on PATH"),
-        ({"other": ""}, f"echo {'a' * 300}", "neither a file in the source nor a program on PATH"),
-        ({"run.sh": "#!/no/such/shell\n"}, "run.sh", "cannot be executed"),
-        ({"run.sh": "#! \0"}, "run.sh", "cannot be executed"),
+        ({"other": ""}, f"echo {'a' * 300}", "neither a file in the working directory"),
+        ({"run.sh": "#!/no/such/shell\n"}, "run.sh", 'names "/no/such/shell", which is not there'),
     ],
 )
 async def test_a_command_that_cannot_start_fails_once_and_says_why(
@@ -136,7 +134,7 @@ async def test_a_command_that_cannot_start_fails_once_and_says_why(
     _, run = await bench.carry_out(files, command=(command,), retries=3)
     assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
     assert said in reason(run)
-    assert run.attempts <= 1
+    assert run.attempts == 0
 
 
 async def test_a_program_is_found_on_path_and_gets_its_arguments(bench: Bench) -> None:
