@@ -122,9 +122,9 @@ _EXACT = 2**53 - 1
 
 
 def metric_of(value: JSON) -> int | float | None:
-    """Return the number that is kept of a metric; None if it is no finite number.
+    """Return the number that is kept of a metric.
 
-    An integer stays one, unless other readers of JSON would not read it exactly.
+    None if it is no finite number. An integer stays one, unless other readers of JSON would not read it exactly.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -143,7 +143,7 @@ def is_metric_name(name: str) -> bool:
 
 
 def metrics_of(value: JSON) -> dict[str, int | float]:
-    """Return the metrics of a flat object, within the bounds, without its other values."""
+    """Return the usable metrics of a flat object, within the bounds."""
     if not isinstance(value, dict):
         return {}
     known = ((name, metric_of(number)) for name, number in value.items() if is_metric_name(name))
@@ -172,7 +172,10 @@ class ResultWarning:
 
 
 def warnings_of(value: JSON) -> tuple[ResultWarning, ...]:
-    """Read warnings that a command may have written; what is none is passed over."""
+    """Read warnings that a command may have written.
+
+    Anything else is passed over.
+    """
     found: dict[str, ResultWarning] = {}
     for item in value if isinstance(value, list) else []:
         reason = item.get("reason") if isinstance(item, dict) else None

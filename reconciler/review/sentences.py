@@ -249,7 +249,10 @@ def shown_metric(record: ObjectStatus) -> str:
 
 
 def shown_message(record: ObjectStatus) -> str:
-    """Return an object's message; of a Ready one, those of its other conditions."""
+    """Return an object's message.
+
+    A Ready object has those of its other conditions.
+    """
     if record.phase is not Phase.READY:
         return record.message
     return "; ".join(conditions_told(record).values())

@@ -29,7 +29,7 @@ TERMINATED_EXIT = 143
 
 #: The first line of a function with a comment.
 _HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
-_FILES = ("wrapper.sh", "staged.sh", "wrapper.awk")
+_FILES = ("wrapper.sh", "program.sh", "staged.sh", "wrapper.awk")
 _APPLETS = (
     "awk cat cmp cp cut date dd find grep head ls mkdir mkfifo mv readlink realpath rm sed setsid "
     "sh sleep sort stat sync tail tee timeout touch tr uniq usleep wget xargs"
@@ -101,7 +101,7 @@ def install_container(image: str) -> dict[str, JSON]:
 
 @cache
 def _script(name: str) -> str:
-    """Return a script without comments and indentation, as it stands in every pod."""
+    """Return a script as pods have it, without comments and indentation."""
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     lines = (_HEADER.sub(r"\1", line.lstrip(" ")) for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))

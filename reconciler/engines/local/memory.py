@@ -10,9 +10,9 @@ _MACHINE = Path("/proc/vmstat")
 
 
 def oom_kills(*, own: Path = _OWN, cgroups: Path = _CGROUPS, machine: Path = _MACHINE) -> int:
-    """Return the number of kills so far: of this process's cgroup, else of the machine.
+    """Count the kills so far, of this process's cgroup.
 
-    A cgroup counts its processes whether its own limit or the machine's was reached. 0 where the
+    Without a cgroup, they are the machine's. A cgroup counts its processes whether its own limit or the machine's was reached. 0 where the
     kernel does not tell.
     """
     for path in (*_events(own, cgroups), machine):
@@ -28,7 +28,10 @@ def oom_kills(*, own: Path = _OWN, cgroups: Path = _CGROUPS, machine: Path = _MA
 
 
 def _events(own: Path, cgroups: Path) -> list[Path]:
-    """Return the files with this process's own count, of either version of cgroups."""
+    """Return the files with this process's own count.
+
+    They are of either version of cgroups.
+    """
     try:
         lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """The program of a command, and why it cannot be started.
 
-Each cause has a code of its own. The wrapper in a cluster (``find_program`` and ``check_program``
-in ``wrapper.sh``) looks for the same causes in the same order, and names them alike.
+Each cause has a code of its own. The wrapper in a cluster (``program.sh``) looks for the same
+causes in the same order, and names them alike.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ def _check_interpreter(name: str, line: str, cwd: Path, path: str) -> None:
 
 
 def windows_script(argv: Sequence[str], cwd: Path) -> str | None:
-    """Return the first file among a command's words that has Windows line ends, if any.
+    """Return the first of a command's words that names a Windows script.
 
-    A shell runs such a script, and each of its commands ends in a carriage return.
+    None without one. A shell runs such a script, and each of its commands ends in a carriage return.
     """
     for word in argv:
         line = b""

@@ -235,7 +235,7 @@ def _free(place: Path) -> int:
 
 
 def _signal(number: int) -> str | None:
-    """Return the name of a signal; None if it has none, or only a number."""
+    """Return the name of a signal; None if it has none."""
     try:
         return signal.Signals(number).name if number < _REAL_TIME else None
     except ValueError:

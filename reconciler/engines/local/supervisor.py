@@ -81,9 +81,9 @@ def _supervise(run: RunDirectory, layout: RootLayout) -> int:
 
 
 def _record(run: RunContext, ended: RunState) -> None:
-    """Write a run's end, on a full disk once there is room again.
+    """Write a run's end. A full disk is waited for.
 
-    Without it the next supervisor would take this one for lost. A run that is told to stop is not
+    Without the record the next supervisor would take this one for lost. A run that is told to stop is not
     recorded.
     """
     while True:

@@ -68,7 +68,7 @@ def test_a_reason_that_no_script_writes_is_none(reason: object) -> None:
 
 def test_the_scripts_write_the_reasons_that_are_read() -> None:
     package = resources.files("reconciler.engines.kubernetes")
-    names = ("wrapper.sh", "staged.sh", "source.sh", "buildkit.sh")
+    names = ("wrapper.sh", "program.sh", "staged.sh", "source.sh", "buildkit.sh")
     written = (
         r'(?:infrastructure|command|refuse|unsuccessful|cause=|code=|"reason":") ?([A-Z][A-Za-z]+)'
     )
