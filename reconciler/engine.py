@@ -115,7 +115,9 @@ LONGEST_METRIC = 100
 
 
 #: The codes of warnings.
-_WARNINGS = frozenset({ReasonCode.METRICS_IGNORED, ReasonCode.ARTIFACT_EMPTY})
+_WARNINGS = frozenset(
+    {ReasonCode.METRICS_IGNORED, ReasonCode.ARTIFACT_EMPTY, ReasonCode.GIT_LFS_POINTERS}
+)
 _LONGEST_WARNING = 1000
 #: Beyond it a double does not hold each integer; RFC 8785 has the same bound.
 _EXACT = 2**53 - 1
@@ -124,7 +126,8 @@ _EXACT = 2**53 - 1
 def metric_of(value: JSON) -> int | float | None:
     """Return the number that is kept of a metric.
 
-    None if it is no finite number. An integer stays one, unless other readers of JSON would not read it exactly.
+    None if it is no finite number. An integer stays one, unless other readers of JSON would not
+    read it exactly.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -140,6 +140,7 @@ class ReasonCode(enum.StrEnum):
     # -- Engines: a result with a warning
     METRICS_IGNORED = "MetricsIgnored"
     ARTIFACT_EMPTY = "ArtifactEmpty"
+    GIT_LFS_POINTERS = "GitLfsPointers"
 
     # -- Engines: a run that failed
     COMMAND_FAILED = "CommandFailed"

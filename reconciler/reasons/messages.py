@@ -644,6 +644,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Condition ArtifactEmpty: the command succeeded and left nothing.",
         "Have the command write into the directory that MODEL_DIR, of a Dataset DATA_DIR, names.",
     ),
+    ReasonCode.GIT_LFS_POINTERS: Entry(
+        "the source has Git LFS pointers in place of files: {files}",
+        "Condition GitLfsPointers: sources are fetched without Git LFS, so the image has the pointers, small texts.",
+        "Have the load download the files, or keep them in a bucket or in Git itself.",
+    ),
     # -- Engines: a run that failed
     ReasonCode.COMMAND_FAILED: Entry(
         "its command ended with exit code {exit_code}{last}",

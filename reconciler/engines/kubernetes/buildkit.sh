@@ -14,9 +14,22 @@ fail() { # CLASS MESSAGE
   [ "$1" = command ] || exit 210
   exit 1
 }
+warnings() { # CONTEXT: of the source, as JSON; the local engine has the same in lfs.py
+  found=$(cd "$1" && find . -type f -size -1025c -exec \
+    grep -l '^version https://git-lfs.github.com/spec/v1$' {} + | sed 's,^\./,,' | LC_ALL=C sort)
+  [ -n "$found" ] || return 0
+  count=$(printf '%s\n' "$found" | wc -l)
+  text=$(printf '%s\n' "$found" | head -n 3 | awk '{ printf "%s%s", (NR > 1 ? ", " : ""), $0 }')
+  [ "$count" -le 3 ] || text="$text, and $((count - 3)) more"
+  text="the source has Git LFS pointers in place of files: $text"
+  echo "$text" >&2
+  printf '{"reason":"GitLfsPointers","message":"%s"}' \
+    "$(printf '%.600s' "$text" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"
+}
 finish() { # DIGEST
   echo "pushed ${image%:*}@$1"
-  printf '{"v":1,"state":"complete","image":"%s"}' "${image%:*}@$1" >/dev/termination-log
+  printf '{"v":1,"state":"complete","image":"%s","warnings":[%s]}' "${image%:*}@$1" \
+    "$(warnings "$context")" >/dev/termination-log
   exit 0
 }
 # A shell that is the first process ends on no signal that it has not asked for.

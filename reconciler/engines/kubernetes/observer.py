@@ -259,7 +259,10 @@ def _image(owner: RunIdentity, pod: Pod | None) -> Result | None:
         return None
     name, _, digest = image.partition("@")
     pushed_to = (owner.output or "").rpartition(":")[0]
-    return Result(image=image) if name == pushed_to and _DIGEST.fullmatch(digest) else None
+    if name != pushed_to or not _DIGEST.fullmatch(digest):
+        return None
+    written = find_termination(pod) if pod is not None else None
+    return Result(image=image, warnings=written.warnings if written is not None else ())
 
 
 class _Pushed(msgspec.Struct, frozen=True):

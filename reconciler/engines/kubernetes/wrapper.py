@@ -31,8 +31,8 @@ TERMINATED_EXIT = 143
 _HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
 _FILES = ("wrapper.sh", "program.sh", "staged.sh", "wrapper.awk")
 _APPLETS = (
-    "awk cat cmp cp cut date dd find grep head ls mkdir mkfifo mv readlink realpath rm sed setsid "
-    "sh sleep sort stat sync tail tee timeout touch tr uniq usleep wget xargs"
+    "awk cat cmp cp cut date dd find grep head ln ls mkdir mkfifo mv readlink realpath rm sed "
+    "setsid sh sleep sort stat sync tail tee timeout touch tr uniq usleep wget xargs"
 )
 # /proc/self/exe of busybox's cp is busybox, whatever the image calls it. An applet that is
 # missing should fail here, before anything has been started.

@@ -123,6 +123,23 @@ in_artifact() { # find's expression...: on what is not reserved in the working d
     find . \( -path ./completed.json -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
         -o "$@"
 }
+make_links_relative() ( # DIRECTORY: those that hold there alone; a consumer mounts it elsewhere
+    cd "$1" || return 2
+    root=$(pwd -P)
+    in_artifact -type l -print >"$work/links" || return 2
+    while IFS= read -r link; do
+        case /$(readlink "$link")/ in //* | */../*) ;; *) continue ;; esac
+        target=$(realpath "$link" 2>/dev/null)
+        case $target/ in "$root"/*) ;; *) continue ;; esac # of others list_files says what is wrong
+        up='' rest=${link#./} target=${target#"$root"}
+        while case $rest in */*) true ;; *) false ;; esac do up=../$up rest=${rest#*/}; done
+        target=$up${target#/}
+        ln -sfn -- "${target:-.}" "$link" 2>/dev/null && continue
+        echo "the symbolic link \"${link#./}\" holds in this directory alone, and cannot be replaced; \
+make it relative" >"$work/why"
+        return 1
+    done <"$work/links"
+)
 list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file that it leads to
     # 1: it cannot be an artifact, and $work/why says why; 2: it cannot be read.
     cd "$1" || return 2
@@ -436,7 +453,7 @@ while [ "$other" -lt "$nodes" ]; do
 done
 phase=after
 read_metrics
-list_files "$model" >"$work/files"
+make_links_relative "$model" && list_files "$model" >"$work/files"
 case $? in
 0)
     [ -s "$work/files" ] || warn ArtifactEmpty \

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.engine import FailureClass, Result, RunPhase
+from reconciler.engine import FailureClass, Result, RunPhase, warnings_of
 from reconciler.engines.local.environment import for_installer
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
@@ -31,6 +31,7 @@ from reconciler.engines.local.fsync import (
 from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
+from reconciler.engines.local.lfs import lfs_warning
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.marker import last_attempt, log_of
 from reconciler.engines.local.requirements import Requirements, requirements_of
@@ -43,7 +44,10 @@ _VERSION = 1
 
 def image_result(image: ImageDirectory) -> Result | None:
     """Return the complete image of a directory as a result, or None."""
-    return Result(image=image.path.as_uri()) if _record(image) is not None else None
+    record = _record(image)
+    if record is None:
+        return None
+    return Result(image=image.path.as_uri(), warnings=warnings_of(record.get("warnings")))
 
 
 def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path, ...]:
@@ -82,7 +86,7 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
             _provide(run, requirements, image, lock, environ)
         make_read_only(image.tree)
         sync_tree(image.path)
-        record: JSON = {
+        record: dict[str, JSON] = {
             "version": _VERSION,
             "key": spec.key,
             "commit": context.commit,
@@ -90,9 +94,11 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
             "env": env,
             "project": requirements is not None and requirements.layered,
         }
+        if (warning := lfs_warning(image.tree)) is not None:
+            record["warnings"] = [warning.to_json()]
         replace_file(image.record, encode(record))
         sync_directory(image.path.parent)
-        return Result(image=image.path.as_uri())
+        return Result(image=image.path.as_uri(), warnings=(warning,) if warning else ())
     finally:
         lock.release()
 

@@ -38,6 +38,7 @@ from reconciler.engines.local.marker import (
     MARKER,
     last_attempt,
     log_of,
+    make_links_relative,
     read_marker,
     write_marker,
 )
@@ -156,6 +157,7 @@ class _Execution:
             output.note(ignored)
             warnings.append(Reason.of(ReasonCode.METRICS_IGNORED, detail=ignored))
         self._unmark()
+        make_links_relative(self.output)
         sync_tree(self.output)
         marker = write_marker(
             self.output,

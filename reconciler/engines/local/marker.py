@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,50 +51,79 @@ def list_files(directory: Path) -> list[tuple[str, int]]:
 
     Reserved files are left out.
     A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for any
-    other link, as the artifact would change or break with its target, and for a name that is not
-    UTF-8, which no JSON can list.
+    other link, as the artifact would change or break with its target, for a name that is not
+    UTF-8, which no JSON can list, and for one with a line break, which no list by lines can.
     """
     root = directory.resolve()
     found: list[tuple[str, int]] = []
+    paths = list(_entries(root))
+    if any("\n" in path.name for path in paths):
+        raise ArtifactError("the name of a file in the artifact has a line break; rename it")
+    for path in paths:
+        if path.is_symlink():
+            _check_link(path, root)
+        if path.is_file():
+            found.append((path.relative_to(root).as_posix(), path.stat().st_size))
+    try:
+        "".join(name for name, _ in found).encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError("the name of a file in the artifact is not UTF-8; rename it") from error
+    return sorted(found)
+
+
+def make_links_relative(directory: Path) -> None:
+    """Replace links that hold in this directory alone.
+
+    A consumer may find the artifact at another place: a bucket is moved, a cluster mounts it as
+    the base. Raises ArtifactError for a link that cannot be replaced.
+    """
+    root = directory.resolve()
+    for path in [path for path in _entries(root) if path.is_symlink()]:
+        target = path.readlink()
+        if not target.is_absolute() and ".." not in target.parts:
+            continue
+        _check_link(path, root)
+        new = path.with_name(f"{_RESERVED_PREFIX}-link")
+        try:
+            new.symlink_to(os.path.relpath(path.resolve(), path.parent))
+            new.replace(path)
+        except OSError as error:
+            raise ArtifactError(
+                f'the symbolic link "{_relative(path, root)}" holds in this directory alone, and '
+                "cannot be replaced; make it relative"
+            ) from error
+
+
+def _entries(root: Path) -> Iterator[Path]:
+    """Yield what is below a directory, without what is reserved."""
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         if here == root:
             folders[:] = [f for f in folders if f != LOGS and not _reserved(f)]
             files = [f for f in files if not _reserved(f)]  # noqa: PLW2901
         for name in files + folders:
-            path = here / name
-            relative = path.relative_to(root).as_posix()
-            _check_name(relative)
-            if path.is_symlink():
-                _check_link(path, root, relative)
-            if path.is_file():
-                found.append((relative, path.stat().st_size))
-    return sorted(found)
+            yield here / name
 
 
 def _reserved(name: str) -> bool:
     return name == MARKER or name.startswith(_RESERVED_PREFIX)
 
 
-def _check_name(relative: str) -> None:
-    try:
-        relative.encode()
-    except UnicodeEncodeError as error:
-        raise ArtifactError(
-            f"the file name {os.fsencode(relative)!r} in the artifact is not UTF-8; rename it"
-        ) from error
+def _relative(path: Path, root: Path) -> str:
+    return os.fsencode(path.relative_to(root)).decode(errors="replace")
 
 
-def _check_link(path: Path, root: Path, relative: str) -> None:
+def _check_link(path: Path, root: Path) -> None:
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         raise ArtifactError(
-            f'the symbolic link "{relative}" in the artifact leads nowhere; remove it'
+            f'the symbolic link "{_relative(path, root)}" in the artifact leads nowhere; remove it'
         ) from error
     if not target.is_relative_to(root):
         raise ArtifactError(
-            f'the symbolic link "{relative}" leads out of the artifact; copy the file instead'
+            f'the symbolic link "{_relative(path, root)}" leads out of the artifact; '
+            "copy the file instead"
         )
 
 

@@ -12,8 +12,8 @@ _MACHINE = Path("/proc/vmstat")
 def oom_kills(*, own: Path = _OWN, cgroups: Path = _CGROUPS, machine: Path = _MACHINE) -> int:
     """Count the kills so far, of this process's cgroup.
 
-    Without a cgroup, they are the machine's. A cgroup counts its processes whether its own limit or the machine's was reached. 0 where the
-    kernel does not tell.
+    Without a cgroup, they are the machine's. A cgroup counts its processes whether its own limit or
+    the machine's was reached. 0 where the kernel does not tell.
     """
     for path in (*_events(own, cgroups), machine):
         try:

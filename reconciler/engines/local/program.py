@@ -114,7 +114,8 @@ def _check_interpreter(name: str, line: str, cwd: Path, path: str) -> None:
 def windows_script(argv: Sequence[str], cwd: Path) -> str | None:
     """Return the first of a command's words that names a Windows script.
 
-    None without one. A shell runs such a script, and each of its commands ends in a carriage return.
+    None without one. A shell runs such a script, and each of its commands ends in a carriage
+    return.
     """
     for word in argv:
         line = b""

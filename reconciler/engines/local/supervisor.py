@@ -83,8 +83,8 @@ def _supervise(run: RunDirectory, layout: RootLayout) -> int:
 def _record(run: RunContext, ended: RunState) -> None:
     """Write a run's end. A full disk is waited for.
 
-    Without the record the next supervisor would take this one for lost. A run that is told to stop is not
-    recorded.
+    Without the record the next supervisor would take this one for lost. A run that is told to stop
+    is not recorded.
     """
     while True:
         try:

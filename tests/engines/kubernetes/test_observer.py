@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from reconciler.engine import FailureClass, RunPhase
+from reconciler.engine import FailureClass, Result, ResultWarning, RunPhase
 from reconciler.engines.kubernetes.api_types import Job, Pod
 from reconciler.engines.kubernetes.diagnostics import JOB_INDEX
-from reconciler.engines.kubernetes.observer import observe_orphan, observe_run
+from reconciler.engines.kubernetes.observer import _image, identify, observe_orphan, observe_run
+from reconciler.types import TaskKind
 from tests.engines.kubernetes.orders import bare_job, order, running, terminated, why
 
 
@@ -108,3 +110,30 @@ def test_the_ranks_of_a_training_are_one_attempt() -> None:
     ending = observe_orphan(ranks, going.name)
     assert ending is not None
     assert ending.attempts == 1
+
+
+WARNING = {"reason": "MetricsIgnored", "message": "why"}
+OTHERS = [{"reason": "CommandFailed", "message": "no warning"}, {"reason": "GitLfsPointers"}, 3]
+
+
+def test_an_artifacts_numbers_and_warnings_are_the_wrappers() -> None:
+    said = {"v": 1, "state": "complete", "metrics": {"steps": 44650, "loss": 0.5, "big": 10**20}}
+    said |= {"warnings": [WARNING, *OTHERS]}
+    done = job(conditions=[{"type": "Complete", "status": "True"}])
+    run = observe_run(done, [pod(terminated(0, message=json.dumps(said)))])
+    assert run is not None
+    assert run.result is not None
+    assert run.result.metrics == {"steps": 44650, "loss": 0.5, "big": 1e20}
+    assert [type(number) for number in run.result.metrics.values()] == [int, float, float]
+    assert run.result.warnings == (ResultWarning("MetricsIgnored", "why"),)
+
+
+def test_an_image_has_the_warnings_of_its_source() -> None:
+    image = f"registry.test/team:{'1' * 40}"
+    owner = identify(pod(terminated(0)).metadata, "r-build")
+    assert owner is not None
+    digest = f"registry.test/team@sha256:{'2' * 64}"
+    said = {"v": 1, "state": "complete", "image": digest, "warnings": [WARNING]}
+    built = pod(terminated(0, message=json.dumps(said)))
+    found = _image(replace(owner, task=TaskKind.BUILD, output=image), built)
+    assert found == Result(image=digest, warnings=(ResultWarning("MetricsIgnored", "why"),))

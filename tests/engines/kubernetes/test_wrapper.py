@@ -414,32 +414,6 @@ def test_an_artifact_that_cannot_be_written_is_infrastructure(pod: MakeContainer
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
 
 
-def test_a_link_out_of_the_artifact_fails_the_run(pod: MakeContainer) -> None:
-    container = pod()
-    ended = container.sh('ln -s /etc/passwd "$MODEL_DIR/link"')
-    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
-    assert 'symbolic link "link" leads out of the artifact' in ended.termination.message
-    assert ended.termination.reason is ReasonCode.ARTIFACT_INCOMPLETE
-    assert not (container.bucket / "completed.json").exists()
-
-
-def test_a_link_to_nowhere_fails_the_run(pod: MakeContainer) -> None:
-    ended = pod().sh('ln -s nowhere "$MODEL_DIR/link"')
-    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
-    assert 'symbolic link "link" in the artifact leads nowhere' in ended.termination.message
-
-
-@pytest.mark.parametrize(("name", "why"), [(b"a\nb", "line break"), (b"bad\xff", "not UTF-8")])
-def test_a_name_that_no_marker_can_hold_fails_the_run(
-    pod: MakeContainer, name: bytes, why: str
-) -> None:
-    container = pod()
-    (container.workdir / "name").write_bytes(name)
-    ended = container.sh('touch "$MODEL_DIR/$(cat name)"')
-    assert (ended.code, ended.termination.failure) == (1, FailureClass.COMMAND)
-    assert why in ended.termination.message
-
-
 def test_an_artifact_is_readable_for_other_users(pod: MakeContainer) -> None:
     container = pod()
     assert container.sh('mkdir "$MODEL_DIR/d"; >"$MODEL_DIR/d/f"').code == 0

@@ -20,10 +20,22 @@ from tests.engines.kubernetes.container import BUSYBOX
 
 NAMES = st.one_of(
     st.sampled_from(
-        ["a", "b", "logs", "completed.json", ".reconciler-x", ".reconcilerx", "-n", "a b"]
+        [
+            "a",
+            "b",
+            "logs",
+            "completed.json",
+            ".reconciler-x",
+            ".reconcilerx",
+            "-n",
+            "a b",
+            "\ufeffa",
+            "a\nb",
+            "a\rb",
+        ]
     ),
     st.text(
-        st.characters(exclude_categories=["Cs"], exclude_characters="\0/\n"), min_size=1, max_size=8
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=8
     ).filter(lambda name: name not in (".", "..")),
 )
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -105,7 +117,7 @@ def _list(home: Path, root: Path) -> object:
     )
     assert done.returncode in (0, 1), done
     if done.returncode == 1:
-        return done.stdout.decode().partition('"')[0]
+        return done.stdout.decode().strip("\n").partition('"')[0]
     return json.loads(done.stdout)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from reconciler.engine import FailureClass, ResultWarning, RunPhase
@@ -214,13 +212,6 @@ async def test_what_a_command_puts_in_the_place_of_a_reserved_name_is_cleared_aw
         spec, run = await bench.carry_out(f'cd "$MODEL_DIR"; {body}', engine, retries=1)
         assert (run.phase, run.failure) == (RunPhase.SUCCEEDED, None), run.reason
     assert bench.marker(spec)["files"] == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there can be no such name")
-async def test_a_file_name_that_is_not_utf8_fails_the_command(bench: Bench) -> None:
-    _, run = await bench.carry_out('echo > "$MODEL_DIR/$(printf "a\\377")"')
-    assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
-    assert r"the file name b'a\xff' in the artifact is not UTF-8" in reason(run)
 
 
 async def test_a_marker_that_the_command_wrote_itself_is_none(bench: Bench) -> None:

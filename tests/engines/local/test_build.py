@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine import FailureClass, RunPhase
+from reconciler.engine import FailureClass, ResultWarning, RunPhase
 from reconciler.engines.local import build
 from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
 from reconciler.engines.local.requirements import requirements_of
 from reconciler.types import BuildContext
-from tests.engines.local.bench import Bench, reason, script
+from tests.engines.local.bench import Bench, reason, script, until
 
 #: A project with a build backend of its own.
 BACKED = (
@@ -402,3 +402,28 @@ def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None
     assert requirements_of(tmp_path) is None
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
     assert requirements_of(tmp_path) is None
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4' * 64}\nsize 12345\n"
+
+
+async def test_a_source_with_git_lfs_pointers_is_told(bench: Bench) -> None:
+    files = {f"weights/{n}.bin": POINTER for n in range(5)} | {"README": f"see {POINTER}"}
+    told = (
+        "the source has Git LFS pointers in place of files: "
+        "weights/0.bin, weights/1.bin, weights/2.bin, and 2 more"
+    )
+    async with bench.engine() as engine:
+        spec = bench.build_spec(bench.source(files))
+        for _ in range(2):  # made, and found again
+            await engine.create(spec)
+            run = await bench.ended(engine, spec.name)
+            assert run.result is not None
+            assert run.result.warnings == (ResultWarning("GitLfsPointers", told),)
+            await engine.delete(spec.name)
+            await until(lambda: spec.name not in engine.runs())
+        plain = bench.build_spec(bench.source({"README": f"see {POINTER}"}))
+        await engine.create(plain)
+        run = await bench.ended(engine, plain.name)
+    assert run.result is not None
+    assert run.result.warnings == ()
