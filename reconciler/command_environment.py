@@ -2,8 +2,8 @@
 
 Its layers, each over the one before: :data:`DEFAULTS`, the manifest's variables (``env`` and the
 scalar params), the contract's. An engine adds what its machines need (``PATH``, ``HOME``, GPUs)
-below the contract, and the secrets. In a cluster the wrapper around the command sets the defaults
-and ``ATTEMPT``, which are known in the container alone.
+below the contract, and the secrets. In a cluster the wrapper around the command sets the defaults,
+as the container alone knows the image's variables, and ``ATTEMPT``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ RESERVED_ENV = frozenset(
     }
 )
 RESERVED_PREFIXES = ("PARAM_", "RECONCILER_")
-#: Set unless the image or the manifest sets them: Python's output appears when it is printed.
-DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1"}
+#: Set unless the image, the daemon's environment or the manifest sets them: text is UTF-8, and
+#: Python's output appears when it is printed. Python leaves no files beside the source, which may
+#: be read-only. No value has a blank: the wrapper gets them as words.
+DEFAULTS: Mapping[str, str] = {
+    "LANG": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 def env_name(param: str) -> str:

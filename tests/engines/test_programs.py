@@ -143,8 +143,7 @@ async def test_a_command_that_dies(
     body: str,
     said: str,
 ) -> None:
-    async with bench.engine() as engine:
-        _, run = await bench.carry_out(engine, body)
+    _, run = await bench.carry_out(body)
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
     assert run.reason is not None
     container = pod(env={"PATH": "/usr/bin:/bin"})

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 
+from reconciler.command_environment import DEFAULTS
 from reconciler.types import JSON
 
 VOLUME = "reconciler-wrapper"
@@ -156,6 +157,7 @@ def environment(
         "SECRETS": " ".join(secrets),
         "INPUTS": " ".join(inputs),
         "TERMINATION": TERMINATION,
+        "DEFAULTS": " ".join(f"{name}={value}" for name, value in DEFAULTS.items()),
     }
     variables: list[dict[str, JSON]] = [
         {"name": f"RECONCILER_{name}", "value": literal(value)}

@@ -277,14 +277,18 @@ left_over() { # end what the command left running
 run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     shift
     hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) printf " %s", name }')
-    set -- "$attempt" "$home/busybox" setsid "$program" "$@"
+    defaults=$(for word in ${RECONCILER_DEFAULTS:-}; do
+        echo "export ${word%%=*}=\"\${${word%%=*}-${word#*=}}\""
+    done)
+    set -- "$defaults" "$attempt" "$home/busybox" setsid "$program" "$@"
     phase=starting
     (
         # What is the image's comes back last, also where it has the name of one of ours.
-        eval "unset LC_ALL environment; $environment; unset $hidden"
+        eval "unset LC_ALL environment defaults; $environment; unset $hidden"
         # Of reconciler/command_environment.py, what only the container knows.
-        export ATTEMPT="$1" PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
-        shift
+        eval "$1"
+        export ATTEMPT="$2"
+        shift 2
         exec "$@" >&9 2>&1 9>&- 8>&- 6<&-
     ) &
     pid=$!

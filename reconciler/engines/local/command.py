@@ -198,12 +198,11 @@ class _Execution:
                 (folder / name).mkdir(parents=True)
             own_gpus = gpus[rank * each : (rank + 1) * each]
             variables = {
+                **DEFAULTS,
                 **passed_on(self.environ),
                 "PATH": search_path(self.environ, env),
                 "HOME": str(folder / "home"),
                 "TMPDIR": str(folder / "tmp"),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **DEFAULTS,
                 **({"VIRTUAL_ENV": str(env)} if env else {}),
                 **manifest_variables(spec.env, spec.params),
                 **secrets,

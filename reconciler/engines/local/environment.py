@@ -42,12 +42,11 @@ _SECRET_LIMIT = 100 << 10  # Linux takes at most 128 KiB for one variable
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the part of the daemon's environment that commands get."""
-    passed = {
+    return {
         name: value
         for name, value in environ.items()
         if name in _PASSED or name.startswith(_PASSED_PREFIX)
     }
-    return {"LANG": "C.UTF-8"} | passed
 
 
 def for_supervisor(environ: Mapping[str, str], package: Path) -> dict[str, str]:

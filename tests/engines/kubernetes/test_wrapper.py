@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.command_environment import DEFAULTS
 from reconciler.engine import FailureClass, ResultWarning
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
@@ -241,7 +242,7 @@ def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
     pod: MakeContainer,
 ) -> None:
     image = {"home": "h", "name": "n", "log": "l", "phase": "p", "code": "c", "LC_ALL": "de_DE",
-             "attempt": "a", "environment": "prod", "hidden": "256", "program": "z",
+             "attempt": "a", "environment": "prod", "hidden": "256", "program": "z", "defaults": "d",
              "multi": "a\nb '\"$x", "PATH": "/opt"}  # fmt: skip
     container = pod(env=image)
     ended = container.run(BUSYBOX, "env", "-0")
@@ -249,7 +250,7 @@ def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
     assert {name: seen.get(name) for name in image} == image
     assert not [name for name in seen if name.startswith("RECONCILER_")]
     shell = {"PWD", "OLDPWD", "SHLVL", "_"}
-    assert not set(seen) - set(image) - {"MODEL_DIR", "ATTEMPT", "PYTHONUNBUFFERED"} - shell
+    assert not set(seen) - set(image) - {"MODEL_DIR", "ATTEMPT", *DEFAULTS} - shell
 
 
 def test_arguments_arrive_as_they_are(pod: MakeContainer) -> None:
