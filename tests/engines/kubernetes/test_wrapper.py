@@ -242,8 +242,8 @@ def test_the_command_sees_the_images_environment_and_none_of_the_wrappers(
     pod: MakeContainer,
 ) -> None:
     image = {"home": "h", "name": "n", "log": "l", "phase": "p", "code": "c", "LC_ALL": "de_DE",
-             "attempt": "a", "environment": "prod", "hidden": "256", "program": "z", "defaults": "d",
-             "multi": "a\nb '\"$x", "PATH": "/opt"}  # fmt: skip
+             "attempt": "a", "environment": "prod", "hidden": "256", "program": "z",
+             "defaults": "d", "multi": "a\nb '\"$x", "PATH": "/opt"}  # fmt: skip
     container = pod(env=image)
     ended = container.run(BUSYBOX, "env", "-0")
     seen = dict(entry.split("=", 1) for entry in ended.output.decode().split("\0") if entry)
