@@ -244,7 +244,7 @@ class _Execution:
 
 
 def _is_complete(mounted: Mounted) -> bool:
-    """Return whether an input is there, with a valid marker if a task made it."""
+    """Return whether an input is there, complete if a task made it."""
     path = path_of(mounted.url)
     if path is None:
         return True
