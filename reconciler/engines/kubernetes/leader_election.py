@@ -214,8 +214,8 @@ class Leadership:
             self._logged = self._leader
             log.info("standing by: another leads", lease=self._name, leader=self._leader)
 
+    def _is_free(self, lease: Lease) -> bool:
         """Return whether the lease is released, expired, or this replica's own.
-        """Return whether the lease is released, this replica's own, or not renewed in time.
 
         It is its own where this replica has led, was stopped for longer than the lease, and nobody
         took it. The duration is by *this* clock; no two clocks are compared.
