@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from reconciler.daemon.once import START_PATIENCE, OncePatience
+from reconciler.daemon.leader import _campaign
+from reconciler.daemon.once import START_PATIENCE, OncePatience, StillWaitingError
 from reconciler.engine import Capacity, Run, RunPhase
 from reconciler.planner import ActionKind, Ledger, Plan, PlanInput, PlannerConfig, RunDeletion
 from reconciler.reasons import Reason, ReasonCode
@@ -125,3 +127,17 @@ def test_another_run_begins_the_patience_again() -> None:
     watch.left(plan(), first)
     watch.now += 29.0
     assert watch.left(plan(), first, run(reason=UNSCHEDULABLE, of="b")) == 30.0
+
+
+class Standby:
+    """A candidate for a Lease that another holds."""
+
+    leader = "model-reconciler-1"
+
+    async def acquire(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_the_lead_of_another_daemon_is_not_waited_for_without_an_end() -> None:
+    with pytest.raises(StillWaitingError, match="another daemon leads, model-reconciler-1"):
+        await _campaign(cast("Any", Standby()), 0.01)
