@@ -80,6 +80,7 @@ class Planning:
             records=self.state.records,
             ledger=self.state.ledger,
             runs=self.state.runs(),
+            reported=self.state.reported(),
             capacity=Capacity(containers=containers),
             now=self._now,
         )

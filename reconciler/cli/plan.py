@@ -80,7 +80,7 @@ def text(review: Review, *, everything: bool = False) -> str:
     objects = [_object(found, review) for found in review.objects if not found.refused]
     blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
     if everything:
-        blocks.append(_others(review))
+        blocks += [_others(review), _unready(review)]
     blocks.append(_end(review, everything=everything))
     return "\n\n".join(block for block in blocks if block)
 
@@ -157,6 +157,14 @@ def _others(review: Review) -> str:
     lines = [click.style("With or without this change:", bold=True)]
     lines += [f"{_action(action, review)}  [{printable(str(action.ref))}]" for action in shown]
     return "\n".join(lines)
+
+
+def _unready(review: Review) -> str:
+    if not review.unready:
+        return ""
+    title = click.style("Not Ready after this sync starts:", bold=True)
+    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in review.unready]
+    return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 
 def _end(review: Review, *, everything: bool) -> str:

@@ -12,7 +12,17 @@ from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
 from reconciler.manifests import Manifest, read_file
-from reconciler.planner import Ledger, ObjectStatus, TaskPhase, is_removed_path, is_status_path
+from reconciler.planner import (
+    Ledger,
+    ObjectStatus,
+    ReportedTask,
+    ReportedTasks,
+    TaskPhase,
+    TaskStatus,
+    is_removed_path,
+    is_status_path,
+)
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.status import load_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.workspace import status_branch
@@ -67,26 +77,89 @@ class RecordedState:
 
     def runs(self) -> dict[str, Run]:
         """The runs that were live when the branch was last written."""
-        runs = {}
+        runs: dict[str, Run] = {}
         for record in self.records.values():
             for task in record.tasks:
-                started = task.phase is TaskPhase.RUNNING
-                if not (started or task.phase is TaskPhase.PENDING):
-                    continue
-                if not (task.job and task.key and task.execution_hash and task.request_hash):
-                    continue
-                runs[task.job] = Run(
-                    name=task.job,
-                    task=task.task,
-                    key=task.key,
-                    execution_hash=task.execution_hash,
-                    request_hash=task.request_hash,
-                    object=None if task.task is TaskKind.BUILD else record.ref,
-                    phase=RunPhase.RUNNING if started else RunPhase.PENDING,
-                    attempts=task.attempts,
-                    started=task.started,
-                )
+                run = _run(record.ref, task)
+                # Of a shared build the object that has it says more than the others.
+                if run is not None and (task.reason != ReasonCode.SHARED or run.name not in runs):
+                    runs[run.name] = run
         return runs
+
+    def reported(self) -> ReportedTasks:
+        """The tasks whose reason only the daemon and its engine know."""
+        return {
+            (task.key, task.execution_hash): ReportedTask(task.phase, reason)
+            for record in self.records.values()
+            for task in record.tasks
+            if task.key is not None and task.execution_hash is not None
+            if (reason := _reported(task)) is not None
+        }
+
+
+#: Reasons to wait that follow from Git, and are found anew by a plan.
+_FROM_GIT = frozenset(
+    {
+        ReasonCode.SUSPENDED,
+        ReasonCode.DEPENDENCY_BLOCKED,
+        ReasonCode.NODE_UNREACHABLE,
+        ReasonCode.PREVIOUS_RUN_UNREACHABLE,
+        ReasonCode.CLUSTER_NOT_CONFIGURED,
+        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
+        ReasonCode.REMOTE_INCOMPLETE,
+        ReasonCode.REMOTE_ARTIFACT_REFUSED,
+        ReasonCode.REMOTE_UNKNOWN,
+    }
+)
+#: Reasons of a task that is to be started once an earlier run is out of its way.
+_AFTER_A_RUN = frozenset(
+    {
+        ReasonCode.WAITING_FOR_SUPERSEDED_RUN,
+        ReasonCode.PENDING_RUN_REPLACED,
+        ReasonCode.FAILED_RUN_CLEARED,
+    }
+)
+#: Reasons of a task without a run; a job that it names was an earlier one's.
+_WITHOUT_RUN = _AFTER_A_RUN | {
+    ReasonCode.WAITING_FOR_BUILD,
+    ReasonCode.WAITING_FOR_LOAD,
+    ReasonCode.WAITING_FOR_BASE,
+    ReasonCode.WAITING_FOR_DATASET,
+    ReasonCode.RUN_LIMIT_REACHED,
+    ReasonCode.GPU_LIMIT_REACHED,
+}
+
+
+def _reported(task: TaskStatus) -> Reason | None:
+    waits = task.phase is TaskPhase.WAITING and task.failure is None
+    starts = task.phase is TaskPhase.PENDING and task.reason in _AFTER_A_RUN
+    if starts or (waits and task.reason not in _FROM_GIT):
+        return Reason.read(task.reason, task.message)
+    return None
+
+
+def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
+    """Return the live run of a recorded task, with what it waits for."""
+    started = task.phase is TaskPhase.RUNNING
+    lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
+    if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in _WITHOUT_RUN:
+        return None
+    if not (task.job and task.key and task.execution_hash and task.request_hash):
+        return None
+    plain = task.reason in ("", ReasonCode.RUNNING, ReasonCode.SHARED)
+    return Run(
+        name=task.job,
+        task=task.task,
+        key=task.key,
+        execution_hash=task.execution_hash,
+        request_hash=task.request_hash,
+        object=None if task.task is TaskKind.BUILD else ref,
+        phase=RunPhase.RUNNING if started or lost else RunPhase.PENDING,
+        attempts=task.attempts,
+        started=task.started,
+        reason=None if plain else Reason.read(task.reason, task.message),
+        lost=lost,
+    )
 
 
 def read_state(repository: LocalRepository, branch: str) -> RecordedState:

@@ -11,7 +11,8 @@ from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.git import GitError
-from reconciler.planner import ObjectStatus, Plan, TaskPhase
+from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
+from reconciler.reasons import ReasonCode
 from reconciler.review import conditions_told, explain, printable, standing
 from reconciler.types import ObjectRef
 
@@ -42,18 +43,33 @@ def why(
     known = {*plan.situation.desired, *plan.situation.records, *plan.situation.invalid}
     ref = one(known, name=name, namespace=namespace, kind=kind)
     record = planning.state.records.get(ref)
-    click.echo(click.style(str(ref), bold=True) + _phase(record))
-    for depth, line in standing(plan, ref):
-        click.echo(f"{'  ' * (depth + 1)}{printable(line)}")
-    for condition, text in (conditions_told(record) if record else {}).items():
-        click.echo(f"  {condition}: {printable(text)}")
+    for depth, line in explained(plan, ref, record):
+        name = "" if depth else f"{click.style(str(ref), bold=True)} "
+        click.echo(f"{'  ' * depth}{name}{printable(line)}")
     for line in _differs(planning, plan, record):
         click.echo(f"  {printable(line)}")
 
 
-def _phase(record: ObjectStatus | None) -> str:
-    """Render the phase that the last sync recorded."""
-    return f" is {record.phase} as of the last sync" if record is not None else " is not synced yet"
+def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterator[tuple[int, str]]:
+    """Yield lines with their depth: an object's status, and its tasks.
+
+    The status is the recorded one, and that after the planned sync where it is another.
+    """
+    known = _phase(record) if record is not None else None
+    yield 0, f"is {known[0]} as of the last sync{known[1]}" if known else "is not synced yet"
+    after = statuses_after(plan).get(ref)
+    if after is not None and _phase(after) != known:
+        yield 1, f"The next sync makes it {after.phase}{_phase(after)[1]}."
+    for depth, line in standing(plan, ref):
+        yield depth + 1, line
+    for condition, text in (conditions_told(record) if record else {}).items():
+        yield 1, f"{condition}: {text}"
+
+
+def _phase(status: ObjectStatus) -> tuple[Phase, str]:
+    """Return the phase, and the message with a colon before it."""
+    complete = status.reason == ReasonCode.COMPLETE
+    return status.phase, "" if complete or not status.message else f": {status.message}"
 
 
 def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Iterator[str]:

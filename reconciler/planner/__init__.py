@@ -39,6 +39,8 @@ from reconciler.planner.plan import (
     Plan,
     PlanInput,
     PlannerConfig,
+    ReportedTask,
+    ReportedTasks,
     RunDeletion,
     TaskAction,
 )
@@ -64,6 +66,7 @@ from reconciler.planner.run_spec import (
     wanted_results,
 )
 from reconciler.planner.status_update import (
+    statuses_after,
     update_status,
 )
 from reconciler.planner.tasks import (
@@ -91,6 +94,8 @@ __all__ = [
     "RemoteCluster",
     "RemoteObject",
     "RemoteStatus",
+    "ReportedTask",
+    "ReportedTasks",
     "ResolvedObject",
     "RunDeletion",
     "TaskAction",
@@ -110,6 +115,7 @@ __all__ = [
     "resolve",
     "same_keys",
     "status_path",
+    "statuses_after",
     "update_status",
     "wanted_results",
 ]

@@ -242,7 +242,8 @@ class _Diff:
             phase = TaskPhase.WAITING
         code = ReasonCode.RUNNING if running else ReasonCode.RUN_PENDING
         reason = run.reason or Reason.of(code)
-        if run.execution_hash != task.execution_hash:
+        told = reason.code is ReasonCode.EXECUTION_CHANGED  # by the daemon, and recorded
+        if run.execution_hash != task.execution_hash and not told:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 
@@ -296,7 +297,14 @@ class _Diff:
             return answer.wait(
                 Reason.of(ReasonCode.INSUFFICIENT_GPUS, gpus=gpus, available=capacity.gpus)
             )
-        return None
+        reported = self._reported(task, TaskPhase.WAITING)
+        return answer.wait(reported) if reported is not None else None
+
+    def _reported(self, task: Task, phase: TaskPhase) -> Reason | None:
+        """Return the reason of a task that is recorded in this phase."""
+        assert task.key is not None  # tasks without a key wait
+        found = self.situation.reported.get((task.key, task.execution_hash))
+        return found.reason if found is not None and found.phase is phase else None
 
     def _start(
         self,
@@ -321,7 +329,7 @@ class _Diff:
                 reason = Reason.of(code)
                 self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
-        limit = self._limit(task)
+        limit = self._limit(task) or self._reported(task, TaskPhase.PENDING)
         if limit is not None:
             return answer.create(limit)
         if shadow:

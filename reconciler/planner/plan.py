@@ -14,7 +14,7 @@ from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.remote_clusters import RemoteCluster
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Commit, Kind, ObjectRef, TaskKey, TaskKind
+from reconciler.types import Commit, ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,18 @@ class PlannerConfig:
     peers: Mapping[str, RemoteCluster] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ReportedTask:
+    """A task's recorded phase and reason, for what only an engine knows."""
+
+    phase: TaskPhase
+    reason: Reason
+
+
+#: Recorded tasks by key and execution hash.
+ReportedTasks = Mapping[tuple[TaskKey, ExecutionHash], ReportedTask]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
     """The complete input of a plan.
@@ -44,6 +56,8 @@ class PlanInput:
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
     manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
     nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
+    ``reported`` are tasks that a daemon recorded with a reason that only its engine knows; for
+    plans without an engine.
     """
 
     settings: PlannerConfig
@@ -59,6 +73,7 @@ class PlanInput:
     released: frozenset[str]
     now: datetime
     recorded: Container[str] = frozenset()
+    reported: ReportedTasks = field(default_factory=dict)
 
 
 class ActionKind(enum.StrEnum):

@@ -90,6 +90,16 @@ def update_status(
     return records
 
 
+def statuses_after(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
+    """Return all statuses as a sync of the plan leaves them.
+
+    Status files, the page, ``why`` and ``plan`` all have an object's phase and message from here.
+    """
+    new = update_status(plan, changed={}, places={})
+    known = plan.situation.records
+    return {ref: found for ref, found in {**known, **new}.items() if ref not in plan.removed}
+
+
 def _invalid(
     plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
 ) -> ObjectStatus:

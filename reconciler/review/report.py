@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.manifests import Effect
-from reconciler.planner import ActionKind, Hold, Plan
+from reconciler.planner import ActionKind, Hold, ObjectStatus, Phase, Plan, statuses_after
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
@@ -47,7 +47,8 @@ class Review:
 
     ``objects`` are those that the change affects, upstream first.
 
-    ``released`` are holds that head lets pass: approving it approves them.
+    ``released`` are holds that head lets pass: approving it approves them. ``unready`` are the
+    statuses, as a sync of head leaves them, of all objects that are not Ready.
     """
 
     base: Commit
@@ -58,6 +59,7 @@ class Review:
     holds: tuple[Hold, ...] = ()
     released: tuple[Hold, ...] = ()
     objects: tuple[ObjectReview, ...] = ()
+    unready: tuple[ObjectStatus, ...] = ()
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
 
     @property
@@ -113,6 +115,7 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
     """
     desired = plan.situation.desired
     whys = explain(before.situation.desired, desired)
+    after = statuses_after(plan)
     same = {_identity(action) for action in actions_of(before, {}, ())}
     actions = [
         replace(action, caused=_identity(action) not in same)
@@ -128,6 +131,7 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
         holds=plan.holds,
         released=plan.released,
         objects=tuple(_touched(plan, whys, actions)),
+        unready=tuple(s for _, s in sorted(after.items()) if s.phase is not Phase.READY),
         counts=Counter(action.action for action in actions),
     )
 

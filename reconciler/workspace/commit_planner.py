@@ -11,7 +11,7 @@ The daemon, the planner of pull requests and the command line each build one
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.engine import Capacity, Run
@@ -24,6 +24,7 @@ from reconciler.planner import (
     PlanInput,
     PlannerConfig,
     RemoteStatus,
+    ReportedTasks,
     make_plan,
     resolve,
 )
@@ -44,7 +45,8 @@ def no_remote_clusters(*_: object) -> RemoteStatus:
 class PlanState:
     """Everything that a plan depends on beside the commit and the configuration.
 
-    ``recorded`` has the names of the runs whose outcome is on the status branch.
+    ``recorded`` has the names of the runs whose outcome is on the status branch. ``reported`` are
+    recorded tasks whose reason only a daemon's engine knows.
     """
 
     records: Mapping[ObjectRef, ObjectStatus]
@@ -52,6 +54,7 @@ class PlanState:
     runs: Mapping[str, Run]
     capacity: Capacity
     recorded: Container[str] = frozenset()
+    reported: ReportedTasks = field(default_factory=dict)
     now: datetime
 
 
@@ -158,6 +161,7 @@ class CommitPlanner:
                 released=snapshot.released,
                 now=state.now,
                 recorded=state.recorded,
+                reported=state.reported,
             )
             return PlannedCommit(resolved=resolved, plan=make_plan(situation, cache))
 

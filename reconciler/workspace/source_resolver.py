@@ -65,16 +65,26 @@ def _own_sources(requests: Requests, repository: Repository, commit: Commit) -> 
 
 
 def _or_recorded(
-    found: Resolutions, requests: Requests, records: Mapping[ObjectRef, ObjectStatus]
+    found: Resolutions,
+    manifests: Mapping[ObjectRef, Manifest],
+    requests: Requests,
+    records: Mapping[ObjectRef, ObjectStatus],
 ) -> dict[GitSource, ResolvedSource | UnresolvedSource]:
-    """Replace unresolved sources by their recorded state, if of the same URL."""
+    """Replace unresolved sources by their recorded state, if of the same URL.
+
+    A source that the daemon could not read either stays unresolved, for the recorded reason.
+    """
     every = dict(found)
     for ref, request in requests.items():
         record = records.get(ref)
-        if not isinstance(request, GitSource) or record is None or record.source is None:
+        if not isinstance(request, GitSource) or record is None:
             continue
-        now = every.get(request)
-        if not isinstance(now, ResolvedSource) and record.source.url == request.url:
+        if isinstance(every.get(request), ResolvedSource):
+            continue
+        digest = record.manifest.digest if record.manifest is not None else ""
+        if record.reason == ReasonCode.SOURCE_UNAVAILABLE and digest == manifests[ref].digest:
+            every[request] = UnresolvedSource(Reason.read(record.reason, record.message))
+        elif record.source is not None and record.source.url == request.url:
             every[request] = ResolvedSource(record.source.commit, record.source.tree)
     return every
 
@@ -141,5 +151,5 @@ class SourceResolver:
             **self.remote(remote, refresh),
         }
         if self.recorded:
-            found = _or_recorded(found, requests, records)
+            found = _or_recorded(found, manifests, requests, records)
         return requests, cache.same("sources", found)

@@ -50,7 +50,10 @@ def example(synced: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Examp
 def test_why_leads_to_the_failure_and_what_would_release_it(example: Example, cli: Cli) -> None:
     said = cli("why", "tilted-full", code=0)
     lines = said.out.splitlines()
-    assert lines[0] == "Model default/tilted-full is Waiting as of the last sync"
+    assert lines[0] == (
+        "Model default/tilted-full is Waiting as of the last sync: waiting for Model "
+        "default/digits-base (train): train.sh exited with 1: out of memory"
+    )
     assert lines[1].startswith("  train: waiting for Model default/digits-base (train): train.sh")
     assert lines[2].startswith("    train of Model default/digits-base: failed, and is not run")
     assert "reconciler retry digits-base" in lines[3]

@@ -1,0 +1,295 @@
+"""Every face of the product says the same of an object: status, README, page, why and plan."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from reconciler.cli.plan import text
+from reconciler.cli.recorded_state import RecordedState
+from reconciler.cli.table import object_table
+from reconciler.cli.why import explained
+from reconciler.engine import Capacity, FailureClass
+from reconciler.planner import (
+    Phase,
+    Phases,
+    Plan,
+    make_plan,
+    status_path,
+    statuses_after,
+)
+from reconciler.reasons import Reason
+from reconciler.review import review
+from reconciler.status import Sync, dump_record, render_readme
+from reconciler.types import ObjectRef, TaskKind
+from reconciler.web.history import Order
+from reconciler.web.render import Frame, object_page
+from reconciler.web.snapshot import Catalog
+from tests.planner.histories import changed, training
+from tests.planner.world import World, finetune, model, scratch
+
+PROMOTED = (
+    "kind: Model\nmetadata: {name: p}\nspec: {source: {model: {name: c}}, load: {command: []}}\n"
+)
+IMAGE = (
+    "kind: Model\nmetadata: {name: i}\n"
+    f"spec: {{source: {{image: {{ref: 'r/i@sha256:{'a' * 64}'}}}}, load: {{command: [x]}}}}\n"
+)
+GPUS = ", resources: {gpu: {type: nvidia-l4, count: 4}}"
+
+
+def chain() -> World:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.files |= {"c.yaml": finetune("c", "b"), "p.yaml": PROMOTED}
+    return world
+
+
+def settled() -> World:
+    world = chain()
+    world.settle()
+    return world
+
+
+def building() -> World:
+    world = chain()
+    world.sync()
+    world.start(world.run_of("a", TaskKind.BUILD))
+    return world
+
+
+def trained_again() -> World:
+    """The base is trained anew, while production serves what it has."""
+    world = settled()
+    world.files["a.yaml"] = changed("a")
+    world.sync()
+    world.start(world.run_of("a", TaskKind.TRAIN))
+    return world
+
+
+def unschedulable() -> World:
+    world = chain()
+    run = training(world, "a")
+    reason = Reason.read("Unschedulable", "no node has 4 of nvidia.com/gpu")
+    world.runs[run] = replace(world.runs[run], reason=reason)
+    return world
+
+
+def node_lost() -> World:
+    world = chain()
+    run = training(world, "a")
+    world.start(run)
+    reason = Reason.read("NodeUnreachable", "node n1 has not reported for 40s")
+    world.runs[run] = replace(world.runs[run], reason=reason, lost=True)
+    return world
+
+
+def retried_by_its_engine() -> World:
+    world = chain()
+    run = training(world, "a")
+    world.start(run)
+    reason = Reason.read("RetryingAttempt", "attempt 1 failed; it is tried again")
+    world.runs[run] = replace(world.runs[run], reason=reason)
+    return world
+
+
+def failed() -> World:
+    world = chain()
+    world.settle(lambda w, n: w.fail(n) if "-a-" in n else w.succeed(n))
+    return world
+
+
+def evicted() -> World:
+    world = chain()
+    world.fail(training(world, "a"), FailureClass.INFRASTRUCTURE)
+    return world
+
+
+def secret_missing() -> World:
+    world = chain()
+    run = training(world, "a")
+    world.fail(run, FailureClass.UNAVAILABLE)
+    reason = Reason.read("SecretMissing", "there is no Secret hf in default")
+    world.runs[run] = replace(world.runs[run], reason=reason)
+    return world
+
+
+def too_few_gpus() -> World:
+    world = chain()
+    world.files["a.yaml"] = scratch("a", GPUS)
+    world.capacity = Capacity(containers=True, gpus=2)
+    training_of = world.sync
+    training_of()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    return world
+
+
+def no_containers() -> World:
+    return World({"i.yaml": IMAGE}, capacity=Capacity(containers=False))
+
+
+def image_refused() -> World:
+    world = World({"i.yaml": IMAGE})
+    world.settings = replace(world.settings, allow_images=("other/*",))
+    return world
+
+
+def suspended() -> World:
+    world = chain()
+    world.files["a.yaml"] = scratch("a").replace("spec:\n", "spec:\n  suspend: true\n")
+    return world
+
+
+def held() -> World:
+    world = settled()
+    world.settings = replace(world.settings, guard_tasks=1)
+    world.files["a.yaml"] = changed("a")
+    return world
+
+
+def prune_held() -> World:
+    world = settled()
+    world.files.clear()
+    return world
+
+
+def prune_disabled() -> World:
+    world = settled()
+    world.settings = replace(world.settings, prune=False)
+    del world.files["p.yaml"]
+    return world
+
+
+def invalid() -> World:
+    world = chain()
+    world.files["a.yaml"] = scratch("a", ", timeout: soon")
+    return world
+
+
+def source_away() -> World:
+    world = chain()
+    world.trees[".//src/a"] = "unreachable"
+    return world
+
+
+def run_limit() -> World:
+    world = chain()
+    world.files["z.yaml"] = scratch("z")
+    world.settings = replace(world.settings, limit_runs=1)
+    return world
+
+
+def lost() -> World:
+    world = settled()
+    artifact = world.records[model("a")].artifact
+    assert artifact is not None
+    world.ledger.lose(artifact.key, world.now)
+    world.now += timedelta(seconds=1)
+    return world
+
+
+def superseded() -> World:
+    world = chain()
+    world.start(training(world, "a"))
+    world.files["a.yaml"] = changed("a")
+    return world
+
+
+def how_changed() -> World:
+    world = chain()
+    world.start(training(world, "a"))
+    world.files["a.yaml"] = scratch("a", ", timeout: 10m")
+    return world
+
+
+def shared_build() -> World:
+    world = World(
+        {name: scratch(name[0]).replace("src/b", "src/a") for name in ("a.yaml", "b.yaml")}
+    )
+    world.sync()
+    world.start(world.run_of("a", TaskKind.BUILD))
+    return world
+
+
+def dangling() -> World:
+    return World({"b.yaml": finetune("b", "nobody")})
+
+
+STATES: Mapping[str, Callable[[], World]] = {
+    each.__name__: each
+    for each in (
+        chain, building, settled, trained_again, unschedulable, node_lost, retried_by_its_engine,
+        failed, evicted, secret_missing, too_few_gpus, no_containers, image_refused, suspended,
+        held, prune_held, prune_disabled, invalid, source_away, run_limit, lost, superseded,
+        how_changed, shared_build, dangling,
+    )
+}  # fmt: skip
+
+
+def recorded(world: World) -> RecordedState:
+    """What a clone reads of the status files."""
+    state = RecordedState()
+    for ref, record in world.records.items():
+        state.learn(status_path(ref), dump_record(record))
+    return state
+
+
+def planned_in_a_clone(world: World, state: RecordedState) -> Plan:
+    """The plan of the same commit, by what the status files say and no engine."""
+    world.ledger = state.ledger
+    situation = replace(
+        world.situation(),
+        records=state.records,
+        runs=state.runs(),
+        reported=state.reported(),
+        capacity=Capacity(containers=True),
+    )
+    return make_plan(situation)
+
+
+def faces(world: World, ref: ObjectRef) -> dict[str, str]:
+    """The text of each face about one object, on one line."""
+    plan, records = world.plan(), dict(world.records)
+    state = recorded(world)
+    record = state.records[ref]
+    table = StringIO()
+    Console(width=10_000, file=table).print(object_table([record]))
+    sync = Sync(cluster="c", instance="i", path="", head=world.head, observed=world.now)
+    readme = render_readme(sync, {ref: record}, Phases([record])).decode()
+    catalog = Catalog(plan, records, ())
+    page = object_page(Frame(cluster="c"), catalog, records[ref], order=Order(), log=None)
+    there = planned_in_a_clone(world, state)
+    why = "\n".join(line for _, line in explained(there, ref, record))
+    told = text(review(there, before=there, errors=()), everything=True)
+    return {
+        "status": table.getvalue(),
+        "README": readme.replace("\\", ""),
+        "page": html.unescape(page),
+        "why": why,
+        "plan": told,
+    }
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_plan_of_the_status_files_has_the_phases_and_reasons_of_the_daemon(state: str) -> None:
+    world = STATES[state]()
+    world.sync()
+    known = {ref: (r.phase, r.message) for ref, r in world.records.items()}
+    there = statuses_after(planned_in_a_clone(world, recorded(world)))
+    assert {ref: (r.phase, r.message) for ref, r in there.items()} == known
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_all_faces_say_the_same_of_what_an_object_waits_for(state: str) -> None:
+    world = STATES[state]()
+    world.sync()
+    for ref, record in world.records.items():
+        if record.message and record.phase is not Phase.READY:
+            for face, said in faces(world, ref).items():
+                assert record.phase.value in said, (face, ref)
+                assert record.message[:100] in said, (face, ref, said)
