@@ -5,17 +5,20 @@ No daemon and no cluster is needed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 import click
 
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
-from reconciler.git import LocalRepository
+from reconciler.git import LocalRepository, Mirror
 from reconciler.planner import Plan, PlannerConfig
-from reconciler.types import GitSource, Kind
+from reconciler.types import Commit, GitSource, Kind
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
@@ -24,6 +27,7 @@ from reconciler.workspace import (
     RemoteStatusReader,
     Resolutions,
     SourceResolver,
+    credential_table,
     source_reader,
 )
 
@@ -36,27 +40,64 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedRemote:
+    """The followed branch and the status branches of the configured remote, as of now."""
+
+    mirror: Mirror
+    head: Commit
+    tips: Mapping[str, Commit | None]
+
+    @classmethod
+    def fetch(cls, setup: Setup) -> Self:
+        """Fetch them into a mirror beside that of `status`. Raises GitError."""
+        mirror = Mirror.open(
+            setup.root / "git" / "reader-manifests.git",
+            setup.repository_url,
+            branch=setup.config.repository.branch,
+            others=sorted({setup.status_branch, *setup.peer_branches.values()}),
+            credentials=credential_table(setup),
+        )
+        return cls(mirror, mirror.fetch(), mirror.fetch_tips())
+
+    def clone(self) -> LocalRepository:
+        """The mirror, as a clone to be planned in."""
+        return LocalRepository.open(self.mirror.path)
+
+
 class Planning:
     """Reads and plans the commits of a clone.
 
-    Plans are on the state that the clone's status branch records. ``ahead``: they are of a sync to
-    come, so what follows another cluster is unknown in them.
+    Plans are on the state that the clone's status branch records, or on that of ``remote``.
+    ``ahead``: they are of a sync to come, so what follows another cluster is unknown in them.
     """
 
     def __init__(
-        self, setup: Setup | None, repository: LocalRepository, *, ahead: bool = False
+        self,
+        setup: Setup | None,
+        repository: LocalRepository,
+        *,
+        remote: FetchedRemote | None = None,
+        ahead: bool = False,
     ) -> None:
         self._repository = repository
         self._setup = setup
-        self._now = clock()
+        self.now = clock()
         branch = setup.status_branch if setup else DEFAULT_BRANCH
-        self.state = read_state(repository, branch)
-        if repository.status_branch(branch) is None:
-            click.echo(
-                f"Note: this clone has no branch {branch}, so nothing counts as made yet; "
-                "fetch it if there is one.",
-                err=True,
-            )
+        peers = setup.peer_branches if setup else {}
+        if remote is not None:
+            self.state = read_state(remote.mirror, remote.tips[branch])
+            others = RemoteStatusReader(remote.mirror, peers)
+            others.update(remote.tips)
+        else:
+            self.state = read_state(repository, repository.status_branch(branch))
+            others = RemoteStatusReader.local(repository, peers)
+            if repository.status_branch(branch) is None:
+                click.echo(
+                    f"Note: this clone has no branch {branch}, so nothing counts as made yet; "
+                    "fetch it if there is one.",
+                    err=True,
+                )
         url = setup.repository_url if setup else repository.remote_url() or repository.path.as_uri()
         allow = setup.sources_allow if setup else ("https://*", "ssh://*", "file://*")
         self._planner = CommitPlanner(
@@ -65,7 +106,7 @@ class Planning:
             else CommitReader(repository, path="", namespace="default", clusters=None),
             settings=setup.settings if setup else PlannerConfig(buckets=_NOWHERE),
             sources=SourceResolver(repository, url, allow, remote=self._resolve, recorded=True),
-            remote=RemoteStatusReader.local(repository, setup.peer_branches if setup else {}).read,
+            remote=others.read,
             ahead=ahead,
         )
 
@@ -82,7 +123,7 @@ class Planning:
             runs=self.state.runs(),
             reported=self.state.reported(),
             capacity=Capacity(containers=containers),
-            now=self._now,
+            now=self.now,
         )
         resolved = self._planner.resolve(snapshot, state.records)
         return self._planner.plan(resolved, state).plan

@@ -50,15 +50,19 @@ def repo_option(command: F) -> F:
     )(command)
 
 
+def is_named(parameter: str) -> bool:
+    """Return whether the user gave a value for a parameter."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 def clone(folder: Path, setup: Setup | None) -> LocalRepository:
     """The repository of ``--repo``, else the configured one.
 
     The latter if it is on this disk; a clone of any other must be where the command is called.
     Raises GitError.
     """
-    source = click.get_current_context().get_parameter_source("folder")
-    named = source is not click.core.ParameterSource.DEFAULT
-    if setup is not None and not named and is_local(setup.repository_url):
+    if setup is not None and not is_named("folder") and is_local(setup.repository_url):
         return LocalRepository.open(local_path(setup.repository_url))
     return LocalRepository.open(folder)
 

@@ -24,7 +24,7 @@ from reconciler.planner import (
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.status import load_record
-from reconciler.types import ObjectRef, TaskKind
+from reconciler.types import Commit, ObjectRef, TaskKind
 from reconciler.workspace import status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
@@ -162,10 +162,9 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
     )
 
 
-def read_state(repository: LocalRepository, branch: str) -> RecordedState:
-    """The state in a local repository; empty without a status branch."""
+def read_state(repository: Repository, tip: Commit | None) -> RecordedState:
+    """The state at the tip of a status branch; empty without one."""
     state = RecordedState(repository=repository)
-    tip = repository.status_branch(branch)
     if tip is not None:
         for path, data in repository.read_all(tip):
             state.learn(path, data)
@@ -208,7 +207,7 @@ class StateReader:
                 "fetched.",
                 err=True,
             )
-        return read_state(repository, branch)
+        return read_state(repository, repository.status_branch(branch))
 
     def _clone(self) -> Repository | None:
         """The clone in the current folder, if any; has the labels."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.clone_planning import Planning
-from reconciler.cli.options import clone, config_option, load_if_there, repo_option
+from reconciler.cli.clone_planning import FetchedRemote, Planning
+from reconciler.cli.options import clone, config_option, is_named, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
-from reconciler.git import GitError
+from reconciler.config import Setup
+from reconciler.git import GitError, LocalRepository, is_local
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
 from reconciler.reasons import ReasonCode
 from reconciler.review import conditions_told, explain, printable, standing
@@ -19,14 +20,16 @@ from reconciler.types import ObjectRef
 
 @click.command()
 @name_argument(required=True)
-@click.option("--head", default="HEAD", show_default=True, metavar="REV", help="The commit meant.")
+@click.option(
+    "--head", metavar="REV", help="The commit meant, of a clone. Default: that of the next sync."
+)
 @namespace_option
 @kind_option
 @repo_option
 @config_option
 def why(
     name: str,
-    head: str,
+    head: str | None,
     namespace: str | None,
     kind: str | None,
     folder: Path,
@@ -34,12 +37,13 @@ def why(
 ) -> None:
     """Explain what each task waits for, or why it runs.
 
-    It is worked out as `plan` does, from the configured repository if it is on this disk, else
-    from a clone with the status branch in it.
+    It is worked out as `plan` does, from what `status` reads: the status and the branch that are
+    in the configured repository now. With --head, the manifests are those of a clone. Without a
+    configuration file, so is the status, as with --repo where that has been fetched.
     """
     setup = load_if_there(config_file)
-    planning = Planning(setup, clone(folder, setup))
-    plan = planning.plan(planning.read(head))
+    planning, revision = _planning(setup, folder, head)
+    plan = planning.plan(planning.read(revision))
     known = {*plan.situation.desired, *plan.situation.records, *plan.situation.invalid}
     ref = one(known, name=name, namespace=namespace, kind=kind)
     record = planning.state.records.get(ref)
@@ -48,6 +52,21 @@ def why(
         click.echo(f"{'  ' * depth}{name}{printable(line)}")
     for line in _differs(planning, plan, record):
         click.echo(f"  {printable(line)}")
+
+
+def _planning(setup: Setup | None, folder: Path, head: str | None) -> tuple[Planning, str]:
+    """Return where plans are made, and the revision that is planned. Raises GitError."""
+    if setup is None:
+        return Planning(None, LocalRepository.open(folder)), head or "HEAD"
+    if is_named("folder") or head is not None:
+        found = clone(folder, setup)
+        lacks = found.status_branch(setup.status_branch) is None
+        remote = FetchedRemote.fetch(setup) if lacks else None
+        return Planning(setup, found, remote=remote), head or "HEAD"
+    if is_local(setup.repository_url):
+        return Planning(setup, clone(folder, setup)), f"refs/heads/{setup.config.repository.branch}"
+    remote = FetchedRemote.fetch(setup)
+    return Planning(setup, remote.clone(), remote=remote), remote.head
 
 
 def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterator[tuple[int, str]]:

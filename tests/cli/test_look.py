@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.e2e.site import Site, environment, git
+from tests.git.remotes import HttpRemote
 
 TRAIN = """echo w > "$MODEL_DIR/w"
 printf '{"accuracy": 0.97, "loss": 0.1}' > "$MODEL_DIR/metrics.json"
@@ -295,3 +296,52 @@ def test_why_reads_the_configured_repository_wherever_it_is_called(
     said = cli("why", "fails", code=0)
     assert "Model default/fails is Failed as of the last sync" in said.out
     assert "out of luck" in said.out
+
+
+@pytest.fixture
+def far(synced: Site, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a configuration of a remote that is not on this disk."""
+    with closing(HttpRemote(synced.root)) as remote:
+        config = {
+            "repository": {"url": remote.url("manifests.git")},
+            "sources": {"allow": ["http://*"]},
+        }
+        (tmp_path / "reconciler.yaml").write_text(json.dumps(config))
+        monkeypatch.setenv("RECONCILER_CONFIG", str(tmp_path / "reconciler.yaml"))
+        yield tmp_path
+
+
+FAILED = "Model default/fails is Failed as of the last sync: train: train.sh ended with exit code 3"
+
+
+def test_why_outside_a_clone_reads_the_remote_as_status_does(far: Path, cli: Cli) -> None:
+    assert cli("why", "fails", code=0).out.startswith(FAILED)
+
+
+def test_why_in_a_clone_of_the_branch_alone_reads_the_status_of_the_remote(
+    synced: Site, far: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(far, "clone", "--quiet", "--single-branch", str(synced.remote), "clone")
+    monkeypatch.chdir(far / "clone")
+    for more in ((), ("--head", "HEAD"), ("--repo", ".")):
+        said = cli("why", "fails", *more, code=0)
+        assert said.out.startswith(FAILED)
+        assert said.err == ""
+
+
+@pytest.mark.parametrize("remote", ["near", "far"])
+def test_why_on_a_branch_that_is_not_followed_is_of_the_branch_that_is(
+    synced: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    request: pytest.FixtureRequest, remote: str,
+) -> None:  # fmt: skip
+    config = synced.root if remote == "near" else request.getfixturevalue("far")
+    monkeypatch.setenv("RECONCILER_CONFIG", str(config / "reconciler.yaml"))
+    git(tmp_path, "clone", "--quiet", str(synced.remote), "clone")
+    clone = tmp_path / "clone"
+    git(clone, "checkout", "--quiet", "-b", "other")
+    git(clone, "rm", "--quiet", "fails.yaml")
+    git(clone, "commit", "--quiet", "--message", "Without it")
+    monkeypatch.chdir(clone)
+    assert cli("why", "fails", code=0).out.startswith(FAILED)
+    there = cli("why", "fails", "--head", "HEAD", "--repo", ".", code=0).out
+    assert "Its manifest is gone: the next sync removes it." in there
