@@ -18,6 +18,8 @@ from reconciler.config import Setup
 from reconciler.engine import Capacity
 from reconciler.git import LocalRepository, Mirror
 from reconciler.planner import Plan, PlannerConfig
+from reconciler.reasons import UnresolvedSource, message
+from reconciler.review import Basis
 from reconciler.types import Commit, GitSource, Kind
 from reconciler.workspace import (
     CommitPlanner,
@@ -82,6 +84,7 @@ class Planning:
     ) -> None:
         self._repository = repository
         self._setup = setup
+        self._unread: dict[GitSource, str] = {}
         self.now = clock()
         branch = setup.status_branch if setup else DEFAULT_BRANCH
         peers = setup.peer_branches if setup else {}
@@ -128,8 +131,31 @@ class Planning:
         resolved = self._planner.resolve(snapshot, state.records)
         return self._planner.plan(resolved, state).plan
 
+    def basis(self, plan: Plan) -> Basis:
+        """Return the recorded state that a plan is made on."""
+        sync = self.state.sync
+        followed = (
+            item.source.request
+            for item in plan.situation.desired.values()
+            if item.source is not None and item.source.git.follow
+        )
+        return Basis(
+            observed=sync.observed if sync is not None else None,
+            head=sync.head if sync is not None else None,
+            unread={s.url: self._unread[s] for s in followed if s in self._unread},
+        )
+
     def _resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
         """Resolve sources in other repositories; needs a configuration's credentials."""
-        if not sources or self._setup is None:
+        if not sources:
             return {}
-        return source_reader(self._setup).resolve(sources)
+        found: Resolutions = {}
+        if self._setup is not None:
+            found = source_reader(self._setup).resolve(sources)
+        for source in sources:
+            known = found.get(source)
+            if known is None:
+                self._unread[source] = "sources are looked up only with a configuration"
+            elif isinstance(known, UnresolvedSource):
+                self._unread[source] = message(known.reason)
+        return found

@@ -27,6 +27,7 @@ from reconciler.review import (
     render_markdown,
     rest,
     review,
+    status_age,
     summary,
     symbol,
     verb,
@@ -53,7 +54,8 @@ def plan(
     planning = Planning(setup, LocalRepository.open(folder), ahead=True)
     old, new = planning.read(base), planning.read(head)
     errors = new.collection.problems
-    found = review(planning.plan(new), before=planning.plan(old), errors=errors)
+    after, before = planning.plan(new), planning.plan(old)
+    found = review(after, before=before, errors=errors, basis=planning.basis(after))
     if style == "json":
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif style == "markdown":
@@ -81,7 +83,7 @@ def text(review: Review, *, everything: bool = False) -> str:
     blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
     if everything:
         blocks += [_others(review), _unready(review)]
-    blocks.append(_end(review, everything=everything))
+    blocks += [_unknown(review), _end(review, everything=everything)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -167,6 +169,11 @@ def _unready(review: Review) -> str:
     return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 
+def _unknown(review: Review) -> str:
+    lines = [f"  {printable(line)}." for line in review.unknowns()]
+    return "\n".join([click.style("Not known:", bold=True), *lines]) if lines else ""
+
+
 def _end(review: Review, *, everything: bool) -> str:
     lines = []
     shown = [found for found in review.objects if not found.refused]
@@ -181,4 +188,7 @@ def _end(review: Review, *, everything: bool) -> str:
     if besides:
         hint = "" if everything or not review.others else " (--all lists them)"
         lines.append(f"{besides[0].upper()}{besides[1:-1]}{hint}.")
+    age = status_age(review)
+    if age:
+        lines.append(age)
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from reconciler.planner import (
     is_status_path,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.status import load_record
+from reconciler.status import SYNC_FILE, Sync, load_record, load_sync
 from reconciler.types import Commit, ObjectRef, TaskKind
 from reconciler.workspace import status_branch
 
@@ -32,7 +32,7 @@ DEFAULT_BRANCH = "reconciler/status/local"
 
 @dataclass(slots=True)
 class RecordedState:
-    """The records of objects, and the ledger of all their runs.
+    """The records of objects, the ledger of all their runs, and the sync that wrote them.
 
     Records of removed objects are in ``removed``, and count for the ledger.
     """
@@ -40,10 +40,13 @@ class RecordedState:
     records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    sync: Sync | None = None
     repository: Repository | None = None
 
     def learn(self, path: str, data: bytes) -> None:
         """Take over one file of the branch."""
+        if path == SYNC_FILE:
+            self.sync = load_sync(data)
         removed = is_removed_path(path)
         if not removed and not is_status_path(path):
             return

@@ -26,6 +26,7 @@ from reconciler.review.markdown import (
     render_markdown,
 )
 from reconciler.review.report import (
+    Basis,
     ObjectReview,
     Review,
     review,
@@ -43,6 +44,7 @@ from reconciler.review.sentences import (
     seconds,
     shown_message,
     shown_metric,
+    status_age,
     summary,
     symbol,
     task_seconds,
@@ -54,6 +56,7 @@ from reconciler.review.why import (
 
 __all__ = [
     "Action",
+    "Basis",
     "CommitState",
     "CommitStatus",
     "ObjectReview",
@@ -78,6 +81,7 @@ __all__ = [
     "shown_message",
     "shown_metric",
     "standing",
+    "status_age",
     "status_of",
     "summary",
     "symbol",

@@ -17,6 +17,7 @@ from reconciler.review.sentences import (
     errors_told,
     refusals,
     rest,
+    status_age,
     summary,
     symbol,
     verb,
@@ -29,6 +30,7 @@ LONGEST = 65_000
 #: What the parts that are always there may take; objects get what is left of the whole.
 _LONGEST_ERRORS = 16_000
 _LONGEST_GRAPH = 12_000
+_LONGEST_UNKNOWN = 6_000
 _MOST_OPEN = 5
 _MOST_NAMES = 20
 
@@ -47,10 +49,16 @@ def render_markdown(review: Review) -> str:
         errors = list(errors_told(review).items())
         parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
         parts += [_refusal(text, refs) for text, refs in refusals(review)]
+    unknown = list(review.unknowns())
+    if unknown:
+        told = _lines(unknown, lambda line: f"- {prose(line)}.", _LONGEST_UNKNOWN, "thing")
+        parts.append(f"**Not known**\n\n{told}")
     drawn = graph(review, longest=_LONGEST_GRAPH)
     end = [_fold("Graph of what changes", drawn)] if drawn else []
     besides = rest(review)
     besides = f"{besides[:1].upper()}{besides[1:]} " if besides else ""
+    age = status_age(review)
+    besides += f"{age} " if age else ""
     end.append(f"<sub>{besides}Base {code(review.base[:12])}, head {code(review.head[:12])}.</sub>")
     objects = [found for found in review.objects if not found.refused]
     if objects:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from reconciler.codec import format_time
 from reconciler.manifests import Effect
 from reconciler.planner import ActionKind, Hold, ObjectStatus, Phase, Plan, statuses_after
 from reconciler.reasons import Reason, ReasonCode, message
@@ -42,6 +43,19 @@ class ObjectReview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """The recorded state that a plan in a clone is made on.
+
+    ``observed`` is when it was recorded, by a sync of ``head``; None without a status branch.
+    ``unread`` are followed sources that are taken to stand as recorded, with the cause.
+    """
+
+    observed: datetime | None = None
+    head: Commit | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """A plan between two commits.
 
@@ -49,6 +63,8 @@ class Review:
 
     ``released`` are holds that head lets pass: approving it approves them. ``unready`` are the
     statuses, as a sync of head leaves them, of all objects that are not Ready.
+    ``unknown`` has the objects whose keys this plan cannot know, by cause. A daemon's review of its
+    own state has no ``basis``.
     """
 
     base: Commit
@@ -60,6 +76,8 @@ class Review:
     released: tuple[Hold, ...] = ()
     objects: tuple[ObjectReview, ...] = ()
     unready: tuple[ObjectStatus, ...] = ()
+    unknown: Mapping[str, tuple[ObjectRef, ...]] = field(default_factory=dict)
+    basis: Basis | None = None
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
 
     @property
@@ -85,6 +103,17 @@ class Review:
         kinds = (a.action for a in self.actions if not a.caused)
         return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
 
+    def unknowns(self) -> Iterator[str]:
+        """Yield what the plan could not know, a sentence each without its full stop."""
+        if self.basis is not None:
+            if self.basis.observed is None:
+                yield "what is made: there is no status branch here, so nothing counts as made"
+            for source, cause in self.basis.unread.items():
+                yield f"whether {source} has moved: it stands here as recorded, as {cause}"
+        for cause, (first, *more) in self.unknown.items():
+            also = f" and {len(more):,} more" if more else ""
+            yield f"what runs for {first}{also}, and for what is made from it: {cause}"
+
     def to_json(self) -> dict[str, JSON]:
         """Return the review as ``plan --format json`` prints it."""
         summary: dict[str, JSON] = {kind.value: self.counts.get(kind, 0) for kind in ActionKind}
@@ -99,6 +128,13 @@ class Review:
             }
             for hold in self.holds
         ]
+        if self.basis is not None:
+            at = self.basis.observed
+            summary["status"] = {
+                "observed": format_time(at) if at else None,
+                "head": self.basis.head,
+            }
+        summary["unknown"] = list(self.unknowns())
         return {
             "base": self.base,
             "head": self.head,
@@ -108,7 +144,9 @@ class Review:
         }
 
 
-def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
+def review(
+    plan: Plan, *, before: Plan, errors: Sequence[Problem], basis: Basis | None = None
+) -> Review:
     """Compare the plan of a head with the plan of its base.
 
     Both are made from the same state.
@@ -132,8 +170,31 @@ def review(plan: Plan, *, before: Plan, errors: Sequence[Problem]) -> Review:
         released=plan.released,
         objects=tuple(_touched(plan, whys, actions)),
         unready=tuple(s for _, s in sorted(after.items()) if s.phase is not Phase.READY),
+        unknown=_unknown(plan),
+        basis=basis,
         counts=Counter(action.action for action in actions),
     )
+
+
+#: Causes that a sync may not find, as it can look where a plan cannot.
+_UNKNOWABLE = frozenset(
+    {
+        ReasonCode.SOURCE_NOT_RESOLVED,
+        ReasonCode.SOURCE_UNAVAILABLE,
+        ReasonCode.SOURCE_NOT_APPROVED,
+        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
+        ReasonCode.REMOTE_UNKNOWN,
+    }
+)
+
+
+def _unknown(plan: Plan) -> dict[str, tuple[ObjectRef, ...]]:
+    found: dict[str, tuple[ObjectRef, ...]] = {}
+    for ref, item in plan.situation.desired.items():
+        if item.blocked is not None and item.blocked.code in _UNKNOWABLE:
+            cause = message(item.blocked)
+            found[cause] = (*found.get(cause, ()), ref)
+    return found
 
 
 # -- by object -----------------------------------------------------------------------------

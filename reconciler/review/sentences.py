@@ -202,6 +202,16 @@ def rest(review: Review) -> str:
     return f"{'; '.join(text)}." if text else ""
 
 
+def status_age(review: Review) -> str:
+    """Describe the age of the status that a plan in a clone is made on; else empty."""
+    basis = review.basis
+    if basis is None or basis.observed is None:
+        return ""
+    of = f", by the sync of commit {basis.head[:12]}" if basis.head else ""
+    age = seconds((review.now - basis.observed).total_seconds())
+    return f"The status used is of {basis.observed:%Y-%m-%d %H:%M} UTC, {age} ago{of}."
+
+
 def runs(actions: Iterable[Action]) -> str:
     """``1 build and 3 trainings``."""
     counts = Counter(action.task for action in actions if action.task is not None)

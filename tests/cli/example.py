@@ -21,7 +21,7 @@ from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import Plan, PlannerConfig
 from reconciler.planner.status_update import update_status
 from reconciler.reasons import Reason
-from reconciler.status.encoding import dump_record
+from reconciler.status.encoding import SYNC_FILE, Sync, dump_record, dump_sync
 from reconciler.types import Commit, Kind, ObjectRef, TaskKind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, SourceResolver
 from tests.e2e.site import environment
@@ -183,9 +183,13 @@ class Example:
         """The status branch, as one commit without a parent."""
         files = {status_path(ref): record for ref, record in self.records.items()}
         files |= {removed_path(ref): record for ref, record in self.removed.items()}
+        head = Commit(self.git("rev-parse", "HEAD"))
+        sync = Sync(cluster="local", instance="default", path="", head=head, observed=self.now)
+        data = {path: dump_record(record) for path, record in files.items()}
+        data |= {SYNC_FILE: dump_sync(sync)}
         lines = []
-        for path, record in files.items():
-            blob = self.git("hash-object", "-w", "--stdin", data=dump_record(record))
+        for path, text in data.items():
+            blob = self.git("hash-object", "-w", "--stdin", data=text)
             lines.append(f"100644 {blob}\t{path}\n")
         index = {"GIT_INDEX_FILE": str(self.root / ".git" / "status-index")}
         _FIXED.update(index)

@@ -19,6 +19,9 @@ from tests.cli.conftest import Cli
 from tests.e2e.site import Site, environment, git
 from tests.git.remotes import HttpRemote
 
+AGE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d UTC, [0-9a-z]+ ago, by the sync of commit [0-9a-f]{12}"
+)
 TRAIN = """echo w > "$MODEL_DIR/w"
 printf '{"accuracy": 0.97, "loss": 0.1}' > "$MODEL_DIR/metrics.json"
 """
@@ -235,6 +238,7 @@ def test_a_plan_of_nothing_ends_with_0(at: Site, cli: Cli) -> None:
     assert said.out == (
         "Plan: This change makes nothing run.\n"
         "4 tasks unchanged; with or without this change: 1 waiting (--all lists them).\n"
+        f"The status used is of {AGE.search(said.out)[0]}.\n"  # type: ignore[index]
     )
     listed = cli("plan", "--base", "origin/main", "--head", "origin/main", "--all").out
     assert "… train waits: " in listed
@@ -281,6 +285,30 @@ def test_a_plan_as_markdown_quotes_what_people_wrote(changed: Site, cli: Cli) ->
     assert "- **Model** `default/base` in `base.yaml:" in out
     assert "  - `training.params.epochs`: `3` → `5`\n" in out
     assert "```mermaid\n" in out
+
+
+@pytest.mark.parametrize("style", ["text", "markdown"])
+def test_a_plan_says_how_old_its_status_is(at: Site, cli: Cli, style: str) -> None:
+    said = cli("plan", "--base", "origin/main", "--head", "origin/main", "--format", style)
+    assert AGE.search(said.out)
+    assert "Not known" not in said.out
+
+
+@pytest.mark.parametrize("style", ["text", "markdown"])
+def test_a_plan_says_what_it_could_not_know(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "clone")
+    source = "source: {git: {url: 'https://git.example.com/a'}}"
+    text = f"kind: Model\nmetadata: {{name: a}}\nspec: {{{source}}}\n"
+    (tmp_path / "clone" / "a.yaml").write_text(text)
+    git(tmp_path / "clone", "add", "--all")
+    git(tmp_path / "clone", "commit", "--quiet", "--message", "A")
+    monkeypatch.chdir(tmp_path / "clone")
+    said = cli("plan", "--base", "HEAD", "--head", "HEAD", "--format", style)
+    _, _, unknown = said.out.partition("Not known")
+    assert "no status branch here, so nothing counts as made" in unknown
+    assert "what runs for Model default/a" in unknown.replace("\\", "")
 
 
 def test_a_revision_that_is_not_there_is_one_clear_line(at: Site, cli: Cli) -> None:

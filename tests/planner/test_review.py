@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from reconciler.planner.plan import ActionKind, PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.review.report import ObjectReview, Review, review
+from reconciler.review.markdown import render_markdown
+from reconciler.review.report import Basis, ObjectReview, Review, review
 from reconciler.review.sentences import summary, symbol, verb
 from reconciler.types import TaskKind
 from tests.planner.histories import changed, training
@@ -135,3 +136,13 @@ def test_a_dataset_that_goes_is_one_line() -> None:
     assert lines(found, "d") == ["- None is removed: its manifest is gone; its artifacts stay"]
     assert len([a for a in found.actions if a.action is ActionKind.DELETE]) == 2
     assert found.objects[0].ref != model("d")
+
+
+def test_sources_that_were_not_looked_up_are_told_as_not_known() -> None:
+    plan = settled().plan()
+    basis = Basis(observed=plan.situation.now, unread={"https://x.test/a": "it is away"})
+    found = review(plan, before=plan, errors=(), basis=basis)
+    assert list(found.unknowns()) == [
+        "whether https://x.test/a has moved: it stands here as recorded, as it is away"
+    ]
+    assert "**Not known**" in render_markdown(found)
