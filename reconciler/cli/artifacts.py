@@ -19,7 +19,14 @@ from reconciler.cli import stores
 from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader
-from reconciler.cli.select import kind_option, name_argument, namespace_option, same
+from reconciler.cli.select import (
+    find_key,
+    kind_option,
+    name_argument,
+    namespace_option,
+    same,
+    unknown_name,
+)
 from reconciler.codec import format_time
 from reconciler.engines.local import MARKER
 from reconciler.manifests import ModelManifest
@@ -81,6 +88,8 @@ def artifacts(
 ) -> None:
     """List all artifacts and environments, their sizes, and their uses.
 
+    Of one object by its NAME, or one alone by its key, of which the beginning is enough.
+
     Nothing is deleted, neither by this command nor by a sync. What is unused is not the current
     artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
     goes on under an older manifest may still read it. Environments are those of the local engine
@@ -88,10 +97,12 @@ def artifacts(
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
+    key = _key(state, name)
     found = [
         artifact
         for artifact in _all(state)
-        if same(artifact.ref, name=name, namespace=namespace, kind=kind)
+        if key in (None, artifact.key)
+        and same(artifact.ref, name=None if key else name, namespace=namespace, kind=kind)
         and not (unused and artifact.used)
     ]
     sized = sizes(artifact.url for artifact in found)
@@ -119,6 +130,20 @@ def artifacts(
             click.echo(line)
         total = sum(environment.size for environment in environments)
         click.echo(f"{counted(len(environments), 'environment')}, {shown_size(total)}")
+
+
+def _key(state: RecordedState, name: str | None) -> TaskKey | None:
+    """Return the key that a name begins, if no object is called so.
+
+    Raises ClickException if there is neither.
+    """
+    records = {**state.removed, **state.records}
+    if name is None or any(ref.name == name for ref in records):
+        return None
+    key = find_key(name, records)
+    if key is None:
+        raise unknown_name(name, records)
+    return key
 
 
 def _all(state: RecordedState) -> Iterator[Artifact]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -43,7 +44,7 @@ def init(directory: Path, config_file: object) -> None:
         raise GitError(f"{directory} cannot be made a repository: {error}") from error
     click.echo(
         f"Made {directory}: a Git repository with example manifests and a reconciler.yaml.\n\n"
-        f"  cd {directory}\n"
+        f"  cd {shlex.quote(str(directory))}\n"
         "  reconciler run --once     # build, load and train what the manifests ask for\n"
         "  reconciler status         # what came of it\n\n"
         "Then change a param in models/, commit, and run again; README.md says more."

@@ -14,12 +14,12 @@ import click
 from reconciler.cli import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
-from reconciler.cli.select import kind_option, name_argument, namespace_option, one
+from reconciler.cli.select import find_key, kind_option, name_argument, namespace_option, one
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
-from reconciler.types import TaskKind
+from reconciler.types import TaskKey, TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
 LINES = 200
@@ -63,8 +63,10 @@ def logs(
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
-    record = state.records[one(state.records, name=name, namespace=namespace, kind=kind)]
-    found = _task(record, task)
+    records = state.records
+    ref = one(records, name=name, namespace=namespace, kind=kind, records=records)
+    record = records[ref]
+    found = _task(record, task, find_key(name, records) if name != ref.name else None)
     log = LogOf(object=record.ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
     where, chunks = _found(setup, log, tail)
     click.echo(f"==> {record.ref}, {found.task}: {where}", err=True)
@@ -95,9 +97,15 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
     return url, _last(stores.end(url, _LONGEST_TAIL), lines) if lines else stores.whole(url)
 
 
-def _task(record: ObjectStatus, kind: str | None) -> TaskStatus:
+def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskStatus:
     """The task whose log is meant. Raises ClickException where none has any."""
     tasks = [task for task in record.tasks if kind in (None, task.task.value)]
+    if key is not None:
+        tasks = [task for task in tasks if task.key == key]
+        if not tasks:
+            raise click.ClickException(
+                f"no present task of {record.ref} has the key {key}{_old(record, key)}"
+            )
     if not tasks:
         have = ", ".join(task.task.value for task in record.tasks) or "no task"
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
@@ -108,6 +116,12 @@ def _task(record: ObjectStatus, kind: str | None) -> TaskStatus:
             f"{record.ref} has no log yet: {phases}. `reconciler why {record.ref.name}` says more"
         )
     return newest
+
+
+def _old(record: ObjectStatus, key: TaskKey) -> str:
+    """Name the place of the logs of a run in the history."""
+    places = [entry.artifact for entry in record.history if entry.key == key and entry.artifact]
+    return f"; the logs of that run are in {places[-1].rstrip('/')}/logs/" if places else ""
 
 
 def _url(log: str, attempt: int | None) -> str:

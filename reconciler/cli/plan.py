@@ -27,6 +27,7 @@ from reconciler.review import (
     render_markdown,
     rest,
     review,
+    shown_gpus,
     status_age,
     summary,
     symbol,
@@ -129,10 +130,9 @@ def _why(found: ObjectReview) -> Iterator[str]:
 
 def _action(action: Action, review: Review) -> str:
     sign = symbol(action)
-    gpus = f" ({counted(action.gpus, 'GPU')})" if action.gpus and sign in "+~!" else ""
     task = f"{action.task} " if action.task else ""
     styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
-    return f"  {styled}{printable(verb(action, review.now))}{gpus}"
+    return f"  {styled}{printable(verb(action, review.now) + shown_gpus(action))}"
 
 
 def _holds(review: Review) -> Iterator[str]:

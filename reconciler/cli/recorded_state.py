@@ -122,8 +122,9 @@ _AFTER_A_RUN = frozenset(
         ReasonCode.FAILED_RUN_CLEARED,
     }
 )
-#: Reasons of a task without a run; a job that it names was an earlier one's.
+#: Reasons of a task without a run of its key; a job that it names is an earlier one's.
 _WITHOUT_RUN = _AFTER_A_RUN | {
+    ReasonCode.EARLIER_RUN_GOES_ON,
     ReasonCode.WAITING_FOR_BUILD,
     ReasonCode.WAITING_FOR_LOAD,
     ReasonCode.WAITING_FOR_BASE,
@@ -136,7 +137,8 @@ _WITHOUT_RUN = _AFTER_A_RUN | {
 def _reported(task: TaskStatus) -> Reason | None:
     waits = task.phase is TaskPhase.WAITING and task.failure is None
     starts = task.phase is TaskPhase.PENDING and task.reason in _AFTER_A_RUN
-    if starts or (waits and task.reason not in _FROM_GIT):
+    goes_on = task.phase is TaskPhase.RUNNING and task.reason == ReasonCode.EARLIER_RUN_GOES_ON
+    if starts or goes_on or (waits and task.reason not in _FROM_GIT):
         return Reason.read(task.reason, task.message)
     return None
 

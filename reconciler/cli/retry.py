@@ -43,7 +43,8 @@ def retry(
     repository = LocalRepository.open(folder)
     planning = Planning(load_if_there(config_file), repository)
     objects = planning.read("HEAD").collection.objects
-    ref = one(objects, name=name, namespace=namespace, kind=kind)
+    records = planning.state.records
+    ref = one(objects, name=name, namespace=namespace, kind=kind, records=records)
     manifest = objects[ref]
     root = repository.work_tree
     if root is None:

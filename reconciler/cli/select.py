@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,17 @@ from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
 from reconciler.manifests import LABEL_KEY, LABEL_VALUE, did_you_mean
 from reconciler.planner import ObjectStatus, Phase, is_status_path
-from reconciler.types import Kind, ObjectRef
+from reconciler.types import Kind, ObjectRef, TaskKey
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Malformed labels are refused: they match nothing, which would look like an answer.
 _LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]})")
+
+
+#: The beginning of a key; tables show twelve characters.
+_KEY_START = re.compile("[0-9a-f]{6,40}")
+_SHOWN_KEYS = 5
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -93,21 +98,62 @@ def same(ref: ObjectRef, *, name: str | None, namespace: str | None, kind: str |
 
 
 def one(
-    refs: Iterable[ObjectRef], *, name: str, namespace: str | None, kind: str | None
+    refs: Iterable[ObjectRef],
+    *,
+    name: str,
+    namespace: str | None,
+    kind: str | None,
+    records: Mapping[ObjectRef, ObjectStatus],
 ) -> ObjectRef:
-    """Return the object of a name.
+    """Return the object of a name, or of the beginning of one of its keys.
 
     Raises ClickException if there is none, or more than one.
     """
     known = sorted(refs)
     found = [ref for ref in known if same(ref, name=name, namespace=namespace, kind=kind)]
     if not found:
-        near = did_you_mean(name, [ref.name for ref in known])
-        raise click.ClickException(f"no object is called {name}{near}")
+        key = find_key(name, records)
+        if key is None:
+            raise unknown_name(name, known)
+        having = [ref for ref in known if ref in records and key in keys_of(records[ref])]
+        found = [ref for ref in having if same(ref, name=None, namespace=namespace, kind=kind)]
+        if not found:
+            raise unknown_name(name, known)
+        if len(found) > 1:
+            names = ", ".join(map(str, found))
+            raise click.UsageError(f"the key {name} is of {names}; give the name of one of them")
     if len(found) > 1:
         names = ", ".join(map(str, found))
         raise click.UsageError(f"{name} may be {names}; say which with --namespace or --kind")
     return found[0]
+
+
+def unknown_name(name: str, refs: Iterable[ObjectRef]) -> click.ClickException:
+    """Make the error about a name that no object has, with one that is close to it."""
+    near = did_you_mean(name, [ref.name for ref in refs])
+    return click.ClickException(f"no object is called {name}{near}")
+
+
+def keys_of(record: ObjectStatus) -> frozenset[TaskKey]:
+    """Return every key that a status file names as the object's own."""
+    keys = {task.key for task in record.tasks} | {entry.key for entry in record.history}
+    keys |= {record.desired, record.artifact.key if record.artifact is not None else None}
+    return frozenset(key for key in keys if key is not None)
+
+
+def find_key(text: str, records: Mapping[ObjectRef, ObjectStatus]) -> TaskKey | None:
+    """Return the one key that begins with a text, if it may be the beginning of a key.
+
+    Raises UsageError if there are several.
+    """
+    if not _KEY_START.fullmatch(text):
+        return None
+    known = {key for record in records.values() for key in keys_of(record)}
+    found = sorted(key for key in known if key.startswith(text))
+    if len(found) > 1:
+        shown = ", ".join(found[:_SHOWN_KEYS]) + (", …" if len(found) > _SHOWN_KEYS else "")
+        raise click.UsageError(f"{text} is the beginning of {len(found)} keys: {shown}")
+    return found[0] if found else None
 
 
 def has_labels(record: ObjectStatus, wanted: dict[str, str], state: RecordedState) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich import box
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +22,9 @@ from rich.text import Text
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import (
+    find_key,
     has_labels,
+    keys_of,
     kind_option,
     name_argument,
     namespace_option,
@@ -28,13 +32,15 @@ from reconciler.cli.select import (
     phase_option,
     read_labels,
     same,
+    unknown_name,
 )
 from reconciler.cli.table import console, object_table
 from reconciler.git import GitError
+from reconciler.manifests import did_you_mean
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.review import metric_texts, printable
 from reconciler.status import dump_record, load_yaml
-from reconciler.types import JSON
+from reconciler.types import JSON, ObjectRef
 
 WATCH_INTERVAL = 2.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +63,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
     "--sort",
     metavar="FIELD",
     help="Order the history: `finished`, newest first, or a metric such as `metrics.accuracy`, "
-    "highest first.",
+    "highest first. With - before it, as `-metrics.loss`, the other way round.",
 )
 @click.option("--watch", is_flag=True, help="Keep looking, until Ctrl-C.")
 @format_option("text", "json")
@@ -74,7 +80,7 @@ def status(
     style: str,
     config_file: Path,
 ) -> None:
-    """Show the status of all objects, or of those called NAME.
+    """Show the status of all objects, of those called NAME, or of a key that begins so.
 
     It is read from the status branch, and needs no access to a cluster. Without a configuration
     file the repository in this folder is read, from what was last fetched. With --watch, JSON is a
@@ -90,31 +96,56 @@ def status(
             note_unknown_labels(state)
         return [
             record
-            for record in state.records.values()
-            if same(record.ref, name=name, namespace=namespace, kind=kind)
+            for record in _named(state.records, name, strict=first)
+            if same(record.ref, name=None, namespace=namespace, kind=kind)
             and (not phases or record.phase.value in phases)
             and has_labels(record, wanted, state)
         ]
 
     records = read(first=True)
     if name is not None and not records:
-        raise click.ClickException(f"no object is called {name}")
-    if style == "json":
-        if not watch:
-            click.echo(json.dumps(_documents(records), indent=2, ensure_ascii=False))
-            return
-        with suppress(KeyboardInterrupt):
-            _follow_json(records, read)
-        return
+        raise click.ClickException(f"no object called {name} is selected")
+    _check_metric(order, records)
     screen = console()
 
     def render(records: Sequence[ObjectStatus]) -> Table:
         return _history_table(records, order) if history else object_table(records)
 
-    if not watch:
-        screen.print(render(records))
-        return
-    with suppress(KeyboardInterrupt), Live(render(records), console=screen) as live:
+    with suppress(KeyboardInterrupt):
+        if watch and style == "text" and screen.is_terminal:
+            _watch(screen, render, records, read)
+        for shown in _changes(records, read) if watch else (records,):
+            if style == "json":
+                indent = None if watch else 2
+                click.echo(json.dumps(_documents(shown), indent=indent, ensure_ascii=False))
+            else:
+                screen.print(render(shown))
+                screen.file.flush()
+
+
+def _named(
+    records: Mapping[ObjectRef, ObjectStatus], name: str | None, *, strict: bool
+) -> Iterable[ObjectStatus]:
+    """Return the records of a name, or of the beginning of a key; all without a name.
+
+    With ``strict``, raises ClickException if there is none.
+    """
+    if name is None or any(ref.name == name for ref in records):
+        return [record for ref, record in records.items() if name in (None, ref.name)]
+    key = find_key(name, records)
+    if key is None and strict:
+        raise unknown_name(name, records)
+    return [record for record in records.values() if key in keys_of(record)]
+
+
+def _watch(
+    screen: Console,
+    render: Callable[[Sequence[ObjectStatus]], Table],
+    records: Sequence[ObjectStatus],
+    read: Callable[[], Sequence[ObjectStatus]],
+) -> NoReturn:
+    """Show the objects on a terminal, until Ctrl-C."""
+    with Live(render(records), console=screen) as live:
         while True:
             time.sleep(WATCH_INTERVAL)
             why = None
@@ -130,12 +161,12 @@ def _documents(records: Sequence[ObjectStatus]) -> list[JSON]:
     return [load_yaml(str(r.ref), dump_record(r)) for r in sorted(records, key=lambda r: r.ref)]
 
 
-def _follow_json(
+def _changes(
     records: Sequence[ObjectStatus], read: Callable[[], Sequence[ObjectStatus]]
-) -> None:
-    """Print a line now, and one at each change."""
+) -> Iterator[Sequence[ObjectStatus]]:
+    """Yield the objects now, and at each change."""
     while True:
-        click.echo(json.dumps(_documents(records), ensure_ascii=False))
+        yield records
         before = records
         while records == before:
             time.sleep(WATCH_INTERVAL)
@@ -145,21 +176,44 @@ def _follow_json(
                 click.echo(f"Note: {error}", err=True)
 
 
-def _order(sort: str | None, *, history: bool) -> str | None:
-    """Return the sort field of a history. Raises BadParameter."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The order of a history: by a metric, or without one by time."""
+
+    metric: str | None
+    ascending: bool
+
+
+def _order(sort: str | None, *, history: bool) -> _Order | None:
+    """Return the order of a history. Raises BadParameter."""
     if sort is None:
         return None
     if not history:
         raise click.UsageError("--sort orders a history; give --history as well")
-    if sort != "finished" and not re.fullmatch(r"metrics\..+", sort):
+    found = _SORT.fullmatch(sort)
+    if found is None:
         raise click.BadParameter(
             f"expected finished or metrics.NAME, found {sort}", param_hint="--sort"
         )
-    return sort
+    return _Order(found["metric"], bool(found["reverse"]))
+
+
+_SORT = re.compile(r"(?P<reverse>-?)(?:finished|metrics\.(?P<metric>.+))")
+
+
+def _check_metric(order: _Order | None, records: Sequence[ObjectStatus]) -> None:
+    """Raise BadParameter for a metric that no entry of these histories has."""
+    if order is None or order.metric is None:
+        return
+    known = {name for record in records for entry in record.history for name in entry.metrics}
+    if order.metric not in known:
+        near = did_you_mean(order.metric, known)
+        have = near or (f"; there is {', '.join(sorted(known)[:10])}" if known else "")
+        raise click.BadParameter(f"no entry has a metric {order.metric}{have}", param_hint="--sort")
 
 
 def _sorted(
-    records: Sequence[ObjectStatus], order: str | None
+    records: Sequence[ObjectStatus], order: _Order | None
 ) -> list[tuple[ObjectStatus, HistoryEntry]]:
     """Every entry with its object; what has no such metric comes last."""
     entries = [
@@ -167,15 +221,18 @@ def _sorted(
         for record in sorted(records, key=lambda r: r.ref)
         for entry in record.history
     ]
-    if order == "finished":
-        entries.sort(key=lambda pair: pair[1].finished or _LONG_AGO, reverse=True)
-    elif order is not None:
-        metric = order.removeprefix("metrics.")
-        entries.sort(key=lambda pair: pair[1].metrics.get(metric, float("-inf")), reverse=True)
-    return entries
+    if order is None:
+        return entries
+    if order.metric is None:
+        entries.sort(key=lambda p: p[1].finished or _LONG_AGO, reverse=not order.ascending)
+        return entries
+    metric = order.metric
+    having = [pair for pair in entries if metric in pair[1].metrics]
+    having.sort(key=lambda pair: pair[1].metrics[metric], reverse=not order.ascending)
+    return having + [pair for pair in entries if metric not in pair[1].metrics]
 
 
-def _history_table(records: Sequence[ObjectStatus], order: str | None) -> Table:
+def _history_table(records: Sequence[ObjectStatus], order: _Order | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT", "METRICS", "PARAMS"):
         table.add_column(title, no_wrap=title != "PARAMS")

@@ -45,8 +45,9 @@ def why(
     planning, revision = _planning(setup, folder, head)
     plan = planning.plan(planning.read(revision))
     known = {*plan.situation.desired, *plan.situation.records, *plan.situation.invalid}
-    ref = one(known, name=name, namespace=namespace, kind=kind)
-    record = planning.state.records.get(ref)
+    records = planning.state.records
+    ref = one(known, name=name, namespace=namespace, kind=kind, records=records)
+    record = records.get(ref)
     for depth, line in explained(plan, ref, record):
         name = "" if depth else f"{click.style(str(ref), bold=True)} "
         click.echo(f"{'  ' * depth}{name}{printable(line)}")

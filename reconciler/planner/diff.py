@@ -213,6 +213,9 @@ class _Diff:
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted:
             return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
+        earlier_goes_on = self._reported(task, TaskPhase.RUNNING)
+        if earlier_goes_on is not None:
+            return answer.keep(TaskPhase.RUNNING, earlier_goes_on)
         for run in self.runs_by_slot.get(self._slot_of(item.ref, task), []):
             return self._live(answer, run, shadow=shadow)
         if earlier is not None:

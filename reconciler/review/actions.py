@@ -10,7 +10,7 @@ from reconciler.engine import Run
 from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Change
-from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKey, TaskKind
+from reconciler.types import JSON, Metrics, ObjectRef, Problem, Resources, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Action:
     why: Change | None = None
     file: str | None = None
     line: int | None = None
-    gpus: int = 0
+    resources: Resources = field(default_factory=Resources)
     needs: tuple[TaskKey, ...] = ()
     caused: bool = True
     again: bool = False
@@ -49,6 +49,11 @@ class Action:
     last_good: bool = False
     run: Run | None = None
     took: float | None = None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs over all nodes."""
+        return self.resources.gpus
 
     @property
     def message(self) -> str:
@@ -107,7 +112,7 @@ def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change])
         why=whys.get(ref) if create else None,
         file=manifest.file,
         line=manifest.locate(()).line,
-        gpus=task.resources.gpus,
+        resources=task.resources,
         needs=decision.needs,
         again=record is not None and record.artifact is not None,
         retried=create and _failed(record, task.key),

@@ -17,6 +17,7 @@ from reconciler.review.sentences import (
     errors_told,
     refusals,
     rest,
+    shown_gpus,
     status_age,
     summary,
     symbol,
@@ -152,9 +153,8 @@ def _why(found: ObjectReview) -> Iterator[str]:
 def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
     for action in found.actions:
         sign = symbol(action)
-        gpus = f" ({counted(action.gpus, 'GPU')})" if action.gpus and sign in "+~!" else ""
         task = f"**{action.task}** " if action.task else ""
-        yield f"{code(sign)} {task}{prose(verb(action, review.now))}{gpus}"
+        yield f"{code(sign)} {task}{prose(verb(action, review.now) + shown_gpus(action))}"
     if found.free:
         yield f"{code('=')} {prose(message(found.free))}"
 

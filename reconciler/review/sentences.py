@@ -62,9 +62,9 @@ def verb(action: Action, now: datetime) -> str:
 
 
 def _created(action: Action) -> str:
-    text = "runs again" if action.again else "runs for the first time"
+    text = f"runs {_time(action)}"
     if action.retried:
-        return "runs once more: its failure is forgotten, because how it is run changes"
+        return f"{text}: its failure is forgotten, because how it is run changes"
     if action.needs:
         needs = action.reason.arguments["needs"]
         assert isinstance(needs, tuple)  # as the planner names what a run waits for
@@ -98,6 +98,16 @@ def _progress(action: Action, now: datetime) -> str:
     return f"in the middle of running{since}{attempt}"
 
 
+def shown_gpus(action: Action) -> str:
+    """Format GPUs with their type and nodes; empty where none are of interest."""
+    resources = action.resources
+    if not resources.gpus or resources.gpu is None or symbol(action) not in "+~!":
+        return ""
+    kind = f" {resources.gpu.type}" if resources.gpu.type else ""
+    nodes = f" on {resources.nodes} nodes" if resources.nodes > 1 else ""
+    return f" ({counted(resources.gpus, 'GPU')}{kind}{nodes})"
+
+
 def summary(review: Review) -> str:
     """Summarize the change in one sentence."""
     text = [part for part in _parts(review) if part]
@@ -110,9 +120,8 @@ def summary(review: Review) -> str:
 def _parts(review: Review) -> Iterable[str]:
     creates = review.caused(ActionKind.CREATE)
     if creates:
-        again = sum(1 for action in creates if action.again)
         run = "runs" if len(creates) == 1 else "run"
-        yield f"{runs(creates)} {run} {_again(again, len(creates))}{_cost(creates)}"
+        yield f"{runs(creates)} {run} {_times(creates)}{_cost(creates)}"
     cancelled = [a for a in review.actions if a.caused and a.run is not None]
     if cancelled:
         running = sum(1 for a in cancelled if a.run and a.run.phase is RunPhase.RUNNING)
@@ -140,10 +149,19 @@ def _they(count: int) -> str:
     return "it makes" if count == 1 else "they make"
 
 
-def _again(again: int, total: int) -> str:
-    if again == 0:
-        return "for the first time"
-    return "again" if again == total else f"({again} again, {total - again} for the first time)"
+def _times(creates: list[Action]) -> str:
+    """``again``, or ``(1 again, 1 once more, 2 for the first time)``."""
+    counts = Counter(_time(action) for action in creates)
+    kinds = ("again", "once more", "for the first time")
+    text = [f"{counts[kind]} {kind}" for kind in kinds if counts[kind]]
+    return _time(creates[0]) if len(text) == 1 else f"({', '.join(text)})"
+
+
+def _time(action: Action) -> str:
+    """Return the words that the action's own line has."""
+    if action.retried:
+        return "once more"
+    return "again" if action.again else "for the first time"
 
 
 def _cost(actions: Iterable[Action]) -> str:

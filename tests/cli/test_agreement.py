@@ -200,6 +200,17 @@ def superseded() -> World:
     return world
 
 
+def source_moved() -> World:
+    """A training of a followed source goes on while that moves."""
+    world = World(
+        {"a.yaml": scratch("a").replace("url: .,", "url: 'https://x.test/a', update: Follow,")}
+    )
+    world.start(training(world, "a"))
+    world.sync()
+    world.trees["https://x.test/a//src/a"] = "moved"
+    return world
+
+
 def how_changed() -> World:
     world = chain()
     world.start(training(world, "a"))
@@ -226,7 +237,7 @@ STATES: Mapping[str, Callable[[], World]] = {
         chain, building, settled, trained_again, unschedulable, node_lost, retried_by_its_engine,
         failed, evicted, secret_missing, too_few_gpus, no_containers, image_refused, suspended,
         held, prune_held, prune_disabled, invalid, source_away, run_limit, lost, superseded,
-        how_changed, shared_build, dangling,
+        source_moved, how_changed, shared_build, dangling,
     )
 }  # fmt: skip
 

@@ -179,6 +179,17 @@ def test_watch_as_json_is_a_line_at_each_change(tmp_path: Path) -> None:
     assert watch.returncode == 0
 
 
+def test_watch_into_a_pipe_prints_the_table_at_once(at: Site) -> None:
+    with subprocess.Popen(
+        at.command("status", "--watch"), stdout=subprocess.PIPE, env=environment(), text=True
+    ) as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline().startswith("KIND")
+        watch.send_signal(signal.SIGINT)
+        watch.stdout.read()
+    assert watch.returncode == 0
+
+
 def test_watch_goes_on_where_the_remote_is_away_for_a_moment(at: Site) -> None:
     away = at.root / "away.git"
     # Of a line that is wrapped nobody knows where.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import pytest
 
-from reconciler.types import Kind, ObjectRef, TaskKind
+from reconciler.cli.select import find_key
+from reconciler.planner import ObjectStatus, Phase
+from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
 
@@ -227,3 +232,67 @@ def test_a_history_is_sorted_by_a_metric_or_by_time(example: Example, cli: Cli) 
     assert times == sorted(times, reverse=True)
     for wrong in (["--sort", "finished"], ["--history", "--sort", "accuracy"]):
         cli("status", *wrong, code=64)
+
+
+def test_a_history_is_sorted_either_way(example: Example, cli: Cli) -> None:
+    def finished(sort: str) -> list[str]:
+        out = cli("status", "--history", "--sort", sort, code=0).out
+        return re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", out)
+
+    newest = finished("finished")
+    assert newest == sorted(newest, reverse=True)
+    assert finished("-finished") == newest[::-1] != newest
+
+
+def test_a_history_is_not_sorted_by_a_metric_that_no_entry_has(example: Example, cli: Cli) -> None:
+    said = cli("status", "--history", "--sort", "metrics.acuracy", code=64)
+    assert 'no entry has a metric acuracy; did you mean "accuracy"?' in said.err
+
+
+def test_status_and_artifacts_of_an_unknown_name_suggest_another(
+    example: Example, cli: Cli
+) -> None:
+    for command in ("status", "artifacts"):
+        said = cli(command, "tilted-ful", code=1)
+        assert 'no object is called tilted-ful; did you mean "tilted-full"?' in said.err
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+def trained(example: Example, name: str) -> str:
+    """The key of the present training of a Model, as tables show it."""
+    tasks = example.records[ObjectRef(Kind.MODEL, "default", name)].tasks
+    return next(task.key for task in tasks if task.task is TaskKind.TRAIN and task.key)[:12]
+
+
+def test_a_key_stands_for_its_object_by_its_beginning(example: Example, cli: Cli) -> None:
+    key = trained(example, "digits-base")
+    assert cli("why", key, code=0).out == cli("why", "digits-base", code=0).out
+    assert cli("logs", key, code=0).out == cli("logs", "digits-base", code=0).out
+    assert cli("retry", key, code=0).out == cli("retry", "digits-base", code=0).out
+    assert "digits-base" in cli("status", key, code=0).out
+
+
+def test_one_artifact_is_found_by_the_beginning_of_its_key(example: Example, cli: Cli) -> None:
+    every = json.loads(cli("artifacts", "tilted-full", "--format", "json", code=0).out)
+    (one,) = json.loads(cli("artifacts", every[0]["key"][:12], "--format", "json", code=0).out)
+    assert one == every[0]
+
+
+def test_the_beginning_of_several_keys_names_none(example: Example, cli: Cli) -> None:
+    with pytest.raises(click.UsageError, match="is the beginning of 2 keys"):
+        find_key("abcdef", dict(zip(example.records, _alike(), strict=False)))
+
+
+def _alike() -> Iterator[ObjectStatus]:
+    for last in "01":
+        ref = ObjectRef(Kind.MODEL, "default", f"m{last}")
+        yield ObjectStatus(ref=ref, phase=Phase.READY, desired=TaskKey("abcdef" * 6 + f"abc{last}"))
+
+
+def test_logs_of_a_key_that_is_history_say_where_they_are(example: Example, cli: Cli) -> None:
+    record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
+    assert record.artifact is not None
+    said = cli("logs", record.artifact.key[:12], code=1)
+    assert f"the logs of that run are in {record.artifact.url}logs/" in said.err

@@ -9,7 +9,7 @@ from reconciler.planner.plan import ActionKind, PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.markdown import render_markdown
 from reconciler.review.report import Basis, ObjectReview, Review, review
-from reconciler.review.sentences import summary, symbol, verb
+from reconciler.review.sentences import shown_gpus, summary, symbol, verb
 from reconciler.types import TaskKind
 from tests.planner.histories import changed, training
 from tests.planner.world import World, dataset, finetune, model, scratch
@@ -146,3 +146,21 @@ def test_sources_that_were_not_looked_up_are_told_as_not_known() -> None:
         "whether https://x.test/a has moved: it stands here as recorded, as it is away"
     ]
     assert "**Not known**" in render_markdown(found)
+
+
+def test_gpus_are_told_with_their_type_and_nodes() -> None:
+    asked = ", resources: {gpu: {type: nvidia-l4, count: 2}, nodes: 3}"
+    found = reviewed(World({"z.yaml": scratch("z")}), a=scratch("a", asked))
+    train = next(a for a in found.actions if a.task is TaskKind.TRAIN)
+    assert shown_gpus(train) == " (6 GPUs nvidia-l4 on 3 nodes)"
+    assert "(6 GPUs nvidia-l4 on 3 nodes)" in render_markdown(found)
+
+
+def test_the_summary_counts_runs_in_the_words_of_their_lines() -> None:
+    world = settled()
+    world.files |= {"e.yaml": scratch("e")}
+    world.settle(lambda w, n: w.fail(n) if "-e-t-" in n else w.succeed(n))
+    again = changed("a")
+    found = reviewed(world, e=scratch("e", ", timeout: 10m"), a=again, f=finetune("f", "e"))
+    assert lines(found, "e")[0].startswith("+ train runs once more")
+    assert summary(found).startswith("6 trainings run (4 again, 1 once more, 1 for the first time)")

@@ -18,7 +18,7 @@ from reconciler.review.actions import Action
 from reconciler.review.changes import Change, FieldChange, SourceMove
 from reconciler.review.markdown import render_markdown
 from reconciler.review.report import ObjectReview, Review
-from reconciler.types import Commit, Kind, Location, ObjectRef, Problem, TaskKind
+from reconciler.types import Commit, Gpu, Kind, Location, ObjectRef, Problem, Resources, TaskKind
 
 HARMFUL = [
     "@everyone", "#123", "octo/cat#7", "<img src=x onerror=alert(1)>", "![x](https://e.com/x)",
@@ -57,7 +57,11 @@ actions = st.builds(
     ref=refs,
     key=st.none(),
     reason=reasons,
-    gpus=st.integers(0, 9),
+    resources=st.builds(
+        Resources,
+        gpu=st.none() | st.builds(Gpu, nasty, st.integers(0, 9)),
+        nodes=st.integers(1, 3),
+    ),
     again=st.booleans(),
 )
 holds = st.builds(
