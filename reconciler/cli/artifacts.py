@@ -133,7 +133,7 @@ def artifacts(
 
 
 def _key(state: RecordedState, name: str | None) -> TaskKey | None:
-    """Return the key that a name begins, if no object is called so.
+    """Return the key that begins so, for a name of no object.
 
     Raises ClickException if there is neither.
     """

@@ -44,7 +44,7 @@ def clock() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class FetchedRemote:
-    """The followed branch and the status branches of the configured remote, as of now."""
+    """The followed branch and the status branches of the remote."""
 
     mirror: Mirror
     head: Commit

@@ -32,7 +32,7 @@ DEFAULT_BRANCH = "reconciler/status/local"
 
 @dataclass(slots=True)
 class RecordedState:
-    """The records of objects, the ledger of all their runs, and the sync that wrote them.
+    """The records of objects, the ledger, and the last sync.
 
     Records of removed objects are in ``removed``, and count for the ledger.
     """
@@ -144,7 +144,7 @@ def _reported(task: TaskStatus) -> Reason | None:
 
 
 def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
-    """Return the live run of a recorded task, with what it waits for."""
+    """Return the live run of a recorded task, with its reason."""
     started = task.phase is TaskPhase.RUNNING
     lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
     if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in _WITHOUT_RUN:

@@ -105,7 +105,7 @@ def one(
     kind: str | None,
     records: Mapping[ObjectRef, ObjectStatus],
 ) -> ObjectRef:
-    """Return the object of a name, or of the beginning of one of its keys.
+    """Return the object of a name, or of a key's beginning.
 
     Raises ClickException if there is none, or more than one.
     """
@@ -129,7 +129,7 @@ def one(
 
 
 def unknown_name(name: str, refs: Iterable[ObjectRef]) -> click.ClickException:
-    """Make the error about a name that no object has, with one that is close to it."""
+    """Make the error about an unknown name, with a similar one."""
     near = did_you_mean(name, [ref.name for ref in refs])
     return click.ClickException(f"no object is called {name}{near}")
 
@@ -142,7 +142,7 @@ def keys_of(record: ObjectStatus) -> frozenset[TaskKey]:
 
 
 def find_key(text: str, records: Mapping[ObjectRef, ObjectStatus]) -> TaskKey | None:
-    """Return the one key that begins with a text, if it may be the beginning of a key.
+    """Return the only key that begins with a text, or None.
 
     Raises UsageError if there are several.
     """

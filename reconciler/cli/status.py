@@ -80,7 +80,7 @@ def status(
     style: str,
     config_file: Path,
 ) -> None:
-    """Show the status of all objects, of those called NAME, or of a key that begins so.
+    """Show the status of all objects, or of a name or key.
 
     It is read from the status branch, and needs no access to a cluster. Without a configuration
     file the repository in this folder is read, from what was last fetched. With --watch, JSON is a
@@ -126,7 +126,7 @@ def status(
 def _named(
     records: Mapping[ObjectRef, ObjectStatus], name: str | None, *, strict: bool
 ) -> Iterable[ObjectStatus]:
-    """Return the records of a name, or of the beginning of a key; all without a name.
+    """Return the records of a name or key; without one, all.
 
     With ``strict``, raises ClickException if there is none.
     """
@@ -178,7 +178,7 @@ def _changes(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of a history: by a metric, or without one by time."""
+    """The order of a history: by a metric, else by time."""
 
     metric: str | None
     ascending: bool

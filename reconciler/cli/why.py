@@ -56,7 +56,7 @@ def why(
 
 
 def _planning(setup: Setup | None, folder: Path, head: str | None) -> tuple[Planning, str]:
-    """Return where plans are made, and the revision that is planned. Raises GitError."""
+    """Return the planning and the revision to plan. Raises GitError."""
     if setup is None:
         return Planning(None, LocalRepository.open(folder)), head or "HEAD"
     if is_named("folder") or head is not None:

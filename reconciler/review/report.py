@@ -104,7 +104,7 @@ class Review:
         return Counter(kind for kind in kinds if kind is not ActionKind.KEEP)
 
     def unknowns(self) -> Iterator[str]:
-        """Yield what the plan could not know, a sentence each without its full stop."""
+        """Yield a phrase for each thing that the plan could not know."""
         if self.basis is not None:
             if self.basis.observed is None:
                 yield "what is made: there is no status branch here, so nothing counts as made"

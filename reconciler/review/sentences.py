@@ -99,7 +99,7 @@ def _progress(action: Action, now: datetime) -> str:
 
 
 def shown_gpus(action: Action) -> str:
-    """Format GPUs with their type and nodes; empty where none are of interest."""
+    """Format the GPUs, type and nodes of a run; empty without GPUs."""
     resources = action.resources
     if not resources.gpus or resources.gpu is None or symbol(action) not in "+~!":
         return ""
@@ -221,7 +221,7 @@ def rest(review: Review) -> str:
 
 
 def status_age(review: Review) -> str:
-    """Describe the age of the status that a plan in a clone is made on; else empty."""
+    """Describe the age of the status of a plan in a clone."""
     basis = review.basis
     if basis is None or basis.observed is None:
         return ""
