@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -13,6 +12,7 @@ from reconciler.daemon.leader import _campaign
 from reconciler.daemon.once import START_PATIENCE, OncePatience, StillWaitingError
 from reconciler.engine import Capacity, Run, RunPhase
 from reconciler.planner import ActionKind, Ledger, Plan, PlanInput, PlannerConfig, RunDeletion
+from reconciler.planner.plan import Unchanged
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit, ExecutionHash, RequestHash, TaskKey, TaskKind
 from tests.engines.local.bench import key_of
@@ -52,11 +52,16 @@ def plan(*endings: Run, **fields: Any) -> Plan:
     )
     cleared = Reason.of(ReasonCode.HISTORY_LIMIT)
     ends = tuple(RunDeletion(run=end, action=ActionKind.KEEP, reason=cleared) for end in endings)
-    values: dict[str, Any] = {"retry_at": None, **fields}
     return Plan(
-        situation=situation, decided=MappingProxyType({}), endings=ends, removed=frozenset(),
-        kept={}, holds=(), **values,
-    )  # fmt: skip
+        situation=situation,
+        unchanged=Unchanged(orphaned=frozenset(), losses_changed=0),
+        decided={},
+        endings=ends,
+        removed=frozenset(),
+        kept={},
+        holds=(),
+        **fields,
+    )
 
 
 class Watch:
