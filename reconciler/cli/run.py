@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ def run(config_file: Path, once: bool, patience: float) -> None:
       1  if one ends Failed or Invalid, or the status cannot be pushed
       3  if one waits for what this run cannot bring; what waits for what is listed
     """  # noqa: D301 - click's \b is the character
+    faulthandler.enable()  # a crash in a C library says where
     setup = load(config_file)
     if once:
         sys.exit(_once(setup, patience))

@@ -207,7 +207,7 @@ def test_an_object_shows_what_it_waits_for() -> None:
     of.trees["./src/base"] = "unreachable"
     known = catalog(of)
     page = shown(known, known.records[model("tuned")])
-    assert "What it waits for" in page.text
+    assert "Waiting for" in page.text
     assert "train of Model default/base" in page.text
 
 
