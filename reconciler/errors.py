@@ -34,6 +34,18 @@ class UsageFault(ReconcilerError):
     """Wrong usage of the command line, or a wrong configuration."""
 
 
+class GitError(ReconcilerError):
+    """A Git operation failed, or a URL cannot be one of a repository.
+
+    The message names the URL without its secrets, and what to do.
+    """
+
+    def __init__(self, message: str, trouble: Trouble | None = None) -> None:
+        super().__init__(message)
+        if trouble is not None:
+            self.trouble = trouble
+
+
 def trouble_of(error: BaseException) -> Trouble:
     """Return an error's kind, or else that of its causes."""
     cause: BaseException | None = error

@@ -268,7 +268,7 @@ def test_what_git_refuses_is_no_name_of_a_branch(tmp_path: Path, name: str) -> N
         config.setdefault(section, {})["branch"] = name
         told = wrong(tmp_path, json.dumps(config))
         assert f"{section}.branch: " in told
-        assert "is no name that a branch can have in Git" in told
+        assert "is no name that a branch or tag can have in Git" in told
 
 
 def test_other_names_are_names_of_branches(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reconciler.git.errors import GitError
-from reconciler.git.url import normal_url
+from reconciler.errors import GitError
+from reconciler.git_url import normal_url
 from reconciler.patterns import Address, admits_bucket, admits_image, admits_url
 
 DIGEST = f"@sha256:{'e' * 64}"

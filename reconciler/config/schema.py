@@ -26,7 +26,14 @@ from reconciler.config.reporting import (
     forge_site,
 )
 from reconciler.errors import UsageFault
-from reconciler.manifests import Name, RepositoryPath, Seconds, Section, Subdomain, described
+from reconciler.manifests import (
+    GitRef,
+    Name,
+    RepositoryPath,
+    Seconds,
+    Section,
+    Subdomain,
+)
 from reconciler.patterns import NODE_BOUND
 from reconciler.planner import PlannerConfig, RemoteCluster
 from reconciler.types import JSON, Kind, Problem
@@ -43,17 +50,6 @@ class ConfigError(UsageFault):
 LARGEST_PORT = 65535
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
-#: Parts that Git forbids in a reference; the name for ``{cluster}`` has none of them.
-_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)")
-
-
-def _branch(name: str) -> str:
-    if _NO_BRANCH.search(name):
-        raise ValueError(f"{described(name)} is no name that a branch can have in Git")
-    return name
-
-
-Branch = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_branch)]
 ImageGlob = Annotated[str, Field(pattern=r"^[^\s/:@]+(:[0-9*]+)?(/[^\s@]*)?$", max_length=512)]
 BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
 
@@ -85,7 +81,7 @@ class RepositorySection(Section):
     """The manifest repository. ``path`` alone decides which manifests are this daemon's."""
 
     url: Annotated[str, Field(min_length=1, max_length=2048)]
-    branch: Branch = "main"
+    branch: GitRef = "main"
     path: RepositoryPath = ""
     interval: Seconds = 30.0
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
@@ -101,7 +97,7 @@ class AuthorSection(Section):
 class StatusSection(Section):
     """The branch of status files, and the least interval between pushes."""
 
-    branch: Branch = STATUS_BRANCH
+    branch: GitRef = STATUS_BRANCH
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
 
@@ -150,7 +146,7 @@ class ClusterSection(Section):
 
     registries: list[ImageGlob] = Field(default_factory=list)
     buckets: list[BucketGlob] = Field(default_factory=list)
-    branch: Branch = STATUS_BRANCH
+    branch: GitRef = STATUS_BRANCH
 
 
 class GuardSection(Section):

@@ -13,9 +13,10 @@ waits for its thread. The event loop's thread may open a handle, and does nothin
 
 from typing import TYPE_CHECKING
 
-from reconciler.git.errors import GitError, redact, unresolved
+from reconciler.errors import GitError
+from reconciler.git.errors import unresolved
 from reconciler.git.repository import LocalRepository, Repository
-from reconciler.git.url import is_local, local_path, normal_url, resolve_url
+from reconciler.git_url import is_local, local_path, normal_url, redact, resolve_url
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:

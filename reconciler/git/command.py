@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from reconciler.errors import Trouble
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError, Trouble
 
 #: Bytes that are read of an output, which is more than a million refs, and of an error.
 LARGEST_OUTPUT = 256 << 20

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from reconciler.patterns import has_prefix, path_depth
 
 #: The user name that forges accept when the password is a token.

@@ -9,24 +9,12 @@ from pathlib import Path
 
 import pygit2
 
-from reconciler.errors import ReconcilerError, Trouble
+from reconciler.errors import GitError, Trouble
+from reconciler.git_url import redact
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 #: Characters of a server's text that are repeated.
 _LONGEST = 300
-
-
-class GitError(ReconcilerError):
-    """A Git operation failed.
-
-    The message names the URL without its secrets, and what to do.
-    """
-
-    def __init__(self, message: str, trouble: Trouble | None = None) -> None:
-        super().__init__(message)
-        if trouble is not None:
-            self.trouble = trouble
 
 
 class SourceFaultError(GitError):
@@ -60,11 +48,6 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, pygit2.GitError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise GitError(f"{path} cannot be written: {why}") from error
-
-
-def redact(text: str) -> str:
-    """Remove the user and password from every URL in a text."""
-    return _USERINFO.sub("", text)
 
 
 #: Git's messages about a damaged copy of ours. Damage of the remote may read the same; making

@@ -10,7 +10,8 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from reconciler.git.errors import DamagedError, GitError, SourceFaultError
+from reconciler.errors import GitError
+from reconciler.git.errors import DamagedError, SourceFaultError
 from reconciler.types import TreeId
 
 #: A build context with more bytes, or more files and folders, than this is an error.

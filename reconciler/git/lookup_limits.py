@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from reconciler.errors import GitError
 from reconciler.git.command import LateError
-from reconciler.git.errors import GitError, redact
-from reconciler.git.url import host_of
+from reconciler.git_url import host_of, redact
 
 T = TypeVar("T")
 #: Seconds in which a host that did not answer is not called again.

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from reconciler.errors import GitError
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import LateError
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import DamagedError, GitError, redact
+from reconciler.git.errors import DamagedError
 from reconciler.git.export import export_tree
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
+from reconciler.git_url import redact
 from reconciler.types import Commit, TreeId
 
 T = TypeVar("T")

@@ -17,12 +17,14 @@ from typing import TypeVar
 
 import pygit2
 
+from reconciler.errors import GitError
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import LateError
-from reconciler.git.errors import DamagedError, GitError, redact
+from reconciler.git.errors import DamagedError
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import Transport
+from reconciler.git_url import redact
 from reconciler.types import Commit
 
 T = TypeVar("T")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pygit2
 
+from reconciler.errors import GitError
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import GitError
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, Transport

@@ -26,7 +26,8 @@ from typing import TypeAlias, TypeVar
 import pygit2
 from pygit2.enums import FileMode, SortMode
 
-from reconciler.git.errors import DamagedError, GitError
+from reconciler.errors import GitError
+from reconciler.git.errors import DamagedError
 from reconciler.git.export import export_tree
 from reconciler.manifests import IGNORE_FILE, is_manifest_path
 from reconciler.types import Commit, TreeId

@@ -22,15 +22,16 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.backoff import Backoff, jittered
+from reconciler.errors import GitError
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import GitError, SourceFaultError, redact, unresolved
+from reconciler.git.errors import SourceFaultError, unresolved
 from reconciler.git.export import Budget, export_tree
 from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository, entry_at
 from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
-from reconciler.git.url import resolve_url
+from reconciler.git_url import redact, resolve_url
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
     BuildContext,

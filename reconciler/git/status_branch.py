@@ -12,11 +12,11 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.backoff import Backoff
-from reconciler.errors import Trouble
+from reconciler.errors import GitError, Trouble
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import DamagedError, GitError, writing
+from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport

@@ -21,10 +21,11 @@ from urllib.parse import urljoin, urlsplit
 
 import pygit2
 
+from reconciler.errors import GitError
 from reconciler.git.command import Done, LateError, environment, run_git
 from reconciler.git.credentials import TOKEN_USER, Credential, CredentialTable
-from reconciler.git.errors import GitError, explain, redact, writing
-from reconciler.git.url import is_local, normal_url, split_ssh
+from reconciler.git.errors import explain, writing
+from reconciler.git_url import is_local, normal_url, redact, split_ssh
 from reconciler.types import Commit
 
 #: Seconds for a look-up or a push. A fetch may take longer, as the first one brings everything.

@@ -32,6 +32,7 @@ from reconciler.manifests.effects import (
     values_with,
 )
 from reconciler.manifests.fields import (
+    GitRef,
     LabelKey,
     LabelValue,
     Name,
@@ -89,6 +90,7 @@ __all__ = [
     "DatasetManifest",
     "Effect",
     "FileContent",
+    "GitRef",
     "GitSection",
     "Ignore",
     "LabelKey",

@@ -13,7 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from reconciler.git_url import UrlError, check_url
 from reconciler.manifests import patterns
+from reconciler.manifests.messages import described
 
 #: Sizes are hashed as canonical JSON, which writes larger integers inexactly.
 LARGEST_SIZE = 2**53 - 1
@@ -174,7 +176,25 @@ RepositoryPath = Annotated[
     Field(max_length=1024, json_schema_extra={"pattern": r"^(?!(.*/)?\.\.(/|$))[^\\]*$"}),
     AfterValidator(_relative),
 ]
-GitRef = Annotated[str, Field(min_length=1, max_length=255)]
+#: Parts that Git forbids in the name of a branch or tag (``git check-ref-format --branch``).
+_NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)|^HEAD$")
+
+
+def _git_ref(name: str) -> str:
+    if _NO_REF.search(name):
+        raise ValueError(f"{described(name)} is no name that a branch or tag can have in Git")
+    return name
+
+
+def _git_url(url: str) -> str:
+    try:
+        return check_url(url)
+    except UrlError as error:
+        raise ValueError(str(error)) from error
+
+
+GitRef = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_git_ref)]
+GitUrl = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_git_url)]
 Retries = Annotated[
     int, Field(ge=0, le=100, description="How often a command that failed is started again.")
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from reconciler.git_url import redact
 from reconciler.manifests.patterns import IN_WORDS
 
 LONGEST_SHOWN = 60
@@ -70,7 +71,7 @@ def message(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def described(value: object) -> str:
-    """Render a found value; text is cut to 60 characters."""
+    """Render a found value; text is redacted and cut to 60 characters."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -78,6 +79,7 @@ def described(value: object) -> str:
     if isinstance(value, (int, float)):
         return f"the number {value}"
     if isinstance(value, str):
+        value = redact(value)
         return f'"{value}"' if len(value) <= LONGEST_SHOWN else f'"{value[:LONGEST_SHOWN]}…"'
     return "a mapping" if isinstance(value, Mapping) else "a list"
 

@@ -98,7 +98,9 @@ class RunSection(Section):
         Subdomain | None, Effect.EXECUTION, Field(description="A priority class.")
     ] = None
     service_account: Annotated[
-        Name | None, Effect.EXECUTION, Field(description="Default: none, and no token in the pod.")
+        Subdomain | None,
+        Effect.EXECUTION,
+        Field(description="Default: none, and no token in the pod."),
     ] = None
     rerun: Annotated[
         str,

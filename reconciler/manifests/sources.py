@@ -11,18 +11,16 @@ from pydantic import Field, model_validator
 
 from reconciler.manifests import patterns
 from reconciler.manifests.effects import Effect
-from reconciler.manifests.fields import GitRef, KeyHex, Name, RepositoryPath, Section
+from reconciler.manifests.fields import GitRef, GitUrl, KeyHex, Name, RepositoryPath, Section
 
 
 class GitSection(Section):
     """An image built from a Git folder that has a Dockerfile."""
 
     url: Annotated[
-        str,
+        GitUrl,
         Effect.KEY,
         Field(
-            min_length=1,
-            max_length=2048,
             description="https, ssh, scp-like or file URL; ./ or ../ relative to the manifest "
             "repository's URL; or . for this repository at the head being synced.",
         ),

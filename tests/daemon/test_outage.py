@@ -13,7 +13,7 @@ from reconciler.daemon.app import assemble
 from reconciler.daemon.controller import FETCH_RETRY, PUSH_RETRY_LONGEST, Daemon
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.daemon.status_store import StatusStore
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from reconciler.metrics import Metrics
 from tests.e2e.site import Site
 

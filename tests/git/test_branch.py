@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import GitError
 from reconciler.git import status_branch as branch_module
 from reconciler.git.credentials import Credential
-from reconciler.git.errors import GitError
 from reconciler.git.status_branch import PUSH_TRIES, RETRY, StatusBranch
 from tests.e2e.site import git, hook
 from tests.git.conftest import TIMEOUT

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import GitError
 from reconciler.git import command
 from reconciler.git.command import environment, run_git
-from reconciler.git.errors import DamagedError, GitError, explain
+from reconciler.git.errors import DamagedError, explain
 
 
 def test_a_missing_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

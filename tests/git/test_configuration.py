@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.config import load_setup
+from reconciler.errors import GitError
 from reconciler.git.credentials import Credential
-from reconciler.git.errors import GitError
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import GitSource
 from reconciler.workspace import credential_table, source_reader

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reconciler.errors import GitError
 from reconciler.git.credentials import Credential, CredentialTable
-from reconciler.git.errors import GitError
 from reconciler.git.transport import Transport
 from tests.git.conftest import TIMEOUT
 from tests.git.copies import mirror_at

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
 from reconciler.types import BuildContext, Commit, GitSource, ResolvedSource

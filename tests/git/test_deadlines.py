@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reconciler.errors import GitError
 from reconciler.git.command import LateError, end_running
-from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import Transport
 from reconciler.reasons import UnresolvedSource, message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from tests.e2e.site import Site, git
 from tests.git.copies import mirror_at, status_branch_at
 from tests.git.history import History

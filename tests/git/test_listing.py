@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.errors import GitError
 from reconciler.git import repository as trees
-from reconciler.git.errors import GitError
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
 from tests.git.history import AUTHOR, Content, Gitlink, History, Link, Script

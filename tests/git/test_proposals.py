@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from reconciler.git.pull_request_refs import Conflict, Proposals
 from reconciler.types import Commit
 from tests.e2e.site import Site, git

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.errors import GitError
+from reconciler.errors import GitError
 from reconciler.git.repository import LocalRepository
 from reconciler.types import GitSource, ResolvedSource
 from tests.e2e.site import git

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.backoff import JITTER
+from reconciler.errors import GitError
 from reconciler.git import sources as sources_module
-from reconciler.git.errors import GitError
 from reconciler.git.sources import RETRY_FIRST, Resolution, Sources
 from reconciler.git.transport import RemoteRefs, Transport
 from reconciler.reasons import UnresolvedSource, message

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import GitError
 from reconciler.git.credentials import CredentialTable
-from reconciler.git.errors import GitError
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import PushRejectedError, Transport
 from tests.e2e.site import git, hook

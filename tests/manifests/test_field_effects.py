@@ -65,6 +65,7 @@ REFERRED = [
 STRINGS = ["other", "0" * 40, "s3://other/bucket", f"registry.example.com/o@sha256:{'1' * 64}"]
 VALUES = {
     ("metadata", "name"): "renamed",
+    ("spec", "source", "git", "url"): "host:other",
     ("metadata", "annotations", "substratus.ai/prune"): "false",
 }
 #: Fields of a task that can have one value alone, although the class is shared with others.

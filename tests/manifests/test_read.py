@@ -293,7 +293,7 @@ def test_a_doubled_key_names_its_object_and_spares_the_other_documents() -> None
         ),
         (model(source={}), "spec.source", "expected exactly one of git, model, image; found none"),
         (
-            model(source={"git": {"url": "a"}, "model": {"name": "b"}}),
+            model(source={"git": {"url": "host:a"}, "model": {"name": "b"}}),
             "spec.source",
             "expected exactly one of git, model, image; found git and model",
         ),
@@ -308,12 +308,12 @@ def test_a_doubled_key_names_its_object_and_spares_the_other_documents() -> None
             ),
         ),
         (
-            model(source={"git": {"url": "a", "branch": "b", "tag": "c"}}),
+            model(source={"git": {"url": "host:a", "branch": "b", "tag": "c"}}),
             "spec.source.git",
             "expected at most one of branch, tag and commit, found branch and tag",
         ),
         (
-            model(source={"git": {"url": "a", "path": "../b"}}),
+            model(source={"git": {"url": "host:a", "path": "../b"}}),
             "spec.source.git.path",
             'expected a path inside the repository, found "../b"',
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -140,7 +141,7 @@ INVALID = {
         "spec.source.git",
     ),
     "a commit that is followed": (
-        model(source={"git": {"url": "x", "commit": "a" * 40, "update": "Follow"}}),
+        model(source={"git": {"url": "host:x", "commit": "a" * 40, "update": "Follow"}}),
         "spec.source.git",
     ),
 }
@@ -154,6 +155,55 @@ def test_an_invalid_manifest_has_one_error_which_names_its_field(
     (found,) = read(text).problems
     assert found.field == field
     assert found.object is not None or field.startswith("metadata.name")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github.com/team/model",
+        "https://host/team/model ",
+        "https://ann:s3cret@host/team/model",
+        "https://ann:s3 cr/s3cret@host/team/model",
+        "https://host/team/model?private_token=s3cret",
+        "https://host/team/model#s3cret",
+        "ann:s3cret@host/team/model",
+        "s3cret@host/team/model",
+        "htps://host/x",
+        "C:\\models\\falcon",
+        "../model?private_token=s3cret",
+        "./a b",
+        "",
+    ],
+)
+def test_a_git_url_that_can_never_work_is_an_error_of_its_field(url: str) -> None:
+    (found,) = read(yaml(model(source={"git": {"url": url}}))).problems
+    assert found.field == "spec.source.git.url"
+    assert found.location.line
+    assert "s3cret" not in found.message
+
+
+@pytest.mark.parametrize("url", ["../model", "..", "./a/../b/", "git@host:a", "file:///a%25b"])
+def test_a_git_url_that_may_work_is_taken(url: str) -> None:
+    assert read(yaml(model(source={"git": {"url": url}}))).problems == ()
+
+
+@pytest.mark.parametrize("ref", ["branch", "tag"])
+@pytest.mark.parametrize("name", ["a b", "-a", "a..b", "a.lock", "/a", "a/", "a@{1}", "HEAD"])
+def test_a_ref_that_git_refuses_is_an_error_of_its_field(ref: str, name: str) -> None:
+    refused = subprocess.run(["git", "check-ref-format", "--branch", name], check=False)
+    assert refused.returncode
+    (found,) = read(yaml(model(source={"git": {"url": "host:a", ref: name}}))).problems
+    assert found.field == f"spec.source.git.{ref}"
+
+
+def test_an_account_may_have_a_name_with_dots_as_in_kubernetes() -> None:
+    assert read(yaml(trained(serviceAccount="build.bot"))).problems == ()
+
+
+@pytest.mark.parametrize("url", ["s3://key:s3cret@bucket/a b", "https://h/a?s3cret a"])
+def test_a_url_in_a_message_shows_no_secret(url: str) -> None:
+    (found,) = read(yaml(dataset(source={"bucket": {"url": url}}))).problems
+    assert "s3cret" not in found.message
 
 
 def test_the_prefix_of_a_label_is_bounded() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.git.errors import GitError
-from reconciler.git.url import host_of, local_path, normal_url, resolve_url, split_ssh
+from reconciler.errors import GitError
+from reconciler.git_url import host_of, local_path, normal_url, resolve_url, split_ssh
 from reconciler.patterns import has_prefix
 from tests.e2e.site import git
 
