@@ -54,8 +54,17 @@ def manifests() -> str:
         "",
         (
             "A document is read as a manifest if its `apiVersion` is `substratus.ai/v1`, or if it "
-            "has none and has a `kind`. `kind: List` is read as its `items`. YAML is read by the "
-            "rules of 1.2."
+            "has none and its `kind` is `Model` or `Dataset`. `kind: List` is read as its `items`. "
+            "YAML is read by the rules of 1.2."
+        ),
+        "",
+        (
+            "All `.yaml`, `.yml` and `.json` files below `repository.path` are looked at. Any other "
+            "document is passed over, and so is text that cannot be read (larger than 1 MiB, not "
+            "UTF-8, a template, JSON by the line), unless it says one of the above, or an object's "
+            "manifest was in that file before. Then it is an error, and nothing is removed while the "
+            "object that it is of is unknown: a plan says so. Patterns in `.reconcilerignore`, in "
+            "the syntax of `.gitignore`, beside the manifests leave files out for good."
         ),
         "",
         "| source | training | what runs |",

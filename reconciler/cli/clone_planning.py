@@ -25,6 +25,7 @@ from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
     CommitSnapshot,
+    PlannedCommit,
     PlanState,
     RemoteStatusReader,
     Resolutions,
@@ -119,6 +120,10 @@ class Planning:
 
     def plan(self, snapshot: CommitSnapshot) -> Plan:
         """Plan the sync of a commit."""
+        return self.planned(snapshot).plan
+
+    def planned(self, snapshot: CommitSnapshot) -> PlannedCommit:
+        """Plan the sync of a commit; with what the plan was made of."""
         containers = self._setup is None or self._setup.config.engine != "local"
         state = PlanState(
             records=self.state.records,
@@ -129,7 +134,7 @@ class Planning:
             now=self.now,
         )
         resolved = self._planner.resolve(snapshot, state.records)
-        return self._planner.plan(resolved, state).plan
+        return self._planner.plan(resolved, state)
 
     def basis(self, plan: Plan) -> Basis:
         """Return the recorded state that a plan is made on."""

@@ -32,6 +32,7 @@ from reconciler.review import (
     summary,
     symbol,
     verb,
+    withheld,
 )
 
 
@@ -54,9 +55,9 @@ def plan(
     setup = load_if_there(config_file)
     planning = Planning(setup, LocalRepository.open(folder), ahead=True)
     old, new = planning.read(base), planning.read(head)
-    errors = new.collection.problems
-    after, before = planning.plan(new), planning.plan(old)
-    found = review(after, before=before, errors=errors, basis=planning.basis(after))
+    after, before = planning.planned(new), planning.plan(old)
+    errors = after.resolved.objects.errors
+    found = review(after.plan, before=before, errors=errors, basis=planning.basis(after.plan))
     if style == "json":
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif style == "markdown":
@@ -93,7 +94,7 @@ def _errors(review: Review) -> str:
     for problem, objects in errors_told(review).items():
         of = f" ({counted(objects, 'object')})" if objects > 1 else ""
         lines.append(error_line(problem) + of)
-    for told, refs in refusals(review):
+    for told, refs in (*refusals(review), *withheld(review)):
         told_refs = ", ".join(f"{ref.namespace}/{ref.name}" for ref in refs)
         names = textwrap.wrap(told_refs, 92, break_on_hyphens=False)
         sign = click.style("!", fg=_COLOUR["!"])

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -47,6 +48,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         read_file(name, data, default_namespace=namespace)
         for name, data in _read_all(paths or (_default(setup),), setup.root if setup else None)
     ]
+    contents = [_held(content) for content in contents]
     found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
     if style == "json":
         click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
@@ -130,6 +132,22 @@ def _ignores(root: Path) -> Callable[[Path], bool]:
 def _read_file(file: Path) -> bytes:
     with file.open("rb") as stream:
         return stream.read(LARGEST_FILE + 1)
+
+
+def _held(content: FileContent) -> FileContent:
+    """Take the doubts about a file for problems if it holds a manifest at HEAD."""
+    if not content.doubts or content.path == "<stdin>":
+        return content
+    file = Path(content.path).resolve()
+    with suppress(GitError):
+        repository = LocalRepository.open(file.parent)
+        root = repository.work_tree
+        path = file.relative_to(root.resolve()).as_posix() if root is not None else ""
+        before = repository.read_file(repository.resolve("HEAD"), path, LARGEST_FILE + 1)
+        if before is not None and read_file(content.path, before).manifests:
+            problems = (*content.problems, *content.doubts)
+            return replace(content, problems=problems, broken=True)
+    return content
 
 
 def _print(found: Collection, contents: list[FileContent]) -> None:

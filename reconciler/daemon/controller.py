@@ -377,8 +377,8 @@ class Daemon:
             for ref in (*records, *plan.removed)
             if (known := store.records.get(ref)) is not None
         }
-        errors = snapshot.collection.problems
-        sync = self._sync_of(snapshot)
+        errors = planned.resolved.objects.errors
+        sync = self._sync_of(snapshot, errors)
         store.update(records, removed=plan.removed, sync=sync)
         self._planner.applied(plan)
         for ref, record in records.items():
@@ -395,7 +395,7 @@ class Daemon:
         self._metrics.report(plan, store.records, store.phases, errors=len(errors))
         self._observe(plan, store.records, errors)
 
-    def _sync_of(self, snapshot: CommitSnapshot) -> Sync:
+    def _sync_of(self, snapshot: CommitSnapshot, errors: tuple[Problem, ...]) -> Sync:
         config = self._setup.config
         return Sync(
             cluster=config.cluster,
@@ -403,7 +403,7 @@ class Daemon:
             path=config.repository.path,
             head=snapshot.commit,
             observed=datetime.now(UTC).replace(microsecond=0),
-            errors=snapshot.collection.problems,
+            errors=errors,
         )
 
     # -- waiting ---------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class PullRequestPlanner:
         self._sources.approved = {s.url for s in remote_sources(base.requests)} | recorded
         before = planner.plan(base, state)
         after = planner.plan(planner.resolve(new, records), state)
-        found = review(after.plan, before=before.plan, errors=new.collection.problems)
+        found = review(after.plan, before=before.plan, errors=after.resolved.objects.errors)
         return replace(found, head=head)  # the commit of the merge exists nowhere else
 
     def _read_remote_clusters(

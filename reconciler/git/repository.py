@@ -229,7 +229,9 @@ class LocalRepository(Repository):
             return False
         path = file.relative_to(root).as_posix()
         # A file that was added all the same is in the index, and stays there.
-        return self._repository.path_is_ignored(path) and path not in self._added
+        # libgit2 is given text: of a name that is not UTF-8, patterns are held against the rest.
+        text = os.fsencode(path).decode("utf-8", "replace")
+        return self._repository.path_is_ignored(text) and path not in self._added
 
     @cached_property
     def _root(self) -> Path | None:

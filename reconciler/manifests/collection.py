@@ -70,7 +70,9 @@ class Collection:
     """The valid objects of a tree, and all problems, sorted by place.
 
     ``others`` counts documents that are not manifests, ``files`` the files that were read.
-    ``invalid`` are the objects with a problem; none of them is in ``objects``.
+    ``invalid`` are the objects with a problem; none of them is in ``objects``. ``unreadable`` are
+    the problems of manifests whose object is unknown; ``doubts`` are those of files that hold no
+    manifest by their looks, and are no problems unless an object was in the file before.
     """
 
     objects: dict[ObjectRef, Manifest]
@@ -78,6 +80,8 @@ class Collection:
     others: int
     files: int
     invalid: frozenset[ObjectRef]
+    unreadable: tuple[Problem, ...] = ()
+    doubts: tuple[Problem, ...] = ()
 
 
 def collect(
@@ -115,6 +119,13 @@ def collect(
         others=sum(content.others for content in contents),
         files=len(contents),
         invalid=invalid,
+        unreadable=tuple(
+            problem
+            for content in contents
+            for problem in content.problems
+            if problem.object is None and not content.misnamed
+        ),
+        doubts=tuple(doubt for content in contents for doubt in content.doubts),
     )
 
 
@@ -127,6 +138,8 @@ def amend(
     files are needed: there was or is a problem, or the files define other objects or references.
     """
     if before.problems or any(content.problems for content in new):
+        return None
+    if any(content.doubts for content in (*old, *new)):
         return None
     if [_shape(content) for content in old] != [_shape(content) for content in new]:
         return None

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from reconciler.manifests import patterns
@@ -40,6 +40,11 @@ _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
 }
 _LIST = "List"
 _NAME = re.compile(patterns.NAME)
+#: What a text that cannot be parsed is taken for a manifest by.
+_SIGN = re.compile(
+    rb"""\bapiVersion["']?\s*:\s*["']?substratus\.ai/|\bkind["']?\s*:[\s["'{]*(Model|Dataset)\b"""
+)
+_NO_MANIFEST = "; if it is no manifest, name it in .reconcilerignore"
 
 #: The fields that hold references.
 BASE_FIELD: Path = ("spec", "source", "model")
@@ -106,7 +111,9 @@ class FileContent:
 
     ``others`` counts documents that are not manifests.
     ``broken``: the file could not be read to its end, so objects that it defined before must not be
-    taken for deleted.
+    taken for deleted. ``doubts`` are the problems of what does not look like a manifest; they count
+    if an object was in the file before. ``misnamed``: it holds no manifest, and its name alone is
+    wrong.
     """
 
     path: str
@@ -114,41 +121,63 @@ class FileContent:
     problems: tuple[Problem, ...] = ()
     others: int = 0
     broken: bool = False
+    doubts: tuple[Problem, ...] = ()
+    misnamed: bool = False
 
 
 def read_file(path: str, data: bytes, *, default_namespace: str = "default") -> FileContent:
     """Read every manifest of a file, and find all problems of each.
+
+    A document that says neither ``apiVersion: substratus.ai/…`` nor a kind of ours is no manifest,
+    and text that cannot be parsed is one only if it says so.
 
     Names of files are bytes in Git, but status files are text and contain them. A file whose name
     is not UTF-8 (``path`` then has the lone surrogates of ``os.fsdecode``) is a problem as a whole.
     """
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     content = _read_documents(shown, data, default_namespace)
-    if shown == path or not (content.manifests or content.problems):
+    if shown == path:
         return content
-    message = "the name of the file is not UTF-8 text; give it another"
+    message = f"the name of the file is not UTF-8 text; give it another{_NO_MANIFEST}"
     problem = Problem(Location(shown), "", message)
-    return FileContent(shown, problems=(problem,), others=content.others, broken=True)
+    ours = bool(content.manifests or content.problems)
+    return replace(content, manifests=(), problems=(problem,), broken=ours, misnamed=not ours)
 
 
 def _read_documents(path: str, data: bytes, default_namespace: str) -> FileContent:
     documents, failure = scan_documents(data, path)
     manifests: list[Manifest] = []
     problems: list[Problem] = []
+    doubts: list[Problem] = []
     others = 0
     for document in documents:
         for item in _items(document):
             if not _is_manifest(item.value):
                 others += 1
+                doubts.extend(_doubts(item))
                 continue
             found = _read(item, default_namespace)
             if isinstance(found, Manifest):
                 manifests.append(found)
             else:
                 problems.extend(found)
+    broken = failure is not None and bool(manifests or problems or _looks_like_ours(data))
     if failure is not None:
-        problems.append(failure)
-    return FileContent(path, tuple(manifests), tuple(problems), others, failure is not None)
+        failure = replace(failure, message=f"{failure.message}{_NO_MANIFEST}")
+        (problems if broken else doubts).append(failure)
+        others = others if broken else 1
+    return FileContent(path, tuple(manifests), tuple(problems), others, broken, tuple(doubts))
+
+
+def _looks_like_ours(data: bytes) -> bool:
+    """Return whether text that cannot be parsed says that it is a manifest."""
+    return _SIGN.search(data.replace(b"\0", b"")) is not None  # UTF-16 has a NUL at each letter
+
+
+def _doubts(document: Document) -> Iterator[Problem]:
+    value = document.value
+    if isinstance(value, dict) and "kind" in value and value.get("apiVersion") is None:
+        yield document.problem(("kind",), _unknown_kind(value["kind"]))
 
 
 def _items(document: Document) -> Iterator[Document]:
@@ -172,8 +201,19 @@ def _is_manifest(value: JSON) -> bool:
         return False
     version = value.get("apiVersion")
     if version is None:
-        return "kind" in value
+        return "kind" in value and _is_kind_of_ours(value)
     return isinstance(version, str) and version.startswith(f"{GROUP}/")
+
+
+def _is_kind_of_ours(value: Mapping[str, JSON]) -> bool:
+    """Return whether a kind is ours, or is a mistyped one of what looks like a manifest."""
+    kind, spec = value["kind"], value.get("spec")
+    if isinstance(kind, str) and kind in (*Kind, _LIST):
+        return True
+    if not isinstance(value.get("metadata"), dict):
+        return False
+    meant = isinstance(kind, str) and bool(_nearest_kind(kind))
+    return meant or (isinstance(spec, dict) and "source" in spec)
 
 
 def _read(document: Document, default_namespace: str) -> Manifest | list[Problem]:
@@ -217,8 +257,12 @@ def _ref(kind: Kind, value: Mapping[str, JSON], default_namespace: str) -> Objec
 
 
 def _unknown_kind(kind: JSON) -> str:
-    near = did_you_mean(str(kind).capitalize(), [*Kind, _LIST], cutoff=0.5)
-    return f"expected Model or Dataset, found {described(kind)}{near if kind else ''}"
+    near = _nearest_kind(str(kind)) if kind else ""
+    return f"expected Model or Dataset, found {described(kind)}{near}"
+
+
+def _nearest_kind(kind: str) -> str:
+    return did_you_mean(kind.capitalize(), [*Kind, _LIST], cutoff=0.5)
 
 
 def _digest(value: JSON) -> str:

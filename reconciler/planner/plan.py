@@ -54,10 +54,10 @@ class PlanInput:
 
     ``invalid`` are the objects whose manifest at head is wrong, with the first error; those among
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
-    manifests at head, right or wrong; ``unreadable`` says that some of them are so wrong that
-    nobody knows whose they are. ``recorded`` holds the names of runs whose outcome is pushed.
-    ``reported`` are tasks that a daemon recorded with a reason that only its engine knows; for
-    plans without an engine.
+    manifests at head, right or wrong; ``unreadable`` is the first problem of one that is so wrong
+    that the object it is of is unknown. ``recorded`` holds the names of runs whose outcome is
+    pushed. ``reported`` are tasks that a daemon recorded with a reason that only its engine knows;
+    for plans without an engine.
     """
 
     settings: PlannerConfig
@@ -65,7 +65,7 @@ class PlanInput:
     desired: Mapping[ObjectRef, ResolvedObject]
     invalid: Mapping[ObjectRef, str]
     documents: int
-    unreadable: bool = False
+    unreadable: str | None = None
     records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     runs: Mapping[str, Run]

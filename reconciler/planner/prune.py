@@ -41,8 +41,9 @@ def gone_objects(situation: PlanInput, orphaned: AbstractSet[ObjectRef]) -> Gone
     missing = (orphaned | owners) - invalid.keys()
     if not situation.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
-    if situation.unreadable:
-        return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_WITHHELD)))
+    if situation.unreadable is not None:
+        withheld = Reason.of(ReasonCode.PRUNE_WITHHELD, problem=situation.unreadable)
+        return Gone(frozenset(), dict.fromkeys(missing, withheld))
     kept = {}
     for ref in missing:
         record = situation.records.get(ref)

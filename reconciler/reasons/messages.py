@@ -330,9 +330,9 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Enable prune to have the object removed.",
     ),
     ReasonCode.PRUNE_WITHHELD: Entry(
-        "its manifest is gone, but some at head cannot be read: nothing is removed",
+        "its manifest is gone, but nothing is removed while a manifest cannot be read: {problem}",
         "A manifest cannot be attributed to an object, so nothing is removed.",
-        "Mend the unreadable manifests.",
+        "Mend the manifest, or name a file that is none in `.reconcilerignore`.",
     ),
     ReasonCode.PRUNE_PROTECTED: Entry(
         'its manifest is gone; substratus.ai/prune: "false" protects it',

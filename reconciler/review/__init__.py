@@ -50,6 +50,7 @@ from reconciler.review.sentences import (
     symbol,
     task_seconds,
     verb,
+    withheld,
 )
 from reconciler.review.why import (
     standing,
@@ -89,4 +90,5 @@ __all__ = [
     "symbol",
     "task_seconds",
     "verb",
+    "withheld",
 ]

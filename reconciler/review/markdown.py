@@ -22,6 +22,7 @@ from reconciler.review.sentences import (
     summary,
     symbol,
     verb,
+    withheld,
 )
 from reconciler.types import Kind, ObjectRef, Problem
 
@@ -54,6 +55,7 @@ def render_markdown(review: Review) -> str:
     if unknown:
         told = _lines(unknown, lambda line: f"- {prose(line)}.", _LONGEST_UNKNOWN, "thing")
         parts.append(f"**Not known**\n\n{told}")
+    parts += [f"> :warning: {_refusal(text, refs)}" for text, refs in withheld(review)]
     drawn = graph(review, longest=_LONGEST_GRAPH)
     end = [_fold("Graph of what changes", drawn)] if drawn else []
     besides = rest(review)

@@ -63,8 +63,9 @@ class Review:
 
     ``released`` are holds that head lets pass: approving it approves them. ``unready`` are the
     statuses, as a sync of head leaves them, of all objects that are not Ready.
-    ``unknown`` has the objects whose keys this plan cannot know, by cause. A daemon's review of its
-    own state has no ``basis``.
+    ``unknown`` has the objects whose keys this plan cannot know, by cause. ``withheld`` are objects
+    whose manifest the change removes, and which stay all the same, by the reason for it. A daemon's
+    review of its own state has no ``basis``.
     """
 
     base: Commit
@@ -79,6 +80,7 @@ class Review:
     unknown: Mapping[str, tuple[ObjectRef, ...]] = field(default_factory=dict)
     basis: Basis | None = None
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
+    withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -173,6 +175,7 @@ def review(
         unknown=_unknown(plan),
         basis=basis,
         counts=Counter(action.action for action in actions),
+        withheld=tuple(_withheld(plan, before)),
     )
 
 
@@ -195,6 +198,16 @@ def _unknown(plan: Plan) -> dict[str, tuple[ObjectRef, ...]]:
             cause = message(item.blocked)
             found[cause] = (*found.get(cause, ()), ref)
     return found
+
+
+def _withheld(plan: Plan, before: Plan) -> Iterator[tuple[Reason, tuple[ObjectRef, ...]]]:
+    """Yield the objects that stay without a manifest, but for those that a hold names."""
+    groups: dict[ReasonCode, list[ObjectRef]] = {}
+    for ref, reason in plan.kept.items():
+        if reason.code is not ReasonCode.HELD_BY_PRUNE and ref not in before.kept:
+            groups.setdefault(reason.code, []).append(ref)
+    for refs in groups.values():
+        yield plan.kept[refs[0]], tuple(sorted(refs))
 
 
 # -- by object -----------------------------------------------------------------------------

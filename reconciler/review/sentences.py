@@ -196,6 +196,13 @@ def refusals(review: Review) -> Iterable[tuple[str, list[ObjectRef]]]:
         yield f"{counted(len(refs), 'object')} {text} until that is mended", refs
 
 
+def withheld(review: Review) -> Iterable[tuple[str, tuple[ObjectRef, ...]]]:
+    """Yield the reason for which removed objects stay, with those objects."""
+    for reason, refs in review.withheld:
+        stay = "stays" if len(refs) == 1 else "stay"
+        yield f"{counted(len(refs), 'object')} {stay} that would go: {message(reason)}", refs
+
+
 def rest(review: Review) -> str:
     """Count the actions that are not caused by this change, as text.
 

@@ -153,7 +153,7 @@ class CommitPlanner:
                 desired=desired,
                 invalid={ref: str(problem) for ref, problem in objects.problems.items()},
                 documents=snapshot.documents,
-                unreadable=snapshot.unreadable,
+                unreadable=str(snapshot.unreadable) if snapshot.unreadable else None,
                 records=records,
                 ledger=state.ledger,
                 runs=state.runs,

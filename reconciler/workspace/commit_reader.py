@@ -41,14 +41,15 @@ from reconciler.types import Commit, Location, ObjectRef, Problem
 class CommitSnapshot:
     """The manifests of one commit.
 
-    ``documents`` counts manifests, valid and invalid; ``unreadable``: some are so wrong that the
-    object they are of is unknown. ``files`` has the blob id of each file by path.
+    ``documents`` counts manifests, valid and invalid; ``unreadable`` is the first problem of one
+    that is so wrong that the object it is of is unknown. ``files`` has the blob id of each file by
+    path.
     """
 
     commit: Commit
     collection: Collection
     documents: int
-    unreadable: bool
+    unreadable: Problem | None
     released: frozenset[str]
     files: Mapping[str, str] = field(repr=False)
 
@@ -58,11 +59,13 @@ class EffectiveObjects:
     """The objects of a commit, each in its last valid form.
 
     ``problems`` has the first problem of each object whose manifest is invalid, also of objects
-    that never had a valid one.
+    that never had a valid one. ``errors`` are all problems of the commit, among them those of files
+    that look like no manifest now, and held an object before.
     """
 
     manifests: Mapping[ObjectRef, Manifest]
     problems: Mapping[ObjectRef, Problem]
+    errors: tuple[Problem, ...] = ()
 
 
 class CommitReader:
@@ -116,12 +119,14 @@ class CommitReader:
             missing = Problem(
                 Location(self._path), "", "repository.path is no folder of the repository"
             )
-            collection = replace(collection, problems=(missing,))
+            collection = replace(collection, problems=(missing,), unreadable=(missing,))
         return CommitSnapshot(
             commit=commit,
             collection=collection,
-            documents=len(collection.objects) + len(collection.problems),
-            unreadable=any(problem.object is None for problem in collection.problems),
+            documents=len(collection.objects)
+            + sum(problem.object is not None for problem in collection.problems)
+            + len(collection.unreadable),
+            unreadable=next(iter(collection.unreadable), None),
             released=read_release(self._repository.read_file(commit, RELEASE_FILE)),
             files=files,
         )
@@ -144,12 +149,13 @@ class CommitReader:
     ) -> EffectiveObjects:
         """Return a commit's objects, invalid ones in their last valid form."""
         collection = snapshot.collection
-        if not collection.problems:
+        errors = (*collection.problems, *_confirmed(collection, records))
+        if not errors:
             return EffectiveObjects(collection.objects, {})
         manifests = dict(collection.objects)
         problems: dict[ObjectRef, Problem] = {}
         by_file: dict[str, Problem] = {}
-        for problem in collection.problems:
+        for problem in errors:
             if problem.object is not None:
                 problems.setdefault(problem.object, problem)
             else:
@@ -169,7 +175,7 @@ class CommitReader:
             and self._repository.has(manifest.commit)
         }
         manifests |= cache.table("last valid manifests", places, self._last_valid)
-        return EffectiveObjects(manifests, problems)
+        return EffectiveObjects(manifests, problems, errors)
 
     def _last_valid(self, ref: ObjectRef, place: str) -> Manifest | None:
         """Return an object's manifest at ``commit:path``; None if unreadable."""
@@ -191,3 +197,17 @@ class CommitReader:
     def _blob(self, blob: str) -> bytes:
         """Return a blob's first bytes; nothing for the empty id."""
         return self._repository.read_blob(blob, LARGEST_FILE + 1) if blob else b""
+
+
+def _confirmed(
+    collection: Collection, records: Mapping[ObjectRef, ObjectStatus]
+) -> tuple[Problem, ...]:
+    """Return the doubts about files that held an object which is nowhere else now."""
+    if not collection.doubts:
+        return ()
+    held = {
+        record.manifest.path
+        for ref, record in records.items()
+        if record.manifest is not None and ref not in collection.objects
+    }
+    return tuple(doubt for doubt in collection.doubts if doubt.location.file in held)

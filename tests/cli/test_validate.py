@@ -82,7 +82,7 @@ def test_ignored_files_hidden_folders_and_links_are_not_read(cli: Cli, tmp_path:
     (tmp_path / ".reconcilerignore").write_text("drafts/\n*.tmp.yaml\n")
     for path in ("drafts/a.yaml", "b.tmp.yaml", ".git/c.yaml"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text("kind: Wrong\n")
+        (tmp_path / path).write_text("kind: Model\n")
     (tmp_path / "squad.yaml").write_text(GOOD)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "b.tmp.yaml")
     said = cli("validate")
@@ -97,7 +97,7 @@ def test_of_a_folder_only_what_a_commit_would_have_is_read(cli: Cli, tmp_path: P
     (tmp_path / "reconciler.yaml").write_text("repository: {url: .}\n")
     for path in ("build/a.yaml", "b.local.yaml", "sources/other/c.yaml", "state/d.yaml"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text("kind: Wrong\n")
+        (tmp_path / path).write_text("kind: Model\n")
     os.mkfifo(tmp_path / "e.yaml")
     (tmp_path / "squad.yaml").write_text(GOOD)
     said = cli("validate")
@@ -110,7 +110,7 @@ def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it
     repository = pygit2.init_repository(tmp_path)
     for path in ("added/a.yaml", "build/b.yaml"):
         (tmp_path / path).parent.mkdir()
-        (tmp_path / path).write_text("kind: Wrong\n")
+        (tmp_path / path).write_text("kind: Model\n")
     repository.index.add("added/a.yaml")
     repository.index.write()
     (tmp_path / ".gitignore").write_text("*/\n")

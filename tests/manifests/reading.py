@@ -11,7 +11,7 @@ from reconciler.types import Problem
 
 
 def read(text: str, path: str = "m.yaml") -> FileContent:
-    return read_file(path, text.encode())
+    return read_file(path, text.encode("utf-8", "surrogateescape"))
 
 
 def only(text: str) -> Manifest:

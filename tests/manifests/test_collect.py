@@ -123,7 +123,7 @@ def test_a_reference_to_a_key_needs_its_object_too() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named_where_an_object_is_missed() -> None:
-    found = together(a=yaml(derived("a", "lost")), b="kind: [\n")
+    found = together(a=yaml(derived("a", "lost")), b="kind: [Model\n")
     assert next(p.message for p in found.problems) == (
         "there is no Model default/lost; it may be in b.yaml, which cannot be read"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.manifests.collection import collect
 from reconciler.manifests.loader import read_file
 from reconciler.types import Kind, Location, ObjectRef
 from tests.manifests.reading import dataset, model, only, problem, read, said, yaml
@@ -68,6 +69,16 @@ def test_comments_formatting_and_json_do_not_change_the_digest() -> None:
         "just text\n",
         "3\n",
         "a: !Ref b\na: given twice\n",
+        "kind: Deployment\nmetadata: {name: a}\nspec: {}\n",
+        "kind: module\nname: a\n",
+        "kind: 3\n",
+        "kind:\n",
+        # Text that is no YAML at all: a template, JSON by the line, another encoding, too much.
+        "name: {{ .Values.name }}\n{{- if .Values.on }}\nkind: Service\n{{- end }}\n",
+        "[1]\n[2]\n",
+        "name: caf\udce9\n",
+        "[" * 100,
+        "#" * (1 << 20) + "\n",
     ],
 )
 def test_what_is_not_ours_is_counted_and_never_wrong(text: str) -> None:
@@ -100,13 +111,12 @@ def test_a_file_may_hold_ours_and_others() -> None:
     [
         ("Modle", 'expected Model or Dataset, found "Modle"; did you mean "Model"?'),
         ("dataset", 'expected Model or Dataset, found "dataset"; did you mean "Dataset"?'),
-        ("Deployment", 'expected Model or Dataset, found "Deployment"'),
-        ("3", "expected Model or Dataset, found the number 3"),
         ("", "expected Model or Dataset, found nothing"),
+        ("3", "expected Model or Dataset, found the number 3"),
     ],
 )
-def test_an_unknown_kind_without_api_version_is_an_error(kind: str, message: str) -> None:
-    found = problem(f"metadata: {{name: a}}\nkind: {kind}\n")
+def test_a_mistyped_kind_without_api_version_is_an_error(kind: str, message: str) -> None:
+    found = problem(f"metadata: {{name: a}}\nkind: {kind}\nspec: {{source: {{}}}}\n")
     assert (found.location.line, found.field, found.message) == (2, "kind", message)
 
 
@@ -217,13 +227,40 @@ def test_a_manifest_in_a_file_whose_name_is_not_utf_8_is_an_error() -> None:
     assert str(found).startswith("caf\\xe9.yaml: the name of the file is not UTF-8")
 
 
-def test_what_is_not_ours_may_have_any_name() -> None:
+def test_what_is_not_ours_is_told_of_a_name_that_is_not_utf_8_and_breaks_nothing() -> None:
     content = read("on: push\n", os.fsdecode(b"caf\xe9.yaml"))
-    assert (content.problems, content.others) == ((), 1)
+    assert (len(content.problems), content.others, content.broken) == (1, 1, False)
+    found = collect([content])
+    assert found.problems
+    assert found.unreadable == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: substratus.ai/v1\nname: {{ .Values.name }}\n{{ end }}\n",
+        "kind: Model\n  metadata: {}\n",
+        "kind: [Model\n",
+        "kind: Model # caf\udce9\n",
+        "kind: Model\n" + "#" * (1 << 20),
+        "k\0i\0n\0d\0:\0 \0M\0o\0d\0e\0l\0\n\0",  # UTF-16, as PowerShell writes it
+    ],
+)
+def test_what_says_that_it_is_ours_and_cannot_be_read_is_an_error(text: str) -> None:
+    content = read(text)
+    assert (content.broken, content.doubts) == (True, ())
+    (found,) = content.problems
+    assert found.message.endswith("; if it is no manifest, name it in .reconcilerignore")
+
+
+@pytest.mark.parametrize("text", ["[", "kind: Modl", "kind: Deployment\nmetadata: {name: a}\n"])
+def test_what_may_have_been_a_manifest_is_doubted(text: str) -> None:
+    content = read(text)
+    assert (content.problems, len(content.doubts), content.broken) == ((), 1, False)
 
 
 def test_an_invalid_document_does_not_make_its_file_broken() -> None:
-    assert not read("kind: Modle\n").broken
+    assert not read("metadata: {}\nkind: Modle\n").broken
 
 
 def test_a_doubled_key_names_its_object_and_spares_the_other_documents() -> None:

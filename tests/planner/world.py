@@ -107,7 +107,7 @@ class World:
 
     def desired(
         self, cache: PlanCache | None = None
-    ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, bool]:
+    ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, str | None]:
         cache = cache if cache is not None else PlanCache()
         found = self.collect()
         requests: dict[ObjectRef, GitSource] = {}
@@ -138,7 +138,7 @@ class World:
         for problem in found.problems:
             if problem.object is not None:
                 invalid.setdefault(problem.object, str(problem))
-        unreadable = any(problem.object is None for problem in found.problems)
+        unreadable = str(found.unreadable[0]) if found.unreadable else None
         return desired, invalid, len(found.objects) + len(found.problems), unreadable
 
     def plan(self) -> Plan:
