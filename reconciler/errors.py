@@ -35,7 +35,7 @@ class UsageFault(ReconcilerError):
 
 
 class GitError(ReconcilerError):
-    """A Git operation failed, or a URL cannot be one of a repository.
+    """A failed Git operation, or a URL of no repository.
 
     The message names the URL without its secrets, and what to do.
     """

@@ -40,9 +40,9 @@ def redact(text: str) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Remove what may be secret from a text that is one URL, or meant as one.
+    """Remove possible secrets from a single URL, valid or not.
 
-    A wrong one is cut more widely than :func:`redact` does: its scheme may be missing, and a
+    An invalid one is cut more widely than :func:`redact` does: its scheme may be missing, and a
     password may have spaces and slashes in it. The user of an scp-like URL stays.
     """
     scheme, marker, rest = url.partition("://") if "://" in url else ("", "", url)

@@ -135,7 +135,7 @@ def _read_file(file: Path) -> bytes:
 
 
 def _held(content: FileContent) -> FileContent:
-    """Take the doubts about a file for problems if it holds a manifest at HEAD."""
+    """Confirm the doubts about a file that holds a manifest at HEAD."""
     if not content.doubts or content.path == "<stdin>":
         return content
     file = Path(content.path).resolve()

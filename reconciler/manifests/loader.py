@@ -170,7 +170,7 @@ def _read_documents(path: str, data: bytes, default_namespace: str) -> FileConte
 
 
 def _looks_like_ours(data: bytes) -> bool:
-    """Return whether text that cannot be parsed says that it is a manifest."""
+    """Return whether unparsable text claims to be a manifest."""
     return _SIGN.search(data.replace(b"\0", b"")) is not None  # UTF-16 has a NUL at each letter
 
 
@@ -206,7 +206,7 @@ def _is_manifest(value: JSON) -> bool:
 
 
 def _is_kind_of_ours(value: Mapping[str, JSON]) -> bool:
-    """Return whether a kind is ours, or is a mistyped one of what looks like a manifest."""
+    """Return whether a kind is one of ours, perhaps mistyped."""
     kind, spec = value["kind"], value.get("spec")
     if isinstance(kind, str) and kind in (*Kind, _LIST):
         return True

@@ -200,12 +200,17 @@ def _unknown(plan: Plan) -> dict[str, tuple[ObjectRef, ...]]:
     return found
 
 
+def _kept(plan: Plan) -> set[ObjectRef]:
+    """Return the objects without a manifest that stay without a hold."""
+    held = ReasonCode.HELD_BY_PRUNE
+    return {ref for ref, reason in plan.kept.items() if reason.code is not held}
+
+
 def _withheld(plan: Plan, before: Plan) -> Iterator[tuple[Reason, tuple[ObjectRef, ...]]]:
-    """Yield the objects that stay without a manifest, but for those that a hold names."""
+    """Yield the objects that stay since the change, by reason."""
     groups: dict[ReasonCode, list[ObjectRef]] = {}
-    for ref, reason in plan.kept.items():
-        if reason.code is not ReasonCode.HELD_BY_PRUNE and ref not in before.kept:
-            groups.setdefault(reason.code, []).append(ref)
+    for ref in _kept(plan) - before.kept.keys():
+        groups.setdefault(plan.kept[ref].code, []).append(ref)
     for refs in groups.values():
         yield plan.kept[refs[0]], tuple(sorted(refs))
 
@@ -221,8 +226,8 @@ def _touched(
     for action in actions:
         if action.caused:
             by_ref.setdefault(action.ref, []).append(action)
-    desired = plan.situation.desired
-    for ref in [*desired, *(ref for ref in sorted(by_ref) if ref not in desired)]:
+    desired, kept = plan.situation.desired, _kept(plan)
+    for ref in [*desired, *(ref for ref in sorted(by_ref.keys() - kept) if ref not in desired)]:
         why, caused = whys.get(ref), by_ref.get(ref, [])
         blocked = ref in desired and desired[ref].blocked is not None
         shown = tuple(

@@ -202,7 +202,7 @@ class CommitReader:
 def _confirmed(
     collection: Collection, records: Mapping[ObjectRef, ObjectStatus]
 ) -> tuple[Problem, ...]:
-    """Return the doubts about files that held an object which is nowhere else now."""
+    """Return the doubts about files of recorded objects that are missing."""
     if not collection.doubts:
         return ()
     held = {
