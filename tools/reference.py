@@ -59,12 +59,12 @@ def manifests() -> str:
         ),
         "",
         (
-            "All `.yaml`, `.yml` and `.json` files below `repository.path` are looked at. Any other "
+            "All `.yaml`, `.yml` and `.json` files below `repository.path` are looked at. Another "
             "document is passed over, and so is text that cannot be read (larger than 1 MiB, not "
-            "UTF-8, a template, JSON by the line), unless it says one of the above, or an object's "
-            "manifest was in that file before. Then it is an error, and nothing is removed while the "
-            "object that it is of is unknown: a plan says so. Patterns in `.reconcilerignore`, in "
-            "the syntax of `.gitignore`, beside the manifests leave files out for good."
+            "UTF-8, a template, JSON by the line), unless it says one of the above, or a manifest "
+            "was in that file before. Then it is an error, and nothing is removed while the object "
+            "that it is of is unknown: a plan says so. Patterns in `.reconcilerignore`, in the "
+            "syntax of `.gitignore`, beside the manifests leave files out for good."
         ),
         "",
         "| source | training | what runs |",

@@ -123,7 +123,7 @@ class Planning:
         return self.planned(snapshot).plan
 
     def planned(self, snapshot: CommitSnapshot) -> PlannedCommit:
-        """Plan the sync of a commit, and keep the inputs of the plan."""
+        """Plan the sync of a commit, keeping the plan's inputs."""
         containers = self._setup is None or self._setup.config.engine != "local"
         state = PlanState(
             records=self.state.records,

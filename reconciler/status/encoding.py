@@ -8,6 +8,7 @@ new field of a record needs nothing here.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +16,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
@@ -23,6 +26,31 @@ from reconciler.planner import ObjectStatus
 from reconciler.types import API_VERSION, Commit, Problem
 
 _RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"})
+
+
+#: Strings that YAML 1.1 takes for a boolean, or for a number to base 60. The representer quotes
+#: all others that either version takes for something else.
+_OTHER_IN_YAML_1_1 = re.compile(
+    r"(?i:y|n|yes|no|on|off)|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
+)
+
+
+class _Representer(SafeRepresenter):
+    """A representer of scalars that YAML 1.1 and 1.2 read alike."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        style = "'" if _OTHER_IN_YAML_1_1.fullmatch(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node = super().represent_float(data)
+        if "." not in node.value:
+            node.value = node.value.replace("e", ".0e", 1)  # 1e-07 is a string in YAML 1.1
+        return node
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+_Representer.add_representer(float, _Representer.represent_float)
 
 
 class StatusFormatError(ReconcilerError):
@@ -36,8 +64,12 @@ class StatusFormatError(ReconcilerError):
 
 
 def dump_yaml(value: Mapping[str, Any]) -> bytes:
-    """Write block-style YAML in the given order of fields."""
+    """Write block-style YAML in the given order of fields.
+
+    It means the same by the rules of YAML 1.1 and of 1.2.
+    """
     yaml = YAML(typ="safe")
+    yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.width = 110
