@@ -8,6 +8,9 @@ should not wait for an HTTP server to be imported.
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -74,12 +77,15 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    _print_anything()
     try:
         code = cli.main(
             args=list(arguments) if arguments is not None else None,
             prog_name="reconciler",
             standalone_mode=False,
         )
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as error:
@@ -91,9 +97,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ReconcilerError as error:
         click.echo(f"reconciler: {error}", err=True)
         code = 1
+    except BrokenPipeError:
+        code = 1  # the reader has seen enough, as `head` does
     except OSError as error:
         # A disk that is full, a folder that may not be written: not for a traceback to tell.
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"reconciler: {where}{error.strerror or error}", err=True)
         code = 1
+    _drop_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_anything() -> None:
+    """Escape characters that the terminal's encoding lacks, and lone surrogates."""
+    codecs.register_error("reconciler", _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="reconciler")
+
+
+def _drop_unwritten() -> None:
+    """Drop output that cannot be written.
+
+    The interpreter would try once more at its end, and complain.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Write characters as JSON does, so that printed JSON stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end

@@ -27,10 +27,26 @@ def init(directory: Path, config_file: object) -> None:
     """
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")
+    was_there = directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.BadParameter(f"{directory} cannot be made: {error.strerror}") from error
+    try:
+        _fill(directory)
+    except BaseException:
+        _empty(directory, remove=not was_there)
+        raise
+    click.echo(
+        f"Made {directory}: a Git repository with example manifests and a reconciler.yaml.\n\n"
+        f"  cd {shlex.quote(str(directory))}\n"
+        "  reconciler run --once     # build, load and train what the manifests ask for\n"
+        "  reconciler status         # what came of it\n\n"
+        "Then change a param in models/, commit, and run again; README.md says more."
+    )
+
+
+def _fill(directory: Path) -> None:
     with resources.as_file(_scaffold()) as scaffold:
         shutil.copytree(
             scaffold,
@@ -42,13 +58,18 @@ def init(directory: Path, config_file: object) -> None:
         _commit(pygit2.init_repository(directory, initial_head=_BRANCH))
     except pygit2.GitError as error:  # a ~/.gitconfig that cannot be read, say
         raise GitError(f"{directory} cannot be made a repository: {error}") from error
-    click.echo(
-        f"Made {directory}: a Git repository with example manifests and a reconciler.yaml.\n\n"
-        f"  cd {shlex.quote(str(directory))}\n"
-        "  reconciler run --once     # build, load and train what the manifests ask for\n"
-        "  reconciler status         # what came of it\n\n"
-        "Then change a param in models/, commit, and run again; README.md says more."
-    )
+
+
+def _empty(directory: Path, *, remove: bool) -> None:
+    """Undo :func:`_fill`, so that the command can be called again."""
+    if remove:
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _scaffold() -> resources.abc.Traversable:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
+import shutil
 import subprocess
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from reconciler.git import LocalRepository
 from reconciler.manifests import RETRY_ANNOTATION, annotate
 from reconciler.planner import TaskPhase
 from reconciler.types import ObjectRef
+
+#: In a hook, or a command of `git rebase --exec`, these name another repository than the clone's.
+_OTHERS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 
 
 @click.command()
@@ -63,8 +69,7 @@ def retry(
         return
     if _git(root, "status", "--porcelain", "--", manifest.file).strip():
         raise click.ClickException(f"{manifest.file} has changes that are not committed")
-    file.write_bytes(changed.encode())
-    _git(root, "commit", "--quiet", "--message", f"Retry {ref}", "--", manifest.file)
+    _commit(root, manifest.file, changed.encode(), f"Retry {ref}")
     click.echo(f"Committed {RETRY_ANNOTATION}: {value} in {manifest.file}; push it to have it run.")
 
 
@@ -95,11 +100,48 @@ def _patch(file: str, before: str, after: str) -> str:
     )
 
 
+def _commit(root: Path, path: str, data: bytes, message: str) -> None:
+    """Commit a file's new content, or leave the file unchanged."""
+    file = root / path
+    before = file.read_bytes()
+    try:
+        _replace(file, data)
+        _git(root, "commit", "--quiet", "--message", message, "--", path)
+    except BaseException:
+        _replace(file, before)
+        raise
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Replace a file's content in one step; keep its mode.
+
+    A full disk leaves the old content.
+    """
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".retry-", delete=False) as new:
+        try:
+            new.write(data)
+            new.flush()
+            shutil.copymode(file, new.name)
+            Path(new.name).replace(file)
+        except BaseException:
+            Path(new.name).unlink(missing_ok=True)
+            raise
+
+
 def _git(root: Path, *arguments: str) -> str:
     """Run the git binary, which uses the user's hooks and signing keys."""
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            env={name: value for name, value in os.environ.items() if name not in _OTHERS},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise ReconcilerError("the git command is needed, and is not installed") from error
     if done.returncode != 0:
-        raise ReconcilerError(f"git {arguments[0]} failed: {done.stderr.strip()}")
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise ReconcilerError(f"git {arguments[0]} failed: {said}")
     return done.stdout

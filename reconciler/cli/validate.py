@@ -75,6 +75,8 @@ def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, b
     read: set[Path] = set()
     for path in paths:
         if path == "-":
+            if sys.stdin is None:
+                raise click.UsageError("standard input is closed")
             yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
             continue
         for file in _named(path, state):

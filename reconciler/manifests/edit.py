@@ -79,10 +79,10 @@ def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insert
             line_end = text.find("\n", scalar.end())
             line_end = len(text) if line_end < 0 else line_end
             line_end -= text[:line_end].endswith("\r")
-            newline = "\r\n" if text.startswith("\r", line_end) else "\n"
             edits.append(_Insertion(scalar.end(), scalar.end(), f", {whole}"))
             if not flow_only:
-                edits.append(_Insertion(line_end, line_end, f"{newline}{indent}{whole}"))
+                line = f"{_newline(text, scalar.end())}{indent}{whole}"
+                edits.append(_Insertion(line_end, line_end, line))
     return edits
 
 
@@ -92,7 +92,17 @@ def _into(text: str, offset: _Offsets, annotations: Node, pair: str) -> list[_In
     if text.startswith("{", start):
         comma = ", " if annotations.children else ""
         return [_Insertion(start + 1, start + 1, f"{pair}{comma}")]
-    return [_Insertion(start, start, f"{pair}\n{_indent(annotations)}")]
+    return [_Insertion(start, start, f"{pair}{_newline(text, start)}{_indent(annotations)}")]
+
+
+def _newline(text: str, at: int) -> str:
+    """Return the end of the line at an offset.
+
+    A last line may have none: then it is that of the first.
+    """
+    end = text.find("\n", at)
+    end = text.find("\n") if end < 0 else end
+    return "\r\n" if text.endswith("\r", 0, max(end, 0)) else "\n"
 
 
 def _child(node: Node | None, name: str) -> Node | None:

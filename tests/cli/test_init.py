@@ -36,6 +36,18 @@ def test_a_configuration_that_git_cannot_read_is_one_clear_line(tmp_path: Path) 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_folder_that_cannot_be_filled_is_left_as_it_was(tmp_path: Path, was_there: bool) -> None:
+    (tmp_path / ".gitconfig").write_text("[user\n")
+    folder = tmp_path / "demo"
+    if was_there:
+        folder.mkdir()
+    assert init(tmp_path, folder).returncode == 1
+    assert folder.exists() == was_there
+    (tmp_path / ".gitconfig").unlink()
+    assert init(tmp_path, folder).returncode == 0
+
+
 def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cli("init", ".", code=64)

@@ -53,6 +53,13 @@ def edited(text: str, value: str = "1", file: str = "m.yaml") -> str:
             "metadata:\r\n  name: m\r\n  labels: {}",
             'metadata:\r\n  name: m\r\n  annotations: {substratus.ai/retry: "1"}\r\n  labels: {}',
         ),
+        (
+            "metadata:\r\n  name: m\r\n  annotations:\r\n    x: y\r\n    z: z",
+            (
+                "metadata:\r\n  name: m\r\n  annotations:\r\n"
+                '    substratus.ai/retry: "1"\r\n    x: y\r\n    z: z'
+            ),
+        ),
     ],
 )
 def test_an_annotation_is_set_and_nothing_else_changes(before: str, after: str) -> None:
@@ -138,6 +145,39 @@ def test_a_file_with_changes_of_its_own_is_not_committed(example: Example, cli: 
     example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
     said = cli("retry", "digits-base", "--commit", code=1)
     assert "models/base.yaml has changes that are not committed" in said.err
+
+
+@pytest.mark.parametrize("hook", ["exit 1", "echo '# formatted' >> models/base.yaml; exit 1"])
+def test_a_commit_that_a_hook_refuses_leaves_everything_as_it_was(
+    example: Example, cli: Cli, hook: str
+) -> None:
+    file = example.root / "models" / "base.yaml"
+    file.chmod(0o755)
+    example.commit("An odd mode")
+    before = file.read_bytes()
+    script = example.root / ".git" / "hooks" / "pre-commit"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\necho no retries today\n{hook}\n")
+    script.chmod(0o755)
+    said = cli("retry", "digits-base", "--commit")
+    assert (said.code, said.err) == (1, "reconciler: git commit failed: no retries today\n")
+    assert file.read_bytes() == before
+    assert file.stat().st_mode & 0o777 == 0o755
+    assert example.git("status", "--porcelain") == ""
+    script.unlink()
+    assert cli("retry", "digits-base", "--commit").code == 0
+    assert file.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_commit_is_the_clone_s_also_where_git_s_variables_name_another(
+    example: Example, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(tmp_path / "other.git"))
+        hook.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+        said = cli("retry", "digits-base", "--commit")
+    assert (said.code, said.err) == (0, "")
+    assert example.git("log", "-1", "--format=%s") == "Retry Model default/digits-base"
 
 
 def test_a_retry_of_what_has_not_failed_says_that_it_does_nothing(
