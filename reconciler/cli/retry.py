@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
 import shutil
 import subprocess
 import tempfile
@@ -17,13 +16,10 @@ from reconciler.cli.clone_planning import Planning, clock
 from reconciler.cli.options import config_option, load_if_there, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.errors import ReconcilerError
-from reconciler.git import LocalRepository
+from reconciler.git import LocalRepository, user_environment
 from reconciler.manifests import RETRY_ANNOTATION, annotate
 from reconciler.planner import TaskPhase
 from reconciler.types import ObjectRef
-
-#: In a hook, or a command of `git rebase --exec`, these name another repository than the clone's.
-_OTHERS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 
 
 @click.command()
@@ -133,7 +129,7 @@ def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            env={name: value for name, value in os.environ.items() if name not in _OTHERS},
+            env=user_environment(),
             capture_output=True,
             encoding="utf-8",
             errors="replace",

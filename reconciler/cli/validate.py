@@ -15,13 +15,14 @@ import click
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating, error_line
 from reconciler.config import Setup
-from reconciler.git import GitError, LocalRepository
+from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
     Collection,
     FileContent,
     Ignore,
+    check_folders,
     collect,
     is_manifest_path,
     read_file,
@@ -50,12 +51,33 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     ]
     contents = [_held(content) for content in contents]
     found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
+    root = _root(setup)
+    if root is not None:
+        found = check_folders(found, lambda path: _has_folder(root, path))
     if style == "json":
         click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
     else:
         with annotating(found.problems, root=Path()):
             _print(found, contents)
     sys.exit(2 if found.problems else 0)
+
+
+def _root(setup: Setup | None) -> Path | None:
+    """The root of the repository around the current folder."""
+    if setup is not None and is_local(setup.repository_url):
+        root = local_path(setup.repository_url).resolve()
+        if Path().resolve().is_relative_to(root):
+            return root
+    with suppress(GitError):
+        tree = LocalRepository.open(Path()).work_tree
+        return tree.resolve() if tree is not None else None
+    return None
+
+
+def _has_folder(root: Path, path: str) -> bool:
+    """Return whether a folder exists, without links, which Git does not follow."""
+    folder = root / path
+    return folder.is_dir() and folder.resolve() == folder
 
 
 def _default(setup: Setup | None) -> str:

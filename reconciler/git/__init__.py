@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import GitError
 from reconciler.git.errors import unresolved
-from reconciler.git.repository import LocalRepository, Repository
+from reconciler.git.local_repository import LocalRepository
+from reconciler.git.repository import Repository
 from reconciler.git_url import is_local, local_path, normal_url, redact, resolve_url
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from reconciler.git.command import end_running
+    from reconciler.git.command import end_running, user_environment
     from reconciler.git.credentials import Credential, CredentialTable
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
@@ -38,6 +39,7 @@ _MODULES = {
     "StatusBranch": "status_branch",
     "end_running": "command",
     "rebuilding": "recovery",
+    "user_environment": "command",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)
 
@@ -61,4 +63,5 @@ __all__ = [
     "redact",
     "resolve_url",
     "unresolved",
+    "user_environment",
 ]

@@ -91,6 +91,17 @@ def environment(
     return env | dict(more or {})
 
 
+#: In a hook, or a command of ``git rebase --exec``, these name another repository.
+_REPOSITORY = frozenset(
+    ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+)
+
+
+def user_environment() -> dict[str, str]:
+    """Return this user's environment for git in their clone."""
+    return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
+
+
 def run_git(
     arguments: Sequence[str],
     *,

@@ -17,6 +17,7 @@ from reconciler.manifests.collection import (
     Collection,
     Ignore,
     amend,
+    check_folders,
     collect,
     is_manifest_path,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "TrainingSection",
     "amend",
     "annotate",
+    "check_folders",
     "collect",
     "described",
     "did_you_mean",

@@ -5,13 +5,13 @@ Duplicates, references and cycles are checked; the order of the files makes no d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Container
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.manifests.loader import FileContent, Manifest
-from reconciler.manifests.messages import did_you_mean
+from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.yaml import place
 from reconciler.types import ForeignRef, ObjectRef, Problem
 
@@ -126,6 +126,33 @@ def collect(
             if problem.object is None and not content.misnamed
         ),
         doubts=tuple(doubt for content in contents for doubt in content.doubts),
+    )
+
+
+def check_folders(found: Collection, has: Callable[[str], bool]) -> Collection:
+    """Find sources in folders of this repository that do not exist.
+
+    ``has`` tells of a path from the root of the repository if it is a folder.
+    """
+    own = {r: m for r, m in found.objects.items() if m.git is not None and m.git.url == "."}
+    paths = {manifest.git.path for manifest in own.values() if manifest.git is not None}
+    missing = {path for path in paths if not has(path)}
+    if not missing:
+        return found
+    problems = [
+        manifest.problem(
+            ("spec", "source", "git", "path"),
+            f"there is no folder {described(manifest.git.path)} in this repository",
+        )
+        for manifest in own.values()
+        if manifest.git is not None and manifest.git.path in missing
+    ]
+    invalid = {problem.object for problem in problems if problem.object is not None}
+    return replace(
+        found,
+        objects={ref: manifest for ref, manifest in found.objects.items() if ref not in invalid},
+        problems=tuple(sorted([*found.problems, *problems], key=place)),
+        invalid=found.invalid | invalid,
     )
 
 

@@ -21,6 +21,7 @@ from reconciler.manifests import (
     Ignore,
     Manifest,
     amend,
+    check_folders,
     collect,
     is_manifest_path,
     read_file,
@@ -115,6 +116,9 @@ class CommitReader:
         blobs = cache.table("manifest blobs", files, partial(self._manifest_blob, ignore), ignore)
         contents = cache.table("contents", blobs, self._parse)
         collection = cache.value("collection", (contents,), collected)
+        collection = check_folders(
+            collection, lambda path: self._repository.tree_id(commit, path) is not None
+        )
         if self._path and not files and self._repository.tree_id(commit, self._path) is None:
             missing = Problem(
                 Location(self._path), "", "repository.path is no folder of the repository"

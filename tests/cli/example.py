@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reconciler.engine import Capacity, FailureClass, Result, Run, RunPhase, RunSpec
-from reconciler.git.repository import LocalRepository
+from reconciler.git.local_repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.object_status import ObjectStatus

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import GitError
-from reconciler.git.repository import LocalRepository
+from reconciler.git.local_repository import LocalRepository
 from reconciler.types import GitSource, ResolvedSource
 from tests.e2e.site import git
 from tests.git.copies import mirror_at, sources_at, status_branch_at

@@ -1,0 +1,140 @@
+"""A clone that a user or a CI system has made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import pygit2
+
+from reconciler.errors import GitError
+from reconciler.git.errors import DamagedError
+from reconciler.git.partial_clone import fetch_promised, missing_object, promisor
+from reconciler.git.repository import Repository
+from reconciler.types import Commit
+
+T = TypeVar("T")
+
+
+class LocalRepository(Repository):
+    """A clone on this disk, which ``plan`` and ``status`` read."""
+
+    @classmethod
+    def open(cls, folder: Path) -> LocalRepository:
+        """Open the repository that a folder is in. Raises GitError."""
+        found = pygit2.discover_repository(str(folder)) if folder.is_dir() else None
+        if found is None:
+            raise GitError(f"{folder} is not in a Git repository")
+        try:
+            return cls(pygit2.Repository(found))
+        except pygit2.GitError as error:
+            remedy = ""
+            if os.geteuid() not in {place.stat().st_uid for place in (Path(found), folder)}:
+                trusted = f"git config --global --add safe.directory {folder.resolve()}"
+                remedy = f"; it belongs to another user: if you trust it, {trusted}"
+            raise GitError(
+                f"{folder} cannot be read as a Git repository: {error}{remedy}"
+            ) from error
+
+    @property
+    def work_tree(self) -> Path | None:
+        """Return the folder that is checked out; None of a bare repository."""
+        folder = self._repository.workdir
+        return Path(folder) if folder else None
+
+    def ignores(self, file: Path) -> bool:
+        """Return whether Git ignores a file or folder of the work tree."""
+        root = self._root
+        if root is None or not file.is_relative_to(root) or file == root:
+            return False
+        path = file.relative_to(root).as_posix()
+        # A file that was added all the same is in the index, and stays there.
+        # libgit2 is given text: of a name that is not UTF-8, patterns are held against the rest.
+        text = os.fsencode(path).decode("utf-8", "replace")
+        return self._repository.path_is_ignored(text) and path not in self._added
+
+    @cached_property
+    def _root(self) -> Path | None:
+        """Return the work tree's path, without symbolic links."""
+        root = self.work_tree
+        return root.resolve() if root is not None else None
+
+    @cached_property
+    def _added(self) -> frozenset[str]:
+        """Return the files of the index, and their folders."""
+        files = [PurePosixPath(entry.path) for entry in self._repository.index]
+        return frozenset(str(path) for file in files for path in (file, *file.parents))
+
+    def resolve(self, rev: str) -> Commit:
+        """Return the commit that a revision names. Raises GitError."""
+        try:
+            found = self._repository.revparse_single(rev)
+            return Commit(str(found.peel(pygit2.Commit).id))
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            unborn = self._repository.head_is_unborn and rev.startswith(("HEAD", "@"))
+            why = (
+                "nothing is committed on the branch that is checked out"
+                if unborn
+                else "is the clone deep enough?"
+            )
+            raise GitError(f"there is no commit {rev} in {self.path}; {why}") from error
+
+    def status_branch(self, branch: str) -> Commit | None:
+        """Return the branch's tip: the fetched, else the local, else None."""
+        remotes = sorted((r.name or "" for r in self._repository.remotes), key=_origin_first)
+        names = [f"refs/remotes/{remote}/{branch}" for remote in remotes]
+        for name in (*names, f"refs/heads/{branch}"):
+            if name in self._repository.references:
+                commit = self._repository.references[name].peel(pygit2.Commit)
+                return Commit(str(commit.id))
+        return None
+
+    def list_manifests(
+        self,
+        commit: Commit,
+        path: str = "",
+        previous: tuple[Commit, Mapping[str, str]] | None = None,
+    ) -> dict[str, str]:
+        """List the files that may hold manifests.
+
+        What a partial clone has left out of them is fetched, all at once.
+        """
+        found = super().list_manifests(commit, path, previous)
+        if self._promisor is not None:
+            missing = {blob for blob in found.values() if pygit2.Oid(hex=blob) not in self._objects}
+            if missing:
+                fetch_promised(self.path, self._promisor, sorted(missing))
+        return found
+
+    def _reading(self, read: Callable[[], T]) -> T:
+        """Run a read; fetch what a partial clone has left out."""
+        fetched: set[str] = set()
+        while True:
+            try:
+                return super()._reading(read)
+            except DamagedError as error:
+                missing = missing_object(error)
+                if self._promisor is None or missing is None or missing in fetched:
+                    raise
+                fetched.add(missing)
+                fetch_promised(self.path, self._promisor, [missing])
+
+    @cached_property
+    def _promisor(self) -> str | None:
+        return promisor(self._repository)
+
+    @property
+    def _objects(self) -> pygit2.Odb:
+        return self._repository.odb
+
+    def remote_url(self) -> str | None:
+        """Return the URL of ``origin``, or of the first remote there is."""
+        remotes = sorted(self._repository.remotes, key=lambda r: _origin_first(r.name or ""))
+        return remotes[0].url if remotes else None
+
+
+def _origin_first(name: str) -> tuple[bool, str]:
+    return name != "origin", name
