@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.configured import configuration_problems
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.workflow import annotating, error_line
 from reconciler.config import Setup
@@ -25,6 +26,7 @@ from reconciler.manifests import (
     check_folders,
     collect,
     is_manifest_path,
+    place,
     read_file,
 )
 
@@ -36,11 +38,13 @@ from reconciler.manifests import (
 def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     """Check the manifests in files or folders ('-' reads standard input).
 
-    Default: this folder, or its repository.path where a configuration has one. Of a folder, what
-    Git ignores is left out, as is what .reconcilerignore names. All errors are reported at once,
-    each with file, line, column and field. Given single files, references to objects that are not
-    among them are not complained of. In a workflow of GitHub Actions, errors are printed as
-    annotations too. Exits with 2 on errors.
+    Default: this folder, or its repository.path where a configuration has one. Of a folder,
+    what Git ignores is left out, as is what .reconcilerignore names. All errors are reported at
+    once, each with file, line, column and field. Given single files, references to objects that
+    are not among them are not complained of. With a configuration, what it does not admit or
+    know is an error too: URLs of sources, and on Kubernetes profiles, types of GPU and reserved
+    Secrets. In a workflow of GitHub Actions, errors are printed as annotations too. Exits with
+    2 on errors.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"
@@ -54,6 +58,9 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     root = _root(setup)
     if root is not None:
         found = check_folders(found, lambda path: _has_folder(root, path))
+    if setup is not None:
+        refused = configuration_problems(found.objects.values(), setup)
+        found = replace(found, problems=tuple(sorted([*found.problems, *refused], key=place)))
     if style == "json":
         click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
     else:

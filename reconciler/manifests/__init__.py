@@ -64,7 +64,7 @@ from reconciler.manifests.schema import (
     TrainingSection,
 )
 from reconciler.manifests.sources import BucketSection, GitSection, Reference
-from reconciler.manifests.yaml import LARGEST_FILE, read_documents, shown_path, validate
+from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path
 
 __all__ = [
@@ -120,6 +120,7 @@ __all__ = [
     "kind_schema",
     "parse_duration",
     "patterns",
+    "place",
     "read_documents",
     "read_file",
     "shown_path",

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from reconciler.git_url import UrlError, check_url
+from reconciler.git_url import UrlError, check_url, redact
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described
 
@@ -193,7 +193,19 @@ def _git_url(url: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _bucket_url(url: str) -> str:
+    bucket, _, path = url.partition("://")[2].partition("/")
+    if "@" in bucket:
+        raise ValueError(f"{redact(url)}: credentials do not belong in a URL")
+    if ".." in path.split("/"):
+        raise ValueError(f"expected a folder of a bucket, found {described(url)}")
+    return url
+
+
 GitRef = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_git_ref)]
+BucketUrl = Annotated[
+    str, Field(pattern=patterns.BUCKET, max_length=2048), AfterValidator(_bucket_url)
+]
 GitUrl = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_git_url)]
 Retries = Annotated[
     int, Field(ge=0, le=100, description="How often a command that failed is started again.")

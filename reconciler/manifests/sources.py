@@ -11,7 +11,15 @@ from pydantic import Field, model_validator
 
 from reconciler.manifests import patterns
 from reconciler.manifests.effects import Effect
-from reconciler.manifests.fields import GitRef, GitUrl, KeyHex, Name, RepositoryPath, Section
+from reconciler.manifests.fields import (
+    BucketUrl,
+    GitRef,
+    GitUrl,
+    KeyHex,
+    Name,
+    RepositoryPath,
+    Section,
+)
 
 
 class GitSection(Section):
@@ -123,13 +131,9 @@ class BucketSection(Section):
     """Data or weights that exist already; nothing runs."""
 
     url: Annotated[
-        str,
+        BucketUrl,
         Effect.KEY,
-        Field(
-            pattern=patterns.BUCKET,
-            max_length=2048,
-            description="The folder, such as s3://bucket/path.",
-        ),
+        Field(description="The folder, such as s3://bucket/path."),
     ]
     revision: Annotated[
         str,

@@ -143,3 +143,44 @@ def test_the_configured_namespace_is_the_default(cli: Cli, tmp_path: Path) -> No
     (tmp_path / "m.yaml").write_text(USES.replace("squad", "squad, namespace: team"))
     (tmp_path / "d.yaml").write_text(GOOD)
     cli("validate", code=0)
+
+
+REFUSED = {
+    "kind: Model\nmetadata: {name: m}\nspec:\n"
+    "  source: {git: {url: https://example.com/m}}\n  training: {profile: spto}\n": (
+        "m.yaml:5:14: error: spec.training.profile: "
+    ),
+    USES.replace("dataset: {name: squad}", "resources: {gpu: {type: l5}}"): (
+        "m.yaml:5:32: error: spec.training.resources.gpu.type: "
+    ),
+    USES.replace("dataset: {name: squad}", "secretEnv: {A: {name: registry, key: b}}"): (
+        "m.yaml:5:30: error: spec.training.secretEnv.A.name: "
+    ),
+    USES.replace("https://example.com/m", "https://evil.test/m"): (
+        "m.yaml:4:18: error: spec.source.git.url: "
+    ),
+    USES.replace("https://example.com/m", "../../../../m"): (
+        "m.yaml:4:18: error: spec.source.git.url: ../../../../m leads out of "
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "error"), REFUSED.items())
+def test_what_the_configuration_does_not_admit_is_an_error(
+    cli: Cli, tmp_path: Path, text: str, error: str
+) -> None:
+    config = {
+        "repository": {"url": "https://example.com/team/models"},
+        "engine": "kubernetes",
+        "registry": {"url": "registry.example.com/models", "secret": "registry"},
+        "buckets": {"default": {"url": "gs://models"}},
+        "sources": {"allow": ["https://example.com/*"]},
+        "kubernetes": {"profiles": {"spot": {}}, "gpus": {"l4": {}}},
+    }
+    (tmp_path / "reconciler.yaml").write_text(json.dumps(config))
+    (tmp_path / "m.yaml").write_text(text)
+    (tmp_path / "d.yaml").write_text(GOOD)
+    said = cli("validate")
+    assert said.code == 2
+    assert said.out.startswith(error)
+    assert said.out.endswith("1 error\n")

@@ -200,10 +200,17 @@ def test_an_account_may_have_a_name_with_dots_as_in_kubernetes() -> None:
     assert read(yaml(trained(serviceAccount="build.bot"))).problems == ()
 
 
-@pytest.mark.parametrize("url", ["s3://key:s3cret@bucket/a b", "https://h/a?s3cret a"])
+@pytest.mark.parametrize(
+    "url", ["s3://key:s3cret@bucket/a b", "https://h/a?s3cret a", "s3://key:s3cret@b/a"]
+)
 def test_a_url_in_a_message_shows_no_secret(url: str) -> None:
     (found,) = read(yaml(dataset(source={"bucket": {"url": url}}))).problems
     assert "s3cret" not in found.message
+
+
+def test_a_folder_outside_its_bucket_is_an_error() -> None:
+    (found,) = read(yaml(dataset(source={"bucket": {"url": "s3://a/../b"}}))).problems
+    assert found.field == "spec.source.bucket.url"
 
 
 def test_the_prefix_of_a_label_is_bounded() -> None:

@@ -1,0 +1,83 @@
+"""Checks of manifests against the daemon's configuration, for ``validate``.
+
+What an engine or a source look-up would refuse is said before, with file, line and field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.config import Setup
+from reconciler.git import GitError, resolve_url
+from reconciler.manifests import CommandSection, Manifest, ModelManifest, Path, RunSection
+from reconciler.patterns import admits_url
+from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.types import Problem
+
+
+def configuration_problems(manifests: Iterable[Manifest], setup: Setup) -> Iterator[Problem]:
+    """Yield what the configuration does not admit, or does not know."""
+    for manifest in manifests:
+        yield from _source(manifest, setup)
+        if setup.config.engine == "kubernetes":
+            for path, section in _sections(manifest):
+                for field, reason in _refused(section, setup):
+                    yield manifest.problem((*path, *field), message(reason))
+
+
+def _sections(manifest: Manifest) -> Iterator[tuple[Path, RunSection]]:
+    spec = manifest.document.spec
+    yield ("spec", "build"), spec.build
+    yield ("spec", "load"), spec.load
+    if isinstance(manifest.document, ModelManifest) and manifest.document.spec.training is not None:
+        yield ("spec", "training"), manifest.document.spec.training
+
+
+def _source(manifest: Manifest, setup: Setup) -> Iterator[Problem]:
+    git = manifest.git
+    if git is None or git.url == ".":
+        return
+    path: Path = ("spec", "source", "git", "url")
+    try:
+        url = resolve_url(setup.repository_url, git.url)
+    except GitError as error:
+        yield manifest.problem(path, str(error))
+        return
+    if not admits_url(url, setup.sources_allow):
+        reason = Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url)
+        yield manifest.problem(path, message(reason))
+
+
+def _refused(section: RunSection, setup: Setup) -> Iterator[tuple[Path, Reason]]:
+    """Yield the fields that a run on Kubernetes would be refused for."""
+    cluster = setup.config.kubernetes
+    if section.profile is not None and section.profile not in cluster.profiles:
+        code, known = ReasonCode.PROFILE_UNKNOWN, _listed(cluster.profiles)
+        yield ("profile",), Reason.of(code, profile=section.profile, known=known)
+    gpu = section.resources.gpu
+    if gpu is not None and gpu.type is not None and gpu.type not in cluster.gpus:
+        code, known = ReasonCode.GPU_TYPE_UNKNOWN, _listed(cluster.gpus)
+        yield ("resources", "gpu", "type"), Reason.of(code, type=gpu.type, known=known)
+    if isinstance(section, CommandSection):
+        own = _own_secrets(setup)
+        for variable, key in section.secret_env.items():
+            if key.name in own:
+                code = ReasonCode.SECRET_RESERVED
+                reason = Reason.of(code, variable=variable, secret=key.name)
+                yield ("secretEnv", variable, "name"), reason
+
+
+def _own_secrets(setup: Setup) -> frozenset[str | None]:
+    """The Secrets of the cluster's operators; None may be among them."""
+    config = setup.config
+    return frozenset(
+        [
+            config.registry.secret if config.registry is not None else None,
+            *(bucket.secret for bucket in config.buckets.named.values()),
+            *(source.build_secret for source in config.sources.credentials),
+        ]
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
