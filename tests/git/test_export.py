@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import GitError
 from reconciler.git import export
 from reconciler.git.errors import DamagedError, SourceFaultError
 from reconciler.git.export import Budget, export_tree
