@@ -159,7 +159,7 @@ def _normal_scp(url: str, scp: re.Match[str]) -> str:
     user, host, path = scp["user"], scp["host"].lower(), scp["path"]
     if (user is not None and not _USER.fullmatch(user)) or not _HOST.fullmatch(host):
         raise UrlError(f"{redact_url(url)}: that is no name of a host, or of a user of one")
-    if user is None and "@" in path.partition("/")[0]:
+    if "@" in path.partition("/")[0]:  # ann:password@host/path, say
         raise UrlError(f"{redact_url(url)}: credentials do not belong in a URL")
     if path.startswith("-") or "%" in path:
         raise UrlError(f"{redact_url(url)}: a path that begins with - or has a % in it is refused")

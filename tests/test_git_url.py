@@ -95,7 +95,8 @@ def test_a_url_has_one_normal_form(url: str, normal: str) -> None:
         "https://host/a%0ab", "https://host/a%00b", "https://host/a%5cb", "https://host/a//b",
         "https://host/%ff", "https://hos\u0442/a", "https://host\u2024com/a", "https://host/\u202ea",
         "git@host:../a", "git@host:a/../../b", "git@host:a%2e", "git@host:", "git@host:a:b",
-        "git@host@evil:a", "a b:c", "file://host/srv/a", "file://host:1/a", "file:///srv/../etc",
+        "git@host@evil:a", "git@host:evil@a",
+        "ann:secret@host/a", "a b:c", "file://host/srv/a", "file://host:1/a", "file:///srv/../etc",
         "/srv/../etc", "/srv/./a", "/srv/%2e%2e/a", "/srv/a\n", "https://-host/a", "https://host-/a",
     ],
 )  # fmt: skip

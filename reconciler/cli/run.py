@@ -7,7 +7,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,8 @@ def run(config_file: Path, once: bool, patience: float) -> None:
       1  if one ends Failed or Invalid, or the status cannot be pushed
       3  if one waits for what this run cannot bring; what waits for what is listed
     """  # noqa: D301 - click's \b is the character
-    faulthandler.enable()  # a crash in a C library says where
+    with suppress(OSError, RuntimeError):  # standard error is closed, or no file
+        faulthandler.enable()  # a crash in a C library says where
     setup = load(config_file)
     if once:
         sys.exit(_once(setup, patience))
