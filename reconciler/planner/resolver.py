@@ -167,7 +167,7 @@ def resolve(
     def amended(entry: CacheEntry[_Resolution] | None) -> _Resolution:
         last, changed = _Resolution(), None
         if entry is not None and entry.inputs[0] == cluster:
-            last, changed = entry.value, _changed(entry, objects, now)
+            last, changed = entry.value, _changed(entry, objects, now, cache)
         if changed is not None and not changed:
             return last
         found = dict(last.found) if changed is not None else {}
@@ -194,8 +194,11 @@ def resolve(
 
 
 def _changed(
-    entry: CacheEntry[_Resolution], objects: Mapping[ObjectRef, Manifest], now: SourceState
-) -> set[ObjectRef] | None:
+    entry: CacheEntry[_Resolution],
+    objects: Mapping[ObjectRef, Manifest],
+    now: SourceState,
+    cache: PlanCache,
+) -> AbstractSet[ObjectRef] | None:
     """Return the objects that may be resolved otherwise now, beside those downstream.
 
     None if their order may be another.
@@ -203,12 +206,12 @@ def _changed(
     _, old, before = entry.inputs
     if not entry.value.ordered or not same_keys(old, objects):
         return None
-    changed = differing(old, objects)
+    changed = cache.differing(old, objects)
     if any(objects[ref].references != old[ref].references for ref in changed):
         return None
-    changed |= differing(before.records, now.records) & now.pins.keys()
-    changed |= differing(before.requests, now.requests)
-    if moved := differing(before.sources, now.sources):
+    changed |= cache.differing(before.records, now.records) & now.pins.keys()
+    changed |= cache.differing(before.requests, now.requests)
+    if moved := cache.differing(before.sources, now.sources):
         depends = entry.value.depends
         changed |= {
             ref

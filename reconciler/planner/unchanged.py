@@ -15,48 +15,46 @@ from functools import partial
 
 from reconciler.planner.object_status import ObjectStatus, Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, Plan, PlanInput, TaskAction, Unchanged
-from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+from reconciler.planner.plan_cache import CacheEntry, PlanCache, same_keys
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.types import ObjectRef, TaskKind
 
 _Objects = Mapping[ObjectRef, ResolvedObject]
-_Records = Mapping[ObjectRef, ObjectStatus]
 _Actions = Mapping[ObjectRef, tuple[TaskAction, ...]]
 
 
 def split_unchanged(situation: PlanInput, cache: PlanCache) -> tuple[Unchanged, _Objects]:
     """Return the unchanged objects, and the others, upstream first."""
     desired, records, ledger = situation.desired, situation.records, situation.ledger
-    orphaned = cache.value("orphaned", (desired, records), partial(_orphaned, desired, records))
     losses, applied = ledger.losses_changed, cache.applied
     if (
         applied is None
         or applied.situation.ledger is not ledger
         or applied.unchanged.losses_changed != losses
     ):
+        orphaned = frozenset(records.keys() - desired.keys())
         return Unchanged(orphaned=orphaned, losses_changed=losses), desired
     before, last = applied.situation, applied.unchanged
+    changed = cache.differing(before.desired, desired)
+    changed |= cache.differing(before.records, records)
     complete = _complete(applied)
-    known = {**last.actions, **complete}
-    look = differing(before.desired, desired) | differing(before.records, records)
-    look |= (applied.decided.keys() - complete.keys()) | situation.invalid.keys()
+    look = changed | (applied.decided.keys() - complete.keys()) | situation.invalid.keys()
     look |= {run.object for run in situation.runs.values() if run.live and run.object is not None}
+    known = {**last.actions, **complete}
     tasks = Counter(last.tasks)
     tasks.update(_kinds(complete.values()))
     tasks.subtract(_kinds(known.pop(ref) for ref in look & known.keys()))
-    unchanged = Unchanged(orphaned=orphaned, losses_changed=losses, actions=known, tasks=tasks)
+    orphans = {ref for ref in changed if ref in records and ref not in desired}
+    unchanged = Unchanged(
+        orphaned=(last.orphaned - changed) | orphans,
+        losses_changed=losses,
+        actions=known,
+        tasks=tasks,
+    )
     places = cache.value("places", (desired,), partial(_places, desired))
     return unchanged, {
         ref: desired[ref] for ref in sorted(look & desired.keys(), key=places.__getitem__)
     }
-
-
-def _orphaned(
-    desired: _Objects, records: _Records, last: CacheEntry[frozenset[ObjectRef]] | None
-) -> frozenset[ObjectRef]:
-    if last is not None and all(map(same_keys, last.inputs, (desired, records))):
-        return last.value
-    return frozenset(records.keys() - desired.keys())
 
 
 def _places(
