@@ -181,6 +181,7 @@ def test_the_component_adds_a_config_map_that_grafanas_sidecar_finds(
         f"resources: [{there}/overlays/single]\ncomponents: [{there}/components/dashboards]\n"
     )
     made = own_control_plane.kubectl("kustomize", str(tmp_path))
+    own_control_plane.kubectl("apply", "--server-side", f"--kustomize={DEPLOY / 'namespaces'}")
     own_control_plane.kubectl("apply", "--server-side", "--filename=-", given=made)
     found = json.loads(
         own_control_plane.kubectl(

@@ -159,7 +159,7 @@ def test_a_reference_waits_resolves_follows_and_outlives_the_other_cluster(
             lambda: status(staging, "live")["artifact"]["key"] == key_of(newer),
             what="the promotion to follow",
         )
-        says(staging, "fine", "Waiting", "finishes first")
+        says(staging, "fine", "Training", "finishes first")
         assert jobs(staging).keys() == {uid(job)}
         staging.kubelet(job, terminated(0))
         followed = carried(staging, "fine", job)

@@ -49,10 +49,10 @@ def test_what_is_on_another_cluster_s_disk_is_refused(
     prod.write("prod/rows.yaml", ROWS % (tmp_path / "rows").as_uri())
     reads_rows_of_prod(staging)
     prod.push()
-    assert staging.run_once().returncode == 0
+    assert staging.run_once().returncode == 3
     assert "the repository has no branch reconciler/status/prod" in reason(staging, "own")
     assert prod.run_once().returncode == 0
-    assert staging.run_once().returncode == 0
+    assert staging.run_once().returncode == 3
     assert "is bound to a node of that cluster; expected a bucket" in reason(staging, "own")
     assert staging.phases() == {"own": "Waiting"}
     assert prod.phases() == {"rows": "Ready"}
@@ -64,7 +64,7 @@ def test_a_bucket_that_is_not_allowed_is_refused(prod: LocalMember, staging: Loc
     reads_rows_of_prod(staging)
     prod.push()
     assert prod.run_once().returncode == 0
-    assert staging.run_once().returncode == 0
+    assert staging.run_once().returncode == 3
     assert "s3://others/rows is in no bucket that clusters allows" in reason(staging, "own")
 
 
