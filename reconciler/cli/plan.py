@@ -163,10 +163,11 @@ def _others(review: Review) -> str:
 
 
 def _unready(review: Review) -> str:
-    if not review.unready:
+    unready = review.unready
+    if not unready:
         return ""
     title = click.style("Not Ready after this sync starts:", bold=True)
-    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in review.unready]
+    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in unready]
     return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 

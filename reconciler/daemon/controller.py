@@ -26,7 +26,6 @@ from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner import (
-    Ledger,
     ObjectStatus,
     Plan,
     artifacts_in_use,
@@ -190,12 +189,11 @@ class Daemon:
         snapshot, store = self._snapshot, self._store
         if snapshot is None:
             return None
-        ledger = store.ledger
         return DaemonState(
             head=snapshot.commit,
             state=PlanState(
                 records=dict(store.records),
-                ledger=Ledger(dict(ledger.completed), dict(ledger.failures), dict(ledger.losses)),
+                ledger=store.ledger.copy(),
                 runs=dict(self._engine.runs()),
                 capacity=self._engine.capacity,
                 now=datetime.now(UTC),

@@ -50,6 +50,15 @@ class Ledger:
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
 
+    def copy(self) -> Ledger:
+        """Return a ledger that learns apart from this one."""
+        return replace(
+            self,
+            completed=dict(self.completed),
+            failures=dict(self.failures),
+            losses=dict(self.losses),
+        )
+
     def learn_record(self, record: ObjectStatus) -> None:
         """Take over what a status file says."""
         for entry in record.history:

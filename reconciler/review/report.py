@@ -61,8 +61,7 @@ class Review:
 
     ``objects`` are those that the change affects, upstream first.
 
-    ``released`` are holds that head lets pass: approving it approves them. ``unready`` are the
-    statuses, as a sync of head leaves them, of all objects that are not Ready.
+    ``released`` are holds that head lets pass: approving it approves them. ``plan`` is of head.
     ``unknown`` has the objects whose keys this plan cannot know, by cause. ``withheld`` are objects
     whose manifest the change removes, and which stay all the same, by the reason for it. A daemon's
     review of its own state has no ``basis``.
@@ -76,11 +75,17 @@ class Review:
     holds: tuple[Hold, ...] = ()
     released: tuple[Hold, ...] = ()
     objects: tuple[ObjectReview, ...] = ()
-    unready: tuple[ObjectStatus, ...] = ()
+    plan: Plan | None = field(default=None, repr=False, compare=False)
     unknown: Mapping[str, tuple[ObjectRef, ...]] = field(default_factory=dict)
     basis: Basis | None = None
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
+
+    @property
+    def unready(self) -> tuple[ObjectStatus, ...]:
+        """Statuses after a sync of head of objects that are not Ready."""
+        after = statuses_after(self.plan) if self.plan is not None else {}
+        return tuple(s for _, s in sorted(after.items()) if s.phase is not Phase.READY)
 
     @property
     def changes(self) -> bool:
@@ -155,7 +160,6 @@ def review(
     """
     desired = plan.situation.desired
     whys = explain(before.situation.desired, desired)
-    after = statuses_after(plan)
     same = {_identity(action) for action in actions_of(before, {}, ())}
     actions = [
         replace(action, caused=_identity(action) not in same)
@@ -171,7 +175,7 @@ def review(
         holds=plan.holds,
         released=plan.released,
         objects=tuple(_touched(plan, whys, actions)),
-        unready=tuple(s for _, s in sorted(after.items()) if s.phase is not Phase.READY),
+        plan=plan,
         unknown=_unknown(plan),
         basis=basis,
         counts=Counter(action.action for action in actions),

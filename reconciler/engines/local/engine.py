@@ -197,7 +197,9 @@ class LocalEngine:
 
     async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
         """Return the keys of the artifacts without a valid marker."""
-        return await asyncio.to_thread(_lost, list(artifacts))
+        readable = [item for item in artifacts if item.url and path_of(item.url) is not None]
+        found = await self.recover(readable)
+        return frozenset(item.key for item in readable if item.key not in found)
 
     def _recover(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
         found = {}
@@ -388,14 +390,6 @@ class LocalEngine:
         finally:
             if folder is not None:
                 remove_tree(folder)
-
-
-def _lost(artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
-    return frozenset(
-        item.key
-        for item in artifacts
-        if item.url and (path := path_of(item.url)) and read_marker(path, item.key) is None
-    )
 
 
 def _source_failure(error: Exception) -> tuple[Reason, FailureClass]:
