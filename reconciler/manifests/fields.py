@@ -93,9 +93,13 @@ def _shown(text: object) -> str:
 
 
 class Section(BaseModel):
-    """A mapping in YAML: unknown fields and wrong types are errors."""
+    """A mapping in YAML: unknown fields and wrong types are errors.
+
+    Validators are built at the first use: a section inside another one needs none of its own.
+    """
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         frozen=True,
         strict=True,

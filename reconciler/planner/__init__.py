@@ -5,73 +5,98 @@ Manifests, observations and the ledger go in; tasks, keys and actions come out.
 
 from __future__ import annotations
 
-from reconciler.planner.diff import (
-    make_plan,
-)
-from reconciler.planner.holds import (
-    RELEASE_FILE,
-    read_release,
-)
-from reconciler.planner.ledger import (
-    Ledger,
-)
-from reconciler.planner.losses import artifacts_in_use, reported_losses
-from reconciler.planner.names import (
-    is_removed_path,
-    is_status_path,
-    removed_path,
-    status_path,
-)
-from reconciler.planner.object_status import (
-    URGENCY,
-    HistoryEntry,
-    ObjectStatus,
-    Phase,
-    Phases,
-    TaskPhase,
-    TaskStatus,
-    newest_printed,
-)
-from reconciler.planner.plan import (
-    ActionKind,
-    Hold,
-    HoldKind,
-    Plan,
-    PlanInput,
-    PlannerConfig,
-    ReportedTask,
-    ReportedTasks,
-    RunDeletion,
-    TaskAction,
-)
-from reconciler.planner.plan_cache import (
-    CacheEntry,
-    PlanCache,
-    differing,
-    same_keys,
-)
-from reconciler.planner.remote_clusters import (
-    RemoteArtifact,
-    RemoteCluster,
-    RemoteObject,
-    RemoteStatus,
-    Unavailable,
-)
-from reconciler.planner.resolver import (
-    resolve,
-)
-from reconciler.planner.run_spec import (
-    Preview,
-    preview,
-    wanted_results,
-)
-from reconciler.planner.status_update import (
-    statuses_after,
-    update_status,
-)
-from reconciler.planner.tasks import (
-    ResolvedObject,
-)
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from reconciler.planner.diff import make_plan
+    from reconciler.planner.holds import RELEASE_FILE, read_release
+    from reconciler.planner.ledger import Ledger
+    from reconciler.planner.losses import artifacts_in_use, reported_losses
+    from reconciler.planner.names import is_removed_path, is_status_path, removed_path, status_path
+    from reconciler.planner.object_status import (
+        URGENCY,
+        HistoryEntry,
+        ObjectStatus,
+        Phase,
+        Phases,
+        TaskPhase,
+        TaskStatus,
+        newest_printed,
+    )
+    from reconciler.planner.plan import (
+        ActionKind,
+        Hold,
+        HoldKind,
+        Plan,
+        PlanInput,
+        PlannerConfig,
+        ReportedTask,
+        ReportedTasks,
+        RunDeletion,
+        TaskAction,
+    )
+    from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+    from reconciler.planner.remote_clusters import (
+        RemoteArtifact,
+        RemoteCluster,
+        RemoteObject,
+        RemoteStatus,
+        Unavailable,
+    )
+    from reconciler.planner.resolver import resolve
+    from reconciler.planner.run_spec import Preview, preview, wanted_results
+    from reconciler.planner.status_update import statuses_after, update_status
+    from reconciler.planner.tasks import ResolvedObject
+
+_MODULES = {
+    "ActionKind": "plan",
+    "CacheEntry": "plan_cache",
+    "HistoryEntry": "object_status",
+    "Hold": "plan",
+    "HoldKind": "plan",
+    "Ledger": "ledger",
+    "ObjectStatus": "object_status",
+    "Phase": "object_status",
+    "Phases": "object_status",
+    "Plan": "plan",
+    "PlanCache": "plan_cache",
+    "PlanInput": "plan",
+    "PlannerConfig": "plan",
+    "Preview": "run_spec",
+    "RELEASE_FILE": "holds",
+    "RemoteArtifact": "remote_clusters",
+    "RemoteCluster": "remote_clusters",
+    "RemoteObject": "remote_clusters",
+    "RemoteStatus": "remote_clusters",
+    "ReportedTask": "plan",
+    "ReportedTasks": "plan",
+    "ResolvedObject": "tasks",
+    "RunDeletion": "plan",
+    "TaskAction": "plan",
+    "TaskPhase": "object_status",
+    "TaskStatus": "object_status",
+    "URGENCY": "object_status",
+    "Unavailable": "remote_clusters",
+    "artifacts_in_use": "losses",
+    "differing": "plan_cache",
+    "is_removed_path": "names",
+    "is_status_path": "names",
+    "make_plan": "diff",
+    "newest_printed": "object_status",
+    "preview": "run_spec",
+    "read_release": "holds",
+    "removed_path": "names",
+    "reported_losses": "losses",
+    "resolve": "resolver",
+    "same_keys": "plan_cache",
+    "status_path": "names",
+    "statuses_after": "status_update",
+    "update_status": "status_update",
+    "wanted_results": "run_spec",
+}
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "RELEASE_FILE",
