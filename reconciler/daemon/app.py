@@ -13,9 +13,10 @@ import structlog
 from watchfiles import awatch
 
 from reconciler.config import Setup
-from reconciler.daemon.controller import Daemon, Observer, Wake
+from reconciler.daemon.controller import Daemon, Wake
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
+from reconciler.daemon.plan_reporter import Observer
 from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -20,21 +19,18 @@ from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
+from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner import (
-    ObjectStatus,
     Plan,
     artifacts_in_use,
     reported_losses,
-    update_status,
     wanted_results,
 )
-from reconciler.status import Sync
-from reconciler.types import ObjectRef, Problem
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
@@ -49,9 +45,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a burst of engine events is waited for.
 SETTLE = 0.05
-#: Called after each sync with the plan, every object's record, and the errors at head.
-Observer = Callable[[Plan, Mapping[ObjectRef, ObjectStatus], Sequence[Problem]], None]
-
 FETCH_RETRY = Backoff(first=1.0, longest=60.0)
 #: Seconds between two pushes of the status after failures, if the interval is no longer.
 PUSH_RETRY_LONGEST = 60.0
@@ -99,7 +92,6 @@ class Daemon:
         self._engine = engine
         self._store = store
         self._metrics = metrics
-        self._observe = observe
         self._remote = RemoteStatusReader(mirror, setup.peer_branches)
         self._planner = CommitPlanner(
             CommitReader.from_setup(mirror, setup),
@@ -111,6 +103,14 @@ class Daemon:
                 remote=lambda wanted, urls: sources.resolve(wanted, refresh=urls),
             ),
             remote=self._remote.read,
+        )
+        self._reporter = PlanReporter(
+            setup,
+            mirror=mirror,
+            planner=self._planner,
+            store=store,
+            metrics=metrics,
+            observe=observe,
         )
         self._snapshot: CommitSnapshot | None = None
         self._planned: PlannedCommit | None = None
@@ -238,7 +238,7 @@ class Daemon:
                 self._snapshot = await asyncio.to_thread(self._planner.read, commit)
                 self._noticed = began
                 self.wake.plan = True
-                self._log_snapshot(self._snapshot)
+                log_head(self._snapshot)
         except GitError as error:
             if strict and self._snapshot is None:
                 raise
@@ -273,13 +273,6 @@ class Daemon:
         delay = FETCH_RETRY.delay(self._fetch_failures)
         log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
         return delay
-
-    def _log_snapshot(self, snapshot: CommitSnapshot) -> None:
-        found = snapshot.collection
-        bound = log.bind(commit=snapshot.commit[:12])
-        bound.info("new head", manifests=len(found.objects), others=found.others)
-        for problem in found.problems:
-            bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
 
     async def _plan(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Resolve a commit's sources, and plan it on the current state."""
@@ -343,7 +336,7 @@ class Daemon:
         A release is recorded before it is applied.
         """
         if planned.plan.released:
-            await self._report(planned)
+            await self._reporter.report(planned)
             await self._store.flush()
             # Reported again once it is applied, from the records that are there now.
             situation = replace(planned.plan.situation, records=dict(self._store.records))
@@ -352,57 +345,7 @@ class Daemon:
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )
         await executor.apply(planned.plan)
-        await self._report(planned)
-
-    async def _report(self, planned: PlannedCommit) -> None:
-        """Report a plan to the status, log, metrics and observer."""
-        store, plan, snapshot = self._store, planned.plan, planned.snapshot
-        unknown = {
-            plan.situation.desired[ref].manifest.file
-            for ref in plan.decided
-            if ref not in store.records
-        }
-        changed = (
-            await asyncio.to_thread(self._mirror.last_changed, snapshot.commit, unknown)
-            if unknown
-            else {}
-        )
-        problems = planned.resolved.objects.problems
-        places = {ref: problem.location for ref, problem in problems.items()}
-        records = update_status(plan, changed=changed, places=places)
-        before = {
-            ref: known.phase
-            for ref in (*records, *plan.removed)
-            if (known := store.records.get(ref)) is not None
-        }
-        errors = planned.resolved.objects.errors
-        sync = self._sync_of(snapshot, errors)
-        store.update(records, removed=plan.removed, sync=sync)
-        self._planner.applied(plan)
-        for ref, record in records.items():
-            if before.get(ref) != record.phase:
-                log.info(
-                    "phase",
-                    object=str(ref),
-                    phase=record.phase.value,
-                    reason=record.reason,
-                    message=record.message,
-                )
-        for ref in plan.removed & before.keys():
-            log.info("removed", object=str(ref))
-        self._metrics.report(plan, store.records, store.phases, errors=len(errors))
-        self._observe(plan, store.records, errors)
-
-    def _sync_of(self, snapshot: CommitSnapshot, errors: tuple[Problem, ...]) -> Sync:
-        config = self._setup.config
-        return Sync(
-            cluster=config.cluster,
-            instance=config.kubernetes.instance,
-            path=config.repository.path,
-            head=snapshot.commit,
-            observed=datetime.now(UTC).replace(microsecond=0),
-            errors=errors,
-        )
+        await self._reporter.report(planned)
 
     # -- waiting ---------------------------------------------------------------------------
 

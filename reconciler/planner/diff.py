@@ -7,7 +7,6 @@ still there, asks for nothing, not even for an image that nobody remembers.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
 from reconciler.planner.holds import guard
 from reconciler.planner.job_retention import expired_jobs
+from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.names import run_name
 from reconciler.planner.object_status import TaskPhase
 from reconciler.planner.plan import (
@@ -29,7 +29,7 @@ from reconciler.planner.plan import (
 from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
-from reconciler.planner.superseding import cancellations, goes_on, superseded_runs
+from reconciler.planner.superseding import cancellations, goes_on
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.planner.unchanged import split_unchanged
 from reconciler.reasons import Reason, ReasonCode
@@ -93,29 +93,12 @@ class _Diff:
     endings: list[RunDeletion] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
     producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
-    runs_by_slot: dict[str, list[Run]] = field(default_factory=dict)
-    runs_by_task: dict[tuple[ObjectRef, TaskKind], list[Run]] = field(default_factory=dict)
-    live_runs: int = 0
-    live_gpus: int = 0
+    live: LiveRuns = field(init=False)
 
     def __post_init__(self) -> None:
-        by_slot, by_task = defaultdict(list), defaultdict(list)
-        for run in self.situation.runs.values():
-            if not run.live:
-                continue
-            by_slot[_slot(run.name)].append(run)
-            self.live_runs += 1
-            if run.object is not None:
-                by_task[run.object, run.task].append(run)
-                self.live_gpus += self._gpus_of(run.object, run.task)
-        self.runs_by_slot, self.runs_by_task = dict(by_slot), dict(by_task)
+        self.live = LiveRuns(self.situation.runs.values(), self.objects)
         self.owners = build_owners(self.objects)
         self._find_wanted()
-
-    def _gpus_of(self, ref: ObjectRef, kind: TaskKind) -> int:
-        item = self.objects.get(ref)
-        found = (task for task in item.tasks if task.kind is kind) if item is not None else ()
-        return sum(task.resources.gpus for task in found)
 
     def _find_wanted(self) -> None:
         producers = self.producers
@@ -178,7 +161,7 @@ class _Diff:
         owner, owned = self.owners[slot] if build else self.producers[task.key]
         if owner == item.ref:
             return None
-        self.endings.extend(cancellations(self._superseded(item.ref, task), task))
+        self.endings.extend(cancellations(self.live.superseded_by(item.ref, task), task))
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
@@ -199,7 +182,7 @@ class _Diff:
         """
         answer = TaskActionBuilder(item.ref, task)
         key = task.key
-        superseded = self._superseded(item.ref, task)
+        superseded = self.live.superseded_by(item.ref, task)
         if not shadow:
             self.endings.extend(cancellations(superseded, task))
         earlier = next((run for run in superseded if goes_on(run, task)), None)
@@ -216,7 +199,7 @@ class _Diff:
         earlier_goes_on = self._reported(task, TaskPhase.RUNNING)
         if earlier_goes_on is not None:
             return answer.keep(TaskPhase.RUNNING, earlier_goes_on)
-        for run in self.runs_by_slot.get(self._slot_of(item.ref, task), []):
+        for run in self.live.of_slot(self._name(item.ref, task)):
             return self._live(answer, run, shadow=shadow)
         if earlier is not None:
             return self._earlier(answer, earlier, Reason.of(ReasonCode.SOURCE_MOVED))
@@ -225,9 +208,6 @@ class _Diff:
             or self._blocked(answer, item)
             or self._start(answer, item, superseded, shadow=shadow)
         )
-
-    def _superseded(self, ref: ObjectRef, task: Task) -> list[Run]:
-        return superseded_runs(self.runs_by_task.get((ref, task.kind), []), task)
 
     def _live(self, answer: TaskActionBuilder, run: Run, *, shadow: bool) -> TaskAction:
         task = answer.task
@@ -332,13 +312,12 @@ class _Diff:
                 reason = Reason.of(code)
                 self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
-        limit = self._limit(task) or self._reported(task, TaskPhase.PENDING)
+        limit = self.live.limit(task, situation.settings) or self._reported(task, TaskPhase.PENDING)
         if limit is not None:
             return answer.create(limit)
         if shadow:
             return answer.create(_STARTING)
-        self.live_runs += 1
-        self.live_gpus += task.resources.gpus
+        self.live.add(task)
         spec = render_run(
             item,
             task,
@@ -372,15 +351,6 @@ class _Diff:
             code = ReasonCode.WAITING_FOR_BASE
         return Reason.of(code, needs=tuple(needs))
 
-    def _limit(self, task: Task) -> Reason | None:
-        settings = self.situation.settings
-        if settings.limit_runs and self.live_runs >= settings.limit_runs:
-            return Reason.of(ReasonCode.RUN_LIMIT_REACHED, limit=settings.limit_runs)
-        gpus = task.resources.gpus
-        if settings.limit_gpus and gpus and self.live_gpus + gpus > settings.limit_gpus:
-            return Reason.of(ReasonCode.GPU_LIMIT_REACHED, gpus=gpus, limit=settings.limit_gpus)
-        return None
-
     def _image(self, item: ResolvedObject, task: Task) -> str | None:
         if task.kind is TaskKind.BUILD:
             return None
@@ -410,9 +380,6 @@ class _Diff:
             execution_hash=task.execution_hash,
         )
 
-    def _slot_of(self, ref: ObjectRef, task: Task) -> str:
-        return _slot(self._name(ref, task))
-
 
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)
 _STARTING = Reason.of(ReasonCode.STARTING)
@@ -421,8 +388,3 @@ _PERMANENT = frozenset({ReasonCode.SOURCE_INVALID, ReasonCode.SOURCE_FOLDER_MISS
 
 #: Phases of a task in which the tasks that need it cannot start.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})
-
-
-def _slot(name: str) -> str:
-    """Return the hash of instance, namespace and key in a run's name."""
-    return name.split("-")[-2]

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
 from reconciler.manifests import PRUNE_ANNOTATION
+from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.object_status import (
     ArtifactStatus,
     Condition,
@@ -115,7 +116,7 @@ def _invalid(
         manifest = ManifestStatus(path=place.file, commit=plan.situation.head, digest="")
     record = known or ObjectStatus(ref=ref, phase=Phase.INVALID)
     reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
-    ready = _condition(record, "Ready", "False", reason, now=now)
+    ready = ready_condition(record, Phase.INVALID, reason, task=None, now=now)
     return replace(
         record,
         phase=Phase.INVALID,
@@ -356,41 +357,20 @@ class _StatusUpdate:
                 return task
         return TaskStatus(task=decision.task.kind, phase=decision.phase)
 
-    # -- conditions ------------------------------------------------------------------------
-
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.situation.now
-        status = "True" if phase is Phase.READY else "False"
-        task = self._failed(phase)
-        conditions = [_condition(self.before, "Ready", status, reason, task=task, now=now)]
-        source = self.item.source
-        if source is not None and source.newest is not None:
-            newer = Reason.of(
-                ReasonCode.NEWER_COMMIT,
-                pinned=source.resolved.commit[:12],
-                newest=source.newest.commit[:12],
-            )
-            conditions.append(_condition(self.before, "UpdateAvailable", "True", newer, now=now))
-        conditions += [
-            _condition(self.before, kind, "True", Reason.read(kind, text), now=now)
-            for kind, text in self._warnings().items()
-        ]
-        for kind, found in (
-            ("ReferenceUnavailable", self.item.unavailable),
-            ("ArtifactLost", self._lost()),
-        ):
-            if found is not None:
-                conditions.append(_condition(self.before, kind, "True", found, now=now))
-        return tuple(conditions)
-
-    def _warnings(self) -> dict[str, str]:
-        """Return the messages of warnings about what the object has, by reason."""
-        keys = [*(decision.task.key for decision in self.decisions), self.item.key]
-        results = (self.situation.ledger.result(key) for key in dict.fromkeys(keys))
-        messages: dict[str, list[str]] = {}
-        for warning in (w for known in results if known for w in known.result.warnings):
-            messages.setdefault(warning.reason, []).append(warning.message)
-        return {reason: "; ".join(texts) for reason, texts in messages.items()}
+        keys = dict.fromkeys([*(d.task.key for d in self.decisions), self.item.key])
+        known = (self.situation.ledger.result(key) for key in keys)
+        return (
+            ready_condition(self.before, phase, reason, task=self._failed(phase), now=now),
+            *warning_conditions(
+                self.before,
+                self.item,
+                [each.result for each in known if each],
+                lost=self._lost(),
+                now=now,
+            ),
+        )
 
     def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
@@ -412,21 +392,3 @@ def _whole(time: datetime | None) -> datetime | None:
     So the value read back is the value written.
     """
     return time.replace(microsecond=0) if time is not None else None
-
-
-def _condition(
-    before: ObjectStatus,
-    kind: str,
-    status: str,
-    reason: Reason,
-    *,
-    task: TaskKind | None = None,
-    now: datetime,
-) -> Condition:
-    """A condition whose time moves only when its status does."""
-    since = now.replace(microsecond=0)
-    for known in before.conditions:
-        if known.type == kind and known.status == status:
-            since = known.since
-    text = "" if reason.code is ReasonCode.COMPLETE else message(reason, task=task)
-    return Condition(type=kind, status=status, reason=reason.code.value, message=text, since=since)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.engine import EngineError
-from reconciler.engines.kubernetes.client import from_answer
+from reconciler.engines.kubernetes.api_errors import from_answer
 from reconciler.errors import Trouble
 from reconciler.git.errors import explain
 from reconciler.metrics import Metrics

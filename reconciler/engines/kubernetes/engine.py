@@ -16,14 +16,9 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Rejected
 from reconciler.engines.kubernetes.api_types import Job, Pod
-from reconciler.engines.kubernetes.client import (
-    Api,
-    ApiConflict,
-    NotFound,
-    Rejected,
-    delete_options,
-)
+from reconciler.engines.kubernetes.client import Api, delete_options
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_NAME,
     explain_disruption,

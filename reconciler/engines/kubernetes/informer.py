@@ -19,8 +19,9 @@ import msgspec
 import structlog
 
 from reconciler.backoff import Backoff, jittered
+from reconciler.engines.kubernetes.api_errors import ApiError, Expired, Unreachable, from_answer
 from reconciler.engines.kubernetes.api_types import ListMetadata, ObjectMeta, Status
-from reconciler.engines.kubernetes.client import Api, ApiError, Expired, Unreachable, from_answer
+from reconciler.engines.kubernetes.client import Api
 
 log = structlog.get_logger(__name__)
 

@@ -26,8 +26,9 @@ import structlog
 
 from reconciler.backoff import jittered
 from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_errors import ApiConflict, ApiError, NotFound
 from reconciler.engines.kubernetes.api_types import ObjectMeta
-from reconciler.engines.kubernetes.client import Api, ApiConflict, ApiError, NotFound
+from reconciler.engines.kubernetes.client import Api
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON
 

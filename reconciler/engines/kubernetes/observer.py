@@ -17,8 +17,8 @@ import msgspec
 import structlog
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.engines.kubernetes.api_errors import ApiError
 from reconciler.engines.kubernetes.api_types import Job, ObjectMeta, Pod
-from reconciler.engines.kubernetes.client import ApiError
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
     creation_key,

@@ -18,11 +18,9 @@ from pathlib import Path
 import structlog
 
 from reconciler.backoff import Backoff
-from reconciler.engine import Capacity, EngineError, FailureClass, Result, Run, RunSpec, Wanted
-from reconciler.engines.local import state as states
+from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.control import poke
-from reconciler.engines.local.fsync import remove_tree, sync_directory, sync_tree
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.locks import FileLock, is_locked
 from reconciler.engines.local.marker import read_marker
@@ -34,15 +32,11 @@ from reconciler.engines.local.scheduler import (
     find_gpus,
     schedule,
 )
+from reconciler.engines.local.source_exports import Export, SourceExports
 from reconciler.engines.local.spec import Allocation, SpecError
-from reconciler.engines.local.state import RunState
 from reconciler.engines.local.supervisors import Supervisors
-from reconciler.errors import ReconcilerError
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import BuildContext, TaskKey, TaskKind
-
-#: Writes the tree of a build context into an empty directory; blocks, and may raise anything.
-Export = Callable[[BuildContext, Path], None]
+from reconciler.types import TaskKey, TaskKind
 
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
@@ -80,15 +74,15 @@ class LocalEngine:
             retry_delay=retry_delay,
         )
         self._slots = max(1, slots)
-        self._export = export
         self._gpus = gpus
         self._poll = poll
         self._machine = Machine(self._slots, ())
         self._records: dict[str, RunRecord] = {}
         self._runs: dict[str, Run] = {}
         self._supervisors = Supervisors()
-        self._exports: dict[str, asyncio.Task[None]] = {}
-        self._export_turn = asyncio.Semaphore(self._slots)
+        self._exports = SourceExports(
+            self._layout, self._store, export, at_once=self._slots, done=self._exported
+        )
         self._changed: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._lock: FileLock | None = None
@@ -123,6 +117,7 @@ class LocalEngine:
         )
         self._changed = changed
         self._stopping = False
+        self._exports.resume()
         asyncio.get_running_loop().add_reader(self._notify, self._notified)
         self._runs = {name: record.run() for name, record in self._records.items()}
         self._wake.set()
@@ -135,15 +130,12 @@ class LocalEngine:
         self._stopping = True
         self._wake.set()
         worker, self._worker = self._worker, None
-        exports = list(self._exports.values())
-        for task in exports:
-            task.cancel()
+        exports = self._exports.cancel()
         try:
             # Not cancelled: a step that is under way ends before the root is released.
             await worker
         finally:
             await asyncio.gather(*exports, return_exceptions=True)
-            self._exports.clear()
             asyncio.get_running_loop().remove_reader(self._notify)
             os.close(self._notify)
             if self._lock is not None:
@@ -258,6 +250,12 @@ class LocalEngine:
         if changes:
             self._changed()
 
+    def _exported(self, record: RunRecord, goes_on: bool) -> None:
+        if self._records.get(record.spec.name) is record:
+            self._publish([record])
+        if goes_on:
+            self._wake.set()
+
     async def _work(self) -> None:
         """Take a step whenever something may have changed, until stopped."""
         while not self._stopping:
@@ -267,7 +265,7 @@ class LocalEngine:
             for record in removed:
                 self._records.pop(record.spec.name, None)
             for record in records:
-                self._start_export(record)
+                self._exports.start(record)
             self._publish(records, removed)
             live = len(self._supervisors) or any(not r.ended for r in self._records.values())
             with contextlib.suppress(TimeoutError):
@@ -286,7 +284,7 @@ class LocalEngine:
                     removed.append(record)
         waiting = [r for r in records if r.gpus is None and not (r.ended or r.deleting)]
         ready = sorted(
-            (r for r in waiting if not self._needs_export(r)),
+            (r for r in waiting if not self._exports.needed(r)),
             key=lambda record: (record.created, record.spec.name),
         )
         by_name = {record.spec.name: record for record in ready}
@@ -339,66 +337,6 @@ class LocalEngine:
             record.spawn_at = now + _RESPAWN.delay(record.spawns)
         record.spawns += 1
         self._supervisors.start(run)
-
-    def _needs_export(self, record: RunRecord) -> bool:
-        if record.spec.build is None or record.directory.source.exists():
-            return False
-        return image_result(self._layout.image(record.spec.key)) is None
-
-    def _start_export(self, record: RunRecord) -> None:
-        name = record.spec.name
-        if name in self._exports or record.gpus is not None or record.ended or record.deleting:
-            return
-        if record.spec.build is None or not self._needs_export(record):
-            return
-        record.waiting = Reason.of(ReasonCode.FETCHING_SOURCE)
-        task = asyncio.create_task(self._fetch(record, record.spec.build), name=f"export {name}")
-        self._exports[name] = task
-        task.add_done_callback(lambda task: self._fetched(record, task))
-
-    def _fetched(self, record: RunRecord, task: asyncio.Task[None]) -> None:
-        name = record.spec.name
-        self._exports.pop(name, None)
-        if self._records.get(name) is record:
-            self._publish([record])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.warning("a source cannot be kept", run=name, error=str(error))
-        else:
-            self._wake.set()
-
-    async def _fetch(self, record: RunRecord, context: BuildContext) -> None:
-        """Export a build's source into the run's directory, or fail the run."""
-        async with self._export_turn:
-            await asyncio.to_thread(self._fetch_now, record, context)
-
-    def _fetch_now(self, record: RunRecord, context: BuildContext) -> None:
-        folder = None
-        try:
-            folder = Path(self._store.new_export())
-            self._export(context, folder)
-            # A folder is renamed whole even if what is in it has not reached the disk.
-            sync_tree(folder)
-            # Under the run's own directory it is the run's; without that directory nothing is kept.
-            folder.rename(record.directory.source)
-            sync_directory(record.directory.path)
-        except Exception as error:  # noqa: BLE001 - any error is the reason
-            run = record.directory
-            if not self._stopping and run.path.exists() and not run.source.exists():
-                state = (record.state or RunState()).failed(*_source_failure(error))
-                states.write(record.directory.state, state)
-                record.refresh()
-        finally:
-            if folder is not None:
-                remove_tree(folder)
-
-
-def _source_failure(error: Exception) -> tuple[Reason, FailureClass]:
-    """Return the reason and class of a source that was not exported."""
-    if isinstance(error, ReconcilerError) and error.permanent:
-        reason = Reason.of(ReasonCode.SOURCE_INVALID, detail=f"the source cannot be used: {error}")
-        return reason, FailureClass.COMMAND
-    detail = f"the source could not be fetched: {error}"
-    return Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail), FailureClass.INFRASTRUCTURE
 
 
 def _unavailable(detail: str) -> EngineError:

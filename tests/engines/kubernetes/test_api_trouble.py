@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from reconciler.engines.kubernetes.client import (
-    TRIES,
-    Api,
-    ApiError,
-    Forbidden,
-    Rejected,
-    Unreachable,
-)
+from reconciler.engines.kubernetes.api_errors import ApiError, Forbidden, Rejected, Unreachable
+from reconciler.engines.kubernetes.client import TRIES, Api
 from tests.cluster.kubeconfig import write_kubeconfig
 
 Answer = Callable[[int], web.Response]

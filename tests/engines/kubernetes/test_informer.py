@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from reconciler.engines.kubernetes.api_errors import ApiError
 from reconciler.engines.kubernetes.api_types import Job
-from reconciler.engines.kubernetes.client import Api, ApiError
+from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.informer import JOBS, Informer
 from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster

@@ -1,0 +1,110 @@
+"""Reports of a plan: to the status, the log, the metrics and the observer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from reconciler.config import Setup
+from reconciler.daemon.status_store import StatusStore
+from reconciler.git import Mirror
+from reconciler.metrics import Metrics
+from reconciler.planner import ObjectStatus, Phase, Plan, update_status
+from reconciler.status import Sync
+from reconciler.types import Commit, ObjectRef, Problem
+from reconciler.workspace import CommitPlanner, CommitSnapshot, PlannedCommit
+
+#: Called after each sync with the plan, every object's record, and the errors at head.
+Observer = Callable[[Plan, Mapping[ObjectRef, ObjectStatus], Sequence[Problem]], None]
+
+log = structlog.get_logger(__name__)
+
+
+def log_head(snapshot: CommitSnapshot) -> None:
+    """Log a new head and its invalid manifests."""
+    found = snapshot.collection
+    bound = log.bind(commit=snapshot.commit[:12])
+    bound.info("new head", manifests=len(found.objects), others=found.others)
+    for problem in found.problems:
+        bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
+
+
+class PlanReporter:
+    """Writes what a plan found and did into everything that people read."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        mirror: Mirror,
+        planner: CommitPlanner,
+        store: StatusStore,
+        metrics: Metrics,
+        observe: Observer,
+    ) -> None:
+        self._setup = setup
+        self._mirror = mirror
+        self._planner = planner
+        self._store = store
+        self._metrics = metrics
+        self._observe = observe
+
+    async def report(self, planned: PlannedCommit) -> None:
+        """Report a plan. Raises GitError if the commit cannot be read."""
+        store, plan, objects = self._store, planned.plan, planned.resolved.objects
+        places = {ref: problem.location for ref, problem in objects.problems.items()}
+        records = update_status(plan, changed=await self._last_changed(planned), places=places)
+        before = {
+            ref: known.phase
+            for ref in (*records, *plan.removed)
+            if (known := store.records.get(ref)) is not None
+        }
+        sync = self._sync(planned.snapshot.commit, objects.errors)
+        store.update(records, removed=plan.removed, sync=sync)
+        self._planner.applied(plan)
+        _log_changes(plan, records, before)
+        self._metrics.report(plan, store.records, store.phases, errors=len(objects.errors))
+        self._observe(plan, store.records, objects.errors)
+
+    async def _last_changed(self, planned: PlannedCommit) -> Mapping[str, Commit]:
+        """The commits that last changed the files of objects without a status."""
+        plan = planned.plan
+        unknown = {
+            plan.situation.desired[ref].manifest.file
+            for ref in plan.decided
+            if ref not in self._store.records
+        }
+        if not unknown:
+            return {}
+        commit = planned.snapshot.commit
+        return await asyncio.to_thread(self._mirror.last_changed, commit, unknown)
+
+    def _sync(self, head: Commit, errors: tuple[Problem, ...]) -> Sync:
+        config = self._setup.config
+        return Sync(
+            cluster=config.cluster,
+            instance=config.kubernetes.instance,
+            path=config.repository.path,
+            head=head,
+            observed=datetime.now(UTC).replace(microsecond=0),
+            errors=errors,
+        )
+
+
+def _log_changes(
+    plan: Plan, records: Mapping[ObjectRef, ObjectStatus], before: Mapping[ObjectRef, Phase]
+) -> None:
+    for ref, record in records.items():
+        if before.get(ref) != record.phase:
+            log.info(
+                "phase",
+                object=str(ref),
+                phase=record.phase.value,
+                reason=record.reason,
+                message=record.message,
+            )
+    for ref in plan.removed & before.keys():
+        log.info("removed", object=str(ref))

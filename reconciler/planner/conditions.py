@@ -1,0 +1,79 @@
+"""The conditions of an object's status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from reconciler.engine import Result
+from reconciler.planner.object_status import Condition, ObjectStatus, Phase
+from reconciler.planner.tasks import ResolvedObject
+from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.types import TaskKind
+
+
+def ready_condition(
+    before: ObjectStatus, phase: Phase, reason: Reason, *, task: TaskKind | None, now: datetime
+) -> Condition:
+    """The condition Ready. ``task`` is the task that the reason is of, if it is of one."""
+    status = "True" if phase is Phase.READY else "False"
+    return _condition(before, "Ready", status, reason, task=task, now=now)
+
+
+def warning_conditions(
+    before: ObjectStatus,
+    item: ResolvedObject,
+    results: Iterable[Result],
+    *,
+    lost: Reason | None,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """The conditions that stand beside Ready, and are there only while they hold.
+
+    ``results`` are the results that the object has, for their warnings.
+    """
+    found = [("UpdateAvailable", _newer_commit(item))]
+    found += [(kind, Reason.read(kind, text)) for kind, text in _warnings(results).items()]
+    found += [("ReferenceUnavailable", item.unavailable), ("ArtifactLost", lost)]
+    return tuple(
+        _condition(before, kind, "True", reason, now=now)
+        for kind, reason in found
+        if reason is not None
+    )
+
+
+def _newer_commit(item: ResolvedObject) -> Reason | None:
+    source = item.source
+    if source is None or source.newest is None:
+        return None
+    return Reason.of(
+        ReasonCode.NEWER_COMMIT,
+        pinned=source.resolved.commit[:12],
+        newest=source.newest.commit[:12],
+    )
+
+
+def _warnings(results: Iterable[Result]) -> dict[str, str]:
+    """Return the messages of results' warnings, by reason."""
+    messages: dict[str, list[str]] = {}
+    for warning in (w for result in results for w in result.warnings):
+        messages.setdefault(warning.reason, []).append(warning.message)
+    return {reason: "; ".join(texts) for reason, texts in messages.items()}
+
+
+def _condition(
+    before: ObjectStatus,
+    kind: str,
+    status: str,
+    reason: Reason,
+    *,
+    task: TaskKind | None = None,
+    now: datetime,
+) -> Condition:
+    """A condition whose time moves only when its status does."""
+    since = now.replace(microsecond=0)
+    for known in before.conditions:
+        if known.type == kind and known.status == status:
+            since = known.since
+    text = "" if reason.code is ReasonCode.COMPLETE else message(reason, task=task)
+    return Condition(type=kind, status=status, reason=reason.code.value, message=text, since=since)
