@@ -4,7 +4,7 @@
 refer to.
 """
 
-from reconciler.config.kubernetes import BucketConfig, KubernetesSection
+from reconciler.config.kubernetes import BucketConfig, DriverName, KubernetesSection
 from reconciler.config.loader import (
     CONFIG_VARIABLE,
     DEFAULT_FILE,
@@ -29,6 +29,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CredentialsSection",
+    "DriverName",
     "ForgeSite",
     "KubernetesSection",
     "NotificationsSection",

@@ -19,6 +19,8 @@ from reconciler.manifests import (
 
 #: Part of a pod template, as Kubernetes has it: ``{metadata: {…}, spec: {…}}``.
 PodTemplate = dict[str, Any]
+#: Each has a module in ``engines/kubernetes/buckets``.
+DriverName = Literal["gcsfuse", "mountpoint-s3", "azure-blob", "pvc", "hostpath", "rclone"]
 ImageRef = Annotated[str, Field(pattern=r"^[^\s]{1,512}$")]
 
 
@@ -120,7 +122,7 @@ class BucketConfig(Section):
 
     url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
     driver: Annotated[
-        Literal["gcsfuse", "mountpoint-s3", "azure-blob", "pvc", "hostpath", "rclone"] | None,
+        DriverName | None,
         Field(description="Default: by scheme (gs, s3, az, pvc, file); rclone takes any."),
     ] = None
     writes: Annotated[

@@ -38,6 +38,9 @@ from reconciler.patterns import NODE_BOUND
 from reconciler.planner import PlannerConfig, RemoteCluster
 from reconciler.types import JSON, Kind, Problem
 
+#: Its defaults are the defaults of the sections below.
+_PLANNER = PlannerConfig()
+
 
 class ConfigError(UsageFault):
     """An invalid configuration; every problem has its location."""
@@ -152,15 +155,15 @@ class ClusterSection(Section):
 class GuardSection(Section):
     """Limits of recomputation at once without a release."""
 
-    tasks: Annotated[int, Field(ge=0)] = 100
-    gpus: Annotated[int, Field(ge=0)] = 32
+    tasks: Annotated[int, Field(ge=0)] = _PLANNER.guard_tasks
+    gpus: Annotated[int, Field(ge=0)] = _PLANNER.guard_gpus
 
 
 class LimitsSection(Section):
     """Limits of what runs at once; 0 is no limit."""
 
-    runs: Annotated[int, Field(ge=0)] = 0
-    gpus: Annotated[int, Field(ge=0)] = 0
+    runs: Annotated[int, Field(ge=0)] = _PLANNER.limit_runs
+    gpus: Annotated[int, Field(ge=0)] = _PLANNER.limit_gpus
 
 
 class PruneSection(Section):
@@ -169,15 +172,15 @@ class PruneSection(Section):
     ``maxShare`` binds above ``floor`` objects.
     """
 
-    enabled: bool = True
-    max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.5
-    floor: Annotated[int, Field(ge=0)] = 10
+    enabled: bool = _PLANNER.prune
+    max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = _PLANNER.prune_share
+    floor: Annotated[int, Field(ge=0)] = _PLANNER.prune_floor
 
 
 class HistorySection(Section):
     """The number of finished runs of an object that are kept."""
 
-    jobs: Annotated[int, Field(ge=0)] = 3
+    jobs: Annotated[int, Field(ge=0)] = _PLANNER.history_jobs
 
 
 class TlsSection(Section):

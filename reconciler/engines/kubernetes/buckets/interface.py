@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.config import DriverName
 from reconciler.engines.kubernetes.pod_parts import Fragment
 
 
@@ -28,7 +29,7 @@ class Bucket:
     """
 
     url: str
-    driver: str
+    driver: DriverName
     writes: Writes
     sync: float = 600.0
     inventory: bool = True
@@ -97,7 +98,7 @@ class Driver:
     configuration that mean something to it.
     """
 
-    name: str
+    name: DriverName
     scheme: str | None
     writes: tuple[Writes, ...]
     takes: frozenset[str]

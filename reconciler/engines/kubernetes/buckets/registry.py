@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.config import DriverName
 from reconciler.engines.kubernetes.buckets import (
     azure_blob,
     claim,
@@ -17,7 +18,7 @@ from reconciler.engines.kubernetes.buckets import (
 )
 from reconciler.engines.kubernetes.buckets.interface import Driver
 
-DRIVERS: Mapping[str, Driver] = {
+DRIVERS: Mapping[DriverName, Driver] = {
     module.DRIVER.name: module.DRIVER
     for module in (gcsfuse, mountpoint_s3, azure_blob, claim, hostpath, rclone)
 }
