@@ -27,6 +27,7 @@ from reconciler.config.reporting import (
 )
 from reconciler.errors import UsageFault
 from reconciler.manifests import (
+    Bytes,
     GitRef,
     Name,
     RepositoryPath,
@@ -125,6 +126,9 @@ class SourcesSection(Section):
 
     allow: list[str] = Field(default_factory=lambda: ["https://*", "ssh://*"])
     interval: Seconds = 300.0
+    max_size: Annotated[
+        Bytes, Field(description="Of what is fetched of a source at once, packed by Git.")
+    ] = 256 << 20
     credentials: list[SourceCredentials] = Field(default_factory=list)
 
 

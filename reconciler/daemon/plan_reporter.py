@@ -13,7 +13,7 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.git import Mirror
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Phase, Plan, update_status
-from reconciler.status import Sync
+from reconciler.status import MOST_ERRORS, Sync
 from reconciler.types import Commit, ObjectRef, Problem
 from reconciler.workspace import CommitPlanner, CommitSnapshot, PlannedCommit
 
@@ -28,8 +28,10 @@ def log_head(snapshot: CommitSnapshot) -> None:
     found = snapshot.collection
     bound = log.bind(commit=snapshot.commit[:12])
     bound.info("new head", manifests=len(found.objects), others=found.others)
-    for problem in found.problems:
+    for problem in found.problems[:MOST_ERRORS]:
         bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
+    if more := len(found.problems[MOST_ERRORS:]):
+        bound.error("more errors of manifests", count=more)
 
 
 class PlanReporter:
@@ -90,7 +92,8 @@ class PlanReporter:
             path=config.repository.path,
             head=head,
             observed=datetime.now(UTC).replace(microsecond=0),
-            errors=errors,
+            errors=errors[:MOST_ERRORS],
+            errors_omitted=len(errors[MOST_ERRORS:]),
         )
 
 

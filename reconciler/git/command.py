@@ -108,16 +108,20 @@ def run_git(
     env: Mapping[str, str],
     timeout: float,
     largest: int | None = None,
+    memory: int | None = None,
 ) -> Done:
     """Run git, and end it and its child processes at the deadline.
 
-    ``timeout`` is in seconds. ``largest`` is how many bytes git may write into one file: a fetch of
-    more fails. Raises LateError at the deadline, and GitError where git is not installed.
+    ``timeout`` is in seconds. ``largest`` is how many bytes git may write into one file, its output
+    among them: a fetch of more fails. ``memory`` is the address space in bytes of each of its
+    processes. Raises LateError at the deadline, and GitError where git is not installed.
     """
     command = ["git", *arguments]
-    if largest is not None:
-        # The shell's unit is 512 bytes.
-        command = ["sh", "-c", f'ulimit -f {-(-largest // 512)} && exec "$@"', "sh", *command]
+    # The shell's units are 512 bytes and 1 KiB.
+    limits = [f"ulimit -f {-(-largest // 512)}"] if largest is not None else []
+    limits += [f"ulimit -v {memory >> 10}"] if memory is not None else []
+    if limits:
+        command = ["sh", "-c", " && ".join([*limits, 'exec "$@"']), "sh", *command]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(

@@ -98,6 +98,13 @@ _MEANINGS = (
         Trouble.UNREACHABLE,
     ),
     (r"not allowed|transport .* not", "its protocol is not supported", Trouble.REJECTED),
+    (
+        # Alone, the last is what a program leaves that a limit ended before it could speak.
+        r"file too large|died of signal 25|out of memory|unable to allocate|cannot allocate"  # noqa: ISC004
+        r"|\A\s*fatal: fetch-pack: invalid index-pack output\s*\Z",
+        "it sends more than is accepted; see sources.maxSize",
+        Trouble.REJECTED,
+    ),
 )
 
 

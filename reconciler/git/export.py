@@ -16,6 +16,7 @@ from reconciler.types import TreeId
 
 #: A build context with more bytes, or more files and folders, than this is an error.
 LARGEST_CONTEXT = 2 << 30
+LARGEST_CONTEXT_FILE = 256 << 20
 MOST_ENTRIES = 500_000
 DEEPEST = 200
 _FORBIDDEN = {"", ".", "..", ".git"}
@@ -61,7 +62,7 @@ def export_tree(
         raise GitError(f"the repository has no tree {tree}")
     destination.mkdir(parents=True, exist_ok=True)
     try:
-        _write(root, destination, (), budget or Budget())
+        _Export(repository, budget or Budget()).write(root, destination, ())
     except (KeyError, pygit2.GitError) as error:
         shutil.rmtree(destination, ignore_errors=True)  # so that it can be tried again
         raise DamagedError(f"{repository.path} is damaged: {error}") from error
@@ -70,28 +71,41 @@ def export_tree(
         raise SourceFaultError(f"the tree has two entries that are both called {name!r}") from error
 
 
-def _write(tree: pygit2.Tree, folder: Path, inside: tuple[str, ...], budget: Budget) -> None:
-    if len(inside) > DEEPEST:
-        raise SourceFaultError(f"the build context is deeper than {DEEPEST} folders")
-    for entry in tree:
-        name = entry.name or ""
-        if name.lower() in _FORBIDDEN or "/" in name or "\\" in name or "\0" in name:
-            raise SourceFaultError(f"the tree has an entry {name!r}, which cannot be written")
-        path, place = folder / name, (*inside, name)
-        if isinstance(entry, pygit2.Tree):
-            budget.spend(0)
-            path.mkdir()
-            _write(entry, path, place, budget)
-        elif entry.filemode == FileMode.LINK:
-            budget.spend(0)
-            path.symlink_to(_link_target(entry, place))
-        elif isinstance(entry, pygit2.Blob):
-            budget.spend(entry.size)
-            mode = 0o755 if entry.filemode == FileMode.BLOB_EXECUTABLE else 0o644
-            _write_file(path, entry.data, mode)
-        else:
-            budget.spend(0)
-            path.mkdir()
+@dataclass(frozen=True, slots=True)
+class _Export:
+    repository: pygit2.Repository
+    budget: Budget
+
+    def write(self, tree: pygit2.Tree, folder: Path, inside: tuple[str, ...]) -> None:
+        if len(inside) > DEEPEST:
+            raise SourceFaultError(f"the build context is deeper than {DEEPEST} folders")
+        for entry in tree:
+            name = entry.name or ""
+            if name.lower() in _FORBIDDEN or "/" in name or "\\" in name or "\0" in name:
+                raise SourceFaultError(f"the tree has an entry {name!r}, which cannot be written")
+            path, place = folder / name, (*inside, name)
+            if isinstance(entry, pygit2.Tree):
+                self.budget.spend(0)
+                path.mkdir()
+                self.write(entry, path, place)
+            elif entry.filemode == FileMode.LINK:
+                self.budget.spend(0)
+                path.symlink_to(_link_target(entry, place))
+            elif isinstance(entry, pygit2.Blob):
+                self.budget.spend(self._size(entry))
+                mode = 0o755 if entry.filemode == FileMode.BLOB_EXECUTABLE else 0o644
+                _write_file(path, entry.data, mode)
+            else:
+                self.budget.spend(0)
+                path.mkdir()
+
+    def _size(self, blob: pygit2.Blob) -> int:
+        # Before it is unpacked: a megabyte in a pack may stand for gigabytes.
+        size: int = self.repository.odb.read_header(blob.id)[1]
+        if size > LARGEST_CONTEXT_FILE:
+            most = LARGEST_CONTEXT_FILE >> 20
+            raise SourceFaultError(f"a file of the build context is larger than {most} MiB")
+        return size
 
 
 def _write_file(path: Path, data: bytes, mode: int) -> None:

@@ -37,12 +37,14 @@ UNUSED = 30 * 86400.0
 class Store:
     """Commits of any number of URLs.
 
-    Safe to use from several threads, one at a time per URL.
+    Safe to use from several threads, one at a time per URL. ``largest`` bounds the bytes of one
+    fetch.
     """
 
-    def __init__(self, root: Path, transport: Transport) -> None:
+    def __init__(self, root: Path, transport: Transport, largest: int) -> None:
         self._root = root
         self._transport = transport
+        self._largest = largest
 
     def reading(
         self,
@@ -119,10 +121,11 @@ class Store:
                 return
             copy.sweep()
             try:
-                self._transport.fetch(copy.path, url, refspecs, depth=depth)
+                self._transport.fetch(copy.path, url, refspecs, depth=depth, largest=self._largest)
             except (DamagedError, LateError):
                 raise
             except GitError:
+                copy.sweep()  # of a fetch that was too large, what it has written
                 if depth == 0:
                     raise
             copy.tidy()

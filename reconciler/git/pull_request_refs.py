@@ -20,11 +20,9 @@ from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
-from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
+from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, Transport
 from reconciler.types import Commit
 
-#: The largest pack that is fetched of a pull request, in bytes.
-LARGEST = 256 << 20
 #: Packs of that size that may be left of closed pull requests, before all is fetched anew.
 _MOST_LEFT = 4
 _MERGING_TIMEOUT = 60.0
@@ -51,7 +49,7 @@ class Proposals(Repository):
         branch: str,
         credentials: CredentialTable,
         timeout: float = DEFAULT_TIMEOUT,
-        largest: int = LARGEST,
+        largest: int = LARGEST_FETCH,
     ) -> None:
         self._copy = BareCopy(path)
         super().__init__(self._copy.repository)

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import pygit2
-from pygit2.enums import FileMode, SortMode
+from pygit2.enums import FileMode, ObjectType, SortMode
 
 from reconciler.errors import GitError
 from reconciler.git.errors import DamagedError
@@ -37,6 +37,10 @@ REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 #: A few trees that name each other can stand for more files than any disk holds.
 MOST_ENTRIES = 2_000_000
 DEEPEST = 200
+#: Bytes of the largest blob that is read; files of more than 1 MiB are no manifests anyway.
+LARGEST_UNPACKED = 16 << 20
+#: Files of a commit that may hold manifests.
+MOST_MANIFEST_FILES = 200_000
 
 Wanted: TypeAlias = Callable[[str], bool]
 #: Mode, name and id of an entry, as a tree has them.
@@ -91,32 +95,45 @@ class Repository:
             before = folder_at(self._commit(previous[0]).tree, path)
             if before is not None:
                 return changed_files(walk, before, tree, previous[1], prefix)
-        return dict(walk.files(tree, prefix))
+        return _listed({}, walk.files(tree, prefix))
 
     def read_blob(self, blob: str, limit: int) -> bytes:
-        """Return the first ``limit`` bytes of a blob."""
+        """Return the first ``limit`` bytes of a blob.
 
-        def read() -> bytes:
-            found = self._repository[blob]
-            if not isinstance(found, pygit2.Blob):
-                raise GitError(f"{blob} is no blob")
-            return found.data[:limit]
-
-        return self._reading(read)
+        A blob of more than :data:`LARGEST_UNPACKED` is not read: as many NUL bytes are returned.
+        """
+        return self._reading(lambda: self._head(pygit2.Oid(hex=blob), limit))
 
     def read_file(self, commit: Commit, path: str, limit: int = 1 << 20) -> bytes | None:
         """Return the first ``limit`` bytes of a regular file of a commit.
 
-        None where there is no such file.
+        None where there is no such file. What is too large is read as by :meth:`read_blob`.
         """
 
         def read() -> bytes | None:
             entry = entry_at(self._commit(commit).tree, path)
             if not isinstance(entry, pygit2.Blob) or entry.filemode not in REGULAR:
                 return None
-            return entry.data[:limit]
+            return self._head(entry.id, limit)
 
         return self._reading(read)
+
+    def _head(self, oid: pygit2.Oid, limit: int) -> bytes:
+        # A megabyte in a pack may stand for gigabytes, and libgit2 unpacks all of it.
+        kind, size = self._repository.odb.read_header(oid)
+        if kind is not ObjectType.BLOB:
+            raise GitError(f"{oid} is no blob")
+        if size > LARGEST_UNPACKED:
+            return bytes(min(limit, size))
+        blob = self._repository[oid]
+        assert isinstance(blob, pygit2.Blob)
+        return blob.data[:limit]
+
+    def blob_size(self, blob: str) -> int:
+        """Return the bytes of a blob, without reading it."""
+        oid = pygit2.Oid(hex=blob)
+        size: int = self._reading(lambda: self._repository.odb.read_header(oid)[1])
+        return size
 
     def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
         """Yield the path and content of every regular file of a commit."""
@@ -126,7 +143,7 @@ class Repository:
 
         found = self._reading(lambda: list(every().files(self._commit(commit).tree)))
         for path, blob in found:
-            yield path, self.read_blob(blob, 1 << 30)
+            yield path, self.read_blob(blob, LARGEST_UNPACKED)
 
     def tree_id(self, commit: Commit, path: str) -> TreeId | None:
         """Return the tree id of a folder in a commit, or None."""
@@ -314,10 +331,16 @@ def changed_files(
     ``known`` is the list of ``before``. The result is that of ``walk.files``, at the cost
     of the difference.
     """
-    found = dict(known)
-    for path, blob in walk.changes(before, after, prefix):
+    return _listed(dict(known), walk.changes(before, after, prefix))
+
+
+def _listed(found: dict[str, str], changes: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Apply changes to a list of files. Raises GitError where it becomes too long."""
+    for path, blob in changes:
         if blob is None:
             found.pop(path, None)
         else:
             found[path] = blob
+        if len(found) > MOST_MANIFEST_FILES:
+            raise GitError(f"the commit has more than {MOST_MANIFEST_FILES:,} manifest files")
     return found

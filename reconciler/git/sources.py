@@ -30,7 +30,7 @@ from reconciler.git.export import Budget, export_tree
 from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository, entry_at
-from reconciler.git.transport import DEFAULT_TIMEOUT, RemoteRefs, Transport
+from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, RemoteRefs, Transport
 from reconciler.git_url import redact, resolve_url
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
@@ -73,6 +73,7 @@ class Sources:
 
     ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have. ``patience``
     is for how many seconds :meth:`resolve` waits for remotes; None is without a bound.
+    ``largest`` is the most that is fetched of a source at once, in bytes.
     """
 
     def __init__(
@@ -83,12 +84,13 @@ class Sources:
         interval: float,
         timeout: float = DEFAULT_TIMEOUT,
         per_host: int = 4,
+        largest: int = LARGEST_FETCH,
         patience: float | None = None,
         allowed: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = Transport(credentials, root / "home", timeout)
-        self._store = Store(root, self._transport)
+        self._store = Store(root, self._transport, largest)
         self._interval = interval
         self._patience = patience
         self._allowed = allowed

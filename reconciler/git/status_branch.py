@@ -18,7 +18,7 @@ from reconciler.git.command import environment, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
-from reconciler.git.repository import Repository
+from reconciler.git.repository import LARGEST_UNPACKED, Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
 from reconciler.types import Commit
 
@@ -89,7 +89,7 @@ class StatusBranch:
 
     def read(self, path: str) -> bytes | None:
         """Return a file of the known tip, or None. Raises GitError."""
-        return self._files.read_file(self._tip, path, 1 << 30) if self._tip else None
+        return self._files.read_file(self._tip, path, LARGEST_UNPACKED) if self._tip else None
 
     def read_all(self) -> Iterator[tuple[str, bytes]]:
         """Yield the path and content of every file of the known tip.

@@ -24,6 +24,11 @@ from reconciler.types import Commit
 #: Seconds for a look-up or a push. A fetch may take longer, as the first one brings everything.
 DEFAULT_TIMEOUT = 60.0
 FETCH_PATIENCE = 10
+#: Bytes of a fetch of what others name: a source, or a pull request.
+LARGEST_FETCH = 256 << 20
+#: Bytes of memory and of output for a look-up: some 500,000 refs. A server may send them for ever.
+LOOK_UP_MEMORY = 256 << 20
+LARGEST_LOOK_UP = 64 << 20
 
 _REF_LINE = re.compile(r"(?:ref: (?P<target>\S+)|(?P<id>[0-9a-f]{40,64}))\t(?P<name>\S+)")
 _ADVERTISEMENT = "/info/refs"
@@ -63,7 +68,11 @@ class Transport:
         Raises GitError.
         """
         done = self._call(
-            url, lambda at: ["ls-remote", "--quiet", "--symref", "--", at, *patterns], "read"
+            url,
+            lambda at: ["ls-remote", "--quiet", "--symref", "--", at, *patterns],
+            "read",
+            largest=LARGEST_LOOK_UP,
+            memory=LOOK_UP_MEMORY,
         )
         commits: dict[str, Commit] = {}
         head = None
@@ -131,16 +140,17 @@ class Transport:
         timeout: float | None = None,
         rejected: Callable[[Done], str | None] = lambda _: None,
         largest: int | None = None,
+        memory: int | None = None,
     ) -> Done:
         patience = timeout or self.timeout
         way = self._access(url)
-        done = self._run(way, command, patience, largest)
+        done = self._run(way, command, patience, largest, memory)
         if done.code != 0 and "returned error: 30" in done.err:
             moved = self._follow(url, way)
             if moved is not None:
                 self._moved[url] = moved
                 way = self._access(url)
-                done = self._run(way, command, patience, largest)
+                done = self._run(way, command, patience, largest, memory)
         if done.code == 0:
             return done
         why = rejected(done)
@@ -158,9 +168,12 @@ class Transport:
         command: Callable[[str], list[str]],
         timeout: float,
         largest: int | None = None,
+        memory: int | None = None,
     ) -> Done:
         try:
-            return run_git(command(way.url), env=way.env, timeout=timeout, largest=largest)
+            return run_git(
+                command(way.url), env=way.env, timeout=timeout, largest=largest, memory=memory
+            )
         except LateError as error:
             raise LateError(f"{redact(way.url)}: {error}") from error
 

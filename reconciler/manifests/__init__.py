@@ -15,7 +15,6 @@ from reconciler.manifests import patterns
 from reconciler.manifests.collection import (
     IGNORE_FILE,
     Collection,
-    Ignore,
     amend,
     check_folders,
     collect,
@@ -33,6 +32,7 @@ from reconciler.manifests.effects import (
     values_with,
 )
 from reconciler.manifests.fields import (
+    Bytes,
     GitRef,
     LabelKey,
     LabelValue,
@@ -43,6 +43,7 @@ from reconciler.manifests.fields import (
     Subdomain,
     parse_duration,
 )
+from reconciler.manifests.ignore import MOST_PATTERNS, Ignore
 from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
     BASE_FIELD,
@@ -79,12 +80,14 @@ __all__ = [
     "LABEL_KEY",
     "LABEL_VALUE",
     "LARGEST_FILE",
+    "MOST_PATTERNS",
     "NAME",
     "PRUNE_ANNOTATION",
     "RETRY_ANNOTATION",
     "UPDATE_ANNOTATION",
     "BucketSection",
     "BuildSection",
+    "Bytes",
     "CannotEditError",
     "Collection",
     "CommandSection",

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TypeAlias
 
 from reconciler.manifests import patterns
@@ -21,7 +22,13 @@ from reconciler.manifests.schema import (
     ModelManifest,
 )
 from reconciler.manifests.sources import GitSection, Reference
-from reconciler.manifests.yaml import Document, place, scan_documents, validate
+from reconciler.manifests.yaml import (
+    MOST_PROBLEMS,
+    Document,
+    place,
+    scan_documents,
+    validate,
+)
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import (
     API_VERSION,
@@ -235,7 +242,8 @@ def _read(document: Document, default_namespace: str) -> Manifest | list[Problem
         checked = validate(document, _CLASSES[kind], ref=ref)
         if isinstance(checked, list):
             problems.extend(checked)
-        problems.extend(document.problem(path, text, ref) for path, text in check(kind, value))
+        broken = islice(check(kind, value), MOST_PROBLEMS)
+        problems.extend(document.problem(path, text, ref) for path, text in broken)
         if not problems and not isinstance(checked, list):
             assert ref is not None  # its name and namespace are labels by now
             return Manifest(ref, checked, document.file, _digest(value), document)

@@ -6,7 +6,7 @@ Manifests and the daemon's configuration are read with the same code.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,8 @@ from reconciler.types import JSON, Location, ObjectRef, Problem
 #: Bytes. A larger file is an error: a caller reads one byte more, so that the error is found. Of
 #: the status file of another cluster, this is some 2,500 complete artifacts.
 LARGEST_FILE = 1 << 20
+#: Problems of one document that are listed; a file of 1 MiB can have 60,000.
+MOST_PROBLEMS = 50
 
 #: A byte order mark may begin any document, not only a file, as files are concatenated unchanged.
 #: The parser would make it a part of the first key, so the document would be no manifest.
@@ -139,9 +141,13 @@ def validate(
         return model.model_validate(document.value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True, include_input=True)
-    found = (
-        document.problem(_path(d, document.value), messages.message(d, model), ref) for d in details
-    )
+    found = [
+        document.problem(_path(d, document.value), messages.message(d, model), ref)
+        for d in details[:MOST_PROBLEMS]
+    ]
+    if len(details) > MOST_PROBLEMS:
+        more = f"{len(details) - MOST_PROBLEMS} more errors are not listed"
+        found.append(replace(max(found, key=place), field="", message=more))
     return sorted(dict.fromkeys(found), key=place)
 
 

@@ -37,6 +37,10 @@ DEEPEST = 64
 MOST_NODES = 100_000
 MOST_DOCUMENTS = 1_000
 LONGEST_NUMBER = 100
+#: Characters of the values that aliases and merges of a file stand for, counted at each use.
+LARGEST_EXPANDED = 4 << 20
+#: Errors of the text that are listed for one document.
+MOST_FLAWS = 50
 #: The slower parser reads about 100 KiB a second.
 LARGEST_SLOW = 64 << 10
 
@@ -165,6 +169,7 @@ class _Composer:
     def __init__(self) -> None:
         self.finished: Composed | None = None
         self._nodes = 0
+        self._expanded = 0
         self._documents = 0
         self._root: Node | None = None
         self._stack: list[_Open] = []
@@ -247,6 +252,7 @@ class _Composer:
             message = f"values are nested deeper than {DEEPEST} once aliases are expanded"
             raise UnreadableError(message, line, column)
         self._count(target.size, line, column)
+        self._expand(target, line, column)
         # A copy, so that a change of one value does not change the other.
         value = _copy(target.value)
         children, items, size, height = target.children, target.items, target.size, target.height
@@ -306,6 +312,7 @@ class _Composer:
                 if key not in target.children:
                     node = child[2]
                     self._count(node.size, merged.line, merged.column)
+                    self._expand(node, merged.line, merged.column)
                     target.children[key] = child
                     target.value[key] = _copy(node.value)
                     target.size += node.size
@@ -347,7 +354,17 @@ class _Composer:
             message = f"the file has more than {MOST_NODES} values once aliases are expanded"
             raise UnreadableError(message, line, column)
 
+    def _expand(self, node: Node, line: int, column: int) -> None:
+        self._expanded += _characters(node)
+        if self._expanded > LARGEST_EXPANDED:
+            message = (
+                f"the file has more than {LARGEST_EXPANDED >> 20} MiB once aliases are expanded"
+            )
+            raise UnreadableError(message, line, column)
+
     def _flaw(self, line: int, column: int, message: str) -> None:
+        if len(self._flaws) >= MOST_FLAWS:
+            return
         path: list[str | int] = []
         for collection in self._stack:
             if collection.node.items is not None:
@@ -388,6 +405,15 @@ def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(inner) for inner in value]
     return value
+
+
+def _characters(node: Node) -> int:
+    """The length of all scalars and keys of a value."""
+    if node.children is not None:
+        return sum(len(key) + _characters(child[2]) for key, child in node.children.items())
+    if node.items is not None:
+        return sum(map(_characters, node.items))
+    return len(node.value) if isinstance(node.value, str) else 1
 
 
 def _shown(node: Node) -> str:

@@ -1,6 +1,7 @@
 """Status: what the daemon knows, as the files it commits."""
 
 from reconciler.status.encoding import (
+    MOST_ERRORS,
     README_FILE,
     SYNC_FILE,
     StatusFormatError,
@@ -15,6 +16,7 @@ from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.readme import render_readme
 
 __all__ = [
+    "MOST_ERRORS",
     "README_FILE",
     "SYNC_FILE",
     "StatusFormatError",

@@ -140,11 +140,16 @@ SYNC_FILE = "sync.yaml"
 README_FILE = "README.md"
 
 
+#: Errors that the status branch lists: each head may have others, and all of them stay in history.
+MOST_ERRORS = 200
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """The state of a sync.
 
-    ``errors`` are the problems of the manifests at head; some belong to no known object.
+    ``errors`` are the problems of the manifests at head, up to :data:`MOST_ERRORS`; some belong to
+    no known object. ``errors_omitted`` counts the others.
     """
 
     cluster: str
@@ -153,6 +158,7 @@ class Sync:
     head: Commit
     observed: datetime
     errors: tuple[Problem, ...] = ()
+    errors_omitted: int = 0
 
 
 _SYNC = Codec(Sync)

@@ -32,6 +32,8 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
     if sync.errors:
         lines += ["## Errors", ""]
         lines += [f"- {_escape(str(problem))}" for problem in sync.errors[:LISTED]]
+        more = len(sync.errors[LISTED:]) + sync.errors_omitted
+        lines += [f"- and {more} more"] if more else []
         lines += [""]
     if count:
         lines += ["## Objects", "", "| object | phase | metrics | message |", "|---|---|---|---|"]

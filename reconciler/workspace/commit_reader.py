@@ -12,10 +12,11 @@ from functools import partial
 from typing import Self
 
 from reconciler.config import Setup
-from reconciler.git import Repository
+from reconciler.git import GitError, Repository
 from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
+    MOST_PATTERNS,
     Collection,
     FileContent,
     Ignore,
@@ -36,6 +37,9 @@ from reconciler.planner import (
     same_keys,
 )
 from reconciler.types import Commit, Location, ObjectRef, Problem
+
+#: Bytes of all manifests of a commit: in memory they take some fifty times as much.
+LARGEST_MANIFESTS = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,19 +115,24 @@ class CommitReader:
             return amended or collect(contents.values(), clusters=self._clusters)
 
         files = cache.value("files", (commit,), listed)
-        ignored = files.get(f"{self._path}/{IGNORE_FILE}" if self._path else IGNORE_FILE, "")
+        ignored = files.get(self._ignore_path(), "")
         ignore = cache.value("ignore", (ignored,), lambda _: Ignore.parse(self._blob(ignored)))
         blobs = cache.table("manifest blobs", files, partial(self._manifest_blob, ignore), ignore)
+        sizes = cache.table("manifest sizes", blobs, lambda _, blob: self._size(blob))
+        if (total := sum(sizes.values())) > LARGEST_MANIFESTS:
+            raise GitError(
+                f"the manifests of commit {commit[:12]} have {total >> 20} MiB, "
+                f"more than {LARGEST_MANIFESTS >> 20} MiB"
+            )
         contents = cache.table("contents", blobs, self._parse)
         collection = cache.value("collection", (contents,), collected)
+        if ignore.truncated:
+            collection = _with_problem(collection, self._ignore_path(), _TOO_MANY_PATTERNS)
         collection = check_folders(
             collection, lambda path: self._repository.tree_id(commit, path) is not None
         )
         if self._path and not files and self._repository.tree_id(commit, self._path) is None:
-            missing = Problem(
-                Location(self._path), "", "repository.path is no folder of the repository"
-            )
-            collection = replace(collection, problems=(missing,), unreadable=(missing,))
+            collection = _with_problem(collection, self._path, _NO_FOLDER)
         return CommitSnapshot(
             commit=commit,
             collection=collection,
@@ -134,6 +143,9 @@ class CommitReader:
             released=read_release(self._repository.read_file(commit, RELEASE_FILE)),
             files=files,
         )
+
+    def _ignore_path(self) -> str:
+        return f"{self._path}/{IGNORE_FILE}" if self._path else IGNORE_FILE
 
     @staticmethod
     def _amended(
@@ -198,9 +210,26 @@ class CommitReader:
     def _parse(self, path: str, blob: str) -> FileContent:
         return read_file(path, self._blob(blob), default_namespace=self._namespace)
 
+    def _size(self, blob: str) -> int:
+        return self._repository.blob_size(blob) if blob else 0
+
     def _blob(self, blob: str) -> bytes:
         """Return a blob's first bytes; nothing for the empty id."""
         return self._repository.read_blob(blob, LARGEST_FILE + 1) if blob else b""
+
+
+_NO_FOLDER = "repository.path is no folder of the repository"
+_TOO_MANY_PATTERNS = f"the file has more than {MOST_PATTERNS:,} patterns; the others are not used"
+
+
+def _with_problem(collection: Collection, path: str, message: str) -> Collection:
+    """Add a problem of the whole commit, with which nothing is pruned."""
+    problem = Problem(Location(path), "", message)
+    return replace(
+        collection,
+        problems=(problem, *collection.problems),
+        unreadable=(problem, *collection.unreadable),
+    )
 
 
 def _confirmed(

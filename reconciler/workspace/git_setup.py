@@ -59,6 +59,7 @@ def source_reader(
         setup.root / "git" / folder,
         credentials=credential_table(setup),
         interval=setup.config.sources.interval,
+        largest=setup.config.sources.max_size,
         patience=patience,
         allowed=lambda url: admits_url(url, setup.sources_allow),
     )

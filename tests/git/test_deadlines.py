@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 
 from reconciler.errors import GitError
+from reconciler.git import transport as transport_module
 from reconciler.git.command import LateError, end_running
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import Transport
@@ -224,3 +226,28 @@ def copy(source: socket.socket, target: socket.socket, end: threading.Event, pau
     with contextlib.suppress(OSError):
         while (data := source.recv(5_000)) and not end.wait(pause):
             target.sendall(data)
+
+
+def test_refs_without_end_are_refused_long_before_the_deadline(tmp_path: Path) -> None:
+    def flood(connection: socket.socket, end: threading.Event) -> None:
+        connection.recv(65536)
+        head = b"%040x HEAD\0agent=x\n" % 1
+        connection.sendall(
+            _OK
+            + b"Content-Type: application/x-git-upload-pack-advertisement\r\n"
+            + b"Connection: close\r\n\r\n001e# service=git-upload-pack\n0000"
+            + b"%04x%s" % (len(head) + 4, head)
+        )
+        number = 0
+        while not end.is_set():
+            lines = [b"%040x refs/heads/%012d\n" % (1, number + n) for n in range(5000)]
+            number += 5000
+            connection.sendall(b"".join(b"%04x%s" % (len(line) + 4, line) for line in lines))
+
+    with (
+        closing(BadServer(flood)) as server,
+        mock.patch.object(transport_module, "LOOK_UP_MEMORY", 160 << 20),
+        pytest.raises(GitError, match="sends more than is accepted") as caught,
+    ):
+        Transport(NOBODY, tmp_path / "home", 300).list_refs(f"http://127.0.0.1:{server.port}/a.git")
+    assert not isinstance(caught.value, LateError)

@@ -119,3 +119,11 @@ def test_a_missing_file_is_damage_and_leaves_no_half_context(
     with pytest.raises(DamagedError):
         export_tree(local.repository, TreeId(str(tree)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_too_large_is_a_fault_of_the_tree(local: History, tmp_path: Path) -> None:
+    with (
+        mock.patch.object(export, "LARGEST_CONTEXT_FILE", 1 << 20),
+        pytest.raises(SourceFaultError, match="a file of the build context is larger than 1 MiB"),
+    ):
+        write(local, {"a": "x" * ((1 << 20) + 1)}, tmp_path / "out")

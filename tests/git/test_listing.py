@@ -139,3 +139,25 @@ def test_the_commit_that_last_changed_each_path_is_found(local: History) -> None
         "a.yaml": first, "m/b.yaml": second, "c.yaml": third,
     }  # fmt: skip
     assert reader.last_changed(third, paths, limit=2)["a.yaml"] == second
+
+
+def test_a_commit_with_too_many_manifest_files_is_refused(local: History) -> None:
+    few = local.commit({f"{n}.yaml": "" for n in range(5)})
+    many = local.commit({f"{n}.yaml": "" for n in range(6)})
+    reader = Repository(local.repository)
+    with mock.patch.object(trees, "MOST_MANIFEST_FILES", 5):
+        listed = reader.list_manifests(few)
+        for previous in (None, (few, listed)):
+            with pytest.raises(GitError, match="more than 5 manifest files"):
+                reader.list_manifests(many, "", previous)
+
+
+def test_a_blob_that_is_too_large_is_not_unpacked(local: History) -> None:
+    commit = local.commit({"a.yaml": "kind: Model", "b.yaml": "x" * 100})
+    reader = Repository(local.repository)
+    blobs = reader.list_manifests(commit)
+    with mock.patch.object(trees, "LARGEST_UNPACKED", 50):
+        assert reader.read_blob(blobs["a.yaml"], 20) == b"kind: Model"
+        assert reader.read_blob(blobs["b.yaml"], 20) == bytes(20)
+        assert reader.read_file(commit, "b.yaml", 20) == bytes(20)
+    assert reader.blob_size(blobs["b.yaml"]) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -385,3 +386,15 @@ def test_a_context_whose_remote_has_lost_the_commit_is_exported_from_what_is_her
     history.path.rename(tmp_path / "away")
     sources.export(where, tmp_path / "out")
     assert (tmp_path / "out/src/a/train.sh").read_text() == "a"
+
+
+def test_a_source_that_is_too_large_is_not_kept(tmp_path: Path) -> None:
+    history = History(make_bare(tmp_path))
+    commit = history.commit({"src/a/train.sh": Script("a"), "large": os.urandom(300_000).hex()})
+    sources = sources_at(tmp_path / "sources", largest=100_000, timeout=TIMEOUT)
+    request = GitSource(url=history.path.as_uri(), path="src/a")
+    found = sources.resolve([request])[request]
+    assert isinstance(found, UnresolvedSource), commit
+    assert "it sends more than is accepted; see sources.maxSize" in reason(found)
+    kept = (file.stat().st_size for file in (tmp_path / "sources").rglob("*") if file.is_file())
+    assert sum(kept) < 100_000

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.manifests.collection import Ignore, is_manifest_path
+from reconciler.manifests.collection import is_manifest_path
+from reconciler.manifests.ignore import MOST_PATTERNS, Ignore
 
 
 @pytest.mark.parametrize("path", ["a.yaml", "b/c.yml", "d.json", ".github/workflows/x.yaml"])
@@ -50,3 +54,58 @@ def test_an_empty_file_ignores_nothing() -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read(data: bytes) -> None:
     Ignore.parse(data).matches("models/a.yaml")
+
+
+def test_a_pattern_with_many_stars_ends() -> None:
+    for pattern in (b"*a" * 12 + b"b", b"**/a/" * 40 + b"b", b"[a-z]*" * 200 + b"!"):
+        ignore = Ignore.parse(pattern)
+        assert not ignore.matches("a" * 200 + ".yaml")
+        assert not ignore.matches("/".join("a" * 200) + ".yaml")
+
+
+def test_patterns_beyond_the_bound_are_told() -> None:
+    many = b"".join(b"a%d.yaml\n" % number for number in range(MOST_PATTERNS))
+    assert not Ignore.parse(many).truncated
+    assert Ignore.parse(many + b"b.yaml\n").truncated
+
+
+@pytest.fixture(scope="module")
+def empty_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "--quiet", str(path)], check=True)
+    return path
+
+
+_PARTS = st.one_of(
+    st.text("ab*?!-\\[]^ ", max_size=5),
+    st.sampled_from(["**", "*", "[!a]b", "[a-b]*", "a[[:alpha:]]", "*a*b", "[]a]", "a\\ ", "b-a"]),
+)
+_LINES = st.builds(
+    lambda sign, root, parts, end: sign + root + "/".join(parts) + end,
+    st.sampled_from(["", "", "!"]),
+    st.sampled_from(["", "", "/"]),
+    st.lists(_PARTS, min_size=1, max_size=4),
+    st.sampled_from(["", "", "/", " "]),
+)
+_PATHS = st.lists(st.text("ab-]!^", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lines=st.lists(_LINES, min_size=1, max_size=4), paths=st.lists(_PATHS, max_size=20))
+def test_git_ignores_the_same_files(
+    lines: list[str], paths: list[str], empty_repository: Path
+) -> None:
+    # As Git reads a file of patterns: the first line is no place for a mark of byte order.
+    (empty_repository / "patterns").write_text("\n".join(lines) + "\n")
+    found = subprocess.run(
+        ["git", "-c", "core.excludesFile=patterns", "check-ignore", "--no-index", "--stdin", "-z"],
+        cwd=empty_repository,
+        input="".join(f"{path}\0" for path in paths),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode in (0, 1), found.stderr
+    ignored = set(found.stdout.split("\0")) - {""}
+    ours = Ignore.parse("\n".join(lines).encode())
+    assert {path for path in paths if ours.matches(path)} == ignored

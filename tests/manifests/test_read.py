@@ -381,3 +381,10 @@ def test_long_values_and_names_are_cut_short() -> None:
 def test_a_missing_field_is_placed_at_the_section_that_lacks_it() -> None:
     found = problem("kind: Model\nmetadata: {name: a}\nspec:\n  source:\n    git: {path: x}\n")
     assert (found.location.line, found.field) == (5, "spec.source.git.url")
+
+
+def test_of_very_many_errors_of_a_manifest_the_first_are_listed() -> None:
+    fields = "".join(f"    k{number}: 1\n" for number in range(60_000))
+    found = said(f"kind: Model\nmetadata: {{name: m}}\nspec:\n  training:\n{fields}")
+    assert len(found) < 120
+    assert ("", "59951 more errors are not listed") in found

@@ -228,6 +228,15 @@ def test_everything_wrong_with_the_keys_of_a_file_is_said_at_once() -> None:
             + "".join(f"--- [&a [{'1,' * 90}], {'*a, ' * 90}]\n" for _ in range(90)),
             "the file has more than 100000 values once aliases are expanded",
         ),
+        (
+            f'long: &long "{"x" * 500_000}"\nall: [{"*long, " * 100}]\n',
+            "the file has more than 4 MiB once aliases are expanded",
+        ),
+        (
+            f'long: &long {{key: "{"x" * 500_000}"}}\n'
+            + "".join(f"m{n}: {{<<: *long}}\n" for n in range(100)),
+            "the file has more than 4 MiB once aliases are expanded",
+        ),
     ],
     ids=lambda text: str(text)[:20],
 )
