@@ -183,11 +183,12 @@ def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
     return PullRequestReport(status_of(found), body, notable=notable)
 
 
-def unplannable() -> PullRequestReport:
+def unplannable(
+    message: str = "It cannot be planned; the daemon's log says why",
+) -> PullRequestReport:
     """Report a failed plan.
 
     Its cause may describe this machine, so only the log has it.
     """
-    message = "It cannot be planned; the daemon's log says why"
     body = f"### Plan\n\n{message}."
     return PullRequestReport(make_status(CommitState.ERROR, message), body, notable=False)

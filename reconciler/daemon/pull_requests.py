@@ -19,6 +19,7 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
+from reconciler.daemon.crash_record import CrashRecord
 from reconciler.daemon.pull_request_planner import (
     DaemonState,
     PullRequestPlanner,
@@ -46,6 +47,7 @@ PACE = 1.0
 RETRY = Backoff(first=5.0, longest=300.0)
 #: Tries of a request that fails by itself, before it is left until it changes.
 MOST_TRIES = 3
+ENDED_THE_DAEMON = "Planning this commit ended the daemon; push another one to have it planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class PullRequestController:
     state: Callable[[], DaemonState | None]
     metrics: Metrics
     troubles: dict[str, str]
+    crashes: CrashRecord
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _done: dict[int, _Done] = field(default_factory=dict)
     _sent: dict[int, _Sent] = field(default_factory=dict)
@@ -163,7 +166,10 @@ class PullRequestController:
         same = before is not None and (before.head, before.base) == (done.head, done.base)
         tries = before.tries + 1 if before is not None and same else 1
         try:
-            head, report = await self._in_thread(lambda: self._review(request, known))
+            if request.head in self.crashes:
+                head, report = request.head, unplannable(ENDED_THE_DAEMON)
+            else:
+                head, report = await self._in_thread(lambda: self._review(request, known))
         except Exception as error:  # noqa: BLE001 -- the other requests are planned all the same
             log_it = bound.warning if isinstance(error, ReconcilerError) else bound.exception
             log_it("a pull request cannot be planned", error=str(error), tries=tries)
@@ -200,7 +206,8 @@ class PullRequestController:
                 head = proposals.fetch_head(request.ref)
             return head, report_of(self.setup, self.planner.review(known, head))
 
-        return rebuilding(review, proposals.remake)
+        with self.crashes.attempt(request.head):
+            return rebuilding(review, proposals.remake)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run work in a thread, which :meth:`idle` waits for."""
@@ -283,8 +290,9 @@ async def planning_pull_requests(
         caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
         forge = forge_of(setup, section, site, caller)
         planner = await asyncio.to_thread(PullRequestPlanner, setup)
+        crashes = await asyncio.to_thread(CrashRecord, setup.root / "git" / "pull-requests")
         controller = PullRequestController(
-            setup, forge, planner, permission, state, metrics, troubles
+            setup, forge, planner, permission, state, metrics, troubles, crashes
         )
         work = asyncio.create_task(controller.run())
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ import pytest
 
 from reconciler.config import load_setup
 from reconciler.daemon import pull_requests
+from reconciler.daemon.crash_record import CrashRecord
 from reconciler.daemon.pull_request_planner import DaemonState, PullRequestPlanner
 from reconciler.daemon.pull_requests import MOST_TRIES, PullRequestController
 from reconciler.daemon.shutdown import WritePermission
@@ -75,7 +78,14 @@ async def controller(
             caller, server.api, "team/models", lambda: server.token, context="reconciler/local"
         )
         yield PullRequestController(
-            setup, forge, PullRequestPlanner(setup), WritePermission(), state, Metrics(), {}
+            setup,
+            forge,
+            PullRequestPlanner(setup),
+            WritePermission(),
+            state,
+            Metrics(),
+            {},
+            CrashRecord(site.root / "crashes"),
         )
 
 
@@ -224,3 +234,30 @@ def propose_as_it_is(site: Site, server: ForgeServer, number: int) -> Commit:
     head = Commit(site.propose(server.ref(number)))
     server.open(number, head)
     return head
+
+
+def end_while_planning(folder: Path, head: Commit) -> None:
+    program = (
+        "import os, sys, pathlib\n"
+        "from reconciler.daemon.crash_record import CrashRecord\n"
+        "with CrashRecord(pathlib.Path(sys.argv[1])).attempt(sys.argv[2]): os._exit(9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder), head], check=False)
+    assert done.returncode == 9
+
+
+async def test_a_head_that_has_ended_the_daemon_is_not_planned_again(
+    site: Site, server: ForgeServer, controller: PullRequestController
+) -> None:
+    bad, good = propose(site, server, 7), propose(site, server, 8)
+    folder = site.root / "crashes"
+    for _ in range(2):  # the second start finds both what has ended it and what was refused
+        end_while_planning(folder, bad)
+        controller.crashes = CrashRecord(folder)
+    await controller._round(100)
+    assert server.status(bad) == ("error", pull_requests.ENDED_THE_DAEMON)
+    assert (server.status(good) or ("",))[0] == "success"
+    newer = propose(site, server, 7, lr=0.1)
+    await controller._round(100)
+    assert (server.status(newer) or ("",))[0] == "success"
+    assert good not in CrashRecord(folder), "what was planned to its end is not remembered"
