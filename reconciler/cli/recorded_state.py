@@ -47,6 +47,7 @@ class RecordedState:
         """Take over one file of the branch."""
         if path == SYNC_FILE:
             self.sync = load_sync(data)
+            self.ledger.use_releases(self.sync.releases)
         removed = is_removed_path(path)
         if not removed and not is_status_path(path):
             return

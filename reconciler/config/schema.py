@@ -157,7 +157,10 @@ class ClusterSection(Section):
 
 
 class GuardSection(Section):
-    """Limits of recomputation at once without a release."""
+    """Limits of what one sync makes without a release.
+
+    ``tasks``: of artifacts that are made again. ``gpus``: of these, and of new objects.
+    """
 
     tasks: Annotated[int, Field(ge=0)] = _PLANNER.guard_tasks
     gpus: Annotated[int, Field(ge=0)] = _PLANNER.guard_gpus

@@ -336,6 +336,7 @@ class Daemon:
         A release is recorded before it is applied.
         """
         if planned.plan.released:
+            self._store.ledger.use_releases(hold.id for hold in planned.plan.released)
             await self._reporter.report(planned)
             await self._store.flush()
             # Reported again once it is applied, from the records that are there now.

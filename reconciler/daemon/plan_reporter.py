@@ -94,6 +94,7 @@ class PlanReporter:
             observed=datetime.now(UTC).replace(microsecond=0),
             errors=errors[:MOST_ERRORS],
             errors_omitted=len(errors[MOST_ERRORS:]),
+            releases=self._store.ledger.releases,
         )
 
 

@@ -103,6 +103,7 @@ class StatusStore:
             self._check_identity(self._sync)
             self._own = data
             self.found_memory = True
+            self.ledger.use_releases(self._sync.releases)
         for path, text in self._branch.read_all():
             removed = is_removed_path(path)
             if not removed and not is_status_path(path):
@@ -170,7 +171,7 @@ class StatusStore:
             self._sync = sync
         else:
             # No commit of its own; it goes out with the next one.
-            self._sync = replace(known_sync, errors=sync.errors, observed=sync.observed)
+            self._sync = replace(sync, head=known_sync.head)
 
     def beat(self, now: datetime) -> None:
         """Note that head is still what was synced; pushed once a HEARTBEAT."""

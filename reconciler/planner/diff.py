@@ -8,11 +8,11 @@ still there, asks for nothing, not even for an image that nobody remembers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
-from reconciler.planner.holds import guard
+from reconciler.planner.holds import guard, unused_id
 from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.names import run_name
@@ -49,6 +49,10 @@ def make_plan(situation: PlanInput, cache: PlanCache | None = None) -> Plan:
         frozenset(comparison.wanted),
         situation.ledger.losses,
         situation.settings,
+    )
+    guard_hold, prune = (
+        replace(hold, id=unused_id(hold.id, situation.ledger.releases)) if hold else None
+        for hold in (guard_hold, prune)
     )
     held = [hold for hold in (guard_hold, prune) if hold]
     active = [hold for hold in held if hold.id not in situation.released]

@@ -38,6 +38,16 @@ def hold_id(actions: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(actions)).encode()).hexdigest()[:12]
 
 
+def unused_id(identifier: str, releases: Container[str]) -> str:
+    """The id of a hold whose actions were released before, under another id.
+
+    A line in the release file releases once: it stands there when the same actions come again.
+    """
+    while identifier in releases:
+        identifier = hold_id([identifier])
+    return identifier
+
+
 def guard(
     desired: Mapping[ObjectRef, ResolvedObject],
     records: Mapping[ObjectRef, ObjectStatus],
@@ -45,41 +55,60 @@ def guard(
     lost: Container[TaskKey],
     settings: PlannerConfig,
 ) -> Hold | None:
-    """Return a hold if more existing artifacts are recomputed than ``guard`` allows.
+    """Return a hold if a plan would make more than ``guard`` allows.
 
-    Those that are ``lost`` count as existing.
+    Its tasks are those of artifacts that are made again: of objects that have one, or whose one is
+    ``lost``. Its GPUs are also those of new objects: the next typing error may be their count.
     """
     again: dict[tuple[str, TaskKey], Task] = {}
-    objects: set[ObjectRef] = set()
+    new: dict[tuple[str, TaskKey], Task] = {}
+    objects: dict[ObjectRef, bool] = {}
     for ref, item in desired.items():
+        if item.manifest.document.spec.suspend:
+            continue
         record = records.get(ref)
-        if record is None or item.manifest.document.spec.suspend:
-            continue
-        if record.artifact is None and item.key not in lost:
-            continue
-        # What is wanted although it is recorded as complete was lost.
-        unaccepted = (TaskPhase.HELD, TaskPhase.SUCCEEDED)
-        accepted = {task.key for task in record.tasks if task.phase not in unaccepted}
+        has_artifact = record is not None and (record.artifact is not None or item.key in lost)
+        accepted = _accepted(record) if record is not None else frozenset()
         for task in item.tasks:
             if task.key is None or task.key not in wanted or task.key in accepted:
                 continue
-            again[ref.namespace, task.key] = task
-            objects.add(ref)
-    gpus = sum(task.resources.gpus for task in again.values())
-    if len(again) <= settings.guard_tasks and gpus <= settings.guard_gpus:
-        return None
+            if has_artifact or task.resources.gpus:
+                (again if has_artifact else new)[ref.namespace, task.key] = task
+                objects[ref] = has_artifact
+    held = again | new
+    gpus = sum(task.resources.gpus for task in held.values())
+    if gpus <= settings.guard_gpus:
+        held, gpus = again, sum(task.resources.gpus for task in again.values())
+        if len(again) <= settings.guard_tasks:
+            return None
+        objects = {ref: has_artifact for ref, has_artifact in objects.items() if has_artifact}
     return Hold(
-        id=hold_id(f"create {namespace} {key}" for namespace, key in again),
+        id=hold_id(f"create {namespace} {key}" for namespace, key in held),
         kind=HoldKind.GUARD,
         objects=frozenset(objects),
-        tasks=len(again),
+        tasks=len(held),
         gpus=gpus,
         reason=Reason.of(
             ReasonCode.RECOMPUTE_TOO_LARGE,
-            tasks=len(again),
+            tasks=len(held),
             gpus=gpus,
             objects=len(objects),
+            existing=sum(objects.values()),
             guard_tasks=settings.guard_tasks,
             guard_gpus=settings.guard_gpus,
         ),
+    )
+
+
+def _accepted(record: ObjectStatus) -> frozenset[TaskKey | None]:
+    """The keys of tasks that an earlier sync has let pass.
+
+    What is wanted although it is recorded as complete was lost. A suspended object's tasks wait
+    without having been counted.
+    """
+    return frozenset(
+        task.key
+        for task in record.tasks
+        if task.phase not in (TaskPhase.HELD, TaskPhase.SUCCEEDED)
+        and task.reason != ReasonCode.SUSPENDED.value
     )

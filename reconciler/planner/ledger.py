@@ -6,6 +6,7 @@ learns from every run that ends. Learning the same thing twice changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,8 @@ from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, TaskKey, TaskKind
 
+#: Ids of released holds that are remembered.
+MOST_RELEASES = 1_000
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _AGES = timedelta(days=100_000)
 
@@ -42,13 +45,20 @@ class Loss:
 class Ledger:
     """Key → result or loss, and (key, execution hash) → failure.
 
-    ``losses_changed`` counts the changes of ``losses``.
+    ``losses_changed`` counts the changes of ``losses``. ``releases`` are the ids of holds that were
+    released, the oldest first; each releases once.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
+    releases: tuple[str, ...] = ()
+
+    def use_releases(self, ids: Iterable[str]) -> None:
+        """Note holds that are released now, or were before."""
+        known = dict.fromkeys((*self.releases, *ids))
+        self.releases = tuple(known)[-MOST_RELEASES:]
 
     def copy(self) -> Ledger:
         """Return a ledger that learns apart from this one."""

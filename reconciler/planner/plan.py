@@ -31,7 +31,7 @@ class PlannerConfig:
     limit_gpus: int = 0
     prune: bool = True
     prune_share: float = 0.5
-    prune_floor: int = 10
+    prune_floor: int = 3
     history_jobs: int = 3
     peers: Mapping[str, RemoteCluster] = field(default_factory=dict)
 

@@ -301,7 +301,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.HELD_BY_GUARD: Entry(
         "held: {hold}; release it with the line {id} in .reconciler/release",
-        "The sync would recompute more than `guard` admits.",
+        "The sync would make more than `guard` admits.",
         "Add the line to `.reconciler/release`, or revert.",
     ),
     ReasonCode.HELD_BY_PRUNE: Entry(
@@ -310,7 +310,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Add the line to `.reconciler/release`, or restore the manifests.",
     ),
     ReasonCode.RECOMPUTE_TOO_LARGE: Entry(
-        "would recompute {tasks} tasks with {gpus} GPUs, of {objects} objects that have an artifact (guard: {guard_tasks} tasks, {guard_gpus} GPUs)",
+        "would make {tasks} tasks with {gpus} GPUs, of {objects} objects, {existing} of which have an artifact (guard: {guard_tasks} tasks made again, {guard_gpus} GPUs)",
         "What a guard hold holds.",
         "Release the hold, or revert.",
     ),

@@ -149,7 +149,8 @@ class Sync:
     """The state of a sync.
 
     ``errors`` are the problems of the manifests at head, up to :data:`MOST_ERRORS`; some belong to
-    no known object. ``errors_omitted`` counts the others.
+    no known object. ``errors_omitted`` counts the others. ``releases`` are the ids of holds that
+    were released, the oldest first.
     """
 
     cluster: str
@@ -159,6 +160,7 @@ class Sync:
     observed: datetime
     errors: tuple[Problem, ...] = ()
     errors_omitted: int = 0
+    releases: tuple[str, ...] = ()
 
 
 _SYNC = Codec(Sync)

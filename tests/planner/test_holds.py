@@ -23,8 +23,8 @@ def trained(count: int = 4, **settings: object) -> World:
     return world
 
 
-def test_what_is_new_is_never_held() -> None:
-    world = trained(guard_tasks=0)
+def test_what_is_new_and_needs_no_gpu_is_not_held() -> None:
+    world = trained(guard_tasks=0, guard_gpus=0)
     world.files["new.yaml"] = finetune("new", "base")
     world.settle()
     assert world.phase("new") is Phase.READY
@@ -107,3 +107,64 @@ def test_a_release_file_has_one_id_a_line() -> None:
     assert read_release(data) == {"123456789abc", "fedcba987654"}
     assert read_release(b"\xef\xbb\xbf123456789abc\r\n") == {"123456789abc"}, "as Windows writes it"
     assert read_release(None) == frozenset()
+
+
+def test_gpus_of_new_objects_are_guarded() -> None:
+    world = trained(guard_tasks=0, guard_gpus=8)
+    for number in range(3):
+        world.files[f"n{number}.yaml"] = scratch(f"n{number}", ", resources: {gpu: {count: 4}}")
+    world.files["cpu.yaml"] = finetune("cpu", "base")
+    (hold,) = world.settle().holds
+    assert (hold.tasks, hold.gpus) == (3, 12)
+    assert hold.reason.arguments["existing"] == 0
+    held = {name for name, phase in world.phases().items() if phase is Phase.HELD}
+    assert held == {"n0", "n1", "n2"}
+    world.released = frozenset({hold.id})
+    assert not world.settle().holds
+    assert set(world.phases().values()) == {Phase.READY}
+
+
+def test_a_change_while_suspended_is_held_once_it_is_resumed() -> None:
+    world = trained(guard_tasks=4)
+    for number in range(4):
+        file = f"m{number}.yaml"
+        world.files[file] = world.files[file].replace("spec: {", "spec: {suspend: true, ")
+    world.files["base.yaml"] = changed("base").replace("spec: {", "spec: {suspend: true, ")
+    world.settle()
+    world.made()
+    for file, text in world.files.items():
+        world.files[file] = text.replace("suspend: true, ", "")
+    (hold,) = world.settle().holds
+    assert (hold.tasks, world.made()) == (5, [])
+
+
+def test_a_line_releases_once() -> None:
+    world = trained(guard_tasks=4)
+    world.files["base.yaml"] = changed("base")
+    (hold,) = world.settle().holds
+    world.released = frozenset({hold.id})
+    world.settle()
+    made = world.made()
+    world.runs.clear()
+    for key in list(world.ledger.completed):
+        world.ledger.lose(key, world.now)  # so that the same actions come again
+    (again,) = world.settle().holds
+    assert (again.id != hold.id, world.made()) == (True, [])
+    world.released |= {again.id}
+    assert not world.settle().holds
+    assert len(made) == 5 <= len(world.made())
+
+
+def test_a_line_releases_a_removal_once() -> None:
+    world = trained(11, prune_floor=10, prune_share=0.5)
+    files = dict(world.files)
+    world.files = {"base.yaml": files["base.yaml"]}
+    (hold,) = world.settle().holds
+    world.released = frozenset({hold.id})
+    world.settle()
+    world.files = dict(files)
+    world.settle()
+    world.files = {"base.yaml": files["base.yaml"]}
+    plan = world.settle()
+    assert [again.id != hold.id for again in plan.holds] == [True]
+    assert not plan.removed

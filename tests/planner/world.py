@@ -179,6 +179,7 @@ class World:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
         anew = make_plan(self.situation())
+        self.ledger.use_releases(hold.id for hold in plan.released)
         for ending in plan.endings:
             del self.runs[ending.run.name]
         for spec in plan.creates():
