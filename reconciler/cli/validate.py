@@ -54,7 +54,12 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         for name, data in _read_all(paths or (_default(setup),), setup.root if setup else None)
     ]
     contents = [_held(content) for content in contents]
-    found = collect(contents, complete=whole, clusters=setup.config.clusters if setup else None)
+    found = collect(
+        contents,
+        complete=whole,
+        clusters=setup.config.clusters if setup else None,
+        admission=setup.admission if setup else None,
+    )
     root = _root(setup)
     if root is not None:
         found = check_folders(found, lambda path: _has_folder(root, path))

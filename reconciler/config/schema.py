@@ -27,6 +27,7 @@ from reconciler.config.reporting import (
 )
 from reconciler.errors import UsageFault
 from reconciler.manifests import (
+    Admission,
     Bytes,
     GitRef,
     Name,
@@ -370,6 +371,18 @@ class Setup:
         """The globs over source URLs; the local engine also admits ``file``."""
         own = ("file://*",) if self.config.engine == "local" else ()
         return (*self.config.sources.allow, *own)
+
+    @property
+    def admission(self) -> Admission:
+        """The rules for what manifests may name."""
+        cluster, named = self.config.kubernetes, self.config.buckets.named
+        served = (*cluster.namespaces, cluster.namespace) if cluster.namespaces else ()
+        return Admission(
+            cluster=self.config.cluster,
+            namespaces=served if self.config.engine == "kubernetes" else None,
+            artifacts=tuple(dict.fromkeys(self.buckets.values())),
+            buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
+        )
 
     @property
     def settings(self) -> PlannerConfig:

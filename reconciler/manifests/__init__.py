@@ -12,6 +12,7 @@ Pure: no I/O. The names below are all that other packages use.
 """
 
 from reconciler.manifests import patterns
+from reconciler.manifests.admission import Admission
 from reconciler.manifests.collection import (
     IGNORE_FILE,
     Collection,
@@ -85,6 +86,7 @@ __all__ = [
     "PRUNE_ANNOTATION",
     "RETRY_ANNOTATION",
     "UPDATE_ANNOTATION",
+    "Admission",
     "BucketSection",
     "BuildSection",
     "Bytes",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Container
 from dataclasses import dataclass, replace
 
+from reconciler.manifests.admission import Admission
 from reconciler.manifests.loader import FileContent, Manifest
 from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.yaml import place
@@ -55,6 +56,7 @@ def collect(
     *,
     complete: bool = True,
     clusters: Container[str] | None = None,
+    admission: Admission | None = None,
 ) -> Collection:
     """Collect the objects and problems of a tree's files.
 
@@ -75,6 +77,8 @@ def collect(
     known = objects.keys() | {p.object for p in problems if p.object is not None}
     if clusters is not None:
         problems.extend(_unknown_clusters(objects, clusters))
+    if admission is not None:
+        problems.extend(admission.problems(objects, objects))
     if complete:
         problems.extend(_dangling(objects, known, [c.path for c in contents if c.broken]))
     problems.extend(_cycles(objects))
@@ -123,7 +127,10 @@ def check_folders(found: Collection, has: Callable[[str], bool]) -> Collection:
 
 
 def amend(
-    before: Collection, old: Sequence[FileContent], new: Sequence[FileContent]
+    before: Collection,
+    old: Sequence[FileContent],
+    new: Sequence[FileContent],
+    admission: Admission | None = None,
 ) -> Collection | None:
     """Update a collection after a change of some of its files.
 
@@ -138,9 +145,13 @@ def amend(
         return None
     manifests = (manifest for content in new for manifest in content.manifests)
     others = sum(content.others for content in new) - sum(content.others for content in old)
+    changed = {manifest.ref: manifest for manifest in manifests}
+    objects = {**before.objects, **changed}
+    if admission is not None and any(admission.problems(changed, objects)):
+        return None
     return replace(
         before,
-        objects={**before.objects, **{manifest.ref: manifest for manifest in manifests}},
+        objects=objects,
         others=before.others + others,
     )
 

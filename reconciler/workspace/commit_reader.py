@@ -17,6 +17,7 @@ from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
     MOST_PATTERNS,
+    Admission,
     Collection,
     FileContent,
     Ignore,
@@ -86,9 +87,11 @@ class CommitReader:
         path: str,
         namespace: str,
         clusters: Container[str] | None,
+        admission: Admission | None = None,
     ) -> None:
         self._repository = repository
         self._clusters = clusters
+        self._admission = admission
         self._path = path
         self._namespace = namespace
 
@@ -101,6 +104,7 @@ class CommitReader:
             path=config.repository.path,
             namespace=config.kubernetes.namespace,
             clusters=config.clusters,
+            admission=setup.admission,
         )
 
     def read(self, commit: Commit, cache: PlanCache) -> CommitSnapshot:
@@ -112,7 +116,9 @@ class CommitReader:
 
         def collected(last: CacheEntry[Collection] | None) -> Collection:
             amended = self._amended(last.inputs[0], contents, last.value) if last else None
-            return amended or collect(contents.values(), clusters=self._clusters)
+            return amended or collect(
+                contents.values(), clusters=self._clusters, admission=self._admission
+            )
 
         files = cache.value("files", (commit,), listed)
         ignored = files.get(self._ignore_path(), "")
@@ -147,15 +153,18 @@ class CommitReader:
     def _ignore_path(self) -> str:
         return f"{self._path}/{IGNORE_FILE}" if self._path else IGNORE_FILE
 
-    @staticmethod
     def _amended(
-        before: Mapping[str, FileContent], now: Mapping[str, FileContent], collection: Collection
+        self,
+        before: Mapping[str, FileContent],
+        now: Mapping[str, FileContent],
+        collection: Collection,
     ) -> Collection | None:
         """Amend a collection; None where more than the content of files differs."""
         if not same_keys(before, now):
             return None
         paths = sorted(differing(before, now))
-        return amend(collection, [before[path] for path in paths], [now[path] for path in paths])
+        old, new = [before[path] for path in paths], [now[path] for path in paths]
+        return amend(collection, old, new, self._admission)
 
     def effective(
         self,

@@ -143,13 +143,15 @@ def test_a_claim_is_in_a_pod_once(tmp_path: Path) -> None:
     assert mounts["/data"]["readOnly"] is True
 
 
-def test_a_folder_of_the_node_is_mounted_as_it_is(tmp_path: Path) -> None:
+def test_a_link_in_a_bucket_on_the_node_leads_out_of_it_for_no_pod(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, buckets=buckets({"url": "file:///srv/models"}))
-    volumes = pod_of(in_bucket("file:///srv/models"), settings)["volumes"]
-    assert named(volumes, "artifact")["hostPath"] == {
-        "path": f"/srv/models/own/{KEY}",
-        "type": "DirectoryOrCreate",
-    }
+    pod = pod_of(in_bucket("file:///srv/models"), settings)
+    paths = [v["hostPath"] for v in pod["volumes"] if "hostPath" in v]
+    assert paths == [{"path": "/srv/models", "type": "DirectoryOrCreate"}]
+    (main,) = pod["containers"]
+    mounts = [mount for mount in main["volumeMounts"] if mount["name"].startswith("bucket-")]
+    assert f"own/{KEY}" in [mount["subPath"] for mount in mounts]
+    assert all(mount["subPath"] for mount in mounts)
 
 
 def test_rclone_mounts_by_a_sidecar_that_alone_is_privileged(tmp_path: Path) -> None:

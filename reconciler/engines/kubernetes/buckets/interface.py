@@ -48,6 +48,11 @@ class Bucket:
         """First part of the URL: the bucket proper, container or claim."""
         return self.url.partition("://")[2].partition("/")[0]
 
+    @property
+    def folder(self) -> str:
+        """Rest of the URL: the folder of the bucket proper; may be empty."""
+        return "/".join(filter(None, self.url.partition("://")[2].split("/")[1:]))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
