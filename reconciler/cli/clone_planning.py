@@ -31,6 +31,7 @@ from reconciler.workspace import (
     Resolutions,
     SourceResolver,
     credential_table,
+    git_folder,
     source_reader,
 )
 
@@ -55,7 +56,7 @@ class FetchedRemote:
     def fetch(cls, setup: Setup) -> Self:
         """Fetch them into a mirror beside that of `status`. Raises GitError."""
         mirror = Mirror.open(
-            setup.root / "git" / "reader-manifests.git",
+            git_folder(setup) / "reader-manifests.git",
             setup.repository_url,
             branch=setup.config.repository.branch,
             others=sorted({setup.status_branch, *setup.peer_branches.values()}),

@@ -25,7 +25,7 @@ from reconciler.planner import (
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.status import SYNC_FILE, Sync, load_record, load_sync
 from reconciler.types import Commit, ObjectRef, TaskKind
-from reconciler.workspace import status_branch
+from reconciler.workspace import git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
 
@@ -196,7 +196,7 @@ class StateReader:
         url = setup.repository_url
         if is_local(url):
             return self._local(local_path(url), setup.status_branch)
-        branch = status_branch(setup, setup.root / "git" / "reader.git")
+        branch = status_branch(setup, git_folder(setup) / "reader.git")
         if branch.fetch() is None:
             raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
         state = RecordedState(repository=self._clone())

@@ -28,7 +28,7 @@ from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web import PageCache, Served, serve
-from reconciler.workspace import credential_table, source_reader, status_branch
+from reconciler.workspace import credential_table, git_folder, source_reader, status_branch
 
 log = structlog.get_logger(__name__)
 
@@ -174,7 +174,7 @@ async def assemble(
 
     With ``once`` a sync waits for sources without a limit, as no other comes later.
     """
-    git = setup.root / "git"
+    git = git_folder(setup)
     mirror = Mirror.open(
         git / "manifests.git",
         setup.repository_url,

@@ -37,6 +37,7 @@ from reconciler.workspace import (
     Resolutions,
     SourceResolver,
     credential_table,
+    git_folder,
     remote_sources,
     source_reader,
 )
@@ -62,7 +63,7 @@ class PullRequestPlanner:
     def __init__(self, setup: Setup) -> None:
         config = setup.config
         assert config.review is not None
-        folder = setup.root / "git"
+        folder = git_folder(setup)
         self.proposals = Proposals(
             folder / "proposals.git",
             setup.repository_url,

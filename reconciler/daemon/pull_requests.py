@@ -37,6 +37,7 @@ from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.review import CommitStatus, counted
 from reconciler.types import Commit
+from reconciler.workspace import git_folder
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -290,7 +291,7 @@ async def planning_pull_requests(
         caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
         forge = forge_of(setup, section, site, caller)
         planner = await asyncio.to_thread(PullRequestPlanner, setup)
-        crashes = await asyncio.to_thread(CrashRecord, setup.root / "git" / "pull-requests")
+        crashes = await asyncio.to_thread(CrashRecord, git_folder(setup) / "pull-requests")
         controller = PullRequestController(
             setup, forge, planner, permission, state, metrics, troubles, crashes
         )

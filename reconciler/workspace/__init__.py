@@ -19,7 +19,12 @@ if TYPE_CHECKING:
         ResolvedCommit,
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
-    from reconciler.workspace.git_setup import credential_table, source_reader, status_branch
+    from reconciler.workspace.git_setup import (
+        credential_table,
+        git_folder,
+        source_reader,
+        status_branch,
+    )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
     from reconciler.workspace.source_resolver import (
         Requests,
@@ -42,6 +47,7 @@ __all__ = [
     "ResolvedCommit",
     "SourceResolver",
     "credential_table",
+    "git_folder",
     "remote_sources",
     "source_reader",
     "status_branch",
@@ -56,7 +62,7 @@ _MODULES = {
         "ResolvedCommit",
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
-    "git_setup": ("credential_table", "source_reader", "status_branch"),
+    "git_setup": ("credential_table", "git_folder", "source_reader", "status_branch"),
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (
         "Requests",

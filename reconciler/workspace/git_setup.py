@@ -9,6 +9,16 @@ from reconciler.git import Credential, CredentialTable, Sources, StatusBranch, n
 from reconciler.patterns import admits_url
 
 
+def git_folder(setup: Setup) -> Path:
+    """The folder of the copies of repositories.
+
+    The state folder around it is made if need be, for this user alone: it has logs, params and
+    artifacts. The mode of one that is there already is the operator's.
+    """
+    setup.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return setup.root / "git"
+
+
 def credential_table(setup: Setup) -> CredentialTable:
     """Return the credentials of each URL prefix.
 
@@ -56,7 +66,7 @@ def source_reader(
     reader in a process needs a folder of its own.
     """
     return Sources(
-        setup.root / "git" / folder,
+        git_folder(setup) / folder,
         credentials=credential_table(setup),
         interval=setup.config.sources.interval,
         largest=setup.config.sources.max_size,

@@ -187,3 +187,11 @@ def test_a_link_out_of_the_source_is_kept_and_not_followed(site: Site) -> None:
     assert done.returncode == 0, done.stdout
     [link] = site.root.glob("state/buckets/**/link")
     assert link.read_text() == "/mnt/datasets\n"
+
+
+def test_the_state_is_for_the_daemons_user_alone(site: Site) -> None:
+    site.trained("a")
+    site.push()
+    done = site.run_once(*SHORT)
+    assert done.returncode == 0, done.stdout
+    assert (site.root / "state").stat().st_mode & 0o077 == 0

@@ -178,7 +178,7 @@ class RootLayout:
     def prepare(self) -> None:
         """Make missing folders. Raises LayoutError for another version."""
         version = self.root / "version"
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             found = version.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
