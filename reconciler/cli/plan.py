@@ -84,7 +84,7 @@ def text(review: Review, *, everything: bool = False) -> str:
     objects = [_object(found, review) for found in review.objects if not found.refused]
     blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
     if everything:
-        blocks += [_others(review), _unready(review)]
+        blocks += [_others(review), _incomplete(review)]
     blocks += [_unknown(review), _end(review, everything=everything)]
     return "\n\n".join(block for block in blocks if block)
 
@@ -162,12 +162,12 @@ def _others(review: Review) -> str:
     return "\n".join(lines)
 
 
-def _unready(review: Review) -> str:
-    unready = review.unready
-    if not unready:
+def _incomplete(review: Review) -> str:
+    incomplete = review.incomplete
+    if not incomplete:
         return ""
-    title = click.style("Not Ready after this sync starts:", bold=True)
-    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in unready]
+    title = click.style("Not complete after this sync starts:", bold=True)
+    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in incomplete]
     return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 

@@ -31,6 +31,7 @@ from reconciler.daemon import (
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.manifests import LARGEST_FILE
 from reconciler.planner import ObjectStatus, Phase, Plan
+from reconciler.reasons import ReasonCode
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
 
@@ -103,9 +104,14 @@ class _Observed:
         return bool(self.errors) or any(self._in(Phase.FAILED, Phase.INVALID))
 
     def waiting(self) -> list[ObjectStatus]:
-        """The objects that are neither at an end, suspended nor held."""
+        """The objects that are neither at an end, suspended nor held.
+
+        A promotion that still serves an earlier artifact waits too.
+        """
         ends = (Phase.READY, Phase.SUSPENDED, Phase.HELD, Phase.FAILED, Phase.INVALID)
-        return sorted(self._in(*set(Phase).difference(ends)), key=lambda record: record.ref)
+        serving = (r for r in self._in(Phase.READY) if r.reason == ReasonCode.STILL_SERVING)
+        waiting = [*self._in(*set(Phase).difference(ends)), *serving]
+        return sorted(waiting, key=lambda record: record.ref)
 
     def _in(self, *phases: Phase) -> Iterator[ObjectStatus]:
         wanted = (self.records[ref] for ref in self.wanted if ref in self.records)

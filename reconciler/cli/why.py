@@ -13,7 +13,6 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
-from reconciler.reasons import ReasonCode
 from reconciler.review import conditions_told, explain, printable, standing
 from reconciler.types import ObjectRef
 
@@ -88,8 +87,7 @@ def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterat
 
 def _phase(status: ObjectStatus) -> tuple[Phase, str]:
     """Return the phase, and the message with a colon before it."""
-    complete = status.reason == ReasonCode.COMPLETE
-    return status.phase, "" if complete or not status.message else f": {status.message}"
+    return status.phase, "" if status.complete or not status.message else f": {status.message}"
 
 
 def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Iterator[str]:

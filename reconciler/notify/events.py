@@ -28,9 +28,9 @@ class Event:
     """An object that came into a phase, or a hold.
 
     ``before`` is the former phase, None for a new object. ``key`` is that of the artifact which the
-    manifest asks for, ``key_before`` that of the last event, and ``artifact`` the artifact URL,
-    once it is there. A hold is one event, of the first of its objects; ``objects`` counts them,
-    ``hold`` is the id that releases it.
+    manifest asks for, or of the one that a Ready object has, ``key_before`` that of the last event,
+    and ``artifact`` the artifact URL, once it is there. A hold is one event, of the first of its
+    objects; ``objects`` counts them, ``hold`` is the id that releases it.
     """
 
     ref: ObjectRef
@@ -88,11 +88,17 @@ def news(
         elif (
             known is None
             or known.phase is not record.phase
-            or (record.phase in _OF_A_KEY and known.desired != record.desired)
+            or (record.phase in _OF_A_KEY and _key(known) != _key(record))
         ):
             yield _event(record, known)
     for refs in held.values():
         yield _event(after[refs[0]], before.get(refs[0]), objects=len(refs))
+
+
+def _key(record: ObjectStatus) -> TaskKey | None:
+    """Return the key that a phase is of: a Ready promotion may serve an earlier one."""
+    ready = record.phase is Phase.READY and record.artifact is not None
+    return record.artifact.key if ready and record.artifact else record.desired
 
 
 def _event(record: ObjectStatus, known: ObjectStatus | None, *, objects: int = 1) -> Event:
@@ -101,8 +107,8 @@ def _event(record: ObjectStatus, known: ObjectStatus | None, *, objects: int = 1
         ref=record.ref,
         phase=record.phase,
         before=known.phase if known is not None else None,
-        key=record.desired,
-        key_before=known.desired if known is not None else None,
+        key=_key(record),
+        key_before=_key(known) if known is not None else None,
         artifact=record.artifact.url if ready and record.artifact is not None else None,
         reason=record.reason,
         message=text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.engine import FailureClass, ResultWarning
+from reconciler.reasons import ReasonCode
 from reconciler.types import (
     JSON,
     Commit,
@@ -229,6 +230,11 @@ class ObjectStatus:
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True if the object is Ready, with what its manifest asks for."""
+        return self.phase is Phase.READY and self.reason == ReasonCode.COMPLETE
 
 
 class Phases:

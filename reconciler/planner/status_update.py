@@ -191,11 +191,15 @@ class _StatusUpdate:
             return Phase.LOST, lost
         if item.manifest.document.spec.suspend:
             return Phase.SUSPENDED, Reason.of(ReasonCode.SUSPENDED)
+        waiting = by_phase.get(TaskPhase.WAITING)
+        phase, reason = (Phase.WAITING, waiting.reason) if waiting else self._pending()
         if item.blocked is not None:
-            return Phase.WAITING, item.blocked
-        if waiting := by_phase.get(TaskPhase.WAITING):
-            return Phase.WAITING, waiting.reason
-        return self._pending()
+            phase, reason = Phase.WAITING, item.blocked
+        served = self._artifact() if not item.tasks else None
+        if served is None:
+            return phase, reason
+        key = served.key[:12]
+        return Phase.READY, Reason.of(ReasonCode.STILL_SERVING, key=key, cause=reason)
 
     def _failed(self, phase: Phase) -> TaskKind | None:
         """Return the task that makes the object Failed."""
@@ -211,7 +215,8 @@ class _StatusUpdate:
         starting = [d for d in self.decisions if d.phase is TaskPhase.PENDING]
         if starting:
             return Phase.PENDING, starting[0].reason
-        return Phase.WAITING, Reason.of(ReasonCode.WAITING_FOR_PROMOTION)
+        who = str(self.item.promoted)
+        return Phase.WAITING, Reason.of(ReasonCode.WAITING_FOR_PROMOTION, object=who)
 
     def _complete(self) -> bool:
         if self.item.blocked is not None or self.item.key is None:

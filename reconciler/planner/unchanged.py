@@ -80,6 +80,8 @@ def _is_complete(record: ObjectStatus, actions: tuple[TaskAction, ...]) -> bool:
         record.phase is Phase.READY
         # What image it was made in can still become known, where that is not known yet.
         and record.artifact is not None
+        # A promotion may still serve an earlier one.
+        and record.artifact.key == record.desired
         and (record.artifact.image is not None or record.artifact.image_key is None)
         and all(
             action.action is ActionKind.KEEP and action.phase is TaskPhase.SUCCEEDED

@@ -25,6 +25,7 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_DATASET = "WaitingForDataset"
     DEPENDENCY_BLOCKED = "DependencyBlocked"
     WAITING_FOR_PROMOTION = "WaitingForPromotion"
+    STILL_SERVING = "StillServing"
     TERMINATING = "Terminating"
     PREVIOUS_RUN_UNREACHABLE = "PreviousRunUnreachable"
     PENDING_RUN_REPLACED = "PendingRunReplaced"

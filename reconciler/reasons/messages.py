@@ -128,9 +128,14 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Mend what the cause names.",
     ),
     ReasonCode.WAITING_FOR_PROMOTION: Entry(
-        "waiting for what it takes over",
+        "waiting for the artifact of {object}",
         "The artifact that the object takes over is not complete yet.",
         "Look at the object that is promoted.",
+    ),
+    ReasonCode.STILL_SERVING: Entry(
+        "still serves {key}: {cause}",
+        "A promotion is Ready: its last artifact is served until the one it asks for is complete.",
+        "Nothing, or look at the object that the cause names.",
     ),
     ReasonCode.TERMINATING: Entry(
         "the run before it is still ending",

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from reconciler.codec import format_time
 from reconciler.manifests import Effect
-from reconciler.planner import ActionKind, Hold, ObjectStatus, Phase, Plan, statuses_after
+from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
@@ -82,10 +82,10 @@ class Review:
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
 
     @property
-    def unready(self) -> tuple[ObjectStatus, ...]:
-        """Statuses after a sync of head of objects that are not Ready."""
+    def incomplete(self) -> tuple[ObjectStatus, ...]:
+        """Statuses after a sync of head of objects that are not complete."""
         after = statuses_after(self.plan) if self.plan is not None else {}
-        return tuple(s for _, s in sorted(after.items()) if s.phase is not Phase.READY)
+        return tuple(s for _, s in sorted(after.items()) if not s.complete)
 
     @property
     def changes(self) -> bool:

@@ -290,7 +290,8 @@ def shown_message(record: ObjectStatus) -> str:
     """
     if record.phase is not Phase.READY:
         return record.message
-    return "; ".join(conditions_told(record).values())
+    own = [] if record.complete or not record.message else [record.message]
+    return "; ".join([*own, *conditions_told(record).values()])
 
 
 def conditions_told(record: ObjectStatus) -> dict[str, str]:

@@ -72,6 +72,21 @@ def trained_again() -> World:
     return world
 
 
+def promoted_anew() -> World:
+    """Production is to serve another model, which is not made yet."""
+    world = settled()
+    world.files |= {"n.yaml": scratch("n"), "p.yaml": PROMOTED.replace("name: c", "name: n")}
+    return world
+
+
+def promoted_from_a_source_that_is_away() -> World:
+    world = settled()
+    world.files["n.yaml"] = scratch("n")
+    world.files["p.yaml"] = PROMOTED.replace("name: c", "name: n")
+    world.trees[".//src/n"] = "unreachable"
+    return world
+
+
 def unschedulable() -> World:
     world = chain()
     run = training(world, "a")
@@ -234,7 +249,8 @@ def dangling() -> World:
 STATES: Mapping[str, Callable[[], World]] = {
     each.__name__: each
     for each in (
-        chain, building, settled, trained_again, unschedulable, node_lost, retried_by_its_engine,
+        chain, building, settled, trained_again, promoted_anew,
+        promoted_from_a_source_that_is_away, unschedulable, node_lost, retried_by_its_engine,
         failed, evicted, secret_missing, too_few_gpus, no_containers, image_refused, suspended,
         held, prune_held, prune_disabled, invalid, source_away, run_limit, lost, superseded,
         source_moved, how_changed, shared_build, dangling,
@@ -300,7 +316,34 @@ def test_all_faces_say_the_same_of_what_an_object_waits_for(state: str) -> None:
     world = STATES[state]()
     world.sync()
     for ref, record in world.records.items():
-        if record.message and record.phase is not Phase.READY:
+        if record.message and not record.complete:
             for face, said in faces(world, ref).items():
                 assert record.phase.value in said, (face, ref)
                 assert record.message[:100] in said, (face, ref, said)
+
+
+@pytest.mark.parametrize("state", ["trained_again", "promoted_anew"])
+def test_production_stays_ready_with_what_it_serves_and_what_it_waits_for(state: str) -> None:
+    world = STATES[state]()
+    before = world.records[model("p")].artifact
+    world.sync()
+    record = world.records[model("p")]
+    target = "n" if state == "promoted_anew" else "c"
+    assert before is not None
+    assert (record.phase, record.reason, record.artifact) == (Phase.READY, "StillServing", before)
+    waits = f"still serves {before.key[:12]}: waiting for the artifact of Model default/{target}"
+    assert record.message == waits
+    for face, said in faces(world, record.ref).items():
+        assert waits in said, (face, said)
+    world.settle()
+    record = world.records[model("p")]
+    assert record.complete
+    assert record.artifact is not None
+    assert record.artifact.key != before.key
+
+
+def test_a_promotion_without_an_artifact_waits() -> None:
+    world = chain()
+    world.sync()
+    assert world.phase("p") is Phase.WAITING
+    assert world.records[model("p")].message == "waiting for the artifact of Model default/c"

@@ -50,6 +50,15 @@ def test_what_is_recorded_already_is_not_told_again() -> None:
     assert told(records, later, EVERY) == []
 
 
+def test_a_promotion_is_told_of_when_it_serves_another_artifact_not_when_it_asks_for_it() -> None:
+    first = {each: made(record, "a") for each, record in recorded(a=Phase.READY).items()}
+    asked = {each: replace(record, desired=TaskKey("b" * 40)) for each, record in first.items()}
+    swapped = {each: made(record, "b") for each, record in recorded(a=Phase.READY).items()}
+    assert list(news(first, asked, EVERY)) == []
+    (event,) = news(asked, swapped, EVERY)
+    assert (event.key_before, event.key) == ("a" * 40, "b" * 40)
+
+
 def test_an_object_that_is_ready_with_another_artifact_is_told_of() -> None:
     first = {each: made(record, "a") for each, record in recorded(a=Phase.READY).items()}
     second = {each: made(record, "b") for each, record in recorded(a=Phase.READY).items()}
