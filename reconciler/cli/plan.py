@@ -30,6 +30,7 @@ from reconciler.review import (
     shown_gpus,
     status_age,
     summary,
+    swap_told,
     symbol,
     verb,
     withheld,
@@ -82,7 +83,7 @@ _LEGEND = {
 def text(review: Review, *, everything: bool = False) -> str:
     """Render a review as text; ``everything`` adds what is unchanged."""
     objects = [_object(found, review) for found in review.objects if not found.refused]
-    blocks = [_errors(review), *objects, *_holds(review), *_released(review)]
+    blocks = [_errors(review), *objects, _swaps(review), *_holds(review), *_released(review)]
     if everything:
         blocks += [_others(review), _incomplete(review)]
     blocks += [_unknown(review), _end(review, everything=everything)]
@@ -134,6 +135,14 @@ def _action(action: Action, review: Review) -> str:
     task = f"{action.task} " if action.task else ""
     styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
     return f"  {styled}{printable(verb(action, review.now) + shown_gpus(action))}"
+
+
+def _swaps(review: Review) -> str:
+    if not review.swaps:
+        return ""
+    lines = [f"{swap.ref} {swap_told(swap)}" for swap in review.swaps]
+    title = click.style("Production:", bold=True)
+    return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 
 def _holds(review: Review) -> Iterator[str]:

@@ -13,17 +13,22 @@ from reconciler.reasons import message
 from reconciler.review.escape import code, label, prose
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
+    NO_METRICS,
     counted,
     errors_told,
+    once_made,
     refusals,
     rest,
+    served,
     shown_gpus,
     status_age,
     summary,
+    swapped_metrics,
     symbol,
     verb,
     withheld,
 )
+from reconciler.review.swaps import Swap
 from reconciler.types import Kind, ObjectRef, Problem
 
 #: GitHub takes comments of 65,536 characters; counted here in bytes, of which there are never
@@ -33,6 +38,7 @@ LONGEST = 65_000
 _LONGEST_ERRORS = 16_000
 _LONGEST_GRAPH = 12_000
 _LONGEST_UNKNOWN = 6_000
+_LONGEST_SWAPS = 6_000
 _MOST_OPEN = 5
 _MOST_NAMES = 20
 
@@ -45,6 +51,9 @@ def render_markdown(review: Review) -> str:
     Summary, holds and errors are open; objects and the graph are folded.
     """
     parts = [f"### Plan\n\n{summary(review)}"]
+    if review.swaps:
+        swaps = _lines(review.swaps, _swap, _LONGEST_SWAPS, "promotion")
+        parts.append(f"**Production**\n\n{swaps}")
     parts += [_hold(hold) for hold in review.holds]
     parts += [_released(hold) for hold in review.released]
     if review.errors:
@@ -106,6 +115,14 @@ def _refusal(text: str, refs: Sequence[ObjectRef]) -> str:
     names = [code(f"{ref.namespace}/{ref.name}", 140) for ref in refs[:_MOST_NAMES]]
     more = f" and {len(refs) - _MOST_NAMES:,} more" if len(refs) > _MOST_NAMES else ""
     return f"{prose(text)}: {', '.join(names)}{more}."
+
+
+def _swap(swap: Swap) -> str:
+    name = code(f"{swap.ref.namespace}/{swap.ref.name}", 140)
+    sides = (code(served(side, swap), 140) for side in (swap.before, swap.after))
+    metrics = [f"{code(name, 100)} {prose(values)}" for name, values in swapped_metrics(swap)]
+    told = ", ".join(metrics) or NO_METRICS
+    return f"- **{swap.ref.kind}** {name} serves {' → '.join(sides)}{once_made(swap)}; {told}"
 
 
 def _hold(hold: Hold) -> str:

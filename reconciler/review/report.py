@@ -17,6 +17,7 @@ from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_af
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
+from reconciler.review.swaps import Swap, swaps_of
 from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
 
 
@@ -63,8 +64,9 @@ class Review:
 
     ``released`` are holds that head lets pass: approving it approves them. ``plan`` is of head.
     ``unknown`` has the objects whose keys this plan cannot know, by cause. ``withheld`` are objects
-    whose manifest the change removes, and which stay all the same, by the reason for it. A daemon's
-    review of its own state has no ``basis``.
+    whose manifest the change removes, and which stay all the same, by the reason for it. ``swaps``
+    are the promotions that come to serve another artifact. A daemon's review of its own state has
+    no ``basis``.
     """
 
     base: Commit
@@ -80,6 +82,7 @@ class Review:
     basis: Basis | None = None
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
+    swaps: tuple[Swap, ...] = ()
 
     @property
     def incomplete(self) -> tuple[ObjectStatus, ...]:
@@ -135,6 +138,7 @@ class Review:
             }
             for hold in self.holds
         ]
+        summary["swaps"] = [swap.to_json() for swap in self.swaps]
         if self.basis is not None:
             at = self.basis.observed
             summary["status"] = {
@@ -180,6 +184,7 @@ def review(
         basis=basis,
         counts=Counter(action.action for action in actions),
         withheld=tuple(_withheld(plan, before)),
+        swaps=tuple(swaps_of(plan, before)),
     )
 
 

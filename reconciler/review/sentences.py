@@ -15,6 +15,7 @@ from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.escape import printable
 from reconciler.review.report import Review
+from reconciler.review.swaps import Served, Swap
 from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
 
 _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
@@ -131,6 +132,9 @@ def _parts(review: Review) -> Iterable[str]:
     removed = {action.ref for action in review.caused(ActionKind.DELETE)}
     if removed:
         yield f"{counted(len(removed), 'object')} removed"
+    if review.swaps:
+        serve = "serves" if len(review.swaps) == 1 else "serve"
+        yield f"{counted(len(review.swaps), 'promotion')} {serve} another artifact"
     held = review.caused(ActionKind.HOLD)
     if held:
         yield f"{counted(len(held), 'task')} held until they are released{_cost(held)}"
@@ -203,6 +207,43 @@ def withheld(review: Review) -> Iterable[tuple[str, tuple[ObjectRef, ...]]]:
         yield f"{counted(len(refs), 'object')} {stay} that would go: {message(reason)}", refs
 
 
+def served(side: Served, swap: Swap) -> str:
+    """``base-1 1a2b3c4d5e6f``: an artifact by its object and key."""
+    ref = side.object
+    if ref is None:
+        return side.key[:12]
+    if isinstance(ref, ObjectRef) and ref.namespace == swap.ref.namespace:
+        return f"{ref.name} {side.key[:12]}"
+    return f"{ref} {side.key[:12]}"
+
+
+def swapped_metrics(swap: Swap) -> list[tuple[str, str]]:
+    """Return the first metrics of a swap, with their values before and after."""
+    before, after = swap.before.metrics or {}, swap.after.metrics or {}
+    return [
+        (name, f"{_metric(swap.before, name)} → {_metric(swap.after, name)}")
+        for name in list({**before, **after})[:_SHOWN_METRICS]
+    ]
+
+
+def _metric(side: Served, name: str) -> str:
+    if side.metrics is None:
+        return "unknown"
+    return format_number(side.metrics[name]) if name in side.metrics else "(none)"
+
+
+def swap_told(swap: Swap) -> str:
+    """``serves a 1a2b3c4d5e6f → b 0f9e8d7c6b5a; accuracy 0.91 → 0.93``."""
+    text = f"serves {served(swap.before, swap)} → {served(swap.after, swap)}{once_made(swap)}"
+    metrics = [f"{name} {values}" for name, values in swapped_metrics(swap)]
+    return f"{text}; {', '.join(metrics) or NO_METRICS}"
+
+
+def once_made(swap: Swap) -> str:
+    """Return the condition of a swap; empty where its artifact is there."""
+    return "" if swap.after.made else " once that is made"
+
+
 def rest(review: Review) -> str:
     """Count the actions that are not caused by this change, as text.
 
@@ -261,6 +302,9 @@ def seconds(value: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
+#: Of a swap without any recorded metric.
+NO_METRICS = "metrics unknown"
+_SHOWN_METRICS = 5
 #: A number as large as this, or smaller than that, is written with an exponent.
 _LARGE, _SMALL = 1e16, 1e-4
 _MOST_PLACES = 12

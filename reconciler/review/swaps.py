@@ -1,0 +1,91 @@
+"""Swaps: promotions that a change makes serve another artifact. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reconciler.planner import ObjectStatus, Plan
+from reconciler.types import JSON, ForeignRef, Metrics, ObjectRef, TaskKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An artifact and the object that it is of, None where that is not recorded.
+
+    ``metrics`` is None while the artifact is not complete, or where its metrics are not recorded.
+    """
+
+    key: TaskKey
+    object: ObjectRef | ForeignRef | None = None
+    metrics: Metrics | None = None
+    made: bool = True
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return one side of a swap as ``plan --format json`` prints it."""
+        return {
+            "object": str(self.object) if self.object is not None else None,
+            "key": self.key,
+            "made": self.made,
+            "metrics": dict(self.metrics) if self.metrics is not None else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """A promotion with the artifact that it serves, and the next one."""
+
+    ref: ObjectRef
+    before: Served
+    after: Served
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the swap as ``plan --format json`` prints it."""
+        return {
+            "kind": self.ref.kind.value,
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+        }
+
+
+def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
+    """Yield the promotions whose artifact a change swaps.
+
+    One that a sync of the base swaps alike is not the change's doing.
+    """
+    last = before.situation.desired
+    for ref, item in plan.situation.desired.items():
+        record = plan.situation.records.get(ref)
+        artifact = record.artifact if record is not None else None
+        if item.promoted is None or item.key is None or artifact is None:
+            continue
+        if item.key == artifact.key or (ref in last and last[ref].key == item.key):
+            continue
+        complete = plan.situation.ledger.result(item.key)
+        yield Swap(
+            ref=ref,
+            before=Served(
+                key=artifact.key,
+                object=_maker(artifact.key, ref, before, plan.situation.records.values()),
+                metrics=artifact.metrics,
+            ),
+            after=Served(
+                key=item.key,
+                object=item.promoted,
+                metrics=complete.result.metrics if complete is not None else None,
+                made=complete is not None or item.given is not None,
+            ),
+        )
+
+
+def _maker(
+    key: TaskKey, ref: ObjectRef, before: Plan, records: Iterable[ObjectStatus]
+) -> ObjectRef | ForeignRef | None:
+    """Return the object that made an artifact, or None if that is not recorded."""
+    item = before.situation.desired.get(ref)
+    if item is not None and item.key == key:
+        return item.promoted
+    made = (r.ref for r in records if any(entry.key == key for entry in r.history))
+    return next(made, None)
