@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.config import Setup
 from reconciler.engine import LogOf, Logs, NoTail, Tail
 from reconciler.engines.local import LocalLogs
-from reconciler.git import is_local, local_path
+from reconciler.git import GitError, is_local, local_path
+from reconciler.review import seconds
+from reconciler.status import SYNC_FILE, StatusFormatError, Sync, load_sync
 from reconciler.web import PageCache, Site
+from reconciler.workspace import status_branch
 
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
 
+#: Seconds for which the last sync of another replica is shown again.
+SYNC_AGE = 60.0
 #: Seconds for which the read log of a pod is shown again.
 LOG_AGE = 10.0
 
@@ -28,11 +34,14 @@ def status_page(
     if not server.page:
         return None
 
-    def standby() -> str:
-        if current() is None:
-            lease = f"reconciler-{setup.config.kubernetes.instance}"
-            return f"This replica stands by. `kubectl get lease {lease}` names the one that leads."
-        return "The first sync has not ended yet."
+    recorded = LastSync(setup)
+
+    async def standby() -> Sequence[str]:
+        if setup.config.engine == "local" or current() is not None:
+            return ("The first sync has not ended yet.",)
+        lease = f"reconciler-{setup.config.kubernetes.instance}"
+        leader = f"This replica stands by. `kubectl get lease {lease}` names the one that leads."
+        return leader, await recorded.told()
 
     def troubles() -> Sequence[str]:
         daemon = current()
@@ -46,6 +55,41 @@ def status_page(
         troubles=troubles,
         hosts=frozenset(server.hosts),
     )
+
+
+class LastSync:
+    """The leader's last sync by the status branch, read at most once a minute.
+
+    It has a copy of its own: the daemon uses the other once this replica leads.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._reading: tuple[float, asyncio.Task[Sync | None]] | None = None
+
+    async def told(self) -> str:
+        """Return the age of the last sync as a sentence."""
+        now = time.monotonic()
+        if self._reading is None or self._reading[0] <= now:
+            reading = asyncio.create_task(asyncio.to_thread(self._read))
+            self._reading = (now + SYNC_AGE, reading)
+        try:
+            sync = await asyncio.shield(self._reading[1])
+        except (GitError, StatusFormatError) as error:
+            return f"The time of the last sync is not known: {error}."
+        if sync is None:
+            return "Nothing has been synced yet: there is no status branch."
+        age = seconds((datetime.now(UTC) - sync.observed).total_seconds())
+        return (
+            f"The last sync that is recorded was at {sync.observed:%Y-%m-%d %H:%M} UTC, {age} ago, "
+            f"of commit {sync.head[:10]}; a leader records one at least once an hour."
+        )
+
+    def _read(self) -> Sync | None:
+        branch = status_branch(self._setup, self._setup.root / "git" / "standby")
+        branch.fetch()
+        data = branch.read(SYNC_FILE)
+        return load_sync(data) if data is not None else None
 
 
 def _logs(setup: Setup) -> Logs:

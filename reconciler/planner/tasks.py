@@ -10,6 +10,7 @@ from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
+    JSON,
     ExecutionHash,
     ForeignRef,
     GitSource,
@@ -74,7 +75,7 @@ class Task:
         )
 
     @property
-    def params(self) -> Mapping[str, object]:
+    def params(self) -> Mapping[str, JSON]:
         """The params of a load or training; of a build, none."""
         return self.section.params if isinstance(self.section, CommandSection) else {}
 

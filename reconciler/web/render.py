@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,11 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reconciler import __version__
 from reconciler.engine import NoTail
-from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, status_path
+from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, TaskPhase, status_path
 from reconciler.reasons import message
 from reconciler.review import (
     cut,
     format_number,
+    format_value,
     plain,
     seconds,
     shown_message,
@@ -23,7 +24,7 @@ from reconciler.review import (
     standing,
     task_seconds,
 )
-from reconciler.types import Kind, ObjectRef, TaskKind
+from reconciler.types import JSON, Kind, ObjectRef, TaskKind
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
 from reconciler.web.selection import ROWS, Selection, listed
@@ -39,13 +40,14 @@ _LONGEST_SENTENCE = 500
 class Frame:
     """The parts that all pages have.
 
-    ``troubles`` are the daemon's own errors. ``tag`` is the page's ETag: the script sends it, and
-    gets 304 while the page is the same.
+    ``troubles`` are the daemon's own errors, ``synced`` is the time of the last sync. ``tag`` is
+    the page's ETag: the script sends it, and gets 304 while the page is the same.
     """
 
     cluster: str
     tag: str = ""
     troubles: Sequence[str] = ()
+    synced: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ def object_page(
         lines=list(standing(catalog.plan, record.ref)),
         lineage=neighbourhood(catalog, record.ref),
         comparisons=comparisons(record, order),
+        params=_params(catalog, record),
     )
 
 
@@ -104,6 +107,21 @@ def object_href(ref: ObjectRef) -> str:
 
 def _render(template: str, **values: object) -> str:
     return _TEMPLATES.get_template(template).render(values)
+
+
+def _params(catalog: Catalog, record: ObjectStatus) -> dict[TaskKind, Mapping[str, JSON]]:
+    """Return the params of each task that is not complete.
+
+    Those of a run of an earlier key are not known.
+    """
+    earlier = {task.task for task in record.tasks if task.run_key is not None}
+    return {
+        action.task.kind: action.task.params
+        for action in catalog.plan.decided.get(record.ref, ())
+        if action.phase is not TaskPhase.SUCCEEDED
+        and action.task.params
+        and action.task.kind not in earlier
+    }
 
 
 def _stamp(time: datetime) -> str:
@@ -157,6 +175,7 @@ def _environment() -> Environment:
         "metric": shown_metric,
         "said": shown_message,
         "number": format_number,
+        "value": format_value,
         "total": _total,
         "since": _since,
         "more": _more,

@@ -62,13 +62,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Site:
     """The handlers of the page.
 
-    ``standby`` returns why there is no page yet, and ``troubles`` the daemon's present errors.
+    ``standby`` returns sentences on why there is no page yet, ``troubles`` the present errors.
     """
 
     cluster: str
     cache: PageCache
     logs: Logs
-    standby: Callable[[], str]
+    standby: Callable[[], Awaitable[Sequence[str]]]
     troubles: Callable[[], Sequence[str]]
     hosts: Collection[str] = ()
     _epoch: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -111,7 +111,7 @@ class Site:
     async def _overview(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()
         if catalog is None:
-            return self._nothing()
+            return await self._nothing()
         tag = self._tag()
         if _has(request, tag):
             return _unchanged(tag)
@@ -121,7 +121,7 @@ class Site:
     async def _object(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()
         if catalog is None:
-            return self._nothing()
+            return await self._nothing()
         where = request.match_info
         ref = ObjectRef(_KINDS[where["plural"]], where["namespace"], where["name"])
         record = catalog.records.get(ref)
@@ -181,18 +181,23 @@ class Site:
         return _tagged(answer, tag)
 
     def _frame(self, tag: str = "") -> Frame:
-        return Frame(cluster=self.cluster, tag=tag, troubles=tuple(self.troubles()))
+        troubles = tuple(self.troubles())
+        return Frame(cluster=self.cluster, tag=tag, troubles=troubles, synced=self.cache.synced)
 
     def _tag(self, more: str = "") -> str:
         """Return the ETag of a page's content.
 
-        ``_epoch`` is part of it, as another start of the daemon counts versions anew.
+        ``_epoch`` is part of it, as another start of the daemon counts versions anew. A sync that
+        changes nothing makes another page once a minute, for its time.
         """
-        shown = zlib.crc32(repr((more, self.troubles())).encode())
+        synced = self.cache.synced
+        minute = synced.replace(second=0, microsecond=0) if synced is not None else None
+        shown = zlib.crc32(repr((more, minute, self.troubles())).encode())
         return f"{self._epoch}-{self.cache.version}-{shown:08x}"
 
-    def _nothing(self) -> web.Response:
-        return self._message(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing to see yet", self.standby())
+    async def _nothing(self) -> web.Response:
+        sentences = await self.standby()
+        return self._message(HTTPStatus.SERVICE_UNAVAILABLE, "No status yet", *sentences)
 
     def _message(self, status: HTTPStatus, title: str, *sentences: str) -> web.Response:
         return _html(message_page(self._frame(), title, *sentences), status=status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from reconciler.planner import URGENCY, Hold, ObjectStatus, Phase, Plan
@@ -106,6 +107,11 @@ class PageCache:
     ) -> None:
         """Set the result of a sync; an :data:`~reconciler.daemon.controller.Observer`."""
         self._newest = Snapshot(plan, dict(records), tuple(problems))
+
+    @property
+    def synced(self) -> datetime | None:
+        """The time of the newest sync; None where there is none."""
+        return self._newest.plan.situation.now if self._newest is not None else None
 
     def clear(self) -> None:
         """Remove the snapshot, as this replica does not lead any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -20,6 +20,10 @@ from tests.planner.world import scratch
 from tests.web.catalogs import world
 
 
+async def standing_by() -> Sequence[str]:
+    return ("standing by",)
+
+
 @asynccontextmanager
 async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> AsyncIterator[str]:
     """A server on all addresses, or on one; yields its port."""
@@ -29,7 +33,7 @@ async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> 
         cluster="test",
         cache=cache,
         logs=LocalLogs([]),
-        standby=lambda: "standing by",
+        standby=standing_by,
         troubles=tuple,
         hosts=hosts,
     )

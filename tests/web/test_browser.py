@@ -181,6 +181,20 @@ def test_nothing_is_cut_off_at_the_side(
     assert tab.page.evaluate(_CUT_OFF) == []
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_graph_on_a_phone_scrolls_in_its_box_and_shows_the_object(
+    tab: Watched, shown: Shown, width: int
+) -> None:
+    tab.page.set_viewport_size({"width": width, "height": 700})
+    tab.page.goto(shown.object("fine"))
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    inside = tab.page.evaluate(
+        "(() => { const b = document.querySelector('.box.here .edge').getBoundingClientRect();"
+        " return [b.left, b.right]; })()"
+    )
+    assert 0 <= inside[0] < inside[1] <= width
+
+
 def test_links_are_large_enough_for_a_thumb_on_a_phone(tab: Watched, shown: Shown) -> None:
     tab.page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     tab.page.goto(shown.url)

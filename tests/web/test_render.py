@@ -207,7 +207,7 @@ def test_an_object_shows_what_it_waits_for() -> None:
     of.trees["./src/base"] = "unreachable"
     known = catalog(of)
     page = shown(known, known.records[model("tuned")])
-    assert "Waiting for" in page.text
+    assert "State" in page.text
     assert "train of Model default/base" in page.text
 
 
@@ -234,3 +234,30 @@ def test_a_sync_that_changes_nothing_moves_no_version() -> None:
     assert cache.version == version + 1
     cache.clear()
     assert cache.catalog() is None
+
+
+def test_the_params_of_a_training_that_is_not_complete_are_shown() -> None:
+    of = world(m=scratch("m", ", timeout: 1h").replace("epochs: 3", "epochs: 3, rate: 0.001"))
+    of.sync()
+    of.succeed(of.run_of("m", TaskKind.BUILD))
+    of.sync()
+    of.start(of.run_of("m", TaskKind.TRAIN))
+    text = Page(object_html(catalog(of))).text
+    assert "Params of the training" in text
+    assert re.search(r"rate\s*0\.001", text)
+    of.settle()
+    assert "Params of the training" not in Page(object_html(catalog(of))).text
+
+
+def object_html(of: Catalog) -> str:
+    return object_page(FRAME, of, of.records[model("m")], order=Order(), log=None)
+
+
+def test_each_page_has_the_time_of_the_last_sync() -> None:
+    of = catalog(world(m=scratch("m")))
+    frame = Frame(cluster="test", synced=START)
+    for html in (
+        overview_page(frame, of, Selection()),
+        object_page(frame, of, of.records[model("m")], order=Order(), log=None),
+    ):
+        assert "last sync 2026-01-01 00:00 UTC" in " ".join(Page(html).text.split())
