@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -259,6 +260,30 @@ class Wanted:
     url: str | None  # of the artifact directory; None for a build
 
 
+class CollectedKind(enum.StrEnum):
+    """A kind of what an engine removes because nothing uses it.
+
+    IMAGE: what a build made of a source tree. ENVIRONMENT: the packages that images share.
+    """
+
+    IMAGE = "image"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """An unused thing that was removed.
+
+    ``freed`` are the bytes that the disk has more: without files that have links elsewhere.
+    ``used`` is the time of its last use.
+    """
+
+    kind: CollectedKind
+    name: str
+    freed: int
+    used: datetime
+
+
 class Engine(Protocol):
     """Executor of runs.
 
@@ -309,6 +334,14 @@ class Engine(Protocol):
         """Return the keys of the artifacts that have no valid marker.
 
         An engine names only what it can look at: an unknown artifact is not lost.
+        """
+        ...
+
+    async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
+        """Remove images and environments that nothing has used for long.
+
+        ``images`` are those that objects need, each a build's key or a reference; those of live
+        runs are kept besides. What is removed is made again when it is needed. Raises OSError.
         """
         ...
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.config.schema import config_schema
-from reconciler.engine import RunPhase
+from reconciler.engine import CollectedKind, RunPhase
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult
 from reconciler.manifests import (
@@ -179,6 +179,7 @@ def _label_values() -> dict[str, list[str]]:
         "`result` of notifications": [*DELIVERIES],
         "`result` of reviews": [*CommitState],
         "`by`": [*RETRIERS],
+        "`what`": [*CollectedKind],
         "`where`": [*PLACES],
         "`class`": [*Trouble],
         "`kind` of holds": [*HoldKind],

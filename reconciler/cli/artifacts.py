@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -86,14 +86,15 @@ def artifacts(
     style: str,
     config_file: Path,
 ) -> None:
-    """List all artifacts and environments, their sizes, and their uses.
+    """List all artifacts, images and environments, their sizes, and their uses.
 
     Of one object by its NAME, or one alone by its key, of which the beginning is enough.
 
-    Nothing is deleted, neither by this command nor by a sync. What is unused is not the current
+    No artifact is deleted, neither by this command nor by a sync. What is unused is not the current
     artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
-    goes on under an older manifest may still read it. Environments are those of the local engine
-    that builds have made on this machine.
+    goes on under an older manifest may still read it. Images and environments are those that builds
+    of the local engine have made on this machine; a daemon removes them once nothing has used them
+    for as long as local.environments.keep says.
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
@@ -128,8 +129,6 @@ def artifacts(
         click.echo()
         for line in _environment_lines(environments):
             click.echo(line)
-        total = sum(environment.size for environment in environments)
-        click.echo(f"{counted(len(environments), 'environment')}, {shown_size(total)}")
 
 
 def _key(state: RecordedState, name: str | None) -> TaskKey | None:
@@ -215,17 +214,40 @@ def _lines(found: list[Artifact]) -> Iterator[str]:
 def _environment_lines(found: list[Environment]) -> Iterator[str]:
     rows = [
         (
-            environment.name,
-            f"{environment.finished:%Y-%m-%d %H:%M}",
+            environment.name[:24],
+            environment.stored.kind.value,
+            f"{environment.stored.finished:%Y-%m-%d %H:%M}",
+            f"{environment.stored.used:%Y-%m-%d %H:%M}",
             shown_size(environment.size),
-            _of("environment of", [ref.name for ref in environment.users])
-            if environment.users
-            else "history alone",
+            _environment_use(environment),
+            _removal(environment),
             printable(environment.url),
         )
         for environment in found
     ]
-    return _table([("ENVIRONMENT", "MADE", "SIZE", "USED AS", "URL"), *rows])
+    head = ("NAME", "KIND", "MADE", "LAST USED", "SIZE", "USED AS", "REMOVED", "URL")
+    yield from _table([head, *rows])
+    count = Counter(environment.stored.kind for environment in found)
+    counts = [counted(number, kind.value) for kind, number in sorted(count.items())]
+    total = sum(environment.size for environment in found)
+    due = sum(environment.frees for environment in found if environment.due)
+    later = sum(e.frees for e in found if e.removed is not None and not e.due)
+    parts = [f"{' and '.join(counts)}, {shown_size(total)}"]
+    parts += [f"the next collection frees {shown_size(due)}"] if due else []
+    parts += [f"later ones free {shown_size(later)}"] if later else []
+    yield "; ".join(parts)
+
+
+def _environment_use(environment: Environment) -> str:
+    if environment.users:
+        return _of(environment.use, [ref.name for ref in environment.users])
+    return "a run" if environment.stored.running else "history alone"
+
+
+def _removal(environment: Environment) -> str:
+    if environment.removed is None:
+        return ""
+    return "next" if environment.due else f"after {environment.removed:%Y-%m-%d %H:%M}"
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -1,18 +1,20 @@
-"""Virtual environments of the local engine, for ``reconciler artifacts``."""
+"""Images and environments of the local engine, for ``reconciler artifacts``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.cli.recorded_state import RecordedState
 from reconciler.cli.select import same
 from reconciler.codec import format_time
 from reconciler.config import Setup
-from reconciler.engines.local import stored_environments
-from reconciler.types import JSON, ObjectRef, TaskKind
+from reconciler.engine import CollectedKind
+from reconciler.engines.local import StoredEnvironment, stored_environments
+from reconciler.planner import images_in_use
+from reconciler.types import JSON, ObjectRef
 
 #: The local engine's root without a configuration.
 _ROOT = Path("state")
@@ -20,16 +22,39 @@ _ROOT = Path("state")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """An environment on this machine's disk.
+    """An environment or image on this machine's disk.
 
-    ``users`` are the objects whose image needs it.
+    ``users`` are the objects whose image needs it. ``removed`` is the time from which a daemon may
+    remove it, None while something needs it or if nothing is removed. ``frees`` are the bytes that
+    the disk then has more.
     """
 
-    name: str
-    url: str
-    finished: datetime
+    stored: StoredEnvironment
     size: int
+    frees: int
     users: tuple[ObjectRef, ...]
+    removed: datetime | None
+
+    @property
+    def name(self) -> str:
+        """Its name, in its folder."""
+        return self.stored.path.name
+
+    @property
+    def url(self) -> str:
+        """The place of its folder."""
+        return self.stored.path.as_uri()
+
+    @property
+    def due(self) -> bool:
+        """True if the next collection removes it."""
+        return self.removed is not None and self.removed <= datetime.now(UTC)
+
+    @property
+    def use(self) -> str:
+        """The role in which objects use it."""
+        is_own = self.stored.kind is CollectedKind.ENVIRONMENT and not self.stored.shared
+        return f"own {self.stored.kind} of" if is_own else f"{self.stored.kind} of"
 
     def serves(self, *, name: str | None, namespace: str | None, kind: str | None) -> bool:
         """Return whether a selected object uses it."""
@@ -38,32 +63,37 @@ class Environment:
     def to_json(self) -> dict[str, JSON]:
         """Return the form that ``--format json`` prints, with an artifact's fields."""
         return {
-            "kind": "Environment",
+            "kind": self.stored.kind.capitalize(),
             "namespace": None,
             "name": self.name,
             "key": self.name,
             "url": self.url,
-            "finished": format_time(self.finished),
+            "finished": format_time(self.stored.finished),
             "size": self.size,
-            "usedBy": [f"environment of {ref}" for ref in self.users],
+            "usedBy": [f"{self.use} {ref}" for ref in self.users],
             "removed": False,
+            "lastUsed": format_time(self.stored.used),
+            "running": self.stored.running,
+            "shared": self.stored.shared,
+            "collectedFrom": format_time(self.removed) if self.removed is not None else None,
+            "frees": self.frees,
         }
 
 
 def environments_of(setup: Setup | None, state: RecordedState) -> Iterator[Environment]:
-    """Find the environments of builds, with the objects that use them now."""
-    for stored in stored_environments(setup.root if setup is not None else _ROOT):
+    """Find what builds left, with the objects that need it now."""
+    keep = setup.environments_keep if setup is not None else None
+    needed = {ref: images_in_use(state.records[ref]) for ref in sorted(state.records)}
+    root = (setup.root if setup is not None else _ROOT).absolute()
+    for stored in stored_environments(root):
+        names = stored.builds | {(root / "images" / key).as_uri() for key in stored.builds}
+        users = tuple(ref for ref, images in needed.items() if names & images)
+        usage = stored.usage()
+        unused = not users and not stored.running
         yield Environment(
-            name=stored.path.name,
-            url=stored.path.as_uri(),
-            finished=stored.finished,
-            size=stored.size(),
-            users=tuple(
-                ref
-                for ref in sorted(state.records)
-                if any(
-                    task.task is TaskKind.BUILD and task.key in stored.builds
-                    for task in state.records[ref].tasks
-                )
-            ),
+            stored=stored,
+            size=usage.size,
+            frees=usage.frees,
+            users=users,
+            removed=stored.used + keep if unused and keep is not None else None,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from reconciler.config.kubernetes import (
     KubernetesSection,
     RegistrySection,
 )
+from reconciler.config.local import LocalSection
 from reconciler.config.reporting import (
     FilePath,
     ForgeSite,
@@ -105,18 +107,6 @@ class StatusSection(Section):
     branch: GitRef = STATUS_BRANCH
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
-
-
-class LocalSection(Section):
-    """The local engine.
-
-    ``slots`` are CPU cores; by default all of this machine's.
-    """
-
-    root: FilePath = "./state"
-    runtime: Literal["process"] = "process"
-    slots: Annotated[int, Field(ge=1, le=4096)] | None = None
-    secrets: FilePath = "./secrets"
 
 
 class SourcesSection(Section):
@@ -336,6 +326,12 @@ class Setup:
     def root(self) -> Path:
         """The folder of mirrors and of the local engine's state."""
         return self.path(self.config.local.root)
+
+    @property
+    def environments_keep(self) -> timedelta | None:
+        """The time for which unused environments are kept; None: for ever."""
+        section = self.config.local.environments
+        return timedelta(seconds=section.keep) if section.enabled else None
 
     @property
     def status_branch(self) -> str:

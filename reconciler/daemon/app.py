@@ -224,6 +224,7 @@ async def _engine(
         slots=local.slots or os.cpu_count() or 1,
         export=export,
         secrets=setup.file(local.secrets),
+        keep=setup.environments_keep,
     )
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
+from reconciler.daemon.collector import Collector
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
@@ -112,6 +113,7 @@ class Daemon:
             metrics=metrics,
             observe=observe,
         )
+        self._collector = Collector(engine, store, metrics)
         self._snapshot: CommitSnapshot | None = None
         self._planned: PlannedCommit | None = None
         #: The monotonic time at which an unplanned commit was noticed.
@@ -133,11 +135,13 @@ class Daemon:
         await self._start(once=once is not None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._poll()), tasks.create_task(self._push_status())]
+                own = (self._poll(), self._push_status(), self._collector.run(self.synced))
+                helpers = [tasks.create_task(one) for one in own]
                 await self._loop(once)
                 for helper in helpers:
                     helper.cancel()
             if once is not None:
+                await self._collector.collect()
                 await self._store.flush()  # without its status the sync has failed
         except* Exception as group:  # noqa: BLE001 -- raised again, without its group
             # Only one of them can be the cause; the others were cancelled for it.
@@ -351,10 +355,7 @@ class Daemon:
     # -- waiting ---------------------------------------------------------------------------
 
     async def _sleep(self, plan: Plan | None, longest: float | None) -> None:
-        """Sleep until woken, until a retry or poll is due.
-
-        ``longest`` is the most seconds to sleep.
-        """
+        """Sleep until woken or something is due, ``longest`` seconds at most."""
         timeout = self._sources.due()
         if plan is not None and plan.retry_at is not None:
             timeout = min(timeout, self._retry_due - time.monotonic())

@@ -12,7 +12,7 @@ from prometheus_client import disable_created_metrics
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from reconciler.engine import RunSpec
+from reconciler.engine import Collected, RunSpec
 from reconciler.errors import trouble_of
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.objects import ObjectSeries
@@ -71,6 +71,11 @@ class Metrics(Definitions):
         ``status`` is the HTTP status, 0 where there was no answer.
         """
         self.requests.labels(method, str(status)).inc()
+
+    def collected(self, found: Iterable[Collected]) -> None:
+        """Count what an engine has removed."""
+        for one in found:
+            self.collected_bytes.labels(one.kind.value).inc(max(0, one.freed))
 
     def report(
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, *, errors: int

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from reconciler import __version__
+from reconciler.engine import CollectedKind
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult
 from reconciler.review import CommitState
@@ -151,6 +152,11 @@ class Definitions(Registry):
         self.reviews = self.counter(
             "reviews_total", "Plans of pull requests, by the commit status they gave.", "result"
         )
+        self.collected_bytes = self.counter(
+            "collected_bytes_total",
+            "Bytes freed on the local engine's disk by removing what nothing used.",
+            "what",
+        )
         self.fetch_seconds = self._duration("fetch", "A fetch of the manifest repository.")
         self.plan_seconds = self._duration("plan", "Working out a plan.")
         self.apply_seconds = self._duration("apply", "Carrying a plan out.")
@@ -250,6 +256,8 @@ class Definitions(Registry):
         for where in PLACES:
             for trouble in Trouble:
                 self.errors.labels(where, trouble.value)
+        for kind in CollectedKind:
+            self.collected_bytes.labels(kind.value)
         for result in DELIVERIES:
             self.notifications.labels(result)
         for state in CommitState:

@@ -12,6 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
     from reconciler.planner.holds import RELEASE_FILE, read_release
+    from reconciler.planner.image_use import all_images_in_use, images_in_use
     from reconciler.planner.ledger import Ledger
     from reconciler.planner.losses import artifacts_in_use, reported_losses
     from reconciler.planner.names import is_removed_path, is_status_path, removed_path, status_path
@@ -79,7 +80,9 @@ _MODULES = {
     "TaskStatus": "object_status",
     "URGENCY": "object_status",
     "Unavailable": "remote_clusters",
+    "all_images_in_use": "image_use",
     "artifacts_in_use": "losses",
+    "images_in_use": "image_use",
     "differing": "plan_cache",
     "is_removed_path": "names",
     "is_status_path": "names",
@@ -127,8 +130,10 @@ __all__ = [
     "TaskPhase",
     "TaskStatus",
     "Unavailable",
+    "all_images_in_use",
     "artifacts_in_use",
     "differing",
+    "images_in_use",
     "is_removed_path",
     "is_status_path",
     "make_plan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -173,25 +174,38 @@ def test_environments_have_a_size_and_who_uses_them(cli: Cli, tmp_path: Path) ->
     record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
     (build,) = [task.key for task in record.tasks if task.task is TaskKind.BUILD]
     root = tmp_path / "state"
-    for name in ("used", "spare", "unfinished"):
+    for name in ("used", "spare", "fresh", "unfinished"):
         _write(root / "envs" / name / "lib" / "torch.so", "x" * 1000)
-    for name in ("used", "spare"):
-        _write(root / "envs" / f"{name}.json", "{}")
-    _write(root / f"images/{build}/image.json", json.dumps({"version": 1, "env": "used"}))
+    for name in ("used", "spare", "fresh"):
+        _write(root / "envs" / f"{name}.json", '{"shared": true}')
+    os.utime(root / "envs/spare.json", (0, 0))
+    for key, env in ((build, "used"), ("f" * 40, "spare")):
+        _write(root / f"images/{key}/image.json", json.dumps({"version": 1, "env": env}))
+        os.utime(root / f"images/{key}/image.json", (0, 0))
+    # A package that an installer's cache has too.
+    (tmp_path / "cache").hardlink_to(root / "envs/spare/lib/torch.so")
+    _write(root / "envs/spare/lib/cuda.so", "x" * 500)
 
     listed = json.loads(cli("artifacts", "--format", "json", "--config", config).out)
     found = {each["name"]: each for each in listed if each["kind"] == "Environment"}
-    assert {name: each["size"] for name, each in found.items()} == {"used": 1000, "spare": 1000}
+    sizes = {name: (each["size"], each["frees"]) for name, each in found.items()}
+    assert sizes == {"used": (1000, 1000), "spare": (1500, 500), "fresh": (1000, 1000)}
     assert "environment of Model default/digits-base" in found["used"]["usedBy"]
     assert found["spare"]["usedBy"] == []
+    assert found["used"]["collectedFrom"] is None
+    assert found["spare"]["collectedFrom"] == "1970-01-08T00:00:00Z"
+    [image] = [each for each in listed if each["kind"] == "Image" and each["usedBy"]]
+    assert "image of Model default/digits-base" in image["usedBy"]
 
     said = cli("artifacts", "--config", config).out.splitlines()
-    assert said[-1] == "2 environments, 2.0 KiB"
+    assert said[-1].startswith("3 environments and 2 images, 3.5 KiB; the next collection frees ")
+    assert said[-1].endswith("; later ones free 1000 B")
+    assert sum("  next  " in line for line in said) == 2
     unused = cli("artifacts", "--unused", "--config", config).out
-    assert unused.endswith("1 environment, 1000 B\n")
+    assert "2 environments and 1 image, 2.5 KiB" in unused
     assert (root / "envs" / "spare").as_uri() in unused
     narrow = cli("artifacts", "digits-base", "--config", config).out
-    assert narrow.endswith("1 environment, 1000 B\n")
+    assert "1 environment and 1 image" in narrow
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
 
-from reconciler.engine import FailureClass
+from reconciler.engine import Collected, CollectedKind, FailureClass
 from reconciler.metrics import Metrics
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
@@ -163,3 +164,14 @@ def test_a_metric_that_cannot_be_counted_ends_no_sync(monkeypatch: pytest.Monkey
         watched.metrics.created(next(iter(watched.world.specs.values())), again=False)
     assert {entry["event"] for entry in logs} == {"metrics could not be updated"}
     assert watched.value("tasks", task="build", phase="Pending") == 1, "the others are counted"
+
+
+def test_what_was_collected_is_counted_by_kind_and_nothing_is_taken_back() -> None:
+    metrics = Metrics()
+    found = [
+        Collected(kind=kind, name="a", freed=freed, used=datetime.now(UTC))
+        for kind, freed in ((CollectedKind.IMAGE, 1), (CollectedKind.ENVIRONMENT, 5_500_000_000))
+    ]
+    metrics.collected([*found, replace(found[0], freed=-1)])
+    assert value(metrics, "collected_bytes_total", what="image") == 1
+    assert value(metrics, "collected_bytes_total", what="environment") == 5_500_000_000

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.engine import Capacity, Collected, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Rejected
 from reconciler.engines.kubernetes.api_types import Job, Pod
 from reconciler.engines.kubernetes.client import Api, delete_options
@@ -196,6 +197,10 @@ class KubernetesEngine:
     async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
         """Return nothing, as the daemon reads no bucket: runs report losses."""
         return frozenset()
+
+    async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
+        """Remove nothing: images are the registry's."""
+        return ()
 
     # -- observing ---------------------------------------------------------------------------
 

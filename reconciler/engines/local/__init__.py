@@ -35,8 +35,10 @@ On disk (version 2, :mod:`.layout`)::
     envs/<hash>/            a virtual environment, shared by all images with these requirements
                             (of a project: its dependencies)
     envs/<hash>.json        written last: the environment is complete
-    locks/                  one lock per key and per environment
-    scratch/, exports/, trash/   may be deleted while no daemon runs
+    locks/                  <key>, env-<hash>: held by what makes it; use-<key or hash>: by all that
+                            use it, with the time of the last use (:mod:`.use`)
+    scratch/, exports/      may be deleted while no daemon runs
+    trash/                  the same; what is being removed (:mod:`.collection`)
     buckets/                where buckets are unless the configuration names another place
 """
 

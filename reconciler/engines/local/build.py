@@ -7,35 +7,27 @@ the shared one: a commit that changes code alone installs that code alone.
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-import sysconfig
-import time
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from reconciler.engine import FailureClass, Result, RunPhase, warnings_of
-from reconciler.engines.local.environment import for_installer
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
     encode,
     make_read_only,
-    make_writable,
     read_json,
     remove_tree,
     sync_directory,
     sync_tree,
 )
 from reconciler.engines.local.fsync import replace as replace_file
-from reconciler.engines.local.launch import RankCommand
+from reconciler.engines.local.installation import Installation
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
 from reconciler.engines.local.lfs import lfs_warning
-from reconciler.engines.local.locks import KeyLock
-from reconciler.engines.local.marker import last_attempt, log_of
-from reconciler.engines.local.requirements import Requirements, requirements_of
+from reconciler.engines.local.requirements import requirements_of
 from reconciler.engines.local.run_context import RunContext
+from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
@@ -72,47 +64,60 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
     context = spec.build
     assert context is not None
     image = run.layout.image(spec.key)
-    lock = run.lock(spec.key, ReasonCode.WAITING_FOR_SAME_KEY)
+    lock = run.lock(run.layout.key_lock(spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
     try:
-        if (done := image_result(image)) is not None:
-            return done
-        run.not_lost()
-        begun = replace(run.state, phase=RunPhase.RUNNING, started=run.clock.now())
-        run.save(begun.because(None))
-        _place(run, image)
-        requirements = requirements_of(image.tree)
-        env = requirements.environment(spec.key) if requirements is not None else None
-        if requirements is not None:
-            _provide(run, requirements, image, lock, environ)
-        make_read_only(image.tree)
-        sync_tree(image.path)
-        record: dict[str, JSON] = {
-            "version": _VERSION,
-            "key": spec.key,
-            "commit": context.commit,
-            "tree": context.tree,
-            "env": env,
-            "project": requirements is not None and requirements.layered,
-        }
-        if (warning := lfs_warning(image.tree)) is not None:
-            record["warnings"] = [warning.to_json()]
-        replace_file(image.record, encode(record))
-        sync_directory(image.path.parent)
-        return Result(image=image.path.as_uri(), warnings=(warning,) if warning else ())
+        with ExitStack() as uses:
+            uses.enter_context(in_use(run.layout, spec.key))
+            if (done := image_result(image)) is not None:
+                return done
+            run.not_lost()
+            begun = replace(run.state, phase=RunPhase.RUNNING, started=run.clock.now())
+            run.save(begun.because(None))
+            _place(run, image)
+            requirements = requirements_of(image.tree)
+            if requirements is not None:
+                requirements = Installation(run, image, lock, environ, uses).provide(requirements)
+            make_read_only(image.tree)
+            sync_tree(image.path)
+            record: dict[str, JSON] = {
+                "version": _VERSION,
+                "key": spec.key,
+                "commit": context.commit,
+                "tree": context.tree,
+                "env": requirements.environment(spec.key) if requirements is not None else None,
+                "project": requirements is not None and requirements.layered,
+            }
+            if (warning := lfs_warning(image.tree)) is not None:
+                record["warnings"] = [warning.to_json()]
+            replace_file(image.record, encode(record))
+            sync_directory(image.path.parent)
+            return Result(image=image.path.as_uri(), warnings=(warning,) if warning else ())
     finally:
         lock.release()
 
 
-def _record(image: ImageDirectory) -> dict[str, JSON] | None:
+def environment_of(image: ImageDirectory) -> str | None:
+    """Return the name of an image's environment, which may be gone."""
+    env = _read(image).get("env")
+    return str(env) if env else None
+
+
+def _read(image: ImageDirectory) -> dict[str, JSON]:
+    """Read an image's record; empty without one of this version."""
     try:
         record = read_json(image.record)
     except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.get("version") != _VERSION:
-        return None
-    env = record.get("env")
+        return {}
+    known = isinstance(record, dict) and record.get("version") == _VERSION
+    return record if known and isinstance(record, dict) else {}
+
+
+def _record(image: ImageDirectory) -> dict[str, JSON] | None:
+    """Read the record of an image that is complete, with its environment."""
+    record, env = _read(image), environment_of(image)
     layout = RootLayout(image.path.parent.parent)
-    return None if env and not layout.environment_record(str(env)).exists() else record
+    there = env is None or layout.environment_record(env).exists()
+    return record if record and there else None
 
 
 def _place(run: RunContext, image: ImageDirectory) -> None:
@@ -127,134 +132,3 @@ def _place(run: RunContext, image: ImageDirectory) -> None:
             ReasonCode.INFRASTRUCTURE_FAILED, detail="the exported source is not there any more"
         )
         raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
-
-
-def _provide(
-    run: RunContext,
-    requirements: Requirements,
-    image: ImageDirectory,
-    lock: KeyLock,
-    environ: dict[str, str],
-) -> None:
-    """Make the environments that the image lacks.
-
-    Another build may make them meanwhile, and is waited for.
-    """
-    env = requirements.environment(run.spec.key)
-    complete = run.layout.environment_record(env)
-    locks = [lock]
-    if not complete.exists():
-        locks.append(run.lock(f"env-{env}", ReasonCode.WAITING_FOR_ENVIRONMENT))
-    try:
-        if requirements.layered or not complete.exists():
-            run.with_retries(lambda: _install(run, requirements, image, locks, environ))
-    finally:
-        for own in locks[1:]:
-            own.release()
-
-
-def _install(
-    run: RunContext,
-    requirements: Requirements,
-    image: ImageDirectory,
-    locks: Sequence[KeyLock],
-    environ: dict[str, str],
-) -> None:
-    name = requirements.environment(run.spec.key)
-    env, complete = run.layout.envs / name, run.layout.environment_record(name)
-    scratch = run.layout.scratch(run.spec.name)
-    remove_tree(scratch)
-    scratch.mkdir(parents=True)
-    project = scratch / "project"
-    if requirements.project:
-        # Build backends write into the project; the tree stays as it was committed.
-        shutil.copytree(image.tree, project, symlinks=True)
-        make_writable(project)
-    attempt = last_attempt(run.run.logs) + 1
-    output = run.begin(attempt=attempt, log=log_of(run.run.logs, attempt))
-    deadline = time.monotonic() + run.spec.timeout
-
-    def execute_all(commands: Sequence[tuple[str, ...]], cwd: Path) -> None:
-        for argv in commands:
-            left = deadline - time.monotonic()
-            command = RankCommand(argv=argv, cwd=cwd, env=for_installer(environ))
-            run.attempt([command], output, locks, timeout=max(left, 0.0), place=env.parent)
-
-    try:
-        if not complete.exists():
-            remove_tree(env)
-            if requirements.text is None:
-                execute_all(steps(env, str(project)), project)
-            else:
-                file = image.tree / "requirements.txt"
-                if not file.is_file():
-                    file = scratch / "requirements.txt"
-                    file.write_text(requirements.text, encoding="utf-8")
-                execute_all(steps(env, "-r", str(file)), image.tree)
-            make_read_only(env, directories_only=True)
-            sync_tree(env)
-            replace_file(complete, encode({"version": _VERSION, "requirements": requirements.text}))
-        if requirements.layered:
-            remove_tree(image.env)
-            execute_all(steps(image.env, "--no-deps", str(project)), project)
-            put_on_top(image.env, env)
-            make_read_only(image.env, directories_only=True)
-    finally:
-        output.close()
-        remove_tree(scratch)
-
-
-def steps(env: Path, *target: str) -> list[tuple[str, ...]]:
-    """Return the commands that make an environment, by uv if present."""
-    python = str(env / "bin" / "python")
-    uv = _uv()
-    if uv is None:
-        return [
-            (sys.executable, "-m", "venv", str(env)),
-            (python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *target),
-        ]
-    return [
-        (sys.executable, "-m", "venv", "--without-pip", str(env)),
-        # Compiled now, as commands cannot write into the environment later.
-        (uv, "pip", "install", "--python", python, "--compile-bytecode", *target),
-    ]
-
-
-def put_on_top(env: Path, below: Path) -> None:
-    """Add the packages, scripts and data of another environment.
-
-    Its own come first. A script is copied, so that the interpreter that it names is this
-    environment's: ``torchrun`` of the dependencies finds the project.
-    """
-    lines = [f"import site; site.addsitedir({folder!a})" for folder in _packages(below)]
-    file = Path(_packages(env)[0], "_dependencies.pth")
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-    for script in (below / "bin").iterdir():
-        own = env / "bin" / script.name
-        if own.exists():
-            continue
-        data = b"" if script.is_symlink() else script.read_bytes()
-        # The interpreter is in the first line, or in the second where its path is long.
-        *head, rest = data.split(b"\n", 2)
-        place = os.fsencode(below / "bin") + b"/"
-        if data.startswith(b"#!") and any(place in line for line in head):
-            mended = [line.replace(place, os.fsencode(env / "bin") + b"/") for line in head]
-            own.write_bytes(b"\n".join([*mended, rest]))
-            own.chmod(script.stat().st_mode)
-        else:
-            own.symlink_to(script)
-    for data_folder in below.iterdir():
-        if not (env / data_folder.name).exists():
-            (env / data_folder.name).symlink_to(data_folder)
-
-
-def _packages(env: Path) -> list[str]:
-    """The folders of an environment's packages; on most systems one."""
-    variables = {"base": str(env), "platbase": str(env)}
-    found = (sysconfig.get_path(name, "venv", variables) for name in ("purelib", "platlib"))
-    return list(dict.fromkeys(found))
-
-
-def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")

@@ -45,6 +45,7 @@ from reconciler.engines.local.marker import (
 from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.run_context import RunContext
+from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Mounted, TaskKind
 
@@ -85,12 +86,13 @@ class _Execution:
 
     def execute(self) -> Result:
         run = self.run
-        lock = run.lock(self.spec.key, ReasonCode.WAITING_FOR_SAME_KEY)
+        lock = run.lock(run.layout.key_lock(self.spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
         try:
             marker = read_marker(self.output, self.spec.key)
             if marker is None:
                 run.not_lost()
-                return run.with_retries(lambda: self._once(lock))
+                with in_use(run.layout, self.image.path.name):
+                    return run.with_retries(lambda: self._once(lock))
             make_read_only(self.output)
             return marker.result(self.spec.output or "")
         finally:

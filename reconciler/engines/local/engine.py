@@ -11,15 +11,19 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
 from reconciler.backoff import Backoff
-from reconciler.engine import Capacity, EngineError, Result, Run, RunSpec, Wanted
+from reconciler.engine import Capacity, Collected, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.local.build import image_result
+from reconciler.engines.local.collection import LocalCollection
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.locks import FileLock, is_locked
@@ -35,6 +39,7 @@ from reconciler.engines.local.scheduler import (
 from reconciler.engines.local.source_exports import Export, SourceExports
 from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors
+from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKey, TaskKind
 
@@ -51,7 +56,8 @@ class LocalEngine:
     ``root`` has all files of the engine. ``secrets`` is the folder with ``<name>/<key>``.
     ``gpus`` is their number; None detects it. ``grace`` seconds pass between TERM and KILL,
     ``retry_delay`` before the second attempt (doubled for each later one, up to 60), ``poll``
-    between checks for supervisors that were killed; other changes are events.
+    between checks for supervisors that were killed; other changes are events. Images and
+    environments are collected once they were not used for ``keep``; None keeps them.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class LocalEngine:
         grace: float = 10.0,
         retry_delay: float = 1.0,
         poll: float = 1.0,
+        keep: timedelta | None = None,
     ) -> None:
         self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
@@ -85,6 +92,8 @@ class LocalEngine:
         )
         self._changed: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
+        self._keep = keep
+        self._collections: set[asyncio.Task[list[Collected]]] = set()
         self._lock: FileLock | None = None
         self._notify = -1
         self._worker: asyncio.Task[None] | None = None
@@ -136,6 +145,7 @@ class LocalEngine:
             await worker
         finally:
             await asyncio.gather(*exports, return_exceptions=True)
+            await asyncio.gather(*self._collections, return_exceptions=True)
             asyncio.get_running_loop().remove_reader(self._notify)
             os.close(self._notify)
             if self._lock is not None:
@@ -154,9 +164,8 @@ class LocalEngine:
             raise EngineError(Reason.of(ReasonCode.RUN_REFUSED, detail=detail), permanent=True)
         record = self._records.get(spec.name)
         if record is None:
-            check_spec(spec, self._layout)
             try:
-                record = await asyncio.to_thread(self._store.add, spec)
+                record = await asyncio.to_thread(self._add, spec)
             except (OSError, ValueError, SpecError) as error:
                 raise _unavailable(f"the run cannot be written: {error}") from error
             record = self._records.setdefault(spec.name, record)
@@ -164,6 +173,14 @@ class LocalEngine:
             raise _unavailable(f"an earlier run {spec.name} is still being ended")
         self._publish([record])
         self._wake.set()
+
+    def _add(self, spec: RunSpec) -> RunRecord:
+        image = path_of(spec.image or "")
+        with ExitStack() as stack:
+            if image is not None and image.parent == self._layout.images:
+                stack.enter_context(in_use(self._layout, image.name))
+            check_spec(spec, self._layout)
+            return self._store.add(spec)
 
     async def delete(self, name: str) -> None:
         """End the run if it is live and forget it. Raises EngineError."""
@@ -192,6 +209,20 @@ class LocalEngine:
         readable = [item for item in artifacts if item.url and path_of(item.url) is not None]
         found = await self.recover(readable)
         return frozenset(item.key for item in readable if item.key not in found)
+
+    async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
+        """Remove images and environments that nothing has used for long."""
+        self._check_running()
+        if self._keep is None:
+            return ()
+        live = [record.spec for record in self._records.values() if not record.ended]
+        needed = images | {used for spec in live for used in (spec.key, spec.image) if used}
+        collector = LocalCollection(self._layout, self._keep, stopped=lambda: self._stopping)
+        # Not cancelled with its caller: no other daemon may use the root before it has ended.
+        task = asyncio.create_task(asyncio.to_thread(collector.collect, needed))
+        self._collections.add(task)
+        task.add_done_callback(self._collections.discard)
+        return await asyncio.shield(task)
 
     def _recover(self, wanted: Iterable[Wanted]) -> dict[TaskKey, Result]:
         found = {}

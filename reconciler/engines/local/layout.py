@@ -155,6 +155,21 @@ class RootLayout:
         """Locks of keys and environments."""
         return self.root / "locks"
 
+    def key_lock(self, key: str) -> Path:
+        """Held by the one attempt at a key."""
+        return self.locks / key
+
+    def environment_lock(self, name: str) -> Path:
+        """Held by the build that makes an environment."""
+        return self.locks / f"env-{name}"
+
+    def use_lock(self, name: str) -> Path:
+        """Held together by all users of an image or environment.
+
+        An image has its build key as name. The file's time is that of the last use.
+        """
+        return self.locks / f"use-{name}"
+
     @property
     def exports(self) -> Path:
         """Build contexts that are being written."""

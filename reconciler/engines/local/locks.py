@@ -26,7 +26,7 @@ _PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class FileLock:
-    """An exclusive lock on a file, until released or without a process.
+    """A lock on a file, until released or without a process.
 
     The lock belongs to the open file: a process that inherits ``handle`` holds it too.
     """
@@ -34,13 +34,17 @@ class FileLock:
     handle: int
 
     @classmethod
-    def take(cls, path: Path, *, patience: float = 0.0) -> FileLock | None:
-        """Take the lock; None if not free within ``patience`` seconds."""
+    def take(cls, path: Path, *, patience: float = 0.0, shared: bool = False) -> FileLock | None:
+        """Take the lock; None if not free within ``patience`` seconds.
+
+        A ``shared`` one is free unless another has it alone.
+        """
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         deadline = time.monotonic() + patience
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, mode | fcntl.LOCK_NB)
                 # While we opened it the file may have been replaced: its lock is worth nothing.
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     return cls(handle)
@@ -56,17 +60,19 @@ class FileLock:
         os.close(self.handle)
 
 
-def is_locked(path: Path) -> bool:
-    """Return true if a process has the lock; false without the file.
+def is_locked(path: Path, *, shared: bool = False) -> bool:
+    """Return true if a process has the lock alone.
 
-    The test takes the lock, shared, for an instant: that is why ``take`` has patience.
+    False without the file. With ``shared``, also if others have it together. The test takes the
+    lock for an instant: that is why ``take`` has patience.
     """
+    mode = fcntl.LOCK_EX if shared else fcntl.LOCK_SH
     try:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:
@@ -136,6 +142,12 @@ class KeyLock:
         os.ftruncate(self.lock.handle, 0)
         os.pwrite(self.lock.handle, data, 0)
         os.fsync(self.lock.handle)
+
+
+def has_processes(path: Path) -> bool:
+    """Return whether processes that work under a key's lock are left."""
+    note = _read(path)
+    return note is not None and bool(members(note.token, note.leaders, own=False))
 
 
 def _read(path: Path) -> _Note | None:

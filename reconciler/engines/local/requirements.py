@@ -4,12 +4,23 @@
 both exist. Of a ``pyproject.toml`` with a ``[build-system]``, the project is installed besides its
 dependencies; of one without, the dependencies; one without ``[project]`` only configures tools.
 
-An environment is named by its content and shared by all trees with the same. Where the
-requirements name files of the tree, or only its build backend knows them, it is the tree's own.
+An environment is named by its content and shared by all trees with the same:
+
+* The content has the lines of the requirements and the installer's settings in the tree; of a
+  ``requirements.txt`` also the files that it includes (``-r``, ``-c``).
+* Dynamic dependencies are those in the metadata of the project's wheel, which its own build backend
+  makes. They are known once the wheel is built.
+* Under uv, ``[tool.uv.sources]`` is among the settings.
+
+It is the tree's own where the requirements name a package in the tree, as a path or a member of a
+workspace, and where dependencies are dynamic and have sources of uv at once: uv alone could tell
+what it would install.
 """
 
 from __future__ import annotations
 
+import email.parser
+import enum
 import hashlib
 import json
 import os
@@ -17,8 +28,10 @@ import re
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +48,72 @@ _PLAIN_OPTION = re.compile(
     r"(-i|--index-url|--extra-index-url|--no-index|--pre|--prefer-binary|--only-binary"
     r"|--no-binary|--require-hashes|--trusted-host)\b"
 )
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tgz|tar\.bz2)\b")
+
+
+#: Another file of requirements or constraints.
+_INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=|(?<=-[rc]))(\S+)")
+#: The most files that are read for one tree.
+_MOST_FILES = 50
+#: A dependency of an extra, which is not asked for.
+_OF_EXTRA = re.compile(r"^[^;]*;(?!.*\bor\b).*\bextra\s*==")
+
+
+class Form(enum.Enum):
+    """The means by which requirements are installed.
+
+    FILE: the tree's ``requirements.txt``. LINES: the lines of ``text``. PROJECT: the dependencies
+    in ``pyproject.toml``, as uv reads them with its sources. WHOLE: the project itself with all
+    that it needs, in one environment.
+    """
+
+    FILE = enum.auto()
+    LINES = enum.auto()
+    PROJECT = enum.auto()
+    WHOLE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
     """The requirements of a tree.
 
-    ``text`` is in requirements.txt's form; None: those that the project's build backend finds.
-    ``local``: they name files of the tree. ``project``: the tree is itself a package to install.
-    ``settings`` are the installer's own in the tree, such as an index.
+    ``text`` is in requirements.txt's form; None of dynamic dependencies that are not computed yet,
+    and of ``WHOLE``. ``local``: they name packages of the tree. ``project``: the tree is itself a
+    package to install. ``settings`` are the installer's own in the tree, such as an index.
+    ``included`` are the texts of other files of requirements, by path.
     """
 
     text: str | None
     local: bool
+    form: Form
     project: bool = False
     settings: str = ""
+    included: tuple[tuple[str, str], ...] = ()
 
     @property
     def layered(self) -> bool:
         """True if the project is installed above its dependencies' environment."""
-        return self.project and self.text is not None
+        return self.project and self.form is not Form.WHOLE
+
+    @property
+    def computed(self) -> bool:
+        """True if the build backend has to say what the dependencies are."""
+        return self.text is None and self.form is not Form.WHOLE
+
+    def resolved(self, wheel: Path) -> Requirements:
+        """Return these with the dependencies of the project's wheel. Raises RequirementsError."""
+        lines = [line for line in _dependencies(wheel) if not _OF_EXTRA.match(line)]
+        if not all(map(_is_plain, lines)):  # a folder of the tree, by its place while it was built
+            return replace(self, local=True, form=Form.WHOLE)
+        return replace(self, text=_joined(lines))
 
     def environment(self, build_key: str) -> str:
         """Return the name of the environment, without a layered project."""
         content = {
-            "version": 2,
+            "version": 3,
             "requirements": self.text,
+            "included": self.included,
             "settings": self.settings,
             "of": build_key if self.local else None,
             "python": [
@@ -82,23 +134,58 @@ def requirements_of(tree: Path) -> Requirements | None:
     settings = json.dumps(uv, sort_keys=True, default=str) if uv else ""
     settings += _read(tree / "uv.toml") or ""
     if text is not None:
-        return Requirements(text, not all(map(_is_plain, _lines(text))), settings=settings)
+        included = _included(tree, text)
+        lines = [line for each in (text, *included.values()) for line in _lines(each or "")]
+        plain = all(_is_plain(line) or _INCLUDE.fullmatch(line) for line in lines)
+        known = len(included) < _MOST_FILES and None not in included.values()
+        return Requirements(
+            text,
+            local=not (plain and known),
+            form=Form.FILE,
+            settings=settings,
+            included=tuple(sorted((name, content or "") for name, content in included.items())),
+        )
     project = document.get("project")
     if not isinstance(project, dict):
         return None
     installed = "build-system" in document
-    if "dependencies" in project.get("dynamic", []) or (installed and "sources" in uv):
-        return Requirements(None, local=True, project=True, settings=settings)
+    sources = _mapping(uv, "sources")
+    if "dependencies" in project.get("dynamic", []):
+        form = Form.WHOLE if sources else Form.LINES
+        return Requirements(None, bool(sources), form, project=True, settings=settings)
     dependencies = project.get("dependencies", [])
     if not isinstance(dependencies, list):
         raise RequirementsError("pyproject.toml: project.dependencies is not a list")
     lines = [str(dependency) for dependency in dependencies]
-    return Requirements(
-        "".join(f"{line}\n" for line in lines),
-        local=not all(map(_is_plain, lines)),
-        project=installed,
-        settings=settings,
-    )
+    local = not all(map(_is_plain, lines)) or any(map(_is_in_tree, sources.values()))
+    form = Form.PROJECT if sources else Form.LINES
+    if local and installed and sources:
+        form = Form.WHOLE
+    return Requirements(_joined(lines), local, form, project=installed, settings=settings)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_in_tree(source: object) -> bool:
+    """Return whether a source of uv may be in the tree."""
+    alternatives = source if isinstance(source, list) else [source]
+    known = {"git", "url", "index"}
+    return not all(isinstance(each, dict) and known & each.keys() for each in alternatives)
+
+
+def _dependencies(wheel: Path) -> Sequence[str]:
+    """Read the dependencies in a wheel's metadata."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            [name] = [n for n in archive.namelist() if _METADATA.fullmatch(n)]
+            with archive.open(name) as file:
+                text = file.read(_LIMIT).decode("utf-8", "replace")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RequirementsError(f"{wheel.name} has no metadata: {error}") from error
+    headers = email.parser.HeaderParser().parsestr(text)
+    return [" ".join(line.split()) for line in headers.get_all("Requires-Dist", [])]
 
 
 def _document(path: Path, *, wanted: bool) -> Mapping[str, Any]:
@@ -135,6 +222,33 @@ def _read(path: Path) -> str | None:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequirementsError(f"{path.name} is not UTF-8: {error.reason}") from error
+
+
+def _included(tree: Path, text: str) -> dict[str, str | None]:
+    """Read the files that a tree's requirements.txt includes, by their paths.
+
+    None: it is not a file of the tree that can be read here. At most ``_MOST_FILES``.
+    """
+    found: dict[str, str | None] = {}
+    waiting = list(_includes("requirements.txt", text))
+    while waiting and len(found) < _MOST_FILES:
+        name = waiting.pop()
+        if name in found:
+            continue
+        content = None
+        path = Path(os.path.normpath(tree / name))
+        if path.resolve().is_relative_to(tree.resolve()):
+            with suppress(RequirementsError):
+                content = _read(path)
+        found[name] = content
+        waiting += _includes(name, content or "")
+    return found
+
+
+def _includes(file: str, text: str) -> Iterator[str]:
+    for line in _lines(text):
+        if (include := _INCLUDE.fullmatch(line)) is not None:
+            yield os.path.normpath(Path(file).parent / include[1])
 
 
 def _lines(text: str) -> list[str]:

@@ -71,7 +71,7 @@ class RunContext:
         states.write(self.run.state, state)
         poke(self.layout.notify)
 
-    def lock(self, name: str, waiting: ReasonCode) -> KeyLock:
+    def lock(self, path: Path, waiting: ReasonCode) -> KeyLock:
         """Take the lock of a key or environment, without deadline. Raises StoppedError."""
 
         def wait() -> bool:
@@ -79,7 +79,7 @@ class RunContext:
                 self.save(self.state.because(Reason.of(waiting)))
             return self.control.wait(0.2)
 
-        lock = KeyLock.take(self.layout.locks / name, self.run, wait)
+        lock = KeyLock.take(path, self.run, wait)
         if lock is None:
             raise StoppedError(self.control.stop() or Stop.TERMINATED)
         return lock

@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from reconciler.engine import FailureClass, ResultWarning, RunPhase
-from reconciler.engines.local import build
+from reconciler.engines.local import installation
 from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
-from reconciler.engines.local.requirements import requirements_of
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, reason, script, until
 
@@ -193,6 +195,81 @@ async def test_projects_that_differ_in_code_alone_share_their_dependencies(
             assert list(own.joinpath("env").rglob("tiny.py")) == []
 
 
+#: Writes the lines of depends.txt into the wheel's metadata.
+_DYNAMIC = _MINE.replace('dependencies = ["tiny"]', 'dynamic = ["dependencies"]')
+_DYNAMIC_BACKEND = _MINE_BACKEND.replace(
+    "Requires-Dist: tiny\\n'", "' + pathlib.Path('depends.txt').read_text()"
+)
+
+
+def dynamic_project(word: str, depends: str) -> dict[str, str]:
+    """A source whose dependencies its build backend alone knows."""
+    return project(word) | {
+        "pyproject.toml": _DYNAMIC,
+        "backend.py": _DYNAMIC_BACKEND,
+        "depends.txt": depends,
+    }
+
+
+async def test_projects_with_equal_dynamic_dependencies_share_them(
+    bench: Bench, wheels: Path
+) -> None:
+    same = "Requires-Dist: tiny\nRequires-Dist: huge==9; extra == 'dev'\n"
+    other = "Requires-Dist: tiny>=1\n"
+    sources = {"one": same, "two": same, "three": other}
+    async with bench.engine() as engine:
+        images = {
+            word: await bench.image(engine, dynamic_project(word, depends))
+            for word, depends in sources.items()
+        }
+        assert len(list((bench.root / "envs").glob("*.json"))) == 2
+        for word, image in images.items():
+            used = await bench.complete(engine, bench.spec(image, f"uses-{word}"))
+            assert used.phase is RunPhase.SUCCEEDED, used.reason
+            assert bench.log(bench.spec(image, f"uses-{word}")) == (
+                f"{word} hello from tiny\n{word}\n"
+            )
+
+
+async def test_a_dynamic_dependency_on_a_folder_of_the_tree_is_the_trees_own(
+    bench: Bench, wheels: Path
+) -> None:
+    backend = _DYNAMIC_BACKEND.replace(
+        "pathlib.Path('depends.txt').read_text()",
+        "f'Requires-Dist: tiny @ {pathlib.Path.cwd().as_uri()}/libs/tiny-1.0-py3-none-any.whl\\n'",
+    )
+    wheel = (wheels / "tiny-1.0-py3-none-any.whl").read_bytes()
+    async with bench.engine() as engine:
+        for word in ("one", "two"):
+            source = bench.source(dynamic_project(word, "") | {"backend.py": backend})
+            (source / "libs").mkdir()
+            (source / "libs/tiny-1.0-py3-none-any.whl").write_bytes(wheel)
+            built = await bench.complete(engine, bench.build_spec(source))
+            assert built.result is not None, built.reason
+            used = bench.spec(built.result.image or "", f"uses-{word}")
+            assert (await bench.complete(engine, used)).phase is RunPhase.SUCCEEDED
+        assert len(list((bench.root / "envs").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("installed", [True, False])
+async def test_sources_of_uv_are_shared_and_taken_from_where_they_say(
+    bench: Bench, wheels: Path, *, installed: bool
+) -> None:
+    table = _MINE if installed else _MINE.partition("[build-system]")[0]
+    serve = partial(SimpleHTTPRequestHandler, directory=str(wheels))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/tiny-1.0-py3-none-any.whl"
+        text = f'{table}[tool.uv.sources]\ntiny = {{url = "{url}"}}\n'
+        async with bench.engine() as engine:
+            for word in ("one", "two"):
+                await bench.image(engine, project(word) | {"pyproject.toml": text})
+        server.shutdown()
+    [env] = [path for path in (bench.root / "envs").iterdir() if path.is_dir()]
+    [origin] = env.rglob("direct_url.json")
+    assert json.loads(origin.read_text())["url"] == url
+
+
 async def test_without_its_dependencies_a_project_is_built_again(
     bench: Bench, wheels: Path
 ) -> None:
@@ -303,11 +380,11 @@ async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: 
 def test_without_uv_pip_installs_the_same(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_uv", lambda: None)
+    monkeypatch.setattr(installation, "_uv", lambda: None)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("tiny\n")
     env = tmp_path / "env"
-    for argv in build.steps(env, "-r", str(requirements)):
+    for argv in installation.steps(env, "-r", str(requirements)):
         subprocess.run(argv, check=True, capture_output=True)
     code = [str(env / "bin" / "python"), "-c", "import tiny"]
     assert subprocess.run(code, check=False, env=dict(os.environ)).returncode == 0
@@ -317,91 +394,15 @@ def test_without_uv_pip_installs_the_same(
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(text)
     own = tmp_path / "own"
-    for argv in build.steps(own, "--no-deps", str(source)):
+    scratch = tmp_path / "scratch"
+    for argv in installation.wheel_steps(source, scratch):
         subprocess.run(argv, check=True, capture_output=True)
-    build.put_on_top(own, env)
+    [wheel] = (scratch / "wheels").iterdir()
+    for argv in installation.steps(own, "--no-deps", str(wheel)):
+        subprocess.run(argv, check=True, capture_output=True)
+    installation.put_on_top(own, env)
     done = subprocess.run([own / "bin" / "tiny-run"], capture_output=True, text=True, check=False)
     assert done.stdout == "one\n", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "local"),
-    [
-        ("", False),
-        ("# only a comment\n\n", False),
-        ("torch==2.4\nnumpy>=1,<3 ; python_version > '3'\nscikit-learn[all]~=1.5\n", False),
-        ("tiny==1 \\\n  --hash=sha256:abc\n", False),
-        ("--index-url https://example.com/simple\ntiny\n", False),
-        ("tiny @ https://example.com/tiny-1.0-py3-none-any.whl\n", False),
-        ("-r more.txt\n", True),
-        ("--requirement=more.txt", True),
-        ("-c constraints.txt\ntiny\n", True),
-        ("-e .\n", True),
-        ("./package\n", True),
-        (".\n", True),
-        ("/opt/package\n", True),
-        ("file:///opt/package\n", True),
-        ("tiny @ file:///opt/package\n", True),
-        ("--find-links wheels\ntiny\n", True),
-        ("tiny-1.0-py3-none-any.whl\n", True),
-        ("package/\n", True),
-    ],
-)
-def test_requirements_are_shared_only_where_they_mean_the_same_anywhere(
-    tmp_path: Path, text: str, local: bool
-) -> None:
-    (tmp_path / "requirements.txt").write_text(text)
-    found = requirements_of(tmp_path)
-    assert found is not None
-    assert found.local is local
-    assert (found.environment("a") != found.environment("b")) is local
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"pyproject.toml": '[tool.uv]\nindex-url = "https://one.example.com"\n'},
-        {"uv.toml": 'index-url = "https://one.example.com"\n'},
-    ],
-)
-def test_environments_from_different_indexes_are_different(
-    tmp_path: Path, settings: dict[str, str]
-) -> None:
-    (tmp_path / "requirements.txt").write_text("torch\n")
-    names = set()
-    for text in (None, *("one", "two")):
-        for name, content in settings.items():
-            (tmp_path / name).write_text(content.replace("one", text) if text else "")
-        found = requirements_of(tmp_path)
-        assert found is not None
-        names.add(found.environment("a"))
-    assert len(names) == 3
-
-
-@pytest.mark.parametrize(
-    ("project", "shared"),
-    [
-        ('dependencies = ["torch"]', True),
-        ('dependencies = ["torch", "lib @ file:///opt/lib"]', False),
-        ('dynamic = ["version"]\ndependencies = ["torch"]', True),
-        ('dynamic = ["dependencies"]', False),
-        ('dependencies = ["torch"]\n[tool.uv.sources]\ntorch = {path = "torch"}', False),
-    ],
-)
-def test_a_projects_dependencies_are_shared_where_they_mean_the_same_anywhere(
-    tmp_path: Path, project: str, shared: bool
-) -> None:
-    backend = "[build-system]\nrequires = []\n"
-    (tmp_path / "pyproject.toml").write_text(f'{backend}[project]\nname = "x"\n{project}\n')
-    found = requirements_of(tmp_path)
-    assert found is not None
-    assert (found.environment("a") == found.environment("b")) is shared
-
-
-def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None:
-    assert requirements_of(tmp_path) is None
-    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
-    assert requirements_of(tmp_path) is None
 
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4' * 64}\nsize 12345\n"

@@ -1,0 +1,52 @@
+"""Collection of what no object uses, beside the daemon's loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn
+
+import structlog
+
+from reconciler.backoff import jittered
+from reconciler.codec import format_time
+from reconciler.daemon.status_store import StatusStore
+from reconciler.engine import Engine, EngineError
+from reconciler.metrics import Metrics
+from reconciler.planner import all_images_in_use
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two collections.
+_INTERVAL = 3600.0
+
+
+class Collector:
+    """Collects by the records of the last sync."""
+
+    def __init__(self, engine: Engine, store: StatusStore, metrics: Metrics) -> None:
+        self._engine, self._store, self._metrics = engine, store, metrics
+
+    async def run(self, synced: asyncio.Event) -> NoReturn:
+        """Collect after the first sync, and then from time to time."""
+        await synced.wait()
+        while True:
+            await self.collect()
+            await asyncio.sleep(jittered(_INTERVAL))
+
+    async def collect(self) -> None:
+        """Collect once. A failure is logged, and tried again the next time."""
+        try:
+            collected = await self._engine.collect(all_images_in_use(self._store.records.values()))
+        except (EngineError, OSError) as error:
+            self._metrics.failed("engine", error)
+            log.warning("unused environments cannot be collected", error=str(error))
+            return
+        self._metrics.collected(collected)
+        for found in collected:
+            log.info(
+                "unused and removed",
+                what=found.kind.value,
+                name=found.name[:12],
+                freed=found.freed,
+                used=format_time(found.used),
+            )
