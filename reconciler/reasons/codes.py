@@ -110,6 +110,9 @@ class ReasonCode(enum.StrEnum):
 
     # -- Engines: a run in a cluster
     RANK_WAITING = "RankWaiting"
+    COPYING_OUT = "CopyingOut"
+    COPYING_IN = "CopyingIn"
+    UPLOADING = "Uploading"
     NEXT_ATTEMPT_WAITING = "NextAttemptWaiting"
     PODS_TERMINATING = "PodsTerminating"
     SERVICE_MISSING = "ServiceMissing"

@@ -512,6 +512,22 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Some ranks of a training run; another cannot start.",
         "Mend the cause.",
     ),
+    ReasonCode.COPYING_OUT: Entry(
+        "copying {done} of {files} files, {percent} %",
+        "The command has ended, and the wrapper copies what it wrote into the bucket. The percentage "
+        "is of all bytes.",
+        "Nothing.",
+    ),
+    ReasonCode.COPYING_IN: Entry(
+        "restoring {done} of {files} files of an earlier attempt, {percent} %",
+        "Before the command starts, the wrapper copies from the bucket what an earlier attempt left.",
+        "Nothing.",
+    ),
+    ReasonCode.UPLOADING: Entry(
+        "uploading, {files} files left",
+        "The command has ended and its files are copied; rclone has not uploaded all of them yet.",
+        "Nothing.",
+    ),
     ReasonCode.NEXT_ATTEMPT_WAITING: Entry(
         "{cause}; before: {previous}",
         "An attempt failed, and the pod of the next cannot start.",

@@ -54,6 +54,8 @@ PARAMS = "/params/params.json"
 STAGED = "/.reconciler-bucket"
 
 PARAMS_ANNOTATION = f"{GROUP}/params"
+#: "true" on pods whose wrapper copies between local disk and the bucket.
+STAGED_ANNOTATION = f"{GROUP}/staged"
 MASTER_PORT = 29500
 #: What a pod is given to end in. Staged: to copy out what is settled, within a spot node's notice.
 GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
@@ -164,6 +166,7 @@ def _artifact(directory: Directory, own: str) -> DirectoryMount:
     local = Fragment(
         volumes=({"name": "staging", "emptyDir": {}},),
         mounts=({"name": "staging", "mountPath": own},),
+        annotations={STAGED_ANNOTATION: "true"},
     )
     return replace(mounted, fragment=mounted.fragment + local)
 

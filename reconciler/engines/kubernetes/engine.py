@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from reconciler.engine import Capacity, Collected, EngineError, Result, Run, Run
 from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Rejected
 from reconciler.engines.kubernetes.api_types import Job, Pod
 from reconciler.engines.kubernetes.client import Api, delete_options
+from reconciler.engines.kubernetes.copies import CopyWatch
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_NAME,
     explain_disruption,
@@ -104,6 +106,9 @@ class KubernetesEngine:
         self._known = _Runs()
         self._run_cache = RunCache()
         self._missing_pods = MissingPods(self._list_pods, self._invalidate)
+        self._copies = CopyWatch(
+            api, lambda: itertools.chain.from_iterable(self._pods), self._invalidate
+        )
         self._services = HeadlessServices(self._create_other, self._current, self._invalidate)
         self._deleted: set[str] = set()
         self._disrupted: dict[str, Reason | None] = {}
@@ -126,6 +131,7 @@ class KubernetesEngine:
             # Asked once where an error is the caller's to see; from then on it is retried.
             await asyncio.gather(*(informer.check() for informer in informers))
             self._watches = [asyncio.create_task(informer.run()) for informer in informers]
+            self._watches.append(asyncio.create_task(self._copies.run()))
             async with asyncio.timeout(START_TIMEOUT):
                 for informer in informers:
                     await informer.synced.wait()
@@ -206,6 +212,7 @@ class KubernetesEngine:
 
     def _invalidate(self) -> None:
         self._known.stale = True
+        self._copies.notice()
         self._changed()
 
     def _observe(self) -> dict[str, Run]:
@@ -230,8 +237,10 @@ class KubernetesEngine:
                 continue
             if run.live:
                 self._missing_pods.follow(meta.uid)
-                if (missing := self._services.explain_missing(job)) is not None:
-                    run = replace(run, reason=missing)
+                reason = self._services.explain_missing(job)
+                if reason is None and not run.lost:
+                    reason = self._copies.reason(own)
+                run = run if reason is None else replace(run, reason=reason)
             elif self._missing_pods.are_pending(job, own):
                 run = with_outcome_pending(run)
             runs[run.name] = run

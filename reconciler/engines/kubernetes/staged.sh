@@ -32,7 +32,11 @@ copy_batch() { # FROM TO FILE...: files of one folder
     batch=$1 to=$2$last many=0
     shift 2
     [ $# -gt 0 ] || return 0
-    cp -L "$@" "$to" || { status=1 && return; }
+    cp -L "$@" "$to" &
+    echo "$! $#" >"$work/copier"
+    reap $!
+    echo $# >>"$work/copied-files"
+    [ "$reaped" = 0 ] || { status=1 && return; }
     for file; do printf '%s\n' "${file#"$batch"/}"; done
 }
 stamps() ( # "SIZE.MTIME.CTIME.INODE/./PATH" of the stage as it is; what cannot be read is left out
@@ -95,8 +99,44 @@ start_copying() {
 stop_copying() { # a copy under way is finished: it is needed anyhow
     : >"$work/stop"
     echo stop >&8
+    start_progress copying
     reap "$copier"
+    stop_progress
     exec 8>&-
+}
+count_copies() { # of the copies that follow: their sizes, a line each, in their order
+    cat >"$work/sizes"
+    : >"$work/copied-files"
+    : >"$work/shown"
+    echo 0 0 >"$work/copier"
+}
+start_progress() { # WORD: say now and then how far the copies are
+    # To the container's log alone, whose last line is what the daemon reads (copies.py).
+    while sleep "${RECONCILER_PROGRESS:-5}"; do show_progress "$1"; done 2>/dev/null 9>&- 8>&- &
+    progress=$!
+}
+stop_progress() {
+    kill -KILL "$progress" # a SIGTERM is lost on a shell that still has our trap, as it was just forked
+    reap "$progress"
+} 2>/dev/null # where the shell says "Killed"
+show_progress() { # WORD
+    read -r cp files <"$work/copier"
+    # The bytes that the running copy of several files has read, which it does in their order.
+    read_now=$(sed -n 's/^rchar: //p' "/proc/$cp/io")
+    line=$(awk -v now="${read_now:-0}" -v files="$files" -v word="$1" '
+        what == "copied" { done += $1; next }
+        { size[++all] = $1; total += $1 }
+        END {
+            for (i = 1; i <= done; i++) bytes += size[i]
+            for (; i <= all && files-- > 0 && now > 0; i++) {
+                bytes += now < size[i] ? now : size[i]
+                if ((now -= size[i]) >= 0) done++
+            }
+            if (all) printf "[reconciler] %s %d of %d files, %d %%", word, done, all, total ? 100 * bytes / total : 100
+        }' what=copied "$work/copied-files" what=sizes "$work/sizes")
+    [ -n "$line" ] && [ "$line" != "$(cat "$work/shown")" ] || return 0
+    printf '%s\n' "$line"
+    printf '%s\n' "$line" >"$work/shown"
 }
 copy_log() { # also of a command that has removed it from where it writes
     cp -L /proc/self/fd/6 "$artifact/logs/${log##*/}"
@@ -132,13 +172,20 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
         !(path in stamp) { print path >fresh; next }
         stamp[path] != $1 { print path >aside }
     ' fresh="$work/fresh" aside="$work/aside" what=index "$work/index" what=ready "$work/ready"
+    awk '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "ready" { split($0, stamp, "."); size[path] = stamp[1]; next }
+        { print size[$0] }
+    ' what=ready "$work/ready" what=copied "$work/fresh" "$work/aside" | count_copies
     complete=0
+    [ "$1" = calm ] || start_progress copying
     copy_files "$model" "$artifact" <"$work/fresh" >"$work/copied" || complete=1
     sed -i 's,^,-/./,' "$work/copied"
     if [ -s "$work/aside" ]; then
         copy_files "$model" "$artifact/$aside" <"$work/aside" >"$work/changed" || complete=1
         sed "s,^,$aside/./," "$work/changed" >>"$work/copied"
     fi
+    [ "$1" = calm ] || stop_progress
     # A file that changed while it was copied is not whole there.
     stamps >"$work/after" || return
     awk -F/ '
@@ -190,13 +237,23 @@ restore() { # what the newest whole list of this key names, and nothing else
     while IFS= read -r path; do
         say "$path is listed as an earlier attempt's, but is not in the bucket as it was left"
     done <"$work/gone"
-    for where in $(cut -d/ -f1 "$work/ok" | sort -u); do
+    wheres=$(cut -d/ -f1 "$work/ok" | sort -u)
+    for where in $wheres; do
+        sed -n "\\,^$where/\./,p" "$work/ok"
+    done | awk -F/ '
+        what == "list" { size[substr($0, length($1) + 2)] = $1; next }
+        { print size[$0] }
+    ' what=list "$work/list" what=ok - | count_copies
+    start_progress restoring
+    for where in $wheres; do
         from=$artifact/$where
         [ "$where" != - ] || from=$artifact
         sed -n "\\,^$where/\\./,p" "$work/ok" | paths |
             copy_files "$from" "$stage" >"$work/copied" ||
             fail "what an earlier attempt left cannot be copied from the bucket"
     done
+    stop_progress
+    [ ! -s "$work/shown" ] || say "what an earlier attempt left is restored" # the line is not the last any more
     # A file changed within the second of its copy would look as if it had not changed since.
     now=$(date +%s)
     while [ -s "$work/ok" ] && [ "$(date +%s)" = "$now" ]; do usleep 50000; done
@@ -213,7 +270,8 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
     # A file is queued a moment after close() has returned: one look that finds nothing says nothing.
     # The command's http_proxy is not the way to the pod's own loopback.
     [ -n "$rclone" ] || return 0
-    deadline=$(($(clock) + ${RECONCILER_BARRIER:-3600} * 100)) quiet=0 deaf=0
+    deadline=$(($(clock) + ${RECONCILER_BARRIER:-3600} * 100)) quiet=0 deaf=0 shown=0
+    next=$(($(clock) + 100 * ${RECONCILER_PROGRESS:-5}))
     while [ $quiet -lt 3 ]; do
         sleep "$poll"
         state=$(timeout 20 wget -Y off -q -O - --post-data '' "http://$rclone/vfs/stats" | tr ',{}' '\n' |
@@ -221,10 +279,16 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
                 /"uploads(Queued|InProgress)"/ { busy += $2; seen++ }
                 /"erroredFiles"/ { failed += $2; seen++ }
                 /"outOfSpace"/ && /true/ { failed++ }
-                END { print seen < 3 ? "deaf" : failed ? "failed" : busy ? "busy" : "quiet" }')
+                END { print seen < 3 ? "deaf" : failed ? "failed" : busy ? "busy " busy : "quiet" }')
         case $state in
         quiet) quiet=$((quiet + 1)) deaf=0 ;;
-        busy) quiet=0 deaf=0 ;;
+        busy*)
+            quiet=0 deaf=0 files=${state#* }
+            [ "$phase" != after ] || [ "$(clock)" -lt "$next" ] || [ "$files" = "$shown" ] || {
+                printf '[reconciler] uploading, %d files left\n' "$files"
+                shown=$files next=$(($(clock) + 100 * ${RECONCILER_PROGRESS:-5}))
+            }
+            ;;
         failed) say "rclone reports files that it could not upload" && return 1 ;;
         *) quiet=0 deaf=$((deaf + 1)) ;;
         esac 2>/dev/null
@@ -234,7 +298,11 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
 }
 place() { # the artifact as it will stay: every file in its place, and no other
     save || return
-    sed '\,^[^/]*/-/,d' "$work/index" | paths | copy_files "$stage" "$artifact" >/dev/null || return
+    sed '\,^[^/]*/-/,d' "$work/index" >"$work/misplaced"
+    cut -d. -f1 "$work/misplaced" | count_copies
+    start_progress copying
+    paths <"$work/misplaced" | copy_files "$stage" "$artifact" >/dev/null || return
+    stop_progress
     paths <"$work/files" >"$work/wanted"
     list_files "$artifact" | paths >"$work/there" || return
     awk 'what == "wanted" { wanted[$0]; next } !($0 in wanted) { print "./" $0 }' \

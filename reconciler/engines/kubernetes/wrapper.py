@@ -1,7 +1,8 @@
 """The wrapper around the user's command, installed by an init container.
 
-``wrapper.sh`` carries out the contract between a command and its artifact: attempt numbers, logs,
-the marker, and for buckets that are no file system the copies in and out (``staged.sh``). It
+``wrapper.sh`` carries out the contract between a command and its artifact: the marker
+(``artifact.sh``), attempt numbers and logs (``attempt.sh``), and for buckets that are no file
+system the copies in and out (``staged.sh``). It
 writes what :mod:`reconciler.engines.local.marker` reads, so either engine's artifact is complete
 for the other. The user's image needs no shell and no libc: the init container brings a static
 busybox, copied from its own image into an emptyDir that both mount.
@@ -30,7 +31,7 @@ TERMINATED_EXIT = 143
 
 #: The first line of a function with a comment.
 _HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
-_FILES = ("wrapper.sh", "program.sh", "staged.sh", "wrapper.awk")
+_FILES = ("wrapper.sh", "artifact.sh", "program.sh", "attempt.sh", "staged.sh", "wrapper.awk")
 _APPLETS = (
     "awk cat cmp cp cut date dd find grep head ln ls mkdir mkfifo mv readlink realpath rm sed "
     "setsid sh sleep sort stat sync tail tee timeout touch tr uniq usleep wget xargs"

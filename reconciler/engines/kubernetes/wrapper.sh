@@ -82,9 +82,9 @@ start_meter() { # one that is killed has left, but for a minute, what it cost
 }
 stop_meter() {
     [ -n "$meter" ] || return 0
-    kill "$meter" 2>/dev/null
+    kill -KILL "$meter" # a SIGTERM is lost on a shell that still has our trap, as it was just forked
     reap "$meter"
-}
+} 2>/dev/null # where the shell says "Killed"
 stop() { # the container is to end: the command first, then what it left is saved
     interrupted=1 told=1
     case $phase in
@@ -118,56 +118,6 @@ clock() { # hundredths of a second, of a clock that is never set
 hundredths() { printf '%d.%02d\n' $(($1 / 100)) $(($1 % 100)); }
 each() { tr '\n' '\0' | xargs -0 -r "$@"; } # PROGRAM...: run on lines, many at a time
 
-# --- files -----------------------------------------------------------------------------------
-in_artifact() { # find's expression...: on what is not reserved in the working directory
-    find . \( -path ./completed.json -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
-        -o "$@"
-}
-make_links_relative() ( # DIRECTORY: those that hold there alone; a consumer mounts it elsewhere
-    cd "$1" || return 2
-    root=$(pwd -P)
-    in_artifact -type l -print >"$work/links" || return 2
-    while IFS= read -r link; do
-        case /$(readlink "$link")/ in //* | */../*) ;; *) continue ;; esac
-        target=$(realpath "$link" 2>/dev/null)
-        case $target/ in "$root"/*) ;; *) continue ;; esac # of others list_files says what is wrong
-        up='' rest=${link#./} target=${target#"$root"}
-        while case $rest in */*) true ;; *) false ;; esac do up=../$up rest=${rest#*/}; done
-        target=$up${target#/}
-        ln -sfn -- "${target:-.}" "$link" 2>/dev/null && continue
-        echo "the symbolic link \"${link#./}\" holds in this directory alone, and cannot be replaced; \
-make it relative" >"$work/why"
-        return 1
-    done <"$work/links"
-)
-list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file that it leads to
-    # 1: it cannot be an artifact, and $work/why says why; 2: it cannot be read.
-    cd "$1" || return 2
-    root=$(pwd -P)
-    in_artifact -name '*
-*' -print >"$work/links" || return 2
-    if [ -s "$work/links" ]; then
-        echo "the name of a file in the artifact has a line break; rename it" >"$work/why"
-        return 1
-    fi
-    in_artifact -type l -print >"$work/links" || return 2
-    while IFS= read -r link; do
-        [ -e "$link" ] && continue
-        echo "the symbolic link \"${link#./}\" in the artifact leads nowhere; remove it" >"$work/why"
-        return 1
-    done <"$work/links"
-    each realpath <"$work/links" >"$work/targets" || return 2
-    while IFS= read -r link && IFS= read -r target <&7; do
-        case $target in "$root" | "$root"/*) continue ;; esac
-        echo "the symbolic link \"${link#./}\" leads out of the artifact; copy the file instead" \
-            >"$work/why"
-        return 1
-    done <"$work/links" 7<"$work/targets"
-    # A few processes however many files; 8 is the type of a regular file.
-    in_artifact \( -type f -o -type l \) -print0 | xargs -0 -r stat -L -c '%f/%s/%n' |
-        sed -n 's,^8[0-9a-f]*/,,p' | sort -t/ -k2 || return 2
-)
-
 # --- several nodes -----------------------------------------------------------------------------
 # RECONCILER_RUN is the Job's UID and a Job is one attempt of all ranks, so what an earlier attempt
 # left says nothing about this one.
@@ -179,18 +129,14 @@ await() { # FILE: until another rank has written it; the kubelet's deadline or S
     done >/dev/null 2>&1
 }
 
-# shellcheck disable=SC1091  # it is checked by itself
+# shellcheck disable=SC1091  # each is checked by itself
+. "$home/artifact.sh"
+# shellcheck disable=SC1091
 . "$home/program.sh"
+# shellcheck disable=SC1091
+. "$home/attempt.sh"
 
 # --- the attempt -------------------------------------------------------------------------------
-find_marker() { # the artifact is complete: end at once
-    [ -f "$artifact/completed.json" ] || return 0
-    list_files "$artifact" >"$work/files" || return 0
-    found=$(awk -v mode=marker -v file="$artifact/completed.json" -v list="$work/files" \
-        -v key="$RECONCILER_KEY" -f "$home/wrapper.awk") || return 0
-    read_found
-    leave 0 "" "" "the artifact is complete; the command is not started"
-}
 check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRECTORY, a word each
     for input in ${RECONCILER_INPUTS:-}; do
         lost=${input%%=*} place=${input#*:} key=${input#*=} key=${key%%:*}
@@ -198,146 +144,6 @@ check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRE
         leave "$infrastructure" infrastructure ArtifactLost "the $lost is gone or damaged: it has no completed.json of $key"
     done
     lost=''
-}
-read_found() { # of the marker: metrics, warnings and GPU seconds, a line each
-    metrics=${found%%
-*} total=${found##*
-} warnings=${found#*
-}
-    warnings=${warnings%
-*}
-}
-inventory() { # complete artifacts below $artifact: "KIND/NAME/KEY GPU-SECONDS [METRICS, WARNINGS]"
-    cd "$artifact" || return
-    find . -mindepth 4 -maxdepth 4 -type f -name completed.json | sort >"$work/found"
-    while IFS= read -r marker; do
-        place=${marker%/completed.json} place=${place#./}
-        case $place in *[!a-z0-9./-]*) continue ;; esac # no name of ours
-        list_files "$place" >"$work/files" 2>/dev/null || continue
-        found=$(awk -v mode=marker -v file="$place/completed.json" -v list="$work/files" \
-            -v key="${place##*/}" -f "$home/wrapper.awk") || continue
-        read_found
-        printf '%s %s [%s, [%s]]\n' "$place" "$total" "$metrics" "$warnings"
-    done <"$work/found"
-}
-number_attempt() { # by creating its log, before anything else of it
-    for old in "$artifact"/logs/attempt-*.log; do
-        n=${old##*/attempt-} n=${n%.log}
-        case $n in '' | *[!0-9]* | ??????????*) continue ;; esac
-        while [ "${n#0}" != "$n" ]; do n=${n#0}; done
-        [ "${n:-0}" -le "$attempt" ] || attempt=$n
-    done
-    attempt=$((attempt + 1))
-    (set -C && : >"$artifact/logs/attempt-$attempt.log") 2>/dev/null ||
-        fail "the log of attempt $attempt cannot be created in the artifact's directory"
-    log=$model/logs/attempt-$attempt.log
-}
-open_log() { # the command's output, live to the container's log and, up to a limit, to a file
-    mkfifo "$work/output" "$work/log" && : >"$log" && exec 6<"$log" || fail "$log cannot be written"
-    exec 9<>"$work/output" # both ends: neither open waits for the other
-    tee "$work/log" <"$work/output" 9>&- &
-    tee=$!
-    limit=${RECONCILER_LOG_LIMIT:-1073741824}
-    {
-        dd bs=65536 count="$limit" iflag=count_bytes 2>/dev/null || : >"$work/full"
-        tail -c 8192 >"$work/rest"
-        [ ! -s "$work/rest" ] || printf '\n[reconciler] %s\n' "the log ends here: it has reached \
-its limit of $limit bytes; the command went on"
-    } <"$work/log" >/proc/self/fd/6 9>&- & # opened already: the command may clear its directory at once
-    writer=$!
-    streaming=yes
-}
-close_log() {
-    exec 9>&-
-    (sleep 1 && left_over && sleep 4 && kill "$tee") >/dev/null 2>&1 &
-    guard=$!
-    reap "$tee"
-    reap "$writer"
-    kill "$guard" 2>/dev/null
-    left_over
-    streaming=''
-    # A command that clears its directory means no harm to its log.
-    [ -e "$log" ] || { mkdir -p "${log%/*}" && cat /proc/self/fd/6 >"$log" && exec 6<"$log"; } || :
-    if [ -s "$work/rest" ]; then cp "$work/rest" "$work/tail"; else tail -c 8192 "$log" >"$work/tail"; fi
-}
-left_over() { # end what the command left running
-    kill -KILL -"$pid"
-    [ $$ = 1 ] || return 0 # the pod's processes are not all ours
-    read -r stat </proc/1/stat
-    # shellcheck disable=SC2086  # words: state, parent, group
-    set -- ${stat##*) }
-    ours=$3
-    for process in /proc/[0-9]*; do
-        read -r stat <"$process/stat" || continue
-        # shellcheck disable=SC2086
-        set -- ${stat##*) }
-        [ "$3" = "$ours" ] || kill -KILL "${process#/proc/}"
-    done
-} 2>/dev/null
-run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
-    shift
-    hidden=$(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^RECONCILER_/) printf " %s", name }')
-    defaults=$(for word in ${RECONCILER_DEFAULTS:-}; do
-        echo "export ${word%%=*}=\"\${${word%%=*}-${word#*=}}\""
-    done)
-    set -- "$defaults" "$attempt" "$home/busybox" setsid "$program" "$@"
-    phase=starting
-    (
-        # What is the image's comes back last, also where it has the name of one of ours.
-        eval "unset LC_ALL environment defaults; $environment; unset $hidden"
-        # Of reconciler/command_environment.py, what only the container knows.
-        eval "$1"
-        export ATTEMPT="$2"
-        shift 2
-        exec "$@" >&9 2>&1 9>&- 8>&- 6<&-
-    ) &
-    pid=$!
-    phase=running
-    [ -z "$told" ] || stop # it came while the command was started
-    reap "$pid"
-    code=$reaped phase=after
-}
-out_of_memory() { grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; }
-windows_script() { # WORD...: the first file among a command's words that has Windows line ends
-    for word; do
-        [ -f "$word" ] || continue
-        case $(first_line "$word") in *"$cr") echo "$word" && return ;; esac
-    done
-}
-ended() { # COMMAND [ARGUMENT ...]: how, in words that engines/local/run_context.py has too
-    signal=''
-    [ "$code" -le 128 ] || [ "$code" -ge 160 ] || signal=$(kill -l $((code - 128)))
-    # Programs end with 255 too, and then it is no signal: it has no name but its number.
-    case $signal in
-    '' | [0-9]* | RT*)
-        signal='' ending="$1 ended with exit code $code" script=$(windows_script "$@")
-        [ -z "$script" ] || ending="$ending; $script has Windows line ends"
-        ;;
-    *) ending="$1, or a process that it started, was killed by SIG$signal" ;; # a shell passes it on
-    esac
-    if out_of_memory; then ending="$ending; a process was killed for want of memory"
-    elif [ "$signal" = KILL ]; then ending="$ending, perhaps for want of memory"; fi
-    echo "$ending"
-}
-warn() { # REASON MESSAGE: of an artifact that is complete all the same
-    warnings="${warnings:+$warnings, }$(reason=$1 said=$2 awk -v mode=warning -f "$home/wrapper.awk")"
-}
-read_metrics() { # one line of JSON, of what is usable
-    metrics='{}' file=$model/metrics.json ignored=''
-    [ -e "$file" ] || return 0
-    if [ ! -f "$file" ]; then ignored="metrics.json is not a file"
-    elif [ "$(stat -L -c %s "$file")" -gt 65536 ]; then ignored="metrics.json is larger than 65536 bytes"
-    else
-        metrics=$(awk -v mode=metrics -v file="$file" -f "$home/wrapper.awk")
-        ignored=${metrics#*
-} metrics=${metrics%%
-*}
-    fi
-    [ -z "$ignored" ] || [ "$ignored" = "$metrics" ] || { say "$ignored" && warn MetricsIgnored "$ignored"; }
-}
-full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
-    [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
-        awk '{ exit !($1 > 0 && $2 * $3 < 1048576) }'
 }
 unsuccessful() { # REASON MESSAGE
     record_spent "$spent"
@@ -352,47 +158,6 @@ unsuccessful() { # REASON MESSAGE
     exit=$code
     case $exit in 0 | "$infrastructure") exit=1 ;; esac
     leave "$exit" command "$@"
-}
-write_marker() { # FILES: from the listing that it is to match
-    total=$(for of in "$artifact"/.reconciler-spent-*; do
-        [ "${of##*-}" = "$attempt" ] || cat "$of"
-    done 2>/dev/null |
-        awk -v own="$(hundredths "$spent")" '/^[0-9]{1,12}[.][0-9][0-9]$/ { own += $1 }
-            END { printf "%.2f", own }')
-    {
-        printf '{\n'
-        [ -z "${RECONCILER_LINEAGE:-}" ] || printf ' %s,\n' "$RECONCILER_LINEAGE"
-        printf ' "version": 1,\n "key": "%s",\n "metrics": %s,\n' "$RECONCILER_KEY" "$metrics"
-        [ -z "$warnings" ] || printf ' "warnings": [%s],\n' "$warnings"
-        printf ' "started": "%s",\n "finished": "%s",\n "durationSeconds": %s,\n' \
-            "$started_at" "$finished_at" "$seconds"
-        printf ' "gpuSeconds": %s,\n "attempt": %s,\n "files": [' "$total" "$attempt"
-        awk -v mode=files -v file="$1" -f "$home/wrapper.awk" || return
-        printf '\n ]\n}\n'
-    } >"$work/marker"
-}
-durable() { # in a file system: every file, and every folder that names one
-    (cd "$artifact" && in_artifact \( -type f -o -type d \) -print0 | xargs -0 -r sync) && sync "$log"
-}
-durable_so_far() { # the same while rank 0 goes on: what it removes meanwhile is no loss
-    durable 2>"$work/unsafe" || {
-        [ -s "$work/unsafe" ] && ! grep -vE '(No such file or directory|Stale file handle)$' "$work/unsafe"
-    } && sync "$log"
-}
-finish() {
-    if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
-    write_marker "$work/files" || {
-        code=0
-        unsuccessful ArtifactIncomplete "the name of a file in the artifact is not UTF-8; rename it"
-    }
-    if [ -n "$stage" ]; then
-        cp "$work/marker" "$artifact/completed.json" && barrier &&
-            cmp "$work/marker" "$artifact/completed.json"
-    else
-        cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
-            mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync "$artifact"
-    fi || fail "the marker cannot be written"
-    rm -rf "$artifact"/.reconciler-* 2>/dev/null || : # reserved names do no harm
 }
 
 # --- what happens, in order --------------------------------------------------------------------

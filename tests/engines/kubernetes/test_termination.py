@@ -68,11 +68,11 @@ def test_a_reason_that_no_script_writes_is_none(reason: object) -> None:
 
 def test_the_scripts_write_the_reasons_that_are_read() -> None:
     package = resources.files("reconciler.engines.kubernetes")
-    names = ("wrapper.sh", "program.sh", "staged.sh", "source.sh", "buildkit.sh")
+    names = ("wrapper", "artifact", "program", "attempt", "staged", "source", "buildkit")
     written = (
         r'(?:infrastructure|command|refuse|unsuccessful|cause=|code=|"reason":") ?([A-Z][A-Za-z]+)'
     )
-    scripts = "".join(package.joinpath(name).read_text(encoding="utf-8") for name in names)
+    scripts = "".join(package.joinpath(f"{name}.sh").read_text(encoding="utf-8") for name in names)
     warnings = {ReasonCode.GIT_LFS_POINTERS}
     assert set(re.findall(written, scripts)) == REASONS | warnings
 

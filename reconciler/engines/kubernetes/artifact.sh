@@ -1,0 +1,138 @@
+#!/bin/sh
+# shellcheck disable=SC2154,SC2034,SC2015  # sourced by wrapper.sh, which defines and uses these
+# The part of wrapper.sh about the artifact: its files, metrics and marker.
+
+in_artifact() { # find's expression...: on what is not reserved in the working directory
+    find . \( -path ./completed.json -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
+        -o "$@"
+}
+make_links_relative() ( # DIRECTORY: those that hold there alone; a consumer mounts it elsewhere
+    cd "$1" || return 2
+    root=$(pwd -P)
+    in_artifact -type l -print >"$work/links" || return 2
+    while IFS= read -r link; do
+        case /$(readlink "$link")/ in //* | */../*) ;; *) continue ;; esac
+        target=$(realpath "$link" 2>/dev/null)
+        case $target/ in "$root"/*) ;; *) continue ;; esac # of others list_files says what is wrong
+        up='' rest=${link#./} target=${target#"$root"}
+        while case $rest in */*) true ;; *) false ;; esac do up=../$up rest=${rest#*/}; done
+        target=$up${target#/}
+        ln -sfn -- "${target:-.}" "$link" 2>/dev/null && continue
+        echo "the symbolic link \"${link#./}\" holds in this directory alone, and cannot be replaced; \
+make it relative" >"$work/why"
+        return 1
+    done <"$work/links"
+)
+list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file that it leads to
+    # 1: it cannot be an artifact, and $work/why says why; 2: it cannot be read.
+    cd "$1" || return 2
+    root=$(pwd -P)
+    in_artifact -name '*
+*' -print >"$work/links" || return 2
+    if [ -s "$work/links" ]; then
+        echo "the name of a file in the artifact has a line break; rename it" >"$work/why"
+        return 1
+    fi
+    in_artifact -type l -print >"$work/links" || return 2
+    while IFS= read -r link; do
+        [ -e "$link" ] && continue
+        echo "the symbolic link \"${link#./}\" in the artifact leads nowhere; remove it" >"$work/why"
+        return 1
+    done <"$work/links"
+    each realpath <"$work/links" >"$work/targets" || return 2
+    while IFS= read -r link && IFS= read -r target <&7; do
+        case $target in "$root" | "$root"/*) continue ;; esac
+        echo "the symbolic link \"${link#./}\" leads out of the artifact; copy the file instead" \
+            >"$work/why"
+        return 1
+    done <"$work/links" 7<"$work/targets"
+    # A few processes however many files; 8 is the type of a regular file.
+    in_artifact \( -type f -o -type l \) -print0 | xargs -0 -r stat -L -c '%f/%s/%n' |
+        sed -n 's,^8[0-9a-f]*/,,p' | sort -t/ -k2 || return 2
+)
+find_marker() { # the artifact is complete: end at once
+    [ -f "$artifact/completed.json" ] || return 0
+    list_files "$artifact" >"$work/files" || return 0
+    found=$(awk -v mode=marker -v file="$artifact/completed.json" -v list="$work/files" \
+        -v key="$RECONCILER_KEY" -f "$home/wrapper.awk") || return 0
+    read_found
+    leave 0 "" "" "the artifact is complete; the command is not started"
+}
+read_found() { # of the marker: metrics, warnings and GPU seconds, a line each
+    metrics=${found%%
+*} total=${found##*
+} warnings=${found#*
+}
+    warnings=${warnings%
+*}
+}
+inventory() { # complete artifacts below $artifact: "KIND/NAME/KEY GPU-SECONDS [METRICS, WARNINGS]"
+    cd "$artifact" || return
+    find . -mindepth 4 -maxdepth 4 -type f -name completed.json | sort >"$work/found"
+    while IFS= read -r marker; do
+        place=${marker%/completed.json} place=${place#./}
+        case $place in *[!a-z0-9./-]*) continue ;; esac # no name of ours
+        list_files "$place" >"$work/files" 2>/dev/null || continue
+        found=$(awk -v mode=marker -v file="$place/completed.json" -v list="$work/files" \
+            -v key="${place##*/}" -f "$home/wrapper.awk") || continue
+        read_found
+        printf '%s %s [%s, [%s]]\n' "$place" "$total" "$metrics" "$warnings"
+    done <"$work/found"
+}
+warn() { # REASON MESSAGE: of an artifact that is complete all the same
+    warnings="${warnings:+$warnings, }$(reason=$1 said=$2 awk -v mode=warning -f "$home/wrapper.awk")"
+}
+read_metrics() { # one line of JSON, of what is usable
+    metrics='{}' file=$model/metrics.json ignored=''
+    [ -e "$file" ] || return 0
+    if [ ! -f "$file" ]; then ignored="metrics.json is not a file"
+    elif [ "$(stat -L -c %s "$file")" -gt 65536 ]; then ignored="metrics.json is larger than 65536 bytes"
+    else
+        metrics=$(awk -v mode=metrics -v file="$file" -f "$home/wrapper.awk")
+        ignored=${metrics#*
+} metrics=${metrics%%
+*}
+    fi
+    [ -z "$ignored" ] || [ "$ignored" = "$metrics" ] || { say "$ignored" && warn MetricsIgnored "$ignored"; }
+}
+write_marker() { # FILES: from the listing that it is to match
+    total=$(for of in "$artifact"/.reconciler-spent-*; do
+        [ "${of##*-}" = "$attempt" ] || cat "$of"
+    done 2>/dev/null |
+        awk -v own="$(hundredths "$spent")" '/^[0-9]{1,12}[.][0-9][0-9]$/ { own += $1 }
+            END { printf "%.2f", own }')
+    {
+        printf '{\n'
+        [ -z "${RECONCILER_LINEAGE:-}" ] || printf ' %s,\n' "$RECONCILER_LINEAGE"
+        printf ' "version": 1,\n "key": "%s",\n "metrics": %s,\n' "$RECONCILER_KEY" "$metrics"
+        [ -z "$warnings" ] || printf ' "warnings": [%s],\n' "$warnings"
+        printf ' "started": "%s",\n "finished": "%s",\n "durationSeconds": %s,\n' \
+            "$started_at" "$finished_at" "$seconds"
+        printf ' "gpuSeconds": %s,\n "attempt": %s,\n "files": [' "$total" "$attempt"
+        awk -v mode=files -v file="$1" -f "$home/wrapper.awk" || return
+        printf '\n ]\n}\n'
+    } >"$work/marker"
+}
+durable() { # in a file system: every file, and every folder that names one
+    (cd "$artifact" && in_artifact \( -type f -o -type d \) -print0 | xargs -0 -r sync) && sync "$log"
+}
+durable_so_far() { # the same while rank 0 goes on: what it removes meanwhile is no loss
+    durable 2>"$work/unsafe" || {
+        [ -s "$work/unsafe" ] && ! grep -vE '(No such file or directory|Stale file handle)$' "$work/unsafe"
+    } && sync "$log"
+}
+finish() {
+    if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
+    write_marker "$work/files" || {
+        code=0
+        unsuccessful ArtifactIncomplete "the name of a file in the artifact is not UTF-8; rename it"
+    }
+    if [ -n "$stage" ]; then
+        cp "$work/marker" "$artifact/completed.json" && barrier &&
+            cmp "$work/marker" "$artifact/completed.json"
+    else
+        cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
+            mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync "$artifact"
+    fi || fail "the marker cannot be written"
+    rm -rf "$artifact"/.reconciler-* 2>/dev/null || : # reserved names do no harm
+}
