@@ -40,7 +40,10 @@ class CrashRecord:
 
     @contextmanager
     def attempt(self, head: Commit) -> Iterator[None]:
-        """Remember a head while the block runs; a block that raises has not ended the daemon."""
+        """Remember a head while the block runs.
+
+        A block that raises has not ended the daemon.
+        """
         _write(self._planning, [head])
         try:
             yield

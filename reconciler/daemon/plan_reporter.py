@@ -1,4 +1,4 @@
-"""Reports of a plan: to the status, the log, the metrics and the observer."""
+"""Reports of a plan to status, log, metrics and observer."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def status_page(
 
 
 class LastSync:
-    """The leader's last sync by the status branch, read at most once a minute.
+    """The leader's last sync, read at most once a minute.
 
     It has a copy of its own: the daemon uses the other once this replica leads.
     """

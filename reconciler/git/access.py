@@ -1,4 +1,4 @@
-"""Access to a remote: the URL and the environment with which git is run.
+"""Access to a remote: the URL and environment of git.
 
 Nothing of one remote reaches another: credentials, host keys and certificates are in the
 environment of a call. A password is handed out by a helper that git asks for the URL's own scheme,

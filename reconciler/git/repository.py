@@ -335,7 +335,10 @@ def changed_files(
 
 
 def _listed(found: dict[str, str], changes: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    """Apply changes to a list of files. Raises GitError where it becomes too long."""
+    """Apply changes to a list of files.
+
+    Raises GitError for a list that becomes too long.
+    """
     for path, blob in changes:
         if blob is None:
             found.pop(path, None)

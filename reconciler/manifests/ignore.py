@@ -1,4 +1,4 @@
-"""Ignore files: patterns in gitignore syntax, matched in time linear in the path.
+"""Ignore files: patterns in gitignore syntax, matched in linear time.
 
 Anybody who may open a pull request may write such a file. A pattern with a dozen stars keeps a
 backtracking matcher busy for years; here each star ends at the first place where what follows it
@@ -37,7 +37,10 @@ class _NoMatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One line. ``whole``: it is matched with the whole path, else with the last part of it."""
+    """One line.
+
+    ``whole``: it is matched with the whole path, else with the last part of it.
+    """
 
     regex: re.Pattern[str]
     negated: bool
@@ -70,9 +73,10 @@ class Ignore:
         return cls(patterns, truncated=next(found, None) is not None)
 
     def matches(self, path: str) -> bool:
-        """Return whether a file is ignored, by its path relative to the folder.
+        """Return whether a file is ignored.
 
-        As in Git, what is in an ignored folder cannot be included again.
+        ``path`` is relative to the folder. As in Git, what is in an ignored folder cannot be
+        included again.
         """
         if not self.patterns:
             return False
@@ -181,7 +185,10 @@ def _part_regex(part: str) -> str:
 
 
 def _class_regex(part: str, at: int) -> tuple[str, int]:
-    """Translate a bracket expression whose ``[`` is before ``at``; returns the place after it."""
+    """Translate a bracket expression; returns the place after it.
+
+    Its ``[`` is before ``at``.
+    """
     negated = part[at : at + 1] in ("!", "^")
     at += negated
     content: list[str] = []

@@ -96,7 +96,10 @@ def news(
 
 
 def _key(record: ObjectStatus) -> TaskKey | None:
-    """Return the key that a phase is of: a Ready promotion may serve an earlier one."""
+    """Return the key of a phase.
+
+    A Ready promotion may serve an earlier one.
+    """
     ready = record.phase is Phase.READY and record.artifact is not None
     return record.artifact.key if ready and record.artifact else record.desired
 

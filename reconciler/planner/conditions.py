@@ -15,7 +15,10 @@ from reconciler.types import TaskKind
 def ready_condition(
     before: ObjectStatus, phase: Phase, reason: Reason, *, task: TaskKind | None, now: datetime
 ) -> Condition:
-    """The condition Ready. ``task`` is the task that the reason is of, if it is of one."""
+    """The condition Ready.
+
+    ``task`` is the task that the reason is of, if it is of one.
+    """
     status = "True" if phase is Phase.READY else "False"
     return _condition(before, "Ready", status, reason, task=task, now=now)
 
@@ -28,7 +31,7 @@ def warning_conditions(
     lost: Reason | None,
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """The conditions that stand beside Ready, and are there only while they hold.
+    """The conditions beside Ready, each only while it holds.
 
     ``results`` are the results that the object has, for their warnings.
     """

@@ -39,7 +39,7 @@ def hold_id(actions: Iterable[str]) -> str:
 
 
 def unused_id(identifier: str, releases: Container[str]) -> str:
-    """The id of a hold whose actions were released before, under another id.
+    """The id of a hold, another one if it was released before.
 
     A line in the release file releases once: it stands there when the same actions come again.
     """

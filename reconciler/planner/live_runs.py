@@ -1,4 +1,4 @@
-"""The runs that have not ended, by name and by task, and their count against limits. Pure."""
+"""Live runs by name and by task, and their limits. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.types import ObjectRef, TaskKind
 
 
 class LiveRuns:
-    """The live runs at the start of a plan, and those that the plan adds."""
+    """The live runs before a plan, and those that it adds."""
 
     def __init__(self, runs: Iterable[Run], objects: Mapping[ObjectRef, ResolvedObject]) -> None:
         self._by_slot: defaultdict[str, list[Run]] = defaultdict(list)
@@ -31,7 +31,7 @@ class LiveRuns:
                 self._gpus += _gpus(objects.get(run.object), run.task)
 
     def of_slot(self, name: str) -> Sequence[Run]:
-        """The runs of the same instance, namespace and key as the named run."""
+        """The runs with the instance, namespace and key of a name."""
         return self._by_slot.get(_slot(name), ())
 
     def superseded_by(self, ref: ObjectRef, task: Task) -> list[Run]:

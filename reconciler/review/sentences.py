@@ -15,7 +15,7 @@ from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.escape import printable
 from reconciler.review.report import Review
-from reconciler.review.swaps import Served, Swap
+from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
 
 _TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
@@ -207,7 +207,7 @@ def withheld(review: Review) -> Iterable[tuple[str, tuple[ObjectRef, ...]]]:
         yield f"{counted(len(refs), 'object')} {stay} that would go: {message(reason)}", refs
 
 
-def served(side: Served, swap: Swap) -> str:
+def served(side: ServedArtifact, swap: Swap) -> str:
     """``base-1 1a2b3c4d5e6f``: an artifact by its object and key."""
     ref = side.object
     if ref is None:
@@ -218,7 +218,7 @@ def served(side: Served, swap: Swap) -> str:
 
 
 def swapped_metrics(swap: Swap) -> list[tuple[str, str]]:
-    """Return the first metrics of a swap, with their values before and after."""
+    """Return the first metrics of a swap, before and after."""
     before, after = swap.before.metrics or {}, swap.after.metrics or {}
     return [
         (name, f"{_metric(swap.before, name)} → {_metric(swap.after, name)}")
@@ -226,7 +226,7 @@ def swapped_metrics(swap: Swap) -> list[tuple[str, str]]:
     ]
 
 
-def _metric(side: Served, name: str) -> str:
+def _metric(side: ServedArtifact, name: str) -> str:
     if side.metrics is None:
         return "unknown"
     return format_number(side.metrics[name]) if name in side.metrics else "(none)"

@@ -10,8 +10,8 @@ from reconciler.types import JSON, ForeignRef, Metrics, ObjectRef, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """An artifact and the object that it is of, None where that is not recorded.
+class ServedArtifact:
+    """An artifact and its object, None where that is not recorded.
 
     ``metrics`` is None while the artifact is not complete, or where its metrics are not recorded.
     """
@@ -36,8 +36,8 @@ class Swap:
     """A promotion with the artifact that it serves, and the next one."""
 
     ref: ObjectRef
-    before: Served
-    after: Served
+    before: ServedArtifact
+    after: ServedArtifact
 
     def to_json(self) -> dict[str, JSON]:
         """Return the swap as ``plan --format json`` prints it."""
@@ -66,12 +66,12 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
         complete = plan.situation.ledger.result(item.key)
         yield Swap(
             ref=ref,
-            before=Served(
+            before=ServedArtifact(
                 key=artifact.key,
                 object=_maker(artifact.key, ref, before, plan.situation.records.values()),
                 metrics=artifact.metrics,
             ),
-            after=Served(
+            after=ServedArtifact(
                 key=item.key,
                 object=item.promoted,
                 metrics=complete.result.metrics if complete is not None else None,
@@ -83,7 +83,7 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
 def _maker(
     key: TaskKey, ref: ObjectRef, before: Plan, records: Iterable[ObjectStatus]
 ) -> ObjectRef | ForeignRef | None:
-    """Return the object that made an artifact, or None if that is not recorded."""
+    """Return the object that made an artifact, or None if unknown."""
     item = before.situation.desired.get(ref)
     if item is not None and item.key == key:
         return item.promoted

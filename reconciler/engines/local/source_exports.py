@@ -1,4 +1,4 @@
-"""Exports of builds' sources into the directories of their runs, some at once."""
+"""Exports of builds' sources into the directories of their runs."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Bucket:
 
     @property
     def folder(self) -> str:
-        """Rest of the URL: the folder of the bucket proper; may be empty."""
+        """Folder of the bucket proper: the rest of the URL, or nothing."""
         return "/".join(filter(None, self.url.partition("://")[2].split("/")[1:]))
 
 
