@@ -17,9 +17,9 @@ from reconciler.config.schema import (
     Config,
     ConfigError,
     CredentialsSection,
-    Setup,
     config_schema,
 )
+from reconciler.config.setup import Setup
 
 __all__ = [
     "CONFIG_VARIABLE",

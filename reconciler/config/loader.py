@@ -13,7 +13,8 @@ from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from reconciler.config.kubernetes import BucketConfig, BucketsSection
-from reconciler.config.schema import Config, ConfigError, Setup
+from reconciler.config.schema import Config, ConfigError
+from reconciler.config.setup import Setup
 from reconciler.manifests import Name, described, read_documents, validate
 from reconciler.types import JSON, Location, Problem
 

@@ -11,7 +11,6 @@ expanded size, so an alias that would go too far is refused before anything is c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -31,12 +30,12 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from reconciler.manifests.yaml_scalars import resolve_scalar
 from reconciler.types import JSON
 
 DEEPEST = 64
 MOST_NODES = 100_000
 MOST_DOCUMENTS = 1_000
-LONGEST_NUMBER = 100
 #: Characters of the values that aliases and merges of a file stand for, counted at each use.
 LARGEST_EXPANDED = 4 << 20
 #: Errors of the text that are listed for one document.
@@ -319,20 +318,11 @@ class _Composer:
                     target.height = max(target.height, node.height + 1)
 
     def _resolve(self, text: str, line: int, column: int) -> JSON:
-        """Resolve a plain scalar by the core schema of YAML 1.2."""
-        if text in _WORDS:
-            return _WORDS[text]
-        if text[0] not in "+-.0123456789":
+        try:
+            return resolve_scalar(text)
+        except ValueError as error:
+            self._flaw(line, column, str(error))
             return text
-        match = _NUMBER.fullmatch(text)
-        if match is None:
-            return text
-        if len(text) > LONGEST_NUMBER:
-            self._flaw(line, column, f"a number has more than {LONGEST_NUMBER} digits")
-            return text
-        if match.lastgroup == "special":
-            return float(text.replace(".", "", 1))
-        return _NUMBERS[str(match.lastgroup)](text)
 
     def _clean(self, text: str, line: int, column: int) -> str:
         try:
@@ -376,22 +366,6 @@ class _Composer:
 
 _YAML_TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {"!", f"{_YAML_TAG}str", f"{_YAML_TAG}map", f"{_YAML_TAG}seq"}
-_WORDS: dict[str, JSON] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_NUMBER = re.compile(
-    r"(?P<int>[-+]?[0-9]+)|(?P<octal>0o[0-7]+)|(?P<hex>0x[0-9a-fA-F]+)"
-    r"|(?P<special>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
-    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
-)
-_NUMBERS: dict[str, Callable[[str], JSON]] = {
-    "int": int,
-    "octal": lambda text: int(text[2:], 8),
-    "hex": lambda text: int(text[2:], 16),
-    "float": float,
-}
 
 
 def _place(event: Any) -> tuple[int, int]:

@@ -1,0 +1,123 @@
+"""A configuration with its folder, and what the rest of the program takes from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler.config.reporting import ForgeSite, forge_site
+from reconciler.config.schema import Config
+from reconciler.manifests import Admission
+from reconciler.planner import PlannerConfig, RemoteCluster
+from reconciler.types import Kind
+
+_REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration and its folder, which relative paths refer to."""
+
+    config: Config
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return a configured path as an absolute one, with links resolved now."""
+        return self.file(name).resolve()
+
+    def file(self, name: str) -> Path:
+        """Return a configured file that may rotate, with its links unresolved.
+
+        Kubernetes mounts a Secret by links, and removes their targets once it has changed: links
+        are followed at each use.
+        """
+        return self.folder / Path(name).expanduser()
+
+    @property
+    def repository_url(self) -> str:
+        """The manifest repository's URL, absolute."""
+        url = self.config.repository.url
+        return url if _REMOTE.match(url) else self.path(url).as_uri()
+
+    @property
+    def root(self) -> Path:
+        """The folder of mirrors and of the local engine's state."""
+        return self.path(self.config.local.root)
+
+    @property
+    def environments_keep(self) -> timedelta | None:
+        """The time for which unused environments are kept; None: for ever."""
+        section = self.config.local.environments
+        return timedelta(seconds=section.keep) if section.enabled else None
+
+    @property
+    def status_branch(self) -> str:
+        """The branch that status is committed to."""
+        return self.config.status.branch.replace("{cluster}", self.config.cluster)
+
+    @property
+    def peer_branches(self) -> dict[str, str]:
+        """The status branch of each other cluster, by its name."""
+        clusters = self.config.clusters
+        return {name: c.branch.replace("{cluster}", name) for name, c in clusters.items()}
+
+    @property
+    def forge(self) -> ForgeSite | None:
+        """The forge whose pull requests are planned, if there is one."""
+        review = self.config.review
+        return forge_site(review, self.config.repository.url) if review is not None else None
+
+    @property
+    def buckets(self) -> dict[Kind, str]:
+        """The bucket of each kind's artifacts."""
+        asked = self.config.buckets
+        default = (
+            asked.default.url if asked.default else (self.root / "buckets" / "default").as_uri()
+        )
+        return {
+            Kind.MODEL: default,
+            Kind.DATASET: asked.datasets.url if asked.datasets else default,
+        }
+
+    @property
+    def sources_allow(self) -> tuple[str, ...]:
+        """The globs over source URLs; the local engine also admits ``file``."""
+        own = ("file://*",) if self.config.engine == "local" else ()
+        return (*self.config.sources.allow, *own)
+
+    @property
+    def admission(self) -> Admission:
+        """The rules for what manifests may name."""
+        cluster, named = self.config.kubernetes, self.config.buckets.named
+        served = (*cluster.namespaces, cluster.namespace) if cluster.namespaces else ()
+        return Admission(
+            cluster=self.config.cluster,
+            namespaces=served if self.config.engine == "kubernetes" else None,
+            artifacts=tuple(dict.fromkeys(self.buckets.values())),
+            buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
+        )
+
+    @property
+    def settings(self) -> PlannerConfig:
+        """The planner's part of the configuration."""
+        config = self.config
+        return PlannerConfig(
+            cluster=config.cluster,
+            instance=config.kubernetes.instance,
+            buckets=self.buckets,
+            allow_images=tuple(config.allow.images),
+            guard_tasks=config.guard.tasks,
+            guard_gpus=config.guard.gpus,
+            limit_runs=config.limits.runs,
+            limit_gpus=config.limits.gpus,
+            prune=config.prune.enabled,
+            prune_share=config.prune.max_share,
+            prune_floor=config.prune.floor,
+            history_jobs=config.history.jobs,
+            peers={
+                name: RemoteCluster(tuple(peer.registries), tuple(peer.buckets))
+                for name, peer in config.clusters.items()
+            },
+        )
