@@ -193,8 +193,10 @@ class ServerSection(Section):
 
     Port 0 takes a free one; with an empty address nothing is served. ``webhookSecretFile`` holds
     the secret that a forge signs its webhooks with; without it there is no /webhook. The page
-    answers requests for the daemon's own machine and for one of ``hosts``. ``metricsObjects`` is
-    the largest number of objects with metrics of their own.
+    answers requests for the daemon's own machine, and those for one of ``hosts`` that come from a
+    proxy: on the loopback address, or with the secret of ``proxySecretFile`` in the header
+    ``X-Reconciler-Proxy-Secret``. ``metricsObjects`` is the largest number of objects with metrics
+    of their own.
     """
 
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$"), AfterValidator(_with_port)] = (
@@ -206,6 +208,7 @@ class ServerSection(Section):
     hosts: list[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$")]] = Field(
         default_factory=list
     )
+    proxy_secret_file: FilePath | None = None
 
 
 class LogSection(Section):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
+
 from reconciler.config import Setup
 from reconciler.engine import LogOf, Logs, NoTail, Tail
 from reconciler.engines.local import LocalLogs
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which the last sync of another replica is shown again.
 SYNC_AGE = 60.0
+log = structlog.get_logger(__name__)
+
 #: Seconds for which the read log of a pod is shown again.
 LOG_AGE = 10.0
 
@@ -47,6 +51,15 @@ def status_page(
         daemon = current()
         return tuple(daemon.troubles.values()) if daemon is not None else ()
 
+    def proxy_secret() -> bytes:
+        if server.proxy_secret_file is None:
+            return b""
+        try:
+            return setup.file(server.proxy_secret_file).read_bytes().strip()
+        except OSError as error:
+            log.warning("the proxy's secret cannot be read", error=str(error))
+            return b""
+
     return Site(
         cluster=setup.config.cluster,
         cache=cache,
@@ -54,6 +67,7 @@ def status_page(
         standby=standby,
         troubles=troubles,
         hosts=frozenset(server.hosts),
+        proxy_secret=proxy_secret,
     )
 
 

@@ -8,12 +8,13 @@ form. ``webhook`` checks deliveries.
 
 from reconciler.forge.interface import Comment, Forge, ForgeError, PullRequest
 from reconciler.forge.registry import forge_of
-from reconciler.forge.webhook import LARGEST_BODY, Deliveries, DeliveryResult
+from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
 
 __all__ = [
     "LARGEST_BODY",
     "Comment",
     "Deliveries",
+    "Delivery",
     "DeliveryResult",
     "Forge",
     "ForgeError",

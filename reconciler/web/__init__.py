@@ -4,6 +4,7 @@ It only reads. Nothing here is computed without a request: the daemon sets its n
 records (:mod:`.snapshot`), and a request makes a page of them.
 
 * :mod:`.server`: the HTTP server with metrics, health, the webhook and the page
+* :mod:`.connections`, :mod:`.rates` and :mod:`.scrapes`: the bounds on what others can take of it
 * :mod:`.site`: the routes, and access control
 * :mod:`.snapshot` and :mod:`.selection`: the objects in order, and the filter of a request
 * :mod:`.lineage` and :mod:`.graph_layout`: the objects of a graph, and the places of its boxes

@@ -1,24 +1,42 @@
-"""The daemon's HTTP server: metrics, health, the webhook and the page."""
+"""The daemon's HTTP server: metrics, health, the webhook and the page.
+
+Everything that can reach the port may send it anything, and syncs run in the same process. So its
+connections (:mod:`.connections`), the rate of requests and of polls (:mod:`.rates`), the threads
+of scrapes (:mod:`.scrapes`), and the time and memory of a request are all bounded.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from reconciler.errors import ReconcilerError
-from reconciler.forge import LARGEST_BODY, Deliveries, DeliveryResult
+from reconciler.forge import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
 from reconciler.metrics import Metrics
+from reconciler.web.connections import IDLE, Connection, listening
+from reconciler.web.rates import RequestRates, Spaced
+from reconciler.web.scrapes import Scrapes
 from reconciler.web.site import Site
 
 log = structlog.get_logger(__name__)
+
+#: Seconds in which a request is read and answered.
+DEADLINE = 30.0
+#: Seconds between two polls that webhooks ask for. A signed delivery can be sent again by everyone
+#: who has seen it.
+POLL_SPACING = 1.0
+#: Seconds between two log lines about refused deliveries.
+_REFUSALS_SPACING = 10.0
+#: Bytes of an answer that are handed to a connection at once.
+_CHUNK = 64 << 10
 
 _ANSWERS = {
     DeliveryResult.ACCEPTED: HTTPStatus.ACCEPTED,
@@ -28,16 +46,19 @@ _ANSWERS = {
 }
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 class ListenError(ReconcilerError):
     """The server cannot listen on its address."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Served:
     """The handlers of the server, and their data.
 
-    ``pushed`` is called for each webhook about a push to one of ``branches``, and with ``reviews``
-    for those about pull requests.
+    ``pushed`` is called for webhooks about a push to one of ``branches``, and with ``reviews``
+    for those about pull requests; many at once make one call.
     ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
     Without a ``page`` there is none.
     """
@@ -49,18 +70,57 @@ class Served:
     reviews: bool = False
     secret_file: Path | None = None
     page: Site | None = None
-    deliveries: Deliveries = field(init=False)
+    rates: RequestRates = field(default_factory=RequestRates)
+    _deliveries: Deliveries = field(init=False)
+    _scrapes: Scrapes = field(init=False)
+    _poll: Spaced = field(init=False)
+    _warn: Spaced = field(init=False)
+    _refused: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "deliveries", Deliveries(self.branches, self.reviews))
+        self._deliveries = Deliveries(self.branches, self.reviews)
+        self._scrapes = Scrapes(self.metrics.registry)
+        self._poll = Spaced(self.pushed, POLL_SPACING)
+        self._warn = Spaced(self._warn_of_refusals, _REFUSALS_SPACING)
 
-    async def get_metrics(self, _: web.Request) -> web.Response:
+    def close(self) -> None:
+        """Stop what goes on without a request."""
+        self._scrapes.close()
+        self._poll.cancel()
+        self._warn.cancel()
+
+    @web.middleware
+    async def bounded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Handle a request when it is its address's turn, within the deadline."""
+        delay = self.rates.delay(request.remote or "")
+        if delay is None:
+            answer = web.Response(
+                text="too many requests\n",
+                status=HTTPStatus.TOO_MANY_REQUESTS,
+                headers={"Retry-After": "1"},
+            )
+            answer.force_close()
+            return answer
+        try:
+            async with asyncio.timeout(delay + DEADLINE):
+                await asyncio.sleep(delay)
+                return await handler(request)
+        except TimeoutError:
+            if isinstance(request.protocol, Connection):
+                request.protocol.abort()
+            raise web.HTTPRequestTimeout from None
+
+    async def get_metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer a scrape of Prometheus."""
-        # In a thread: ten thousand series take a tenth of a second, and would block other requests.
-        return web.Response(
-            body=await asyncio.to_thread(generate_latest, self.metrics.registry),
-            headers={"Content-Type": CONTENT_TYPE_LATEST},
-        )
+        text = memoryview(await self._scrapes.text())
+        answer = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        answer.content_length = len(text)
+        await answer.prepare(request)
+        # In pieces: for a reader that is slow each connection would keep a copy of the whole text.
+        for start in range(0, len(text), _CHUNK):
+            await answer.write(text[start : start + _CHUNK])
+        await answer.write_eof()
+        return answer
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Answer a liveness probe."""
@@ -82,26 +142,47 @@ class Served:
             log.warning("the webhook's secret cannot be read", error=str(error))
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        result = self.deliveries.check(headers, await request.read(), secret)
+        delivery = self._deliveries.begin(headers, secret)
+        if delivery is not None and not await _fed(delivery, request):
+            return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        result = self._deliveries.end(delivery) if delivery else DeliveryResult.REFUSED
         self.metrics.webhooks.labels(result.value).inc()
         if result is DeliveryResult.ACCEPTED:
-            self.pushed()
+            self._poll()
         elif result is DeliveryResult.REFUSED:
-            log.warning("a webhook without the right signature", remote=request.remote)
+            self._refused += 1
+            self._warn()
         return web.Response(text=f"{result}\n", status=_ANSWERS[result])
+
+    def _warn_of_refusals(self) -> None:
+        log.warning("webhooks without the right signature", count=self._refused)
+        self._refused = 0
+
+
+async def _fed(delivery: Delivery, request: web.Request) -> bool:
+    """Read a body into a delivery; return False for one that is too large."""
+    if (request.content_length or 0) > LARGEST_BODY:
+        return False
+    async for data in request.content.iter_any():
+        delivery.feed(data)
+        if delivery.size > LARGEST_BODY:
+            return False
+    return True
 
 
 @asynccontextmanager
-async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
+async def serve(
+    address: str, served: Served, *, connections: int | None = None, idle: float = IDLE
+) -> AsyncIterator[str | None]:
     """Listen on ``host:port`` while the context lasts.
 
     An empty address serves nothing. Yields the address with the port that was taken.
-    Raises ListenError.
+    ``connections`` and ``idle`` are those of :func:`.listening`. Raises ListenError.
     """
     if not address:
         yield None
         return
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[served.bounded])
     app.add_routes(
         [
             web.get("/metrics", served.get_metrics),
@@ -116,17 +197,18 @@ async def serve(address: str, served: Served) -> AsyncIterator[str | None]:
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    try:
-        # An IPv6 address is in brackets here, as in a URL, and in none where it is bound.
-        site = web.TCPSite(runner, host.removeprefix("[").removesuffix("]") or None, int(port))
+    assert runner.server is not None
+    # An IPv6 address is in brackets here, as in a URL, and in none where it is bound.
+    name = host.removeprefix("[").removesuffix("]") or None
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(served.close)
+        listener = listening(runner.server, name, int(port), most=connections, idle=idle)
         try:
-            await site.start()
+            bound, number = await stack.enter_async_context(listener)
         except OSError as error:
             raise ListenError(
                 f"cannot listen on {address} ({error.strerror or error}); "
                 f'set server.address to a free one, or to "" for none'
             ) from error
-        bound = runner.addresses[0]
-        yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-    finally:
-        await runner.cleanup()
+        yield f"[{bound}]:{number}" if ":" in bound else f"{bound}:{number}"

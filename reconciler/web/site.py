@@ -5,13 +5,15 @@ every web site that makes a browser request it. Two things are required of a req
 binding to all addresses (a cluster's probes and webhooks need that) does not open the page: it
 comes in on the loopback address, as from a browser on this machine, ``ssh -L`` or ``kubectl
 port-forward``; and it asks for ``localhost``, since a foreign site that points its own name at
-127.0.0.1 (DNS rebinding) asks for that name. A name in ``server.hosts`` replaces both: it is for a
-proxy in front that authenticates users.
+127.0.0.1 (DNS rebinding) asks for that name. A name in ``server.hosts`` is for a proxy in front
+that authenticates users. Anything that reaches the port can send that name too, so the request has
+to come from the proxy: on the loopback address, or with the proxy's secret in a header.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -52,6 +54,8 @@ _STATIC = {
     "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+#: The header in which a proxy sends its secret.
+PROXY_HEADER = "X-Reconciler-Proxy-Secret"
 _FORWARDED = ("Forwarded", "X-Forwarded-For")
 _KINDS = {kind.plural: kind for kind in Kind}
 
@@ -63,6 +67,7 @@ class Site:
     """The handlers of the page.
 
     ``standby`` returns sentences on why there is no page yet, ``troubles`` the present errors.
+    ``proxy_secret`` reads the secret of a proxy for ``hosts``; empty where there is none.
     """
 
     cluster: str
@@ -71,6 +76,7 @@ class Site:
     standby: Callable[[], Awaitable[Sequence[str]]]
     troubles: Callable[[], Sequence[str]]
     hosts: Collection[str] = ()
+    proxy_secret: Callable[[], bytes] = bytes
     _epoch: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def routes(self) -> list[web.RouteDef]:
@@ -91,7 +97,7 @@ class Site:
             return await handler(request)
         except web.HTTPNotFound:
             wants = "text/html" in request.headers.get("Accept", "")
-            if not wants or refusal(request, self.hosts):
+            if not wants or self._refusal(request):
                 raise
         return self._message(
             HTTPStatus.NOT_FOUND, "Not found", f"There is nothing at {request.path}."
@@ -99,7 +105,7 @@ class Site:
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            refused = refusal(request, self.hosts)
+            refused = self._refusal(request)
             if refused:
                 return web.Response(
                     text=f"{refused}\n", status=HTTPStatus.FORBIDDEN, headers=HEADERS
@@ -107,6 +113,23 @@ class Site:
             return await handler(request)
 
         return guarded
+
+    def _refusal(self, request: web.Request) -> str:
+        """Return why a request is refused; empty where it is not."""
+        host, local = _host(request.host), _is_local(request)
+        if host in self.hosts:
+            return "" if local or self._is_from_proxy(request) else _NOT_THE_PROXY
+        proxied = any(header in request.headers for header in _FORWARDED)
+        if local and not proxied and (host == "localhost" or _loopback(host)):
+            return ""
+        return _ELSEWHERE
+
+    def _is_from_proxy(self, request: web.Request) -> bool:
+        sent = request.headers.get(PROXY_HEADER)
+        secret = self.proxy_secret() if sent else b""
+        return bool(secret) and hmac.compare_digest(
+            (sent or "").encode("utf-8", "surrogateescape"), secret
+        )
 
     async def _overview(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()
@@ -203,21 +226,21 @@ class Site:
         return _html(message_page(self._frame(), title, *sentences), status=status)
 
 
-def refusal(request: web.Request, hosts: Collection[str]) -> str:
-    """Return why a request is refused; empty where it is not."""
-    host = _host(request.host)
-    if host in hosts:
-        return ""
+_ELSEWHERE = (
+    "The status page is for browsers on the daemon's own machine, at http://localhost. From "
+    "elsewhere use ssh -L or kubectl port-forward, or name the host in server.hosts and let "
+    "something in front decide who may see it."
+)
+_NOT_THE_PROXY = (
+    "A host of server.hosts is answered to its proxy alone: one that connects to the loopback "
+    f"address, or sends the secret of server.proxySecretFile in the header {PROXY_HEADER}."
+)
+
+
+def _is_local(request: web.Request) -> bool:
+    """Return whether a request came in on the loopback address."""
     name = request.transport.get_extra_info("sockname") if request.transport else None
-    local = isinstance(name, tuple) and _loopback(str(name[0]))
-    proxied = any(header in request.headers for header in _FORWARDED)
-    if local and not proxied and (host == "localhost" or _loopback(host)):
-        return ""
-    return (
-        "The status page is for browsers on the daemon's own machine, at http://localhost. From "
-        "elsewhere use ssh -L or kubectl port-forward, or name the host in server.hosts and let "
-        "something in front decide who may see it."
-    )
+    return isinstance(name, tuple) and _loopback(str(name[0]))
 
 
 def _host(header: str) -> str:

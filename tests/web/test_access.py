@@ -25,7 +25,9 @@ async def standing_by() -> Sequence[str]:
 
 
 @asynccontextmanager
-async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> AsyncIterator[str]:
+async def served(
+    *hosts: str, page: bool = True, address: str = "0.0.0.0:0", secret: bytes = b""
+) -> AsyncIterator[str]:
     """A server on all addresses, or on one; yields its port."""
     of, cache = world(m=scratch("m")), PageCache()
     cache.update(of.settle(), of.records, ())
@@ -36,6 +38,7 @@ async def served(*hosts: str, page: bool = True, address: str = "0.0.0.0:0") -> 
         standby=standing_by,
         troubles=tuple,
         hosts=hosts,
+        proxy_secret=lambda: secret,
     )
     found = Served(
         metrics=Metrics(),
@@ -132,11 +135,24 @@ async def test_a_proxy_on_this_machine_does_not_pass_for_a_browser(header: str) 
         assert (await ask(url, **host, **{header: "for=203.0.113.9"}))[0] == 200
 
 
-async def test_a_configured_name_is_answered_wherever_it_is_asked_from() -> None:
-    async with served("models.example.com") as port:
-        url = f"http://{own_address()}:{port}/"
-        assert (await ask(url, Host="models.example.com"))[0] == 200
-        assert (await ask(url, Host="other.example.com"))[0] == 403
+async def test_a_configured_name_is_answered_to_a_proxy_that_has_the_secret() -> None:
+    async with served("models.example.com", secret=b"proxy secret") as port:
+        url, host = f"http://{own_address()}:{port}/", {"Host": "models.example.com"}
+        proxy = {"X-Reconciler-Proxy-Secret": "proxy secret"}
+        assert (await ask(url, **host, **proxy))[0] == 200
+        assert (await ask(url, **proxy, Host="other.example.com"))[0] == 403
+
+
+@pytest.mark.parametrize("secret", [b"", b"proxy secret"])
+@pytest.mark.parametrize("sent", ["", "another"])
+async def test_the_name_alone_opens_the_page_to_nobody(secret: bytes, sent: str) -> None:
+    async with served("models.example.com", secret=secret) as port:
+        url = f"http://{own_address()}:{port}/objects/default/models/m"
+        headers = {"X-Reconciler-Proxy-Secret": sent} if sent else {}
+        status, _, text = await ask(url, Host="models.example.com", Accept="text/html", **headers)
+    assert status == 403
+    assert "server.proxySecretFile" in text
+    assert "<html" not in text
 
 
 async def test_without_a_page_there_is_none() -> None:
