@@ -12,12 +12,15 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from reconciler import redaction
 from reconciler.errors import Trouble
 from reconciler.forge.interface import ForgeError
 from reconciler.http_client import Answer, CallError, Client
 from reconciler.review import printable
 from reconciler.types import JSON
 
+#: Characters of a forge's own words that are read, and that are repeated.
+_LARGEST_MESSAGE, _LONGEST_MESSAGE = 10_000, 200
 #: The longest pause that a forge may ask for, in seconds: GitHub's limits are by the hour.
 LONGEST_PAUSE = 3600.0
 
@@ -61,7 +64,7 @@ class Rest:
             raise ForgeError(str(error), error.trouble) from error
         if answer.fine or (tag is not None and answer.status == HTTPStatus.NOT_MODIFIED):
             return answer
-        raise _refusal(answer, f"{method} {path.partition('?')[0]}")
+        raise _refusal(answer, f"{method} {path.partition('?')[0]}", _secrets(headers))
 
 
 class PagedList:
@@ -115,10 +118,22 @@ _TROUBLES: Mapping[int, Trouble] = {
 }
 
 
-def _refusal(answer: Answer, what: str) -> ForgeError:
-    """Make a ForgeError of an answer that is no success."""
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """Return the token of a request, without its scheme."""
+    sent = {name.lower(): value for name, value in headers.items()}
+    return [sent[name].rpartition(" ")[2] for name in _TOKEN_HEADERS if name in sent]
+
+
+_TOKEN_HEADERS = ("authorization", "private-token")
+
+
+def _refusal(answer: Answer, what: str, secrets: list[str]) -> ForgeError:
+    """Make a ForgeError of an answer that is no success.
+
+    What it says is repeated without ``secrets``.
+    """
     status, pause = answer.status, _pause(answer)
-    said = _message(answer.body)
+    said = redaction.without(_message(answer.body), secrets)[:_LONGEST_MESSAGE]
     text = f"{what} was answered with {status}{f' ({said})' if said else ''}"
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.FORBIDDEN and pause):
         return ForgeError(f"{text}: too many calls", Trouble.LIMITED, pause=pause or 60.0)
@@ -152,4 +167,4 @@ def _message(body: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     message = said.get("message") if isinstance(said, dict) else None
-    return printable(message)[:200] if isinstance(message, str) else ""
+    return printable(message[:_LARGEST_MESSAGE]) if isinstance(message, str) else ""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pygit2
 
+from reconciler import redaction
 from reconciler.errors import GitError
 from reconciler.git.command import environment
 from reconciler.git.credentials import TOKEN_USER, Credential, CredentialTable
@@ -210,7 +211,5 @@ def _write(file: Path, text: str) -> Path:
 
 
 def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
-    """Remove our secrets, and those in URLs, from a server's text."""
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    return redact(text)
+    """Remove our secrets in any form, and those in URLs, from a server's text."""
+    return redact(redaction.without(text, secrets))

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from reconciler.errors import GitError
 from reconciler.git.access import Access, access, without_secrets
-from reconciler.git.command import Done, LateError, run_git
+from reconciler.git.command import LARGEST_ERROR, Done, LateError, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import explain
 from reconciler.git_url import normal_url, redact
@@ -156,7 +156,7 @@ class Transport:
         why = rejected(done)
         if why is not None:
             raise PushRejectedError(redact(why))
-        said = without_secrets(f"{done.err}\n{done.out}", way.secrets)
+        said = without_secrets(f"{done.err}\n{done.out[:LARGEST_ERROR]}", way.secrets)
         raise explain(url, said, configured=way.configured, verb=verb)
 
     def _access(self, url: str) -> Access:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from reconciler.review.commit_status import CommitState, CommitStatus
 from reconciler.types import Commit
 from tests.forge.gitlab_server import GitLabServer, forge_server
 from tests.forge.server import ME, SOMEBODY, ForgeServer
+from tests.planted import assert_without
 
 HEAD = Commit("a" * 40)
 MARKER = "<!-- ours -->"
@@ -183,6 +185,17 @@ async def test_errors_are_told_apart(
     assert str(error).isprintable()
     assert len(str(error)) < 500
     assert server.token not in str(error)
+
+
+async def test_a_forge_that_repeats_the_token_does_not_get_it_into_the_error(
+    server: ForgeServer, forge: Forge
+) -> None:
+    told = f"{server.token} {base64.b64encode(f'me:{server.token}'.encode()).decode()} " + "x" * 300
+    server.fault = lambda _: (403, {}, json.dumps({"message": f"no {told}"}).encode())
+    with pytest.raises(ForgeError) as caught:
+        await forge.set_status(REQUEST, HEAD, CommitStatus(CommitState.SUCCESS, ""))
+    assert "(no ***" in str(caught.value)
+    assert_without(server.token, str(caught.value))
 
 
 async def test_a_used_up_limit_says_until_when(server: ForgeServer, forge: Forge) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ from tests.git.conftest import TIMEOUT
 from tests.git.copies import mirror_at
 from tests.git.history import History
 from tests.git.remotes import HttpRemote, SshRemote, make_bare, make_key
+from tests.planted import assert_without
 
 SECRET = "s3cr3t-t0k3n"
 
@@ -64,6 +66,22 @@ def test_a_server_that_repeats_the_password_does_not_get_it_into_the_error(
     guarded.answer = lambda _: (500, f"your password {SECRET} is known to everybody")
     said = refusal(guarded.credentials(), guarded.url("a.git"), tmp_path)
     assert SECRET not in said
+
+
+@pytest.mark.parametrize("told", ["{}", "{:.20}…", "x {}=="])
+def test_a_server_that_repeats_the_header_does_not_get_it_into_the_error(
+    guarded: HttpRemote, tmp_path: Path, told: str
+) -> None:
+    sent = base64.b64encode(f"bot:{SECRET}".encode()).decode()
+
+    def answer(_: str) -> tuple[int, str] | None:
+        asked = guarded.requests[-1][1]
+        return (403, f"denied for Basic {told.format(sent)}") if asked else None
+
+    guarded.answer = answer
+    said = refusal(guarded.credentials(), guarded.url("a.git"), tmp_path)
+    assert "denied for Basic" in said
+    assert_without(SECRET, said)
 
 
 def test_missing_credentials_are_told(guarded: HttpRemote, tmp_path: Path) -> None:

@@ -231,23 +231,59 @@ function last_line(   line, n, i, part, last) {
     }
     return last
 }
-function redact(s,   n, m, i, j, name, part, secret, longest, where) {
+function redact(s,   n, m, i, j, name, part, p, size, out, hide) { # as reconciler/redaction.py
     n = split(ENVIRON["RECONCILER_SECRETS"], name, " ")
     for (i = 1; i <= n; i++) {
+        forms(ENVIRON[name[i]])
         m = split(ENVIRON[name[i]], part, "\n")
-        # Shorter ones would black out parts of ordinary words and protect nothing.
-        for (j = 1; j <= m; j++) if (length(part[j]) >= 4) secret[part[j]]
+        for (j = 1; m > 1 && j <= m; j++) forms(part[j])
     }
-    for (;;) { # the longest first: one may be part of another
-        longest = ""
-        for (j in secret) if (length(j) > length(longest)) longest = j
-        if (longest == "") break
-        delete secret[longest]
-        while (where = index(s, longest))
-            s = substr(s, 1, where - 1) "\001" substr(s, where + length(longest))
+    for (p in piece) sizes[length(p)]
+    for (size in sizes) for (i = 1; i <= length(s) - size + 1; i++) {
+        p = substr(s, i, size)
+        if (p in piece) for (j = i - before[p]; j < i + size + after[p]; j++) hide[j]
     }
-    gsub("\001", "***", s)
-    return s
+    for (i = 1; i <= length(s); i++)
+        out = out (!(i in hide) ? substr(s, i, 1) : (i - 1 in hide) && i > 1 ? "" : "***")
+    return out
+}
+function forms(s,   i, n, c, back, hex, percent) { # pieces of a secret in each form
+    if (length(s) < 4) return
+    for (i = 1; i <= length(s); i++) {
+        c = substr(s, i, 1)
+        back = c back
+        hex = hex sprintf("%02x", ord[c])
+        percent = percent (c ~ /[A-Za-z0-9_.~-]/ ? c : sprintf("%%%02X", ord[c]))
+    }
+    pieces(s); pieces(back); pieces(hex); pieces(toupper(hex)); pieces(percent)
+    c = quote(s)
+    pieces(substr(c, 2, length(c) - 2))
+    for (n = 0; n < 3; n++) { # one digit on each side may depend on it too
+        c = digits(s, n)
+        pieces(c, n > 0, (length(s) + n) % 3 > 0)
+        gsub(/\+/, "-", c)
+        gsub("/", "_", c)
+        pieces(c, n > 0, (length(s) + n) % 3 > 0)
+    }
+}
+function pieces(s, first, last,   i, size) {
+    size = length(s) < 8 ? length(s) : 8
+    for (i = 1; i <= length(s) - size + 1; i++) piece[substr(s, i, size)]
+    if (first) before[substr(s, 1, size)] = 1
+    if (last) after[substr(s, length(s) - size + 1)] = 1
+}
+function digits(s, shift,   out, i, n, v, bits, d, unit) { # its base64 after `shift` other bytes
+    n = length(s) + shift
+    for (i = 1; i <= n; i++) {
+        v = v * 256 + (i > shift ? ord[substr(s, i - shift, 1)] : 0)
+        for (bits += 8; bits >= 6; v -= d * unit) { # busybox may be without powers
+            bits -= 6
+            unit = bits == 0 ? 1 : bits == 2 ? 4 : bits == 4 ? 16 : 64
+            d = int(v / unit)
+            out = out substr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", d + 1, 1)
+        }
+    }
+    return substr(out, int((8 * shift + 5) / 6) + 1)
 }
 function report(   out, last) {
     out = "{\"v\": 1, \"state\": \"" ENVIRON["state"] "\", \"attempt\": " ENVIRON["attempt"]
@@ -258,7 +294,7 @@ function report(   out, last) {
     if (ENVIRON["reason"] != "") out = out ", \"reason\": \"" ENVIRON["reason"] "\""
     if (ENVIRON["lost"] != "") out = out ", \"input\": \"" ENVIRON["lost"] "\""
     if (ENVIRON["said"] != "") out = out ", \"message\": " bounded(clean(ENVIRON["said"]), 900)
-    if (ENVIRON["class"] != "") last = clean(redact(last_line()))
+    if (ENVIRON["class"] != "") last = redact(clean(last_line()))
     if (last != "") out = out ", \"last\": " bounded(last, 1200)
     told = ENVIRON["warnings"]
     if (ENVIRON["metrics"] != "")

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from reconciler import redaction
 from reconciler.engine import ATTEMPT_LOG, LogOf, NoTail, Tail
+from reconciler.git_url import redact
 
 #: A log is cut here: a command gone wild would otherwise fill the disk under every other run.
 LIMIT = 1 << 30
@@ -75,11 +77,7 @@ class Output:
     def last_lines(self, count: int, secrets: Collection[str]) -> str:
         """Return the last lines that are not blank, joined, without secrets."""
         text = _CONTROL.sub("", self._tail.decode(errors="replace").replace("\r", "\n"))
-        for secret in sorted(secrets, key=len, reverse=True):
-            for part in {secret, *secret.splitlines()}:
-                # Shorter ones would black out parts of ordinary words and protect nothing.
-                if len(part) >= 4:
-                    text = text.replace(part, "***")
+        text = redact(redaction.without(text, secrets))
         lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
         shown = " / ".join(lines[-count:]) if count else ""
         return shown if len(shown) <= _MOST_SHOWN else f"…{shown[-_MOST_SHOWN:]}"

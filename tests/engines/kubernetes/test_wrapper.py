@@ -18,6 +18,7 @@ from reconciler.engines.local.marker import read_marker, write_marker
 from reconciler.reasons import ReasonCode
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, log, write_tree
+from tests.planted import ENCODERS, PLANTED, assert_without
 
 WRITE = 'echo weights >"$MODEL_DIR/w.bin"; '
 
@@ -404,6 +405,14 @@ def test_the_message_is_short_and_holds_no_controls_and_no_secret(pod: MakeConta
         r"""printf '\033[31mError 1:\a %s\t%s \377\r\n\n' "$TOKEN" "$PART"; exit 1"""
     )
     assert short.termination.last == "Error 1: *** *** \ufffd"
+
+
+@pytest.mark.parametrize("command", ENCODERS.values(), ids=ENCODERS)
+def test_a_secret_is_in_no_form_in_the_message(pod: MakeContainer, command: str) -> None:
+    container = pod(env={"TOKEN": PLANTED}, secrets=["TOKEN"])
+    ended = container.sh(f"{command}; exit 1")
+    assert_without(PLANTED, ended.message)
+    assert ended.termination.last.startswith("said ")
 
 
 def test_an_artifact_that_cannot_be_written_is_infrastructure(pod: MakeContainer) -> None:

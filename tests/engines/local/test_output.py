@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from reconciler.engines.local.logs import Output
+from tests.planted import ENCODERS, PLANTED, assert_without
 
 
 def test_a_log_is_cut_at_its_limit_and_says_so(tmp_path: Path) -> None:
@@ -39,6 +41,19 @@ def test_the_last_lines_are_one_readable_line_without_secrets(tmp_path: Path) ->
     output.write(b"x" * 100_000)
     assert len(output.last_lines(1, [])) < 700
     output.close()
+
+
+@pytest.mark.parametrize("command", ENCODERS.values(), ids=ENCODERS)
+def test_a_secret_is_in_no_form_in_a_reason(tmp_path: Path, command: str) -> None:
+    output = Output.create(tmp_path / "log")
+    done = subprocess.run(
+        ["sh", "-c", command], env={**os.environ, "TOKEN": PLANTED}, capture_output=True, check=True
+    )
+    output.write(done.stdout)
+    said = output.last_lines(1, [PLANTED])
+    output.close()
+    assert said.startswith("said ")
+    assert_without(PLANTED, said)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
