@@ -18,6 +18,7 @@ from reconciler.engine import FailureClass, Run
 from reconciler.errors import ReconcilerError
 from reconciler.git import StatusBranch
 from reconciler.planner import (
+    CLOCK_SKEW,
     Ledger,
     ObjectStatus,
     Phases,
@@ -198,7 +199,9 @@ class StatusStore:
         sync, pushed = self._sync, self._sync_pushed
         if self._pending or sync is None or pushed is None:
             return bool(self._pending) or sync is not pushed
-        return sync.head != pushed.head or sync.observed - pushed.observed >= HEARTBEAT
+        since = sync.observed - pushed.observed
+        # A time in the future was written before the clock was set back.
+        return sync.head != pushed.head or not -CLOCK_SKEW <= since < HEARTBEAT
 
     async def flush(self) -> bool:
         """Push what changed; returns whether it records outcomes of runs.
@@ -267,11 +270,12 @@ class StatusStore:
             )
             self._pushed.add((entry.key, execution_hash))
 
-    def learn_runs(self, runs: Mapping[str, Run]) -> None:
+    def learn_runs(self, runs: Mapping[str, Run], now: datetime) -> None:
         """Have the ledger learn the runs that differ from the last ones."""
         started = self._learnt is not None
+        self.ledger.correct(now)
         for name in differing(self._learnt or {}, runs) & runs.keys():
-            self.ledger.learn_run(runs[name], news=started)
+            self.ledger.learn_run(runs[name], now=now, news=started)
         self._learnt = dict(runs)
 
     def recorded(self, runs: Mapping[str, Run]) -> Container[str]:

@@ -81,10 +81,13 @@ class Store:
 
         A thread that begins to read one at that moment finds it damaged, and makes it anew.
         """
-        oldest = time.time() - UNUSED
+        now = time.time()
         for path in self._root.glob("*.git"):
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < oldest:
+                used = path.stat().st_mtime
+                if used > now:
+                    os.utime(path)  # the clock was set back since
+                elif used < now - UNUSED:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _reading(

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from reconciler.planner.resolver import resolve
+    from reconciler.planner.retry_policy import CLOCK_SKEW
     from reconciler.planner.run_spec import Preview, preview, wanted_results
     from reconciler.planner.status_update import statuses_after, update_status
     from reconciler.planner.tasks import ResolvedObject
@@ -57,6 +58,7 @@ _MODULES = {
     "HistoryEntry": "object_status",
     "Hold": "plan",
     "HoldKind": "plan",
+    "CLOCK_SKEW": "retry_policy",
     "Ledger": "ledger",
     "ObjectStatus": "object_status",
     "Phase": "object_status",
@@ -102,6 +104,7 @@ _MODULES = {
 __getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
+    "CLOCK_SKEW",
     "RELEASE_FILE",
     "URGENCY",
     "ActionKind",

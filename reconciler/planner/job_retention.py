@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from reconciler.engine import Run, RunPhase
 from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
 from reconciler.planner.prune import desired_keys
+from reconciler.planner.retry_policy import CLOCK_SKEW
 from reconciler.reasons import Reason, ReasonCode
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +32,7 @@ def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDelet
                 runs.append(run)
     older = []
     for runs in finished.values():
-        runs.sort(key=lambda run: (run.finished or _LONG_AGO, run.name), reverse=True)
+        runs.sort(key=lambda run: (_ended(run, situation.now), run.name), reverse=True)
         older += runs[most:]
     desired = desired_keys(situation) if older else frozenset()
     return [
@@ -40,3 +41,10 @@ def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDelet
         if not (run.phase is RunPhase.FAILED and run.key in desired)
         and run.name in situation.recorded
     ]
+
+
+def _ended(run: Run, now: datetime) -> datetime:
+    """Return a run's end; long ago if the clock has been set back since."""
+    if run.finished is None or run.finished > now + CLOCK_SKEW:
+        return _LONG_AGO
+    return run.finished

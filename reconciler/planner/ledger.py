@@ -164,14 +164,25 @@ class Ledger:
             self.losses[key] = Loss(at.replace(microsecond=0), url)
             self.losses_changed += 1
 
-    def learn_run(self, run: Run, *, news: bool = True) -> None:
+    def correct(self, now: datetime) -> None:
+        """Date losses in the future now: they were noted before the clock was set back.
+
+        A run that ends from now on makes their keys complete again.
+        """
+        for key, loss in self.losses.items():
+            if loss.at > now + CLOCK_SKEW:
+                self.losses[key] = replace(loss, at=now.replace(microsecond=0))
+
+    def learn_run(self, run: Run, *, now: datetime, news: bool = True) -> None:
         """Take over how a run ended; a live run says nothing yet.
 
         Without ``news``, a failure that is older than the known one is none: as at a start.
         """
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
             loss = self.losses.get(run.key)
-            if loss is not None and (run.finished or _LONG_AGO) <= loss.at:
+            ended = run.finished or _LONG_AGO
+            # An end in the future was before the clock was set back, and so maybe before the loss.
+            if loss is not None and not loss.at < ended <= now + CLOCK_SKEW:
                 return
             self.complete(run.key, run.task, run.result, finished=run.finished)
             self.failures.pop((run.key, run.execution_hash), None)

@@ -6,10 +6,12 @@ The ledger says that an artifact is complete, and the bucket may have lost it si
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from reconciler.engine import Wanted
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, TaskAction
+from reconciler.planner.retry_policy import CLOCK_SKEW
 from reconciler.reasons import ReasonCode
 from reconciler.types import TaskKey, TaskKind
 
@@ -39,16 +41,16 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
 
 def reported_losses(plan: Plan) -> set[TaskKey]:
     """Return the complete keys that their consumers' runs found lost since."""
-    ledger = plan.situation.ledger
+    ledger, now = plan.situation.ledger, plan.situation.now
     return {
         key
         for actions in plan.decided.values()
         for action in actions
-        for key in _reported(action, ledger)
+        for key in _reported(action, ledger, now)
     }
 
 
-def _reported(action: TaskAction, ledger: Ledger) -> Iterator[TaskKey]:
+def _reported(action: TaskAction, ledger: Ledger, now: datetime) -> Iterator[TaskKey]:
     task = action.task
     failure = ledger.failure(task.key, task.execution_hash) if task.key is not None else None
     if failure is None or failure.reason.code is not ReasonCode.ARTIFACT_LOST:
@@ -60,5 +62,10 @@ def _reported(action: TaskAction, ledger: Ledger) -> Iterator[TaskKey]:
     suspects = [key for key in keys if key is not None and key not in task.given]
     for key in suspects if len(suspects) == 1 else ():
         complete = ledger.result(key)
-        if complete is not None and (complete.finished is None or complete.finished < failure.at):
+        if complete is None:
+            continue
+        made = complete.finished
+        # A time in the future was written before the clock was set back, and tells nothing. A key
+        # that is lost in error costs one run, which finds the marker.
+        if made is None or made < failure.at or made > now + CLOCK_SKEW:
             yield key

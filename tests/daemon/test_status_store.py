@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,19 @@ async def test_a_daemon_without_news_writes_that_it_is_there_once_an_hour(tmp_pa
     await store.flush()
     assert not store.dirty
     assert "2026-01-01 01:00" in git(tmp_path / "remote.git", "show", "status:README.md")
+
+
+async def test_a_clock_that_is_set_back_does_not_silence_the_daemon(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    branch = StatusBranch(tmp_path / "status.git", (tmp_path / "remote.git").as_uri(), **STATUS)
+    store = StatusStore(branch, cluster="local", instance="default", path="")
+    await store.load()
+    ahead = replace(SYNC, observed=SYNC.observed + timedelta(days=3650))
+    store.update({}, removed=(), sync=ahead)
+    await store.flush()
+    store.beat(ahead.observed - timedelta(seconds=30))
+    assert not store.dirty
+    store.beat(SYNC.observed)
+    assert store.dirty
+    await store.flush()
+    assert "2026-01-01 00:00" in git(tmp_path / "remote.git", "show", "status:README.md")

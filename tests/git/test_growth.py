@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -104,6 +105,23 @@ def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
     sources.resolve([named, source("new")])
     assert len(copies()) == 2
     assert kept in copies()
+
+
+def test_a_copy_that_a_clock_ahead_has_used_is_not_kept_till_then(
+    files: FileRemote, tmp_path: Path
+) -> None:
+    def source(name: str) -> GitSource:
+        local = History(make_bare(files.root / name))
+        local.commit({"x": name})
+        return GitSource(url=local.url)
+
+    sources = sources_at(tmp_path / "sources", interval=0.0)
+    sources.resolve([source("left")])
+    (left,) = (tmp_path / "sources").glob("*.git")
+    ahead = time.time() + 10 * 365 * 86400
+    os.utime(left, (ahead, ahead))
+    sources.resolve([source("new")])
+    assert left.stat().st_mtime <= time.time()
 
 
 def test_contexts_are_exported_while_the_mirror_is_fetched_and_packed(

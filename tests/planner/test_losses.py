@@ -10,9 +10,10 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.losses import artifacts_in_use, reported_losses
 from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import TaskKey
+from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch
 
+TEN_YEARS = timedelta(days=3650)
 FAMILY = {"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")}
 
 
@@ -155,6 +156,45 @@ def test_a_consumer_that_finds_its_base_lost_has_it_made_again() -> None:
     assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
 
 
+def test_a_loss_that_was_noted_by_a_clock_ahead_ends_with_the_next_run() -> None:
+    world = family()
+    world.now += TEN_YEARS
+    lose(world, "a")
+    world.sync()
+    world.now -= TEN_YEARS
+    restart(world)
+    world.plan()
+    world.now += timedelta(seconds=1)
+    world.settle()
+    assert world.made() == [("a", "train")]
+    assert world.phase("a") is Phase.READY
+
+
+def test_a_run_that_ended_by_a_clock_ahead_does_not_complete_what_was_lost_since() -> None:
+    world = World(dict(FAMILY))
+    world.now += TEN_YEARS
+    world.settle()
+    world.made()
+    world.now -= TEN_YEARS
+    lose(world, "a")
+    world.settle()
+    assert world.made() == [("a", "train")]
+
+
+def test_a_consumer_is_believed_about_an_artifact_that_a_clock_ahead_made() -> None:
+    world = World(dict(FAMILY))
+    world.now += TEN_YEARS
+    world.settle()
+    world.now -= TEN_YEARS
+    world.files["b.yaml"] = finetune("b", "a").replace("epochs: 3", "epochs: 5")
+    world.sync()
+    name = world.run_of("b", TaskKind.TRAIN)
+    world.fail(name, FailureClass.INFRASTRUCTURE)
+    lost = Reason.of(ReasonCode.ARTIFACT_LOST, input="base", url="file:///gone")
+    world.runs[name] = replace(world.runs[name], reason=lost)
+    assert reported_losses(world.plan()) == {artifact_key(world, "a")}
+
+
 def test_a_revert_relies_on_the_artifact_that_it_goes_back_to() -> None:
     world = family()
     key = artifact_key(world, "a")
@@ -188,5 +228,5 @@ def test_the_run_that_made_the_lost_artifact_does_not_complete_it_again() -> Non
     key = lose(world, "a")
     done = [run for run in world.runs.values() if run.key == key]
     assert [run.phase for run in done] == [RunPhase.SUCCEEDED]
-    world.ledger.learn_run(done[0])
+    world.ledger.learn_run(done[0], now=world.now)
     assert world.ledger.result(key) is None

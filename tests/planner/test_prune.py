@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from reconciler.engine import RunPhase
 from reconciler.planner.object_status import Phase
@@ -82,6 +83,22 @@ def test_only_the_last_finished_runs_of_an_object_are_kept() -> None:
         world.settle()
     trainings = [run for run in world.runs.values() if run.task is TaskKind.TRAIN]
     assert len(trainings) == 2
+
+
+def test_runs_that_ended_by_a_clock_ahead_are_not_kept_for_newer_ones() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settings = replace(world.settings, history_jobs=2)
+    world.now += timedelta(days=3650)
+    for epochs in range(3):
+        world.files["a.yaml"] = changed("a", epochs)
+        world.settle()
+    world.now -= timedelta(days=3650)
+    for epochs in range(3, 6):
+        world.files["a.yaml"] = changed("a", epochs)
+        world.settle()
+    trainings = [run for run in world.runs.values() if run.task is TaskKind.TRAIN]
+    assert len(trainings) == 2
+    assert all(run.finished is not None and run.finished <= world.now for run in trainings)
 
 
 def test_a_build_that_nothing_needs_any_more_is_cancelled() -> None:

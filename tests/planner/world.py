@@ -142,8 +142,9 @@ class World:
         return desired, invalid, len(found.objects) + len(found.problems), unreadable
 
     def plan(self) -> Plan:
+        self.ledger.correct(self.now)
         for run in self.runs.values():
-            self.ledger.learn_run(run)
+            self.ledger.learn_run(run, now=self.now)
         plan = make_plan(self.situation(self.cache), self.cache)
         anew = make_plan(self.situation())
         assert plan.situation.desired == anew.situation.desired
