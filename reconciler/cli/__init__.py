@@ -19,6 +19,7 @@ from importlib import import_module
 import click
 
 from reconciler import __version__
+from reconciler.cli.terminal import tell
 from reconciler.errors import ReconcilerError, UsageFault
 
 BAD_USAGE = 64
@@ -93,20 +94,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        tell(shown.getvalue().rstrip("\n"), err=True)
         code = BAD_USAGE if isinstance(error, click.UsageError) else 1
     except UsageFault as error:
-        click.echo(str(error), err=True)
+        tell(str(error), err=True)
         code = BAD_USAGE
     except ReconcilerError as error:
-        click.echo(f"reconciler: {error}", err=True)
+        tell(f"reconciler: {error}", err=True)
         code = 1
     except BrokenPipeError:
         code = 1  # the reader has seen enough, as `head` does
     except OSError as error:
         # A disk that is full, a folder that may not be written: not for a traceback to tell.
         where = f"{error.filename}: " if error.filename is not None else ""
-        click.echo(f"reconciler: {where}{error.strerror or error}", err=True)
+        tell(f"reconciler: {where}{error.strerror or error}", err=True)
         code = 1
     _drop_unwritten()
     sys.exit(code if isinstance(code, int) else 0)

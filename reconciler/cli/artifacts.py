@@ -27,6 +27,7 @@ from reconciler.cli.select import (
     same,
     unknown_name,
 )
+from reconciler.cli.terminal import json_text
 from reconciler.codec import format_time
 from reconciler.engines.local import MARKER
 from reconciler.manifests import ModelManifest
@@ -117,7 +118,7 @@ def artifacts(
     ]
     if style == "json":
         listed = [*(a.to_json() for a in found), *(e.to_json() for e in environments)]
-        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        click.echo(json_text(listed))
         return
     for line in _lines(found) if found else ():
         click.echo(line)

@@ -15,6 +15,7 @@ from reconciler.cli import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import find_key, kind_option, name_argument, namespace_option, one
+from reconciler.cli.terminal import tell, visible_log
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail
@@ -69,7 +70,11 @@ def logs(
     found = _task(record, task, find_key(name, records) if name != ref.name else None)
     log = LogOf(object=record.ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
     where, chunks = _found(setup, log, tail)
-    click.echo(f"==> {record.ref}, {found.task}: {where}", err=True)
+    tell(f"==> {record.ref}, {found.task}: {where}", err=True)
+    if sys.stdout.isatty():
+        for text in visible_log(chunks):
+            click.echo(text, nl=False)
+        return
     for chunk in chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
@@ -89,7 +94,7 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
     if log.url is None:
         raise click.ClickException(f"{log.object}, {log.task}: {why or 'it has no log yet'}")
     if why:
-        click.echo(why, err=True)
+        tell(why, err=True)
     if urlsplit(log.url).scheme == "file":
         file = _file(log.url, log.attempt)
         return str(file), _tail(file, lines) if lines else _whole(file)

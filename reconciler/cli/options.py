@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli.terminal import tell
 from reconciler.config import (
     CONFIG_VARIABLE,
     DEFAULT_FILE,
@@ -97,7 +98,7 @@ def load(config_file: Path, *, required: bool = False) -> Setup:
 @cache
 def _warn(message: str) -> None:
     """Print a warning, once for each message."""
-    click.echo(message, err=True)
+    tell(message, err=True)
 
 
 def load_if_there(config_file: Path) -> Setup | None:

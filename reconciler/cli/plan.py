@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import config_option, format_option, load_if_there, repo_option
+from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating, error_line
 from reconciler.git import LocalRepository
 from reconciler.planner import ActionKind
@@ -60,7 +60,7 @@ def plan(
     errors = after.resolved.objects.errors
     found = review(after.plan, before=before, errors=errors, basis=planning.basis(after.plan))
     if style == "json":
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        click.echo(json_text(found.to_json()))
     elif style == "markdown":
         click.echo(render_markdown(found))
     else:

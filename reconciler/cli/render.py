@@ -10,6 +10,7 @@ import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
+from reconciler.cli.terminal import tell
 from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
 from reconciler.engines.kubernetes import render as objects_of
 from reconciler.errors import ReconcilerError
@@ -58,7 +59,7 @@ def render(
         failed |= blocked is not None
         if not previews:
             why = blocked or Reason.of(ReasonCode.NOTHING_RUNS)
-            click.echo(f"reconciler: {ref}: {message(why)}", err=True)
+            tell(f"reconciler: {ref}: {message(why)}", err=True)
         for item in previews:
             if task not in (None, item.task.value):
                 continue
@@ -66,7 +67,7 @@ def render(
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
                 failed = True
-                click.echo(f"reconciler: {ref} ({item.task}): {error}", err=True)
+                tell(f"reconciler: {ref} ({item.task}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
     sys.exit(1 if failed else 0)
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import console, object_table
+from reconciler.cli.terminal import tell, visible
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon import (
     PATIENCE,
@@ -124,7 +125,7 @@ def _once(setup: Setup, patience: float) -> int:
         with _progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, patience, seen))
     except StillWaitingError as error:
-        click.echo(f"Waited in vain: {error}.", err=True)
+        tell(f"Waited in vain: {error}.", err=True)
         return WAITING
     except ReconcilerError:
         if seen.records:
@@ -132,7 +133,8 @@ def _once(setup: Setup, patience: float) -> int:
         raise
     screen.print(seen.table())
     for problem in seen.errors:
-        screen.print(f"error: {problem}", style="red", markup=False, highlight=False)
+        text = visible(f"error: {problem}")
+        screen.print(text, style="red", markup=False, highlight=False)
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
@@ -140,7 +142,7 @@ def _once(setup: Setup, patience: float) -> int:
     if waiting:
         click.echo("\nThese wait for what this run cannot bring:")
     for record in waiting:
-        click.echo(f"  {record.ref}: {record.message}")
+        tell(f"  {record.ref}: {record.message}")
     return 1 if seen.bad else WAITING if waiting else 0
 
 

@@ -35,6 +35,7 @@ from reconciler.cli.select import (
     unknown_name,
 )
 from reconciler.cli.table import console, object_table
+from reconciler.cli.terminal import json_text, tell
 from reconciler.git import GitError
 from reconciler.manifests import did_you_mean
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
@@ -117,7 +118,7 @@ def status(
         for shown in _changes(records, read) if watch else (records,):
             if style == "json":
                 indent = None if watch else 2
-                click.echo(json.dumps(_documents(shown), indent=indent, ensure_ascii=False))
+                click.echo(json_text(_documents(shown), indent=indent))
             else:
                 screen.print(render(shown))
                 screen.file.flush()
@@ -173,7 +174,7 @@ def _changes(
             try:
                 records = read()
             except GitError as error:  # a remote that is away for a moment
-                click.echo(f"Note: {error}", err=True)
+                tell(f"Note: {error}", err=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.planner import ObjectStatus, Phase
-from reconciler.review import seconds, shown_message, shown_metric, task_seconds
+from reconciler.review import printable, seconds, shown_message, shown_metric, task_seconds
 
 _STYLE = {
     Phase.INVALID: "bold red",
@@ -49,11 +49,11 @@ def object_table(records: Iterable[ObjectStatus], *, now: datetime | None = None
         name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"
         table.add_row(
             ref.kind.value,
-            name,
+            Text(printable(name)),
             Text(record.phase.value, style=_STYLE[record.phase]),
             duration(record, now),
-            Text(shown_metric(record)),
-            Text(shown_message(record), style="dim", no_wrap=True, overflow="ellipsis"),
+            Text(printable(shown_metric(record))),
+            Text(printable(shown_message(record)), style="dim", no_wrap=True, overflow="ellipsis"),
         )
     return table
 

@@ -10,6 +10,8 @@ from typing import Literal, TextIO, cast
 
 import structlog
 
+from reconciler.review import printable
+
 
 class _StandardError(TextIOBase):
     """Standard error that loses lines it cannot write.
@@ -27,6 +29,16 @@ class _StandardError(TextIOBase):
             sys.stderr.flush()
 
 
+def _visible(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Replace what would control the terminal in the texts of a log line.
+
+    They quote servers and commands. JSON has it as escapes anyway.
+    """
+    return {
+        name: printable(value) if isinstance(value, str) else value for name, value in event.items()
+    }
+
+
 def configure_logging(*, style: Literal["auto", "text", "json"], level: str) -> None:
     """Set up structlog for the process, also again after a reload."""
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
@@ -40,7 +52,7 @@ def configure_logging(*, style: Literal["auto", "text", "json"], level: str) -> 
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_text else "iso", utc=not as_text),
-            *([] if as_text else [structlog.processors.dict_tracebacks]),
+            _visible if as_text else structlog.processors.dict_tracebacks,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
