@@ -281,7 +281,7 @@ class Daemon:
     async def _plan(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Resolve a commit's sources, and plan it on the current state."""
         store, runs = self._store, self._engine.runs()
-        store.learn_runs(runs, datetime.now(UTC))
+        store.ledger.learn_runs(runs)
         resolved = await asyncio.to_thread(self._planner.resolve, snapshot, store.records)
         self._metrics.report_sources(resolved.resolutions.values())
         now = datetime.now(UTC)

@@ -74,7 +74,7 @@ class PlanExecutor:
             bound.warning("a run could not be created", run=spec.name, error=str(error))
             if isinstance(error, ImageGoneError):
                 self.ledger.lose(error.key, datetime.now(UTC))
-            self.ledger.learn_run(_refused(spec, error), now=datetime.now(UTC))
+            self.ledger.learn_run(_refused(spec, error))
             self.replan()
             return
         failure = self.ledger.failure(spec.key, spec.execution_hash)

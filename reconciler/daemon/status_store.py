@@ -23,7 +23,6 @@ from reconciler.planner import (
     ObjectStatus,
     Phases,
     TaskPhase,
-    differing,
     is_removed_path,
     is_status_path,
     removed_path,
@@ -86,7 +85,6 @@ class StatusStore:
         self._pushed: set[tuple[str, str]] = set()
         self._newer: dict[ObjectRef, ObjectStatus] = {}
         self._pushing = asyncio.Lock()
-        self._learnt: Mapping[str, Run] | None = None
         self.records: dict[ObjectRef, ObjectStatus] = {}
         self.phases = Phases()
         self.ledger = Ledger()
@@ -269,14 +267,6 @@ class StatusStore:
                 "" if entry.phase is TaskPhase.SUCCEEDED else (entry.execution_hash or "")
             )
             self._pushed.add((entry.key, execution_hash))
-
-    def learn_runs(self, runs: Mapping[str, Run], now: datetime) -> None:
-        """Have the ledger learn the runs that differ from the last ones."""
-        started = self._learnt is not None
-        self.ledger.correct(now)
-        for name in differing(self._learnt or {}, runs) & runs.keys():
-            self.ledger.learn_run(runs[name], now=now, news=started)
-        self._learnt = dict(runs)
 
     def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
         """The ended runs whose outcome is in Git, which can be deleted.

@@ -6,12 +6,13 @@ learns from every run that ends. Learning the same thing twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner.plan_cache import differing
 from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, TaskKey, TaskKind
@@ -24,21 +25,35 @@ _AGES = timedelta(days=100_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: its result, end, and the key of its image."""
+    """A complete task: its result, end, and the key of its image.
+
+    ``turn`` is as `Failure` has it.
+    """
 
     key: TaskKey
     task: TaskKind
     result: Result
     finished: datetime | None = None
     image_key: str | None = None
+    turn: int = field(default=0, compare=False)
+
+    def before(self, failure: Failure) -> bool:
+        """Return whether the task was complete before a failure.
+
+        Times are compared only where both were read: a clock may have been set between two turns.
+        """
+        if self.turn or failure.turn:
+            return self.turn < failure.turn
+        return self.finished is None or self.finished < failure.at
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A lost result: the time of its discovery, and the URL."""
+    """A lost result: the time of its discovery, its URL, and its end."""
 
     at: datetime
     url: str
+    finished: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -46,7 +61,8 @@ class Ledger:
     """Key → result or loss, and (key, execution hash) → failure.
 
     ``losses_changed`` counts the changes of ``losses``. ``releases`` are the ids of holds that were
-    released, the oldest first; each releases once.
+    released, the oldest first; each releases once. ``turn`` counts what was learnt in this process,
+    in that order, which no clock can change.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
@@ -54,6 +70,8 @@ class Ledger:
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
     releases: tuple[str, ...] = ()
+    turn: int = 0
+    _learnt: Mapping[str, Run] | None = None
 
     def use_releases(self, ids: Iterable[str]) -> None:
         """Note holds that are released now, or were before."""
@@ -89,7 +107,8 @@ class Ledger:
     def _learn_entry(self, entry: HistoryEntry) -> None:
         if entry.lost is not None:
             if entry.key not in self.completed:
-                self.losses[entry.key] = Loss(entry.lost, entry.artifact or entry.image or "")
+                url = entry.artifact or entry.image or ""
+                self.losses[entry.key] = Loss(entry.lost, url, entry.finished)
         elif entry.phase is TaskPhase.SUCCEEDED:
             result = Result(
                 image=entry.image,
@@ -98,12 +117,14 @@ class Ledger:
                 gpu_seconds=max(0.0, entry.gpu_seconds),
                 warnings=entry.warnings,
             )
-            self.complete(
-                entry.key,
-                entry.task,
-                result,
-                finished=entry.finished,
-                image_key=entry.image_key,
+            self._complete(
+                Completed(
+                    key=entry.key,
+                    task=entry.task,
+                    result=result,
+                    finished=entry.finished,
+                    image_key=entry.image_key,
+                )
             )
         elif entry.execution_hash is not None:
             self.failures.setdefault(
@@ -126,19 +147,33 @@ class Ledger:
         finished: datetime | None = None,
         image_key: str | None = None,
     ) -> None:
-        """Record a key as complete.
+        """Record a key as complete from now on.
 
         The first result stays, so that URLs never move.
         """
-        if self.losses.pop(key, None) is not None:
-            self.losses_changed += 1
-        known = self.completed.get(key)
-        if known is None:
-            self.completed[key] = Completed(
-                key=key, task=task, result=result, finished=finished, image_key=image_key
+        self._complete(
+            Completed(
+                key=key,
+                task=task,
+                result=result,
+                finished=finished,
+                image_key=image_key,
+                turn=self._next_turn(),
             )
-        elif known.image_key is None and image_key is not None:
-            self.completed[key] = replace(known, image_key=image_key)
+        )
+
+    def _complete(self, found: Completed) -> None:
+        if self.losses.pop(found.key, None) is not None:
+            self.losses_changed += 1
+        known = self.completed.get(found.key)
+        if known is None:
+            self.completed[found.key] = found
+        elif known.image_key is None and found.image_key is not None:
+            self.completed[found.key] = replace(known, image_key=found.image_key)
+
+    def _next_turn(self) -> int:
+        self.turn += 1
+        return self.turn
 
     def learn_image_keys(self, status: ObjectStatus) -> None:
         """Take over the images of complete keys from an object's status.
@@ -155,36 +190,42 @@ class Ledger:
     def lose(self, key: TaskKey, at: datetime) -> None:
         """Note that a complete key's result is gone.
 
-        It is made again where something needs it. Runs that ended before ``at`` do not make the
-        key complete again.
+        It is made again where something needs it. Runs that have been learnt do not make the key
+        complete again.
         """
         known = self.completed.pop(key, None)
         if known is not None:
             url = known.result.url or known.result.image or ""
-            self.losses[key] = Loss(at.replace(microsecond=0), url)
+            self.losses[key] = Loss(at.replace(microsecond=0), url, known.finished)
             self.losses_changed += 1
 
-    def correct(self, now: datetime) -> None:
-        """Date losses in the future now: they were noted before the clock was set back.
+    def learn_runs(self, runs: Mapping[str, Run]) -> None:
+        """Learn the runs of an engine that differ from those of the last time."""
+        before, self._learnt = self._learnt, dict(runs)
+        for name in differing(before or {}, runs) & runs.keys():
+            known = before.get(name) if before is not None else None
+            if known is None or _end(known) != _end(runs[name]):
+                self.learn_run(runs[name], news=before is not None)
 
-        A run that ends from now on makes their keys complete again.
-        """
-        for key, loss in self.losses.items():
-            if loss.at > now + CLOCK_SKEW:
-                self.losses[key] = replace(loss, at=now.replace(microsecond=0))
-
-    def learn_run(self, run: Run, *, now: datetime, news: bool = True) -> None:
+    def learn_run(self, run: Run, *, news: bool = True) -> None:
         """Take over how a run ended; a live run says nothing yet.
 
-        Without ``news``, a failure that is older than the known one is none: as at a start.
+        Without ``news`` the run may have ended at any time, as at a start: then its times say
+        whether it ended before a loss, or before the known failure.
         """
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
-            loss = self.losses.get(run.key)
-            ended = run.finished or _LONG_AGO
-            # An end in the future was before the clock was set back, and so maybe before the loss.
-            if loss is not None and not loss.at < ended <= now + CLOCK_SKEW:
+            if not news and _ended_before(run, self.losses.get(run.key)):
                 return
-            self.complete(run.key, run.task, run.result, finished=run.finished)
+            turn = self._next_turn() if news else 0
+            self._complete(
+                Completed(
+                    key=run.key,
+                    task=run.task,
+                    result=run.result,
+                    finished=run.finished,
+                    turn=turn,
+                )
+            )
             self.failures.pop((run.key, run.execution_hash), None)
         elif run.phase is RunPhase.FAILED and not run.deleting:
             self._learn_failure(run, news=news)
@@ -207,6 +248,7 @@ class Ledger:
             at=at,
             count=count + 1 if kind is FailureClass.INFRASTRUCTURE else count,
             tries=tries + 1 if kind is FailureClass.UNAVAILABLE else 0,
+            turn=self._next_turn() if news else 0,
         )
 
     def result(self, key: TaskKey | None) -> Completed | None:
@@ -216,3 +258,17 @@ class Ledger:
     def failure(self, key: TaskKey, execution_hash: ExecutionHash) -> Failure | None:
         """Return the failure of a key under this execution hash, if any."""
         return self.failures.get((key, execution_hash))
+
+
+def _end(run: Run) -> tuple[object, ...]:
+    """Return what is learnt of a run: it is learnt once, as its result may be lost since."""
+    return run.phase, run.finished, run.result
+
+
+def _ended_before(run: Run, loss: Loss | None) -> bool:
+    """Return whether a run ended before a loss, or is the one whose result was lost."""
+    if loss is None:
+        return False
+    finished = (run.finished or _LONG_AGO).replace(microsecond=0)
+    made = loss.finished is not None and finished == loss.finished.replace(microsecond=0)
+    return made or finished <= loss.at

@@ -11,7 +11,6 @@ from datetime import datetime
 from reconciler.engine import Wanted
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.plan import Plan, TaskAction
-from reconciler.planner.retry_policy import CLOCK_SKEW
 from reconciler.reasons import ReasonCode
 from reconciler.types import TaskKey, TaskKind
 
@@ -62,10 +61,5 @@ def _reported(action: TaskAction, ledger: Ledger, now: datetime) -> Iterator[Tas
     suspects = [key for key in keys if key is not None and key not in task.given]
     for key in suspects if len(suspects) == 1 else ():
         complete = ledger.result(key)
-        if complete is None:
-            continue
-        made = complete.finished
-        # A time in the future was written before the clock was set back, and tells nothing. A key
-        # that is lost in error costs one run, which finds the marker.
-        if made is None or made < failure.at or made > now + CLOCK_SKEW:
+        if complete is not None and complete.before(failure):
             yield key

@@ -10,9 +10,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import compress
 from operator import is_, is_not
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from reconciler.planner.plan import Plan
+if TYPE_CHECKING:
+    from reconciler.planner.plan import Plan  # which knows the ledger, which compares as we do
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.backoff import Backoff
@@ -26,7 +26,8 @@ class Failure:
     """A failed task under one execution hash.
 
     ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
-    Unavailable: nothing of them is recorded, so that waiting makes no status commits.
+    Unavailable: nothing of them is recorded, so that waiting makes no status commits. ``turn`` is
+    the ledger's when it was learnt; 0 of one that was read, or that an engine had at a start.
     """
 
     key: TaskKey
@@ -36,6 +37,7 @@ class Failure:
     at: datetime
     count: int = 0
     tries: int = 0
+    turn: int = field(default=0, compare=False)
 
     @property
     def remembered(self) -> bool:

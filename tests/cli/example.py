@@ -154,7 +154,7 @@ class Example:
         )
         head = planner.read(repository.resolve("HEAD"))
         for run in self.runs.values():
-            self.ledger.learn_run(run, now=self.now)
+            self.ledger.learn_run(run)
         state = PlanState(
             records=self.records,
             ledger=self.ledger,

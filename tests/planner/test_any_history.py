@@ -108,7 +108,7 @@ class AnyHistory(RuleBasedStateMachine):
     def forget(self) -> None:
         """A new daemon: it has the records, and the engine's runs."""
         for run in self.world.runs.values():
-            self.world.ledger.learn_run(run, now=self.world.now)
+            self.world.ledger.learn_run(run)
         self.world.sync()
         self.world.ledger = Ledger()
         for record in self.world.records.values():

@@ -163,7 +163,7 @@ def test_an_engine_that_cannot_be_asked_is_asked_for_as_long_as_it_takes() -> No
         for name in world.live():
             world.fail(name, FailureClass.UNAVAILABLE)
             refused = world.runs.pop(name)  # there is no such run
-            world.ledger.learn_run(refused, now=world.now)
+            world.ledger.learn_run(refused)
         world.sync()
         assert world.phase("a") is Phase.WAITING
         (task,) = [t for t in world.records[model("a")].tasks if t.task is TaskKind.BUILD]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.losses import artifacts_in_use, reported_losses
@@ -223,10 +225,56 @@ def test_a_run_relies_on_the_artifacts_that_it_mounts() -> None:
     ]
 
 
-def test_the_run_that_made_the_lost_artifact_does_not_complete_it_again() -> None:
+@pytest.mark.parametrize("set_by", [timedelta(0), timedelta(hours=-1), timedelta(hours=1)])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_run_that_made_the_lost_artifact_does_not_complete_it_again(
+    set_by: timedelta, restarted: bool
+) -> None:
     world = family()
+    world.now += set_by
     key = lose(world, "a")
     done = [run for run in world.runs.values() if run.key == key]
+    if restarted:
+        world.sync()
+        restart(world)
     assert [run.phase for run in done] == [RunPhase.SUCCEEDED]
-    world.ledger.learn_run(done[0], now=world.now)
+    world.ledger.learn_runs({run.name: replace(run, deleting=True) for run in done})
     assert world.ledger.result(key) is None
+
+
+@pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(hours=1)])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_set_after_a_loss_has_it_made_again_once(
+    set_by: timedelta, restarted: bool
+) -> None:
+    world = family()
+    key = lose(world, "a")
+    world.sync()
+    world.now += set_by
+    if restarted:
+        restart(world)
+    world.settle()
+    assert world.made() == [("a", "train")]
+    assert world.ledger.result(key) is not None
+    assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
+
+
+@pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(hours=1)])
+def test_a_clock_that_is_set_changes_no_order_of_failure_and_completion(set_by: timedelta) -> None:
+    world = family()
+    key = artifact_key(world, "a")
+    world.files["b.yaml"] = finetune("b", "a").replace("epochs: 3", "epochs: 5")
+    world.sync()
+    [consumer] = world.live()
+    world.now += set_by
+    world.fail(consumer, FailureClass.INFRASTRUCTURE)
+    base_lost = Reason.of(ReasonCode.ARTIFACT_LOST, input="base", url="file:///gone")
+    world.runs[consumer] = replace(world.runs[consumer], reason=base_lost)
+    assert reported_losses(world.sync()) == {key}
+    world.ledger.lose(key, world.now)
+    world.now -= set_by
+    for _ in range(2):  # the run that made it has to go first
+        world.sync()
+    [producer] = world.live()
+    world.succeed(producer)
+    assert reported_losses(world.sync()) == set()

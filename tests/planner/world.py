@@ -142,9 +142,7 @@ class World:
         return desired, invalid, len(found.objects) + len(found.problems), unreadable
 
     def plan(self) -> Plan:
-        self.ledger.correct(self.now)
-        for run in self.runs.values():
-            self.ledger.learn_run(run, now=self.now)
+        self.ledger.learn_runs(self.runs)
         plan = make_plan(self.situation(self.cache), self.cache)
         anew = make_plan(self.situation())
         assert plan.situation.desired == anew.situation.desired

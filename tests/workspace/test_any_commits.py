@@ -176,7 +176,7 @@ class AnyCommits(RuleBasedStateMachine):
     def _plan(self) -> PlannedCommit:
         commit = self.history.commit(self.files)
         for run in self.runs.values():
-            self.ledger.learn_run(run, now=datetime(2026, 1, 2, tzinfo=UTC))
+            self.ledger.learn_run(run)
         state = PlanState(
             records=self.records,
             ledger=self.ledger,
