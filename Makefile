@@ -47,6 +47,11 @@ lint: setup ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: soak
+soak: setup ## Misuse a daemon by chance: MINUTES=60 ENGINE=local or kubernetes; SEED=... repeats one
+	@$(BIN)/python -m tests.soak --engine $(or $(ENGINE),local) --minutes $(or $(MINUTES),60) \
+		$(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks

@@ -92,7 +92,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_before(now - dt.timedelta(days=1))  # also by a clock that is set back
         .not_valid_after(now + dt.timedelta(days=30))
     )
 
