@@ -20,54 +20,70 @@ def uptime() -> float:
 
 @dataclass(frozen=True)
 class Start:
+    """A command that began for the artifact in ``folder``, whose name is its key."""
+
     at: float
     name: str
-    key: str
+    folder: Path
     attempt: int
 
 
 def starts(ledger: Path) -> Iterator[Start]:
     """The commands that began."""
     for line in ledger.read_text().splitlines():
-        at, name, key, attempt = line.split()
-        yield Start(float(at), name, key, int(attempt))
+        at, name, folder, attempt = line.split()
+        yield Start(float(at), name, Path(folder), int(attempt))
 
 
 @dataclass
 class FinishedKeys:
-    """The times between which each key was finished: from its marker on, to its damage.
+    """The times between which each artifact was finished: from its marker on, to its damage.
 
-    A marker is noticed up to two seconds late, which hides a repetition within them.
+    A key counts in whatever bucket it is, until the daemon's memory is deleted: then it is looked
+    for in the configured one alone. A marker is noticed up to two seconds late, which hides a
+    repetition within them.
     """
 
-    _spans: dict[str, list[list[float]]] = field(default_factory=dict)
+    _spans: dict[str | Path, list[list[float]]] = field(default_factory=dict)
     _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def finish(self, key: str, at: float) -> None:
+    def finish(self, folder: Path, at: float) -> None:
         with self._lock:
-            self._finish(key, at)
+            self._finish(folder, at)
 
-    def _finish(self, key: str, at: float) -> None:
-        spans = self._spans.setdefault(key, [])
-        if not spans or len(spans[-1]) == 2:
-            spans.append([at])
+    def _finish(self, folder: Path, at: float) -> None:
+        for name in (folder, folder.name):
+            spans = self._spans.setdefault(name, [])
+            if not spans or len(spans[-1]) == 2:
+                spans.append([at])
 
-    def damage(self, key: str, at: float) -> None:
+    def damage(self, folder: Path, at: float) -> None:
         with self._lock:
-            spans = self._spans.get(key, [])
+            self._end(at, folder, folder.name)
+
+    def forget(self, at: float) -> None:
+        """Note that the memory of what is finished is lost."""
+        with self._lock:
+            self._end(at, *(name for name in self._spans if isinstance(name, str)))
+
+    def _end(self, at: float, *names: str | Path) -> None:
+        for name in names:
+            spans = self._spans.get(name, [])
             if spans and len(spans[-1]) == 1:
                 spans[-1].append(at)
 
-    def finished_at(self, key: str, at: float) -> bool:
+    def again(self, start: Start) -> bool:
+        """Whether a command began although what it makes was there."""
         with self._lock:
             return any(
-                span[0] < at and (len(span) == 1 or at < span[1])
-                for span in self._spans.get(key, [])
+                span[0] < start.at and (len(span) == 1 or start.at < span[1])
+                for name in (start.folder, start.folder.name)
+                for span in self._spans.get(name, [])
             )
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return sum(1 for name in self._spans if isinstance(name, str))
 
     # -- artifacts in folders ----------------------------------------------------------------
 
@@ -89,9 +105,9 @@ class FinishedKeys:
             identity = status.st_ino, status.st_mtime_ns
             if self._seen.get(marker) != identity:
                 self._seen[marker] = identity
-                self._finish(marker.parent.name, uptime())
+                self._finish(marker.parent, uptime())
 
     def damaged(self, artifact: Path) -> None:
         """Note that an artifact is about to be damaged."""
         self.look(artifact / MARKER)
-        self.damage(artifact.name, uptime())
+        self.damage(artifact, uptime())

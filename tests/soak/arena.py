@@ -17,7 +17,7 @@ from tests.clock import WallClock
 from tests.e2e.site import Site, environment, git, stop
 from tests.git.remotes import make_bare
 from tests.processes import run
-from tests.soak.accounts import FinishedKeys
+from tests.soak.accounts import FinishedKeys, uptime
 from tests.soak.repository import SCRIPT, Repository
 
 #: Seconds within which a ``run --once`` must have ended. No command here takes longer than two.
@@ -327,6 +327,7 @@ class Arena(ABC):
         """Delete the status branch under a daemon that knows it."""
         if "away" in self.open or self.daemon is None or self.daemon.poll() is not None:
             return "no status to delete"
+        self.finished.forget(uptime())
         git(self.site.remote, "update-ref", "-d", f"refs/heads/{self.site.branch}")
         self.figures["status branches deleted"] += 1
         return "delete the status branch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from tests.e2e.site import Site, git
 from tests.git.remotes import HttpRemote
 from tests.soak.accounts import MARKER, uptime
 from tests.soak.arena import ONCE, Arena, Disturbance
-from tests.soak.kubelet import Kubelet, damage, folder
+from tests.soak.kubelet import Kubelet, folder
 from tests.soak.machine import StatusBranch, fresh_site, mount
 from tests.soak.repository import Manifest, Repository, cluster_manifests
 
@@ -38,6 +39,8 @@ class SoakedClusterSite(ClusterSite):
         default: dict[str, Any] = {
             "repository": {"url": self.forge.url("manifests.git")},
             "buckets": {"default": {"url": (self.root / BUCKETS[0]).as_uri()}},
+            # What was made in one of them is read while the other is configured.
+            "allow": {"buckets": [f"{self.root.as_uri()}/*"]},
             "local": {"root": str(self.root / "disk/state")},
             "sources": {"allow": ["http://*"], "interval": "10m"},
         }
@@ -121,11 +124,11 @@ class ClusterArena(Arena):
         found = sorted(m.parent for name in BUCKETS for m in (self.root / name).rglob(MARKER))
         if not found:
             return "no artifact to damage"
-        chosen = f"{found[int(draw * len(found))].as_uri()}/"
+        chosen = found[int(draw * len(found))]
         self.finished.damage(chosen, uptime())
-        damage(chosen)
+        shutil.rmtree(chosen)
         self.figures["artifacts deleted"] += 1
-        return f"delete {'/'.join(Path(chosen).parts[-3:])}"
+        return f"delete {'/'.join(chosen.parts[-3:])}"
 
     def _delete(self, chance: Random, path: str, what: str) -> str:
         draw = chance.random()
@@ -233,8 +236,8 @@ class ClusterArena(Arena):
             if status["phase"] == "Ready":
                 self._check_artifact(name, status["artifact"])
         for start in self.kubelet.started:
-            if self.finished.finished_at(start.key, start.at):
-                self.violation(f"{start.name} ran for the finished {start.key}")
+            if self.finished.again(start):
+                self.violation(f"{start.name} ran for the finished {start.folder}")
         self.kubelet.started.clear()
 
     def _check_artifact(self, name: str, artifact: Mapping[str, Any]) -> None:

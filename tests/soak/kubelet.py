@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ class _Work:
 
 @dataclass
 class Kubelet:
-    """Pods of builds push to ``images``; of ``finished`` the names are directories and tags."""
+    """Pods of builds push to ``images``, all others write ``finished`` artifacts."""
 
     namespace: Namespace
     finished: FinishedKeys
@@ -91,7 +90,7 @@ class Kubelet:
             seconds = float(_params(pod).get("seconds", 0.2))
             self._work[uid] = _Work(time.monotonic() + seconds, pod)
             if task != "build":
-                self.started.append(Start(begun, _label(pod, "name"), output, 0))
+                self.started.append(Start(begun, _label(pod, "name"), folder(output), 0))
 
     def _end(self, pod: Any) -> None:
         output, task = _output(pod), _label(pod, "task")
@@ -114,7 +113,7 @@ class Kubelet:
         place = folder(output)
         place.mkdir(parents=True, exist_ok=True)
         (place / MARKER).write_text(json.dumps({"key": _label(pod, "key")} | _lineage(pod)))
-        self.finished.finish(output, uptime())
+        self.finished.finish(place, uptime())
 
     def _completion(self, output: str, task: str) -> str:
         message: dict[str, Any] = {"v": 1, "state": "complete"}
@@ -140,11 +139,6 @@ class Kubelet:
 def folder(output: str) -> Path:
     """The directory of an artifact's URL."""
     return Path(output.removeprefix("file://"))
-
-
-def damage(output: str) -> None:
-    """Remove an artifact."""
-    shutil.rmtree(folder(output), ignore_errors=True)
 
 
 def _label(pod: Any, name: str) -> str:

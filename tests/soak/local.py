@@ -55,6 +55,7 @@ class LocalArena(Arena):
         self.site = LocalSite(root)
         self.repository = Repository.of(local_manifests(), str(self.site.ledger))
         self.push_files("Begin")
+        self._checked = 0
         self._ended = threading.Event()
         folders = [self.disk / name for name in BUCKETS]
         self._watch = threading.Thread(target=self.finished.notice, args=(folders, self._ended))
@@ -218,10 +219,12 @@ class LocalArena(Arena):
         for name, status in statuses.items():
             if status["phase"] == "Ready":
                 self._check_artifact(name, status["artifact"])
-        for start in starts(self.site.ledger):
-            if self.finished.finished_at(start.key, start.at):
+        begun = list(starts(self.site.ledger))
+        new, self._checked = begun[self._checked :], len(begun)
+        for start in new:
+            if self.finished.again(start):
                 self.violation(
-                    f"{start.name} began attempt {start.attempt} of the finished {start.key}"
+                    f"{start.name} began attempt {start.attempt} of the finished {start.folder}"
                 )
         for log in (self.disk / "state/runs").glob("*/supervisor.log"):
             if text := log.read_text(errors="replace").strip():

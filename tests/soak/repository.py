@@ -15,7 +15,7 @@ set -eu
 # Version {version}
 read -r up _ < /proc/uptime
 out="${{MODEL_DIR:-${{DATA_DIR:-}}}}"
-echo "$up $SITE_NAME ${{out##*/}} $ATTEMPT" >> "$SITE_LEDGER"
+echo "$up $SITE_NAME $out $ATTEMPT" >> "$SITE_LEDGER"
 sleep "$PARAM_SECONDS"
 test "$PARAM_FAIL" = false || {{ echo "told to fail" >&2; exit 3; }}
 {{

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.processes import run
-from tests.soak.accounts import FinishedKeys
+from tests.soak.accounts import FinishedKeys, Start
 from tests.soak.cluster import ClusterArena
 from tests.soak.repository import Repository, cluster_manifests, local_manifests
 from tests.soak.soak import Soak, drawn
@@ -54,13 +54,19 @@ def test_a_seed_pushes_the_same_again() -> None:
 
 
 def test_a_command_that_begins_while_its_key_is_finished_is_seen() -> None:
-    finished = FinishedKeys()
-    finished.finish("a", 10)
-    finished.damage("a", 20)
-    finished.finish("a", 30)
-    began = [at for at in (5, 15, 25, 35) if finished.finished_at("a", at)]
-    assert began == [15, 35]
-    assert not finished.finished_at("b", 15)
+    finished, here, there = FinishedKeys(), Path("/a/key"), Path("/b/key")
+
+    def again(at: float, folder: Path = here) -> bool:
+        return finished.again(Start(at, "name", folder, 1))
+
+    finished.finish(here, 10)
+    finished.damage(here, 20)
+    finished.finish(here, 30)
+    assert [at for at in (5, 15, 25, 35) if again(at)] == [15, 35]
+    assert again(35, there)
+    finished.forget(40)
+    assert again(45)
+    assert not again(45, there), "a bucket that is not looked into"
 
 
 def test_a_marker_is_noticed_once_and_not_again_after_its_damage(tmp_path: Path) -> None:
@@ -69,4 +75,4 @@ def test_a_marker_is_noticed_once_and_not_again_after_its_damage(tmp_path: Path)
     (artifact / "completed.json").write_text("{}")
     finished.damaged(artifact)
     finished.look(artifact / "completed.json")
-    assert not finished.finished_at("key", float("inf"))
+    assert not finished.again(Start(float("inf"), "name", artifact, 1))
