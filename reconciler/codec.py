@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import threading
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
@@ -42,6 +43,8 @@ Build = Callable[[Any], Any]
 #: Fields that are left out: those that are None, or those that are as the class has them.
 Omit = Literal["none", "default"]
 
+#: msgspec works out a type at its first use, and crashes in a thread that uses the type meanwhile.
+_PREPARING = threading.Lock()
 _ERROR = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 
 
@@ -85,6 +88,7 @@ class Codec(Generic[T]):
         self._timespec = timespec
         self._field: Callable[[Any], tuple[_Field, ...]] = cache(self._fields_of)
         self._format: Callable[[Any], _Format] = cache(self._format_of)
+        self._prepared: _Format | None = None
 
     def dump(self, value: T) -> dict[str, Any]:
         """Return the tree of a value."""
@@ -93,13 +97,21 @@ class Codec(Generic[T]):
 
     def load(self, tree: object) -> T:
         """Return the value of a tree. Raises CodecError with the field."""
-        form = self._format(self._cls)
+        form = self._prepared or self._prepare()
         try:
             found = msgspec.convert(tree, form.struct)
         except (msgspec.ValidationError, RecursionError) as error:
             raise CodecError(_located(error)) from error
         value: T = self._build(self._cls, form, found)
         return value
+
+    def _prepare(self) -> _Format:
+        with _PREPARING:
+            if self._prepared is None:
+                form = self._format(self._cls)
+                msgspec.json.Decoder(form.struct)
+                self._prepared = form
+            return self._prepared
 
     def _dump(self, value: Any) -> Any:
         if dataclasses.is_dataclass(value):
