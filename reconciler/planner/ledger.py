@@ -49,7 +49,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A lost result: the time of its discovery, its URL, and its end."""
+    """A lost result: its URL, its end, the time of its discovery."""
 
     at: datetime
     url: str
@@ -200,7 +200,7 @@ class Ledger:
             self.losses_changed += 1
 
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
-        """Learn the runs of an engine that differ from those of the last time."""
+        """Learn the runs that differ from those of the last time."""
         before, self._learnt = self._learnt, dict(runs)
         for name in differing(before or {}, runs) & runs.keys():
             known = before.get(name) if before is not None else None
@@ -261,12 +261,15 @@ class Ledger:
 
 
 def _end(run: Run) -> tuple[object, ...]:
-    """Return what is learnt of a run: it is learnt once, as its result may be lost since."""
+    """Return the end of a run.
+
+    It is learnt once, as the result may have been lost since.
+    """
     return run.phase, run.finished, run.result
 
 
 def _ended_before(run: Run, loss: Loss | None) -> bool:
-    """Return whether a run ended before a loss, or is the one whose result was lost."""
+    """Return whether a loss is of this run, or of a later one."""
     if loss is None:
         return False
     finished = (run.finished or _LONG_AGO).replace(microsecond=0)

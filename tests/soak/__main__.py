@@ -29,7 +29,7 @@ _INSIDE = "SOAK_INSIDE"
 @click.option("--engine", type=click.Choice(["local", "kubernetes"]), default="local")
 @click.option("--minutes", type=float, default=60.0, show_default=True)
 @click.option("--seed", type=int, default=None, help="By default one that is drawn, and printed.")
-@click.option("--steps", type=int, default=30, show_default=True, help="Steps of a round.")
+@click.option("--steps", type=int, default=40, show_default=True, help="Steps of a round.")
 @click.option("--pace", type=float, default=2.5, show_default=True, help="Seconds between steps.")
 @click.option("--folder", type=click.Path(path_type=Path), help="An empty one, to be kept.")
 def main(
