@@ -269,7 +269,7 @@ def _end(run: Run) -> tuple[object, ...]:
 
 
 def _ended_before(run: Run, loss: Loss | None) -> bool:
-    """Return true for a run whose result is lost, or an earlier one."""
+    """Return true for the run whose result is lost, and earlier ones."""
     if loss is None:
         return False
     finished = (run.finished or _LONG_AGO).replace(microsecond=0)

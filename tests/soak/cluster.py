@@ -67,7 +67,7 @@ class ClusterArena(Arena):
         self.site: SoakedClusterSite = SoakedClusterSite(root, namespace)
         self.repository = Repository.of(cluster_manifests(), str(self.site.ledger))
         self.push_files("Begin")
-        self.kubelet = Kubelet(namespace, self.finished)
+        self.kubelet = Kubelet(namespace, self.site.instance, self.finished)
         self._serving = threading.Thread(target=self.kubelet.run)
         self._serving.start()
 
@@ -118,6 +118,11 @@ class ClusterArena(Arena):
             {"sources": {"interval": "2s"}},
         ]
         return chance.choice(choices)
+
+    def once(self, chance: Random) -> str:
+        # One whose Job nobody has seen waits for 15 minutes, as it says.
+        self.give_back("no controllers")
+        return super().once(chance)
 
     def damage(self, chance: Random) -> str:
         draw = chance.random()
@@ -213,10 +218,10 @@ class ClusterArena(Arena):
         """A new consumer of each artifact too: it finds out what the daemon cannot look at."""
         super().ask_for_everything(token)
         objects = self.repository.objects
+        for name in [name for name in objects if name.startswith("probe-")]:
+            del objects[name]
         for name, each in list(objects.items()):
-            if name.startswith("probe-"):
-                del objects[name]
-            elif each.present and name != "bad":
+            if each.present and name != "bad":
                 epochs = self.calms
                 probe = Manifest(f"probe-{name}", {}, ("training",), base=each.title, epochs=epochs)
                 if each.kind == "Dataset":

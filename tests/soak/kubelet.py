@@ -36,9 +36,13 @@ class _Work:
 
 @dataclass
 class Kubelet:
-    """Pods of builds push to ``images``, all others write ``finished`` artifacts."""
+    """Pods of builds push to ``images``, all others write ``finished`` artifacts.
+
+    What the daemon of another ``instance`` has done is in no account.
+    """
 
     namespace: Namespace
+    instance: str
     finished: FinishedKeys
     started: list[Start] = field(default_factory=list)
     images: set[str] = field(default_factory=set)
@@ -89,7 +93,7 @@ class Kubelet:
         if self._say(pod, running()):
             seconds = float(_params(pod).get("seconds", 0.2))
             self._work[uid] = _Work(time.monotonic() + seconds, pod)
-            if task != "build":
+            if task != "build" and self._counts(pod):
                 self.started.append(Start(begun, _label(pod, "name"), folder(output), 0))
 
     def _end(self, pod: Any) -> None:
@@ -103,6 +107,9 @@ class Kubelet:
         self._finish(pod, output, task)
         self._say(pod, terminated(0, message=self._completion(output, task)))
 
+    def _counts(self, pod: Any) -> bool:
+        return _label(pod, "instance") == self.instance
+
     def _complete(self, output: str, task: str) -> bool:
         return output in self.images if task == "build" else (folder(output) / MARKER).exists()
 
@@ -113,7 +120,8 @@ class Kubelet:
         place = folder(output)
         place.mkdir(parents=True, exist_ok=True)
         (place / MARKER).write_text(json.dumps({"key": _label(pod, "key")} | _lineage(pod)))
-        self.finished.finish(place, uptime())
+        if self._counts(pod):
+            self.finished.finish(place, uptime())
 
     def _completion(self, output: str, task: str) -> str:
         message: dict[str, Any] = {"v": 1, "state": "complete"}
