@@ -330,6 +330,11 @@ class _Diff:
             image=self._image(item, task),
             mounts=self._mounts(task),
         )
+        assert task.key is not None  # tasks without a key wait
+        failure = situation.ledger.failure(task.key, task.execution_hash)
+        if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
+            # Refused so far, and perhaps again: that is said until a run is there.
+            return answer.create(failure.reason, phase=TaskPhase.WAITING, spec=spec)
         return answer.create(_STARTING, spec=spec)
 
     def _waiting(self, ref: ObjectRef, task: Task, keys: tuple[TaskKey, ...]) -> Reason:

@@ -210,6 +210,7 @@ class TaskActionBuilder:
         reason: Reason,
         *,
         needs: tuple[TaskKey, ...] = (),
+        phase: TaskPhase = TaskPhase.PENDING,
         run: Run | None = None,
         spec: RunSpec | None = None,
     ) -> TaskAction:
@@ -218,7 +219,7 @@ class TaskActionBuilder:
             ref=self.ref,
             task=self.task,
             action=ActionKind.CREATE,
-            phase=TaskPhase.PENDING,
+            phase=phase,
             reason=reason,
             needs=needs,
             run=run,
