@@ -13,7 +13,7 @@ from reconciler.engine import RunSpec, Wanted
 from reconciler.manifests import CommandSection, LoadSection, RunSection, TrainingSection
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
-from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task, identity_of
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,
@@ -300,22 +300,34 @@ class _Preview:
 
 
 def wanted_results(situation: PlanInput) -> list[Wanted]:
-    """List the tasks with unknown results, with their expected artifact directories."""
-    settings = situation.settings
+    """List the tasks with unknown results, with their expected artifact directories.
+
+    What a renamed object had made under its former name is still there.
+    """
     return [
-        Wanted(
-            task.kind,
-            task.key,
-            None
-            if task.kind is TaskKind.BUILD
-            else artifact_url(
-                bucket=settings.buckets[ref.kind],
-                cluster=settings.cluster,
-                ref=ref,
-                key=task.key,
-            ),
-        )
-        for ref, item in situation.desired.items()
+        Wanted(task.kind, task.key, url)
+        for item in situation.desired.values()
         for task in item.tasks
         if task.key is not None and task.key not in situation.ledger.completed
+        for url in _places(item, task, task.key, situation.settings)
+    ]
+
+
+def _places(
+    item: ResolvedObject, task: Task, key: TaskKey, settings: PlannerConfig
+) -> list[str | None]:
+    """Return the directories that may have an artifact; None for an image.
+
+    Of other namespaces and clusters this daemon may have no right to read them.
+    """
+    if task.kind is TaskKind.BUILD:
+        return [None]
+    refs = [item.ref]
+    cluster, former = identity_of(item.manifest, settings.cluster)
+    if (cluster, former.namespace) == (settings.cluster, item.ref.namespace):
+        refs = [former, *refs]
+    bucket = settings.buckets[item.ref.kind]
+    return [
+        artifact_url(bucket=bucket, cluster=settings.cluster, ref=ref, key=key)
+        for ref in dict.fromkeys(refs)
     ]

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from reconciler.manifests import (
     BASE_FIELD,
     DATASET_FIELD,
-    FORMERLY_ANNOTATION,
     RETRY_ANNOTATION,
     BucketSection,
     CommandSection,
@@ -41,6 +40,7 @@ from reconciler.planner.tasks import (
     Source,
     Task,
     annotation,
+    identity_of,
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind
@@ -194,16 +194,7 @@ class TaskGraphBuilder:
         )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
-        formerly = annotation(manifest, FORMERLY_ANNOTATION)
-        who = identity(self.cluster, manifest.ref)
-        if formerly:
-            *rest, name = formerly.split("/")
-            who["name"] = name
-            if rest:
-                who["namespace"] = rest[-1]
-            if len(rest) > 1:
-                who["cluster"] = rest[0]
-        return who
+        return identity(*identity_of(manifest, self.cluster))
 
 
 def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:

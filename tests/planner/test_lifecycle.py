@@ -10,6 +10,7 @@ from reconciler.engine import FailureClass
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
+from reconciler.planner.run_spec import wanted_results
 from reconciler.types import TaskKind
 from tests.planner.histories import annotated, changed, settled, training
 from tests.planner.world import World, actions, finetune, model, scratch
@@ -332,6 +333,18 @@ def test_a_renamed_object_keeps_its_artifact_with_formerly() -> None:
     world.settle()
     assert world.made() == []
     assert world.phases() == {"b": Phase.READY}
+
+
+def test_what_a_renamed_object_had_made_is_looked_for_under_both_names() -> None:
+    world = World({"b.yaml": annotated(scratch("b"), "formerly: a")})
+    wanted = wanted_results(world.plan().situation)
+    [former, own] = [item.url for item in wanted if item.task is TaskKind.TRAIN]
+    assert former is not None
+    assert "/models/a/" in former
+    assert own == former.replace("/models/a/", "/models/b/")
+    world.files["b.yaml"] = annotated(scratch("b"), "formerly: other/a")
+    [alone] = [i for i in wanted_results(world.plan().situation) if i.task is TaskKind.TRAIN]
+    assert "/namespaces/default/models/b/" in str(alone.url), "nothing of another namespace is read"
 
 
 def test_an_object_and_what_it_is_renamed_to_share_runs_while_both_are_there() -> None:
