@@ -181,7 +181,7 @@ def annotation(manifest: Manifest, name: str) -> str:
 
 
 def identity_of(manifest: Manifest, cluster: str) -> tuple[str, ObjectRef]:
-    """Return the cluster and the object in a manifest's keys: its own, or the former ones."""
+    """Return the cluster and object of a manifest's keys, perhaps former ones."""
     formerly, ref = annotation(manifest, FORMERLY_ANNOTATION), manifest.ref
     if not formerly:
         return cluster, ref
