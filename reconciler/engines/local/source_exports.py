@@ -62,7 +62,8 @@ class SourceExports:
             return
         if record.spec.build is None or not self.needed(record):
             return
-        record.waiting = Reason.of(ReasonCode.FETCHING_SOURCE)
+        if record.waiting is None or record.waiting.code is not ReasonCode.ENGINE_UNAVAILABLE:
+            record.waiting = Reason.of(ReasonCode.FETCHING_SOURCE)
         task = asyncio.create_task(self._fetch(record, record.spec.build), name=f"export {name}")
         self._tasks[name] = task
         task.add_done_callback(lambda task: self._fetched(record, task))
@@ -85,6 +86,8 @@ class SourceExports:
         error = task.exception() if not task.cancelled() else None
         if error is not None:
             _log.warning("a source cannot be kept", run=name, error=str(error))
+            detail = f"the source cannot be kept: {error}"
+            record.waiting = Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail=detail)
         self._done(record, error is None)
 
     async def _fetch(self, record: RunRecord, context: BuildContext) -> None:
