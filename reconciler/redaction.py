@@ -1,4 +1,4 @@
-"""Removal of known secrets from texts of others, in any form that is listed here.
+"""Removal of known secrets, in several forms, from texts of others.
 
 A command's last line and a server's answer are shown to many, and repeat secrets by accident: as
 they are, cut, in a header's base64, percent-encoded in a URL, escaped in JSON, or in hexadecimal
@@ -25,7 +25,7 @@ _HIDDEN = "***"
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """Return a text with every piece of a secret replaced by three asterisks."""
+    """Return a text with three asterisks for each secret."""
     pieces: dict[str, list[int]] = defaultdict(list)
     for start in range(len(text) - PIECE + 1):
         pieces[text[start : start + PIECE]].append(start)

@@ -1,4 +1,4 @@
-"""A configuration with its folder, and what the rest of the program takes from it."""
+"""A configuration with its folder, as the rest of the program uses it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class _StandardError(TextIOBase):
 
 
 def _visible(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Replace what would control the terminal in the texts of a log line.
+    """Replace control characters in the texts of a log line.
 
     They quote servers and commands. JSON has it as escapes anyway.
     """

@@ -211,5 +211,5 @@ def _write(file: Path, text: str) -> Path:
 
 
 def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
-    """Remove our secrets in any form, and those in URLs, from a server's text."""
+    """Remove our secrets and those in URLs from a server's text."""
     return redact(redaction.without(text, secrets))

@@ -44,7 +44,7 @@ def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDelet
 
 
 def _ended(run: Run, now: datetime) -> datetime:
-    """Return a run's end; long ago if the clock has been set back since."""
+    """Return a run's end, or long ago for one in the future."""
     if run.finished is None or run.finished > now + CLOCK_SKEW:
         return _LONG_AGO
     return run.finished

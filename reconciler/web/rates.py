@@ -16,7 +16,7 @@ REMEMBERED_ADDRESSES = 1000
 
 
 class RequestRates:
-    """The rate of requests of each address: a bucket of tokens for each."""
+    """Rates of requests: a bucket of tokens for each address."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class RequestRates:
         self._full: dict[str, float] = {}
 
     def delay(self, address: str) -> float | None:
-        """Return the seconds that a request has to wait; None if it is one too many."""
+        """Return the seconds that a request waits; None refuses it."""
         now = self._clock()
         full = max(self._full.pop(address, now), now)
         wait = max(full + self._spacing - now - self._ahead, 0.0)

@@ -160,7 +160,7 @@ class Served:
 
 
 async def _fed(delivery: Delivery, request: web.Request) -> bool:
-    """Read a body into a delivery; return False for one that is too large."""
+    """Read a body into a delivery; False for one too large."""
     if (request.content_length or 0) > LARGEST_BODY:
         return False
     async for data in request.content.iter_any():
