@@ -1,4 +1,4 @@
-"""A configuration with its folder, as the rest of the program uses it."""
+"""A configuration with its folder, for the rest of the program."""
 
 from __future__ import annotations
 
