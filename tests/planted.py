@@ -32,7 +32,7 @@ def assert_without(secret: str, text: str) -> None:
     forms = [secret, secret[::-1], json.dumps(secret)[1:-1], quote(secret, safe=""), data.hex()]
     forms += [
         base64.b64encode(before + data + after).decode()
-        for before in (b"", b"u:", b"me:")
+        for before in (b"", b"u:", b"me:", b"bot:")
         for after in (b"", b"\n")
     ]
     for form in forms:

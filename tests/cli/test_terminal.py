@@ -72,7 +72,9 @@ def test_a_line_of_the_daemons_log_controls_no_terminal(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", screen)
     configure_logging(style="text", level="info")
     try:
-        structlog.get_logger("test").warning("cannot be read", error=HOSTILE, url=HOSTILE)
+        structlog.get_logger("test").warning(
+            "cannot be read", error=HOSTILE, url="\x1b]0;title\x07"
+        )
     finally:
         structlog.reset_defaults()
     assert screen.getvalue().count("title") == 2
