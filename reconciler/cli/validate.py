@@ -29,6 +29,7 @@ from reconciler.manifests import (
     place,
     read_file,
 )
+from reconciler.types import Location, Problem
 
 
 @click.command()
@@ -60,6 +61,8 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         clusters=setup.config.clusters if setup else None,
         admission=setup.admission if setup else None,
     )
+    ignored = [*_ignore_problems(paths or (_default(setup),))]
+    found = replace(found, problems=(*ignored, *found.problems))
     root = _root(setup)
     if root is not None:
         found = check_folders(found, lambda path: _has_folder(root, path))
@@ -120,11 +123,21 @@ def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, b
                 yield file.as_posix(), _read_file(file)
 
 
+def _ignore(folder: Path) -> Ignore:
+    file = folder / IGNORE_FILE
+    return Ignore.parse(file.read_bytes() if file.is_file() else b"")
+
+
+def _ignore_problems(paths: Sequence[str]) -> Iterator[Problem]:
+    for folder in map(Path, paths):
+        if folder.is_dir() and (message := _ignore(folder).problem) is not None:
+            yield Problem(Location((folder / IGNORE_FILE).as_posix()), "", message)
+
+
 def _named(path: str, state: Path | None) -> Iterator[Path]:
     root = Path(path)
     if root.is_dir():
-        ignore_file = root / IGNORE_FILE
-        ignore = Ignore.parse(ignore_file.read_bytes() if ignore_file.is_file() else b"")
+        ignore = _ignore(root)
         for file in _files(root, state):
             inside = file.relative_to(root).as_posix()
             if not ignore.matches(inside):

@@ -44,7 +44,7 @@ from reconciler.manifests.fields import (
     Subdomain,
     parse_duration,
 )
-from reconciler.manifests.ignore import MOST_PATTERNS, Ignore
+from reconciler.manifests.ignore import Ignore
 from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
     BASE_FIELD,
@@ -81,7 +81,6 @@ __all__ = [
     "LABEL_KEY",
     "LABEL_VALUE",
     "LARGEST_FILE",
-    "MOST_PATTERNS",
     "NAME",
     "PRUNE_ANNOTATION",
     "RETRY_ANNOTATION",

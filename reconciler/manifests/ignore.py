@@ -8,12 +8,14 @@ fits, which decides for the whole pattern as it has no alternatives.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 #: Patterns of a file that are used; more are a problem of the file.
 MOST_PATTERNS = 1_000
+#: Characters of a pattern that is used.
+LONGEST_PATTERN = 1_000
 
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
@@ -58,7 +60,8 @@ class _Pattern:
 class Ignore:
     """The patterns of one file, relative to its folder.
 
-    ``truncated``: the file has more than :data:`MOST_PATTERNS`, of which the first are used.
+    ``truncated``: there are more patterns than :data:`MOST_PATTERNS`, of which the first are used,
+    or one that is longer than :data:`LONGEST_PATTERN`, which is not.
     """
 
     patterns: tuple[_Pattern, ...] = field(repr=False)
@@ -68,9 +71,22 @@ class Ignore:
     @classmethod
     def parse(cls, data: bytes) -> Ignore:
         """Parse a ``.reconcilerignore``; as in Git, an invalid line matches nothing."""
-        found = _patterns(data.decode("utf-8-sig", "replace"))
+        lines = data.decode("utf-8-sig", "replace").splitlines()
+        short = [line for line in lines if len(line) <= LONGEST_PATTERN]
+        found = _patterns(short)
         patterns = tuple(islice(found, MOST_PATTERNS))
-        return cls(patterns, truncated=next(found, None) is not None)
+        too_many = next(found, None) is not None
+        return cls(patterns, truncated=too_many or len(short) < len(lines))
+
+    @property
+    def problem(self) -> str | None:
+        """The error of a file that is not used as a whole."""
+        if not self.truncated:
+            return None
+        return (
+            f"the file has more than {MOST_PATTERNS:,} patterns, or one of more than "
+            f"{LONGEST_PATTERN:,} characters; those are not used"
+        )
 
     def matches(self, path: str) -> bool:
         """Return whether a file is ignored.
@@ -98,8 +114,8 @@ class Ignore:
         return False
 
 
-def _patterns(text: str) -> Iterator[_Pattern]:
-    for written in text.splitlines():
+def _patterns(lines: Iterable[str]) -> Iterator[_Pattern]:
+    for written in lines:
         line = _without_trailing_spaces(written)
         negated = line.startswith("!")
         body = line[negated:]

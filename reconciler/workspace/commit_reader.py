@@ -16,7 +16,6 @@ from reconciler.git import GitError, Repository
 from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
-    MOST_PATTERNS,
     Admission,
     Collection,
     FileContent,
@@ -132,8 +131,8 @@ class CommitReader:
             )
         contents = cache.table("contents", blobs, self._parse)
         collection = cache.value("collection", (contents,), collected)
-        if ignore.truncated:
-            collection = _with_problem(collection, self._ignore_path(), _TOO_MANY_PATTERNS)
+        if ignore.problem is not None:
+            collection = _with_problem(collection, self._ignore_path(), ignore.problem)
         collection = check_folders(
             collection, lambda path: self._repository.tree_id(commit, path) is not None
         )
@@ -228,7 +227,6 @@ class CommitReader:
 
 
 _NO_FOLDER = "repository.path is no folder of the repository"
-_TOO_MANY_PATTERNS = f"the file has more than {MOST_PATTERNS:,} patterns; the others are not used"
 
 
 def _with_problem(collection: Collection, path: str, message: str) -> Collection:

@@ -89,6 +89,14 @@ def test_ignored_files_hidden_folders_and_links_are_not_read(cli: Cli, tmp_path:
     assert (said.code, said.out) == (0, "1 manifest\n")
 
 
+def test_an_ignore_file_that_is_not_used_as_a_whole_is_an_error(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / ".reconcilerignore").write_text("drafts/\n" * 1001)
+    (tmp_path / "squad.yaml").write_text(GOOD)
+    said = cli("validate")
+    assert said.code == 2
+    assert ".reconcilerignore: the file has more than 1,000 patterns" in said.out
+
+
 def test_of_a_folder_only_what_a_commit_would_have_is_read(cli: Cli, tmp_path: Path) -> None:
     """A daemon's state has copies of sources, and files of artifacts that are no YAML."""
     pygit2.init_repository(tmp_path)

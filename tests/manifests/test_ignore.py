@@ -67,6 +67,9 @@ def test_patterns_beyond_the_bound_are_told() -> None:
     many = b"".join(b"a%d.yaml\n" % number for number in range(MOST_PATTERNS))
     assert not Ignore.parse(many).truncated
     assert Ignore.parse(many + b"b.yaml\n").truncated
+    long = Ignore.parse(b"[[:" * 300_000 + b"\nb.yaml\n")
+    assert long.truncated
+    assert long.matches("b.yaml")
 
 
 @pytest.fixture(scope="module")
