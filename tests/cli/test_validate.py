@@ -94,7 +94,7 @@ def test_an_ignore_file_that_is_not_used_as_a_whole_is_an_error(cli: Cli, tmp_pa
     (tmp_path / "squad.yaml").write_text(GOOD)
     said = cli("validate")
     assert said.code == 2
-    assert ".reconcilerignore: the file has more than 1,000 patterns" in said.out
+    assert ".reconcilerignore: error: the file has more than 1,000 patterns" in said.out
 
 
 def test_of_a_folder_only_what_a_commit_would_have_is_read(cli: Cli, tmp_path: Path) -> None:
