@@ -279,7 +279,11 @@ def _used(artifact: Artifact) -> str:
         roles[role].append("" if ref == artifact.ref else ref.name)
     words = []
     for role, names in roles.items():
-        words.append(_of(role, names) if names != [""] else role.removesuffix(" of"))
+        if "" in names:
+            words.append(role.removesuffix(" of"))
+        others = [name for name in names if name]
+        if others:
+            words.append(_of(role, others))
     return "; ".join(words)
 
 

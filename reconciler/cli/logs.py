@@ -111,8 +111,10 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
             raise click.ClickException(
                 f"no present task of {record.ref} has the key {key}{_old(record, key)}"
             )
+    if not record.tasks:
+        raise click.ClickException(f"nothing runs for {record.ref}, so it has no log")
     if not tasks:
-        have = ", ".join(task.task.value for task in record.tasks) or "no task"
+        have = ", ".join(task.task.value for task in record.tasks)
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
     newest = newest_printed(tasks)
     if newest is None:

@@ -27,6 +27,7 @@ _LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]}
 
 #: The beginning of a key; tables show twelve characters.
 _KEY_START = re.compile("[0-9a-f]{6,40}")
+_SHORT_KEY = re.compile("[0-9a-f]{1,5}")
 _SHOWN_KEYS = 5
 
 
@@ -131,6 +132,8 @@ def one(
 def unknown_name(name: str, refs: Iterable[ObjectRef]) -> click.ClickException:
     """Make the error about an unknown name, with a similar one."""
     near = did_you_mean(name, [ref.name for ref in refs])
+    if not near and _SHORT_KEY.fullmatch(name):
+        near = "; of a key, at least 6 digits are needed"
     return click.ClickException(f"no object is called {name}{near}")
 
 

@@ -14,7 +14,7 @@ import click
 
 from reconciler.cli.configured import configuration_problems
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.workflow import annotating, error_line
+from reconciler.cli.workflow import annotating
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
@@ -29,6 +29,7 @@ from reconciler.manifests import (
     place,
     read_file,
 )
+from reconciler.review import error_line
 from reconciler.types import Location, Problem
 
 

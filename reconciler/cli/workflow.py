@@ -14,16 +14,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.review import printable
 from reconciler.types import Problem
-
-
-def error_line(problem: Problem) -> str:
-    """``file:line:column: error: field: message``, the form that compilers use."""
-    where = click.style(printable(str(problem.location)), bold=True)
-    field = f"{printable(problem.field)}: " if problem.field else ""
-    return f"{where}: {click.style('error', fg='red')}: {field}{printable(problem.message)}"
-
 
 #: GitHub shows no more than ten annotations of a kind for a step; a log should still end somewhere.
 MOST = 50

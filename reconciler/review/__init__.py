@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         verb,
         withheld,
     )
+    from reconciler.review.text import error_line, render_text
     from reconciler.review.why import standing
 
 _MODULES = {
@@ -51,6 +52,7 @@ _MODULES = {
     "conditions_told": "sentences",
     "counted": "sentences",
     "cut": "sentences",
+    "error_line": "text",
     "errors_told": "sentences",
     "explain": "changes",
     "format_number": "sentences",
@@ -61,6 +63,7 @@ _MODULES = {
     "printable": "escape",
     "refusals": "sentences",
     "render_markdown": "markdown",
+    "render_text": "text",
     "rest": "sentences",
     "review": "report",
     "seconds": "sentences",
@@ -90,6 +93,7 @@ __all__ = [
     "conditions_told",
     "counted",
     "cut",
+    "error_line",
     "errors_told",
     "explain",
     "format_number",
@@ -100,6 +104,7 @@ __all__ = [
     "printable",
     "refusals",
     "render_markdown",
+    "render_text",
     "rest",
     "review",
     "seconds",

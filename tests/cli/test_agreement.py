@@ -11,7 +11,6 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from reconciler.cli.plan import text
 from reconciler.cli.recorded_state import RecordedState
 from reconciler.cli.table import object_table
 from reconciler.cli.why import explained
@@ -26,6 +25,7 @@ from reconciler.planner import (
 )
 from reconciler.reasons import Reason
 from reconciler.review import review
+from reconciler.review.text import render_text
 from reconciler.status import Sync, dump_record, render_readme
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.web.history import Order
@@ -292,7 +292,7 @@ def faces(world: World, ref: ObjectRef) -> dict[str, str]:
     page = object_page(Frame(cluster="c"), catalog, records[ref], order=Order(), log=None)
     there = planned_in_a_clone(world, state)
     why = "\n".join(line for _, line in explained(there, ref, record))
-    told = text(review(there, before=there, errors=()), everything=True)
+    told = render_text(review(there, before=there, errors=()), everything=True)
     return {
         "status": table.getvalue(),
         "README": readme.replace("\\", ""),

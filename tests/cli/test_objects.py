@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
+from reconciler.cli.artifacts import Artifact, _used
 from reconciler.cli.select import find_key
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
@@ -131,6 +132,19 @@ def test_a_log_in_a_store_that_cannot_be_read_is_told_by_its_url(cli: Cli, tmp_p
 
 
 # -- artifacts -------------------------------------------------------------------------------
+
+
+def test_an_artifact_of_an_object_and_a_promotion_names_both() -> None:
+    own, other = (ObjectRef(Kind.MODEL, "default", name) for name in ("full", "prod"))
+    artifact = Artifact(
+        ref=own,
+        key=TaskKey("0" * 40),
+        url="file:///a",
+        finished=None,
+        used=(("current of", own), ("current of", other), ("source of", other)),
+        removed=False,
+    )
+    assert _used(artifact) == "current; current of prod; source of prod"
 
 
 def test_artifacts_have_a_size_and_who_refers_to_them(example: Example, cli: Cli) -> None:

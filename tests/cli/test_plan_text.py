@@ -7,15 +7,15 @@ import unicodedata
 import click
 from hypothesis import given, settings
 
-from reconciler.cli.plan import text
 from reconciler.review.report import Review
+from reconciler.review.text import render_text
 from tests.review.test_markdown import QUICK, reviews
 
 
 @settings(max_examples=60, deadline=None, phases=QUICK)
 @given(reviews)
 def test_a_terminal_is_only_sent_our_own_controls(review: Review) -> None:
-    told = text(review, everything=True)
+    told = render_text(review, everything=True)
     _, *sequences = told.split("\x1b")
     for sequence in sequences:  # ours are colours: digits and an m
         code, letter, _ = sequence.partition("m")

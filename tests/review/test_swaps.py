@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.cli.plan import text
 from reconciler.review import Review, render_markdown, review
+from reconciler.review.text import render_text
 from reconciler.types import TaskKey
 from tests.planner.histories import changed
 from tests.planner.world import World, model, scratch
@@ -51,10 +51,10 @@ def test_a_swap_is_a_line_with_both_artifacts_and_their_metrics() -> None:
     a, b = key_of(world, "a")[:12], key_of(world, "b")[:12]
     found = reviewed(world, p=PRODUCTION % "b")
     line = f"  Model default/prod serves a {a} → b {b}; accuracy 0.91 → 0.93"
-    assert line in text(found).splitlines()
+    assert line in render_text(found).splitlines()
     markdown = f"- **Model** `default/prod` serves `a {a}` → `b {b}`; `accuracy` 0.91 → 0.93"
     assert markdown in render_markdown(found).splitlines()
-    assert "1 promotion serves another artifact" in text(found)
+    assert "1 promotion serves another artifact" in render_text(found)
 
 
 def test_json_has_both_sides_of_a_swap() -> None:
@@ -87,7 +87,7 @@ def test_the_metrics_of_what_is_still_to_be_made_are_unknown() -> None:
     world = settled()
     found = reviewed(world, a=changed("a"))
     (swap,) = found.swaps
-    (line,) = (line for line in text(found).splitlines() if "prod serves" in line)
+    (line,) = (line for line in render_text(found).splitlines() if "prod serves" in line)
     keys = f"a {swap.before.key[:12]} → a {swap.after.key[:12]}"
     assert line.endswith(f"serves {keys} once that is made; accuracy 0.91 → unknown")
 

@@ -98,7 +98,10 @@ class ClusterSettings:
         cluster = config.kubernetes
         registry, default = config.registry, config.buckets.default
         if registry is None or default is None:
-            raise ConfigError([_problem("engine", "kubernetes needs registry and buckets.default")])
+            message = (
+                "objects of Kubernetes need registry.url and buckets.default; engine may be local"
+            )
+            raise ConfigError([_problem("registry", message)])
         found = [*_bucket_problems(config.buckets.named), *_template_problems(cluster)]
         if found:
             raise ConfigError(found)
