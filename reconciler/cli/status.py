@@ -235,8 +235,11 @@ def _sorted(
 
 def _history_table(records: Sequence[ObjectStatus], order: _Order | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT", "METRICS", "PARAMS"):
-        table.add_column(title, no_wrap=title != "PARAMS")
+    for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT"):
+        table.add_column(title, no_wrap=True)
+    # A narrow terminal breaks the lines of these two, and cuts none of the others.
+    table.add_column("METRICS", overflow="fold", min_width=14)
+    table.add_column("PARAMS", overflow="fold", min_width=10)
     for record, entry in _sorted(records, order):
         table.add_row(*map(Text, _history_row(record, entry)))
     return table
