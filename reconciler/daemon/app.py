@@ -13,7 +13,7 @@ import structlog
 from watchfiles import awatch
 
 from reconciler.config import Setup
-from reconciler.daemon.controller import Daemon, Wake
+from reconciler.daemon.controller import Daemon
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer
@@ -21,6 +21,7 @@ from reconciler.daemon.pull_requests import PullRequestController, planning_pull
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
+from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
 from reconciler.engines.local import LocalEngine
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -23,6 +23,7 @@ from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
+from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
@@ -49,28 +50,6 @@ SETTLE = 0.05
 FETCH_RETRY = Backoff(first=1.0, longest=60.0)
 #: Seconds between two pushes of the status after failures, if the interval is no longer.
 PUSH_RETRY_LONGEST = 60.0
-
-
-@dataclass(slots=True)
-class Wake:
-    """The event that wakes the loop, and the requested work.
-
-    A fetch that finds nothing new asks for no plan.
-    """
-
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-    fetch: bool = True
-    plan: bool = True
-
-    def poll(self) -> None:
-        """Ask for a fetch: the remote may have changed."""
-        self.fetch = True
-        self.event.set()
-
-    def replan(self) -> None:
-        """Ask for a plan: something else that it depends on has changed."""
-        self.plan = True
-        self.event.set()
 
 
 class Daemon:
@@ -121,6 +100,8 @@ class Daemon:
         #: The monotonic time of the plan's next retry.
         self._retry_due = 0.0
         self._fetch_failures = 0
+        #: A release that is not applied, as it could not be recorded.
+        self._unrecorded = False
         self.wake = Wake()
         self.synced = asyncio.Event()
         #: The messages of problems that last, by the part of the daemon that has the problem.
@@ -337,12 +318,20 @@ class Daemon:
     async def _apply(self, planned: PlannedCommit) -> None:
         """Apply a plan, and report it.
 
-        A release is recorded before it is applied.
+        A release is recorded before it is applied; where it cannot be, nothing is applied, and the
+        next push that succeeds wakes the loop.
         """
-        if planned.plan.released:
+        if planned.plan.released or self._unrecorded:
             self._store.ledger.use_releases(hold.id for hold in planned.plan.released)
             await self._reporter.report(planned)
-            await self._store.flush()
+            try:
+                await self._store.flush()
+            except GitError as error:
+                self._push_failed(error)
+                self._planner.applied(None)
+                self._unrecorded = True
+                return
+            self._unrecorded = False
             # Reported again once it is applied, from the records that are there now.
             situation = replace(planned.plan.situation, records=dict(self._store.records))
             planned = replace(planned, plan=replace(planned.plan, situation=situation))
@@ -391,10 +380,13 @@ class Daemon:
                 failures = 0
                 self.troubles.pop("push", None)
                 self._metrics.last_push.set_to_current_time()
-                if recorded:
-                    self.wake.replan()  # older runs can be cleared away
+                if recorded or self._unrecorded:
+                    self.wake.replan()  # older runs can be cleared away, or a release be applied
             except GitError as error:
                 failures += 1
-                self._metrics.failed("push", error)
-                self.troubles["push"] = f"The status cannot be pushed: {error}"
-                log.warning("status cannot be pushed", error=str(error), failures=failures)
+                self._push_failed(error)
+
+    def _push_failed(self, error: GitError) -> None:
+        self._metrics.failed("push", error)
+        self.troubles["push"] = f"The status cannot be pushed: {error}"
+        log.warning("status cannot be pushed", error=str(error))

@@ -7,6 +7,7 @@ references are the way to use what is another's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from reconciler.types import ObjectRef, Problem
 
 RESERVED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _NAMESPACE: Path = ("metadata", "namespace")
+#: The local engine reads these as parts of a URL, and decodes a path.
+_OTHER_FORMS = re.compile(r"^file:(?!///)|[%?#]")
 _FORMERLY: Path = ("metadata", "annotations", FORMERLY_ANNOTATION)
 
 
@@ -41,7 +44,7 @@ class Admission:
         """Find what some of a tree's objects may not name."""
         for manifest in manifests.values():
             yield from self._namespace(manifest)
-            yield from _formerly(manifest, objects)
+            yield from self._formerly(manifest, objects)
             for path, url in _bucket_urls(manifest):
                 yield from self._url(manifest, path, url)
 
@@ -58,6 +61,10 @@ class Admission:
             yield manifest.problem(_NAMESPACE, message)
 
     def _url(self, manifest: Manifest, path: Path, url: str) -> Iterator[Problem]:
+        if url.startswith("file:") and _OTHER_FORMS.search(url):
+            message = f"expected file:///path without a host, %, ? and #, found {url}"
+            yield manifest.problem(path, message)
+            return
         folder = _normal(url)
         for bucket in map(_normal, self.artifacts):
             if f"{bucket}/clusters/".startswith(f"{folder}/"):
@@ -72,20 +79,22 @@ class Admission:
                 yield manifest.problem(path, message)
                 return
 
-
-def _formerly(manifest: Manifest, objects: Mapping[ObjectRef, Manifest]) -> Iterator[Problem]:
-    formerly = manifest.document.metadata.annotations.get(FORMERLY_ANNOTATION)
-    if formerly is None:
-        return
-    *place, name = formerly.split("/")
-    namespace = place[-1] if place else manifest.ref.namespace
-    former = ObjectRef(manifest.ref.kind, namespace, name)
-    if namespace != manifest.ref.namespace:
-        message = f"expected an object of namespace {manifest.ref.namespace}, found {former}"
-        yield manifest.problem(_FORMERLY, message)
-    elif former in objects and former != manifest.ref and len(place) < 2:
-        message = f"{former} is still there; remove its manifest in the commit that renames it"
-        yield manifest.problem(_FORMERLY, message)
+    def _formerly(
+        self, manifest: Manifest, objects: Mapping[ObjectRef, Manifest]
+    ) -> Iterator[Problem]:
+        formerly = manifest.document.metadata.annotations.get(FORMERLY_ANNOTATION)
+        if formerly is None:
+            return
+        *place, name = formerly.split("/")
+        namespace = place[-1] if place else manifest.ref.namespace
+        former = ObjectRef(manifest.ref.kind, namespace, name)
+        here = len(place) < 2 or place[0] == self.cluster
+        if namespace != manifest.ref.namespace:
+            message = f"expected an object of namespace {manifest.ref.namespace}, found {former}"
+            yield manifest.problem(_FORMERLY, message)
+        elif former in objects and former != manifest.ref and here:
+            message = f"{former} is still there; remove its manifest in the commit that renames it"
+            yield manifest.problem(_FORMERLY, message)
 
 
 def _bucket_urls(manifest: Manifest) -> Iterator[tuple[Path, str]]:

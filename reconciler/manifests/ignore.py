@@ -71,7 +71,8 @@ class Ignore:
     @classmethod
     def parse(cls, data: bytes) -> Ignore:
         """Parse a ``.reconcilerignore``; as in Git, an invalid line matches nothing."""
-        lines = data.decode("utf-8-sig", "replace").splitlines()
+        text = data.decode("utf-8-sig", "replace")
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
         short = [line for line in lines if len(line) <= LONGEST_PATTERN]
         found = _patterns(short)
         patterns = tuple(islice(found, MOST_PATTERNS))

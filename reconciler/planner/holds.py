@@ -15,7 +15,7 @@ from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.plan import Hold, HoldKind, PlannerConfig
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ObjectRef, TaskKey
+from reconciler.types import ExecutionHash, ObjectRef, TaskKey
 
 RELEASE_FILE = ".reconciler/release"
 
@@ -70,10 +70,17 @@ def guard(
         has_artifact = record is not None and (record.artifact is not None or item.key in lost)
         accepted = _accepted(record) if record is not None else frozenset()
         for task in item.tasks:
-            if task.key is None or task.key not in wanted or task.key in accepted:
+            if task.key is None or task.key not in wanted:
                 continue
-            if has_artifact or task.resources.gpus:
-                (again if has_artifact else new)[ref.namespace, task.key] = task
+            # More GPUs for the same key are another execution, which nobody has accepted.
+            gpus = task.resources.gpus
+            if (task.key, task.execution_hash if gpus else None) in accepted:
+                continue
+            if has_artifact or gpus:
+                counted, slot = again if has_artifact else new, (ref.namespace, task.key)
+                known = counted.get(slot)
+                if known is None or known.resources.gpus < gpus:
+                    counted[slot] = task
                 objects[ref] = has_artifact
     held = again | new
     gpus = sum(task.resources.gpus for task in held.values())
@@ -83,7 +90,10 @@ def guard(
             return None
         objects = {ref: has_artifact for ref, has_artifact in objects.items() if has_artifact}
     return Hold(
-        id=hold_id(f"create {namespace} {key}" for namespace, key in held),
+        id=hold_id(
+            f"create {namespace} {key} {task.resources.gpus}"
+            for (namespace, key), task in held.items()
+        ),
         kind=HoldKind.GUARD,
         objects=frozenset(objects),
         tasks=len(held),
@@ -100,15 +110,21 @@ def guard(
     )
 
 
-def _accepted(record: ObjectStatus) -> frozenset[TaskKey | None]:
-    """The keys of tasks that an earlier sync has let pass.
+def _accepted(
+    record: ObjectStatus,
+) -> frozenset[tuple[TaskKey | None, ExecutionHash | None]]:
+    """The tasks that an earlier sync has let pass, by key and execution.
 
-    What is wanted although it is recorded as complete was lost. A suspended object's tasks wait
-    without having been counted.
+    Each stands there a second time without its execution, for tasks without GPUs. What is wanted
+    although it is recorded as complete was lost. A suspended object's tasks wait without having
+    been counted.
     """
-    return frozenset(
-        task.key
+    passed = [
+        task
         for task in record.tasks
         if task.phase not in (TaskPhase.HELD, TaskPhase.SUCCEEDED)
         and task.reason != ReasonCode.SUSPENDED.value
+    ]
+    return frozenset(
+        (task.key, execution) for task in passed for execution in (task.execution_hash, None)
     )

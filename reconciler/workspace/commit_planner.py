@@ -165,6 +165,9 @@ class CommitPlanner:
             )
             return PlannedCommit(resolved=resolved, plan=make_plan(situation, cache))
 
-    def applied(self, plan: Plan) -> None:
-        """Note an applied plan; later ones skip what it leaves unchanged."""
+    def applied(self, plan: Plan | None) -> None:
+        """Note an applied plan; later ones skip what it leaves unchanged.
+
+        With None the next plan compares everything.
+        """
         self._cache.applied = plan

@@ -124,7 +124,10 @@ class CommitReader:
         ignore = cache.value("ignore", (ignored,), lambda _: Ignore.parse(self._blob(ignored)))
         blobs = cache.table("manifest blobs", files, partial(self._manifest_blob, ignore), ignore)
         sizes = cache.table("manifest sizes", blobs, lambda _, blob: self._size(blob))
-        if (total := sum(sizes.values())) > LARGEST_MANIFESTS:
+        # A larger file is passed over.
+        if (
+            total := sum(size for size in sizes.values() if size <= LARGEST_FILE)
+        ) > LARGEST_MANIFESTS:
             raise GitError(
                 f"the manifests of commit {commit[:12]} have {total >> 20} MiB, "
                 f"more than {LARGEST_MANIFESTS >> 20} MiB"
@@ -208,7 +211,11 @@ class CommitReader:
         if data is None:
             return None
         content = read_file(path, data, default_namespace=self._namespace)
-        return next((found for found in content.manifests if found.ref == ref), None)
+        manifest = next((found for found in content.manifests if found.ref == ref), None)
+        if manifest is None or self._admission is None:
+            return manifest
+        # What is admitted may be less now than it was at that commit.
+        return None if any(self._admission.problems({ref: manifest}, {})) else manifest
 
     def _manifest_blob(self, ignore: Ignore, path: str, blob: str) -> str | None:
         """Return the blob of a manifest file that is not ignored."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.daemon.app import watching
-from reconciler.daemon.controller import Wake
+from reconciler.daemon.wake import Wake
 from tests.e2e.site import git
 
 PATIENCE = 20.0

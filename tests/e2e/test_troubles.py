@@ -208,6 +208,30 @@ def test_a_status_that_cannot_be_pushed_is_a_failure_of_the_one_sync(site: Site)
     assert site.ran() == {"a": 1}
 
 
+def test_a_release_waits_until_it_can_be_recorded(site: Site) -> None:
+    site.configure(guard={"tasks": 0})
+    site.trained("a", params={"epochs": 1})
+    site.push()
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"a": 1}
+    site.scratch("a", params={"epochs": 2})
+    site.push()
+    with site.running() as daemon:
+        until(lambda: site.phases().get("a") == "Held", what="the hold")
+        only_status = 'while read -r _ _ ref; do case "$ref" in *status*) exit 1;; esac; done'
+        hook(site.remote, "pre-receive", only_status)
+        site.write(".reconciler/release", f"{site.statuses()['a']['hold']}\n")
+        site.push()
+        until(lambda: "status cannot be pushed" in site.log(), what="a push that fails")
+        assert daemon.poll() is None
+        site.push()  # another sync in the meantime
+        until(lambda: site.log().count('"new head"') == 3, what="that sync")
+        assert site.ran() == {}, "what is released runs once the release is recorded"
+        (site.remote / "hooks/pre-receive").unlink()
+        until(lambda: site.phases().get("a") == "Ready", what="the released training")
+        assert site.ran() == {"a": 1}
+
+
 def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
     site.trained("a", 'while [ ! -e "$SITE_LEDGER.go" ]; do sleep 0.05; done\n' + GOOD)
     site.push()

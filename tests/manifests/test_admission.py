@@ -85,6 +85,20 @@ def test_the_url_of_a_load_is_held_to_the_same() -> None:
     assert "spec.load.from.url" in found
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file://localhost/srv/b/clusters/main/namespaces/b/models/m",
+        "file:///srv/b/%63lusters/main/namespaces/b/models/m",
+        "file:///srv/b?q",
+        "file:///srv/b#f",
+    ],
+)
+def test_a_file_url_has_one_form(url: str) -> None:
+    (found,) = said(dataset(url), admission=Admission(cluster="main", artifacts=("file:///srv/b",)))
+    assert "expected file:///path without a host, %, ? and #" in found
+
+
 def test_only_the_configured_namespaces_are_served() -> None:
     served = Admission(cluster="main", namespaces=("models", "a"))
     assert said(model("m"), admission=served) == []
@@ -106,10 +120,11 @@ def test_the_identity_of_another_namespace_cannot_be_taken_over() -> None:
     (found,) = said(model("m", formerly="old/b/secret"))
     assert "expected an object of namespace a" in found
     assert said(model("m", formerly="secret")) == []
-    assert said(model("m", formerly="old/a/secret")) == []
+    assert said(model("m", formerly="old/a/secret"), model("secret")) == []
 
 
 def test_the_identity_of_an_object_that_is_still_there_cannot_be_taken_over() -> None:
+    assert len(said(model("m", formerly="main/a/secret"), model("secret"))) == 1
     (found,) = said(model("m", formerly="secret"), model("secret"))
     assert found.endswith(
         "Model a/secret is still there; remove its manifest in the commit that renames it"

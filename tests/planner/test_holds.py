@@ -8,7 +8,7 @@ from reconciler.planner.holds import read_release
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import HoldKind
 from reconciler.types import TaskKind
-from tests.planner.histories import changed
+from tests.planner.histories import annotated, changed
 from tests.planner.world import World, finetune, model, scratch
 
 
@@ -168,3 +168,44 @@ def test_a_line_releases_a_removal_once() -> None:
     plan = world.settle()
     assert [again.id != hold.id for again in plan.holds] == [True]
     assert not plan.removed
+
+
+def gpus(count: int) -> str:
+    return f", resources: {{gpu: {{count: {count}}}}}"
+
+
+def test_more_gpus_for_what_was_accepted_are_guarded() -> None:
+    world = World({"d.yaml": scratch("d", gpus(1))})
+    world.settings = replace(world.settings, guard_gpus=8)
+    world.sync()  # its build begins
+    world.files["d.yaml"] = scratch("d", gpus(400))
+    (hold,) = world.settle().holds
+    assert (hold.gpus, [name for name, _ in world.made()]) == (400, ["build"])
+    world.files["d.yaml"] = scratch("d", gpus(800))
+    (larger,) = world.settle().holds
+    assert larger.id != hold.id, "a release is of so many GPUs"
+
+
+def test_more_gpus_after_a_failure_are_guarded() -> None:
+    world = World({"d.yaml": scratch("d", gpus(1))})
+    world.settings = replace(world.settings, guard_gpus=8)
+    world.sync()
+    world.succeed(world.live()[0])
+    world.sync()
+    world.fail(world.run_of("d", TaskKind.TRAIN))
+    world.sync()
+    world.made()
+    world.files["d.yaml"] = scratch("d", gpus(400))
+    (hold,) = world.settle().holds
+    assert (hold.gpus, world.made()) == (400, [])
+
+
+def test_of_objects_that_share_a_key_the_most_gpus_count() -> None:
+    for first, second in ((400, 1), (1, 400)):
+        world = World({})
+        world.settings = replace(world.settings, guard_gpus=8)
+        for name, count in (("a", first), ("b", second)):
+            text = scratch("a", gpus(count)).replace("{name: a", f"{{name: {name}")
+            world.files[f"{name}.yaml"] = annotated(text, "formerly: zz")
+        (hold,) = world.settle().holds
+        assert hold.gpus == 400

@@ -33,9 +33,11 @@ def test_a_commit_with_too_many_bytes_of_manifests_is_refused(tmp_path: Path) ->
     files: dict[str, Content] = {"a.yaml": MODEL.format("a"), "b.yaml": MODEL.format("b")}
     commit = history.commit(files)
     larger = history.commit({**files, "c.yaml": "#" * (1 << 20)})
+    other = history.commit({**files, "data.json": "#" * ((1 << 20) + 1)})
     with mock.patch.object(module, "LARGEST_MANIFESTS", 1 << 20):
         cache = PlanCache()
         assert len(read(history, commit, cache).collection.objects) == 2
+        assert len(read(history, other, cache).collection.objects) == 2, "it is passed over"
         with pytest.raises(GitError, match=r"manifests of commit .* have 1 MiB, more than 1 MiB"):
             read(history, larger, cache)
 
