@@ -37,7 +37,7 @@ class Environment:
 
     @property
     def name(self) -> str:
-        """Its name, in its folder."""
+        """The name of the folder."""
         return self.stored.path.name
 
     @property

@@ -113,7 +113,7 @@ def guard(
 def _accepted(
     record: ObjectStatus,
 ) -> frozenset[tuple[TaskKey | None, ExecutionHash | None]]:
-    """The tasks that an earlier sync has let pass, by key and execution.
+    """The accepted tasks of earlier syncs, by key and execution.
 
     Each stands there a second time without its execution, for tasks without GPUs. What is wanted
     although it is recorded as complete was lost. A suspended object's tasks wait without having
