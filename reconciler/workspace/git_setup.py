@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
-from reconciler.git import Credential, CredentialTable, Sources, StatusBranch, normal_url
+from reconciler.git import (
+    Credential,
+    CredentialTable,
+    GitError,
+    Sources,
+    StatusBranch,
+    normal_url,
+)
 from reconciler.patterns import admits_url
 
 
@@ -13,9 +20,12 @@ def git_folder(setup: Setup) -> Path:
     """The folder of the copies of repositories.
 
     The state folder around it is made if need be, for this user alone: it has logs, params and
-    artifacts. The mode of one that is there already is the operator's.
+    artifacts. The mode of one that is there already is the operator's. Raises GitError.
     """
-    setup.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        setup.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise GitError(f"{setup.root} cannot be written: {error.strerror}") from error
     return setup.root / "git"
 
 

@@ -129,7 +129,9 @@ def test_a_node_that_comes_back_has_kept_its_pod(
         assert len(cluster.api.items(namespace.pods)) == 1
         cluster.mend("node1")
         until(lambda: site.told("cut") == "Training: running", what="the next run")
-        (running,) = [p for p in tmp_path.rglob("attempt-1.log") if key_of(site) in str(p)]
+        (running,) = [
+            p for p in (tmp_path / "bucket").rglob("attempt-1.log") if key_of(site) in str(p)
+        ]
         (running.parents[1] / "end").touch()
         until(lambda: site.told("cut") == "Ready: complete", what="its end")
     assert len(pods.pods()) == 2

@@ -38,7 +38,7 @@ def test_a_run_whose_place_is_taken_away_is_queued_again(
         until(lambda: site.told("queued") == queued, what="it to be queued")
         (job,) = api.items(namespace.jobs)
         suspend(False)
-        until(lambda: list(tmp_path.rglob("attempt-1")), what="its start")
+        until(lambda: list((tmp_path / "bucket").rglob("attempt-1")), what="its start")
         suspend(True)
         until(lambda: site.told("queued") == queued, what="it to be queued again")
         until(lambda: not api.items(namespace.pods), what="its pod to end")

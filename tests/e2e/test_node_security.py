@@ -98,7 +98,9 @@ def test_a_load_and_a_training_run_where_the_standard_is_enforced(
     assert (seen["user"], seen["capabilities"] == 0) == (
         (1000, True) if level == "restricted" else (0, False)
     )
-    (weights,) = [f for f in tmp_path.rglob("weights") if status["artifact"]["key"] in str(f)]
+    (weights,) = [
+        f for f in (tmp_path / "bucket").rglob("weights") if status["artifact"]["key"] in str(f)
+    ]
     assert weights.read_text() == "initial\ntrained\n"
 
 
