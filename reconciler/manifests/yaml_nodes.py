@@ -209,7 +209,13 @@ class _Composer:
             self._check_tag(event)
         if not text.isascii():
             text = self._clean(text, line, column)
-        node = Node(line, column, self._resolve(text, line, column) if plain else text)
+        value: JSON = text
+        if plain:
+            try:
+                value = resolve_scalar(text)
+            except ValueError as error:
+                self._flaw(line, column, str(error))
+        node = Node(line, column, value)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         parent = self._stack[-1] if self._stack else None
@@ -316,13 +322,6 @@ class _Composer:
                     target.value[key] = _copy(node.value)
                     target.size += node.size
                     target.height = max(target.height, node.height + 1)
-
-    def _resolve(self, text: str, line: int, column: int) -> JSON:
-        try:
-            return resolve_scalar(text)
-        except ValueError as error:
-            self._flaw(line, column, str(error))
-            return text
 
     def _clean(self, text: str, line: int, column: int) -> str:
         try:
