@@ -17,15 +17,15 @@ from reconciler.git import GitError, is_local, local_path
 from reconciler.review import seconds
 from reconciler.status import SYNC_FILE, StatusFormatError, Sync, load_sync
 from reconciler.web import PageCache, Site
-from reconciler.workspace import status_branch
+from reconciler.workspace import git_folder, status_branch
 
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
 
-#: Seconds for which the last sync of another replica is shown again.
-SYNC_AGE = 60.0
 log = structlog.get_logger(__name__)
 
+#: Seconds for which the last sync of another replica is shown again.
+SYNC_AGE = 60.0
 #: Seconds for which the read log of a pod is shown again.
 LOG_AGE = 10.0
 
@@ -100,7 +100,7 @@ class LastSync:
         )
 
     def _read(self) -> Sync | None:
-        branch = status_branch(self._setup, self._setup.root / "git" / "standby")
+        branch = status_branch(self._setup, git_folder(self._setup) / "standby")
         branch.fetch()
         data = branch.read(SYNC_FILE)
         return load_sync(data) if data is not None else None

@@ -51,6 +51,7 @@ from reconciler.manifests.loader import (
     DATASET_FIELD,
     FileContent,
     Manifest,
+    identity_of,
     read_file,
 )
 from reconciler.manifests.messages import described, did_you_mean
@@ -120,6 +121,7 @@ __all__ = [
     "described",
     "did_you_mean",
     "effect_at",
+    "identity_of",
     "is_manifest_path",
     "kind_schema",
     "parse_duration",

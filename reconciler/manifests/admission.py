@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
-from reconciler.manifests.loader import Manifest
+from reconciler.manifests.loader import Manifest, identity_of
 from reconciler.manifests.sources import BucketSection
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ObjectRef, Problem
@@ -82,17 +82,11 @@ class Admission:
     def _formerly(
         self, manifest: Manifest, objects: Mapping[ObjectRef, Manifest]
     ) -> Iterator[Problem]:
-        formerly = manifest.document.metadata.annotations.get(FORMERLY_ANNOTATION)
-        if formerly is None:
-            return
-        *place, name = formerly.split("/")
-        namespace = place[-1] if place else manifest.ref.namespace
-        former = ObjectRef(manifest.ref.kind, namespace, name)
-        here = len(place) < 2 or place[0] == self.cluster
-        if namespace != manifest.ref.namespace:
+        cluster, former = identity_of(manifest, self.cluster)
+        if former.namespace != manifest.ref.namespace:
             message = f"expected an object of namespace {manifest.ref.namespace}, found {former}"
             yield manifest.problem(_FORMERLY, message)
-        elif former in objects and former != manifest.ref and here:
+        elif former in objects and former != manifest.ref and cluster == self.cluster:
             message = f"{former} is still there; remove its manifest in the commit that renames it"
             yield manifest.problem(_FORMERLY, message)
 

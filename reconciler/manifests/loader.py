@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from reconciler.manifests import patterns
+from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
@@ -110,6 +111,17 @@ def _target(ref: ObjectRef, kind: Kind, reference: Reference) -> ObjectRef | For
     """The object that a reference names."""
     target = ObjectRef(kind, reference.namespace or ref.namespace, reference.name)
     return target if reference.cluster is None else ForeignRef(reference.cluster, target)
+
+
+def identity_of(manifest: Manifest, cluster: str) -> tuple[str, ObjectRef]:
+    """Return the cluster and object of a manifest's keys, perhaps former ones."""
+    ref = manifest.ref
+    formerly = manifest.document.metadata.annotations.get(FORMERLY_ANNOTATION)
+    if not formerly:
+        return cluster, ref
+    *rest, name = formerly.split("/")
+    namespace = rest[-1] if rest else ref.namespace
+    return rest[0] if len(rest) > 1 else cluster, ObjectRef(ref.kind, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)

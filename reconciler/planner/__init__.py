@@ -12,6 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
     from reconciler.planner.holds import RELEASE_FILE, read_release
+    from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
     from reconciler.planner.ledger import Ledger
     from reconciler.planner.losses import artifacts_in_use, reported_losses
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         RunDeletion,
         TaskAction,
     )
-    from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+    from reconciler.planner.plan_cache import CacheEntry, PlanCache
     from reconciler.planner.remote_clusters import (
         RemoteArtifact,
         RemoteCluster,
@@ -85,7 +86,7 @@ _MODULES = {
     "all_images_in_use": "image_use",
     "artifacts_in_use": "losses",
     "images_in_use": "image_use",
-    "differing": "plan_cache",
+    "differing": "identical",
     "is_removed_path": "names",
     "is_status_path": "names",
     "make_plan": "diff",
@@ -95,7 +96,7 @@ _MODULES = {
     "removed_path": "names",
     "reported_losses": "losses",
     "resolve": "resolver",
-    "same_keys": "plan_cache",
+    "same_keys": "identical",
     "status_path": "names",
     "statuses_after": "status_update",
     "update_status": "status_update",

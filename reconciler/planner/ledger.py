@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
+from reconciler.planner.identical import differing
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.planner.plan_cache import differing
 from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, TaskKey, TaskKind

@@ -6,7 +6,6 @@ The ledger says that an artifact is complete, and the bucket may have lost it si
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from reconciler.engine import Wanted
 from reconciler.planner.ledger import Ledger
@@ -40,16 +39,16 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
 
 def reported_losses(plan: Plan) -> set[TaskKey]:
     """Return the complete keys that their consumers' runs found lost since."""
-    ledger, now = plan.situation.ledger, plan.situation.now
+    ledger = plan.situation.ledger
     return {
         key
         for actions in plan.decided.values()
         for action in actions
-        for key in _reported(action, ledger, now)
+        for key in _reported(action, ledger)
     }
 
 
-def _reported(action: TaskAction, ledger: Ledger, now: datetime) -> Iterator[TaskKey]:
+def _reported(action: TaskAction, ledger: Ledger) -> Iterator[TaskKey]:
     task = action.task
     failure = ledger.failure(task.key, task.execution_hash) if task.key is not None else None
     if failure is None or failure.reason.code is not ReasonCode.ARTIFACT_LOST:

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import compress
-from operator import is_, is_not
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-if TYPE_CHECKING:
-    from reconciler.planner.plan import Plan  # which knows the ledger, which compares as we do
+from reconciler.planner.identical import differing, same_keys, same_values
+from reconciler.planner.plan import Plan
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -138,26 +136,3 @@ def _same(one: object, other: object) -> bool:
 
 def _identical(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     return len(before) == len(now) and all(map(_same, before, now))
-
-
-def same_keys(before: Mapping[K, V], now: Mapping[K, V]) -> bool:
-    """Return True if both have identical keys in the same order."""
-    return before is now or (len(before) == len(now) and all(map(is_, before, now)))
-
-
-def same_values(before: Mapping[K, V], now: Mapping[K, V]) -> bool:
-    """Return True if both have identical values in the same order."""
-    return all(map(is_, before.values(), now.values()))
-
-
-def differing(before: Mapping[K, V], now: Mapping[K, V]) -> set[K]:
-    """Return the keys that have no identical value in both mappings.
-
-    Half a millisecond for 10,000, where the keys are the same in the same order.
-    """
-    if before is now:
-        return set()
-    if same_keys(before, now):
-        return set(compress(now, map(is_not, before.values(), now.values())))
-    gone = before.keys() - now.keys()
-    return gone | {key for key, value in now.items() if before.get(key) is not value}

@@ -14,9 +14,10 @@ from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from reconciler.manifests import Manifest
+from reconciler.planner.identical import differing, same_keys
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
-from reconciler.planner.plan_cache import CacheEntry, PlanCache, differing, same_keys
+from reconciler.planner.plan_cache import CacheEntry, PlanCache
 from reconciler.planner.references import ReferenceResolver, SourceState, hash_pin
 from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
 from reconciler.planner.task_graph import TaskGraphBuilder

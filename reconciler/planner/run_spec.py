@@ -10,10 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reconciler.engine import RunSpec, Wanted
-from reconciler.manifests import CommandSection, LoadSection, RunSection, TrainingSection
+from reconciler.manifests import (
+    CommandSection,
+    LoadSection,
+    RunSection,
+    TrainingSection,
+    identity_of,
+)
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
-from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task, identity_of
+from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass
-from reconciler.manifests import CommandSection
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
@@ -157,8 +156,7 @@ def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
 
 
 def _params(decision: TaskAction) -> dict[str, JSON]:
-    section = decision.task.section
-    return _kept(section.params) if isinstance(section, CommandSection) else {}
+    return _kept(decision.task.params)
 
 
 def _kept(params: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -19,6 +19,7 @@ from reconciler.manifests import (
     Path,
     RunSection,
     TrainingSection,
+    identity_of,
 )
 from reconciler.planner.keys import (
     Hash,
@@ -40,7 +41,6 @@ from reconciler.planner.tasks import (
     Source,
     Task,
     annotation,
-    identity_of,
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind

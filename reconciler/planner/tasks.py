@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.manifests import (
-    FORMERLY_ANNOTATION,
-    CommandSection,
-    GitSection,
-    Manifest,
-    RunSection,
-)
+from reconciler.manifests import CommandSection, GitSection, Manifest, RunSection
 from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason
@@ -178,13 +172,3 @@ def _halted(*found: ExternalArtifact | None) -> Reason | None:
 def annotation(manifest: Manifest, name: str) -> str:
     """The value of an annotation, empty where there is none."""
     return manifest.document.metadata.annotations.get(name, "")
-
-
-def identity_of(manifest: Manifest, cluster: str) -> tuple[str, ObjectRef]:
-    """Return the cluster and object of a manifest's keys, perhaps former ones."""
-    formerly, ref = annotation(manifest, FORMERLY_ANNOTATION), manifest.ref
-    if not formerly:
-        return cluster, ref
-    *rest, name = formerly.split("/")
-    namespace = rest[-1] if rest else ref.namespace
-    return rest[0] if len(rest) > 1 else cluster, ObjectRef(ref.kind, namespace, name)

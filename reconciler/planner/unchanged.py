@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 
+from reconciler.planner.identical import same_keys
 from reconciler.planner.object_status import ObjectStatus, Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, Plan, PlanInput, TaskAction, Unchanged
-from reconciler.planner.plan_cache import CacheEntry, PlanCache, same_keys
+from reconciler.planner.plan_cache import CacheEntry, PlanCache
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.types import ObjectRef, TaskKind
 

@@ -82,19 +82,20 @@ def test_a_small_repository_is_left_alone(tmp_path: Path) -> None:
     assert not copy.tidy()
 
 
+def source_of(files: FileRemote, name: str) -> GitSource:
+    local = History(make_bare(files.root / name))
+    local.commit({"x": name})
+    return GitSource(url=local.url)
+
+
 def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
     files: FileRemote, tmp_path: Path
 ) -> None:
-    def source(name: str) -> GitSource:
-        local = History(make_bare(files.root / name))
-        local.commit({"x": name})
-        return GitSource(url=local.url)
-
     def copies() -> set[Path]:
         return set((tmp_path / "sources").glob("*.git"))
 
     sources = sources_at(tmp_path / "sources", interval=0.0)
-    named, left = source("named"), source("left")
+    named, left = source_of(files, "named"), source_of(files, "left")
     sources.resolve([named])
     (kept,) = copies()
     sources.resolve([named, left])
@@ -102,7 +103,7 @@ def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
         os.utime(copy, (0, 0))
     sources.resolve([named])
     assert len(copies()) == 2, "nothing has been added since"
-    sources.resolve([named, source("new")])
+    sources.resolve([named, source_of(files, "new")])
     assert len(copies()) == 2
     assert kept in copies()
 
@@ -110,17 +111,12 @@ def test_copies_of_sources_that_no_manifest_names_any_more_are_removed(
 def test_a_copy_that_a_clock_ahead_has_used_is_not_kept_till_then(
     files: FileRemote, tmp_path: Path
 ) -> None:
-    def source(name: str) -> GitSource:
-        local = History(make_bare(files.root / name))
-        local.commit({"x": name})
-        return GitSource(url=local.url)
-
     sources = sources_at(tmp_path / "sources", interval=0.0)
-    sources.resolve([source("left")])
+    sources.resolve([source_of(files, "left")])
     (left,) = (tmp_path / "sources").glob("*.git")
     ahead = time.time() + 10 * 365 * 86400
     os.utime(left, (ahead, ahead))
-    sources.resolve([source("new")])
+    sources.resolve([source_of(files, "new")])
     assert left.stat().st_mtime <= time.time()
 
 

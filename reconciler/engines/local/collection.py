@@ -47,9 +47,7 @@ class LocalCollection:
 
     def collect(self, needed: AbstractSet[str]) -> list[Collected]:
         """Remove unused images and environments. Raises OSError."""
-        return [
-            found for collect in (self._images(needed), self._environments()) for found in collect
-        ]
+        return [*self._images(needed), *self._environments()]
 
     def _images(self, needed: AbstractSet[str]) -> Iterator[Collected]:
         for path in sorted(self.layout.images.iterdir()):
