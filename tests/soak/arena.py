@@ -17,7 +17,7 @@ from tests.clock import WallClock
 from tests.e2e.site import Site, environment, git, stop
 from tests.git.remotes import make_bare
 from tests.processes import run
-from tests.soak.accounts import FinishedKeys, uptime
+from tests.soak.accounts import MARKER, FinishedKeys, uptime
 from tests.soak.repository import SCRIPT, Repository
 
 #: Seconds within which a ``run --once`` must have ended. No command here takes longer than two.
@@ -30,6 +30,8 @@ _START = 60.0
 _EXCUSES = {"full", "wrong configuration", "away", "no server", "no namespace"}
 
 Disturbance = Callable[[Random], str]
+#: The folders of buckets; a swapped configuration may name either.
+BUCKETS = ("bucket-a", "bucket-b")
 
 
 class Arena(ABC):
@@ -38,6 +40,7 @@ class Arena(ABC):
     site: Site
     disk: Path
     bounded: bool
+    buckets: list[Path]
     clocks: tuple[int, ...] = ()
 
     def __init__(self, root: Path, say: Callable[[str], None]) -> None:
@@ -60,15 +63,39 @@ class Arena(ABC):
         git(root / "source", "checkout", "--quiet", "-B", "main")
         self._push_source(0)
 
+    def make_buckets(self, folder: Path) -> None:
+        self.buckets = [folder / name for name in BUCKETS]
+        for bucket in self.buckets:
+            bucket.mkdir()
+
+    def artifacts(self) -> list[Path]:
+        return sorted(marker.parent for each in self.buckets for marker in each.rglob(MARKER))
+
+    def swapped(self, chance: Random) -> dict[str, Any]:
+        """Other values of the configuration, by section."""
+        bucket = chance.choice(self.buckets)
+        choices: list[dict[str, Any]] = [
+            {},
+            *self.own_sections(chance),
+            {"guard": {"tasks": 1}},
+            {"limits": {"runs": 1}},
+            {"history": {"jobs": chance.choice((0, 1))}},
+            {"status": {"interval": "1s"}},
+            {"buckets": {"default": {"url": bucket.as_uri()}}},
+            {"sources": {"interval": "2s"}},
+        ]
+        return chance.choice(choices)
+
     # -- what an engine has of its own -------------------------------------------------------
 
     @abstractmethod
     def disturbances(self) -> list[tuple[int, Disturbance]]:
         """What can be done, and how often."""
 
-    @abstractmethod
-    def swapped(self, chance: Random) -> dict[str, Any]:
-        """Other values of the configuration, by section."""
+    def own_sections(self, chance: Random) -> list[dict[str, Any]]:
+        """Other values of the engine's own sections of the configuration."""
+        del chance
+        return []
 
     @abstractmethod
     def expected(self) -> dict[str, str]:

@@ -19,12 +19,10 @@ from tests.e2e.cluster_site import ClusterSite
 from tests.e2e.site import Site, git
 from tests.git.remotes import HttpRemote
 from tests.soak.accounts import MARKER, uptime
-from tests.soak.arena import ONCE, Arena, Disturbance
+from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance
 from tests.soak.kubelet import Kubelet, folder
 from tests.soak.machine import StatusBranch, fresh_site, mount
 from tests.soak.repository import Manifest, Repository, cluster_manifests
-
-BUCKETS = ("bucket-a", "bucket-b")
 
 
 class SoakedClusterSite(ClusterSite):
@@ -62,8 +60,7 @@ class ClusterArena(Arena):
         self.disk = root / "disk"
         self.disk.mkdir()
         self.bounded = mount(self.disk, say)
-        for name in BUCKETS:
-            (root / name).mkdir()
+        self.make_buckets(root)
         self.site: SoakedClusterSite = SoakedClusterSite(root, namespace)
         self.repository = Repository.of(cluster_manifests(), str(self.site.ledger))
         self.push_files("Begin")
@@ -106,19 +103,6 @@ class ClusterArena(Arena):
             (1, self.forget),
         ]
 
-    def swapped(self, chance: Random) -> dict[str, Any]:
-        bucket = self.root / chance.choice(BUCKETS)
-        choices: list[dict[str, Any]] = [
-            {},
-            {"guard": {"tasks": 1}},
-            {"limits": {"runs": 1}},
-            {"history": {"jobs": chance.choice((0, 1))}},
-            {"status": {"interval": "1s"}},
-            {"buckets": {"default": {"url": bucket.as_uri()}}},
-            {"sources": {"interval": "2s"}},
-        ]
-        return chance.choice(choices)
-
     def once(self, chance: Random) -> str:
         # One whose Job nobody has seen waits for 15 minutes, as it says.
         self.give_back("no controllers")
@@ -126,7 +110,7 @@ class ClusterArena(Arena):
 
     def damage(self, chance: Random) -> str:
         draw = chance.random()
-        found = sorted(m.parent for name in BUCKETS for m in (self.root / name).rglob(MARKER))
+        found = self.artifacts()
         if not found:
             return "no artifact to damage"
         chosen = found[int(draw * len(found))]

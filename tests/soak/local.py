@@ -16,11 +16,10 @@ import psutil
 from reconciler.engines.local.marker import read_marker
 from tests.e2e.site import Site
 from tests.soak.accounts import MARKER, starts, uptime
-from tests.soak.arena import ONCE, Arena, Disturbance
+from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance
 from tests.soak.machine import StatusBranch, fresh_site, mount, remove_quietly
 from tests.soak.repository import Repository, local_manifests
 
-BUCKETS = ("bucket-a", "bucket-b")
 _SUPERVISOR = "reconciler.engines.local.supervisor"
 
 
@@ -50,15 +49,15 @@ class LocalArena(Arena):
         self.disk = root / "disk"
         self.disk.mkdir()
         self.bounded = mount(self.disk, say)
-        for name in BUCKETS:
-            (self.disk / name).mkdir()
+        self.make_buckets(self.disk)
         self.site = LocalSite(root)
         self.repository = Repository.of(local_manifests(), str(self.site.ledger))
         self.push_files("Begin")
         self._checked = 0
         self._ended = threading.Event()
-        folders = [self.disk / name for name in BUCKETS]
-        self._watch = threading.Thread(target=self.finished.notice, args=(folders, self._ended))
+        self._watch = threading.Thread(
+            target=self.finished.notice, args=(self.buckets, self._ended)
+        )
         self._watch.start()
 
     def environment(self) -> dict[str, str]:
@@ -108,24 +107,8 @@ class LocalArena(Arena):
             (1, self.forget),
         ]
 
-    def swapped(self, chance: Random) -> dict[str, Any]:
-        bucket = self.disk / chance.choice(BUCKETS)
-        choices: list[dict[str, Any]] = [
-            {},
-            {"local": {"slots": chance.choice((1, 2, 6))}},
-            {"guard": {"tasks": 1}},
-            {"limits": {"runs": 1}},
-            {"history": {"jobs": chance.choice((0, 1))}},
-            {"status": {"interval": "1s"}},
-            {"buckets": {"default": {"url": bucket.as_uri()}}},
-            {"sources": {"interval": "2s"}},
-        ]
-        return chance.choice(choices)
-
-    def artifacts(self) -> list[Path]:
-        return sorted(
-            marker.parent for name in BUCKETS for marker in (self.disk / name).rglob(MARKER)
-        )
+    def own_sections(self, chance: Random) -> list[dict[str, Any]]:
+        return [{"local": {"slots": chance.choice((1, 2, 6))}}]
 
     def damage(self, chance: Random) -> str:
         draw, way = chance.random(), chance.choice(("folder", "marker", "file", "cut", "object"))
