@@ -20,7 +20,7 @@ TaskKey = NewType("TaskKey", str)
 #: The hash of a task's execution (resources, timeout, …): 40 lower-case hex digits.
 ExecutionHash = NewType("ExecutionHash", str)
 #: A task's key without the trees of followed sources: 40 lower-case hex digits. Two runs that
-#: differ only in the commit of a followed branch have the same intent.
+#: differ only in the commit of a followed branch have the same one.
 RequestHash = NewType("RequestHash", str)
 #: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
 Commit = NewType("Commit", str)

@@ -59,7 +59,7 @@ class FetchedRemote:
             git_folder(setup) / "reader-manifests.git",
             setup.repository_url,
             branch=setup.config.repository.branch,
-            others=sorted({setup.status_branch, *setup.peer_branches.values()}),
+            others=sorted({setup.status_branch, *setup.cluster_branches.values()}),
             credentials=credential_table(setup),
         )
         return cls(mirror, mirror.fetch(), mirror.fetch_tips())
@@ -89,14 +89,14 @@ class Planning:
         self._unread: dict[GitSource, str] = {}
         self.now = clock()
         branch = setup.status_branch if setup else DEFAULT_BRANCH
-        peers = setup.peer_branches if setup else {}
+        branches = setup.cluster_branches if setup else {}
         if remote is not None:
             self.state = read_state(remote.mirror, remote.tips[branch])
-            others = RemoteStatusReader(remote.mirror, peers)
+            others = RemoteStatusReader(remote.mirror, branches)
             others.update(remote.tips)
         else:
             self.state = read_state(repository, repository.status_branch(branch))
-            others = RemoteStatusReader.local(repository, peers)
+            others = RemoteStatusReader.local(repository, branches)
             if repository.status_branch(branch) is None:
                 click.echo(
                     f"Note: this clone has no branch {branch}, so nothing counts as made yet; "
@@ -142,7 +142,7 @@ class Planning:
         sync = self.state.sync
         followed = (
             item.source.request
-            for item in plan.situation.desired.values()
+            for item in plan.inputs.desired.values()
             if item.source is not None and item.source.git.follow
         )
         return Basis(

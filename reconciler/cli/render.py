@@ -48,14 +48,14 @@ def render(
     settings = ClusterSettings.from_setup(setup)
     planning = Planning(setup, clone(folder, setup))
     plan = planning.plan(planning.read(head))
-    situation = plan.situation
+    inputs = plan.inputs
     texts: list[str] = []
     failed = False
-    for ref in _find(situation, name, namespace or settings.namespace):
+    for ref in _find(inputs, name, namespace or settings.namespace):
         previews = preview(
-            situation, ref, image_tag=lambda space, key: image_tag(space, key, settings)
+            inputs, ref, image_tag=lambda space, key: image_tag(space, key, settings)
         )
-        blocked = situation.desired[ref].blocked
+        blocked = inputs.desired[ref].blocked
         failed |= blocked is not None
         if not previews:
             why = blocked or Reason.of(ReasonCode.NOTHING_RUNS)
@@ -72,8 +72,8 @@ def render(
     sys.exit(1 if failed else 0)
 
 
-def _find(situation: PlanInput, name: str, namespace: str) -> Iterator[ObjectRef]:
-    found = [ref for ref in sorted(situation.desired) if ref.name == name]
+def _find(inputs: PlanInput, name: str, namespace: str) -> Iterator[ObjectRef]:
+    found = [ref for ref in sorted(inputs.desired) if ref.name == name]
     here = [ref for ref in found if ref.namespace == namespace]
     if not here:
         elsewhere = ", ".join(sorted({ref.namespace for ref in found}))

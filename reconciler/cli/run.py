@@ -95,7 +95,7 @@ class _Observed:
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
         self.records, self.errors = dict(records), errors
-        self.wanted = plan.situation.desired.keys() | plan.situation.invalid.keys()
+        self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
     def table(self) -> Table:
         return object_table(self.records.values())

@@ -43,7 +43,7 @@ def why(
     setup = load_if_there(config_file)
     planning, revision = _planning(setup, folder, head)
     plan = planning.plan(planning.read(revision))
-    known = {*plan.situation.desired, *plan.situation.records, *plan.situation.invalid}
+    known = {*plan.inputs.desired, *plan.inputs.records, *plan.inputs.invalid}
     records = planning.state.records
     ref = one(known, name=name, namespace=namespace, kind=kind, records=records)
     record = records.get(ref)
@@ -94,7 +94,7 @@ def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Ite
     """Yield the differences between the desired and the last artifact."""
     if record is None or record.artifact is None:
         return
-    item = plan.situation.desired.get(record.ref)
+    item = plan.inputs.desired.get(record.ref)
     if item is None or item.key == record.artifact.key:
         return
     entries = [e for e in record.history if e.key == record.artifact.key]
@@ -110,10 +110,10 @@ def _differs(planning: Planning, plan: Plan, record: ObjectStatus | None) -> Ite
 def _since(planning: Planning, plan: Plan, commit: str, ref: ObjectRef) -> str:
     """Explain an object's changes between a commit and the planned one."""
     try:
-        then = planning.plan(planning.read(commit)).situation.desired
+        then = planning.plan(planning.read(commit)).inputs.desired
     except GitError:
         return "That commit is not in this clone, so what has changed since is not known."
-    found = explain(then, plan.situation.desired).get(ref)
+    found = explain(then, plan.inputs.desired).get(ref)
     return (
         f"Since then: {found}." if found is not None else "What it is made from has changed since."
     )

@@ -58,7 +58,7 @@ class Setup:
         return self.config.status.branch.replace("{cluster}", self.config.cluster)
 
     @property
-    def peer_branches(self) -> dict[str, str]:
+    def cluster_branches(self) -> dict[str, str]:
         """The status branch of each other cluster, by its name."""
         clusters = self.config.clusters
         return {name: c.branch.replace("{cluster}", name) for name, c in clusters.items()}
@@ -116,8 +116,8 @@ class Setup:
             prune_share=config.prune.max_share,
             prune_floor=config.prune.floor,
             history_jobs=config.history.jobs,
-            peers={
-                name: RemoteCluster(tuple(peer.registries), tuple(peer.buckets))
-                for name, peer in config.clusters.items()
+            clusters={
+                name: RemoteCluster(tuple(cluster.registries), tuple(cluster.buckets))
+                for name, cluster in config.clusters.items()
             },
         )

@@ -87,7 +87,7 @@ async def run_daemon(
         plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         (observe or cache.update)(plan, records, problems)
-        replica.synced(plan.situation.head)
+        replica.synced(plan.inputs.head)
 
     async def work(permission: WritePermission, end: asyncio.Event) -> bool:
         async with notifying(setup, metrics) as notifier:
@@ -114,7 +114,7 @@ async def run_daemon(
         metrics=metrics,
         ready=replica.ready,
         pushed=replica.poll,
-        branches=(setup.config.repository.branch, *sorted(setup.peer_branches.values())),
+        branches=(setup.config.repository.branch, *sorted(setup.cluster_branches.values())),
         reviews=setup.config.review is not None,
         secret_file=setup.file(secret) if secret is not None else None,
         page=status_page(setup, cache, lambda: replica.daemon),
@@ -180,7 +180,7 @@ async def assemble(
         git / "manifests.git",
         setup.repository_url,
         branch=setup.config.repository.branch,
-        others=sorted(setup.peer_branches.values()),
+        others=sorted(setup.cluster_branches.values()),
         credentials=credential_table(setup),
     )
     sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)

@@ -72,7 +72,7 @@ class Daemon:
         self._engine = engine
         self._store = store
         self._metrics = metrics
-        self._remote = RemoteStatusReader(mirror, setup.peer_branches)
+        self._remote = RemoteStatusReader(mirror, setup.cluster_branches)
         self._planner = CommitPlanner(
             CommitReader.from_setup(mirror, setup),
             settings=setup.settings,
@@ -244,7 +244,7 @@ class Daemon:
         try:
             tips = await asyncio.to_thread(self._mirror.fetch_tips)
         except GitError as error:
-            self._metrics.failed("peers", error)
+            self._metrics.failed("clusters", error)
             log.warning("other clusters' status cannot be fetched", error=str(error))
         else:
             if self._remote.update(tips):
@@ -289,7 +289,7 @@ class Daemon:
         """
         if self._store.found_memory:
             return planned
-        wanted = wanted_results(planned.plan.situation)
+        wanted = wanted_results(planned.plan.inputs)
         found = await self._engine.recover(wanted)
         if not found:
             return planned
@@ -333,8 +333,8 @@ class Daemon:
                 return
             self._unrecorded = False
             # Reported again once it is applied, from the records that are there now.
-            situation = replace(planned.plan.situation, records=dict(self._store.records))
-            planned = replace(planned, plan=replace(planned.plan, situation=situation))
+            inputs = replace(planned.plan.inputs, records=dict(self._store.records))
+            planned = replace(planned, plan=replace(planned.plan, inputs=inputs))
         executor = PlanExecutor(
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )

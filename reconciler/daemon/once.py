@@ -70,7 +70,7 @@ class OncePatience:
         if plan.creates() or any(_goes_on(run) for run in live):
             self._since = None
             return self.seconds
-        progress = len(plan.situation.ledger.completed), frozenset(run.name for run in live)
+        progress = len(plan.inputs.ledger.completed), frozenset(run.name for run in live)
         if self._since is None or progress != self._progress:
             self._since, self._progress = began, progress
         starting = any(not _has_obstacle(run) for run in live)

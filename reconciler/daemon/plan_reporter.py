@@ -75,7 +75,7 @@ class PlanReporter:
         """The commits that last changed the files of objects without a status."""
         plan = planned.plan
         unknown = {
-            plan.situation.desired[ref].manifest.file
+            plan.inputs.desired[ref].manifest.file
             for ref in plan.decided
             if ref not in self._store.records
         }

@@ -75,7 +75,7 @@ class PullRequestPlanner:
             any_source=config.review.sources == "any",
         )
         self._mirror = folder / "manifests.git"
-        self._branches = setup.peer_branches
+        self._branches = setup.cluster_branches
         self._planner = CommitPlanner(
             CommitReader.from_setup(self.proposals, setup),
             settings=setup.settings,

@@ -97,12 +97,13 @@ class Repository:
                 return changed_files(walk, before, tree, previous[1], prefix)
         return _listed({}, walk.files(tree, prefix))
 
-    def read_blob(self, blob: str, limit: int) -> bytes:
+    def read_blob(self, blob: str, limit: int, size: int | None = None) -> bytes:
         """Return the first ``limit`` bytes of a blob.
 
         A blob of more than :data:`LARGEST_UNPACKED` is not read: as many NUL bytes are returned.
+        ``size`` is its :meth:`blob_size`, where known: a header costs as much as a small blob.
         """
-        return self._reading(lambda: self._head(pygit2.Oid(hex=blob), limit))
+        return self._reading(lambda: self._head(pygit2.Oid(hex=blob), limit, size))
 
     def read_file(self, commit: Commit, path: str, limit: int = 1 << 20) -> bytes | None:
         """Return the first ``limit`` bytes of a regular file of a commit.
@@ -118,11 +119,10 @@ class Repository:
 
         return self._reading(read)
 
-    def _head(self, oid: pygit2.Oid, limit: int) -> bytes:
+    def _head(self, oid: pygit2.Oid, limit: int, size: int | None = None) -> bytes:
         # A megabyte in a pack may stand for gigabytes, and libgit2 unpacks all of it.
-        kind, size = self._repository.odb.read_header(oid)
-        if kind is not ObjectType.BLOB:
-            raise GitError(f"{oid} is no blob")
+        if size is None:
+            size = self._blob_size(oid)
         if size > LARGEST_UNPACKED:
             return bytes(min(limit, size))
         blob = self._repository[oid]
@@ -131,9 +131,13 @@ class Repository:
 
     def blob_size(self, blob: str) -> int:
         """Return the bytes of a blob, without reading it."""
-        oid = pygit2.Oid(hex=blob)
-        size: int = self._reading(lambda: self._repository.odb.read_header(oid)[1])
-        return size
+        return self._reading(lambda: self._blob_size(pygit2.Oid(hex=blob)))
+
+    def _blob_size(self, oid: pygit2.Oid) -> int:
+        kind, size = self._repository.odb.read_header(oid)
+        if kind is not ObjectType.BLOB:
+            raise GitError(f"{oid} is no blob")
+        return int(size)
 
     def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
         """Yield the path and content of every regular file of a commit."""

@@ -80,7 +80,7 @@ _RUN_SECONDS = (10, 60, 300, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 864
 _QUEUE_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 86400)
 
 #: Values of ``where``: the purposes of calls that may fail.
-PLACES = ("fetch", "peers", "push", "engine", "forge")
+PLACES = ("fetch", "clusters", "push", "engine", "forge")
 #: Values of ``result``: the outcomes of deliveries to the webhook of notifications.
 DELIVERIES = ("sent", "failed")
 #: Values of ``result``: the outcomes of runs.

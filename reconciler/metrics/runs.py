@@ -64,7 +64,7 @@ class RunSeries:
 
         The GPUs are by object. ``known`` are the objects that exist.
         """
-        runs = plan.situation.runs
+        runs = plan.inputs.runs
         first = self._runs is None
         before = self._runs if self._runs is not None else {}
         # Most runs have ended and have not changed.
@@ -89,7 +89,7 @@ class RunSeries:
             old = self._seen[name]
             self._put(name, None)
             if old.under_way:
-                self._count_end(old, "cancelled", plan.situation.now)
+                self._count_end(old, "cancelled", plan.inputs.now)
         self._runs = dict(runs)  # an engine may reuse its mapping
         self._forget(known)
         return self._set_gauges()

@@ -36,26 +36,26 @@ from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
-def make_plan(situation: PlanInput, cache: PlanCache | None = None) -> Plan:
+def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
     """Return the plan for an input, always the same for the same."""
-    unchanged, changed = split_unchanged(situation, cache if cache is not None else PlanCache())
-    gone = gone_objects(situation, unchanged.orphaned)
-    known = len(situation.records)
-    prune = prune_hold(gone.removed, known, situation.documents, situation.settings)
-    comparison = _Diff(situation, changed)
+    unchanged, changed = split_unchanged(inputs, cache if cache is not None else PlanCache())
+    gone = gone_objects(inputs, unchanged.orphaned)
+    known = len(inputs.records)
+    prune = prune_hold(gone.removed, known, inputs.documents, inputs.settings)
+    comparison = _Diff(inputs, changed)
     guard_hold = guard(
         comparison.objects,
-        situation.records,
+        inputs.records,
         frozenset(comparison.wanted),
-        situation.ledger.losses,
-        situation.settings,
+        inputs.ledger.losses,
+        inputs.settings,
     )
     guard_hold, prune = (
-        replace(hold, id=unused_id(hold.id, situation.ledger.releases)) if hold else None
+        replace(hold, id=unused_id(hold.id, inputs.ledger.releases)) if hold else None
         for hold in (guard_hold, prune)
     )
     held = [hold for hold in (guard_hold, prune) if hold]
-    active = [hold for hold in held if hold.id not in situation.released]
+    active = [hold for hold in held if hold.id not in inputs.released]
     comparison.hold = guard_hold if guard_hold in active else None
     decided = comparison.all()
     removed = frozenset() if prune in active else gone.removed
@@ -64,13 +64,13 @@ def make_plan(situation: PlanInput, cache: PlanCache | None = None) -> Plan:
         kept |= dict.fromkeys(gone.removed, prune.held)
     ends = [
         *comparison.endings,
-        *deletions(situation, removed),
-        *unneeded_builds(situation, removed),
+        *deletions(inputs, removed),
+        *unneeded_builds(inputs, removed),
     ]
     ending = {end.run.name for end in ends}
-    ends.extend(expired_jobs(situation, ending))
+    ends.extend(expired_jobs(inputs, ending))
     return Plan(
-        situation=situation,
+        inputs=inputs,
         unchanged=unchanged,
         decided=decided,
         endings=tuple(ends),
@@ -89,7 +89,7 @@ def make_plan(situation: PlanInput, cache: PlanCache | None = None) -> Plan:
 class _Diff:
     """One pass over the objects that need a diff, upstream first."""
 
-    situation: PlanInput
+    inputs: PlanInput
     objects: Mapping[ObjectRef, ResolvedObject]
     hold: Hold | None = None
     wanted: set[TaskKey] = field(default_factory=set)
@@ -100,7 +100,7 @@ class _Diff:
     live: LiveRuns = field(init=False)
 
     def __post_init__(self) -> None:
-        self.live = LiveRuns(self.situation.runs.values(), self.objects)
+        self.live = LiveRuns(self.inputs.runs.values(), self.objects)
         self.owners = build_owners(self.objects)
         self._find_wanted()
 
@@ -125,7 +125,7 @@ class _Diff:
                 roots.extend(producers[key][1].needs)
 
     def _complete(self, key: TaskKey) -> bool:
-        return key in self.situation.ledger.completed
+        return key in self.inputs.ledger.completed
 
     # -- one decision per task -------------------------------------------------------------
 
@@ -244,13 +244,13 @@ class _Diff:
     def _failed(self, answer: TaskActionBuilder) -> TaskAction | None:
         task = answer.task
         assert task.key is not None  # tasks without a key wait
-        failure = self.situation.ledger.failure(task.key, task.execution_hash)
+        failure = self.inputs.ledger.failure(task.key, task.execution_hash)
         if failure is None:
             return None
         if failure.remembered:
             return answer.wait(failure.reason, phase=TaskPhase.FAILED)
-        at = failure.retry_at(self.situation.now)
-        if self.situation.now < at:
+        at = failure.retry_at(self.inputs.now)
+        if self.inputs.now < at:
             if failure.kind is FailureClass.UNAVAILABLE:
                 return answer.wait(failure.reason, retry_at=at)
             reason = Reason.of(
@@ -261,7 +261,7 @@ class _Diff:
 
     def _blocked(self, answer: TaskActionBuilder, item: ResolvedObject) -> TaskAction | None:
         """Return the wait of a task that complete needs do not start."""
-        task, situation = answer.task, self.situation
+        task, inputs = answer.task, self.inputs
         if item.manifest.document.spec.suspend:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))
         if self.hold is not None and item.ref in self.hold.objects:
@@ -272,9 +272,9 @@ class _Diff:
         halted = item.halted(task)
         if halted is not None:
             return answer.wait(halted)
-        capacity, image = situation.capacity, item.image
+        capacity, image = inputs.capacity, item.image
         if task.kind is not TaskKind.BUILD and image is not None:
-            images = situation.settings.allow_images
+            images = inputs.settings.allow_images
             if image.cluster is None and not admits_image(image.at, images):
                 return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
             if not capacity.containers:
@@ -290,7 +290,7 @@ class _Diff:
     def _reported(self, task: Task, phase: TaskPhase) -> Reason | None:
         """Return the reason of a task that is recorded in this phase."""
         assert task.key is not None  # tasks without a key wait
-        found = self.situation.reported.get((task.key, task.execution_hash))
+        found = self.inputs.reported.get((task.key, task.execution_hash))
         return found.reason if found is not None and found.phase is phase else None
 
     def _start(
@@ -301,14 +301,14 @@ class _Diff:
         *,
         shadow: bool,
     ) -> TaskAction:
-        task, situation = answer.task, self.situation
+        task, inputs = answer.task, self.inputs
         needs = tuple(key for key in task.needs if not self._complete(key))
         if needs:
             return answer.create(self._waiting(item.ref, task, needs), needs=needs)
         if superseded:
             reason = Reason.of(ReasonCode.WAITING_FOR_SUPERSEDED_RUN)
             return answer.lost(superseded) or answer.create(reason)
-        stale = situation.runs.get(self._name(item.ref, task))
+        stale = inputs.runs.get(self._name(item.ref, task))
         if stale is not None:
             if not shadow:
                 again = stale.phase is RunPhase.FAILED
@@ -316,7 +316,7 @@ class _Diff:
                 reason = Reason.of(code)
                 self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
-        limit = self.live.limit(task, situation.settings) or self._reported(task, TaskPhase.PENDING)
+        limit = self.live.limit(task, inputs.settings) or self._reported(task, TaskPhase.PENDING)
         if limit is not None:
             return answer.create(limit)
         if shadow:
@@ -325,13 +325,13 @@ class _Diff:
         spec = render_run(
             item,
             task,
-            settings=situation.settings,
-            head=situation.head,
+            settings=inputs.settings,
+            head=inputs.head,
             image=self._image(item, task),
             mounts=self._mounts(task),
         )
         assert task.key is not None  # tasks without a key wait
-        failure = situation.ledger.failure(task.key, task.execution_hash)
+        failure = inputs.ledger.failure(task.key, task.execution_hash)
         if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
             # Refused so far, and perhaps again: that is said until a run is there.
             return answer.create(failure.reason, phase=TaskPhase.WAITING, spec=spec)
@@ -365,7 +365,7 @@ class _Diff:
             return None
         if item.image is not None:
             return item.image.at
-        built = self.situation.ledger.result(TaskKey(task.image_key or ""))
+        built = self.inputs.ledger.result(TaskKey(task.image_key or ""))
         return built.result.image if built else None
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
@@ -373,7 +373,7 @@ class _Diff:
         return {key: task.given.get(key) or self._made(key) for key in read}
 
     def _made(self, key: TaskKey) -> ExternalArtifact:
-        complete = self.situation.ledger.result(key)
+        complete = self.inputs.ledger.result(key)
         assert complete is not None  # it was needed
         assert complete.result.url is not None  # and is no build
         return ExternalArtifact(at=complete.result.url)
@@ -381,7 +381,7 @@ class _Diff:
     def _name(self, ref: ObjectRef, task: Task) -> str:
         assert task.key is not None  # tasks without a key wait
         return run_name(
-            instance=self.situation.settings.instance,
+            instance=self.inputs.settings.instance,
             namespace=ref.namespace,
             ref=None if task.kind is TaskKind.BUILD else ref,
             task=task.kind,

@@ -15,15 +15,15 @@ from reconciler.reasons import Reason, ReasonCode
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
+def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
     """Delete finished runs beyond the last ``history.jobs`` of their object.
 
     Only runs whose result is pushed to the status branch are deleted.
 
     One that failed under a key that is still desired stays, so that its log can be looked at.
     """
-    most = situation.settings.history_jobs
-    ended = [run for run in situation.runs.values() if not run.live and run.name not in ending]
+    most = inputs.settings.history_jobs
+    ended = [run for run in inputs.runs.values() if not run.live and run.name not in ending]
     counts = Counter(run.object or run.request_hash for run in ended)
     finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
     if finished:
@@ -32,14 +32,13 @@ def expired_jobs(situation: PlanInput, ending: Collection[str]) -> list[RunDelet
                 runs.append(run)
     older = []
     for runs in finished.values():
-        runs.sort(key=lambda run: (_ended(run, situation.now), run.name), reverse=True)
+        runs.sort(key=lambda run: (_ended(run, inputs.now), run.name), reverse=True)
         older += runs[most:]
-    desired = desired_keys(situation) if older else frozenset()
+    desired = desired_keys(inputs) if older else frozenset()
     return [
         RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
         for run in older
-        if not (run.phase is RunPhase.FAILED and run.key in desired)
-        and run.name in situation.recorded
+        if not (run.phase is RunPhase.FAILED and run.key in desired) and run.name in inputs.recorded
     ]
 
 

@@ -37,8 +37,8 @@ HEX_DIGITS = 40
 #: Fields of a Git source that select its tree, which is in the key in their place.
 _SELECT_TREE = frozenset({"url", "path", "branch", "tag", "commit", "update"})
 
-#: A key (of resolved inputs) or an intent (of requested inputs): the same Merkle hash over the same
-#: fields. A followed source is in a key as its tree, in an intent as its name.
+#: A key (of resolved inputs) or a request hash (of requested inputs): the same Merkle hash over the
+#: same fields. A followed source is in a key as its tree, in a request hash as its name.
 Hash = str
 
 
@@ -64,7 +64,7 @@ def identity(cluster: str, ref: ObjectRef) -> dict[str, JSON]:
 def build_key(*, tree: JSON, git: GitSection, section: BuildSection) -> Hash:
     """Hash a build: its context's tree and the use of the Dockerfile.
 
-    ``tree`` is the tree id or, in an intent, the request that it was resolved from.
+    ``tree`` is the tree id or, in a request hash, the request that it was resolved from.
     """
     fields = values_with(Effect.KEY, git)
     if not git.dockerfile:  # `dockerfile: .` has always had the key of the default
@@ -137,5 +137,5 @@ def as_key(value: Hash) -> TaskKey:
 
 
 def as_request_hash(value: Hash) -> RequestHash:
-    """Mark a hash as an intent."""
+    """Mark a hash as a request hash."""
     return RequestHash(value)

@@ -20,17 +20,17 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
     These are the inputs of new runs, and artifacts that become current: after a revert, say. With
     ``all_current`` those that are current already are listed too.
     """
-    situation = plan.situation
+    inputs = plan.inputs
     found: dict[TaskKey, Wanted] = {}
     for spec in plan.creates():
         for mounted in (spec.base, spec.dataset):
-            if mounted is not None and mounted.key in situation.ledger.completed:
+            if mounted is not None and mounted.key in inputs.ledger.completed:
                 found[mounted.key] = Wanted(TaskKind.TRAIN, mounted.key, mounted.url)
-    for ref, item in situation.desired.items() if all_current else plan.compared():
-        complete = situation.ledger.result(item.key)
+    for ref, item in inputs.desired.items() if all_current else plan.compared():
+        complete = inputs.ledger.result(item.key)
         if item.key is None or item.given is not None or complete is None:
             continue
-        record = situation.records.get(ref)
+        record = inputs.records.get(ref)
         before = record.artifact.key if record is not None and record.artifact else None
         if all_current or before != item.key:
             found[item.key] = Wanted(complete.task, item.key, complete.result.url)
@@ -39,7 +39,7 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
 
 def reported_losses(plan: Plan) -> set[TaskKey]:
     """Return the complete keys that their consumers' runs found lost since."""
-    ledger = plan.situation.ledger
+    ledger = plan.inputs.ledger
     return {
         key
         for actions in plan.decided.values()

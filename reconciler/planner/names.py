@@ -25,7 +25,8 @@ def run_name(
 ) -> str:
     """Return the name of a run.
 
-    ``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex of how>``.
+    ``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex>``; the last are of
+    the execution hash.
 
     ``ref`` is None for a build, which several objects share. The namespace is hashed in so that
     an engine with one flat list of names can hold equal builds of two namespaces.

@@ -2,7 +2,7 @@
 
 Records are the daemon's memory. The status branch holds one file per object, and everything
 the planner must know of the past (which commit a source was pinned at, which keys are complete,
-which have failed and under which how) is read back from there.
+which have failed and under which execution hash) is read back from there.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class PlannerConfig:
     prune_share: float = 0.5
     prune_floor: int = 3
     history_jobs: int = 3
-    peers: Mapping[str, RemoteCluster] = field(default_factory=dict)
+    clusters: Mapping[str, RemoteCluster] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ class Plan:
     ``retry_at`` is the earliest moment at which time alone changes the plan.
     """
 
-    situation: PlanInput
+    inputs: PlanInput
     unchanged: Unchanged
     decided: Mapping[ObjectRef, tuple[TaskAction, ...]]
     endings: tuple[RunDeletion, ...]
@@ -267,12 +267,12 @@ class Plan:
     @property
     def decisions(self) -> Iterator[TaskAction]:
         """The actions of all tasks, upstream first, also of unchanged objects."""
-        for ref in self.situation.desired:
+        for ref in self.inputs.desired:
             yield from self.decisions_of(ref)
 
     def decisions_of(self, ref: ObjectRef) -> tuple[TaskAction, ...]:
         """Return the actions of one object's tasks, if it is desired."""
-        if ref not in self.situation.desired:
+        if ref not in self.inputs.desired:
             return ()
         found = self.decided.get(ref)
         return found if found is not None else self.unchanged.actions[ref]
@@ -287,7 +287,7 @@ class Plan:
 
     def compared(self) -> Iterator[tuple[ObjectRef, ResolvedObject]]:
         """Yield the objects that were looked at, upstream first."""
-        return ((ref, self.situation.desired[ref]) for ref in self.decided)
+        return ((ref, self.inputs.desired[ref]) for ref in self.decided)
 
     def creates(self) -> tuple[RunSpec, ...]:
         """The runs to create now."""

@@ -27,26 +27,26 @@ class Gone:
     kept: Mapping[ObjectRef, Reason] = field(default_factory=dict)
 
 
-def gone_objects(situation: PlanInput, orphaned: AbstractSet[ObjectRef]) -> Gone:
+def gone_objects(inputs: PlanInput, orphaned: AbstractSet[ObjectRef]) -> Gone:
     """Find objects of statuses and runs without any manifest at head.
 
     An invalid manifest counts as one. ``orphaned`` are the recorded objects that are not desired.
     """
-    desired, invalid = situation.desired, situation.invalid
+    desired, invalid = inputs.desired, inputs.invalid
     owners = {
         run.object
-        for run in situation.runs.values()
+        for run in inputs.runs.values()
         if run.object is not None and run.object not in desired
     }
     missing = (orphaned | owners) - invalid.keys()
-    if not situation.settings.prune:
+    if not inputs.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
-    if situation.unreadable is not None:
-        withheld = Reason.of(ReasonCode.PRUNE_WITHHELD, problem=situation.unreadable)
+    if inputs.unreadable is not None:
+        withheld = Reason.of(ReasonCode.PRUNE_WITHHELD, problem=inputs.unreadable)
         return Gone(frozenset(), dict.fromkeys(missing, withheld))
     kept = {}
     for ref in missing:
-        record = situation.records.get(ref)
+        record = inputs.records.get(ref)
         if record is not None and record.manifest is not None and record.manifest.protected:
             kept[ref] = Reason.of(ReasonCode.PRUNE_PROTECTED)
     return Gone(frozenset(missing - kept.keys()), kept)
@@ -83,45 +83,45 @@ def prune_hold(
     )
 
 
-def deletions(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
+def deletions(inputs: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Delete all runs of removed objects.
 
     A run stays if a renamed object has the same key.
     """
     if not removed:
         return []
-    desired = desired_keys(situation)
+    desired = desired_keys(inputs)
     return [
         RunDeletion(
             run=run, action=ActionKind.DELETE, reason=Reason.of(ReasonCode.MANIFEST_REMOVED)
         )
-        for run in situation.runs.values()
+        for run in inputs.runs.values()
         if run.object in removed and not run.deleting and run.key not in desired
     ]
 
 
-def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
+def unneeded_builds(inputs: PlanInput, removed: Collection[ObjectRef]) -> list[RunDeletion]:
     """Cancel live builds with a key that no object needs any more.
 
     While any object's source is unknown, or a manifest wrong, nothing is known to be needless.
     """
     builds = [
         run
-        for run in situation.runs.values()
+        for run in inputs.runs.values()
         if run.task is TaskKind.BUILD and run.live and not run.deleting
     ]
     if not builds:
         return []
     keys, request_hashes = set(), set()
-    for item in situation.desired.values():
+    for item in inputs.desired.values():
         if item.blocked is not None and item.manifest.document.spec.source.git is not None:
             return []
         for task in item.tasks:
             if task.kind is TaskKind.BUILD:
                 keys.add(task.key)
                 request_hashes.add(task.request_hash)
-    unknown = [ref for ref in situation.invalid if ref not in situation.desired]
-    kept = [ref for ref in situation.records if ref not in situation.desired and ref not in removed]
+    unknown = [ref for ref in inputs.invalid if ref not in inputs.desired]
+    kept = [ref for ref in inputs.records if ref not in inputs.desired and ref not in removed]
     if unknown or kept:
         return []
     return [
@@ -133,6 +133,6 @@ def unneeded_builds(situation: PlanInput, removed: Collection[ObjectRef]) -> lis
     ]
 
 
-def desired_keys(situation: PlanInput) -> frozenset[TaskKey | None]:
+def desired_keys(inputs: PlanInput) -> frozenset[TaskKey | None]:
     """The keys of all tasks at head; None for unknown ones."""
-    return frozenset(task.key for item in situation.desired.values() for task in item.tasks)
+    return frozenset(task.key for item in inputs.desired.values() for task in item.tasks)

@@ -85,7 +85,7 @@ class ReferenceResolver:
     """Resolves references to objects of this and of other clusters.
 
     ``found`` are the objects that were worked out already, each after those it refers to.
-    ``allowed`` says for each other cluster what its status may name; ``peers`` what that says.
+    ``allowed`` says for each other cluster what its status may name; ``remote`` what that says.
     ``ahead``: for what a sync will do later, when what a reference follows may be another.
     """
 
@@ -94,7 +94,7 @@ class ReferenceResolver:
     records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     allowed: Mapping[str, RemoteCluster]
-    peers: RemoteStatus
+    remote: RemoteStatus
     ahead: bool = False
 
     def upstream(
@@ -186,29 +186,31 @@ class ReferenceResolver:
 
         Where that cannot be asked, the one that was used last still says what is made already.
         """
-        found = self._offer(target, key)
+        found = self._remote_artifact(target, key)
         if self.ahead and key is None:
             now = f"{found.key[:12]} there now" if isinstance(found, RemoteArtifact) else found
             found = Reason.of(ReasonCode.REMOTE_UNKNOWN, object=target, now=now)
         halted = found if isinstance(found, Reason) else None
-        offer = found if isinstance(found, RemoteArtifact) else self._remembered(ref, target, key)
-        if offer is None:
+        artifact = (
+            found if isinstance(found, RemoteArtifact) else self._remembered(ref, target, key)
+        )
+        if artifact is None:
             assert halted is not None
             return halted
         model = target.ref.kind is Kind.MODEL
-        image_key = offer.image_key if model else None
+        image_key = artifact.image_key if model else None
         image_request_hash = image_key
-        request_hash = as_request_hash(offer.key)
+        request_hash = as_request_hash(artifact.key)
         if key is None:
             request_hash = as_request_hash(follow_request_hash(target, "artifact"))
             image_request_hash = follow_request_hash(target, "image") if model else None
-        image = offer.image if model else None
+        image = artifact.image if model else None
         return ResolvedReference(
             who=target,
             product=PlannedArtifact(
-                key=offer.key,
+                key=artifact.key,
                 request_hash=request_hash,
-                given=ExternalArtifact(at=offer.url, cluster=target.cluster, halted=halted),
+                given=ExternalArtifact(at=artifact.url, cluster=target.cluster, halted=halted),
             ),
             image_key=image_key,
             image_request_hash=image_request_hash,
@@ -217,32 +219,32 @@ class ReferenceResolver:
             else None,
             reference=ReferenceStatus(
                 target=target,
-                key=offer.key,
-                url=offer.url,
+                key=artifact.key,
+                url=artifact.url,
                 image=image,
                 image_key=image_key,
             ),
         )
 
-    def _offer(self, target: ForeignRef, key: TaskKey | None) -> RemoteArtifact | Reason:
-        peer = self.allowed.get(target.cluster)
-        if peer is None:
+    def _remote_artifact(self, target: ForeignRef, key: TaskKey | None) -> RemoteArtifact | Reason:
+        cluster = self.allowed.get(target.cluster)
+        if cluster is None:
             return Reason.of(ReasonCode.CLUSTER_NOT_CONFIGURED, object=target)
-        known = self.peers.get(target, Unavailable("its status has not been read yet"))
+        known = self.remote.get(target, Unavailable("its status has not been read yet"))
         if isinstance(known, Unavailable):
             return Reason.of(
                 ReasonCode.REMOTE_STATUS_UNAVAILABLE, object=target, detail=known.detail
             )
-        offer = known.offers.get(key) if key is not None else known.current
-        if offer is None:
+        artifact = known.artifacts.get(key) if key is not None else known.current
+        if artifact is None:
             which = key if key is not None else "yet"
             return Reason.of(
                 ReasonCode.REMOTE_INCOMPLETE, object=target, phase=known.phase, key=which
             )
-        why = refused(offer, peer, image=target.ref.kind is Kind.MODEL)
+        why = refused(artifact, cluster, image=target.ref.kind is Kind.MODEL)
         if why is not None:
             return Reason.of(ReasonCode.REMOTE_ARTIFACT_REFUSED, object=target, detail=why)
-        return offer
+        return artifact
 
     def _remembered(
         self, ref: ObjectRef, target: ForeignRef, key: TaskKey | None

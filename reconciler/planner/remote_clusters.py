@@ -53,7 +53,7 @@ class RemoteObject:
 
     phase: str
     current: RemoteArtifact | None = None
-    offers: Mapping[TaskKey, RemoteArtifact] = field(default_factory=dict)
+    artifacts: Mapping[TaskKey, RemoteArtifact] = field(default_factory=dict)
     follows: frozenset[ForeignRef] = frozenset()
 
 
@@ -68,34 +68,36 @@ class Unavailable:
 RemoteStatus = Mapping[ForeignRef, RemoteObject | Unavailable]
 
 
-def refused(offer: RemoteArtifact, peer: RemoteCluster, *, image: bool) -> str | None:
+def refused(artifact: RemoteArtifact, cluster: RemoteCluster, *, image: bool) -> str | None:
     """Return the reason to refuse a remote artifact, or None.
 
     ``image``: whether its image is to be used too.
     """
-    return _refused_url(offer.url, peer) or (_refused_image(offer, peer) if image else None)
+    return _refused_url(artifact.url, cluster) or (
+        _refused_image(artifact, cluster) if image else None
+    )
 
 
-def _refused_url(url: str, peer: RemoteCluster) -> str | None:
+def _refused_url(url: str, cluster: RemoteCluster) -> str | None:
     found = _URL.fullmatch(url)
     if url.partition("://")[0] in NODE_BOUND:
         return f"its artifact {url} is bound to a node of that cluster; expected a bucket"
     parts = found["path"].split("/") if found else []
     if found is None or _UNSAFE.search(url.partition("://")[2]) or {".", ".."} & {*parts}:
         return f"its artifact {url!r:.200} is no bucket URL such as s3://bucket/path"
-    if not admits_bucket(url, peer.buckets, below=True):
+    if not admits_bucket(url, cluster.buckets, below=True):
         return f"its artifact {url} is in no bucket that clusters allows"
     return None
 
 
-def _refused_image(offer: RemoteArtifact, peer: RemoteCluster) -> str | None:
-    if offer.image is None or offer.image_key is None:
+def _refused_image(artifact: RemoteArtifact, cluster: RemoteCluster) -> str | None:
+    if artifact.image is None or artifact.image_key is None:
         return "its status names no image"
-    found = Address.of_image(offer.image)
+    found = Address.of_image(artifact.image)
     if found is None or found.digest is None:
-        return f"its image {offer.image!r:.200} is not pinned by digest"
-    if offer.image_key.startswith("sha256:") and offer.image_key != found.digest:
-        return f"its image {offer.image} is not the one that its key was made with"
-    if not admits_image(offer.image, peer.registries, below=True):
-        return f"its image {offer.image} is in no registry that clusters allows"
+        return f"its image {artifact.image!r:.200} is not pinned by digest"
+    if artifact.image_key.startswith("sha256:") and artifact.image_key != found.digest:
+        return f"its image {artifact.image} is not the one that its key was made with"
+    if not admits_image(artifact.image, cluster.registries, below=True):
+        return f"its image {artifact.image} is in no registry that clusters allows"
     return None

@@ -145,7 +145,7 @@ def resolve(
     records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
     allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
-    peers: RemoteStatus = MappingProxyType({}),
+    remote: RemoteStatus = MappingProxyType({}),
     ahead: bool = False,
     cache: PlanCache | None = None,
 ) -> Mapping[ObjectRef, ResolvedObject]:
@@ -153,7 +153,7 @@ def resolve(
 
     ``requests`` says which source an object's URL resolves to, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
-    name, ``peers`` what that says of the objects referred to; ``ahead`` that references which
+    name, ``remote`` what that says of the objects referred to; ``ahead`` that references which
     follow one of those are to be taken for unknown. Where nothing differs from the last call with
     the ``cache``, what is returned is the very same as then.
     """
@@ -180,7 +180,7 @@ def resolve(
                 records=records,
                 ledger=ledger,
                 allowed=allowed,
-                peers=peers,
+                remote=remote,
                 ahead=ahead,
             ),
             last=last,

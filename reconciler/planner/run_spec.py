@@ -49,7 +49,7 @@ def render_run(
     """The run of a task whose needs are complete.
 
     ``image`` is the reference it runs in (None for a build); ``mounts`` where every
-    artifact is that it reads. The task's key, how and intent are known by then.
+    artifact is that it reads. The task's key and request hash are known by then.
     """
     assert task.key is not None
     assert task.request_hash is not None
@@ -240,25 +240,25 @@ class Preview:
     unbuilt: bool = False
 
 
-def preview(situation: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
+def preview(inputs: PlanInput, ref: ObjectRef, *, image_tag: ImageTag) -> tuple[Preview, ...]:
     """Every task of an object, in the order in which they run."""
-    previews = _Preview(situation, image_tag)
-    return tuple(previews.task(situation.desired[ref], task) for task in previews.tasks(ref))
+    previews = _Preview(inputs, image_tag)
+    return tuple(previews.task(inputs.desired[ref], task) for task in previews.tasks(ref))
 
 
 class _Preview:
-    def __init__(self, situation: PlanInput, image_tag: ImageTag) -> None:
-        self._situation = situation
+    def __init__(self, inputs: PlanInput, image_tag: ImageTag) -> None:
+        self._inputs = inputs
         self._image_tag = image_tag
-        self._owners = build_owners(situation.desired)
+        self._owners = build_owners(inputs.desired)
         self._makers: dict[TaskKey, ObjectRef] = {}
-        for ref in sorted(situation.desired):
-            for task in situation.desired[ref].tasks:
+        for ref in sorted(inputs.desired):
+            for task in inputs.desired[ref].tasks:
                 if task.key is not None:
                     self._makers.setdefault(task.key, ref)
 
     def tasks(self, ref: ObjectRef) -> tuple[Task, ...]:
-        return self._situation.desired[ref].tasks
+        return self._inputs.desired[ref].tasks
 
     def task(self, item: ResolvedObject, task: Task) -> Preview:
         if task.key is None or task.request_hash is None:
@@ -266,13 +266,13 @@ class _Preview:
             return Preview(task=task.kind, reason=reason)
         if task.kind is TaskKind.BUILD:
             owner, task = self._owners[item.ref.namespace, task.key]
-            item = self._situation.desired[owner]
+            item = self._inputs.desired[owner]
         image, unbuilt = self._image(item, task)
         spec = render_run(
             item,
             task,
-            settings=self._situation.settings,
-            head=self._situation.head,
+            settings=self._inputs.settings,
+            head=self._inputs.head,
             image=image,
             mounts=self._mounts(task),
         )
@@ -284,7 +284,7 @@ class _Preview:
         if item.image is not None:
             return item.image.at, False
         key = TaskKey(task.image_key or "")
-        built = self._situation.ledger.result(key)
+        built = self._inputs.ledger.result(key)
         if built is not None and built.result.image is not None:
             return built.result.image, False
         own = (item.ref.namespace, key) in self._owners
@@ -296,26 +296,26 @@ class _Preview:
         return {key: task.given.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
-        complete = self._situation.ledger.result(key)
+        complete = self._inputs.ledger.result(key)
         if complete is not None and complete.result.url is not None:
             return complete.result.url
         maker = self._makers[key]
-        settings = self._situation.settings
+        settings = self._inputs.settings
         bucket = settings.buckets[maker.kind]
         return artifact_url(bucket=bucket, cluster=settings.cluster, ref=maker, key=key)
 
 
-def wanted_results(situation: PlanInput) -> list[Wanted]:
+def wanted_results(inputs: PlanInput) -> list[Wanted]:
     """List the tasks with unknown results, with their expected artifact directories.
 
     What a renamed object had made under its former name is still there.
     """
     return [
         Wanted(task.kind, task.key, url)
-        for item in situation.desired.values()
+        for item in inputs.desired.values()
         for task in item.tasks
-        if task.key is not None and task.key not in situation.ledger.completed
-        for url in _places(item, task, task.key, situation.settings)
+        if task.key is not None and task.key not in inputs.ledger.completed
+        for url in _places(item, task, task.key, inputs.settings)
     ]
 
 

@@ -57,11 +57,11 @@ def update_status(
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
     time; ``places`` is where each invalid object's manifest is.
     """
-    situation = plan.situation
+    inputs = plan.inputs
     keys = {decision.task.key for each in plan.decided.values() for decision in each}
     ended = {
         (run.key, run.execution_hash): run
-        for run in situation.runs.values()
+        for run in inputs.runs.values()
         if not run.live and run.key in keys
     }
     replaced = defaultdict(list)
@@ -70,15 +70,15 @@ def update_status(
             replaced[deletion.run.object].append(deletion)
     records = {}
     for ref, decisions in plan.decided.items():
-        item = situation.desired[ref]
+        item = inputs.desired[ref]
         update = _StatusUpdate(plan, item, decisions, ended, changed, replaced.get(ref, ()))
         records[ref] = update.record()
-    for ref, problem in situation.invalid.items():
+    for ref, problem in inputs.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
     holds = {ref: hold for hold in plan.holds for ref in hold.objects}
     for ref, reason in plan.kept.items():
-        known = situation.records.get(ref)
+        known = inputs.records.get(ref)
         if known is not None:
             hold = holds.get(ref)
             records[ref] = replace(
@@ -97,7 +97,7 @@ def statuses_after(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
     Status files, the page, ``why`` and ``plan`` all have an object's phase and message from here.
     """
     new = update_status(plan, changed={}, places={})
-    known = plan.situation.records
+    known = plan.inputs.records
     return {ref: found for ref, found in {**known, **new}.items() if ref not in plan.removed}
 
 
@@ -108,12 +108,12 @@ def _invalid(
 
     It never had a valid one, or its last good one cannot be read back.
     """
-    now = plan.situation.now
-    known = plan.situation.records.get(ref)
+    now = plan.inputs.now
+    known = plan.inputs.records.get(ref)
     place = places.get(ref)
     manifest = known.manifest if known else None
     if manifest is None and place is not None:
-        manifest = ManifestStatus(path=place.file, commit=plan.situation.head, digest="")
+        manifest = ManifestStatus(path=place.file, commit=plan.inputs.head, digest="")
     record = known or ObjectStatus(ref=ref, phase=Phase.INVALID)
     reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
     ready = ready_condition(record, Phase.INVALID, reason, task=None, now=now)
@@ -140,13 +140,13 @@ class _StatusUpdate:
         changed: Mapping[str, Commit],
         replaced: Sequence[RunDeletion],
     ) -> None:
-        self.situation = plan.situation
+        self.inputs = plan.inputs
         self.replaced = replaced
         self.item = item
         self.decisions = decisions
         self.ended = ended
         self.changed = changed
-        self.before = self.situation.records.get(item.ref) or ObjectStatus(
+        self.before = self.inputs.records.get(item.ref) or ObjectStatus(
             ref=item.ref, phase=Phase.PENDING
         )
 
@@ -174,9 +174,9 @@ class _StatusUpdate:
     # -- phase -----------------------------------------------------------------------------
 
     def _phase(self) -> tuple[Phase, Reason]:
-        item, situation = self.item, self.situation
-        if item.ref in situation.invalid:
-            problem = situation.invalid[item.ref]
+        item, inputs = self.item, self.inputs
+        if item.ref in inputs.invalid:
+            problem = inputs.invalid[item.ref]
             return Phase.INVALID, Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
         by_phase = {decision.phase: decision for decision in reversed(self.decisions)}
         if held := by_phase.get(TaskPhase.HELD):
@@ -225,7 +225,7 @@ class _StatusUpdate:
 
     def _lost(self) -> Reason | None:
         """Return the loss of the requested artifact, until it is made again."""
-        loss = self.situation.ledger.losses.get(self.item.key) if self.item.key else None
+        loss = self.inputs.ledger.losses.get(self.item.key) if self.item.key else None
         return Reason.of(ReasonCode.ARTIFACT_LOST, input="artifact", url=loss.url) if loss else None
 
     # -- parts -----------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class _StatusUpdate:
         if self.item.given is not None:
             url = self.item.given.at
             return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
-        complete = self.situation.ledger.result(key)
+        complete = self.inputs.ledger.result(key)
         if complete is None or complete.result.url is None:
             return None
         return ArtifactStatus(
@@ -252,7 +252,7 @@ class _StatusUpdate:
 
     def _artifact(self) -> ArtifactStatus | None:
         before = self.before.artifact
-        if before is not None and before.key in self.situation.ledger.losses:
+        if before is not None and before.key in self.inputs.ledger.losses:
             before = None
         return self._artifact_now() or before
 
@@ -264,14 +264,14 @@ class _StatusUpdate:
         item = self.item
         if item.image is not None:
             return item.image.at if key == item.image_key else None
-        built = self.situation.ledger.result(TaskKey(key)) if key is not None else None
+        built = self.inputs.ledger.result(TaskKey(key)) if key is not None else None
         return built.result.image if built is not None else None
 
     def _manifest(self) -> ManifestStatus | None:
-        if self.item.ref in self.situation.invalid:
+        if self.item.ref in self.inputs.invalid:
             return self.before.manifest
         manifest, known = self.item.manifest, self.before.manifest
-        commit = self.situation.head
+        commit = self.inputs.head
         if known is None:
             commit = self.changed.get(manifest.file, commit)
         elif known.digest == manifest.digest and known.path == manifest.file:
@@ -313,7 +313,7 @@ class _StatusUpdate:
         if run is None and task.key is not None:
             run = self.ended.get((task.key, task.execution_hash))
         failure = (
-            self.situation.ledger.failure(task.key, task.execution_hash)
+            self.inputs.ledger.failure(task.key, task.execution_hash)
             if task.key is not None
             else None
         )
@@ -345,7 +345,7 @@ class _StatusUpdate:
             run_part,
             task=task.kind,
             key=task.key,
-            # A run that goes on under its old how is found again by it.
+            # A run that goes on under its old execution hash is found again by it.
             execution_hash=decision.run.execution_hash if decision.run else task.execution_hash,
             request_hash=task.request_hash,
             phase=decision.phase,
@@ -363,9 +363,9 @@ class _StatusUpdate:
         return TaskStatus(task=decision.task.kind, phase=decision.phase)
 
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
-        now = self.situation.now
+        now = self.inputs.now
         keys = dict.fromkeys([*(d.task.key for d in self.decisions), self.item.key])
-        known = (self.situation.ledger.result(key) for key in keys)
+        known = (self.inputs.ledger.result(key) for key in keys)
         return (
             ready_condition(self.before, phase, reason, task=self._failed(phase), now=now),
             *warning_conditions(
@@ -383,11 +383,11 @@ class _StatusUpdate:
         return extended_history(
             self.before.history,
             zip(self.decisions, tasks, strict=True),
-            ledger=self.situation.ledger,
+            ledger=self.inputs.ledger,
             commit=manifest.commit if manifest else None,
             image=self._image_now,
             replaced=self.replaced,
-            now=self.situation.now,
+            now=self.inputs.now,
         )
 
 

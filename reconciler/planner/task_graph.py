@@ -240,8 +240,8 @@ def _made(
 ) -> PlannedArtifact:
     """Build the artifact of a command in an image, from its inputs.
 
-    Its key and its intent are the same hash over keys and over intents; where nothing upstream is
-    followed, it is one.
+    Its key and its request hash are the same hash, over keys and over request hashes; where
+    nothing upstream is followed, they are equal.
     """
     keys = image.key, base.key if base else None, data.key if data else None
     request_hashes = (
@@ -271,7 +271,7 @@ def built(manifest: Manifest, source: Source) -> Image:
     section = manifest.document.spec.build
     asked: JSON = source.resolved.tree
     if source.git.follow:
-        # An intent says what was asked for: the branch, wherever it stands.
+        # A request hash has what was asked for: the branch, wherever it stands.
         asked = {
             "url": source.request.url,
             "path": source.request.path,

@@ -24,23 +24,23 @@ _Objects = Mapping[ObjectRef, ResolvedObject]
 _Actions = Mapping[ObjectRef, tuple[TaskAction, ...]]
 
 
-def split_unchanged(situation: PlanInput, cache: PlanCache) -> tuple[Unchanged, _Objects]:
+def split_unchanged(inputs: PlanInput, cache: PlanCache) -> tuple[Unchanged, _Objects]:
     """Return the unchanged objects, and the others, upstream first."""
-    desired, records, ledger = situation.desired, situation.records, situation.ledger
+    desired, records, ledger = inputs.desired, inputs.records, inputs.ledger
     losses, applied = ledger.losses_changed, cache.applied
     if (
         applied is None
-        or applied.situation.ledger is not ledger
+        or applied.inputs.ledger is not ledger
         or applied.unchanged.losses_changed != losses
     ):
         orphaned = frozenset(records.keys() - desired.keys())
         return Unchanged(orphaned=orphaned, losses_changed=losses), desired
-    before, last = applied.situation, applied.unchanged
+    before, last = applied.inputs, applied.unchanged
     changed = cache.differing(before.desired, desired)
     changed |= cache.differing(before.records, records)
     complete = _complete(applied)
-    look = changed | (applied.decided.keys() - complete.keys()) | situation.invalid.keys()
-    look |= {run.object for run in situation.runs.values() if run.live and run.object is not None}
+    look = changed | (applied.decided.keys() - complete.keys()) | inputs.invalid.keys()
+    look |= {run.object for run in inputs.runs.values() if run.live and run.object is not None}
     known = {**last.actions, **complete}
     tasks = Counter(last.tasks)
     tasks.update(_kinds(complete.values()))
@@ -68,7 +68,7 @@ def _places(
 
 def _complete(applied: Plan) -> _Actions:
     """Return the actions of objects that a plan decided and found complete."""
-    invalid, records = applied.situation.invalid, applied.situation.records
+    invalid, records = applied.inputs.invalid, applied.inputs.records
     return {
         ref: actions
         for ref, actions in applied.decided.items()

@@ -97,9 +97,9 @@ def actions_of(
 
 def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change]) -> Action:
     ref, task = decision.ref, decision.task
-    item = plan.situation.desired[ref]
+    item = plan.inputs.desired[ref]
     manifest = item.manifest
-    record = plan.situation.records.get(ref)
+    record = plan.inputs.records.get(ref)
     # What it is made from cannot be asked now, and may be another when it can.
     unknown = decision.phase is TaskPhase.WAITING and decision.reason == item.halted(task)
     create = decision.action is ActionKind.CREATE
@@ -152,7 +152,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
     builders = _builders(plan)
     for ending in plan.endings:
         ref = ending.run.object or builders.get(ending.run.name)
-        item = plan.situation.desired.get(ref) if ref is not None else None
+        item = plan.inputs.desired.get(ref) if ref is not None else None
         if item is not None and ending.action is ActionKind.CANCEL:
             yield Action(
                 action=ActionKind.CANCEL,
@@ -169,7 +169,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
 def _builders(plan: Plan) -> dict[str, ObjectRef]:
     """Map each shared build's run to the first object with it."""
     found: dict[str, ObjectRef] = {}
-    for ref, record in plan.situation.records.items():
+    for ref, record in plan.inputs.records.items():
         for task in record.tasks:
             if task.task is TaskKind.BUILD and task.job is not None:
                 found.setdefault(task.job, ref)
@@ -182,7 +182,7 @@ def _gone(plan: Plan) -> Iterator[Action]:
         for ending in plan.endings
         if ending.action is ActionKind.DELETE and ending.run.live
     }
-    for ref, record in plan.situation.records.items():
+    for ref, record in plan.inputs.records.items():
         if ref in plan.removed:
             action, reason = ActionKind.DELETE, Reason.of(ReasonCode.MANIFEST_REMOVED)
         elif ref in plan.kept:
@@ -203,7 +203,7 @@ def _gone(plan: Plan) -> Iterator[Action]:
 
 def _refused(plan: Plan, errors: Sequence[Problem]) -> Iterator[Action]:
     first = {problem.object: problem for problem in reversed(errors) if problem.object}
-    for ref, problem in plan.situation.invalid.items():
+    for ref, problem in plan.inputs.invalid.items():
         place = first[ref].location if ref in first else None
         yield Action(
             action=ActionKind.REFUSE,
@@ -213,5 +213,5 @@ def _refused(plan: Plan, errors: Sequence[Problem]) -> Iterator[Action]:
             reason=Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem),
             file=place.file if place else None,
             line=place.line if place else None,
-            last_good=ref in plan.situation.desired,
+            last_good=ref in plan.inputs.desired,
         )

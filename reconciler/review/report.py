@@ -162,8 +162,8 @@ def review(
 
     Both are made from the same state.
     """
-    desired = plan.situation.desired
-    whys = explain(before.situation.desired, desired)
+    desired = plan.inputs.desired
+    whys = explain(before.inputs.desired, desired)
     same = {_identity(action) for action in actions_of(before, {}, ())}
     actions = [
         replace(action, caused=_identity(action) not in same)
@@ -171,11 +171,11 @@ def review(
     ]
     actions.sort(key=lambda a: (a.ref, list(TaskKind).index(a.task) if a.task else 9, a.action))
     return Review(
-        base=before.situation.head,
-        head=plan.situation.head,
+        base=before.inputs.head,
+        head=plan.inputs.head,
         actions=tuple(actions),
         errors=tuple(errors),
-        now=plan.situation.now,
+        now=plan.inputs.now,
         holds=plan.holds,
         released=plan.released,
         objects=tuple(_touched(plan, whys, actions)),
@@ -202,7 +202,7 @@ _UNKNOWABLE = frozenset(
 
 def _unknown(plan: Plan) -> dict[str, tuple[ObjectRef, ...]]:
     found: dict[str, tuple[ObjectRef, ...]] = {}
-    for ref, item in plan.situation.desired.items():
+    for ref, item in plan.inputs.desired.items():
         if item.blocked is not None and item.blocked.code in _UNKNOWABLE:
             cause = message(item.blocked)
             found[cause] = (*found.get(cause, ()), ref)
@@ -235,7 +235,7 @@ def _touched(
     for action in actions:
         if action.caused:
             by_ref.setdefault(action.ref, []).append(action)
-    desired, kept = plan.situation.desired, _kept(plan)
+    desired, kept = plan.inputs.desired, _kept(plan)
     for ref in [*desired, *(ref for ref in sorted(by_ref.keys() - kept) if ref not in desired)]:
         why, caused = whys.get(ref), by_ref.get(ref, [])
         blocked = ref in desired and desired[ref].blocked is not None
@@ -292,9 +292,9 @@ def _place(why: Change | None, actions: Sequence[Action]) -> Location | None:
 
 
 def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
-    item = plan.situation.desired[ref]
+    item = plan.inputs.desired[ref]
     if item.promoted is not None:
-        there = item.given is not None or plan.situation.ledger.result(item.key) is not None
+        there = item.given is not None or plan.inputs.ledger.result(item.key) is not None
         code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
         return Reason.of(code, object=item.promoted)
     if item.blocked is not None:
@@ -312,7 +312,7 @@ def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
 
 
 def _upstream(plan: Plan, ref: ObjectRef) -> Iterator[ObjectRef]:
-    item = plan.situation.desired.get(ref)
+    item = plan.inputs.desired.get(ref)
     if item is not None:
         found = (up for up, _, _ in item.manifest.references)
         yield from dict.fromkeys(up for up in found if isinstance(up, ObjectRef))

@@ -55,20 +55,20 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
 
     One that a sync of the base swaps alike is not the change's doing.
     """
-    last = before.situation.desired
-    for ref, item in plan.situation.desired.items():
-        record = plan.situation.records.get(ref)
+    last = before.inputs.desired
+    for ref, item in plan.inputs.desired.items():
+        record = plan.inputs.records.get(ref)
         artifact = record.artifact if record is not None else None
         if item.promoted is None or item.key is None or artifact is None:
             continue
         if item.key == artifact.key or (ref in last and last[ref].key == item.key):
             continue
-        complete = plan.situation.ledger.result(item.key)
+        complete = plan.inputs.ledger.result(item.key)
         yield Swap(
             ref=ref,
             before=ServedArtifact(
                 key=artifact.key,
-                object=_maker(artifact.key, ref, before, plan.situation.records.values()),
+                object=_maker(artifact.key, ref, before, plan.inputs.records.values()),
                 metrics=artifact.metrics,
             ),
             after=ServedArtifact(
@@ -84,7 +84,7 @@ def _maker(
     key: TaskKey, ref: ObjectRef, before: Plan, records: Iterable[ObjectStatus]
 ) -> ObjectRef | ForeignRef | None:
     """Return the object that made an artifact, or None if unknown."""
-    item = before.situation.desired.get(ref)
+    item = before.inputs.desired.get(ref)
     if item is not None and item.key == key:
         return item.promoted
     made = (r.ref for r in records if any(entry.key == key for entry in r.history))

@@ -43,8 +43,8 @@ class _Standing:
 
     def of(self, ref: ObjectRef) -> Iterator[Line]:
         plan = self._plan
-        if ref in plan.situation.invalid:
-            yield 0, f"Its manifest is wrong: {plan.situation.invalid[ref]}"
+        if ref in plan.inputs.invalid:
+            yield 0, f"Its manifest is wrong: {plan.inputs.invalid[ref]}"
             yield 1, "Until that is mended, it stays in its last good form."
         if ref in plan.removed:
             yield 0, "Its manifest is gone: the next sync removes it. Its artifacts stay."
@@ -55,7 +55,7 @@ class _Standing:
                 if ref in hold.objects:
                     yield 1, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
             return
-        item = plan.situation.desired.get(ref)
+        item = plan.inputs.desired.get(ref)
         if item is not None:
             yield from self._wanted(item)
 

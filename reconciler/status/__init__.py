@@ -12,8 +12,8 @@ from reconciler.status.encoding import (
     load_sync,
     load_yaml,
 )
-from reconciler.status.peer import read_cluster, read_peer
 from reconciler.status.readme import render_readme
+from reconciler.status.remote import read_cluster, read_remote_object
 
 __all__ = [
     "MOST_ERRORS",
@@ -27,6 +27,6 @@ __all__ = [
     "load_sync",
     "load_yaml",
     "read_cluster",
-    "read_peer",
+    "read_remote_object",
     "render_readme",
 ]

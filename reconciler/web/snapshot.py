@@ -49,7 +49,7 @@ class Catalog:
                 for up, *_ in item.manifest.references
                 if isinstance(up, ObjectRef) and up in self.records
             )
-            for ref, item in self.plan.situation.desired.items()
+            for ref, item in self.plan.inputs.desired.items()
             if ref in self.records
         }
 
@@ -82,7 +82,7 @@ class Snapshot:
     def same(self, other: Snapshot) -> bool:
         """Return whether both give the same page, but for the sync's time."""
         return (
-            self.plan.situation.head == other.plan.situation.head
+            self.plan.inputs.head == other.plan.inputs.head
             and self.plan.holds == other.plan.holds
             and self.problems == other.problems
             and self.records == other.records
@@ -111,7 +111,7 @@ class PageCache:
     @property
     def synced(self) -> datetime | None:
         """The time of the newest sync; None where there is none."""
-        return self._newest.plan.situation.now if self._newest is not None else None
+        return self._newest.plan.inputs.now if self._newest is not None else None
 
     def clear(self) -> None:
         """Remove the snapshot, as this replica does not lead any more."""

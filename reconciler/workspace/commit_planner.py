@@ -142,12 +142,12 @@ class CommitPlanner:
                 requests=resolved.requests,
                 records=records,
                 ledger=state.ledger,
-                allowed=settings.peers,
-                peers=resolved.remote,
+                allowed=settings.clusters,
+                remote=resolved.remote,
                 ahead=self._ahead,
                 cache=cache,
             )
-            situation = PlanInput(
+            inputs = PlanInput(
                 settings=settings,
                 head=snapshot.commit,
                 desired=desired,
@@ -163,7 +163,7 @@ class CommitPlanner:
                 recorded=state.recorded,
                 reported=state.reported,
             )
-            return PlannedCommit(resolved=resolved, plan=make_plan(situation, cache))
+            return PlannedCommit(resolved=resolved, plan=make_plan(inputs, cache))
 
     def applied(self, plan: Plan | None) -> None:
         """Note an applied plan; later ones skip what it leaves unchanged.

@@ -132,7 +132,7 @@ class CommitReader:
                 f"the manifests of commit {commit[:12]} have {total >> 20} MiB, "
                 f"more than {LARGEST_MANIFESTS >> 20} MiB"
             )
-        contents = cache.table("contents", blobs, self._parse)
+        contents = cache.table("contents", blobs, partial(self._parse, sizes))
         collection = cache.value("collection", (contents,), collected)
         if ignore.problem is not None:
             collection = _with_problem(collection, self._ignore_path(), ignore.problem)
@@ -222,15 +222,16 @@ class CommitReader:
         inside = path.removeprefix(f"{self._path}/") if self._path else path
         return blob if is_manifest_path(path) and not ignore.matches(inside) else None
 
-    def _parse(self, path: str, blob: str) -> FileContent:
-        return read_file(path, self._blob(blob), default_namespace=self._namespace)
+    def _parse(self, sizes: Mapping[str, int], path: str, blob: str) -> FileContent:
+        data = self._blob(blob, sizes[path])
+        return read_file(path, data, default_namespace=self._namespace)
 
     def _size(self, blob: str) -> int:
         return self._repository.blob_size(blob) if blob else 0
 
-    def _blob(self, blob: str) -> bytes:
+    def _blob(self, blob: str, size: int | None = None) -> bytes:
         """Return a blob's first bytes; nothing for the empty id."""
-        return self._repository.read_blob(blob, LARGEST_FILE + 1) if blob else b""
+        return self._repository.read_blob(blob, LARGEST_FILE + 1, size) if blob else b""
 
 
 _NO_FOLDER = "repository.path is no folder of the repository"

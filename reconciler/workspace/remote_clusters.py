@@ -18,7 +18,7 @@ from reconciler.planner import (
     removed_path,
     status_path,
 )
-from reconciler.status import SYNC_FILE, read_cluster, read_peer
+from reconciler.status import SYNC_FILE, read_cluster, read_remote_object
 from reconciler.types import Commit, ForeignRef, ObjectRef
 
 #: The tip of each branch; None where there is no such branch.
@@ -32,7 +32,7 @@ def _foreign_references(_: ObjectRef, manifest: Manifest) -> tuple[ForeignRef, .
 
 
 def _object(target: ForeignRef, data: bytes) -> RemoteObject | Unavailable:
-    return read_peer(target, status_path(target.ref), data)
+    return read_remote_object(target, status_path(target.ref), data)
 
 
 class RemoteStatusReader:

@@ -269,14 +269,14 @@ def recorded(world: World) -> RecordedState:
 def planned_in_a_clone(world: World, state: RecordedState) -> Plan:
     """The plan of the same commit, by what the status files say and no engine."""
     world.ledger = state.ledger
-    situation = replace(
-        world.situation(),
+    inputs = replace(
+        world.inputs(),
         records=state.records,
         runs=state.runs(),
         reported=state.reported(),
         capacity=Capacity(containers=True),
     )
-    return make_plan(situation)
+    return make_plan(inputs)
 
 
 def faces(world: World, ref: ObjectRef) -> dict[str, str]:

@@ -37,7 +37,7 @@ def run(phase: RunPhase = RunPhase.PENDING, reason: Reason | None = None, **fiel
 
 
 def plan(*endings: Run, **fields: Any) -> Plan:
-    situation = PlanInput(
+    inputs = PlanInput(
         settings=PlannerConfig(),
         head=Commit("c" * 40),
         desired={},
@@ -53,7 +53,7 @@ def plan(*endings: Run, **fields: Any) -> Plan:
     cleared = Reason.of(ReasonCode.HISTORY_LIMIT)
     ends = tuple(RunDeletion(run=end, action=ActionKind.KEEP, reason=cleared) for end in endings)
     return Plan(
-        situation=situation,
+        inputs=inputs,
         unchanged=Unchanged(orphaned=frozenset(), losses_changed=0),
         decided={},
         endings=ends,

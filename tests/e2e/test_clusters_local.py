@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.member import LocalMember, authors
 from tests.e2e.site import PATIENCE, git, until
 
-PEER = {"prod": {"registries": ["registry.test"], "buckets": ["s3://prod"]}}
+CLUSTER = {"prod": {"registries": ["registry.test"], "buckets": ["s3://prod"]}}
 ROWS = "kind: Dataset\nmetadata: {name: rows}\nspec: {source: {bucket: {url: '%s'}}}\n"
 
 
@@ -22,7 +22,7 @@ def prod(tmp_path: Path) -> LocalMember:
 @pytest.fixture
 def staging(tmp_path: Path, prod: LocalMember) -> LocalMember:
     found = LocalMember(tmp_path / "staging", "staging", prod)
-    found.configure(clusters=PEER)
+    found.configure(clusters=CLUSTER)
     return found
 
 

@@ -24,7 +24,7 @@ from reconciler.manifests.schema import DatasetManifest, ModelManifest
 from reconciler.types import Commit, ForeignRef, GitSource, Kind, ResolvedSource, TreeId
 from tests.manifests.reading import yaml
 from tests.planner import world as worlds
-from tests.planner.test_peers import PEER, ready
+from tests.planner.test_remote_clusters import CLUSTER, ready
 
 ROOTS: dict[str, type[Section]] = {"Model": ModelManifest, "Dataset": DatasetManifest}
 GIT = {"git": {"url": "https://example.com/m"}}
@@ -100,8 +100,8 @@ class World(worlds.World):
 def settled(number: int) -> World:
     """A world in which a manifest and all that it refers to are complete, each in two versions."""
     world = World({"m.yaml": yaml(MANIFESTS[number]), "referred.yaml": yaml(*REFERRED)})
-    world.settings = replace(world.settings, peers={"other": PEER})
-    world.peers = {
+    world.settings = replace(world.settings, clusters={"other": CLUSTER})
+    world.remote = {
         ForeignRef("other", worlds.model("base")): ready("a"),
         ForeignRef("other", worlds.dataset("data")): ready("b"),
     }

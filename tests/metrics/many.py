@@ -38,12 +38,12 @@ def many(count: int) -> tuple[Plan, dict[ObjectRef, ObjectStatus]]:
         f"{now.name}-{number}": replace(now, name=f"{now.name}-{number}", object=ref)
         for number, ref in enumerate(refs)
     }
-    (item,) = plan.situation.desired.values()
+    (item,) = plan.inputs.desired.values()
     shown = list(plan.decisions)
     decided = {ref: tuple(replace(d, ref=ref) for d in shown) for ref in refs}
     desired = dict.fromkeys(refs, item)
-    situation = replace(plan.situation, runs=runs, records=records, desired=desired)
-    return replace(plan, situation=situation, decided=decided), records
+    inputs = replace(plan.inputs, runs=runs, records=records, desired=desired)
+    return replace(plan, inputs=inputs, decided=decided), records
 
 
 def _done(world: World, run: str) -> None:

@@ -337,13 +337,13 @@ def test_a_renamed_object_keeps_its_artifact_with_formerly() -> None:
 
 def test_what_a_renamed_object_had_made_is_looked_for_under_both_names() -> None:
     world = World({"b.yaml": annotated(scratch("b"), "formerly: a")})
-    wanted = wanted_results(world.plan().situation)
+    wanted = wanted_results(world.plan().inputs)
     [former, own] = [item.url for item in wanted if item.task is TaskKind.TRAIN]
     assert former is not None
     assert "/models/a/" in former
     assert own == former.replace("/models/a/", "/models/b/")
     world.files["b.yaml"] = annotated(scratch("b"), "formerly: other/a")
-    [alone] = [i for i in wanted_results(world.plan().situation) if i.task is TaskKind.TRAIN]
+    [alone] = [i for i in wanted_results(world.plan().inputs) if i.task is TaskKind.TRAIN]
     assert "/namespaces/default/models/b/" in str(alone.url), "nothing of another namespace is read"
 
 

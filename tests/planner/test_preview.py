@@ -21,7 +21,7 @@ def tag(namespace: str, key: TaskKey) -> str:
 
 
 def previews(world: World, name: str) -> dict[TaskKind, Preview]:
-    found = preview(world.plan().situation, model(name), image_tag=tag)
+    found = preview(world.plan().inputs, model(name), image_tag=tag)
     return {item.task: item for item in found}
 
 

@@ -69,7 +69,7 @@ def facts(world: World, before: Plan | None = None) -> tuple[Plan, list[Any]]:
         heads,
         [(each.ref, each.free and each.free.code) for each in found.objects],
         {ref: reason.code for ref, reason in plan.kept.items()},
-        [[depth for depth, _ in standing(plan, ref)] for ref in sorted(plan.situation.desired)],
+        [[depth for depth, _ in standing(plan, ref)] for ref in sorted(plan.inputs.desired)],
     ]
 
 

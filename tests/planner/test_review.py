@@ -140,7 +140,7 @@ def test_a_dataset_that_goes_is_one_line() -> None:
 
 def test_sources_that_were_not_looked_up_are_told_as_not_known() -> None:
     plan = settled().plan()
-    basis = Basis(observed=plan.situation.now, unread={"https://x.test/a": "it is away"})
+    basis = Basis(observed=plan.inputs.now, unread={"https://x.test/a": "it is away"})
     found = review(plan, before=plan, errors=(), basis=basis)
     assert list(found.unknowns()) == [
         "whether https://x.test/a has moved: it stands here as recorded, as it is away"

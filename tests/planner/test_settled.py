@@ -73,8 +73,8 @@ def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
 
 
 def test_an_object_whose_manifest_is_wrong_now_is_looked_at(world: World) -> None:
-    situation = world.situation(world.cache)
-    wrong = replace(situation, invalid={model("b"): "b.yaml:1:1: it is wrong"})
+    inputs = world.inputs(world.cache)
+    wrong = replace(inputs, invalid={model("b"): "b.yaml:1:1: it is wrong"})
     assert make_plan(wrong, world.cache).decided.keys() == {model("b")}
 
 
@@ -114,10 +114,10 @@ def test_a_lost_image_makes_every_object_be_looked_at_once(world: World) -> None
 
 
 def test_what_is_asked_for_is_the_very_same_where_nothing_has_changed(world: World) -> None:
-    before = world.plan().situation.desired
-    assert world.plan().situation.desired is before
+    before = world.plan().inputs.desired
+    assert world.plan().inputs.desired is before
     world.files["b.yaml"] = changed("b", 4)
-    after = world.plan().situation.desired
+    after = world.plan().inputs.desired
     assert {ref for ref in after if after[ref] is not before[ref]} == {model("b")}
     assert before is not after, "a plan stays as it was, whoever looks at it when"
 

@@ -16,16 +16,16 @@ def test_a_status_update_changes_nothing_that_it_is_given() -> None:
     world.succeed(succeeded)
     world.fail(failed)
     plan = world.plan()
-    situation = plan.situation
-    completed, failures = dict(situation.ledger.completed), dict(situation.ledger.failures)
+    inputs = plan.inputs
+    completed, failures = dict(inputs.ledger.completed), dict(inputs.ledger.failures)
     records, runs = deepcopy(world.records), deepcopy(world.runs)
     decided = deepcopy(plan.decided)
 
     found = update_status(plan, changed={}, places={})
 
     assert all(len(record.history) == 1 for record in found.values()), "there is news"
-    assert situation.ledger.completed == completed
-    assert situation.ledger.failures == failures
+    assert inputs.ledger.completed == completed
+    assert inputs.ledger.failures == failures
     assert (world.records, world.runs) == (records, runs)
     assert plan.decided == decided
 

@@ -66,7 +66,7 @@ class World:
     specs: dict[str, RunSpec] = field(default_factory=dict)
     created: list[RunSpec] = field(default_factory=list)
     released: frozenset[str] = frozenset()
-    peers: dict[ForeignRef, RemoteObject | Unavailable] = field(default_factory=dict)
+    remote: dict[ForeignRef, RemoteObject | Unavailable] = field(default_factory=dict)
     ahead: bool = False
     now: datetime = START
     head: Commit = HEAD
@@ -101,7 +101,7 @@ class World:
                 old = [self.read(path, before[path]) for path in changed]
                 amended = amend(found, old, [self.read(path, self.files[path]) for path in changed])
             every = (self.read(path, text) for path, text in self.files.items())
-            found = amended or collect(every, clusters=self.settings.peers)
+            found = amended or collect(every, clusters=self.settings.clusters)
             self.collected = dict(self.files), found
         return found
 
@@ -129,8 +129,8 @@ class World:
             requests=requests,
             records=cache.snapshot("records", self.records),
             ledger=self.ledger,
-            allowed=self.settings.peers,
-            peers=self.peers,
+            allowed=self.settings.clusters,
+            remote=self.remote,
             ahead=self.ahead,
             cache=cache,
         )
@@ -143,9 +143,9 @@ class World:
 
     def plan(self) -> Plan:
         self.ledger.learn_runs(self.runs)
-        plan = make_plan(self.situation(self.cache), self.cache)
-        anew = make_plan(self.situation())
-        assert plan.situation.desired == anew.situation.desired
+        plan = make_plan(self.inputs(self.cache), self.cache)
+        anew = make_plan(self.inputs())
+        assert plan.inputs.desired == anew.inputs.desired
         for told in ("endings", "removed", "kept", "holds", "released", "retry_at"):
             assert getattr(plan, told) == getattr(anew, told), "the cache changes a plan"
         assert list(plan.decisions) == list(anew.decisions), "the cache changes a plan"
@@ -155,7 +155,7 @@ class World:
         assert +Counter(plan.task_counts()) == counts == +Counter(anew.task_counts())
         return plan
 
-    def situation(self, cache: PlanCache | None = None) -> PlanInput:
+    def inputs(self, cache: PlanCache | None = None) -> PlanInput:
         cache = cache if cache is not None else PlanCache()
         desired, invalid, documents, unreadable = self.desired(cache)
         return PlanInput(
@@ -177,7 +177,7 @@ class World:
     def sync(self) -> Plan:
         """Plan, and do what it says; runs that are ended are gone at once."""
         plan = self.plan()
-        anew = make_plan(self.situation())
+        anew = make_plan(self.inputs())
         self.ledger.use_releases(hold.id for hold in plan.released)
         for ending in plan.endings:
             del self.runs[ending.run.name]

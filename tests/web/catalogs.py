@@ -28,7 +28,7 @@ def fleet(size: int) -> Catalog:
     small.settle()
     known = catalog(small)
     base, model = sorted(known.records)
-    desired = dict(known.plan.situation.desired)
+    desired = dict(known.plan.inputs.desired)
     records = {base: known.records[base]}
     for number in range(size - 1):
         ref = ObjectRef(Kind.MODEL, f"team-{number % 3}", f"model-{number:05}")
@@ -37,7 +37,7 @@ def fleet(size: int) -> Catalog:
         desired[ref] = desired[model]
     del desired[model]
     plan = known.plan
-    situation = replace(plan.situation, desired=desired, records=records)
+    inputs = replace(plan.inputs, desired=desired, records=records)
     shown = list(plan.decisions)
     decided = {ref: tuple(d for d in shown if d.ref == ref) for ref in desired}
-    return Catalog(replace(plan, situation=situation, decided=decided), records, ())
+    return Catalog(replace(plan, inputs=inputs, decided=decided), records, ())

@@ -57,7 +57,7 @@ FOREIGN = "{model: {name: base, cluster: other}}"
 SOURCES = ["folder", FOREIGN, REMOTE.format("x"), REMOTE.format("y"), "base"]
 SETTINGS = PlannerConfig(
     buckets={Kind.MODEL: BUCKET, Kind.DATASET: BUCKET},
-    peers={"other": RemoteCluster(registries=("*",), buckets=("*",))},
+    clusters={"other": RemoteCluster(registries=("*",), buckets=("*",))},
 )
 
 
@@ -86,7 +86,7 @@ class AnyCommits(RuleBasedStateMachine):
         for name, source in zip("abc", SOURCES, strict=False):
             self.files[f"{name}.yaml"] = text(name, source, 1)
         self.tips: dict[str, str] = {}
-        self.peers = RemoteStatusReader(self.repository, {"other": OTHER})
+        self.remote = RemoteStatusReader(self.repository, {"other": OTHER})
         self.planner = self.new_planner()
         self.ledger = Ledger()
         self.records: dict[ObjectRef, ObjectStatus] = {}
@@ -101,7 +101,7 @@ class AnyCommits(RuleBasedStateMachine):
             sources=SourceResolver(
                 self.repository, "https://git.test/m", ("*",), remote=self.resolve
             ),
-            remote=self.read_peers,
+            remote=self.read_clusters,
         )
 
     def resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
@@ -116,10 +116,12 @@ class AnyCommits(RuleBasedStateMachine):
             found[source] = ResolvedSource(Commit(commit), TreeId(tree))
         return found
 
-    def read_peers(self, manifests: Mapping[ObjectRef, Manifest], cache: PlanCache) -> RemoteStatus:
+    def read_clusters(
+        self, manifests: Mapping[ObjectRef, Manifest], cache: PlanCache
+    ) -> RemoteStatus:
         if self.broken:
             raise ZeroDivisionError
-        return self.peers.read(manifests, cache)
+        return self.remote.read(manifests, cache)
 
     # -- what is pushed ----------------------------------------------------------------------
 
@@ -165,7 +167,7 @@ class AnyCommits(RuleBasedStateMachine):
             SYNC_FILE: dump_sync(sync),
             status_path(ref): dump_record(ObjectStatus(ref=ref, phase=phase)),
         }
-        self.peers.update({OTHER: self.history.commit(files, branch=OTHER)})
+        self.remote.update({OTHER: self.history.commit(files, branch=OTHER)})
 
     # -- what a daemon does ------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ class _Sync(_Part):
     cluster: _Name
 
 
-def read_peer(target: ForeignRef, path: str, data: bytes) -> RemoteObject | Unavailable:
+def read_remote_object(target: ForeignRef, path: str, data: bytes) -> RemoteObject | Unavailable:
     """Read an object's file at ``path`` of another cluster's status branch."""
     file = _read(path, data, _File)
     if isinstance(file, Unavailable):
@@ -84,15 +84,17 @@ def read_peer(target: ForeignRef, path: str, data: bytes) -> RemoteObject | Unav
     if ref != target.ref:
         return Unavailable(f"the file {path} on its status branch is about {ref}")
     status = file.status
-    offers = {TaskKey(e.key): offer for e in status.history if (offer := _entry(e)) is not None}
+    artifacts = {
+        TaskKey(e.key): artifact for e in status.history if (artifact := _entry(e)) is not None
+    }
     current = None
     if status.artifact is not None:
         found = status.artifact
         current = RemoteArtifact(
             key=TaskKey(found.key), url=found.url, image=found.image, image_key=found.image_key
         )
-        offers.setdefault(current.key, current)
-    return RemoteObject(phase=status.phase, current=current, offers=offers)
+        artifacts.setdefault(current.key, current)
+    return RemoteObject(phase=status.phase, current=current, artifacts=artifacts)
 
 
 def read_cluster(path: str, data: bytes) -> str | Unavailable:

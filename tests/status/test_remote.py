@@ -18,7 +18,7 @@ from reconciler.planner.object_status import (
 )
 from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
 from reconciler.status.encoding import dump_record, dump_yaml, load_yaml
-from reconciler.status.peer import read_cluster, read_peer
+from reconciler.status.remote import read_cluster, read_remote_object
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
 
 REF = ObjectRef(Kind.MODEL, "default", "base")
@@ -46,7 +46,7 @@ RECORD = ObjectStatus(
 
 
 def read(data: bytes) -> RemoteObject | Unavailable:
-    return read_peer(TARGET, PATH, data)
+    return read_remote_object(TARGET, PATH, data)
 
 
 def changed(**status: Any) -> bytes:
@@ -59,7 +59,7 @@ def test_what_a_daemon_writes_is_what_another_reads() -> None:
     new = RemoteArtifact(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
     old = RemoteArtifact(key=OLD, url="s3://prod/old", image=IMAGE, image_key=BUILD)
     assert read(dump_record(RECORD)) == RemoteObject(
-        phase="Training", current=new, offers={OLD: old, NEW: new}
+        phase="Training", current=new, artifacts={OLD: old, NEW: new}
     )
 
 

@@ -26,7 +26,7 @@ from tests.planner.world import World, dataset, finetune, model, scratch
 
 BASE = ForeignRef("prod", model("base"))
 ROWS = ForeignRef("prod", dataset("rows"))
-PEER = RemoteCluster(registries=("registry.prod.test/models",), buckets=("s3://prod/clusters",))
+CLUSTER = RemoteCluster(registries=("registry.prod.test/models",), buckets=("s3://prod/clusters",))
 FINE = """\
 kind: Model
 metadata: {name: fine}
@@ -47,7 +47,7 @@ def key(letter: str) -> TaskKey:
     return TaskKey(letter * 40)
 
 
-def offer(letter: str, build: str = "e") -> RemoteArtifact:
+def remote_artifact(letter: str, build: str = "e") -> RemoteArtifact:
     return RemoteArtifact(
         key=key(letter),
         url=f"s3://prod/clusters/prod/namespaces/default/models/base/{key(letter)}/",
@@ -58,14 +58,14 @@ def offer(letter: str, build: str = "e") -> RemoteArtifact:
 
 def ready(*letters: str) -> RemoteObject:
     """An object whose last artifact is the last of these."""
-    offers = {key(letter): offer(letter) for letter in letters}
-    return RemoteObject(phase="Ready", current=offer(letters[-1]), offers=offers)
+    artifacts = {key(letter): remote_artifact(letter) for letter in letters}
+    return RemoteObject(phase="Ready", current=remote_artifact(letters[-1]), artifacts=artifacts)
 
 
 def world(text: str = FINE % "", *, base: RemoteObject | None = None) -> World:
     found = World({"a.yaml": text})
-    found.settings = replace(found.settings, cluster="staging", peers={"prod": PEER})
-    found.peers = {BASE: base} if base is not None else {}
+    found.settings = replace(found.settings, cluster="staging", clusters={"prod": CLUSTER})
+    found.remote = {BASE: base} if base is not None else {}
     return found
 
 
@@ -82,10 +82,18 @@ def test_the_other_cluster_s_artifact_is_the_base_and_its_image_is_run() -> None
     here.sync()
     (spec,) = here.created
     assert spec.task is TaskKind.TRAIN
-    assert spec.image == offer("a").image
+    assert spec.image == remote_artifact("a").image
     assert spec.base is not None
-    assert (spec.base.key, spec.base.url, spec.base.cluster) == (key("a"), offer("a").url, "prod")
-    assert spec.lineage["base"] == {"key": key("a"), "url": offer("a").url, "cluster": "prod"}
+    assert (spec.base.key, spec.base.url, spec.base.cluster) == (
+        key("a"),
+        remote_artifact("a").url,
+        "prod",
+    )
+    assert spec.lineage["base"] == {
+        "key": key("a"),
+        "url": remote_artifact("a").url,
+        "cluster": "prod",
+    }
     assert spec.output is not None
     assert spec.output.startswith("file:///buckets/clusters/staging/")
 
@@ -95,14 +103,14 @@ def test_the_same_content_has_the_same_key_whichever_way_it_is_referred_to() -> 
     there.settle()
     base = there.records[model("base")]
     assert base.artifact is not None
-    same = replace(offer("a"), key=base.artifact.key, image_key=base.artifact.image_key)
+    same = replace(remote_artifact("a"), key=base.artifact.key, image_key=base.artifact.image_key)
     here = world(base=RemoteObject(phase="Ready", current=same))
     here.settings = replace(here.settings, cluster=there.settings.cluster)
     assert here.keys()["fine", TaskKind.TRAIN] == there.keys()["fine", TaskKind.TRAIN]
 
 
 @pytest.mark.parametrize(
-    ("peer", "reason"),
+    ("cluster", "reason"),
     [
         (RemoteObject(phase="Training"), "it is Training, with no complete artifact yet"),
         (Unavailable("it was removed there"), "it was removed there"),
@@ -111,11 +119,11 @@ def test_the_same_content_has_the_same_key_whichever_way_it_is_referred_to() -> 
     ],
 )
 def test_what_is_not_there_yet_is_waited_for(
-    peer: RemoteObject | Unavailable | None, reason: str
+    cluster: RemoteObject | Unavailable | None, reason: str
 ) -> None:
     here = world()
-    if peer is not None:
-        here.peers[BASE] = peer
+    if cluster is not None:
+        here.remote[BASE] = cluster
     here.sync()
     assert here.phase("fine") is Phase.WAITING
     told = here.records[model("fine")].message
@@ -134,7 +142,7 @@ def test_a_newer_artifact_there_is_taken_once_the_run_of_the_older_has_finished(
     here.sync()
     older = here.run_of("fine", TaskKind.TRAIN)
     here.start(older)
-    here.peers[BASE] = ready("a", "b")
+    here.remote[BASE] = ready("a", "b")
     plan = here.sync()
     assert not plan.endings
     assert here.live() == [older]
@@ -156,7 +164,7 @@ def test_a_pinned_key_stays_whatever_becomes_of_the_other_cluster_s_newest() -> 
     here = world(FINE % f", key: {key('a')}", base=ready("a", "b"))
     here.settle()
     assert here.records[model("fine")].references[0].key == key("a")
-    here.peers[BASE] = ready("a", "b", "c")
+    here.remote[BASE] = ready("a", "b", "c")
     assert not here.plan().creates()
     assert here.made() == [("fine", "train")]
 
@@ -176,7 +184,7 @@ def test_what_is_finished_stays_ready_when_the_other_cluster_is_gone(
     here.settle()
     if restart:
         restarted(here)
-    here.peers[BASE] = Unavailable("the repository has no branch reconciler/status/prod")
+    here.remote[BASE] = Unavailable("the repository has no branch reconciler/status/prod")
     before = dict(here.records)
     here.settle()
     assert {record.phase for record in here.records.values()} == {Phase.READY}
@@ -191,12 +199,12 @@ def test_nothing_new_is_made_of_what_cannot_be_asked() -> None:
     here = world(base=ready("a"))
     here.settle()
     here.made()
-    here.peers[BASE] = Unavailable("it was removed there")
+    here.remote[BASE] = Unavailable("it was removed there")
     here.files["a.yaml"] = here.files["a.yaml"].replace("epochs: 3", "epochs: 4")
     here.settle()
     assert here.made() == []
     assert here.phase("fine") is Phase.WAITING
-    here.peers[BASE] = ready("a")
+    here.remote[BASE] = ready("a")
     here.settle()
     assert here.phase("fine") is Phase.READY
 
@@ -205,7 +213,7 @@ def test_a_run_goes_on_when_the_other_cluster_goes_meanwhile() -> None:
     here = world(base=ready("a"))
     here.sync()
     here.start(here.run_of("fine", TaskKind.TRAIN))
-    here.peers[BASE] = Unavailable("it was removed there")
+    here.remote[BASE] = Unavailable("it was removed there")
     assert not here.sync().endings
     assert here.phase("fine") is Phase.TRAINING
 
@@ -216,11 +224,11 @@ def test_a_promotion_takes_over_image_and_artifact_and_runs_nothing() -> None:
     record = here.records[model("live")]
     assert here.made() == []
     assert record.phase is Phase.READY
-    assert record.image == offer("a").image
+    assert record.image == remote_artifact("a").image
     assert record.artifact is not None
-    assert (record.artifact.key, record.artifact.url) == (key("a"), offer("a").url)
-    assert record.artifact.image_key == offer("a").image_key, "for a third cluster"
-    here.peers[BASE] = ready("a", "b")
+    assert (record.artifact.key, record.artifact.url) == (key("a"), remote_artifact("a").url)
+    assert record.artifact.image_key == remote_artifact("a").image_key, "for a third cluster"
+    here.remote[BASE] = ready("a", "b")
     here.settle()
     artifact = here.records[model("live")].artifact
     assert artifact is not None
@@ -233,13 +241,13 @@ def test_what_is_made_of_a_promoted_model_reads_the_other_cluster_s_files() -> N
     here.sync()
     (spec,) = here.created
     assert spec.base is not None
-    assert (spec.base.url, spec.base.cluster) == (offer("a").url, "prod")
-    assert spec.image == offer("a").image
+    assert (spec.base.url, spec.base.cluster) == (remote_artifact("a").url, "prod")
+    assert spec.image == remote_artifact("a").image
 
 
 def test_a_dataset_of_another_cluster_needs_no_image() -> None:
     here = world(scratch("own", ", dataset: {name: rows, cluster: prod}"))
-    here.peers[ROWS] = RemoteObject(
+    here.remote[ROWS] = RemoteObject(
         phase="Ready", current=RemoteArtifact(key=key("d"), url="s3://prod/clusters/rows")
     )
     here.settle()
@@ -255,7 +263,7 @@ def test_an_image_that_allow_images_does_not_name_is_fine_from_where_clusters_al
     here.settle()
     assert here.phase("fine") is Phase.READY
     named = "kind: Model\nmetadata: {name: own}\nspec: {source: {image: {ref: '%s'}}}\n"
-    here.files["b.yaml"] = named % offer("a").image
+    here.files["b.yaml"] = named % remote_artifact("a").image
     here.sync()
     assert "is not in allow.images" in here.records[model("own")].message
 
@@ -280,8 +288,8 @@ def test_no_key_that_another_cluster_tells_of_counts_for_a_task_of_this_one() ->
     here.files["b.yaml"] = scratch("own")
     wanted = here.keys()["own", TaskKind.TRAIN]
     assert wanted is not None
-    forged = replace(offer("a"), key=wanted)
-    here.peers[BASE] = RemoteObject(phase="Ready", current=forged, offers={wanted: forged})
+    forged = replace(remote_artifact("a"), key=wanted)
+    here.remote[BASE] = RemoteObject(phase="Ready", current=forged, artifacts={wanted: forged})
     here.settle()
     assert ("own", "train") in here.made()
     artifact = here.records[model("own")].artifact
@@ -293,7 +301,7 @@ def test_many_that_follow_are_held_by_the_guard() -> None:
     here = world(base=ready("a"))
     here.settle()
     here.settings = replace(here.settings, guard_tasks=0)
-    here.peers[BASE] = ready("a", "b")
+    here.remote[BASE] = ready("a", "b")
     here.sync()
     assert here.phase("fine") is Phase.HELD
 
@@ -359,7 +367,7 @@ def test_an_engine_without_containers_says_so() -> None:
     ],
 )
 def test_a_url_outside_what_is_allowed_is_refused(url: str, why: str) -> None:
-    told = refused(replace(offer("a"), url=url), PEER, image=True)
+    told = refused(replace(remote_artifact("a"), url=url), CLUSTER, image=True)
     assert told is not None
     assert why in told
 
@@ -377,36 +385,36 @@ def test_a_url_outside_what_is_allowed_is_refused(url: str, why: str) -> None:
     ],
 )
 def test_an_image_outside_what_is_allowed_is_refused(image: str | None, why: str) -> None:
-    told = refused(replace(offer("a"), image=image), PEER, image=True)
+    told = refused(replace(remote_artifact("a"), image=image), CLUSTER, image=True)
     assert told is not None
     assert why in told
-    assert refused(replace(offer("a"), image=image), PEER, image=False) is None
+    assert refused(replace(remote_artifact("a"), image=image), CLUSTER, image=False) is None
 
 
 def test_a_digest_in_keys_is_that_of_the_image() -> None:
-    lied = replace(offer("a"), image_key=f"sha256:{'0' * 64}")
-    assert "not the one that its key was made with" in (refused(lied, PEER, image=True) or "")
-    right = replace(offer("a"), image_key=f"sha256:{'e' * 64}")
-    assert refused(right, PEER, image=True) is None
+    lied = replace(remote_artifact("a"), image_key=f"sha256:{'0' * 64}")
+    assert "not the one that its key was made with" in (refused(lied, CLUSTER, image=True) or "")
+    right = replace(remote_artifact("a"), image_key=f"sha256:{'e' * 64}")
+    assert refused(right, CLUSTER, image=True) is None
 
 
 def test_a_glob_for_hosts_does_not_run_on_into_the_path() -> None:
-    peer = RemoteCluster(registries=("*.prod.test/models",), buckets=("s3://prod-*/m",))
+    cluster = RemoteCluster(registries=("*.prod.test/models",), buckets=("s3://prod-*/m",))
     inside = replace(
-        offer("a"),
+        remote_artifact("a"),
         url="s3://prod-eu/m/a",
         image=f"r.prod.test/models/m@sha256:{'e' * 64}",
     )
-    assert refused(inside, peer, image=True) is None
+    assert refused(inside, cluster, image=True) is None
     other = replace(inside, image=f"evil.test/r.prod.test/models/m@sha256:{'e' * 64}")
-    assert refused(other, peer, image=True) is not None
-    assert refused(replace(inside, url="s3://prod-eu/x/m/a"), peer, image=True) is not None
+    assert refused(other, cluster, image=True) is not None
+    assert refused(replace(inside, url="s3://prod-eu/x/m/a"), cluster, image=True) is not None
 
 
 @given(st.text(max_size=60))
 def test_nothing_that_is_not_under_an_allowed_bucket_is_taken(text: str) -> None:
     url = f"s3://prod/{text}"
-    if refused(replace(offer("a"), url=url), PEER, image=False) is None:
+    if refused(replace(remote_artifact("a"), url=url), CLUSTER, image=False) is None:
         parts = text.rstrip("/").split("/")
         assert parts[0] == "clusters"
         assert not {"", ".", ".."} & {*parts}
