@@ -27,6 +27,7 @@ from reconciler.cli.select import (
     same,
     unknown_name,
 )
+from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
 from reconciler.codec import format_time
 from reconciler.engines.local import MARKER
@@ -99,6 +100,8 @@ def artifacts(
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
+    if name is not None:
+        state.check_synced()
     key = _key(state, name)
     found = [
         artifact
@@ -120,16 +123,17 @@ def artifacts(
         listed = [*(a.to_json() for a in found), *(e.to_json() for e in environments)]
         click.echo(json_text(listed))
         return
-    for line in _lines(found) if found else ():
-        click.echo(line)
+    screen = console()
+    if found:
+        screen.print(_artifact_table(found), crop=False)
     known = [artifact.size for artifact in found if artifact.size is not None]
     unknown = len(found) - len(known)
     also = f", and {unknown} whose size cannot be read from here" if unknown else ""
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
     if environments:
         click.echo()
-        for line in _environment_lines(environments):
-            click.echo(line)
+        screen.print(_environment_table(environments), crop=False)
+        click.echo(_environment_summary(environments))
 
 
 def _key(state: RecordedState, name: str | None) -> TaskKey | None:
@@ -208,26 +212,35 @@ def _named(state: RecordedState, record: ObjectStatus) -> Iterator[tuple[TaskKey
                 yield target.artifact.key, role
 
 
-def _lines(found: list[Artifact]) -> Iterator[str]:
-    return _table([("OBJECT", "KEY", "MADE", "SIZE", "USED AS", "URL"), *map(_row, found)])
+_USE = (Column("USED AS", below=True), Column("URL", below=True, whole=True))
 
 
-def _environment_lines(found: list[Environment]) -> Iterator[str]:
-    rows = [
-        (
+def _artifact_table(found: list[Artifact]) -> Listing:
+    columns = [Column(title) for title in ("OBJECT", "KEY", "MADE")]
+    table = Listing(*columns, Column("SIZE", right=True), *_USE)
+    for artifact in found:
+        table.add(*_row(artifact))
+    return table
+
+
+def _environment_table(found: list[Environment]) -> Listing:
+    columns = [Column(title) for title in ("NAME", "KIND", "MADE", "LAST USED")]
+    table = Listing(*columns, Column("SIZE", right=True), Column("REMOVED", below=True), *_USE)
+    for environment in found:
+        table.add(
             environment.name[:24],
             environment.stored.kind.value,
             f"{environment.stored.finished:%Y-%m-%d %H:%M}",
             f"{environment.stored.used:%Y-%m-%d %H:%M}",
             shown_size(environment.size),
-            _environment_use(environment),
             _removal(environment),
+            _environment_use(environment),
             printable(environment.url),
         )
-        for environment in found
-    ]
-    head = ("NAME", "KIND", "MADE", "LAST USED", "SIZE", "USED AS", "REMOVED", "URL")
-    yield from _table([head, *rows])
+    return table
+
+
+def _environment_summary(found: list[Environment]) -> str:
     count = Counter(environment.stored.kind for environment in found)
     counts = [counted(number, kind.value) for kind, number in sorted(count.items())]
     total = sum(environment.size for environment in found)
@@ -236,7 +249,7 @@ def _environment_lines(found: list[Environment]) -> Iterator[str]:
     parts = [f"{' and '.join(counts)}, {shown_size(total)}"]
     parts += [f"the next collection frees {shown_size(due)}"] if due else []
     parts += [f"later ones free {shown_size(later)}"] if later else []
-    yield "; ".join(parts)
+    return "; ".join(parts)
 
 
 def _environment_use(environment: Environment) -> str:
@@ -249,14 +262,6 @@ def _removal(environment: Environment) -> str:
     if environment.removed is None:
         return ""
     return "next" if environment.due else f"after {environment.removed:%Y-%m-%d %H:%M}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Aligned columns; the URL is last and whole, to be copied."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  ".join([*cells, row[-1]])
 
 
 def _row(artifact: Artifact) -> tuple[str, ...]:

@@ -14,19 +14,25 @@ import click
 from reconciler.cli import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
-from reconciler.cli.select import find_key, kind_option, name_argument, namespace_option, one
+from reconciler.cli.select import (
+    find_key,
+    kind_option,
+    name_argument,
+    namespace_option,
+    one,
+    with_removed,
+)
 from reconciler.cli.terminal import tell, visible_log
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail
-from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
+from reconciler.planner import ObjectStatus, TaskStatus, artifact_url, newest_printed
 from reconciler.types import TaskKey, TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
 LINES = 200
 _LONGEST_TAIL = 8 << 20
 _CHUNK = 1 << 20
-_TASKS = click.Choice([task.value for task in TaskKind])
 
 
 @click.command()
@@ -64,13 +70,21 @@ def logs(
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
-    records = state.records
-    ref = one(records, name=name, namespace=namespace, kind=kind, records=records)
+    state.check_synced()
+    records = with_removed(state, name)
+    ref = one(
+        records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True
+    )
     record = records[ref]
-    found = _task(record, task, find_key(name, records) if name != ref.name else None)
-    log = LogOf(object=record.ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
-    where, chunks = _found(setup, log, tail)
-    tell(f"==> {record.ref}, {found.task}: {where}", err=True)
+    key = find_key(name, records) if name != ref.name else None
+    if key is not None and all(key != of.key for of in record.tasks):
+        log = _of_history(setup, record, key, attempt)
+        where, chunks = _recorded(log, tail)
+    else:
+        found = _task(record, task, key)
+        log = LogOf(object=ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
+        where, chunks = _found(setup, log, tail)
+    tell(f"==> {log.object}, {log.task}: {where}", err=True)
     if sys.stdout.isatty():
         for text in visible_log(chunks):
             click.echo(text, nl=False)
@@ -95,6 +109,15 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
         raise click.ClickException(f"{log.object}, {log.task}: {why or 'it has no log yet'}")
     if why:
         tell(why, err=True)
+    return _recorded(log, lines)
+
+
+def _recorded(log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
+    """Return the place and the last lines of a log beside its artifact.
+
+    Raises ClickException or StoreError.
+    """
+    assert log.url is not None
     if urlsplit(log.url).scheme == "file":
         file = _file(log.url, log.attempt)
         return str(file), _tail(file, lines) if lines else _whole(file)
@@ -108,9 +131,7 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
     if key is not None:
         tasks = [task for task in tasks if task.key == key]
         if not tasks:
-            raise click.ClickException(
-                f"no present task of {record.ref} has the key {key}{_old(record, key)}"
-            )
+            raise click.ClickException(f"the key {key} is not of a {kind} of {record.ref}")
     if not record.tasks:
         raise click.ClickException(f"nothing runs for {record.ref}, so it has no log")
     if not tasks:
@@ -125,10 +146,49 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
     return newest
 
 
-def _old(record: ObjectStatus, key: TaskKey) -> str:
-    """Name the place of the logs of a run in the history."""
-    places = [entry.artifact for entry in record.history if entry.key == key and entry.artifact]
-    return f"; the logs of that run are in {places[-1].rstrip('/')}/logs/" if places else ""
+def _of_history(
+    setup: Setup | None, record: ObjectStatus, key: TaskKey, attempt: int | None
+) -> LogOf:
+    """Return the log of a run that only the history has, by its key.
+
+    Raises ClickException where none is left, and StoreError.
+    """
+    entries = [entry for entry in record.history if entry.key == key]
+    task = entries[-1].task if entries else TaskKind.TRAIN
+    if task is TaskKind.BUILD:
+        raise click.ClickException(
+            f"the build {key} is in the history of {record.ref} alone, and the log of a build is "
+            "kept only while an object needs it"
+        )
+    made = [entry.artifact for entry in entries if entry.artifact]
+    if made:
+        folder = f"{made[-1].rstrip('/')}/logs"
+    elif setup is not None:  # of a run that failed no artifact is recorded
+        bucket = setup.settings.buckets[record.ref.kind]
+        place = artifact_url(bucket=bucket, cluster=setup.config.cluster, ref=record.ref, key=key)
+        folder = f"{place}logs"
+    else:
+        raise click.ClickException(
+            f"the run {key} of {record.ref} left no artifact, so only a configuration says where "
+            "its log is; name that with --config"
+        )
+    number = attempt or _newest_attempt(folder)
+    if number is None:
+        raise click.ClickException(f"the run {key} of {record.ref} left no log in {folder}/")
+    url = f"{folder}/attempt-{number}.log"
+    return LogOf(object=record.ref, task=task, attempt=attempt, url=url)
+
+
+def _newest_attempt(folder: str) -> int | None:
+    """Return the number of the last attempt with a log in a folder."""
+    split = urlsplit(folder)
+    if split.scheme == "file":
+        place = Path(unquote(split.path))
+        names = [file.name for file in place.iterdir()] if place.is_dir() else []
+    else:
+        names = stores.names(folder)
+    found = (name[len("attempt-") : -len(".log")] for name in names if ATTEMPT_LOG.fullmatch(name))
+    return max(map(int, found), default=None)
 
 
 def _url(log: str, attempt: int | None) -> str:

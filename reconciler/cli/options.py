@@ -19,7 +19,8 @@ from reconciler.config import (
     load_setup,
     misspelt_variables,
 )
-from reconciler.git import LocalRepository, is_local, local_path
+from reconciler.errors import UsageFault
+from reconciler.git import LocalRepository, NoRepositoryError, is_local, local_path
 from reconciler.manifests import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,15 +58,33 @@ def is_named(parameter: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
+def open_clone(folder: Path) -> LocalRepository:
+    """The clone that a folder is in.
+
+    Raises UsageFault outside of one, and GitError where it cannot be read.
+    """
+    try:
+        return LocalRepository.open(folder)
+    except NoRepositoryError as error:
+        context = click.get_current_context()
+        has_repo = any(parameter.name == "folder" for parameter in context.command.params)
+        other = "name one with --repo" if has_repo else "name its configuration file with --config"
+        raise UsageFault(
+            f"{folder.absolute()} is not in a Git repository; call "
+            f"`reconciler {context.info_name}` in a clone of the manifest repository, or {other}. "
+            "`reconciler init DIR` makes a new repository"
+        ) from error
+
+
 def clone(folder: Path, setup: Setup | None) -> LocalRepository:
     """The repository of ``--repo``, else the configured one.
 
     The latter if it is on this disk; a clone of any other must be where the command is called.
-    Raises GitError.
+    Raises UsageFault and GitError.
     """
     if setup is not None and not is_named("folder") and is_local(setup.repository_url):
         return LocalRepository.open(local_path(setup.repository_url))
-    return LocalRepository.open(folder)
+    return open_clone(folder)
 
 
 def seconds(_: click.Context, __: click.Parameter, value: str) -> float:

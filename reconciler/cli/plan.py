@@ -8,10 +8,15 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import Planning
-from reconciler.cli.options import config_option, format_option, load_if_there, repo_option
+from reconciler.cli.options import (
+    config_option,
+    format_option,
+    load_if_there,
+    open_clone,
+    repo_option,
+)
 from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
-from reconciler.git import LocalRepository
 from reconciler.review import render_markdown, render_text, review
 
 
@@ -32,7 +37,7 @@ def plan(
     in the manifests. In a workflow of GitHub Actions, errors are printed as annotations too.
     """
     setup = load_if_there(config_file)
-    planning = Planning(setup, LocalRepository.open(folder), ahead=True)
+    planning = Planning(setup, open_clone(folder), ahead=True)
     old, new = planning.read(base), planning.read(head)
     after, before = planning.planned(new), planning.plan(old)
     errors = after.resolved.objects.errors

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.options import open_clone
 from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
@@ -54,6 +55,14 @@ class RecordedState:
         record = load_record(path, data)
         self.ledger.learn_record(record)
         (self.removed if removed else self.records)[record.ref] = record
+
+    def check_synced(self) -> None:
+        """Raise ClickException if there is no status of any object yet."""
+        if self.sync is None and not self.records and not self.removed:
+            raise click.ClickException(
+                "nothing was synced yet, or its status was not fetched; `reconciler run --once` "
+                "syncs, and `git fetch` fetches the status into a clone"
+            )
 
     def labels(self, record: ObjectStatus) -> Mapping[str, str]:
         """The labels of an object's manifest, as its recorded commit has them."""
@@ -192,20 +201,22 @@ class StateReader:
         """The newest state. Raises GitError and StatusFormatError."""
         setup = self._setup
         if setup is None:
-            return self._local(self._folder, DEFAULT_BRANCH)
+            return self._local(open_clone(self._folder), DEFAULT_BRANCH)
         url = setup.repository_url
         if is_local(url):
-            return self._local(local_path(url), setup.status_branch)
+            return self._local(LocalRepository.open(local_path(url)), setup.status_branch)
         branch = status_branch(setup, git_folder(setup) / "reader.git")
         if branch.fetch() is None:
-            raise GitError(f"there is no branch {setup.status_branch} yet: nothing was synced")
+            raise GitError(
+                f"there is no branch {setup.status_branch} yet: nothing was synced; "
+                "`reconciler run` syncs, and makes it"
+            )
         state = RecordedState(repository=self._clone())
         for path, data in branch.read_all():
             state.learn(path, data)
         return state
 
-    def _local(self, folder: Path, branch: str) -> RecordedState:
-        repository = LocalRepository.open(folder)
+    def _local(self, repository: LocalRepository, branch: str) -> RecordedState:
         if repository.status_branch(branch) is None and not self._noted:
             self._noted = True
             click.echo(

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
+from reconciler.cli.select import name_argument, only_key, unknown_name
 from reconciler.cli.terminal import tell
 from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
 from reconciler.engines.kubernetes import render as objects_of
-from reconciler.errors import ReconcilerError
 from reconciler.planner import PlanInput, Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.types import ObjectRef, TaskKind
+from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
 @click.command()
-@click.argument("name")
-@click.option("--namespace", help="Default: kubernetes.namespace of the configuration.")
+@name_argument(required=True)
+@click.option("-n", "--namespace", help="Default: kubernetes.namespace of the configuration.")
 @click.option(
     "--task", type=click.Choice([kind.value for kind in TaskKind]), help="Default: all it needs."
 )
@@ -51,7 +50,8 @@ def render(
     inputs = plan.inputs
     texts: list[str] = []
     failed = False
-    for ref in _find(inputs, name, namespace or settings.namespace):
+    refs, key = _find(inputs, name, namespace, settings.namespace)
+    for ref in refs:
         previews = preview(
             inputs, ref, image_tag=lambda space, key: image_tag(space, key, settings)
         )
@@ -63,6 +63,8 @@ def render(
         for item in previews:
             if task not in (None, item.task.value):
                 continue
+            if key is not None and not _has_key(inputs, ref, item.task, key):
+                continue
             try:
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
@@ -72,14 +74,35 @@ def render(
     sys.exit(1 if failed else 0)
 
 
-def _find(inputs: PlanInput, name: str, namespace: str) -> Iterator[ObjectRef]:
-    found = [ref for ref in sorted(inputs.desired) if ref.name == name]
-    here = [ref for ref in found if ref.namespace == namespace]
-    if not here:
+def _find(
+    inputs: PlanInput, name: str, namespace: str | None, default: str
+) -> tuple[list[ObjectRef], TaskKey | None]:
+    """Return the objects of a name, or the first with a key that begins so, and that key.
+
+    Raises ClickException if there is none, or more than one key.
+    """
+    desired = inputs.desired
+    found = [ref for ref in sorted(desired) if ref.name == name]
+    here = [ref for ref in found if ref.namespace == (namespace or default)]
+    if here:
+        return here, None
+    if found:
         elsewhere = ", ".join(sorted({ref.namespace for ref in found}))
-        hint = f"; there is one in {elsewhere}" if elsewhere else ""
-        raise ReconcilerError(f"no object at head is called {name} in {namespace}{hint}")
-    yield from here
+        where = namespace or default
+        raise click.ClickException(
+            f"no object at head is called {name} in {where}; there is one in {elsewhere}"
+        )
+    keys = (task.key for item in desired.values() for task in item.tasks if task.key is not None)
+    key = only_key(name, keys)
+    having = (ref for ref in sorted(desired) if namespace in (None, ref.namespace))
+    one = next((ref for ref in having if key in {task.key for task in desired[ref].tasks}), None)
+    if key is None or one is None:
+        raise unknown_name(name, desired)
+    return [one], key
+
+
+def _has_key(inputs: PlanInput, ref: ObjectRef, kind: TaskKind, key: TaskKey) -> bool:
+    return any(task.kind is kind and task.key == key for task in inputs.desired[ref].tasks)
 
 
 def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:

@@ -7,16 +7,18 @@ import io
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from reconciler.cli.clone_planning import Planning, clock
-from reconciler.cli.options import config_option, load_if_there, repo_option
+from reconciler.cli.options import config_option, load_if_there, open_clone, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
+from reconciler.config import Setup
 from reconciler.errors import ReconcilerError
-from reconciler.git import LocalRepository, user_environment
+from reconciler.git import GitError, LocalRepository, is_local, local_path, user_environment
 from reconciler.manifests import RETRY_ANNOTATION, annotate
 from reconciler.planner import TaskPhase
 from reconciler.types import ObjectRef
@@ -42,8 +44,9 @@ def retry(
     Prints a patch that gives the annotation substratus.ai/retry a new value, for `git apply`; with
     --commit, commits it. Nothing else in the file changes. Push it, and the daemon runs it again.
     """
-    repository = LocalRepository.open(folder)
-    planning = Planning(load_if_there(config_file), repository)
+    repository = open_clone(folder)
+    setup = load_if_there(config_file)
+    planning = Planning(setup, repository)
     objects = planning.read("HEAD").collection.objects
     records = planning.state.records
     ref = one(objects, name=name, namespace=namespace, kind=kind, records=records)
@@ -66,7 +69,8 @@ def retry(
     if _git(root, "status", "--porcelain", "--", manifest.file).strip():
         raise click.ClickException(f"{manifest.file} has changes that are not committed")
     _commit(root, manifest.file, changed.encode(), f"Retry {ref}")
-    click.echo(f"Committed {RETRY_ANNOTATION}: {value} in {manifest.file}; push it to have it run.")
+    what = f"Committed {RETRY_ANNOTATION}: {value} in {manifest.file}"
+    click.echo(f"{what}; {_next_step(root, repository, setup)}.")
 
 
 def _check_failed(planning: Planning, ref: ObjectRef) -> None:
@@ -78,6 +82,25 @@ def _check_failed(planning: Planning, ref: ObjectRef) -> None:
             "what has. To make a finished artifact once more, change the section's `rerun`.",
             err=True,
         )
+
+
+def _next_step(root: Path, repository: LocalRepository, setup: Setup | None) -> str:
+    """Return the step after the commit that makes the daemon run it."""
+    if setup is None:
+        return "push it to have it run" if repository.remote_url() else "the next sync runs it"
+    branch, current = setup.config.repository.branch, _git(root, "branch", "--show-current").strip()
+    into = "" if current == branch else f"merge it into {branch}"
+    if _is_followed(root, setup.repository_url):
+        return f"{into} to have it run" if into else "the next sync runs it"
+    return f"{into} and push it to have it run" if into else "push it to have it run"
+
+
+def _is_followed(root: Path, url: str) -> bool:
+    """Return whether a URL names the repository of a work tree."""
+    place = _git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    with suppress(GitError):
+        return is_local(url) and LocalRepository.open(local_path(url)).path.resolve() == Path(place)
+    return False
 
 
 def _next(known: str, now: datetime) -> str:

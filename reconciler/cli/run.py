@@ -9,16 +9,16 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 import structlog
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from reconciler.cli.options import config_option, load, seconds
-from reconciler.cli.table import console, object_table
+from reconciler.cli.table import Listing, console, object_table
 from reconciler.cli.terminal import tell, visible
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon import (
@@ -97,8 +97,8 @@ class _Observed:
         self.records, self.errors = dict(records), errors
         self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
-    def table(self) -> Table:
-        return object_table(self.records.values())
+    def table(self, *, compact: bool = False) -> Listing:
+        return object_table(self.records.values(), compact=compact)
 
     @property
     def bad(self) -> bool:
@@ -153,7 +153,12 @@ def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
         configure_logs(setup)
         yield
         return
-    live = Live(get_renderable=seen.table, console=screen, refresh_per_second=4, transient=True)
+    live = Live(
+        get_renderable=partial(seen.table, compact=True),
+        console=screen,
+        refresh_per_second=4,
+        transient=True,
+    )
     with live:
         # The table says what is going on; the log above it only what goes wrong.
         configure_logs(setup, level="warning")

@@ -29,6 +29,7 @@ _LABEL = re.compile(f"(?P<key>{LABEL_KEY[1:-1]})==?(?P<value>{LABEL_VALUE[1:-1]}
 _KEY_START = re.compile("[0-9a-f]{6,40}")
 _SHORT_KEY = re.compile("[0-9a-f]{1,5}")
 _SHOWN_KEYS = 5
+_SHOWN_NAMES = 3
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -105,9 +106,11 @@ def one(
     namespace: str | None,
     kind: str | None,
     records: Mapping[ObjectRef, ObjectStatus],
+    first_of_shared: bool = False,
 ) -> ObjectRef:
     """Return the object of a name, or of a key's beginning.
 
+    Of several objects that share a build, and so its key, none is returned, or the first.
     Raises ClickException if there is none, or more than one.
     """
     known = sorted(refs)
@@ -120,18 +123,34 @@ def one(
         found = [ref for ref in having if same(ref, name=None, namespace=namespace, kind=kind)]
         if not found:
             raise unknown_name(name, known)
+        if first_of_shared:
+            return found[0]
         if len(found) > 1:
-            names = ", ".join(map(str, found))
-            raise click.UsageError(f"the key {name} is of {names}; give the name of one of them")
+            shown = ", ".join(map(str, found[:_SHOWN_NAMES]))
+            more = f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else ""
+            raise click.UsageError(
+                f"the key {name} is shared by {shown}{more}; give the name of one of them"
+            )
     if len(found) > 1:
         names = ", ".join(map(str, found))
         raise click.UsageError(f"{name} may be {names}; say which with --namespace or --kind")
     return found[0]
 
 
+def with_removed(state: RecordedState, name: str) -> Mapping[ObjectRef, ObjectStatus]:
+    """The objects among which a name or key is looked up.
+
+    Removed ones are among them where no present object is meant.
+    """
+    present = state.records
+    if any(ref.name == name for ref in present) or find_key(name, present) is not None:
+        return present
+    return {**state.removed, **present}
+
+
 def unknown_name(name: str, refs: Iterable[ObjectRef]) -> click.ClickException:
-    """Make the error about an unknown name, with a similar one."""
-    near = did_you_mean(name, [ref.name for ref in refs])
+    """Make the error about an unknown name, with similar ones."""
+    near = did_you_mean(name, {ref.name for ref in refs}, most=_SHOWN_NAMES)
     if not near and _SHORT_KEY.fullmatch(name):
         near = "; of a key, at least 6 digits are needed"
     return click.ClickException(f"no object is called {name}{near}")
@@ -145,14 +164,21 @@ def keys_of(record: ObjectStatus) -> frozenset[TaskKey]:
 
 
 def find_key(text: str, records: Mapping[ObjectRef, ObjectStatus]) -> TaskKey | None:
-    """Return the only key that begins with a text, or None.
+    """Return the only key of some objects that begins with a text, or None.
+
+    Raises UsageError if there are several.
+    """
+    return only_key(text, (key for record in records.values() for key in keys_of(record)))
+
+
+def only_key(text: str, keys: Iterable[TaskKey]) -> TaskKey | None:
+    """Return the only one of some keys that begins with a text, or None.
 
     Raises UsageError if there are several.
     """
     if not _KEY_START.fullmatch(text):
         return None
-    known = {key for record in records.values() for key in keys_of(record)}
-    found = sorted(key for key in known if key.startswith(text))
+    found = sorted({key for key in keys if key.startswith(text)})
     if len(found) > 1:
         shown = ", ".join(found[:_SHOWN_KEYS]) + (", …" if len(found) > _SHOWN_KEYS else "")
         raise click.UsageError(f"{text} is the beginning of {len(found)} keys: {shown}")

@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import click
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.recorded_state import StateReader
+from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import (
     find_key,
     has_labels,
@@ -33,15 +31,16 @@ from reconciler.cli.select import (
     read_labels,
     same,
     unknown_name,
+    with_removed,
 )
-from reconciler.cli.table import console, object_table
+from reconciler.cli.table import Column, Listing, console, object_table
 from reconciler.cli.terminal import json_text, tell
 from reconciler.git import GitError
 from reconciler.manifests import did_you_mean
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.review import metric_texts, printable
 from reconciler.status import dump_record, load_yaml
-from reconciler.types import JSON, ObjectRef
+from reconciler.types import JSON
 
 WATCH_INTERVAL = 2.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,13 +90,16 @@ def status(
     reader = StateReader(load_if_there(config_file), Path())
     wanted = read_labels(labels)
 
+    everything: list[ObjectStatus] = []
+
     def read(*, first: bool = False) -> list[ObjectStatus]:
         state = reader.read()
+        everything[:] = state.records.values()
         if wanted and first:
             note_unknown_labels(state)
         return [
             record
-            for record in _named(state.records, name, strict=first)
+            for record in _named(state, name, history=history, strict=first)
             if same(record.ref, name=None, namespace=namespace, kind=kind)
             and (not phases or record.phase.value in phases)
             and has_labels(record, wanted, state)
@@ -109,8 +111,10 @@ def status(
     _check_metric(order, records)
     screen = console()
 
-    def render(records: Sequence[ObjectStatus]) -> Table:
-        return _history_table(records, order) if history else object_table(records)
+    def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> Listing:
+        if history:
+            return _history_table(records, order, compact=compact)
+        return object_table(records, among=everything, compact=compact)
 
     with suppress(KeyboardInterrupt):
         if watch and style == "text" and screen.is_terminal:
@@ -125,28 +129,49 @@ def status(
 
 
 def _named(
-    records: Mapping[ObjectRef, ObjectStatus], name: str | None, *, strict: bool
+    state: RecordedState, name: str | None, *, history: bool, strict: bool
 ) -> Iterable[ObjectStatus]:
     """Return the records of a name or key; without one, all.
 
-    With ``strict``, raises ClickException if there is none.
+    The history of a removed object is found by its name or key. With ``strict``, raises
+    ClickException if there is none.
     """
-    if name is None or any(ref.name == name for ref in records):
-        return [record for ref, record in records.items() if name in (None, ref.name)]
-    key = find_key(name, records)
-    if key is None and strict:
+    if name is None:
+        return state.records.values()
+    if strict:
+        state.check_synced()
+    records = with_removed(state, name)
+    key = None if any(ref.name == name for ref in records) else find_key(name, records)
+    found = [
+        record
+        for ref, record in records.items()
+        if ref.name == name or (key is not None and key in keys_of(record))
+    ]
+    if not found and strict:
         raise unknown_name(name, records)
-    return [record for record in records.values() if key in keys_of(record)]
+    present = [record for record in found if record.ref in state.records]
+    if found and not present and not history:
+        ref = found[0].ref
+        raise click.ClickException(
+            f"{ref} was removed; `reconciler status --history {ref.name}` shows what was made of it"
+        )
+    return present or found
+
+
+class _Render(Protocol):
+    """Renders records as a table."""
+
+    def __call__(self, records: Sequence[ObjectStatus], *, compact: bool = False) -> Listing: ...
 
 
 def _watch(
     screen: Console,
-    render: Callable[[Sequence[ObjectStatus]], Table],
+    render: _Render,
     records: Sequence[ObjectStatus],
     read: Callable[[], Sequence[ObjectStatus]],
 ) -> NoReturn:
     """Show the objects on a terminal, until Ctrl-C."""
-    with Live(render(records), console=screen) as live:
+    with Live(render(records, compact=True), console=screen) as live:
         while True:
             time.sleep(WATCH_INTERVAL)
             why = None
@@ -154,7 +179,8 @@ def _watch(
                 records = read()
             except GitError as error:  # a remote that is away for a moment: it stands as it was
                 why = Text(str(error), style="yellow")
-            live.update(Group(render(records), why) if why is not None else render(records))
+            table = render(records, compact=True)
+            live.update(Group(table, why) if why is not None else table)
 
 
 def _documents(records: Sequence[ObjectStatus]) -> list[JSON]:
@@ -233,15 +259,14 @@ def _sorted(
     return having + [pair for pair in entries if metric not in pair[1].metrics]
 
 
-def _history_table(records: Sequence[ObjectStatus], order: _Order | None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT"):
-        table.add_column(title, no_wrap=True)
-    # A narrow terminal breaks the lines of these two, and cuts none of the others.
-    table.add_column("METRICS", overflow="fold", min_width=14)
-    table.add_column("PARAMS", overflow="fold", min_width=10)
+def _history_table(
+    records: Sequence[ObjectStatus], order: _Order | None, *, compact: bool = False
+) -> Listing:
+    columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
+    columns += [Column(title, below=True) for title in ("METRICS", "PARAMS")]
+    table = Listing(*columns, compact=compact)
     for record, entry in _sorted(records, order):
-        table.add_row(*map(Text, _history_row(record, entry)))
+        table.add(*_history_row(record, entry))
     return table
 
 

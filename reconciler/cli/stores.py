@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
 
 
+#: Files of a folder that are looked at; a folder of logs has one for each attempt.
+_MOST_NAMES = 1_000
+
+
 class StoreError(ReconcilerError):
     """A bucket's file that cannot be read from here."""
 
@@ -48,6 +52,16 @@ def end(url: str, longest: int) -> bytes:
         size = obstore.head(store, path)["size"]
         start = max(0, size - longest)
         return bytes(obstore.get_range(store, path, start=start, end=size)) if size else b""
+
+
+def names(folder: str) -> list[str]:
+    """The names of the files in a folder, at most 1,000. Raises StoreError."""
+    import obstore  # noqa: PLC0415
+
+    with _one_line_errors(folder):
+        store, path = _open(folder)
+        page = next(iter(obstore.list(store, prefix=path, chunk_size=_MOST_NAMES)), ())
+        return [file["path"].rpartition("/")[2] for file in page]
 
 
 def _open(url: str) -> tuple[ObjectStore, str]:

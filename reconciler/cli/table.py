@@ -1,17 +1,17 @@
-"""Objects as a table, for a terminal."""
+"""Tables for terminals of any width."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.review import printable, seconds, shown_message, shown_metric, task_seconds
+from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 _STYLE = {
     Phase.INVALID: "bold red",
@@ -26,34 +26,142 @@ _STYLE = {
     Phase.WAITING: "yellow",
     Phase.PENDING: "dim",
 }
-#: Without a terminal there is no width to keep to: what is cut cannot be searched for, or read in
-#: the log of a pipeline.
+#: Without a terminal there is no width to keep to: each row is one line, to be searched.
 _PIPED_WIDTH = 1 << 16
+_GAP = "   "
+_INDENT = "    "
+#: The narrowest space that a text is wrapped in.
+_NARROWEST = 16
 
 
-def object_table(records: Iterable[ObjectStatus], *, now: datetime | None = None) -> Table:
-    """Render a row per object: phase, run time, metrics and message."""
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a listing.
+
+    ``below``: a row that is too long for the terminal has this cell on a line below. ``whole``: the
+    cell is never wrapped, as a URL is copied.
+    """
+
+    title: str
+    right: bool = False
+    below: bool = False
+    whole: bool = False
+
+
+class Listing:
+    """A table that shows its cells whole, at any width of the terminal.
+
+    A row that is too long continues on lines below; of several columns that may stand below, all
+    rows then do. ``compact``: it is cut instead, so that each row is one line of a display that is
+    drawn anew.
+    """
+
+    def __init__(self, *columns: Column, compact: bool = False) -> None:
+        self._columns = columns
+        self._compact = compact
+        self._rows: list[tuple[Text, ...]] = []
+
+    def add(self, *cells: str | Text) -> None:
+        """Add a row. Texts of others are made printable before."""
+        self._rows.append(tuple(Text(c) if isinstance(c, str) else c for c in cells))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        widths = [
+            max([len(column.title), *(row[at].cell_len for row in self._rows)])
+            for at, column in enumerate(self._columns)
+        ]
+        every = list(range(len(widths)))
+        beside = self._beside(widths, width)
+        titles = [Text(column.title, style="bold") for column in self._columns]
+        head = self._line(titles, every, widths)
+        whole = [self._line(row, every, widths) for row in self._rows]
+        broken = [line.cell_len > width for line in whole]
+        if not self._compact and any(broken) and len(every) - len(beside) > 1:
+            broken = [True for _ in broken]
+        if head.cell_len > width or (broken and all(broken)):
+            head = self._line(titles, beside, widths)
+        lines: list[Text] = []
+        for row, line, is_broken in zip(self._rows, whole, broken, strict=True):
+            if is_broken and not self._compact:
+                lines.append(self._line(row, beside, widths))
+                lines += self._below(console, row, beside, width)
+            else:
+                line.truncate(width, overflow="ellipsis")
+                lines.append(line)
+        longest = max(line.cell_len for line in (head, *lines))
+        yield from (head, Text("─" * min(width, longest)), *lines)
+
+    def _beside(self, widths: Sequence[int], width: int) -> list[int]:
+        """Return the columns of a row that continues below."""
+        beside = [at for at, column in enumerate(self._columns) if not column.below]
+        while len(beside) > 1 and sum(widths[at] + len(_GAP) for at in beside) > width + len(_GAP):
+            beside.pop()
+        return beside
+
+    def _line(self, cells: Sequence[Text], shown: Sequence[int], widths: Sequence[int]) -> Text:
+        line = Text()
+        for at in shown:
+            pad = " " * (widths[at] - cells[at].cell_len)
+            cell = (pad, cells[at]) if self._columns[at].right else (cells[at], pad)
+            line.append_text(Text.assemble(_GAP if line else "", *cell))
+        line.rstrip()
+        return line
+
+    def _below(
+        self, console: Console, row: Sequence[Text], beside: Sequence[int], width: int
+    ) -> Iterator[Text]:
+        """Yield the other cells of a row, with their titles if they are several."""
+        others = [at for at in range(len(row)) if at not in beside]
+        longest = max(len(self._columns[at].title) for at in others)
+        for at in (at for at in others if row[at]):
+            title = f"{self._columns[at].title.lower():{longest}}  " if len(others) > 1 else ""
+            start = Text(_INDENT + title)
+            if self._columns[at].whole:
+                whole = Text.assemble(start, row[at])
+                whole.no_wrap, whole.overflow = True, "ignore"
+                yield whole
+                continue
+            room = max(_NARROWEST, width - len(start))
+            for number, part in enumerate(row[at].wrap(console, room)):
+                part.rstrip()
+                yield Text.assemble(" " * len(start) if number else start, part)
+
+
+def object_table(
+    records: Iterable[ObjectStatus],
+    *,
+    among: Iterable[ObjectStatus] | None = None,
+    now: datetime | None = None,
+    compact: bool = False,
+) -> Listing:
+    """Render a row per object: phase, run time, metrics and message.
+
+    A build that several of the objects ``among`` all share counts in the time of the first.
+    """
     now = now or datetime.now(UTC)
     ordered = sorted(records, key=lambda record: record.ref)
+    builders = _builders(ordered if among is None else among)
     namespaces = {record.ref.namespace for record in ordered}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("KIND", "NAME", "PHASE"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("TIME", justify="right", no_wrap=True)
-    table.add_column("METRIC", no_wrap=True)
-    # Where the width does not do, rich shortens columns that may wrap before those that may not;
-    # this one may, and each of its cells does not.
-    table.add_column("MESSAGE", ratio=1)
+    table = Listing(
+        Column("KIND"),
+        Column("NAME"),
+        Column("PHASE"),
+        Column("TIME", right=True),
+        Column("METRIC"),
+        Column("MESSAGE", below=True),
+        compact=compact,
+    )
     for record in ordered:
         ref = record.ref
         name = ref.name if len(namespaces) == 1 else f"{ref.namespace}/{ref.name}"
-        table.add_row(
+        table.add(
             ref.kind.value,
-            Text(printable(name)),
+            printable(name),
             Text(record.phase.value, style=_STYLE[record.phase]),
-            duration(record, now),
-            Text(printable(shown_metric(record))),
-            Text(printable(shown_message(record)), style="dim", no_wrap=True, overflow="ellipsis"),
+            duration(record, builders, now),
+            printable(shown_metric(record)),
+            Text(printable(shown_message(record)), style="dim"),
         )
     return table
 
@@ -64,8 +172,26 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=_PIPED_WIDTH)
 
 
-def duration(record: ObjectStatus, now: datetime) -> str:
-    """The run time of an object's tasks: ``12s``, ``3m04s`` or ``2h10m``."""
-    if not any(task.started for task in record.tasks):
-        return ""
-    return seconds(sum(task_seconds(task, now) for task in record.tasks))
+def _builders(records: Iterable[ObjectStatus]) -> Mapping[TaskKey, ObjectRef]:
+    """Return the first object, by kind and name, of each build."""
+    found: dict[TaskKey, ObjectRef] = {}
+    for record in sorted(records, key=lambda record: record.ref):
+        for task in record.tasks:
+            if task.task is TaskKind.BUILD and task.key is not None:
+                found.setdefault(task.key, record.ref)
+    return found
+
+
+def duration(record: ObjectStatus, builders: Mapping[TaskKey, ObjectRef], now: datetime) -> str:
+    """The run time of an object's own tasks: ``12s``, ``3m04s`` or ``2h10m``."""
+    own = [
+        task
+        for task in record.tasks
+        if task.started is not None
+        and (
+            task.task is not TaskKind.BUILD
+            or task.key is None
+            or builders.get(task.key) == record.ref
+        )
+    ]
+    return seconds(sum(task_seconds(task, now) for task in own)) if own else ""

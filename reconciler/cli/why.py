@@ -8,10 +8,17 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import FetchedRemote, Planning
-from reconciler.cli.options import clone, config_option, is_named, load_if_there, repo_option
+from reconciler.cli.options import (
+    clone,
+    config_option,
+    is_named,
+    load_if_there,
+    open_clone,
+    repo_option,
+)
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.config import Setup
-from reconciler.git import GitError, LocalRepository, is_local
+from reconciler.git import GitError, is_local
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
 from reconciler.review import conditions_told, explain, printable, standing
 from reconciler.types import ObjectRef
@@ -57,7 +64,7 @@ def why(
 def _planning(setup: Setup | None, folder: Path, head: str | None) -> tuple[Planning, str]:
     """Return the planning and the revision to plan. Raises GitError."""
     if setup is None:
-        return Planning(None, LocalRepository.open(folder)), head or "HEAD"
+        return Planning(None, open_clone(folder)), head or "HEAD"
     if is_named("folder") or head is not None:
         found = clone(folder, setup)
         lacks = found.status_branch(setup.status_branch) is None

@@ -14,7 +14,7 @@ waits for its thread. The event loop's thread may open a handle, and does nothin
 from typing import TYPE_CHECKING
 
 from reconciler.errors import GitError
-from reconciler.git.errors import unresolved
+from reconciler.git.errors import NoRepositoryError, unresolved
 from reconciler.git.local_repository import LocalRepository
 from reconciler.git.repository import Repository
 from reconciler.git_url import is_local, local_path, normal_url, redact, resolve_url
@@ -51,6 +51,7 @@ __all__ = [
     "GitError",
     "LocalRepository",
     "Mirror",
+    "NoRepositoryError",
     "Proposals",
     "Repository",
     "Sources",

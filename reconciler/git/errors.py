@@ -30,6 +30,12 @@ def unresolved(error: GitError) -> UnresolvedSource:
     return UnresolvedSource(Reason.of(code, detail=str(error)))
 
 
+class NoRepositoryError(GitError):
+    """A folder that is in no Git repository."""
+
+    trouble = Trouble.MISSING
+
+
 class DamagedError(GitError):
     """A copy of ours cannot be read, and must be made anew."""
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pygit2
 
 from reconciler.errors import GitError
-from reconciler.git.errors import DamagedError
+from reconciler.git.errors import DamagedError, NoRepositoryError
 from reconciler.git.partial_clone import fetch_promised, missing_object, promisor
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
@@ -24,10 +24,13 @@ class LocalRepository(Repository):
 
     @classmethod
     def open(cls, folder: Path) -> LocalRepository:
-        """Open the repository that a folder is in. Raises GitError."""
+        """Open the repository that a folder is in.
+
+        Raises NoRepositoryError, and GitError for one that cannot be read.
+        """
         found = pygit2.discover_repository(str(folder)) if folder.is_dir() else None
         if found is None:
-            raise GitError(f"{folder} is not in a Git repository")
+            raise NoRepositoryError(f"{folder} is not in a Git repository")
         try:
             return cls(pygit2.Repository(found))
         except pygit2.GitError as error:

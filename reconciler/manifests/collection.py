@@ -193,7 +193,7 @@ def _hint(ref: ObjectRef, known: Container[ObjectRef]) -> str:
     if same is not None:
         return f"; there is a {same}"
     names = sorted({o.name for o in known if o.kind is ref.kind and o.namespace == ref.namespace})
-    return did_you_mean(ref.name, names)
+    return did_you_mean(ref.name, names, most=3)
 
 
 def _cycles(objects: dict[ObjectRef, Manifest]) -> Iterator[Problem]:

@@ -84,10 +84,14 @@ def described(value: object) -> str:
     return "a mapping" if isinstance(value, Mapping) else "a list"
 
 
-def did_you_mean(found: object, known: Collection[str], cutoff: float = 0.6) -> str:
-    """Suggest the most similar known name; an empty text without one."""
-    matches = difflib.get_close_matches(str(found)[:80], known, n=1, cutoff=cutoff)
-    return f'; did you mean "{matches[0]}"?' if matches else ""
+def did_you_mean(
+    found: object, known: Collection[str], cutoff: float = 0.6, *, most: int = 1
+) -> str:
+    """Suggest the most similar known names; an empty text without any."""
+    matches = difflib.get_close_matches(str(found)[:80], known, n=most, cutoff=cutoff)
+    *others, last = (f'"{match}"' for match in matches) if matches else ("",)
+    first = f"{', '.join(others)} or " if others else ""
+    return f"; did you mean {first}{last}?" if matches else ""
 
 
 def _at_least(count: int, noun: str) -> str:

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from reconciler.planner.image_use import all_images_in_use, images_in_use
     from reconciler.planner.ledger import Ledger
     from reconciler.planner.losses import artifacts_in_use, reported_losses
-    from reconciler.planner.names import is_removed_path, is_status_path, removed_path, status_path
+    from reconciler.planner.names import (
+        artifact_url,
+        is_removed_path,
+        is_status_path,
+        removed_path,
+        status_path,
+    )
     from reconciler.planner.object_status import (
         URGENCY,
         HistoryEntry,
@@ -84,6 +90,7 @@ _MODULES = {
     "URGENCY": "object_status",
     "Unavailable": "remote_clusters",
     "all_images_in_use": "image_use",
+    "artifact_url": "names",
     "artifacts_in_use": "losses",
     "images_in_use": "image_use",
     "differing": "identical",
@@ -135,6 +142,7 @@ __all__ = [
     "TaskStatus",
     "Unavailable",
     "all_images_in_use",
+    "artifact_url",
     "artifacts_in_use",
     "differing",
     "images_in_use",

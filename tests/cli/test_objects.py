@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
+from obstore.store import LocalStore
 
+from reconciler.cli import stores
 from reconciler.cli.artifacts import Artifact, _used
 from reconciler.cli.select import find_key
 from reconciler.planner import ObjectStatus, Phase
@@ -94,7 +96,7 @@ def test_why_of_a_manifest_that_is_wrong(example: Example, cli: Cli, tmp_path: P
 def test_an_unknown_name_is_a_failure_with_a_hint(example: Example, cli: Cli) -> None:
     for command in ("why", "logs", "retry"):
         said = cli(command, "digits-bas", code=1)
-        assert 'no object is called digits-bas; did you mean "digits-base"?' in said.err
+        assert 'no object is called digits-bas; did you mean "digits-base"' in said.err
 
 
 # -- logs ------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def test_unused_artifacts_are_those_that_only_a_revert_needs(cli: Cli, tmp_path:
     example.commit("Longer")
     example.sync()
     said = cli("artifacts", "--unused", "--config", _config(example), code=0)
-    rows = [line.split()[:2] for line in said.out.splitlines()[1:-1]]
+    rows = [line.split()[:2] for line in said.out.splitlines()[2:-1]]
     names = [name for _, name in sorted(rows)]
     assert names == [
         f"default/{name}" for name in ("digits-base", "tilted-full", "tilted-gentle", "tilted-head")
@@ -277,12 +279,50 @@ def test_a_history_is_not_sorted_by_a_metric_that_no_entry_has(example: Example,
     assert 'no entry has a metric acuracy; did you mean "accuracy"?' in said.err
 
 
+def test_an_unknown_name_suggests_up_to_three_others(example: Example, cli: Cli) -> None:
+    for command in ("status", "why", "logs", "retry", "artifacts"):
+        said = cli(command, "tilted", code=1)
+        assert said.err.endswith('did you mean "tilted-head", "tilted-full" or "tilted-cold"?\n')
+
+
+def test_before_the_first_sync_a_name_is_told_what_to_do(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Example(tmp_path / "clone")
+    monkeypatch.chdir(example.root)
+    for command in ("status", "logs", "artifacts"):
+        said = cli(command, "digits-base", code=1)
+        assert "Error: nothing was synced yet, or its status was not fetched" in said.err
+        assert "`reconciler run --once` syncs" in said.err
+
+
+def test_the_history_of_a_removed_object_is_found_by_its_name_or_key(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Example(tmp_path / "clone", bucket=(tmp_path / "bucket").as_uri())
+    example.sync()
+    (example.root / "models/load.yaml").unlink()
+    example.commit("Without it")
+    example.sync()
+    ref = ObjectRef(Kind.MODEL, "default", "tilted-cold")
+    (made,) = [e for e in example.removed[ref].history if e.task is TaskKind.TRAIN]
+    assert made.artifact is not None
+    monkeypatch.chdir(example.root)
+    for name in ("tilted-cold", made.key[:12]):
+        assert made.key[:12] in cli("status", "--history", name, code=0).out
+        said = cli("status", name, code=1)
+        assert "Model default/tilted-cold was removed" in said.err
+        assert "`reconciler status --history tilted-cold`" in said.err
+    _write(Path(urlsplit(made.artifact).path) / "logs/attempt-1.log", "epoch 9\n")
+    assert cli("logs", made.key[:12], code=0).out == "epoch 9\n"
+
+
 def test_status_and_artifacts_of_an_unknown_name_suggest_another(
     example: Example, cli: Cli
 ) -> None:
     for command in ("status", "artifacts"):
         said = cli(command, "tilted-ful", code=1)
-        assert 'no object is called tilted-ful; did you mean "tilted-full"?' in said.err
+        assert 'no object is called tilted-ful; did you mean "tilted-full"' in said.err
 
 
 # -- keys ------------------------------------------------------------------------------------
@@ -319,8 +359,73 @@ def _alike() -> Iterator[ObjectStatus]:
         yield ObjectStatus(ref=ref, phase=Phase.READY, desired=TaskKey("abcdef" * 6 + f"abc{last}"))
 
 
-def test_logs_of_a_key_that_is_history_say_where_they_are(example: Example, cli: Cli) -> None:
+def test_logs_of_a_key_that_is_history_are_those_of_its_last_attempt(
+    example: Example, cli: Cli
+) -> None:
     record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
     assert record.artifact is not None
-    said = cli("logs", record.artifact.key[:12], code=1)
-    assert f"the logs of that run are in {record.artifact.url}logs/" in said.err
+    logs = Path(urlsplit(record.artifact.url).path) / "logs"
+    key = record.artifact.key[:12]
+    shutil.rmtree(logs, ignore_errors=True)
+    said = cli("logs", key, code=1)
+    assert f"Model default/digits-base left no log in {record.artifact.url}logs/" in said.err
+    for attempt in (1, 9, 10):
+        _write(logs / f"attempt-{attempt}.log", f"attempt {attempt}\n")
+    said = cli("logs", key, code=0)
+    assert said.out == "attempt 10\n"
+    assert said.err == f"==> Model default/digits-base, train: {logs}/attempt-10.log\n"
+    assert cli("logs", key, "--attempt", "9", code=0).out == "attempt 9\n"
+
+
+def test_logs_of_a_key_that_is_history_are_listed_in_a_store(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Example(tmp_path / "clone", bucket="s3://bucket")
+    example.sync()
+    key = trained(example, "digits-base")
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.commit("Longer")
+    example.sync()
+    disk = LocalStore(tmp_path / "bucket", mkdir=True)
+    monkeypatch.setattr(stores, "_open", lambda url: (disk, urlsplit(url).path.strip("/")))
+    config = _config(example)
+    assert "left no log in s3://bucket/" in cli("logs", key, "--config", config, code=1).err
+    record = example.records[ObjectRef(Kind.MODEL, "default", "digits-base")]
+    (made,) = [entry for entry in record.history if entry.key.startswith(key)]
+    assert made.artifact is not None
+    folder = tmp_path / "bucket" / urlsplit(made.artifact).path.strip("/") / "logs"
+    for attempt in (2, 10):
+        _write(folder / f"attempt-{attempt}.log", f"attempt {attempt}\n")
+    said = cli("logs", key, "--config", config, code=0)
+    assert said.out == "attempt 10\n"
+
+
+def test_logs_of_a_failure_that_is_history_are_beside_where_its_artifact_would_be(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Example(tmp_path / "clone", bucket=(tmp_path / "state/buckets/default").as_uri())
+    example.sync(failing=("digits-base",))
+    key = trained(example, "digits-base")
+    log = next(t.log for t in example.records[_BASE].tasks if t.log and key in t.log)
+    _write(Path(urlsplit(log).path), "out of memory\n")
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.commit("Longer")
+    example.sync()
+    assert cli("logs", key, "--config", _config(example), code=0).out == "out of memory\n"
+    monkeypatch.chdir(example.root)
+    said = cli("logs", key, code=1)
+    assert "left no artifact, so only a configuration says where its log is" in said.err
+
+
+_BASE = ObjectRef(Kind.MODEL, "default", "digits-base")
+
+
+def test_logs_of_a_build_that_is_history_are_not_kept(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    (build,) = [t.key for t in example.records[_BASE].tasks if t.task is TaskKind.BUILD and t.key]
+    example.edit("sources/digits-mlp/train.sh", "#!/bin/sh\n", "#!/bin/sh\n# other\n")
+    example.commit("Another source")
+    example.sync()
+    said = cli("logs", build[:12], "--config", _config(example), code=1)
+    assert "the log of a build is kept only while an object needs it" in said.err

@@ -99,6 +99,13 @@ def test_what_cannot_be_rendered_says_why_and_the_rest_is_printed(at: Site, cli:
     assert 'kubernetes.profiles has no profile "spot"' in said.err
 
 
+def test_the_beginning_of_a_key_stands_for_its_task(at: Site, cli: Cli) -> None:
+    _, train = objects(cli("render", "base"))
+    key = train["metadata"]["labels"]["substratus.ai/key"]
+    assert objects(cli("render", key[:12])) == [train]
+    assert "no object is called bass" in cli("render", "bass", code=1).err
+
+
 def test_a_namespace_is_asked_for_by_name(at: Site, cli: Cli) -> None:
     (job,) = objects(cli("render", "squad", "--namespace", "data"))
     assert job["metadata"]["namespace"] == "data"

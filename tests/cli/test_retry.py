@@ -141,6 +141,36 @@ def test_commit_changes_that_file_alone_and_counts_on(example: Example, cli: Cli
     assert example.git("status", "--porcelain") == "A  models/other.txt"
 
 
+@pytest.mark.parametrize("branch", ["main", "other"])
+@pytest.mark.parametrize("remote", ["none", "followed", "itself"])
+def test_the_step_after_the_commit_is_named(
+    example: Example, cli: Cli, tmp_path: Path, remote: str, branch: str
+) -> None:
+    config = tmp_path / "reconciler.yaml"
+    if branch == "other":
+        example.git("checkout", "--quiet", "-b", branch)
+    if remote != "none":
+        url = str(example.root) if remote == "itself" else "https://git.example.com/models"
+        config.write_text(f"repository: {{url: {url}}}\n")
+    more = () if remote == "none" else ("--config", str(config))
+    step = {
+        ("none", "main"): "the next sync runs it",
+        ("none", "other"): "the next sync runs it",
+        ("followed", "main"): "push it to have it run",
+        ("followed", "other"): "merge it into main and push it to have it run",
+        ("itself", "main"): "the next sync runs it",
+        ("itself", "other"): "merge it into main to have it run",
+    }[remote, branch]
+    said = cli("retry", "digits-base", "--commit", *more, code=0)
+    assert said.out.endswith(f"in models/base.yaml; {step}.\n")
+
+
+def test_a_commit_of_a_clone_with_a_remote_is_to_be_pushed(example: Example, cli: Cli) -> None:
+    example.git("remote", "add", "origin", "https://git.example.com/models")
+    said = cli("retry", "digits-base", "--commit", code=0)
+    assert said.out.endswith("; push it to have it run.\n")
+
+
 def test_a_file_with_changes_of_its_own_is_not_committed(example: Example, cli: Cli) -> None:
     example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
     said = cli("retry", "digits-base", "--commit", code=1)

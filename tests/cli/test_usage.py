@@ -28,7 +28,9 @@ def test_every_command_has_help_and_takes_a_configuration(cli: Cli, name: str) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["frob"], "No such command 'frob'"),
+        (["frob"], "No such command 'frob'.\n"),
+        (["statsu"], "No such command 'statsu'. Did you mean status?\n"),
+        (["log"], "No such command 'log'. Did you mean logs?\n"),
         (["plan"], "Missing option '--base'"),
         (["plan", "--base", "a", "--head", "b", "--format", "yaml"], "'yaml' is not one of"),
         (["status", "-l", "team"], "expected LABEL=VALUE, found team"),
@@ -63,11 +65,26 @@ def test_a_wrong_configuration_ends_with_64_and_says_where(cli: Cli, tmp_path: P
         assert "address" in said.err
 
 
-def test_a_folder_without_a_repository_ends_with_1(cli: Cli) -> None:
-    for arguments in (["status"], ["plan", "--base", "a", "--head", "b"]):
-        said = cli(*arguments, code=1)
-        assert "is not in a Git repository" in said.err
-        assert said.err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("arguments", "other"),
+    [
+        (["status"], "name its configuration file with --config"),
+        (["logs", "a"], "name its configuration file with --config"),
+        (["artifacts"], "name its configuration file with --config"),
+        (["why", "a"], "name one with --repo"),
+        (["retry", "a"], "name one with --repo"),
+        (["plan", "--base", "a", "--head", "b"], "name one with --repo"),
+    ],
+)
+def test_outside_a_repository_every_command_says_what_to_do(
+    cli: Cli, tmp_path: Path, arguments: list[str], other: str
+) -> None:
+    said = cli(*arguments, code=64)
+    assert said.err == (
+        f"{tmp_path} is not in a Git repository; call `reconciler {arguments[0]}` in a clone of "
+        f"the manifest repository, or {other}. `reconciler init DIR` makes a new repository\n"
+    )
+    assert said.out == ""
 
 
 def test_a_misspelt_variable_is_told_where_it_cannot_spoil_the_output(
