@@ -17,6 +17,7 @@ import structlog
 from rich.console import Console
 from rich.live import Live
 
+from reconciler.cli.attention import attention
 from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import Listing, console, object_table
 from reconciler.cli.terminal import tell, visible
@@ -131,13 +132,15 @@ def _once(setup: Setup, patience: float) -> int:
         if seen.records:
             screen.print(seen.table())  # the runs were made, although their status was not pushed
         raise
-    screen.print(seen.table())
+    screen.print(seen.table(compact=True))  # what is cut of it is whole below
     for problem in seen.errors:
         text = visible(f"error: {problem}")
         screen.print(text, style="red", markup=False, highlight=False)
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
+    for number, line in enumerate(attention(seen.records.values())):
+        tell(line if number else f"\nThese need attention:\n{line}")
     waiting = seen.waiting()
     if waiting:
         click.echo("\nThese wait for what this run cannot bring:")

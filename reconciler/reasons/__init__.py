@@ -5,7 +5,16 @@ both: ``reason`` is the code, ``message`` the sentence.
 """
 
 from reconciler.reasons.codes import ReasonCode
-from reconciler.reasons.messages import message, names, waits
+from reconciler.reasons.messages import message, names, remedy, waits
 from reconciler.reasons.reason import Argument, Reason, UnresolvedSource
 
-__all__ = ["Argument", "Reason", "ReasonCode", "UnresolvedSource", "message", "names", "waits"]
+__all__ = [
+    "Argument",
+    "Reason",
+    "ReasonCode",
+    "UnresolvedSource",
+    "message",
+    "names",
+    "remedy",
+    "waits",
+]

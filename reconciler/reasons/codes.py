@@ -6,6 +6,7 @@ A code is kept in status files and printed as ``reason``: one that is in use is 
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 
 class ReasonCode(enum.StrEnum):
@@ -183,3 +184,11 @@ class ReasonCode(enum.StrEnum):
     SUPERVISOR_STOPPED = "SupervisorStopped"
 
     __hash__ = str.__hash__  # an enum's own is written in Python
+
+    @classmethod
+    def known(cls, code: str) -> Self:
+        """Return a recorded code; ``Unknown`` for one of another version."""
+        try:
+            return cls(code)
+        except ValueError:
+            return cls(cls.UNKNOWN)

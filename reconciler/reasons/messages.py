@@ -15,6 +15,8 @@ from reconciler.types import TaskKind
 
 #: How templates of reasons to wait for something begin.
 _WAITING = "waiting for "
+#: The remedy of codes that need none.
+_NOTHING = "Nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ def message(reason: Reason, *, task: TaskKind | None = None) -> str:
         return reason.recorded
     shown = {name: _shown(value) for name, value in reason.arguments.items()}
     return MESSAGES[reason.code].template.format_map(shown)
+
+
+def remedy(code: ReasonCode) -> str:
+    """Return what a user can do, as sentences; empty where that is nothing."""
+    action = MESSAGES[code].action
+    return "" if action == _NOTHING else action
 
 
 def _shown(argument: Argument) -> object:
@@ -98,9 +106,9 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing.",
     ),
     ReasonCode.SUSPENDED: Entry(
-        "suspended: starts nothing new",
-        "`spec.suspend` is true.",
-        "Set `spec.suspend: false`.",
+        "spec.suspend is true, so nothing new starts",
+        "The manifest suspends the object; what runs, goes on.",
+        "Set `spec.suspend: false` in its manifest, and commit that.",
     ),
     ReasonCode.WAITING_FOR_BUILD: Entry(
         "waiting for {needs}",
@@ -305,14 +313,14 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Mend the line that the message names.",
     ),
     ReasonCode.HELD_BY_GUARD: Entry(
-        "held: {hold}; release it with the line {id} in .reconciler/release",
+        "needs the line {id} in .reconciler/release: {hold}",
         "The sync would make more than `guard` admits.",
-        "Add the line to `.reconciler/release`, or revert.",
+        "Add the line to `.reconciler/release` and commit that, or revert the change.",
     ),
     ReasonCode.HELD_BY_PRUNE: Entry(
-        "held: {hold}; release it with the line {id} in .reconciler/release",
+        "needs the line {id} in .reconciler/release: {hold}",
         "The sync would remove more objects than `prune` admits.",
-        "Add the line to `.reconciler/release`, or restore the manifests.",
+        "Add the line to `.reconciler/release` and commit that, or restore the manifests.",
     ),
     ReasonCode.RECOMPUTE_TOO_LARGE: Entry(
         "would make {tasks} tasks with {gpus} GPUs, of {objects} objects, {existing} of which have an artifact (guard: {guard_tasks} tasks made again, {guard_gpus} GPUs)",

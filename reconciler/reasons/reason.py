@@ -45,11 +45,7 @@ class Reason:
     @classmethod
     def read(cls, code: str, text: str) -> Self:
         """Read a recorded reason; an unknown code becomes ``Unknown``."""
-        try:
-            known = ReasonCode(code)
-        except ValueError:
-            known = ReasonCode.UNKNOWN
-        return cls(known, recorded=text)
+        return cls(ReasonCode.known(code), recorded=text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.planner import RELEASE_FILE, ActionKind, Plan, ResolvedObject, TaskAction, TaskPhase
-from reconciler.reasons import ReasonCode, message
+from reconciler.planner import (
+    RELEASE_FILE,
+    ActionKind,
+    Hold,
+    Plan,
+    ResolvedObject,
+    TaskAction,
+    TaskPhase,
+)
+from reconciler.reasons import Reason, ReasonCode, message, names, remedy
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
@@ -34,6 +42,7 @@ class _Standing:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._explained: set[TaskKey] = set()
+        self._held: set[str] = set()
         self._by_key: dict[TaskKey, TaskAction] = {}
         for decision in plan.decisions:
             if decision.task.key is not None:
@@ -50,10 +59,14 @@ class _Standing:
             yield 0, "Its manifest is gone: the next sync removes it. Its artifacts stay."
             return
         if ref in plan.kept:
-            yield 0, message(plan.kept[ref])
-            for hold in plan.holds:
-                if ref in hold.objects:
-                    yield 1, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
+            holds = [hold for hold in plan.holds if ref in hold.objects]
+            if holds:
+                yield 0, "Its manifest is gone, and its removal is held"
+                for hold in holds:
+                    yield from self._hold(hold, 1)
+            else:
+                yield 0, message(plan.kept[ref])
+                yield from _remedy(plan.kept[ref], 1)
             return
         item = plan.inputs.desired.get(ref)
         if item is not None:
@@ -62,6 +75,7 @@ class _Standing:
     def _wanted(self, item: ResolvedObject) -> Iterator[Line]:
         if item.blocked is not None:
             yield 0, f"Not all of its tasks are known: {message(item.blocked)}."
+            yield from _remedy(item.blocked.root, 1)
         if item.promoted is not None:
             yield 0, f"Nothing runs for it: it takes over the artifact of {item.promoted}."
             yield from self._need(item.key, 1)
@@ -87,6 +101,9 @@ class _Standing:
                 return "held"
         if decision.needs:
             return "starts once what it needs is complete"
+        needs = self._open_needs(decision)
+        if needs:
+            return f"waits for {names(needs)}"
         starts = (
             decision.action is ActionKind.CREATE and decision.reason.code is ReasonCode.STARTING
         )
@@ -94,15 +111,35 @@ class _Standing:
 
     def _below(self, decision: TaskAction, depth: int) -> Iterator[Line]:
         if decision.phase is TaskPhase.FAILED and decision.task.key is not None:
-            again = f"`reconciler retry {decision.ref.name}` asks for one more run"
-            yield depth, f"Its failure is remembered until what it runs, or how, changes; {again}."
+            yield from _remedy(decision.reason.root, depth)
+            name = decision.ref.name
+            yield depth, f"`reconciler logs {name}` prints its log."
+            again = f"or by `reconciler retry {name}`"
+            yield depth, f"It runs again when its inputs or settings change, {again}."
         for hold in self._plan.holds:
             if decision.hold == hold.id:
-                yield depth, f"{message(hold.reason)}."
-                yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}."
-        waits = decision.phase is TaskPhase.WAITING and decision.reason.code in _ON_OTHERS
-        for need in decision.task.needs if waits else decision.needs:
+                yield from self._hold(hold, depth)
+        needs = self._open_needs(decision)
+        if decision.phase is TaskPhase.WAITING and not needs and not decision.needs:
+            yield from _remedy(decision.reason.root, depth)
+        for need in decision.task.needs if needs else decision.needs:
             yield from self._need(need, depth)
+
+    def _hold(self, hold: Hold, depth: int) -> Iterator[Line]:
+        """Explain a hold; the next time only name it."""
+        if hold.id in self._held:
+            yield depth, f"by the hold {hold.id}, as above"
+            return
+        self._held.add(hold.id)
+        yield depth, f"{message(hold.reason)}."
+        yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}, and commit that."
+
+    def _open_needs(self, decision: TaskAction) -> list[ObjectRef]:
+        """Return the objects that a task waits for, where they are explained below it."""
+        if decision.phase is not TaskPhase.WAITING or decision.reason.code not in _ON_OTHERS:
+            return []
+        found = (self._by_key.get(key) for key in decision.task.needs)
+        return [d.ref for d in found if d is not None and d.phase is not TaskPhase.SUCCEEDED]
 
     def _need(self, key: TaskKey | None, depth: int) -> Iterator[Line]:
         """Explain a needed task that is not complete, and its own needs."""
@@ -117,3 +154,9 @@ class _Standing:
         self._explained.add(key)
         yield depth, text
         yield from self._below(decision, depth + 1)
+
+
+def _remedy(reason: Reason, depth: int) -> Iterator[Line]:
+    todo = remedy(reason.code)
+    if todo:
+        yield depth, f"What to do: {todo}"

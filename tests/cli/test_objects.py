@@ -17,7 +17,7 @@ from obstore.store import LocalStore
 from reconciler.cli import stores
 from reconciler.cli.artifacts import Artifact, _used
 from reconciler.cli.select import find_key
-from reconciler.planner import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase, PlannerConfig
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
@@ -59,15 +59,22 @@ def example(synced: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Examp
 def test_why_leads_to_the_failure_and_what_would_release_it(example: Example, cli: Cli) -> None:
     said = cli("why", "tilted-full", code=0)
     lines = said.out.splitlines()
-    assert lines[0] == (
-        "Model default/tilted-full is Waiting as of the last sync: waiting for Model "
-        "default/digits-base (train): train.sh exited with 1: out of memory"
-    )
-    assert lines[1].startswith("  train: waiting for Model default/digits-base (train): train.sh")
-    assert lines[2].startswith("    train of Model default/digits-base: failed, and is not run")
-    assert "reconciler retry digits-base" in lines[3]
-    assert "was made on 2026-03-02 from commit" in lines[4]
-    assert lines[5] == (
+    assert lines[:6] == [
+        "Model default/tilted-full is Waiting as of the last sync",
+        "  train: waits for Model default/digits-base",
+        (
+            "    train of Model default/digits-base: failed, and is not run again: "
+            "train.sh exited with 1: out of memory"
+        ),
+        "      What to do: Read the log; mend the code or the params and push.",
+        "      `reconciler logs digits-base` prints its log.",
+        (
+            "      It runs again when its inputs or settings change, or by `reconciler retry "
+            "digits-base`."
+        ),
+    ]
+    assert "was made on 2026-03-02 from commit" in lines[6]
+    assert lines[7] == (
         "  Since then: because Model default/digits-base changes (training.params.epochs: 20 → 30)."
     )
 
@@ -78,10 +85,61 @@ def test_why_of_what_is_there_or_running_or_suspended(example: Example, cli: Cli
         "  train: complete",
     ]
     assert "  train: running\n" in cli("why", "tilted-cold").out
-    assert "  train: suspended: starts nothing new\n" in cli("why", "from-image").out
+    assert cli("why", "from-image").out.splitlines() == [
+        "Model default/from-image is Suspended as of the last sync",
+        "  train: spec.suspend is true, so nothing new starts",
+        "    What to do: Set `spec.suspend: false` in its manifest, and commit that.",
+    ]
     assert "it takes over the artifact of Model default/tilted-full" in (
         cli("why", "digits-production").out
     )
+
+
+def test_why_and_a_plan_say_once_what_holds(cli: Cli, tmp_path: Path) -> None:
+    settings = PlannerConfig(guard_tasks=2)
+    example = Example(tmp_path / "clone", settings=settings)
+    example.sync()
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.commit("Longer")
+    example.sync()
+    (tmp_path / "reconciler.yaml").write_text(
+        json.dumps({"repository": {"url": str(example.root)}, "guard": {"tasks": 2}})
+    )
+    held = example.records[_BASE].hold
+    assert held is not None
+    config = ("--config", str(tmp_path / "reconciler.yaml"))
+    assert cli("why", "digits-base", *config, code=0).out.splitlines()[:5] == [
+        "Model default/digits-base is Held as of the last sync",
+        "  build: complete",
+        "  train: held",
+        (
+            "    would make 4 tasks with 0 GPUs, of 4 objects, 4 of which have an artifact "
+            "(guard: 2 tasks made again, 32 GPUs)."
+        ),
+        f"    To release it, add the line {held} to .reconciler/release, and commit that.",
+    ]
+    repo = ("--repo", str(example.root))
+    plan = cli("plan", "--base", "HEAD", "--head", "HEAD", "--all", *repo, *config).out
+    assert plan.count("would make 4 tasks") == 1
+    assert plan.count("spec.suspend is true") == 1
+    assert "  Model default/digits-base is Held\n" in plan
+    assert "  Model default/from-image is Suspended\n" in plan
+    assert "  Model default/digits-production is Ready: still serves " in plan
+
+
+def test_why_of_a_removal_that_is_held_says_what_releases_it(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    for folder in ("models", "datasets"):
+        shutil.rmtree(example.root / folder)
+    example.commit("Nothing left")
+    said = cli("why", "digits-base", "--config", _config(example), code=0)
+    lines = said.out.splitlines()
+    assert lines[1].startswith("  The next sync makes it Held")
+    assert lines[2] == "  Its manifest is gone, and its removal is held"
+    assert lines[3].startswith("    the tree holds no manifests at all")
+    assert re.match("    To release it, add the line [0-9a-f]{12} to .reconciler/release", lines[4])
+    assert said.out.count("the tree holds no manifests") == 1
 
 
 def test_why_of_a_manifest_that_is_wrong(example: Example, cli: Cli, tmp_path: Path) -> None:

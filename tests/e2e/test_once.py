@@ -160,6 +160,9 @@ def test_a_failure_counts_more_than_what_waits(site: Site) -> None:
     done = site.run_once(*SHORT)
     assert done.returncode == 1
     assert "Model default/b: waiting for Model default/a (train)" in done.stdout
+    _, _, listed = done.stdout.partition("\nThese need attention:\n")
+    assert listed.startswith("  Model default/a is Failed: train: train.sh ended with exit code 3")
+    assert "`reconciler logs a` prints the log." in listed
 
 
 def test_what_its_manifest_suspends_or_a_user_must_release_is_no_lack(site: Site) -> None:
@@ -174,8 +177,14 @@ def test_what_its_manifest_suspends_or_a_user_must_release_is_no_lack(site: Site
     site.script("src/c/train.sh", GOOD)
     site.scratch("c", more="  suspend: true\n")
     site.push()
-    assert site.run_once(*SHORT).returncode == 0
+    done = site.run_once(*SHORT)
+    assert done.returncode == 0
     assert site.phases() == {"a": "Held", "b": "Held", "c": "Suspended"}
+    _, _, listed = done.stdout.partition("\nThese need attention:\n")
+    hold = site.statuses()["a"]["hold"]
+    told = f"  Model default/a, Model default/b are Held: needs the line {hold} in "
+    assert listed.startswith(told)
+    assert "What to do: Add the line to `.reconciler/release` and commit that" in listed
 
 
 def test_a_link_out_of_the_source_is_kept_and_not_followed(site: Site) -> None:
