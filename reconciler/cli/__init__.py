@@ -28,18 +28,18 @@ INTERRUPTED = 130
 
 #: In the order in which a newcomer meets them.
 COMMANDS = {
-    "init": "Make a new manifest repository to start from.",
-    "run": "Run the daemon.",
-    "status": "Show what came of the manifests, from the status branch.",
-    "why": "Say what an object's tasks wait for, or why they run again.",
-    "logs": "Print what a task's command printed.",
-    "retry": "Ask for one more run of what has failed: a patch, or a commit.",
-    "artifacts": "List what was made, where it is and what refers to it.",
-    "plan": "Show what a change of the manifests would do.",
-    "render": "Print the Kubernetes objects of an object's runs.",
-    "validate": "Check manifests; say where they are wrong.",
-    "schema": "Print the JSON Schema of manifests or configuration.",
-    "completion": "Print the completion of these commands for a shell.",
+    "init": "Create a manifest repository with examples.",
+    "run": "Run the daemon, or with --once sync and exit.",
+    "status": "Show the phase, metrics and history of Models and Datasets.",
+    "why": "Explain why a task waits, failed or runs again, and what to do.",
+    "logs": "Print the output of a task's command.",
+    "retry": "Run failed tasks once more, by a patch or commit.",
+    "artifacts": "List artifacts, images and environments, with sizes and uses.",
+    "plan": "Show what a commit would run, cancel and remove.",
+    "render": "Print the Kubernetes manifests of a Model's or Dataset's Jobs.",
+    "validate": "Check manifests, and print each error with file and line.",
+    "schema": "Print the JSON Schema of a manifest or of the configuration.",
+    "completion": "Print a shell's completion script for these commands.",
 }
 
 
@@ -80,7 +80,7 @@ def cli() -> None:
     """GitOps for machine-learning models.
 
     Push Model and Dataset manifests to Git; the reconciler builds, loads and trains what is
-    missing, and commits the status back.
+    missing, and commits the status to a branch of its own.
 
     \b
     reconciler init demo && cd demo

@@ -75,7 +75,7 @@ class Artifact:
 
 @click.command()
 @name_argument(required=False)
-@click.option("--unused", is_flag=True, help="Only those that serve for nothing but a revert.")
+@click.option("--unused", is_flag=True, help="Only those that no object uses and no manifest pins.")
 @namespace_option
 @kind_option
 @format_option("text", "json")
@@ -88,15 +88,17 @@ def artifacts(
     style: str,
     config_file: Path,
 ) -> None:
-    """List all artifacts, images and environments, their sizes, and their uses.
+    """List artifacts, images and environments, with their sizes and uses.
 
-    Of one object by its NAME, or one alone by its key, of which the beginning is enough.
+    NAME selects those of one Model or Dataset. It may also be a key, or the first 6 or more digits
+    of one, for a single artifact.
 
-    No artifact is deleted, neither by this command nor by a sync. What is unused is not the current
-    artifact of any object, and no manifest pins it; it makes a revert to it free, and a run that
-    goes on under an older manifest may still read it. Images and environments are those that builds
-    of the local engine have made on this machine; a daemon removes them once nothing has used them
-    for as long as local.environments.keep says.
+    Artifacts are the output directories of loads and trainings. Neither this command nor a sync
+    deletes any. One is unused (USED AS: history alone) if it is the current artifact of no object
+    and no manifest pins its key; while it exists, a `git revert` to its manifest runs nothing.
+
+    Images and environments are made by builds of the local engine on this machine. The daemon
+    removes those that nothing has used for the time of local.environments.keep.
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
@@ -146,7 +148,7 @@ def _key(state: RecordedState, name: str | None) -> TaskKey | None:
         return None
     key = find_key(name, records)
     if key is None:
-        raise unknown_name(name, records)
+        raise unknown_name(name, records, recorded=True)
     return key
 
 

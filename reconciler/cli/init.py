@@ -20,10 +20,10 @@ _BRANCH = "main"
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @config_option
 def init(directory: Path, config_file: object) -> None:
-    """Make a new Git repository of examples in DIR.
+    """Create a Git repository with example manifests in DIR.
 
-    It has example manifests, their sources, and a reconciler.yaml. Everything is committed, so
-    `reconciler run --once` works there at once.
+    It contains Models and Datasets, the code that they are built from, and a configuration file,
+    reconciler.yaml. Everything is committed: `cd DIR && reconciler run --once` trains them.
     """
     if directory.exists() and any(directory.iterdir()):
         raise click.BadParameter(f"{directory} is not empty")

@@ -40,15 +40,15 @@ _CHUNK = 1 << 20
 @click.option(
     "--task",
     type=click.Choice([task.value for task in TaskKind]),
-    help="Default: the one started last.",
+    help="The task.  [default: the one started last]",
 )
-@click.option("--attempt", type=click.IntRange(min=1), help="Default: the last one.")
+@click.option("--attempt", type=click.IntRange(min=1), help="The attempt.  [default: the last one]")
 @click.option(
     "--tail",
     type=click.IntRange(min=0),
     default=LINES,
     show_default=True,
-    help="How many lines from the end; 0 for everything.",
+    help="Number of lines from the end of the log; 0 prints all.",
 )
 @namespace_option
 @kind_option
@@ -62,11 +62,14 @@ def logs(
     kind: str | None,
     config_file: Path,
 ) -> None:
-    """Print what the command of NAME's task printed.
+    """Print the output of a task's command: a build, a load or a training.
 
-    In a cluster it is asked of the pod while there is one, as your kubeconfig says. Otherwise the
-    log is read that the status names: from this machine's disk, or from an s3://, gs:// or az://
-    bucket, with the credentials that the environment holds.
+    NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task; the
+    keys of `reconciler status --history` are those of earlier runs.
+
+    On Kubernetes the log is read from the pod while there is one, with your kubeconfig. Otherwise
+    it is read from its place beside the artifact: on this machine's disk, or in an s3://, gs:// or
+    az:// bucket with the credentials in your environment.
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()

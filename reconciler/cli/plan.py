@@ -25,16 +25,21 @@ from reconciler.review import render_markdown, render_text, review
 @click.option("--head", required=True, metavar="REV", help="The commit after it.")
 @repo_option
 @format_option("text", "markdown", "json")
-@click.option("--all", "everything", is_flag=True, help="List what is not this change's doing too.")
+@click.option(
+    "--all", "everything", is_flag=True, help="List also what a sync of BASE would do as well."
+)
 @config_option
 def plan(
     base: str, head: str, folder: Path, style: str, everything: bool, config_file: Path
 ) -> None:
-    """Show the effects of a sync of HEAD on the recorded state.
+    """Show what the change from commit BASE to commit HEAD would do.
 
-    Nothing is run and no cluster is needed. What a sync of BASE would do as well is not the
-    change's doing, and only counted. Exits with 2 if anything would change, and with 1 on errors
-    in the manifests. In a workflow of GitHub Actions, errors are printed as annotations too.
+    It compares a sync of each of both commits with the last recorded status: the tasks that would
+    run, wait, be cancelled or be held, and the objects that would be removed. Nothing is run, and
+    no cluster is needed. What a sync of BASE would do as well is counted, not listed.
+
+    Exits with 0 if nothing would change, with 2 if something would, and with 1 if a manifest is
+    wrong. In a GitHub Actions workflow, errors are printed as annotations as well.
     """
     setup = load_if_there(config_file)
     planning = Planning(setup, open_clone(folder), ahead=True)

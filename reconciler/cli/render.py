@@ -20,11 +20,21 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 @click.command()
 @name_argument(required=True)
-@click.option("-n", "--namespace", help="Default: kubernetes.namespace of the configuration.")
 @click.option(
-    "--task", type=click.Choice([kind.value for kind in TaskKind]), help="Default: all it needs."
+    "-n", "--namespace", help="The namespace.  [default: kubernetes.namespace of the configuration]"
 )
-@click.option("--head", default="HEAD", show_default=True, metavar="REV", help="The commit.")
+@click.option(
+    "--task",
+    type=click.Choice([kind.value for kind in TaskKind]),
+    help="One task alone.  [default: all tasks]",
+)
+@click.option(
+    "--head",
+    default="HEAD",
+    show_default=True,
+    metavar="REV",
+    help="The commit whose manifests are rendered.",
+)
 @click.option(
     "--repo",
     "folder",
@@ -37,11 +47,12 @@ from reconciler.types import ObjectRef, TaskKey, TaskKind
 def render(
     name: str, namespace: str | None, task: str | None, head: str, folder: Path, config_file: Path
 ) -> None:
-    """Print the Kubernetes objects of the tasks of a Model or Dataset.
+    """Print the Kubernetes manifests (Jobs and their volumes) of NAME's tasks.
 
-    They are those of HEAD, whether or not anything is left to do, as YAML that kubectl takes.
-    An image that is not built yet stands there by its tag; a sync pins it by digest. No cluster is
-    needed. Exits with 1 if a task cannot be rendered, and says why.
+    NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task. The
+    YAML is what a sync of the commit would create, also of tasks that are complete already. An
+    image that is not built yet is named by its tag; the sync names it by its digest. No cluster is
+    needed. Exits with 1 if a task cannot be rendered, and prints the cause.
     """
     setup = load(config_file)
     settings = ClusterSettings.from_setup(setup)

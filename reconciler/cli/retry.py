@@ -26,7 +26,7 @@ from reconciler.types import ObjectRef
 
 @click.command()
 @name_argument(required=True)
-@click.option("--commit", is_flag=True, help="Commit the change to the branch that is checked out.")
+@click.option("--commit", is_flag=True, help="Commit the change on the branch that is checked out.")
 @namespace_option
 @kind_option
 @repo_option
@@ -39,10 +39,13 @@ def retry(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """Ask for one more run of NAME's failed tasks, in Git.
+    """Run the failed tasks of NAME once more.
 
-    Prints a patch that gives the annotation substratus.ai/retry a new value, for `git apply`; with
-    --commit, commits it. Nothing else in the file changes. Push it, and the daemon runs it again.
+    NAME may also be a key, or the first 6 or more digits of one. A failed task runs
+    again only when its inputs or settings change, to which the annotation substratus.ai/retry
+    belongs. This command gives that annotation a new value: it prints a patch for `git apply`, or
+    with --commit commits the change. The daemon runs the task once the commit is on the branch that
+    it follows, so push it there.
     """
     repository = open_clone(folder)
     setup = load_if_there(config_file)

@@ -47,25 +47,32 @@ CONFIG_INTERVAL = 1.0
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Sync until nothing more can be done, then exit.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Sync until every object is complete, failed or cannot go on; then exit.",
+)
 @click.option(
     "--patience",
     metavar="DURATION",
     callback=seconds,
     default=f"{PATIENCE:g}s",
     show_default=True,
-    help="With --once: how long to wait for what is missing while nothing goes on.",
+    help="With --once: how long to wait, while nothing runs, for retries, sources and capacity.",
 )
 def run(config_file: Path, once: bool, patience: float) -> None:
-    """Run the daemon: sync at every push, until it is stopped.
+    """Run the daemon: sync after every push, until it is stopped.
 
-    SIGTERM and Ctrl-C stop it gracefully: what runs goes on, and the next start takes it up.
+    A sync reads the manifests of the configured branch, starts the builds, loads and trainings that
+    are missing, and commits the status. SIGTERM and Ctrl-C stop the daemon, but no build or
+    training: these go on, and the next start of the daemon finds them again.
 
     \b
-    With --once it exits with
-      0  if every object is complete, suspended or held
-      1  if one ends Failed or Invalid, or the status cannot be pushed
-      3  if one waits for what this run cannot bring; what waits for what is listed
+    Exit codes with --once:
+      0  every object is Ready, Suspended or Held
+      1  an object is Failed or Invalid, or the status could not be pushed
+      3  an object still waits, as for a GPU that is not there; the output lists the causes
+     64  the command or the configuration is wrong
     """  # noqa: D301 - click's \b is the character
     with suppress(OSError, RuntimeError):  # standard error is closed, or no file
         faulthandler.enable()  # a crash in a C library says where
@@ -76,9 +83,16 @@ def run(config_file: Path, once: bool, patience: float) -> None:
     asyncio.run(_serve(config_file, setup, was_there=config_file.exists()))
 
 
-def configure_logs(setup: Setup, *, level: str | None = None) -> None:
-    """Set up the configured style and level of logs."""
-    configure_logging(style=setup.config.log.format, level=level or setup.config.log.level)
+def configure_logs(setup: Setup, *, once: bool = False, level: str | None = None) -> None:
+    """Set up the configured style and level of logs.
+
+    A user reads those of ``run --once``, also through a pipe to `tee` or `less`; a daemon's are
+    collected.
+    """
+    style = setup.config.log.format
+    if once and style == "auto":
+        style = "text"
+    configure_logging(style=style, level=level or setup.config.log.level)
 
 
 @dataclass
@@ -153,7 +167,7 @@ def _once(setup: Setup, patience: float) -> int:
 def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
     """Show a live table on a terminal, elsewhere the log alone."""
     if not screen.is_terminal:
-        configure_logs(setup)
+        configure_logs(setup, once=True)
         yield
         return
     live = Live(
@@ -164,7 +178,7 @@ def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
     )
     with live:
         # The table says what is going on; the log above it only what goes wrong.
-        configure_logs(setup, level="warning")
+        configure_logs(setup, once=True, level="warning")
         yield
 
 

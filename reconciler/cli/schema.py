@@ -16,7 +16,7 @@ from reconciler.types import Kind
 @click.argument("what", type=click.Choice(["model", "dataset", "config"]))
 @config_option
 def schema(what: str, config_file: object) -> None:
-    """Print the JSON Schema that an editor completes and checks with.
+    """Print a JSON Schema, with which an editor completes and checks files.
 
     \b
     reconciler schema model > model.schema.json

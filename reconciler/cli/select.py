@@ -118,7 +118,7 @@ def one(
     if not found:
         key = find_key(name, records)
         if key is None:
-            raise unknown_name(name, known)
+            raise unknown_name(name, known, recorded=refs is records)
         having = [ref for ref in known if ref in records and key in keys_of(records[ref])]
         found = [ref for ref in having if same(ref, name=None, namespace=namespace, kind=kind)]
         if not found:
@@ -132,7 +132,7 @@ def one(
                 f"the key {name} is shared by {shown}{more}; give the name of one of them"
             )
     if len(found) > 1:
-        names = ", ".join(map(str, found))
+        names = " or ".join(map(str, found))
         raise click.UsageError(f"{name} may be {names}; say which with --namespace or --kind")
     return found[0]
 
@@ -148,11 +148,24 @@ def with_removed(state: RecordedState, name: str) -> Mapping[ObjectRef, ObjectSt
     return {**state.removed, **present}
 
 
-def unknown_name(name: str, refs: Iterable[ObjectRef]) -> click.ClickException:
-    """Make the error about an unknown name, with similar ones."""
-    near = did_you_mean(name, {ref.name for ref in refs}, most=_SHOWN_NAMES)
+def unknown_name(
+    name: str, refs: Iterable[ObjectRef], *, recorded: bool = False
+) -> click.ClickException:
+    """Make the error about an unknown name, with similar ones.
+
+    ``recorded``: the names are those of the status, not of manifests.
+    """
+    known = sorted(refs)
+    elsewhere = ", ".join(str(ref) for ref in known if ref.name == name)
+    if elsewhere:
+        return click.ClickException(
+            f"no object called {name} is in that namespace and of that kind; there is {elsewhere}"
+        )
+    near = did_you_mean(name, {ref.name for ref in known}, most=_SHOWN_NAMES)
     if not near and _SHORT_KEY.fullmatch(name):
         near = "; of a key, at least 6 digits are needed"
+    if not near and recorded:
+        near = "; what was committed since the last sync is not known yet"
     return click.ClickException(f"no object is called {name}{near}")
 
 

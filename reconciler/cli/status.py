@@ -53,19 +53,27 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
     "labels",
     multiple=True,
     metavar="LABEL=VALUE",
-    help="Only objects so labelled; several are joined by commas, or given one by one.",
+    help="Only objects with this label in their manifest; repeat it, or join several by commas.",
 )
 @namespace_option
 @kind_option
 @phase_option
-@click.option("--history", is_flag=True, help="Every artifact and remembered failure.")
+@click.option(
+    "--history",
+    is_flag=True,
+    help="List the finished runs: artifacts and failures, with metrics and params.",
+)
 @click.option(
     "--sort",
     metavar="FIELD",
-    help="Order the history: `finished`, newest first, or a metric such as `metrics.accuracy`, "
-    "highest first. With - before it, as `-metrics.loss`, the other way round.",
+    help="Order of the history: `finished`, newest first, or a metric such as `metrics.accuracy`, "
+    "highest first. A leading - reverses it: `-metrics.loss`.",
 )
-@click.option("--watch", is_flag=True, help="Keep looking, until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show changes as they come, until Ctrl-C; JSON is one line per change.",
+)
 @format_option("text", "json")
 @config_option
 def status(
@@ -80,11 +88,13 @@ def status(
     style: str,
     config_file: Path,
 ) -> None:
-    """Show the status of all objects, or of a name or key.
+    """Show the status of all Models and Datasets, or of the one called NAME.
 
-    It is read from the status branch, and needs no access to a cluster. Without a configuration
-    file the repository in this folder is read, from what was last fetched. With --watch, JSON is a
-    line at first, and at each change.
+    NAME may also be a key, or the first 6 or more digits of one, as tables show keys.
+
+    The daemon commits the status to a branch of the manifest repository. This command reads that
+    branch: from the repository that the configuration names, or without a configuration from the
+    clone in this folder, as of its last `git fetch`. No access to a cluster is needed.
     """
     order = _order(sort, history=history)
     reader = StateReader(load_if_there(config_file), Path())
@@ -148,7 +158,7 @@ def _named(
         if ref.name == name or (key is not None and key in keys_of(record))
     ]
     if not found and strict:
-        raise unknown_name(name, records)
+        raise unknown_name(name, records, recorded=True)
     present = [record for record in found if record.ref in state.records]
     if found and not present and not history:
         ref = found[0].ref

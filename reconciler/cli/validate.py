@@ -38,15 +38,18 @@ from reconciler.types import Location, Problem
 @format_option("text", "json")
 @config_option
 def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
-    """Check the manifests in files or folders ('-' reads standard input).
+    """Check manifests, in files, folders or from standard input ('-').
 
-    Default: this folder, or its repository.path where a configuration has one. Of a folder,
-    what Git ignores is left out, as is what .reconcilerignore names. All errors are reported at
-    once, each with file, line, column and field. Given single files, references to objects that
-    are not among them are not complained of. With a configuration, what it does not admit or
-    know is an error too: URLs of sources, and on Kubernetes profiles, types of GPU and reserved
-    Secrets. In a workflow of GitHub Actions, errors are printed as annotations too. Exits with
-    2 on errors.
+    Without a PATH, this folder is checked, or the folder of repository.path in it. Files that Git
+    ignores or that .reconcilerignore names are skipped. All errors are printed at once, each with
+    file, line, column and field.
+
+    If every PATH is a file, references to objects in other files are not checked. With a
+    configuration file, values that it does not admit are errors as well: URLs of sources, and on
+    Kubernetes profiles, GPU types and Secrets.
+
+    Exits with 0 if all is well, with 2 on errors. In a GitHub Actions workflow, errors are printed
+    as annotations as well.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"

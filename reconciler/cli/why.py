@@ -27,7 +27,9 @@ from reconciler.types import ObjectRef
 @click.command()
 @name_argument(required=True)
 @click.option(
-    "--head", metavar="REV", help="The commit meant, of a clone. Default: that of the next sync."
+    "--head",
+    metavar="REV",
+    help="Read the manifests of this commit of a clone.  [default: the commit of the next sync]",
 )
 @namespace_option
 @kind_option
@@ -41,11 +43,13 @@ def why(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """Explain what each task waits for, or why it runs.
+    """Explain why each task of NAME waits, failed or runs again, and what to do.
 
-    It is worked out as `plan` does, from what `status` reads: the status and the branch that are
-    in the configured repository now. With --head, the manifests are those of a clone. Without a
-    configuration file, so is the status, as with --repo where that has been fetched.
+    NAME may also be a key, or the first 6 or more digits of one.
+
+    The manifests and the status are read from the repository that the configuration names, as
+    they are there now. With --head or --repo the manifests are those of a commit in a clone.
+    Without a configuration, both manifests and status are those of the clone in this folder.
     """
     setup = load_if_there(config_file)
     planning, revision = _planning(setup, folder, head)

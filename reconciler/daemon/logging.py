@@ -1,4 +1,4 @@
-"""Logging to standard error: text on a terminal, otherwise JSON lines."""
+"""Logging to standard error, as text or as JSON lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def _visible(_: object, __: str, event: structlog.typing.EventDict) -> structlog
 
 
 def configure_logging(*, style: Literal["auto", "text", "json"], level: str) -> None:
-    """Set up structlog for the process, also again after a reload."""
+    """Set up structlog for the process, also again after a reload.
+
+    ``auto`` is text on a terminal, and JSON lines elsewhere.
+    """
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)

@@ -31,8 +31,8 @@ def test_a_failure_is_told_whole_with_where_its_log_is() -> None:
     assert list(attention([failed])) == [
         f"  Model default/a is Failed: {message}",
         (
-            "    What to do: Read the log; mend the code or the params and push. `reconciler logs a` "
-            "prints the log."
+            "    What to do: Read the log; mend the code or the params and push. "
+            "`reconciler logs a` prints the log."
         ),
     ]
 

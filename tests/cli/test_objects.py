@@ -343,6 +343,21 @@ def test_an_unknown_name_suggests_up_to_three_others(example: Example, cli: Cli)
         assert said.err.endswith('did you mean "tilted-head", "tilted-full" or "tilted-cold"?\n')
 
 
+def test_a_name_that_is_not_synced_yet_is_told_so(example: Example, cli: Cli) -> None:
+    for command in ("status", "logs", "artifacts"):
+        said = cli(command, "unheard-of", code=1)
+        assert said.err == (
+            "Error: no object is called unheard-of; what was committed since the last sync is not "
+            "known yet\n"
+        )
+
+
+def test_a_name_of_another_namespace_is_told_with_its_object(example: Example, cli: Cli) -> None:
+    for command in ("why", "logs", "retry"):
+        said = cli(command, "digits-base", "-n", "elsewhere", code=1)
+        assert said.err.endswith("there is Model default/digits-base\n")
+
+
 def test_before_the_first_sync_a_name_is_told_what_to_do(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

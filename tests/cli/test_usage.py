@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def test_every_command_has_help_and_takes_a_configuration(cli: Cli, name: str) -
     assert said.out.startswith(f"Usage: reconciler {name} ")
     assert "--config" in said.out
     assert "\\b" not in said.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_describes_commands_as_terms_and_not_by_pronouns(cli: Cli, name: str) -> None:
+    said = cli(name, "--help", code=0)
+    paragraphs = said.out.split("Options:")[0].split("\n\n")[1:]
+    for paragraph in filter(None, map(str.strip, paragraphs)):
+        assert not re.match(r"(They|These|Those|Of|What|Which)\b", paragraph), paragraph
 
 
 @pytest.mark.parametrize(

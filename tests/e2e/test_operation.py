@@ -162,6 +162,7 @@ def author(site: Site) -> str:
 
 def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
     site.trained("a")
+    site.configure(log={"format": "json"})
     commit = site.push()
     lines = [json.loads(line) for line in site.run_once().stderr.splitlines()]
     heads = [line for line in lines if line["event"] == "new head"]
@@ -169,6 +170,16 @@ def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
     created = [line for line in lines if line["event"] == "run created"]
     assert {line["task"] for line in created} == {"build", "train"}
     assert created[-1]["object"] == "Model default/a"
+
+
+def test_logs_of_run_once_are_text_for_a_user_also_in_a_pipe(site: Site) -> None:
+    site.trained("a")
+    site.push()
+    lines = site.run_once().stderr.splitlines()
+    assert any(
+        re.match(r"\d\d:\d\d:\d\d \[info +\] run created .*Model default/a", s) for s in lines
+    )
+    assert not any(line.startswith("{") for line in lines)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it has a disk that is always full")
