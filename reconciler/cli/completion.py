@@ -16,9 +16,9 @@ VARIABLE = "_RECONCILER_COMPLETE"
 @config_option
 @click.pass_context
 def completion(context: click.Context, shell: str, config_file: object) -> None:
-    """Print the completion script of SHELL, for commands, options and names of objects.
+    """Print the completion script of SHELL.
 
-    Load it in the start-up file of the shell:
+    It completes commands, options and names of objects. Load it in the shell's start-up file:
 
     \b
     bash  eval "$(reconciler completion bash)"            in ~/.bashrc

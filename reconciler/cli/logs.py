@@ -62,7 +62,7 @@ def logs(
     kind: str | None,
     config_file: Path,
 ) -> None:
-    """Print the output of a task's command: a build, a load or a training.
+    """Print the output of a build, a load or a training.
 
     NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task; the
     keys of `reconciler status --history` are those of earlier runs.
@@ -116,7 +116,7 @@ def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[b
 
 
 def _recorded(log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
-    """Return the place and the last lines of a log beside its artifact.
+    """Return a recorded log's place and its last lines.
 
     Raises ClickException or StoreError.
     """
@@ -136,7 +136,10 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
         if not tasks:
             raise click.ClickException(f"the key {key} is not of a {kind} of {record.ref}")
     if not record.tasks:
-        raise click.ClickException(f"nothing runs for {record.ref}, so it has no log")
+        raise click.ClickException(
+            f"nothing runs for {record.ref}, so it has no log; `reconciler why {record.ref.name}` "
+            "says where its artifact is from"
+        )
     if not tasks:
         have = ", ".join(task.task.value for task in record.tasks)
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
@@ -152,7 +155,7 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
 def _of_history(
     setup: Setup | None, record: ObjectStatus, key: TaskKey, attempt: int | None
 ) -> LogOf:
-    """Return the log of a run that only the history has, by its key.
+    """Return the log of a run of the history.
 
     Raises ClickException where none is left, and StoreError.
     """
@@ -183,7 +186,7 @@ def _of_history(
 
 
 def _newest_attempt(folder: str) -> int | None:
-    """Return the number of the last attempt with a log in a folder."""
+    """Return the number of the newest log in a folder."""
     split = urlsplit(folder)
     if split.scheme == "file":
         place = Path(unquote(split.path))

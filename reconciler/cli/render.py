@@ -88,7 +88,9 @@ def render(
 def _find(
     inputs: PlanInput, name: str, namespace: str | None, default: str
 ) -> tuple[list[ObjectRef], TaskKey | None]:
-    """Return the objects of a name, or the first with a key that begins so, and that key.
+    """Find the objects of a name, or one of a key.
+
+    Of a key, or its beginning, the first object that has it is returned with the key.
 
     Raises ClickException if there is none, or more than one key.
     """

@@ -120,6 +120,7 @@ def one(
         if key is None:
             raise unknown_name(name, known, recorded=refs is records)
         having = [ref for ref in known if ref in records and key in keys_of(records[ref])]
+        having = [ref for ref in having if key in _run_keys(records[ref])] or having
         found = [ref for ref in having if same(ref, name=None, namespace=namespace, kind=kind)]
         if not found:
             raise unknown_name(name, known)
@@ -159,7 +160,7 @@ def unknown_name(
     elsewhere = ", ".join(str(ref) for ref in known if ref.name == name)
     if elsewhere:
         return click.ClickException(
-            f"no object called {name} is in that namespace and of that kind; there is {elsewhere}"
+            f"no object called {name} matches the options; there is {elsewhere}"
         )
     near = did_you_mean(name, {ref.name for ref in known}, most=_SHOWN_NAMES)
     if not near and _SHORT_KEY.fullmatch(name):
@@ -169,15 +170,27 @@ def unknown_name(
     return click.ClickException(f"no object is called {name}{near}")
 
 
+def _run_keys(record: ObjectStatus) -> frozenset[TaskKey | None]:
+    """Return the keys of an object's own runs.
+
+    The key of an artifact that a promotion takes over is not among them.
+    """
+    tasks = (task.key for task in record.tasks)
+    return frozenset([*tasks, *(entry.key for entry in record.history)])
+
+
 def keys_of(record: ObjectStatus) -> frozenset[TaskKey]:
     """Return every key that a status file names as the object's own."""
-    keys = {task.key for task in record.tasks} | {entry.key for entry in record.history}
-    keys |= {record.desired, record.artifact.key if record.artifact is not None else None}
+    keys = {
+        *_run_keys(record),
+        record.desired,
+        record.artifact.key if record.artifact is not None else None,
+    }
     return frozenset(key for key in keys if key is not None)
 
 
 def find_key(text: str, records: Mapping[ObjectRef, ObjectStatus]) -> TaskKey | None:
-    """Return the only key of some objects that begins with a text, or None.
+    """Return the objects' only key that begins with a text, or None.
 
     Raises UsageError if there are several.
     """
@@ -185,7 +198,7 @@ def find_key(text: str, records: Mapping[ObjectRef, ObjectStatus]) -> TaskKey | 
 
 
 def only_key(text: str, keys: Iterable[TaskKey]) -> TaskKey | None:
-    """Return the only one of some keys that begins with a text, or None.
+    """Return the only key that begins with a text, or None.
 
     Raises UsageError if there are several.
     """

@@ -88,9 +88,10 @@ def status(
     style: str,
     config_file: Path,
 ) -> None:
-    """Show the status of all Models and Datasets, or of the one called NAME.
+    """Show the status of all Models and Datasets, or of NAME.
 
-    NAME may also be a key, or the first 6 or more digits of one, as tables show keys.
+    NAME is a Model or Dataset; it may also be a key, or the first 6 or more digits of one, as
+    tables show keys.
 
     The daemon commits the status to a branch of the manifest repository. This command reads that
     branch: from the repository that the configuration names, or without a configuration from the
@@ -117,7 +118,9 @@ def status(
 
     records = read(first=True)
     if name is not None and not records:
-        raise click.ClickException(f"no object called {name} is selected")
+        raise click.ClickException(
+            f"{name} does not match the options; without them, `reconciler status {name}` shows it"
+        )
     _check_metric(order, records)
     screen = console()
 

@@ -49,7 +49,7 @@ class Column:
 
 
 class Listing:
-    """A table that shows its cells whole, at any width of the terminal.
+    """A table that cuts no cell, at any width.
 
     A row that is too long continues on lines below; of several columns that may stand below, all
     rows then do. ``compact``: it is cut instead, so that each row is one line of a display that is
@@ -111,7 +111,7 @@ class Listing:
     def _below(
         self, console: Console, row: Sequence[Text], beside: Sequence[int], width: int
     ) -> Iterator[Text]:
-        """Yield the other cells of a row, with their titles if they are several."""
+        """Yield the other cells of a row, several of them with titles."""
         others = [at for at in range(len(row)) if at not in beside]
         longest = max(len(self._columns[at].title) for at in others)
         for at in (at for at in others if row[at]):

@@ -43,9 +43,10 @@ def why(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """Explain why each task of NAME waits, failed or runs again, and what to do.
+    """Explain why each task of NAME waits, failed or runs again.
 
-    NAME may also be a key, or the first 6 or more digits of one.
+    Below each cause stands what to do about it. NAME may also be a key, or the first 6 or more
+    digits of one.
 
     The manifests and the status are read from the repository that the configuration names, as
     they are there now. With --head or --repo the manifests are those of a commit in a clone.

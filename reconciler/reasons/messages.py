@@ -42,7 +42,7 @@ def message(reason: Reason, *, task: TaskKind | None = None) -> str:
 
 
 def remedy(code: ReasonCode) -> str:
-    """Return what a user can do, as sentences; empty where that is nothing."""
+    """Return the remedy as sentences; empty without one."""
     action = MESSAGES[code].action
     return "" if action == _NOTHING else action
 

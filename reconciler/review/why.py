@@ -135,7 +135,7 @@ class _Standing:
         yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}, and commit that."
 
     def _open_needs(self, decision: TaskAction) -> list[ObjectRef]:
-        """Return the objects that a task waits for, where they are explained below it."""
+        """Return the needed objects that stand below a waiting task."""
         if decision.phase is not TaskPhase.WAITING or decision.reason.code not in _ON_OTHERS:
             return []
         found = (self._by_key.get(key) for key in decision.task.needs)
