@@ -55,7 +55,10 @@ def end(url: str, longest: int) -> bytes:
 
 
 def names(folder: str) -> list[str]:
-    """The names of the files in a folder, at most 1,000. Raises StoreError."""
+    """The names of a folder's files, at most 1,000.
+
+    Raises StoreError.
+    """
     import obstore  # noqa: PLC0415
 
     with _one_line_errors(folder):

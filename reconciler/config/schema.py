@@ -212,7 +212,7 @@ class ServerSection(Section):
 
 
 class LogSection(Section):
-    """The log. auto: text on a terminal and of `run --once`, otherwise JSON lines."""
+    """The log. auto: text for `run --once` and terminals, else JSON."""
 
     format: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
