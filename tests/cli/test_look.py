@@ -350,7 +350,11 @@ def far(synced: Site, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield tmp_path
 
 
-FAILED = "Model default/fails is Failed as of the last sync: train: train.sh ended with exit code 3"
+FAILED = (
+    "Model default/fails is Failed as of the last sync\n"
+    "  build: complete\n"
+    "  train: failed, and is not run again: train.sh ended with exit code 3"
+)
 
 
 def test_why_outside_a_clone_reads_the_remote_as_status_does(far: Path, cli: Cli) -> None:
