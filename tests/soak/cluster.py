@@ -176,7 +176,10 @@ class ClusterArena(Arena):
         if self.open.keys() & {"no server", "no namespace", "no controllers"}:
             return "no namespace to delete"
         path = f"/api/v1/namespaces/{self.namespace.name}"
-        self.api.delete(path)
+        try:
+            self.api.delete(path)
+        except (ApiError, OSError) as error:  # it comes back from being killed
+            return f"no namespace deleted: {error}"
         self.during("no namespace", steps, self._make_namespace)
         self.figures["namespaces deleted"] += 1
         return f"delete the namespace for {steps} steps"
