@@ -10,7 +10,7 @@ RUN python -m venv /opt/reconciler \
 FROM python:3.13-slim
 # The daemon talks to remotes by the git and ssh commands.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates git openssh-client \
+    && apt-get install -y --no-install-recommends ca-certificates git gpg openssh-client \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1

@@ -108,6 +108,8 @@ def status(
         everything[:] = state.records.values()
         if wanted and first:
             note_unknown_labels(state)
+        if first and state.sync is not None and (refused := state.sync.refused) is not None:
+            tell(f"Note: {refused.message}; {state.sync.head[:12]} stays in force.", err=True)
         return [
             record
             for record in _named(state, name, history=history, strict=first)

@@ -6,7 +6,7 @@ Unknown keys are errors, with line and column as in manifests. Relative paths, a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -78,6 +78,26 @@ class SourceCredentials(CredentialsSection):
     build_secret: Subdomain | None = None
 
 
+class VerifySection(Section):
+    """Signatures that commits of the manifest repository need.
+
+    ``signers`` is an allowed-signers file of SSH, ``revoked`` a list of revoked SSH keys,
+    ``keyring`` a file of OpenPGP public keys. ``mode`` head checks the head of the branch; every
+    checks each commit that is new since the last one in force.
+    """
+
+    signers: FilePath | None = None
+    revoked: FilePath | None = None
+    keyring: FilePath | None = None
+    mode: Literal["head", "every"] = "head"
+
+    @model_validator(mode="after")
+    def _some_signers(self) -> Self:
+        if self.signers is None and self.keyring is None:
+            raise ValueError("expected signers or keyring")
+        return self
+
+
 class RepositorySection(Section):
     """The manifest repository. ``path`` alone decides which manifests are this daemon's."""
 
@@ -86,6 +106,7 @@ class RepositorySection(Section):
     path: RepositoryPath = ""
     interval: Seconds = 30.0
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
+    verify: VerifySection | None = None
 
 
 class AuthorSection(Section):

@@ -41,6 +41,8 @@ from reconciler.workspace import (
     PlanState,
     RemoteStatusReader,
     SourceResolver,
+    VerifiedHead,
+    head_verification,
 )
 
 log = structlog.get_logger(__name__)
@@ -92,6 +94,7 @@ class Daemon:
             metrics=metrics,
             observe=observe,
         )
+        self._verification = head_verification(setup, mirror)
         self._collector = Collector(engine, store, metrics)
         self._snapshot: CommitSnapshot | None = None
         self._planned: PlannedCommit | None = None
@@ -218,9 +221,11 @@ class Daemon:
         began = time.monotonic()
         try:
             with self._metrics.fetch_seconds.time():
-                commit = await asyncio.to_thread(self._mirror.fetch)
-            if self._snapshot is None or commit != self._snapshot.commit:
-                self._snapshot = await asyncio.to_thread(self._planner.read, commit)
+                head = await asyncio.to_thread(self._fetch_head)
+            known = self._snapshot
+            if known is None or (head.commit, head.refused) != (known.commit, known.refused):
+                snapshot = await asyncio.to_thread(self._planner.read, head.commit)
+                self._snapshot = replace(snapshot, refused=head.refused)
                 self._noticed = began
                 self.wake.plan = True
                 log_head(self._snapshot)
@@ -235,6 +240,21 @@ class Daemon:
             self._metrics.last_fetch.set_to_current_time()
             self._store.beat(datetime.now(UTC))
             await self._fetch_remote_clusters()
+
+    def _fetch_head(self) -> VerifiedHead:
+        """Fetch the branch; return the commit in force. Raises GitError."""
+        head = self._mirror.fetch()
+        if self._verification is None:
+            return VerifiedHead(head)
+        last = self._snapshot.commit if self._snapshot is not None else self._store.head
+        self._metrics.head_refused.set(1)
+        found = self._verification.resolve(head, last)
+        if found.refused is None:
+            self._metrics.head_refused.set(0)
+            self.troubles.pop("head", None)
+        else:
+            self.troubles["head"] = f"Not verified: {found.refused}."
+        return found
 
     async def _fetch_remote_clusters(self) -> None:
         """Fetch other clusters' status.

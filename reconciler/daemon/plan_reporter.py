@@ -13,8 +13,8 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.git import Mirror
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Phase, Plan, update_status
-from reconciler.status import MOST_ERRORS, Sync
-from reconciler.types import Commit, ObjectRef, Problem
+from reconciler.status import MOST_ERRORS, RefusedHead, Sync
+from reconciler.types import Commit, Location, ObjectRef, Problem
 from reconciler.workspace import CommitPlanner, CommitSnapshot, PlannedCommit
 
 #: Called after each sync with the plan, every object's record, and the errors at head.
@@ -28,6 +28,8 @@ def log_head(snapshot: CommitSnapshot) -> None:
     found = snapshot.collection
     bound = log.bind(commit=snapshot.commit[:12])
     bound.info("new head", manifests=len(found.objects), others=found.others)
+    if snapshot.refused is not None:
+        bound.error("head not verified", error=str(snapshot.refused))
     for problem in found.problems[:MOST_ERRORS]:
         bound.error("invalid manifest", object=str(problem.object or ""), error=str(problem))
     if more := len(found.problems[MOST_ERRORS:]):
@@ -64,12 +66,18 @@ class PlanReporter:
             for ref in (*records, *plan.removed)
             if (known := store.records.get(ref)) is not None
         }
-        sync = self._sync(planned.snapshot.commit, objects.errors)
+        sync = self._sync(planned.snapshot, objects.errors)
         store.update(records, removed=plan.removed, sync=sync)
         self._planner.applied(plan)
         _log_changes(plan, records, before)
         self._metrics.report(plan, store.records, store.phases, errors=len(objects.errors))
-        self._observe(plan, store.records, objects.errors)
+        self._observe(plan, store.records, (*self._refusal(planned.snapshot), *objects.errors))
+
+    def _refusal(self, snapshot: CommitSnapshot) -> tuple[Problem, ...]:
+        if snapshot.refused is None:
+            return ()
+        branch = Location(self._setup.config.repository.branch)
+        return (Problem(branch, "", str(snapshot.refused)),)
 
     async def _last_changed(self, planned: PlannedCommit) -> Mapping[str, Commit]:
         """The commits that last changed the files of objects without a status."""
@@ -84,14 +92,19 @@ class PlanReporter:
         commit = planned.snapshot.commit
         return await asyncio.to_thread(self._mirror.last_changed, commit, unknown)
 
-    def _sync(self, head: Commit, errors: tuple[Problem, ...]) -> Sync:
-        config = self._setup.config
+    def _sync(self, snapshot: CommitSnapshot, errors: tuple[Problem, ...]) -> Sync:
+        config, refused = self._setup.config, snapshot.refused
         return Sync(
             cluster=config.cluster,
             instance=config.kubernetes.instance,
             path=config.repository.path,
-            head=head,
+            head=snapshot.commit,
             observed=datetime.now(UTC).replace(microsecond=0),
+            refused=RefusedHead(
+                commit=refused.head, reason=refused.reason.code, message=str(refused)
+            )
+            if refused is not None
+            else None,
             errors=errors[:MOST_ERRORS],
             errors_omitted=len(errors[MOST_ERRORS:]),
             releases=self._store.ledger.releases,

@@ -24,6 +24,7 @@ from reconciler.review import (
     Review,
     code,
     make_status,
+    prose,
     render_markdown,
     review,
     status_of,
@@ -33,11 +34,13 @@ from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
     PlanState,
+    RefusedCommit,
     RemoteStatusReader,
     Resolutions,
     SourceResolver,
     credential_table,
     git_folder,
+    head_verification,
     remote_sources,
     source_reader,
 )
@@ -74,6 +77,7 @@ class PullRequestPlanner:
             source_reader(setup, patience=_PATIENCE, folder="proposals-sources"),
             any_source=config.review.sources == "any",
         )
+        self._verification = head_verification(setup, self.proposals)
         self._mirror = folder / "manifests.git"
         self._branches = setup.cluster_branches
         self._planner = CommitPlanner(
@@ -107,6 +111,11 @@ class PullRequestPlanner:
         after = planner.plan(planner.resolve(new, records), state)
         found = review(after.plan, before=before.plan, errors=after.resolved.objects.errors)
         return replace(found, head=head)  # the commit of the merge exists nowhere else
+
+    def refusal(self, known: DaemonState, head: Commit) -> RefusedCommit | None:
+        """Return a fetched head's first unverified commit. Raises GitError."""
+        found = self._verification
+        return found.refusal(head, known.head) if found is not None else None
 
     def _read_remote_clusters(
         self, manifests: Mapping[ObjectRef, Manifest], cache: PlanCache
@@ -171,8 +180,14 @@ def same_comment(one: str, other: str) -> bool:
     return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
 
 
-def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
-    """Report a plan, or the conflict that prevents one."""
+def report_of(
+    setup: Setup, found: Review | Conflict, refused: RefusedCommit | None = None
+) -> PullRequestReport:
+    """Report a plan, or the conflict that prevents one.
+
+    With ``refused``, a commit of the request is not verified. That is a failure where every commit
+    has to be. Where the head of the branch has to be, that head is the commit of the merge.
+    """
     cluster, branch = setup.config.cluster, setup.config.repository.branch
     if isinstance(found, Conflict):
         message = f"It conflicts with {branch} in {', '.join(found.paths)}"
@@ -181,7 +196,16 @@ def report_of(setup: Setup, found: Review | Conflict) -> PullRequestReport:
         return PullRequestReport(make_status(CommitState.FAILURE, message), body, notable=False)
     body = render_markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
     notable = bool(found.objects or found.errors or found.holds or found.released)
-    return PullRequestReport(status_of(found), body, notable=notable)
+    status, verify = status_of(found), setup.config.repository.verify
+    if refused is not None and verify is not None:
+        text = str(refused)
+        body = f"{body}\n\n**Not verified:** {prose(text)}."
+        if verify.mode == "every":
+            status = make_status(CommitState.FAILURE, f"Not verified: {text}")
+        else:
+            body = f"{body} The commit of the merge has to be signed."
+        notable = True
+    return PullRequestReport(status, body, notable=notable)
 
 
 def unplannable(

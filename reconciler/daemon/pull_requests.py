@@ -205,7 +205,8 @@ class PullRequestController:
             head = request.head
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
-            return head, report_of(self.setup, self.planner.review(known, head))
+            found = self.planner.review(known, head)
+            return head, report_of(self.setup, found, self.planner.refusal(known, head))
 
         with self.crashes.attempt(request.head):
             return rebuilding(review, proposals.remake)

@@ -31,6 +31,7 @@ from reconciler.planner import (
 from reconciler.status import (
     README_FILE,
     SYNC_FILE,
+    RefusedHead,
     Sync,
     dump_record,
     dump_sync,
@@ -38,7 +39,7 @@ from reconciler.status import (
     load_sync,
     render_readme,
 )
-from reconciler.types import ObjectRef
+from reconciler.types import Commit, ObjectRef
 
 log = structlog.get_logger(__name__)
 _Records = Mapping[ObjectRef, ObjectStatus]
@@ -166,11 +167,16 @@ class StatusStore:
                 path = removed_path(ref)
                 self._pending[path] = self._removed[path] = dump_record(known)
         known_sync = self._sync
-        if known_sync is None or known_sync.head != sync.head:
+        if known_sync is None or _place(known_sync) != _place(sync):
             self._sync = sync
         else:
             # No commit of its own; it goes out with the next one.
             self._sync = replace(sync, head=known_sync.head)
+
+    @property
+    def head(self) -> Commit | None:
+        """The commit of the last sync, also of an earlier process."""
+        return self._sync.head if self._sync is not None else None
 
     def beat(self, now: datetime) -> None:
         """Note that head is still what was synced; pushed once a HEARTBEAT."""
@@ -199,7 +205,7 @@ class StatusStore:
             return bool(self._pending) or sync is not pushed
         since = sync.observed - pushed.observed
         # A time in the future was written before the clock was set back.
-        return sync.head != pushed.head or not -CLOCK_SKEW <= since < HEARTBEAT
+        return _place(sync) != _place(pushed) or not -CLOCK_SKEW <= since < HEARTBEAT
 
     async def flush(self) -> bool:
         """Push what changed; returns whether it records outcomes of runs.
@@ -274,6 +280,11 @@ class StatusStore:
         A failure of the infrastructure leaves nothing behind that must be recorded.
         """
         return _Recorded(runs, self._pushed)
+
+
+def _place(sync: Sync) -> tuple[Commit, RefusedHead | None]:
+    """Return the parts whose change makes a status commit of its own."""
+    return sync.head, sync.refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
     from reconciler.git.recovery import rebuilding
+    from reconciler.git.signatures import Signature, SignatureVerifier
     from reconciler.git.sources import Sources
     from reconciler.git.status_branch import StatusBranch
 
@@ -35,6 +36,8 @@ _MODULES = {
     "CredentialTable": "credentials",
     "Mirror": "manifest_mirror",
     "Proposals": "pull_request_refs",
+    "Signature": "signatures",
+    "SignatureVerifier": "signatures",
     "Sources": "sources",
     "StatusBranch": "status_branch",
     "end_running": "command",
@@ -54,6 +57,8 @@ __all__ = [
     "NoRepositoryError",
     "Proposals",
     "Repository",
+    "Signature",
+    "SignatureVerifier",
     "Sources",
     "StatusBranch",
     "end_running",

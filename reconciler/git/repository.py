@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -200,6 +201,34 @@ class Repository:
             walk = Walk(self._repository, changed.__contains__)
             changed = {path for path, _ in walk.changes(parent.tree, commit.tree)}
         return changed
+
+    def history(
+        self,
+        commit: Commit,
+        *,
+        without: Commit | None = None,
+        first_parents: bool = False,
+        limit: int,
+    ) -> list[Commit]:
+        """List a commit and those before it, at most ``limit``, newest first.
+
+        Without the history of another commit, if given.
+        """
+
+        def read() -> list[Commit]:
+            walker = self._repository.walk(commit, SortMode.TOPOLOGICAL)
+            if without is not None:
+                walker.hide(without)
+            if first_parents:
+                walker.simplify_first_parent()
+            return [Commit(str(each.id)) for each in islice(walker, limit)]
+
+        return self._reading(read)
+
+    @property
+    def git_directory(self) -> Path:
+        """The folder with the objects and refs."""
+        return Path(self._repository.path)
 
     def _commit(self, commit: Commit) -> pygit2.Commit:
         found = self._repository.get(commit)

@@ -122,6 +122,9 @@ class Definitions(Registry):
             "unreadable_sources", "Git sources that cannot be read now."
         )
         self.leader = self.gauge("leader", "1 if this replica may change anything.")
+        self.head_refused = self.gauge(
+            "head_refused", "1 if the branch's head is not signed by an allowed signer."
+        )
         self.last_fetch = self.gauge(
             "last_fetch_timestamp_seconds", "When the manifest repository was last fetched."
         )

@@ -44,6 +44,14 @@ class ReasonCode(enum.StrEnum):
     CONTAINER_RUNTIME_MISSING = "ContainerRuntimeMissing"
     KEY_UNKNOWN = "KeyUnknown"
 
+    # -- Commits of the manifest repository
+    COMMIT_UNSIGNED = "CommitUnsigned"
+    SIGNATURE_INVALID = "SignatureInvalid"
+    SIGNER_UNKNOWN = "SignerUnknown"
+    SIGNER_EXPIRED = "SignerExpired"
+    SIGNER_REVOKED = "SignerRevoked"
+    TOO_MANY_COMMITS = "TooManyCommits"
+
     # -- Planner: sources and references
     SOURCE_NOT_RESOLVED = "SourceNotResolved"
     SOURCE_UNAVAILABLE = "SourceUnavailable"

@@ -251,6 +251,38 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "`source.git.path` names no folder of the commit.",
         "Correct `source.git.path`.",
     ),
+    ReasonCode.COMMIT_UNSIGNED: Entry(
+        "the commit is not signed",
+        "`repository.verify` is set, and the commit has no signature.",
+        "Sign it (`git commit --amend --gpg-sign`), or sign a commit on top of it.",
+    ),
+    ReasonCode.SIGNATURE_INVALID: Entry(
+        "the signature does not fit the commit, or its key is not accepted",
+        "The signature is of another commit, is damaged, or is of a key that the list of revoked "
+        "keys names.",
+        "Sign the commit again, with a key of an allowed signer.",
+    ),
+    ReasonCode.SIGNER_UNKNOWN: Entry(
+        "the key {key} is of no signer that is allowed at the commit's date",
+        "The signature is valid, and no line of `repository.verify.signers` that is valid at the "
+        "commit's date has its key, nor has the keyring.",
+        "Sign with a key of an allowed signer, or add the key's owner to the signers.",
+    ),
+    ReasonCode.SIGNER_EXPIRED: Entry(
+        "the signature, or the key that made it, has expired",
+        "An OpenPGP key or signature is past its end.",
+        "Extend the key and replace it in the keyring, or sign with another one.",
+    ),
+    ReasonCode.SIGNER_REVOKED: Entry(
+        "the key that made the signature is revoked",
+        "The keyring has a revocation of the key.",
+        "Sign with another key. Look at what the revoked key has signed.",
+    ),
+    ReasonCode.TOO_MANY_COMMITS: Entry(
+        "more than {limit} commits since the last verified one",
+        "With `repository.verify.mode: every` each new commit is checked, up to a limit.",
+        "Push them in smaller steps, or use `mode: head`.",
+    ),
     ReasonCode.SOURCE_NOT_APPROVED: Entry(
         "the source {url} is new, and is looked up once this is merged",
         "A pull request names a source that no merged manifest names.",

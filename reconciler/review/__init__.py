@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.review.actions import Action
     from reconciler.review.changes import explain
     from reconciler.review.commit_status import CommitState, CommitStatus, make_status, status_of
-    from reconciler.review.escape import code, plain, printable
+    from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
     from reconciler.review.report import Basis, ObjectReview, Review, review
     from reconciler.review.sentences import (
@@ -61,6 +61,7 @@ _MODULES = {
     "metric_texts": "sentences",
     "plain": "escape",
     "printable": "escape",
+    "prose": "escape",
     "refusals": "sentences",
     "render_markdown": "markdown",
     "render_text": "text",
@@ -102,6 +103,7 @@ __all__ = [
     "metric_texts",
     "plain",
     "printable",
+    "prose",
     "refusals",
     "render_markdown",
     "render_text",

@@ -145,12 +145,22 @@ MOST_ERRORS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedHead:
+    """A head that is not in force, as it is not verified."""
+
+    commit: Commit
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """The state of a sync.
 
     ``errors`` are the problems of the manifests at head, up to :data:`MOST_ERRORS`; some belong to
     no known object. ``errors_omitted`` counts the others. ``releases`` are the ids of holds that
-    were released, the oldest first.
+    were released, the oldest first. ``refused`` is the branch's head where ``head`` is an earlier
+    commit, the last verified one.
     """
 
     cluster: str
@@ -158,6 +168,7 @@ class Sync:
     path: str
     head: Commit
     observed: datetime
+    refused: RefusedHead | None = None
     errors: tuple[Problem, ...] = ()
     errors_omitted: int = 0
     releases: tuple[str, ...] = ()

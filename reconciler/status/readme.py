@@ -25,6 +25,7 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
         f"{count} objects: {counts}." if count else "No objects.",
         "",
         f"Manifests: `{sync.path or '/'}` at commit `{sync.head[:12]}`.",
+        *_refused(sync),
         f"Last sync: {sync.observed:%Y-%m-%d %H:%M} UTC.",
         "Written by the reconciler at least once an hour; do not edit.",
         "",
@@ -41,6 +42,11 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
         if count > LISTED:
             lines += ["", f"and {count - LISTED} more."]
     return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _refused(sync: Sync) -> list[str]:
+    """Say that the branch's head is not in force."""
+    return [f"**Not verified:** {_escape(sync.refused.message)}.", ""] if sync.refused else []
 
 
 def _row(record: ObjectStatus) -> str:

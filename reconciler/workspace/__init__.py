@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.workspace.git_setup import (
         credential_table,
         git_folder,
+        head_verification,
         source_reader,
         status_branch,
     )
@@ -32,22 +33,27 @@ if TYPE_CHECKING:
         SourceResolver,
         remote_sources,
     )
+    from reconciler.workspace.verified_head import HeadVerification, RefusedCommit, VerifiedHead
 
 __all__ = [
     "CommitPlanner",
     "CommitReader",
     "CommitSnapshot",
     "EffectiveObjects",
+    "HeadVerification",
     "PlanState",
     "PlannedCommit",
+    "RefusedCommit",
     "RemoteReader",
     "RemoteStatusReader",
     "Requests",
     "Resolutions",
     "ResolvedCommit",
     "SourceResolver",
+    "VerifiedHead",
     "credential_table",
     "git_folder",
+    "head_verification",
     "remote_sources",
     "source_reader",
     "status_branch",
@@ -62,7 +68,13 @@ _MODULES = {
         "ResolvedCommit",
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
-    "git_setup": ("credential_table", "git_folder", "source_reader", "status_branch"),
+    "git_setup": (
+        "credential_table",
+        "git_folder",
+        "head_verification",
+        "source_reader",
+        "status_branch",
+    ),
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (
         "Requests",
@@ -70,6 +82,7 @@ _MODULES = {
         "SourceResolver",
         "remote_sources",
     ),
+    "verified_head": ("HeadVerification", "RefusedCommit", "VerifiedHead"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __getattr__ = lazy_exports(__name__, _MODULE_OF)

@@ -37,6 +37,7 @@ from reconciler.planner import (
     same_keys,
 )
 from reconciler.types import Commit, Location, ObjectRef, Problem
+from reconciler.workspace.verified_head import RefusedCommit
 
 #: Bytes of all manifests of a commit: in memory they take some fifty times as much.
 LARGEST_MANIFESTS = 64 << 20
@@ -48,7 +49,7 @@ class CommitSnapshot:
 
     ``documents`` counts manifests, valid and invalid; ``unreadable`` is the first problem of one
     that is so wrong that the object it is of is unknown. ``files`` has the blob id of each file by
-    path.
+    path. ``refused``: the branch's head is another commit, which is not verified.
     """
 
     commit: Commit
@@ -56,6 +57,7 @@ class CommitSnapshot:
     documents: int
     unreadable: Problem | None
     released: frozenset[str]
+    refused: RefusedCommit | None = None
     files: Mapping[str, str] = field(repr=False)
 
 

@@ -9,11 +9,14 @@ from reconciler.git import (
     Credential,
     CredentialTable,
     GitError,
+    Repository,
+    SignatureVerifier,
     Sources,
     StatusBranch,
     normal_url,
 )
 from reconciler.patterns import admits_url
+from reconciler.workspace.verified_head import HeadVerification
 
 
 def git_folder(setup: Setup) -> Path:
@@ -65,6 +68,24 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
         author_name=author.name,
         author_email=author.email,
     )
+
+
+def head_verification(setup: Setup, repository: Repository) -> HeadVerification | None:
+    """The check of commits of a repository; None where none is configured."""
+    section = setup.config.repository.verify
+    if section is None:
+        return None
+
+    def path(name: str | None) -> Path | None:
+        return setup.file(name) if name is not None else None
+
+    verifier = SignatureVerifier(
+        signers=path(section.signers),
+        revoked=path(section.revoked),
+        keyring=path(section.keyring),
+        home=git_folder(setup) / "verification",
+    )
+    return HeadVerification(repository, verifier, section.mode)
 
 
 def source_reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from tests.e2e.test_operation import get, ready, running
 from tests.forge.gitlab_server import forge_server
 from tests.forge.server import SOMEBODY, ForgeServer
 from tests.git.remotes import HttpRemote
+from tests.git.signers import commit, ssh_signer
 
 MARKER = "<!-- reconciler plan of cluster local -->"
 
@@ -258,3 +260,30 @@ def test_a_token_that_is_refused_is_told_and_a_new_one_taken(
         until(lambda: forge.status(head), what="the status")
         until(lambda: "cannot be followed" not in get(url), what="the page to be quiet again")
     assert "Bad credentials" in team.log()
+
+
+@pytest.mark.parametrize("mode", ["head", "every"])
+def test_a_request_whose_commits_are_not_signed_says_so(
+    site: Site, forge: ForgeServer, remote: HttpRemote, mode: str
+) -> None:
+    alice = ssh_signer(site.root, "alice")
+    (site.root / "signers").write_text(f"alice {alice.key}\n")
+    configure(site, forge, remote)
+    config = json.loads((site.root / "reconciler.yaml").read_text())
+    config["repository"]["verify"] = {"signers": "signers", "mode": mode}
+    (site.root / "reconciler.yaml").write_text(json.dumps(config))
+    site.trained("base")
+    commit(site.work, "Begin", alice)
+    git(site.work, "push", "--quiet", "origin", "main")
+    git(site.work, "checkout", "--quiet", "-b", "longer")
+    site.scratch("base", params={"epochs": 5})
+    head = propose(site, forge, 7)
+    with running(site):
+        until(lambda: forge.bodies(7), what="the comment")
+        until(lambda: forge.status(head), what="the status")
+        (comment,) = forge.bodies(7)
+        state, words = told(forge, head)
+    assert "**Not verified:**" in comment
+    assert f"the head {head[:12]} is refused: the commit is not signed" in comment
+    assert state == ("failure" if mode == "every" else "success")
+    assert ("Not verified" in words) is (mode == "every")

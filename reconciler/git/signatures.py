@@ -1,0 +1,178 @@
+"""Signatures of commits, checked by git with the signers of the configuration.
+
+SSH signatures are checked against a file of allowed signers, with its namespaces and times of
+validity, and OpenPGP signatures against a keyring. As in git, the time that counts is the
+committer's date in the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import GitError, UsageFault
+from reconciler.git.command import environment, run_git
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import Commit
+
+#: Seconds for a call of git, and commits that one call checks.
+TIMEOUT = 60.0
+_CHUNK = 100
+_MOST_KNOWN = 10_000
+
+#: By git's letter for ``%G?``. U is a valid signature of unknown trust: of OpenPGP, which knows no
+#: allowed signers but the keyring itself, it is good; of SSH its key is of no allowed signer.
+_REFUSED: Mapping[str, ReasonCode] = {
+    "N": ReasonCode.COMMIT_UNSIGNED,
+    "B": ReasonCode.SIGNATURE_INVALID,
+    "X": ReasonCode.SIGNER_EXPIRED,
+    "Y": ReasonCode.SIGNER_EXPIRED,
+    "R": ReasonCode.SIGNER_REVOKED,
+}
+_SSH_KEY = "SHA256:"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The check of one commit.
+
+    ``refused`` is None if an allowed signer signed it; ``signer`` is the principal or user id; empty if unknown.
+    """
+
+    commit: Commit
+    signer: str
+    refused: Reason | None
+
+
+class SignatureVerifier:
+    """Checks commits against files that may change at any time.
+
+    ``signers`` is an allowed-signers file of SSH, ``revoked`` a revocation list of SSH, and
+    ``keyring`` a file of OpenPGP public keys. ``home`` is a folder for gpg's own files.
+    """
+
+    def __init__(
+        self,
+        *,
+        signers: Path | None = None,
+        revoked: Path | None = None,
+        keyring: Path | None = None,
+        home: Path,
+    ) -> None:
+        self._signers = signers
+        self._revoked = revoked
+        self._keyring = keyring
+        self._home = home.absolute()
+        self._known: dict[tuple[str, Commit], Signature] = {}
+
+    def check(self, repository: Path, commits: Sequence[Commit]) -> Iterator[Signature]:
+        """Check commits of a repository, in their order.
+
+        A result is remembered while the files are the same. Raises GitError.
+        """
+        digest = self._digest()
+        for start in range(0, len(commits), _CHUNK):
+            chunk = commits[start : start + _CHUNK]
+            missing = [commit for commit in chunk if (digest, commit) not in self._known]
+            if len(self._known) + len(missing) > _MOST_KNOWN:
+                self._known.clear()
+                missing = list(chunk)
+            if missing:
+                checked = self._checked(repository, missing)
+                self._known |= {(digest, found.commit): found for found in checked}
+            for commit in chunk:
+                yield self._known[digest, commit]
+
+    def _digest(self) -> str:
+        """Hash the files. Raises GitError if one cannot be read."""
+        digest = hashlib.sha256()
+        for file in (self._signers, self._revoked, self._keyring):
+            try:
+                digest.update(hashlib.sha256(file.read_bytes() if file else b"").digest())
+            except OSError as error:
+                why = f"the file of signers {file} cannot be read: {error.strerror}"
+                raise GitError(why) from error
+        found = digest.hexdigest()
+        if any(known != found for known, _ in self._known):
+            self._known.clear()
+        return found
+
+    def _checked(self, repository: Path, commits: Sequence[Commit]) -> Iterator[Signature]:
+        done = run_git(
+            [
+                f"--git-dir={repository}",
+                "log",
+                "--no-walk=unsorted",
+                "--format=%H%x00%G?%x00%GF%x00%GS",
+                *commits,
+                "--",
+            ],
+            env=self._environment(),
+            timeout=TIMEOUT,
+        )
+        if done.code != 0:
+            raise GitError(f"signatures cannot be checked: {done.err.strip()[:300]}")
+        lines = [line.split("\0") for line in done.out.splitlines()]
+        if [line[0] for line in lines] != list(commits):
+            raise GitError("signatures cannot be checked: git did not print each commit")
+        for commit, letter, key, signer in lines:
+            yield Signature(Commit(commit), signer, _refusal(letter, key))
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "gpg.ssh.allowedSignersFile": str(self._signers or os.devnull),
+            # Neither a command of the repository's users nor X.509, for which nothing is set.
+            "gpg.x509.program": "false",
+            "gpg.program": "gpg" if self._keyring is not None else "false",
+            "log.showSignature": "false",
+            "log.showRoot": "false",
+        }
+        if self._revoked is not None:
+            settings["gpg.ssh.revocationFile"] = str(self._revoked)
+        more = {"GNUPGHOME": str(self._gpg_home()), "GIT_NO_REPLACE_OBJECTS": "1"}
+        return environment(self._home, settings=settings, more=more)
+
+    def _gpg_home(self) -> Path:
+        """The folder of gpg, with the keyring's keys alone."""
+        folder = self._home / "gnupg"
+        if self._keyring is None:
+            return folder
+        digest = hashlib.sha256(self._keyring.read_bytes()).hexdigest()
+        done = folder / "imported"
+        if done.is_file() and done.read_text() == digest:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        command = ["gpg", "--batch", "--quiet", "--no-autostart", "--import", str(self._keyring)]
+        try:
+            found = subprocess.run(
+                command,
+                env=environment(self._home, more={"GNUPGHOME": str(folder)}),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise UsageFault("repository.verify.keyring needs the gpg command") from error
+        except subprocess.TimeoutExpired as error:
+            raise GitError("gpg did not end in time") from error
+        if found.returncode != 0:
+            detail = found.stderr.decode("utf-8", "replace").strip()[:300]
+            raise GitError(f"the keyring {self._keyring} cannot be imported: {detail}")
+        done.write_text(digest)
+        return folder
+
+
+def _refusal(letter: str, key: str) -> Reason | None:
+    if letter == "G" or (letter == "U" and not key.startswith(_SSH_KEY)):
+        return None
+    code = _REFUSED.get(letter, ReasonCode.SIGNER_UNKNOWN)
+    if code is ReasonCode.SIGNER_UNKNOWN:
+        return Reason.of(code, key=key or "unknown")
+    return Reason.of(code)

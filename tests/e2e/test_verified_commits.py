@@ -1,0 +1,83 @@
+"""A daemon that wants signed commits runs nothing of a head that is not."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.site import BRANCH, Site, environment, git
+from tests.git.signers import Signer, commit, ssh_signer
+from tests.processes import run
+
+
+@pytest.fixture
+def alice(site: Site) -> Signer:
+    """The allowed signer of the site."""
+    signer = ssh_signer(site.root, "alice")
+    (site.root / "signers").write_text(f"alice {signer.key}\n")
+    site.configure(repository={"verify": {"signers": "signers"}})
+    return signer
+
+
+def push(site: Site, signer: Signer | None) -> str:
+    made = commit(site.work, "Change", signer)
+    git(site.work, "push", "--quiet", "--force", "origin", "main")
+    return made
+
+
+def sync(site: Site) -> Any:
+    return YAML(typ="safe").load(site.show("sync.yaml"))
+
+
+def forge_head(site: Site, head: str) -> None:
+    """Commit another head to the status branch, as anyone with push rights can."""
+    clone = site.root / "forger"
+    git(site.root, "clone", "--quiet", "--branch", BRANCH, str(site.remote), str(clone), quiet=True)
+    file = clone / "sync.yaml"
+    file.write_text(re.sub("head: .*", f"head: {head}", file.read_text()))
+    git(clone, "commit", "--quiet", "--all", "--message", "Forge")
+    git(clone, "push", "--quiet", "origin", BRANCH)
+
+
+def test_an_unsigned_head_changes_nothing_until_a_signed_one_follows(
+    site: Site, alice: Signer
+) -> None:
+    site.trained("a")
+    good = push(site, alice)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"a": 1}
+    site.trained("b")
+    site.remove("a.yaml")
+    bad = push(site, None)
+    done = site.run_once()
+    assert done.returncode == 1
+    assert f"main: the head {bad[:12]} is refused: the commit is not signed" in done.stdout
+    assert not site.ran()
+    found = sync(site)
+    assert found["head"] == good
+    assert found["refused"]["commit"] == bad
+    assert found["refused"]["reason"] == "CommitUnsigned"
+    assert "Not verified" in site.show("README.md")
+    assert bad[:12] in run(site.command("status"), env=environment()).stderr
+    push(site, alice)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"b": 1}
+    assert "refused" not in sync(site)
+
+
+def test_a_status_branch_that_names_a_forged_head_is_not_believed(
+    site: Site, alice: Signer
+) -> None:
+    site.trained("a")
+    good = push(site, alice)
+    site.run_once()
+    site.ran()
+    site.trained("b")
+    bad = push(site, None)
+    forge_head(site, bad)
+    site.run_once()
+    assert not site.ran()
+    assert sync(site)["head"] == good
