@@ -41,7 +41,8 @@ _SSH_KEY = "SHA256:"
 class Signature:
     """The check of one commit.
 
-    ``refused`` is None if an allowed signer signed it; ``signer`` is the principal or user id; empty if unknown.
+    ``refused`` is None if an allowed signer signed it. ``signer`` is the principal or user id;
+    empty if unknown.
     """
 
     commit: Commit
