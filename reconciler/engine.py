@@ -82,6 +82,8 @@ class RunSpec:
             request_hash=self.request_hash,
             object=self.object,
             phase=RunPhase.PENDING,
+            namespace=self.namespace,
+            gpus=self.resources.gpus,
         )
 
 
@@ -210,6 +212,7 @@ class Run:
     ``log`` is the URL of the newest attempt's output.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
     the run's node does not report: the run may go on there, so it is live as well.
+    ``namespace`` and ``gpus`` are as the run was created; None where only Git is known.
     ``live``: a process or pod of the run may still be there, or may yet start.
     """
 
@@ -230,6 +233,8 @@ class Run:
     result: Result | None = None
     deleting: bool = False
     lost: bool = False
+    namespace: str | None = None
+    gpus: int | None = None
     #: Stored, as every sync reads it of every run, of which most have ended long ago.
     live: bool = field(init=False, repr=False, compare=False)
 

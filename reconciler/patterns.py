@@ -1,4 +1,4 @@
-"""Allow-lists and URL prefixes: the one matcher of URLs, images and buckets.
+"""Allow-lists and URL prefixes: the one matcher of all globs.
 
 A value from a manifest, or from another cluster's status, is parsed into an `Address`; a glob of an
 allow-list is parsed into a `Pattern` and admits an address part by part. Scheme, user, host, port
@@ -115,6 +115,31 @@ def admits_image(image: str, globs: Iterable[str], *, below: bool = False) -> bo
     return address is not None and any(
         Pattern.of_image(glob).admits(address, below=below) for glob in globs
     )
+
+
+def admits_name(name: str, globs: Iterable[str]) -> bool:
+    """Return whether an allow-list admits a name."""
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def admits_path(path: str, globs: Iterable[str]) -> bool:
+    """Return whether a list of globs admits a path of a repository.
+
+    As in ``.gitignore``: ``*`` stays within a component, ``**`` stands for any number of them.
+    """
+    parts = path.split("/")
+    return any(_admits_parts(parts, glob.split("/")) for glob in globs)
+
+
+def _admits_parts(parts: list[str], globs: list[str]) -> bool:
+    ends = {0}  # the numbers of components that the globs so far may stand for
+    for number, glob in enumerate(globs, start=1):
+        if glob == "**":
+            fewest = min(ends, default=len(parts)) + (number == len(globs))
+            ends = set(range(fewest, len(parts) + 1))
+        else:
+            ends = {e + 1 for e in ends if e < len(parts) and fnmatchcase(parts[e], glob)}
+    return len(parts) in ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

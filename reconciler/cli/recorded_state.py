@@ -174,6 +174,7 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
         started=task.started,
         reason=None if plain else Reason.read(task.reason, task.message),
         lost=lost,
+        namespace=ref.namespace,
     )
 
 

@@ -20,6 +20,7 @@ from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
+    Admission,
     Collection,
     FileContent,
     Ignore,
@@ -63,7 +64,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         contents,
         complete=whole,
         clusters=setup.config.clusters if setup else None,
-        admission=setup.admission if setup else None,
+        admission=_admission(setup) if setup else None,
     )
     ignored = [*_ignore_problems(paths or (_default(setup),))]
     found = replace(found, problems=(*ignored, *found.problems))
@@ -79,6 +80,21 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
         with annotating(found.problems, root=Path()):
             _print(found, contents)
     sys.exit(2 if found.problems else 0)
+
+
+def _admission(setup: Setup) -> Admission:
+    """Return what manifests may name, by their real paths in the repository.
+
+    Standard input counts as a file of the current folder.
+    """
+    root = (_root(setup) or Path()).resolve()
+
+    def located(file: str) -> str:
+        real = Path(file).resolve()
+        return real.relative_to(root).as_posix() if real.is_relative_to(root) else str(real)
+
+    admission = setup.admission
+    return replace(admission, tenancy=replace(admission.tenancy, located=located))
 
 
 def _root(setup: Setup | None) -> Path | None:

@@ -22,6 +22,7 @@ from reconciler.config.reporting import (
     ReviewSection,
     forge_site,
 )
+from reconciler.config.tenants import MOST_TENANTS, TenantSection, tenant_faults
 from reconciler.errors import UsageFault
 from reconciler.manifests import (
     Bytes,
@@ -252,6 +253,14 @@ class Config(Section):
     buckets: BucketsSection = Field(default_factory=BucketsSection)
     sources: SourcesSection = Field(default_factory=SourcesSection)
     allow: AllowSection = Field(default_factory=AllowSection)
+    tenants: Annotated[
+        list[TenantSection],
+        Field(
+            default_factory=list,
+            max_length=MOST_TENANTS,
+            description="Who may use what. Default: one tenant, with every path and everything.",
+        ),
+    ]
     guard: GuardSection = Field(default_factory=GuardSection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     prune: PruneSection = Field(default_factory=PruneSection)
@@ -279,6 +288,13 @@ class Config(Section):
             ]
             if missing:
                 raise ValueError(f"engine: kubernetes needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tenants_are_apart(self) -> Config:
+        faults = list(tenant_faults(self.tenants))
+        if faults:
+            raise ValueError("; ".join(faults[:10]))
         return self
 
     @model_validator(mode="after")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config
-from reconciler.manifests import Admission
+from reconciler.config.tenants import made_tenants
+from reconciler.manifests import Admission, Tenancy
 from reconciler.planner import PlannerConfig, RemoteCluster
+from reconciler.tenants import Tenants
 from reconciler.types import Kind
 
 _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
@@ -88,6 +90,17 @@ class Setup:
         return (*self.config.sources.allow, *own)
 
     @property
+    def tenants(self) -> Tenants:
+        """The tenants; none if the configuration has none."""
+        config = self.config
+        return made_tenants(
+            config.tenants,
+            root=config.repository.path,
+            guard_tasks=config.guard.tasks,
+            guard_gpus=config.guard.gpus,
+        )
+
+    @property
     def admission(self) -> Admission:
         """The rules for what manifests may name."""
         cluster, named = self.config.kubernetes, self.config.buckets.named
@@ -97,6 +110,7 @@ class Setup:
             namespaces=served if self.config.engine == "kubernetes" else None,
             artifacts=tuple(dict.fromkeys(self.buckets.values())),
             buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
+            tenancy=Tenancy(tenants=self.tenants, repository_url=self.repository_url),
         )
 
     @property
@@ -120,4 +134,5 @@ class Setup:
                 name: RemoteCluster(tuple(cluster.registries), tuple(cluster.buckets))
                 for name, cluster in config.clusters.items()
             },
+            tenants=self.tenants,
         )

@@ -67,11 +67,13 @@ from reconciler.manifests.schema import (
     TrainingSection,
 )
 from reconciler.manifests.sources import BucketSection, GitSection, Reference
+from reconciler.manifests.tenancy import ANY_GPU, Tenancy
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path
 
 __all__ = [
     "ANNOTATION_EFFECTS",
+    "ANY_GPU",
     "BASE_FIELD",
     "DATASET_FIELD",
     "EFFECT",
@@ -113,6 +115,7 @@ __all__ = [
     "Seconds",
     "Section",
     "Subdomain",
+    "Tenancy",
     "TrainingSection",
     "amend",
     "annotate",

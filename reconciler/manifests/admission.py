@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.loader import Manifest, identity_of
 from reconciler.manifests.sources import BucketSection
+from reconciler.manifests.tenancy import Tenancy
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ObjectRef, Problem
 
@@ -37,6 +38,7 @@ class Admission:
     namespaces: tuple[str, ...] | None = None
     artifacts: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
+    tenancy: Tenancy = field(default_factory=Tenancy)
 
     def problems(
         self, manifests: Mapping[ObjectRef, Manifest], objects: Mapping[ObjectRef, Manifest]
@@ -45,6 +47,7 @@ class Admission:
         for manifest in manifests.values():
             yield from self._namespace(manifest)
             yield from self._formerly(manifest, objects)
+            yield from self.tenancy.problems(manifest)
             for path, url in _bucket_urls(manifest):
                 yield from self._url(manifest, path, url)
 

@@ -66,6 +66,8 @@ def collect(
     An object that is defined twice is invalid: the order of file names must not select one.
     """
     contents = sorted(files, key=lambda content: content.path)
+    if admission is not None:
+        contents = [admission.tenancy.own(content) for content in contents]
     problems = [problem for content in contents for problem in content.problems]
     objects: dict[ObjectRef, Manifest] = {}
     for content in contents:
@@ -77,12 +79,17 @@ def collect(
     known = objects.keys() | {p.object for p in problems if p.object is not None}
     if clusters is not None:
         problems.extend(_unknown_clusters(objects, clusters))
+    refused: list[Problem] = []
     if admission is not None:
-        problems.extend(admission.problems(objects, objects))
+        refused.extend(admission.problems(objects, objects))
+    problems.extend(refused)
     if complete:
         problems.extend(_dangling(objects, known, [c.path for c in contents if c.broken]))
-    problems.extend(_cycles(objects))
+    # A reference that is not admitted must not make another's objects part of a cycle.
+    outside = {problem.object for problem in refused}
+    problems.extend(_cycles({ref: m for ref, m in objects.items() if ref not in outside}))
     invalid = frozenset(p.object for p in problems if p.object is not None)
+    problems.extend(problem for content in contents for problem in content.foreign)
     return Collection(
         objects={ref: manifest for ref, manifest in objects.items() if ref not in invalid},
         problems=tuple(sorted(problems, key=place)),

@@ -132,7 +132,8 @@ class FileContent:
     ``broken``: the file could not be read to its end, so objects that it defined before must not be
     taken for deleted. ``doubts`` are the problems of what does not look like a manifest; they count
     if an object was in the file before. ``misnamed``: it holds no manifest, and its name alone is
-    wrong.
+    wrong. ``foreign`` are the problems of what the file's tenant may not define, which are of no
+    object.
     """
 
     path: str
@@ -142,6 +143,7 @@ class FileContent:
     broken: bool = False
     doubts: tuple[Problem, ...] = ()
     misnamed: bool = False
+    foreign: tuple[Problem, ...] = ()
 
 
 def read_file(path: str, data: bytes, *, default_namespace: str = "default") -> FileContent:

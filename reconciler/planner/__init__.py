@@ -11,7 +11,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
-    from reconciler.planner.holds import RELEASE_FILE, read_release
+    from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
     from reconciler.planner.ledger import Ledger
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         newest_printed,
     )
     from reconciler.planner.plan import (
+        RELEASE_FILE,
         ActionKind,
         Hold,
         HoldKind,
@@ -75,7 +76,7 @@ _MODULES = {
     "PlanInput": "plan",
     "PlannerConfig": "plan",
     "Preview": "run_spec",
-    "RELEASE_FILE": "holds",
+    "RELEASE_FILE": "plan",
     "RemoteArtifact": "remote_clusters",
     "RemoteCluster": "remote_clusters",
     "RemoteObject": "remote_clusters",

@@ -8,11 +8,11 @@ still there, asks for nothing, not even for an image that nobody remembers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.patterns import admits_image
-from reconciler.planner.holds import guard, unused_id
+from reconciler.planner.holds import Releases, guards
 from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.names import run_name
@@ -20,6 +20,7 @@ from reconciler.planner.object_status import TaskPhase
 from reconciler.planner.plan import (
     ActionKind,
     Hold,
+    HoldKind,
     Plan,
     PlanInput,
     RunDeletion,
@@ -27,7 +28,7 @@ from reconciler.planner.plan import (
     TaskActionBuilder,
 )
 from reconciler.planner.plan_cache import PlanCache
-from reconciler.planner.prune import deletions, gone_objects, prune_hold, unneeded_builds
+from reconciler.planner.prune import deletions, gone_objects, prune_holds, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.superseding import cancellations, goes_on
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
@@ -40,28 +41,32 @@ def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
     """Return the plan for an input, always the same for the same."""
     unchanged, changed = split_unchanged(inputs, cache if cache is not None else PlanCache())
     gone = gone_objects(inputs, unchanged.orphaned)
-    known = len(inputs.records)
-    prune = prune_hold(gone.removed, known, inputs.documents, inputs.settings)
+    releases = Releases(
+        every=inputs.released,
+        by_tenant=inputs.tenant_releases,
+        used=inputs.ledger.releases,
+    )
     comparison = _Diff(inputs, changed)
-    guard_hold = guard(
-        comparison.objects,
-        inputs.records,
-        frozenset(comparison.wanted),
-        inputs.ledger.losses,
-        inputs.settings,
-    )
-    guard_hold, prune = (
-        replace(hold, id=unused_id(hold.id, inputs.ledger.releases)) if hold else None
-        for hold in (guard_hold, prune)
-    )
-    held = [hold for hold in (guard_hold, prune) if hold]
-    active = [hold for hold in held if hold.id not in inputs.released]
-    comparison.hold = guard_hold if guard_hold in active else None
+    held = [
+        *guards(
+            comparison.objects,
+            inputs.records,
+            frozenset(comparison.wanted),
+            inputs.ledger.losses,
+            inputs.settings,
+            releases,
+        ),
+        *prune_holds(inputs, gone.removed, releases),
+    ]
+    active = [hold for hold, released in held if not released]
+    waiting = {(hold.kind, ref): hold for hold in active for ref in hold.objects}
+    comparison.holds = {
+        ref: hold for (kind, ref), hold in waiting.items() if kind is HoldKind.GUARD
+    }
     decided = comparison.all()
-    removed = frozenset() if prune in active else gone.removed
-    kept = dict(gone.kept)
-    if prune is not None and prune in active:
-        kept |= dict.fromkeys(gone.removed, prune.held)
+    spared = {ref: hold.held for (kind, ref), hold in waiting.items() if kind is HoldKind.PRUNE}
+    removed = gone.removed - spared.keys()
+    kept = {**gone.kept, **spared}
     ends = [
         *comparison.endings,
         *deletions(inputs, removed),
@@ -77,7 +82,13 @@ def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
         removed=removed,
         kept=kept,
         holds=tuple(active),
-        released=tuple(hold for hold in held if hold not in active),
+        released=tuple(
+            hold
+            for hold, released in held
+            # What another hold still keeps would have to be released once more.
+            if released and not any((hold.kind, ref) in waiting for ref in hold.objects)
+        ),
+        refused=tuple(releases.refused(active)),
         retry_at=min(
             (d.retry_at for each in decided.values() for d in each if d.retry_at is not None),
             default=None,
@@ -91,7 +102,7 @@ class _Diff:
 
     inputs: PlanInput
     objects: Mapping[ObjectRef, ResolvedObject]
-    hold: Hold | None = None
+    holds: Mapping[ObjectRef, Hold] = field(default_factory=dict)
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, Reason] = field(default_factory=dict)
     endings: list[RunDeletion] = field(default_factory=list)
@@ -100,7 +111,7 @@ class _Diff:
     live: LiveRuns = field(init=False)
 
     def __post_init__(self) -> None:
-        self.live = LiveRuns(self.inputs.runs.values(), self.objects)
+        self.live = LiveRuns(self.inputs.runs.values(), self.objects, self.inputs.settings)
         self.owners = build_owners(self.objects)
         self._find_wanted()
 
@@ -236,8 +247,8 @@ class _Diff:
 
     def _earlier(self, answer: TaskActionBuilder, run: Run, then: Reason) -> TaskAction:
         """Return the action while a run of an earlier key goes on."""
-        if self.hold is not None and answer.ref in self.hold.objects:
-            return answer.hold(self.hold)
+        if answer.ref in self.holds:
+            return answer.hold(self.holds[answer.ref])
         reason = Reason.of(ReasonCode.EARLIER_RUN_GOES_ON, key=run.key[:12], then=then)
         return answer.lost([run]) or answer.keep(TaskPhase.RUNNING, reason, run=run)
 
@@ -264,8 +275,8 @@ class _Diff:
         task, inputs = answer.task, self.inputs
         if item.manifest.document.spec.suspend:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))
-        if self.hold is not None and item.ref in self.hold.objects:
-            return answer.hold(self.hold)
+        if item.ref in self.holds:
+            return answer.hold(self.holds[item.ref])
         for need in task.needs:
             if need in self.stuck:
                 return answer.wait(self.stuck[need])
@@ -316,12 +327,12 @@ class _Diff:
                 reason = Reason.of(code)
                 self.endings.append(RunDeletion(run=stale, action=ActionKind.KEEP, reason=reason))
             return answer.create(Reason.of(ReasonCode.FAILED_RUN_CLEARED))
-        limit = self.live.limit(task, inputs.settings) or self._reported(task, TaskPhase.PENDING)
+        limit = self.live.limit(item.ref, task) or self._reported(task, TaskPhase.PENDING)
         if limit is not None:
             return answer.create(limit)
         if shadow:
             return answer.create(_STARTING)
-        self.live.add(task)
+        self.live.add(item.ref, task)
         spec = render_run(
             item,
             task,
@@ -365,7 +376,7 @@ class _Diff:
             return None
         if item.image is not None:
             return item.image.at
-        built = self.inputs.ledger.result(TaskKey(task.image_key or ""))
+        built = self.inputs.ledger.result(task.image_build)
         return built.result.image if built else None
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:

@@ -9,28 +9,59 @@ tasks are recorded, so it is not held again while it is being worked off.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from reconciler.planner.object_status import ObjectStatus, TaskPhase
-from reconciler.planner.plan import Hold, HoldKind, PlannerConfig
+from reconciler.planner.plan import RELEASE_FILE, Hold, HoldKind, PlannerConfig
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ExecutionHash, ObjectRef, TaskKey
+from reconciler.tenants import Tenant
+from reconciler.types import ExecutionHash, Location, ObjectRef, Problem, TaskKey
 
-RELEASE_FILE = ".reconciler/release"
 
-
-def read_release(data: bytes | None) -> frozenset[str]:
-    """Return the ids in a release file.
+def read_release(data: bytes | None) -> dict[str, int]:
+    """Return the ids in a release file, each with its first line.
 
     An id is the first word of a line; ``#`` begins a comment.
     """
-    if data is None:
-        return frozenset()
-    lines = (
-        line.partition("#")[0].split() for line in data.decode("utf-8-sig", "replace").splitlines()
-    )
-    return frozenset(words[0] for words in lines if words)
+    found: dict[str, int] = {}
+    text = data.decode("utf-8-sig", "replace") if data is not None else ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if words:
+            found.setdefault(words[0], number)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """The lines that release holds.
+
+    Those of ``every`` release any hold. ``by_tenant`` has the lines in the files of a tenant, each
+    with its place: they release that tenant's holds alone. ``used`` are the ids that were released
+    before.
+    """
+
+    every: Container[str] = frozenset()
+    by_tenant: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
+    used: Container[str] = frozenset()
+
+    def settle(self, hold: Hold) -> tuple[Hold, bool]:
+        """Give a hold an unused id, and return whether it is released."""
+        hold = replace(hold, id=unused_id(hold.id, self.used))
+        own = self.by_tenant.get(hold.tenant, {}) if hold.tenant is not None else {}
+        return hold, hold.id in self.every or hold.id in own
+
+    def refused(self, holds: Iterable[Hold]) -> Iterator[Problem]:
+        """Find lines in files of tenants that would release what is another's."""
+        for hold in holds:
+            whose = f"of tenant {hold.tenant}" if hold.tenant is not None else "over all tenants"
+            for tenant, lines in self.by_tenant.items():
+                if tenant != hold.tenant and hold.id in lines:
+                    message = f"the hold is {whose}, and tenant {tenant} cannot release it"
+                    yield Problem(lines[hold.id], hold.id, message)
 
 
 def hold_id(actions: Iterable[str]) -> str:
@@ -48,12 +79,48 @@ def unused_id(identifier: str, releases: Container[str]) -> str:
     return identifier
 
 
+def guards(
+    objects: Mapping[ObjectRef, ResolvedObject],
+    records: Mapping[ObjectRef, ObjectStatus],
+    wanted: frozenset[TaskKey],
+    lost: Container[TaskKey],
+    settings: PlannerConfig,
+    releases: Releases,
+) -> Iterator[tuple[Hold, bool]]:
+    """Yield the guard holds of a plan, each with its release.
+
+    A tenant's guard counts its own objects. What it holds does not count for the guard over all: no
+    tenant's objects wait for what another tenant may not make.
+    """
+    tenants, kept = settings.tenants, set[ObjectRef]()
+    own: defaultdict[str | None, dict[ObjectRef, ResolvedObject]] = defaultdict(dict)
+    for ref, item in objects.items() if tenants else ():
+        tenant = tenants.of_namespace(ref.namespace)
+        own[tenant.name if tenant is not None else None][ref] = item
+    for tenant in tenants.members:
+        tasks, gpus = tenant.guard_tasks, tenant.guard_gpus
+        if tasks is None or gpus is None or tenant.name not in own:
+            continue
+        hold = guard(own[tenant.name], records, wanted, lost, tasks, gpus, tenant=tenant)
+        if hold is not None:
+            hold, released = releases.settle(hold)
+            yield hold, released
+            kept |= hold.objects if not released else frozenset()
+    rest = {ref: item for ref, item in objects.items() if ref not in kept} if kept else objects
+    hold = guard(rest, records, wanted, lost, settings.guard_tasks, settings.guard_gpus)
+    if hold is not None:
+        yield releases.settle(hold)
+
+
 def guard(
     desired: Mapping[ObjectRef, ResolvedObject],
     records: Mapping[ObjectRef, ObjectStatus],
     wanted: frozenset[TaskKey],
     lost: Container[TaskKey],
-    settings: PlannerConfig,
+    most_tasks: int,
+    most_gpus: int,
+    *,
+    tenant: Tenant | None = None,
 ) -> Hold | None:
     """Return a hold if a plan would make more than ``guard`` allows.
 
@@ -84,16 +151,16 @@ def guard(
                 objects[ref] = has_artifact
     held = again | new
     gpus = sum(task.resources.gpus for task in held.values())
-    if gpus <= settings.guard_gpus:
+    if gpus <= most_gpus:
         held, gpus = again, sum(task.resources.gpus for task in again.values())
-        if len(again) <= settings.guard_tasks:
+        if len(again) <= most_tasks:
             return None
         objects = {ref: has_artifact for ref, has_artifact in objects.items() if has_artifact}
+    actions = [
+        f"create {namespace} {key} {task.resources.gpus}" for (namespace, key), task in held.items()
+    ]
     return Hold(
-        id=hold_id(
-            f"create {namespace} {key} {task.resources.gpus}"
-            for (namespace, key), task in held.items()
-        ),
+        id=hold_id([*actions, *tenant_action(tenant)]),
         kind=HoldKind.GUARD,
         objects=frozenset(objects),
         tasks=len(held),
@@ -104,10 +171,23 @@ def guard(
             gpus=gpus,
             objects=len(objects),
             existing=sum(objects.values()),
-            guard_tasks=settings.guard_tasks,
-            guard_gpus=settings.guard_gpus,
+            guard=f"guard of tenant {tenant.name}" if tenant is not None else "guard",
+            guard_tasks=most_tasks,
+            guard_gpus=most_gpus,
         ),
+        tenant=tenant.name if tenant is not None else None,
+        files=release_files(tenant),
     )
+
+
+def tenant_action(tenant: Tenant | None) -> list[str]:
+    """Return what makes a tenant's hold another than one over all tenants."""
+    return [f"tenant {tenant.name}"] if tenant is not None else []
+
+
+def release_files(tenant: Tenant | None) -> tuple[str, ...]:
+    """Return the files with lines that release a hold, the nearest first."""
+    return (*(tenant.releases if tenant is not None else ()), RELEASE_FILE)
 
 
 def _accepted(

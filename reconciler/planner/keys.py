@@ -113,6 +113,15 @@ def hash_execution(section: RunSection, *, retry: str) -> ExecutionHash:
     return ExecutionHash(fingerprint({"version": EXECUTION_HASH_VERSION, **fields}))
 
 
+def tenant_build_key(key: Hash, tenant: str | None) -> Hash:
+    """Hash the build of an image for one tenant.
+
+    Keys downstream have the image's own key: an artifact is named by its inputs alone. But a
+    tenant runs in no image that another has built, although it would be made of the same.
+    """
+    return key if tenant is None else _inputs("build", image=key, tenant=tenant)
+
+
 def pin_hash(git: GitSection, *, update: str) -> Hash:
     """Hash the request that a pinned commit was resolved for.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.engine import Run
@@ -16,19 +16,25 @@ from reconciler.types import ObjectRef, TaskKind
 class LiveRuns:
     """The live runs before a plan, and those that it adds."""
 
-    def __init__(self, runs: Iterable[Run], objects: Mapping[ObjectRef, ResolvedObject]) -> None:
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        objects: Mapping[ObjectRef, ResolvedObject],
+        settings: PlannerConfig,
+    ) -> None:
+        self._settings = settings
         self._by_slot: defaultdict[str, list[Run]] = defaultdict(list)
         self._by_task: defaultdict[tuple[ObjectRef, TaskKind], list[Run]] = defaultdict(list)
-        self._count = 0
-        self._gpus = 0
+        #: By tenant; those of None are of all.
+        self._runs: Counter[str | None] = Counter()
+        self._gpus: Counter[str | None] = Counter()
         for run in runs:
             if not run.live:
                 continue
             self._by_slot[_slot(run.name)].append(run)
-            self._count += 1
             if run.object is not None:
                 self._by_task[run.object, run.task].append(run)
-                self._gpus += _gpus(objects.get(run.object), run.task)
+            self._count(run.namespace, _gpus(run, objects))
 
     def of_slot(self, name: str) -> Sequence[Run]:
         """The runs with the instance, namespace and key of a name."""
@@ -38,23 +44,43 @@ class LiveRuns:
         """The runs of an object's task that have another key."""
         return superseded_runs(self._by_task.get((ref, task.kind), ()), task)
 
-    def limit(self, task: Task, settings: PlannerConfig) -> Reason | None:
-        """The limit that one more run of a task would exceed."""
-        if settings.limit_runs and self._count >= settings.limit_runs:
-            return Reason.of(ReasonCode.RUN_LIMIT_REACHED, limit=settings.limit_runs)
-        gpus = task.resources.gpus
-        if settings.limit_gpus and gpus and self._gpus + gpus > settings.limit_gpus:
-            return Reason.of(ReasonCode.GPU_LIMIT_REACHED, gpus=gpus, limit=settings.limit_gpus)
+    def limit(self, ref: ObjectRef, task: Task) -> Reason | None:
+        """The limit that one more run of an object's task would exceed."""
+        settings, gpus = self._settings, task.resources.gpus
+        limits: list[tuple[str | None, str, int, int]] = [
+            (None, "limits.{}", settings.limit_runs, settings.limit_gpus)
+        ]
+        tenant = settings.tenants.of_namespace(ref.namespace)
+        if tenant is not None:
+            whose = f"limits.{{}} of tenant {tenant.name}"
+            limits.append((tenant.name, whose, tenant.limit_runs, tenant.limit_gpus))
+        for name, key, most_runs, most_gpus in limits:
+            if most_runs and self._runs[name] >= most_runs:
+                return Reason.of(
+                    ReasonCode.RUN_LIMIT_REACHED, limit=most_runs, key=key.format("runs")
+                )
+            if most_gpus and gpus and self._gpus[name] + gpus > most_gpus:
+                code = ReasonCode.GPU_LIMIT_REACHED
+                return Reason.of(code, gpus=gpus, limit=most_gpus, key=key.format("gpus"))
         return None
 
-    def add(self, task: Task) -> None:
+    def add(self, ref: ObjectRef, task: Task) -> None:
         """Count a run that the plan creates."""
-        self._count += 1
-        self._gpus += task.resources.gpus
+        self._count(ref.namespace, task.resources.gpus)
+
+    def _count(self, namespace: str | None, gpus: int) -> None:
+        tenant = self._settings.tenants.of_namespace(namespace) if namespace is not None else None
+        for name in {None, tenant.name if tenant is not None else None}:
+            self._runs[name] += 1
+            self._gpus[name] += gpus
 
 
-def _gpus(item: ResolvedObject | None, kind: TaskKind) -> int:
-    found = (task for task in item.tasks if task.kind is kind) if item is not None else ()
+def _gpus(run: Run, objects: Mapping[ObjectRef, ResolvedObject]) -> int:
+    """Return a run's GPUs; its manifest may ask for others now."""
+    if run.gpus is not None:
+        return run.gpus
+    item = objects.get(run.object) if run.object is not None else None
+    found = (task for task in item.tasks if task.kind is run.task) if item is not None else ()
     return sum(task.resources.gpus for task in found)
 
 

@@ -14,7 +14,17 @@ from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.remote_clusters import RemoteCluster
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Commit, ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
+from reconciler.tenants import Tenants
+from reconciler.types import (
+    Commit,
+    ExecutionHash,
+    Kind,
+    Location,
+    ObjectRef,
+    Problem,
+    TaskKey,
+    TaskKind,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +44,7 @@ class PlannerConfig:
     prune_floor: int = 3
     history_jobs: int = 3
     clusters: Mapping[str, RemoteCluster] = field(default_factory=dict)
+    tenants: Tenants = field(default_factory=Tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,9 @@ class PlanInput:
     ``invalid`` are the objects whose manifest at head is wrong, with the first error; those among
     them that are in ``desired`` stand there in their last good form. ``documents`` counts the
     manifests at head, right or wrong; ``unreadable`` is the first problem of one that is so wrong
-    that the object it is of is unknown. ``recorded`` holds the names of runs whose outcome is
+    that the object it is of is unknown; ``tenant_unreadable`` those that can only be of a tenant's
+    objects. ``released`` are the ids of released holds, ``tenant_releases`` those in the files of a
+    tenant, which release its holds alone. ``recorded`` holds the names of runs whose outcome is
     pushed. ``reported`` are tasks that a daemon recorded with a reason that only its engine knows;
     for plans without an engine.
     """
@@ -66,11 +79,13 @@ class PlanInput:
     invalid: Mapping[ObjectRef, str]
     documents: int
     unreadable: str | None = None
+    tenant_unreadable: Mapping[str, str] = field(default_factory=dict)
     records: Mapping[ObjectRef, ObjectStatus]
     ledger: Ledger
     runs: Mapping[str, Run]
     capacity: Capacity
-    released: frozenset[str]
+    released: Container[str]
+    tenant_releases: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
     now: datetime
     recorded: Container[str] = frozenset()
     reported: ReportedTasks = field(default_factory=dict)
@@ -126,6 +141,10 @@ class RunDeletion:
     reason: Reason
 
 
+#: The file of which a line releases any hold.
+RELEASE_FILE = ".reconciler/release"
+
+
 class HoldKind(enum.StrEnum):
     """The cause of a hold."""
 
@@ -135,7 +154,10 @@ class HoldKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A set of actions that waits for its id in ``.reconciler/release``."""
+    """A set of actions that waits for its id in ``files``.
+
+    ``tenant``: they are of that tenant's objects alone.
+    """
 
     id: str
     kind: HoldKind
@@ -143,12 +165,19 @@ class Hold:
     tasks: int
     gpus: int
     reason: Reason
+    tenant: str | None = None
+    files: tuple[str, ...] = (RELEASE_FILE,)
+
+    @property
+    def place(self) -> str:
+        """The files of which a line releases it, in words."""
+        return " or ".join(self.files)
 
     @property
     def held(self) -> Reason:
         """The reason of objects and tasks on hold: cause and id."""
         code = ReasonCode.HELD_BY_GUARD if self.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
-        return Reason.of(code, hold=self.reason, id=self.id)
+        return Reason.of(code, hold=self.reason, id=self.id, files=self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +279,8 @@ class Plan:
 
     ``removed`` are recorded objects without a manifest that go now; ``kept`` those that stay,
     with the reason. ``released`` are holds that a person let pass: what they allow is recorded
-    before it is done, so that a crash in the middle does not ask again.
+    before it is done, so that a crash in the middle does not ask again. ``refused`` are the lines
+    that may not release what they name.
     ``retry_at`` is the earliest moment at which time alone changes the plan.
     """
 
@@ -262,6 +292,7 @@ class Plan:
     kept: Mapping[ObjectRef, Reason]
     holds: tuple[Hold, ...]
     released: tuple[Hold, ...] = ()
+    refused: tuple[Problem, ...] = ()
     retry_at: datetime | None = None
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from reconciler.planner.holds import hold_id
+from reconciler.planner.holds import Releases, hold_id, release_files, tenant_action
 from reconciler.planner.plan import (
     ActionKind,
     Hold,
@@ -16,6 +17,7 @@ from reconciler.planner.plan import (
     RunDeletion,
 )
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.tenants import Tenant
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
@@ -41,19 +43,59 @@ def gone_objects(inputs: PlanInput, orphaned: AbstractSet[ObjectRef]) -> Gone:
     missing = (orphaned | owners) - invalid.keys()
     if not inputs.settings.prune:
         return Gone(frozenset(), dict.fromkeys(missing, Reason.of(ReasonCode.PRUNE_DISABLED)))
-    if inputs.unreadable is not None:
-        withheld = Reason.of(ReasonCode.PRUNE_WITHHELD, problem=inputs.unreadable)
-        return Gone(frozenset(), dict.fromkeys(missing, withheld))
     kept = {}
     for ref in missing:
+        unread = _unreadable(inputs, ref)
+        if unread is not None:
+            kept[ref] = Reason.of(ReasonCode.PRUNE_WITHHELD, problem=unread)
+            continue
         record = inputs.records.get(ref)
         if record is not None and record.manifest is not None and record.manifest.protected:
             kept[ref] = Reason.of(ReasonCode.PRUNE_PROTECTED)
     return Gone(frozenset(missing - kept.keys()), kept)
 
 
+def _unreadable(inputs: PlanInput, ref: ObjectRef) -> str | None:
+    """Return the problem of a manifest that may be an object's."""
+    if inputs.unreadable is not None or not inputs.tenant_unreadable:
+        return inputs.unreadable
+    tenant = inputs.settings.tenants.of_namespace(ref.namespace)
+    return inputs.tenant_unreadable.get(tenant.name) if tenant is not None else None
+
+
+def prune_holds(
+    inputs: PlanInput, gone: frozenset[ObjectRef], releases: Releases
+) -> Iterator[tuple[Hold, bool]]:
+    """Yield the holds of removals, each with whether it is released.
+
+    The share of each tenant's own objects is held apart, so that no tenant's removals wait for
+    another's; then that of all other objects.
+    """
+    if not gone:
+        return
+    rest, settings, records = gone, inputs.settings, inputs.records
+    tenants, documents = settings.tenants, inputs.documents
+    known = Counter(tenants.of_namespace(ref.namespace) for ref in records if tenants)
+    for tenant in tenants.members:
+        own = frozenset(ref for ref in rest if tenants.of_namespace(ref.namespace) is tenant)
+        hold = prune_hold(own, known[tenant], documents, settings, tenant=tenant)
+        if hold is not None:
+            hold, released = releases.settle(hold)
+            yield hold, released
+            if not released:
+                rest -= own
+    hold = prune_hold(rest, len(records), documents, settings)
+    if hold is not None:
+        yield releases.settle(hold)
+
+
 def prune_hold(
-    gone: frozenset[ObjectRef], known: int, documents: int, settings: PlannerConfig
+    gone: frozenset[ObjectRef],
+    known: int,
+    documents: int,
+    settings: PlannerConfig,
+    *,
+    tenant: Tenant | None = None,
 ) -> Hold | None:
     """Return a hold if more objects would be removed than ``prune`` allows.
 
@@ -74,12 +116,14 @@ def prune_hold(
     else:
         return None
     return Hold(
-        id=hold_id(f"delete {ref}" for ref in gone),
+        id=hold_id([*(f"delete {ref}" for ref in gone), *tenant_action(tenant)]),
         kind=HoldKind.PRUNE,
         objects=gone,
         tasks=0,
         gpus=0,
         reason=reason,
+        tenant=tenant.name if tenant is not None else None,
+        files=release_files(tenant),
     )
 
 

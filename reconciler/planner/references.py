@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
-from reconciler.planner.keys import Hash, as_request_hash, follow_request_hash, pin_hash
+from reconciler.planner.keys import (
+    Hash,
+    as_request_hash,
+    follow_request_hash,
+    pin_hash,
+    tenant_build_key,
+)
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
 from reconciler.planner.remote_clusters import (
@@ -25,6 +31,7 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.tenants import Tenants
 from reconciler.types import ForeignRef, GitSource, Kind, ObjectRef, ResolvedSource, TaskKey
 
 _UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
@@ -95,6 +102,7 @@ class ReferenceResolver:
     ledger: Ledger
     allowed: Mapping[str, RemoteCluster]
     remote: RemoteStatus
+    tenants: Tenants
     ahead: bool = False
 
     def upstream(
@@ -132,6 +140,7 @@ class ReferenceResolver:
             who=target,
             product=PlannedArtifact(key=item.key, request_hash=item.request_hash, given=item.given),
             image_key=item.image_key,
+            image_build=item.image_build,
             image_request_hash=item.image_request_hash,
             image=item.image,
         )
@@ -153,29 +162,37 @@ class ReferenceResolver:
             return Reason.of(ReasonCode.ARTIFACT_LOST, input=f"artifact of {target}", url=loss.url)
         if complete is None or complete.result.url is None:
             return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
-        image_key, image = self._image(complete.image_key, item, made)
+        image_key, image_build, image = self._image(target, complete.image_key, item, made)
         return ResolvedReference(
             who=target,
             product=PlannedArtifact(key=key, request_hash=as_request_hash(key)),
             image_key=image_key,
+            image_build=image_build,
             image_request_hash=image_key,
             image=image,
         )
 
     def _image(
-        self, key: Hash | None, item: ResolvedObject | None, made: HistoryEntry | None
-    ) -> tuple[Hash | None, ExternalArtifact | None]:
-        """Return the image of a pinned artifact, by key or by digest.
+        self,
+        target: ObjectRef,
+        key: Hash | None,
+        item: ResolvedObject | None,
+        made: HistoryEntry | None,
+    ) -> tuple[Hash | None, TaskKey | None, ExternalArtifact | None]:
+        """Return a pinned artifact's image: key, build, and digest.
 
-        None if it is lost.
+        Without a key it is lost.
         """
-        if key is None or (item is not None and item.image_key == key):
-            return key, item.image if item is not None else None
-        if self.ledger.result(TaskKey(key)) is not None:
-            return key, None
-        if made is not None and made.image is not None:
-            return key, ExternalArtifact(at=made.image)
-        return None, None
+        if key is not None and item is not None and item.image_key == key:
+            return key, item.image_build, item.image
+        if key is not None:
+            tenant = self.tenants.of_namespace(target.namespace)
+            build = TaskKey(tenant_build_key(key, tenant.name if tenant else None))
+            if self.ledger.result(build) is not None:
+                return key, build, None
+            if made is not None and made.image is not None:
+                return key, None, ExternalArtifact(at=made.image)
+        return None, None, None
 
     # -- other clusters --------------------------------------------------------------------
 

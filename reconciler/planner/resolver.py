@@ -23,7 +23,10 @@ from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
+from reconciler.tenants import Tenants
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
+
+_ONE_TENANT = Tenants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ def resolve(
     ledger: Ledger,
     allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
     remote: RemoteStatus = MappingProxyType({}),
+    tenants: Tenants = _ONE_TENANT,
     ahead: bool = False,
     cache: PlanCache | None = None,
 ) -> Mapping[ObjectRef, ResolvedObject]:
@@ -154,8 +158,9 @@ def resolve(
     ``requests`` says which source an object's URL resolves to, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
     name, ``remote`` what that says of the objects referred to; ``ahead`` that references which
-    follow one of those are to be taken for unknown. Where nothing differs from the last call with
-    the ``cache``, what is returned is the very same as then.
+    follow one of those are to be taken for unknown. Each of ``tenants`` builds for itself. Where
+    nothing differs from the last call with the ``cache``, what is returned is the very same as
+    then.
     """
     cache = cache if cache is not None else PlanCache()
     now = SourceState(
@@ -167,13 +172,13 @@ def resolve(
 
     def amended(entry: CacheEntry[_Resolution] | None) -> _Resolution:
         last, changed = _Resolution(), None
-        if entry is not None and entry.inputs[0] == cluster:
+        if entry is not None and entry.inputs[0] == (cluster, tenants):
             last, changed = entry.value, _changed(entry, objects, now, cache)
         if changed is not None and not changed:
             return last
         found = dict(last.found) if changed is not None else {}
         resolver = Resolver(
-            shaping=TaskGraphBuilder(cluster, now),
+            shaping=TaskGraphBuilder(cluster, now, tenants),
             referring=ReferenceResolver(
                 objects=objects,
                 found=found,
@@ -181,6 +186,7 @@ def resolve(
                 ledger=ledger,
                 allowed=allowed,
                 remote=remote,
+                tenants=tenants,
                 ahead=ahead,
             ),
             last=last,
@@ -191,7 +197,7 @@ def resolve(
 
     # The state of the sources is never identical: what depends on the ledger or on other clusters
     # is compared by its result.
-    return cache.value("resolved", (cluster, objects, now), amended).found
+    return cache.value("resolved", ((cluster, tenants), objects, now), amended).found
 
 
 def _changed(

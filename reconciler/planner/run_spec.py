@@ -283,7 +283,7 @@ class _Preview:
             return None, False
         if item.image is not None:
             return item.image.at, False
-        key = TaskKey(task.image_key or "")
+        key = task.image_build or TaskKey(task.image_key or "")
         built = self._inputs.ledger.result(key)
         if built is not None and built.result.image is not None:
             return built.result.image, False

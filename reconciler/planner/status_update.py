@@ -235,7 +235,7 @@ class _StatusUpdate:
         if key is None:
             return None
         image_key = self.item.image_key
-        image = self._image_now(image_key)
+        image = self._image_now(image_key) or self._image_before(key, image_key)
         if self.item.given is not None:
             url = self.item.given.at
             return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
@@ -264,8 +264,17 @@ class _StatusUpdate:
         item = self.item
         if item.image is not None:
             return item.image.at if key == item.image_key else None
-        built = self.inputs.ledger.result(TaskKey(key)) if key is not None else None
+        built = self.inputs.ledger.result(item.image_build) if key == item.image_key else None
         return built.result.image if built is not None else None
+
+    def _image_before(self, key: TaskKey, image_key: str | None) -> str | None:
+        """The recorded image of an artifact.
+
+        Its build may have another key now.
+        """
+        before = self.before.artifact
+        made = before is not None and (before.key, before.image_key) == (key, image_key)
+        return before.image if before is not None and made else None
 
     def _manifest(self) -> ManifestStatus | None:
         if self.item.ref in self.inputs.invalid:

@@ -30,6 +30,7 @@ from reconciler.planner.keys import (
     hash_execution,
     identity,
     load_key,
+    tenant_build_key,
     train_key,
 )
 from reconciler.planner.references import SourceState
@@ -43,6 +44,7 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.tenants import Tenants
 from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
@@ -51,9 +53,13 @@ Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """The image that an object's commands run in, and its origin."""
+    """The image that an object's commands run in, and its origin.
+
+    ``made_by`` is the key of the build that makes it.
+    """
 
     key: Hash
+    made_by: TaskKey | None = None
     request_hash: Hash
     given: ExternalArtifact | None = None
     build: Task | None = None
@@ -78,6 +84,7 @@ class Image:
             key=product.key if product else None,
             request_hash=product.request_hash if product else None,
             image_key=self.key,
+            image_build=self.made_by,
             image_request_hash=self.request_hash,
             image=self.given,
             given=product.given if product else None,
@@ -89,11 +96,12 @@ class Image:
 class TaskGraphBuilder:
     """Builder of the task graphs of one cluster's objects.
 
-    ``sourcing`` is the state of their Git sources.
+    ``sourcing`` is the state of their Git sources. Each of ``tenants`` builds for itself.
     """
 
     cluster: str
     sourcing: SourceState
+    tenants: Tenants
 
     def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
         """Build the object's tasks, with as many keys as are known."""
@@ -142,7 +150,8 @@ class TaskGraphBuilder:
         if isinstance(source, Reason):
             return source
         if source is not None:
-            return built(manifest, source)
+            tenant = self.tenants.of_namespace(manifest.ref.namespace)
+            return built(manifest, source, tenant=tenant.name if tenant else None)
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
@@ -153,7 +162,11 @@ class TaskGraphBuilder:
         if base.image_key is None or base.image_request_hash is None:
             return Reason.of(ReasonCode.REFERENCE_IMAGE_UNKNOWN, object=base.who)
         return Image(
-            key=base.image_key, request_hash=base.image_request_hash, given=base.image, base=base
+            key=base.image_key,
+            made_by=base.image_build,
+            request_hash=base.image_request_hash,
+            given=base.image,
+            base=base,
         )
 
     def _load(self, manifest: Manifest, image: Image) -> PlannedArtifact:
@@ -205,6 +218,7 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
         key=base.product.key,
         request_hash=base.product.request_hash,
         image_key=image.key,
+        image_build=image.made_by,
         image_request_hash=image.request_hash,
         image=image.given,
         given=base.product.given,
@@ -222,6 +236,7 @@ def _blocked(
         tasks=(*tasks, *unknown(manifest, known)),
         blocked=why,
         image_key=image.key if image else None,
+        image_build=image.made_by if image else None,
         image_request_hash=image.request_hash if image else None,
         image=image.given if image else None,
         source=image.source if image else None,
@@ -258,6 +273,7 @@ def _made(
         request_hash=request_hash,
         section=section,
         image_key=image.key,
+        image_build=image.made_by,
         base=base.key if base else None,
         dataset=data.key if data else None,
         needs=needs(image, base, data),
@@ -266,8 +282,8 @@ def _made(
     return PlannedArtifact(key=key, request_hash=request_hash, task=task)
 
 
-def built(manifest: Manifest, source: Source) -> Image:
-    """Return the image of an object's own build."""
+def built(manifest: Manifest, source: Source, *, tenant: str | None) -> Image:
+    """Return the image of an object's own build, by its tenant."""
     section = manifest.document.spec.build
     asked: JSON = source.resolved.tree
     if source.git.follow:
@@ -280,15 +296,17 @@ def built(manifest: Manifest, source: Source) -> Image:
         }
     key = build_key(tree=source.resolved.tree, git=source.git, section=section)
     request_hash = build_key(tree=asked, git=source.git, section=section)
+    made_by = as_key(tenant_build_key(key, tenant))
     task = Task(
         kind=TaskKind.BUILD,
-        key=as_key(key),
+        key=made_by,
         execution_hash=execution_hash_of(manifest, section),
-        request_hash=as_request_hash(request_hash),
+        request_hash=as_request_hash(tenant_build_key(request_hash, tenant)),
         section=section,
         image_key=key,
+        image_build=made_by,
     )
-    return Image(key=key, request_hash=request_hash, build=task, source=source)
+    return Image(key=key, made_by=made_by, request_hash=request_hash, build=task, source=source)
 
 
 def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
@@ -302,7 +320,7 @@ def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...
 
     They are of its image, if that is built, and of the artifacts that it reads.
     """
-    made = [as_key(image.key)] if image.given is None else []
+    made = [image.made_by or as_key(image.key)] if image.given is None else []
     made += [read.key for read in products if read is not None and read.given is None]
     return tuple(dict.fromkeys(made))
 

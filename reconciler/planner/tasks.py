@@ -47,7 +47,8 @@ class Task:
 
     ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
     reads that nothing here makes.
-    ``image_key`` is the build key or image digest of the image it runs in (of a build: its own).
+    ``image_key`` is the build key or image digest of the image it runs in (of a build: its own),
+    ``image_build`` the key of the build that makes that image, if one does.
     """
 
     kind: TaskKind
@@ -56,6 +57,7 @@ class Task:
     request_hash: RequestHash | None
     section: RunSection
     image_key: Hash | None
+    image_build: TaskKey | None = None
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     needs: tuple[TaskKey, ...] = ()
@@ -110,13 +112,15 @@ class ResolvedReference:
 
     That is of this cluster or of another one.
 
-    ``image`` is the image where it is named by digest rather than built here. ``reference`` is what
+    ``image`` is the image where it is named by digest rather than built here, ``image_build`` the
+    key of its build where it is. ``reference`` is what
     there is to remember of another cluster's.
     """
 
     who: ObjectRef | ForeignRef
     product: PlannedArtifact
     image_key: Hash | None = None
+    image_build: TaskKey | None = None
     image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     reference: ReferenceStatus | None = None
@@ -128,8 +132,9 @@ class ResolvedObject:
 
     ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
-    that image where it is named by digest rather than built. ``promoted`` is whose artifact it
-    takes over; ``references`` what its references to other clusters were resolved to.
+    that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
+    whose artifact it takes over; ``references`` what its references to other clusters were resolved
+    to.
     """
 
     manifest: Manifest
@@ -137,6 +142,7 @@ class ResolvedObject:
     key: TaskKey | None = None
     request_hash: RequestHash | None = None
     image_key: Hash | None = None
+    image_build: TaskKey | None = None
     image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     given: ExternalArtifact | None = None

@@ -196,14 +196,14 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Mend the cause; nothing needs to be pushed.",
     ),
     ReasonCode.RUN_LIMIT_REACHED: Entry(
-        "starts when fewer than {limit} runs are live (limits.runs)",
-        "As many runs are live as `limits.runs` allows.",
-        "Wait, or raise `limits.runs`.",
+        "starts when fewer than {limit} runs are live ({key})",
+        "As many runs are live as `limits.runs` allows, of all or of the tenant.",
+        "Wait, or raise the limit that the message names.",
     ),
     ReasonCode.GPU_LIMIT_REACHED: Entry(
-        "starts when {gpus} of {limit} GPUs are free (limits.gpus)",
-        "Live runs use the GPUs that `limits.gpus` allows.",
-        "Wait, or raise `limits.gpus`.",
+        "starts when {gpus} of {limit} GPUs are free ({key})",
+        "Live runs use the GPUs that `limits.gpus` allows, of all or of the tenant.",
+        "Wait, or raise the limit that the message names.",
     ),
     ReasonCode.INSUFFICIENT_GPUS: Entry(
         "needs {gpus} GPUs; this engine has {available}",
@@ -345,17 +345,17 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Mend the line that the message names.",
     ),
     ReasonCode.HELD_BY_GUARD: Entry(
-        "needs the line {id} in .reconciler/release: {hold}",
+        "needs the line {id} in {files}: {hold}",
         "The sync would make more than `guard` admits.",
-        "Add the line to `.reconciler/release` and commit that, or revert the change.",
+        "Add the line to the file that the message names and commit that, or revert the change.",
     ),
     ReasonCode.HELD_BY_PRUNE: Entry(
-        "needs the line {id} in .reconciler/release: {hold}",
+        "needs the line {id} in {files}: {hold}",
         "The sync would remove more objects than `prune` admits.",
-        "Add the line to `.reconciler/release` and commit that, or restore the manifests.",
+        "Add the line to the file that the message names and commit that, or restore the manifests.",
     ),
     ReasonCode.RECOMPUTE_TOO_LARGE: Entry(
-        "would make {tasks} tasks with {gpus} GPUs, of {objects} objects, {existing} of which have an artifact (guard: {guard_tasks} tasks made again, {guard_gpus} GPUs)",
+        "would make {tasks} tasks with {gpus} GPUs, of {objects} objects, {existing} of which have an artifact ({guard}: {guard_tasks} tasks made again, {guard_gpus} GPUs)",
         "What a guard hold holds.",
         "Release the hold, or revert.",
     ),

@@ -50,5 +50,6 @@ def status_of(review: Review) -> CommitStatus:
         longest = LONGEST - len(more)
         text = first if len(first) <= longest else f"{first[: longest - 1]}…"
         return make_status(CommitState.FAILURE, f"{text}{more}")
-    held = f"Held, see .reconciler/release: {review.holds[0].id}. " if review.holds else ""
+    hold = next(iter(review.holds), None)
+    held = f"Held, see {hold.files[0]}: {hold.id}. " if hold is not None else ""
     return make_status(CommitState.SUCCESS, f"{held}{summary(review)}")

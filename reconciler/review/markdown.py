@@ -128,13 +128,17 @@ def _swap(swap: Swap) -> str:
 def _hold(hold: Hold) -> str:
     return (
         f"> :warning: **Held**: {prose(message(hold.reason))}.\n"
-        "> To release it, add this line to `.reconciler/release`; this pull request may do so:\n"
+        f"> To release it, add this line to {_files(hold)}; this pull request may do so:\n"
         f">\n> {code(hold.id)}"
     )
 
 
+def _files(hold: Hold) -> str:
+    return " or ".join(map(code, hold.files))
+
+
 def _released(hold: Hold) -> str:
-    line = f"the line {code(hold.id)} in `.reconciler/release`"
+    line = f"the line {code(hold.id)} in {_files(hold)}"
     return f"> :warning: **Released** by {line}: {prose(message(hold.reason))}."
 
 

@@ -133,6 +133,7 @@ class Review:
             {
                 "id": hold.id,
                 "kind": hold.kind.value,
+                "tenant": hold.tenant,
                 "reason": hold.reason.code.value,
                 "message": message(hold.reason),
             }

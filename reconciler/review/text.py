@@ -111,7 +111,7 @@ def _holds(review: Review) -> Iterator[str]:
         styled = click.style("! Held", fg="magenta", bold=True)
         yield (
             f"{styled}: {printable(message(hold.reason))}.\n"
-            "  To release it, add this line to .reconciler/release; this change may do so:\n\n"
+            f"  To release it, add this line to {printable(hold.place)}; this change may do so:\n\n"
             f"    {hold.id}"
         )
 
@@ -120,7 +120,7 @@ def _released(review: Review) -> Iterator[str]:
     for hold in review.released:
         styled = click.style("Released", bold=True)
         text = printable(message(hold.reason))
-        yield f"{styled} by the line {hold.id} in .reconciler/release: {text}."
+        yield f"{styled} by the line {hold.id} in {printable(hold.place)}: {text}."
 
 
 def _others(review: Review) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.planner import (
-    RELEASE_FILE,
     ActionKind,
     Hold,
     Plan,
@@ -132,7 +131,7 @@ class _Standing:
             return
         self._held.add(hold.id)
         yield depth, f"{message(hold.reason)}."
-        yield depth, f"To release it, add the line {hold.id} to {RELEASE_FILE}, and commit that."
+        yield depth, f"To release it, add the line {hold.id} to {hold.place}, and commit that."
 
     def _open_needs(self, decision: TaskAction) -> list[ObjectRef]:
         """Return the needed objects that stand below a waiting task."""

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reconciler import __version__
 from reconciler.engine import NoTail
-from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase, TaskPhase, status_path
+from reconciler.planner import ObjectStatus, Phase, TaskPhase, status_path
 from reconciler.reasons import message
 from reconciler.review import (
     cut,
@@ -183,7 +183,6 @@ def _environment() -> Environment:
     }
     found.globals |= {
         "version": __version__,
-        "release_file": RELEASE_FILE,
         "log_lines": LINES,
         "most_listed": MOST_LISTED,
         "box_width": WIDTH,

@@ -10,8 +10,8 @@ The daemon, the planner of pull requests and the command line each build one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Capacity, Run
@@ -28,7 +28,7 @@ from reconciler.planner import (
     make_plan,
     resolve,
 )
-from reconciler.types import Commit, ObjectRef
+from reconciler.types import Commit, ObjectRef, Problem
 from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
 from reconciler.workspace.source_resolver import Requests, Resolutions, SourceResolver
 
@@ -67,6 +67,13 @@ class ResolvedCommit:
     requests: Requests
     resolutions: Resolutions
     remote: RemoteStatus
+
+    def with_errors(self, problems: Sequence[Problem]) -> ResolvedCommit:
+        """Return the commit with problems that only its plan shows."""
+        if not problems:
+            return self
+        objects = replace(self.objects, errors=(*self.objects.errors, *problems))
+        return replace(self, objects=objects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +151,7 @@ class CommitPlanner:
                 ledger=state.ledger,
                 allowed=settings.clusters,
                 remote=resolved.remote,
+                tenants=settings.tenants,
                 ahead=self._ahead,
                 cache=cache,
             )
@@ -154,16 +162,21 @@ class CommitPlanner:
                 invalid={ref: str(problem) for ref, problem in objects.problems.items()},
                 documents=snapshot.documents,
                 unreadable=str(snapshot.unreadable) if snapshot.unreadable else None,
+                tenant_unreadable={
+                    tenant: str(problem) for tenant, problem in snapshot.tenant_unreadable.items()
+                },
                 records=records,
                 ledger=state.ledger,
                 runs=state.runs,
                 capacity=state.capacity,
                 released=snapshot.released,
+                tenant_releases=snapshot.tenant_releases,
                 now=state.now,
                 recorded=state.recorded,
                 reported=state.reported,
             )
-            return PlannedCommit(resolved=resolved, plan=make_plan(inputs, cache))
+            plan = make_plan(inputs, cache)
+            return PlannedCommit(resolved=resolved.with_errors(plan.refused), plan=plan)
 
     def applied(self, plan: Plan | None) -> None:
         """Note an applied plan; later ones skip what it leaves unchanged.

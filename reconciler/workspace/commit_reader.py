@@ -36,6 +36,7 @@ from reconciler.planner import (
     read_release,
     same_keys,
 )
+from reconciler.tenants import Tenant
 from reconciler.types import Commit, Location, ObjectRef, Problem
 from reconciler.workspace.verified_head import RefusedCommit
 
@@ -48,8 +49,10 @@ class CommitSnapshot:
     """The manifests of one commit.
 
     ``documents`` counts manifests, valid and invalid; ``unreadable`` is the first problem of one
-    that is so wrong that the object it is of is unknown. ``files`` has the blob id of each file by
-    path. ``refused``: the branch's head is another commit, which is not verified.
+    that is so wrong that the object it is of is unknown; ``tenant_unreadable`` has those in the
+    files of a tenant, which can only be of its objects. ``tenant_releases`` are the ids in each
+    tenant's own release files, with their places. ``files`` has the blob id of each file by path.
+    ``refused``: the branch's head is another commit, which is not verified.
     """
 
     commit: Commit
@@ -57,6 +60,8 @@ class CommitSnapshot:
     documents: int
     unreadable: Problem | None
     released: frozenset[str]
+    tenant_unreadable: Mapping[str, Problem] = field(default_factory=dict)
+    tenant_releases: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
     refused: RefusedCommit | None = None
     files: Mapping[str, str] = field(repr=False)
 
@@ -149,10 +154,39 @@ class CommitReader:
             documents=len(collection.objects)
             + sum(problem.object is not None for problem in collection.problems)
             + len(collection.unreadable),
-            unreadable=next(iter(collection.unreadable), None),
-            released=read_release(self._repository.read_file(commit, RELEASE_FILE)),
+            unreadable=next((p for p in collection.unreadable if self._tenant(p) is None), None),
+            tenant_unreadable={
+                tenant.name: problem
+                for problem in reversed(collection.unreadable)
+                if (tenant := self._tenant(problem)) is not None
+            },
+            released=frozenset(read_release(self._repository.read_file(commit, RELEASE_FILE))),
+            tenant_releases=cache.value(
+                "tenant releases", (commit,), lambda _: self._tenant_releases(commit)
+            ),
             files=files,
         )
+
+    def _tenant(self, problem: Problem) -> Tenant | None:
+        """Return the tenant of an unreadable manifest; None for the whole commit."""
+        file = problem.location.file
+        if self._admission is None or file in (self._ignore_path(), self._path):
+            return None
+        return self._admission.tenancy.of_file(file)
+
+    def _tenant_releases(self, commit: Commit) -> dict[str, dict[str, Location]]:
+        tenants = self._admission.tenancy.tenants.members if self._admission is not None else ()
+        return {
+            tenant.name: {
+                identifier: Location(file, line, 1)
+                for file in tenant.releases
+                for identifier, line in read_release(
+                    self._repository.read_file(commit, file)
+                ).items()
+            }
+            for tenant in tenants
+            if tenant.releases
+        }
 
     def _ignore_path(self) -> str:
         return f"{self._path}/{IGNORE_FILE}" if self._path else IGNORE_FILE

@@ -192,3 +192,32 @@ def test_what_the_configuration_does_not_admit_is_an_error(
     assert said.code == 2
     assert said.out.startswith(error)
     assert said.out.endswith("1 error\n")
+
+
+def test_a_manifest_is_held_to_its_tenant_by_its_real_path(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pygit2.init_repository(str(tmp_path))
+    tenants = [
+        {"name": name, "paths": [f"{name}/**"], "namespaces": [name], "buckets": [f"s3://{name}/*"]}
+        for name in ("vision", "mallory")
+    ]
+    config = {"repository": {"url": "https://git.test/m", "path": "prod"}, "tenants": tenants}
+    (tmp_path / "reconciler.yaml").write_text(json.dumps(config))
+    for name in ("vision", "mallory"):
+        folder = tmp_path / "prod" / name
+        folder.mkdir(parents=True)
+        text = GOOD.replace("name: squad", f"name: squad, namespace: {name}")
+        (folder / "squad.yaml").write_text(text.replace("s3://data", f"s3://{name}"))
+    assert cli("validate", code=0).out == "2 manifests\n"
+    text = GOOD.replace("name: squad", "name: squad, namespace: vision")
+    (tmp_path / "prod/mallory/x.yaml").write_text(text)
+    (tmp_path / "prod/vision/x.yaml").symlink_to("../mallory/x.yaml")
+    for path in ("prod/mallory/x.yaml", "prod/vision/../mallory/x.yaml", "prod/vision/x.yaml"):
+        said = cli("validate", path, code=2)
+        assert said.out.startswith(f"{path}:2:25: error: metadata.namespace: ")
+        assert 'namespace "vision" is not one of tenant mallory: mallory' in said.out
+    cli("validate", code=2)
+    monkeypatch.chdir(tmp_path / "prod/mallory")
+    said = cli("validate", "--config", "../../reconciler.yaml", "x.yaml", code=2)
+    assert "metadata.namespace" in said.out

@@ -104,9 +104,9 @@ def test_a_tree_without_any_manifest_removes_nothing() -> None:
 
 def test_a_release_file_has_one_id_a_line() -> None:
     data = b"# why\n123456789abc  # reviewed\n\n fedcba987654\n"
-    assert read_release(data) == {"123456789abc", "fedcba987654"}
-    assert read_release(b"\xef\xbb\xbf123456789abc\r\n") == {"123456789abc"}, "as Windows writes it"
-    assert read_release(None) == frozenset()
+    assert read_release(data) == {"123456789abc": 2, "fedcba987654": 4}
+    assert [*read_release(b"\xef\xbb\xbf123456789abc\r\n")] == ["123456789abc"], "as Windows does"
+    assert not read_release(None)
 
 
 def test_gpus_of_new_objects_are_guarded() -> None:

@@ -30,6 +30,7 @@ from reconciler.types import (
     ForeignRef,
     GitSource,
     Kind,
+    Location,
     ObjectRef,
     ResolvedSource,
     TaskKey,
@@ -66,6 +67,8 @@ class World:
     specs: dict[str, RunSpec] = field(default_factory=dict)
     created: list[RunSpec] = field(default_factory=list)
     released: frozenset[str] = frozenset()
+    tenant_releases: dict[str, dict[str, Location]] = field(default_factory=dict)
+    tenant_unreadable: dict[str, str] = field(default_factory=dict)
     remote: dict[ForeignRef, RemoteObject | Unavailable] = field(default_factory=dict)
     ahead: bool = False
     now: datetime = START
@@ -131,6 +134,7 @@ class World:
             ledger=self.ledger,
             allowed=self.settings.clusters,
             remote=self.remote,
+            tenants=self.settings.tenants,
             ahead=self.ahead,
             cache=cache,
         )
@@ -165,11 +169,13 @@ class World:
             invalid=invalid,
             documents=documents,
             unreadable=unreadable,
+            tenant_unreadable=self.tenant_unreadable,
             records=cache.snapshot("records", self.records),
             ledger=self.ledger,
             runs=self.runs,
             capacity=self.capacity,
             released=self.released,
+            tenant_releases=self.tenant_releases,
             now=self.now,
             recorded=frozenset(self.runs),
         )

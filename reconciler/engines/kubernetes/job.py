@@ -38,6 +38,7 @@ from reconciler.types import GROUP
 TTL = 7 * 24 * 3600
 
 EXECUTION_HASH = f"{GROUP}/execution-hash"
+GPUS = f"{GROUP}/gpus"
 REQUEST_HASH = f"{GROUP}/request-hash"
 #: The URL of the artifact directory; of a build, the reference that is pushed to.
 OUTPUT = f"{GROUP}/output"
@@ -161,6 +162,8 @@ def _job(spec: RunSpec, pod: ApiObject, *, output: str) -> ApiObject:
     labels = dict(spec.labels)
     # On pods too: of a Job that is deleted they are what is left, and still the run.
     notes = {EXECUTION_HASH: spec.execution_hash, REQUEST_HASH: spec.request_hash, OUTPUT: output}
+    if spec.resources.gpus:
+        notes[GPUS] = str(spec.resources.gpus)
     metadata = pod["metadata"]
     pod = {**pod, "metadata": {**metadata, "annotations": {**metadata["annotations"], **notes}}}
     body: ApiObject = {

@@ -33,7 +33,7 @@ from reconciler.engines.kubernetes.diagnostics import (
     is_running,
     started_at,
 )
-from reconciler.engines.kubernetes.job import EXECUTION_HASH, OUTPUT, REQUEST_HASH
+from reconciler.engines.kubernetes.job import EXECUTION_HASH, GPUS, OUTPUT, REQUEST_HASH
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, ExecutionHash, Kind, ObjectRef, RequestHash, TaskKey, TaskKind
 
@@ -46,6 +46,8 @@ PAUSE = 5.0
 #: Lists the pods of a Job by its namespace and name, and stores them. Raises ApiError.
 ListPods = Callable[[str, str], Awaitable[None]]
 
+#: As many as the schema of manifests admits.
+_COUNT = re.compile("[0-9]{1,7}")
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 _RUNNING = Reason.of(ReasonCode.RUNNING)
@@ -66,6 +68,8 @@ class RunIdentity:
     request_hash: RequestHash
     object: ObjectRef | None
     output: str | None
+    namespace: str
+    gpus: int
 
 
 def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
@@ -88,7 +92,18 @@ def identify(metadata: ObjectMeta, run: str) -> RunIdentity | None:
         )
     except (KeyError, ValueError):
         return None
-    return RunIdentity(run, task, key, execution_hash, request_hash, of, notes.get(OUTPUT))
+    gpus = notes.get(GPUS, "")
+    return RunIdentity(
+        run=run,
+        task=task,
+        key=key,
+        execution_hash=execution_hash,
+        request_hash=request_hash,
+        object=of,
+        output=notes.get(OUTPUT),
+        namespace=metadata.namespace,
+        gpus=int(gpus) if _COUNT.fullmatch(gpus) else 0,
+    )
 
 
 def observe_run(
@@ -192,6 +207,8 @@ def _pending(owner: RunIdentity) -> Run:
         request_hash=owner.request_hash,
         object=owner.object,
         phase=RunPhase.PENDING,
+        namespace=owner.namespace,
+        gpus=owner.gpus,
     )
 
 
