@@ -42,6 +42,7 @@ class RunSpec:
     image that the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
     ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).
     ``timeout`` is of one attempt, in seconds. ``lineage`` goes into ``completed.json`` as is.
+    ``user`` is the one as whom a cluster's Job is created; None: the daemon itself.
     """
 
     name: str
@@ -71,6 +72,7 @@ class RunSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, JSON] = field(default_factory=dict)
+    user: str | None = None
 
     def pending(self) -> Run:
         """Return the run in its first state."""

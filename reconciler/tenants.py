@@ -23,7 +23,8 @@ class Tenant:
     nothing. ``uses`` are the tenants whose objects may be referred to, ``used_by`` those that may
     refer to this one's; empty: each that names it in ``uses``. A limit of 0 is none. Without
     ``guard_tasks`` and ``guard_gpus`` it has no guard of its own. ``releases`` are the files with
-    release lines for its holds alone.
+    release lines for its holds alone. ``user`` is the one as whom its Jobs are created, None: the
+    daemon itself.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Tenant:
     guard_tasks: int | None = None
     guard_gpus: int | None = None
     releases: tuple[str, ...] = ()
+    user: str | None = None
 
     def may_use(self, other: Tenant) -> bool:
         """Return whether this tenant's objects may refer to another's."""

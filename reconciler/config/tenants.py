@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from reconciler.manifests import Name, RepositoryPath, Section
+from reconciler.manifests import Name, RepositoryPath, Section, Subdomain
 from reconciler.patterns import admits_name
 from reconciler.tenants import Tenant, Tenants
 
@@ -56,6 +56,18 @@ class TenantGuard(Section):
     gpus: Annotated[int | None, Field(ge=0)] = None
 
 
+class TenantUser(Section):
+    """The service account as which a tenant's Jobs are created."""
+
+    namespace: Name
+    name: Subdomain
+
+    @property
+    def user(self) -> str:
+        """Its name as a user of the API server."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+
 class TenantSection(Section):
     """A set of paths, and what their manifests may use.
 
@@ -93,6 +105,11 @@ class TenantSection(Section):
         Field(default_factory=list, max_length=8, description="Files, not globs."),
     ]
 
+    impersonate: Annotated[
+        TenantUser | None,
+        Field(description="Kubernetes: who creates its Jobs. Default: the daemon itself."),
+    ] = None
+
     def tenant(self, *, root: str, guard_tasks: int, guard_gpus: int) -> Tenant:
         """Return the tenant; the numbers are those of the guard over all.
 
@@ -118,6 +135,7 @@ class TenantSection(Section):
             limit_gpus=self.limits.gpus,
             guard_tasks=_or(guard.tasks, guard_tasks) if guard else None,
             guard_gpus=_or(guard.gpus, guard_gpus) if guard else None,
+            user=self.impersonate.user if self.impersonate else None,
             releases=tuple(f"{root}/{file}" if root else file for file in self.releases),
         )
 

@@ -54,6 +54,8 @@ def render_run(
     assert task.key is not None
     assert task.request_hash is not None
     ref = desired.ref
+    # By its path, not by its namespace: the API server then refuses what a wrong check would admit.
+    tenant = settings.tenants.of_path(desired.manifest.file)
     shared = task.kind is TaskKind.BUILD
     section = task.section
     command = section.command if isinstance(section, LoadSection | TrainingSection) else []
@@ -100,6 +102,7 @@ def render_run(
             f"{GROUP}/path": desired.manifest.file,
         },
         lineage=_lineage(desired, task, settings=settings, head=head, image=image, mounts=mounts),
+        user=tenant.user if tenant is not None else None,
     )
 
 

@@ -30,6 +30,7 @@ tenants:
     limits: {{runs: 20, gpus: 8}}
     guard: {{gpus: 16}}
     releases: [vision/release]
+    impersonate: {{namespace: vision, name: jobs}}
   - {{name: shared, paths: [shared/**], namespaces: [shared]}}
 """
 
@@ -60,6 +61,7 @@ def test_all_keys_of_a_tenant(tmp_path: Path) -> None:
         guard_tasks=7,
         guard_gpus=16,
         releases=("prod/vision/release",),
+        user="system:serviceaccount:vision:jobs",
     )
     assert shared == Tenant(name="shared", paths=("shared/**",), namespaces=("shared",))
     assert setup.settings.tenants == setup.tenants == setup.admission.tenancy.tenants

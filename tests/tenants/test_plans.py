@@ -126,6 +126,15 @@ def test_namespaces_of_one_tenant_share_a_build() -> None:
     assert at.made() == [("m", "train")]
 
 
+def test_a_run_is_created_as_the_user_of_its_path() -> None:
+    at = world(tenant("vision", namespaces=("vision", "mallory"), user="vision"))
+    at.files = {"vision/m.yaml": scratch("mallory"), "mallory/m.yaml": scratch("vision")}
+    at.files["mallory/m.yaml"] = at.files["mallory/m.yaml"].replace("src", "other")
+    at.settle()
+    users = {(spec.namespace, spec.user) for spec in at.specs.values()}
+    assert users == {("mallory", "vision"), ("vision", None)}, "not of its namespace"
+
+
 # -- limits --------------------------------------------------------------------------------------
 
 

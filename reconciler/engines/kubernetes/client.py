@@ -139,13 +139,15 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from error
 
-    async def create(self, path: str, body: Mapping[str, JSON]) -> bytes:
-        """Create an object in a collection. Raises ApiError.
+    async def create(
+        self, path: str, body: Mapping[str, JSON], *, user: str | None = None
+    ) -> bytes:
+        """Create an object in a collection, as another ``user``. Raises ApiError.
 
         ApiConflict if an object of its name is there.
         A creation whose answer was lost is sent again, and may then conflict with itself.
         """
-        return await self._request("POST", path, body=body)
+        return await self._request("POST", path, body=body, user=user)
 
     async def replace(self, path: str, body: Mapping[str, JSON]) -> bytes:
         """Replace an object that has not changed since its resourceVersion. Raises ApiError.
@@ -187,13 +189,14 @@ class Api:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
+        user: str | None = None,
         tries: int = TRIES,
     ) -> bytes:
         for attempt in range(1, tries + 1):
             if method != "GET" and not self._may_write():
                 raise ApiError(Reason.of(ReasonCode.NOT_LEADING))
             try:
-                return await self._once(method, path, query=query, body=body)
+                return await self._once(method, path, query=query, body=body, user=user)
             except Unreachable as error:
                 if attempt == tries:
                     raise
@@ -207,10 +210,13 @@ class Api:
         *,
         query: Mapping[str, str] | None,
         body: Mapping[str, JSON] | None,
+        user: str | None,
     ) -> bytes:
         limits = aiohttp.ClientTimeout(total=TIMEOUT)
         try:
-            response = await self._send(method, path, query=query, body=body, limits=limits)
+            response = await self._send(
+                method, path, query=query, body=body, user=user, limits=limits
+            )
             async with response:
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -223,14 +229,16 @@ class Api:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
+        user: str | None = None,
         limits: aiohttp.ClientTimeout,
         accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send a request; raise what is not a success."""
+        given = {"Accept": accept} | ({"Impersonate-User": user} if user is not None else {})
         _, url, headers, _, _ = await self._client.param_serialize(
             method,
             path,
-            header_params={"Accept": accept},
+            header_params=given,
             auth_settings=["BearerToken"],
         )
         if query:

@@ -321,7 +321,7 @@ class KubernetesEngine:
     async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> bytes:
         path = _collection(rendered)
         try:
-            return await self._api.create(path, rendered)
+            return await self._api.create(path, rendered, user=spec.user)
         except ApiConflict:
             return await self._adopt(spec, f"{path}/{spec.name}")
         except Rejected as error:
