@@ -36,10 +36,10 @@ class NotificationsSection(Section):
     @classmethod
     def _makes_json(cls, template: str | None) -> str | None:
         if template is not None:
-            from reconciler.notify import Body, TemplateFault  # noqa: PLC0415 -- takes a while
+            from reconciler.notify import TemplateFault, try_template  # noqa: PLC0415 -- takes a while
 
             try:
-                Body(template)
+                try_template(template)
             except TemplateFault as error:
                 raise ValueError(str(error)) from error
         return template

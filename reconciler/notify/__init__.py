@@ -1,12 +1,13 @@
 """Notifications of changes of objects' recorded phases.
 
-Pure: no I/O, no clock.
+Pure but for ``trial``: no I/O, no clock.
 ``events`` finds the changes between two states of the status branch and gathers them in a digest;
-``delivery`` makes the body and the signed headers of it.
+``delivery`` makes the body and the signed headers of it; ``trial`` tries a template.
 """
 
 from reconciler.notify.delivery import LONGEST_BODY, Body, TemplateFault, delivery_headers
 from reconciler.notify.events import Digest, Event, Waiting, news
+from reconciler.notify.trial import try_template
 
 __all__ = [
     "LONGEST_BODY",
@@ -17,4 +18,5 @@ __all__ = [
     "Waiting",
     "delivery_headers",
     "news",
+    "try_template",
 ]
