@@ -15,7 +15,8 @@ pushed:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ from reconciler.engines.kubernetes.pod_parts import (
     variables,
 )
 from reconciler.engines.kubernetes.wrapper import literal
+from reconciler.patterns import Pattern
 from reconciler.types import GROUP, BuildContext, TaskKey
 
 #: Where the fetched commit is, and in it the folder that is the repository's root.
@@ -156,6 +158,11 @@ def _source(
                 "SOURCE_HOST": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
                 "SOURCE_COMMIT": context.commit,
                 "SOURCE_SUBMODULES": "true" if context.submodules else "false",
+                **(
+                    {"SOURCE_ALLOW": allow_list(settings.allow_sources)}
+                    if context.submodules
+                    else {}
+                ),
             }
         ),
         "resources": container_resources,
@@ -168,6 +175,26 @@ def _source(
         mounts=({"name": "source", "mountPath": SOURCE, "readOnly": True},),
         annotations=annotations,
     )
+
+
+#: Text of a glob that a shell reads otherwise. No URL that the script admits has any of it.
+_OTHER_IN_A_SHELL = re.compile(r"\\|\s|\[\^|\[:")
+
+
+def allow_list(globs: Iterable[str]) -> str:
+    """Render ``sources.allow`` for the script: a line of parts for each glob.
+
+    A part that admits any is ``*``; the port ``-`` is that of the scheme.
+    """
+    lines = []
+    for glob in globs:
+        pattern = Pattern.of_url(glob)
+        user = "*" if pattern.user is None else pattern.user or "-"
+        host, port = pattern.host or "-", pattern.port or "-"
+        parts = (pattern.scheme or "-", user, host, port, pattern.path or "*")
+        if not any(map(_OTHER_IN_A_SHELL.search, parts)):
+            lines.append(" ".join(parts))
+    return "\n".join(lines)
 
 
 def _registry(settings: ClusterSettings) -> Fragment:

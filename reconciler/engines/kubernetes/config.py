@@ -79,6 +79,7 @@ class ClusterSettings:
     images: Images
     registry: RegistryConfig
     repository_url: str
+    allow_sources: tuple[str, ...] = ()
     builder: str = "buildkit"
     buckets: tuple[Bucket, ...] = ()
     allow_buckets: tuple[str, ...] = ()
@@ -117,6 +118,7 @@ class ClusterSettings:
                 url=registry.url, insecure=registry.insecure, secret=registry.secret
             ),
             repository_url=setup.repository_url,
+            allow_sources=setup.sources_allow,
             builder=cluster.builder,
             buckets=tuple(_bucket(bucket) for bucket in config.buckets.named.values()),
             allow_buckets=tuple(config.allow.buckets),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pytest
 
 from reconciler.engines.kubernetes.termination import read_termination
 from reconciler.engines.local.lfs import lfs_warning
-from tests.git.history import Gitlink, History
-from tests.git.remotes import HttpRemote, make_bare
 
 SCRIPT = resources.files("reconciler.engines.kubernetes").joinpath("buildkit.sh").read_text()
 #: As buildctl does: BuildKit is up, the tag is not there, and the build ends with a line.
@@ -94,43 +91,3 @@ def test_a_registry_that_does_not_answer_is_not_the_build_s_fault(
 def test_a_dockerfile_s_failure_is_the_build_s_own(tmp_path: Path, reason: str) -> None:
     ended = build(tmp_path, f"error: failed to solve: {reason}")
     assert ended == (1, "command", "BuildFailed")
-
-
-SOURCE = resources.files("reconciler.engines.kubernetes").joinpath("source.sh").read_text()
-
-
-def fetch(folder: Path, submodule: str) -> tuple[int, str, str]:
-    """The exit code of a source with a submodule, and its class and reason for the kubelet."""
-    history = History(make_bare(folder))
-    modules = f'[submodule "m"]\npath = m\nurl = {submodule}\n'
-    commit = history.commit({".gitmodules": modules, "m": Gitlink("1" * 40)})
-    work = folder / "work"
-    work.mkdir()
-    said = work / "termination-log"
-    script = SOURCE.replace("/tmp/", f"{work}/").replace("HOME=/tmp", f"HOME={work}")
-    script = script.replace("/dev/termination-log", str(said))
-    with closing(HttpRemote(folder)) as remote:
-        variables = {
-            "FOLDER": str(work),
-            "SOURCE_URL": remote.url("a.git"),
-            "SOURCE_HOST": remote.origin,
-            "SOURCE_COMMIT": commit,
-            "SOURCE_SUBMODULES": "true",
-        }
-        ended = subprocess.run(
-            ["sh", "-c", script, "source"],
-            env={"PATH": os.environ["PATH"], **variables},
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-    message = json.loads(said.read_text())
-    return ended.returncode, message["class"], message["reason"]
-
-
-def test_a_submodule_by_a_refused_protocol_is_wrong_at_every_try(tmp_path: Path) -> None:
-    assert fetch(tmp_path, "file:///m") == (210, "command", "SourceInvalid")
-
-
-def test_a_submodule_that_is_away_is_not_the_build_s_fault(tmp_path: Path) -> None:
-    assert fetch(tmp_path, "http://127.0.0.1:1/m") == (210, "infrastructure", "SourceUnavailable")

@@ -187,3 +187,9 @@ def test_kubernetes_changes_nothing_in_a_script(settings: ClusterSettings, conta
     assert "$$" not in script
     names = set(environment_of(named([*pod["initContainers"], *pod["containers"]], container)))
     assert not [name for name in names if f"$({name})" in script]
+
+
+def test_submodules_are_fetched_within_the_allow_list(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, sources={"allow": ["https://*", "ssh://git@host:2222/a/*"]})
+    allow = environment_of(source(settings, submodules=True))["SOURCE_ALLOW"]
+    assert allow == "https * * - *\nssh git host 2222 a/*"
