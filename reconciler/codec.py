@@ -7,7 +7,8 @@ keys of a mapping belong to the user and stay as they are, as does a value typed
     codec = Codec(Record, names={"since": "lastTransitionTime"})
     codec.load(codec.dump(record)) == record
 
-Unknown fields are passed over, so that a later version may add fields with a default.
+Unknown fields are passed over, so that a later version may add fields with a default. Times are
+within the years 1900 to 8999, so that a difference or a time zone never leads out of the calendar.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime
 from functools import cache, reduce
 from operator import or_
+from types import MappingProxyType
 from typing import (
+    Annotated,
     Any,
     Generic,
     Literal,
@@ -45,6 +48,8 @@ Omit = Literal["none", "default"]
 
 #: msgspec works out a type at its first use, and crashes in a thread that uses the type meanwhile.
 _PREPARING = threading.Lock()
+#: The years of times.
+_EARLIEST, _LATEST = 1900, 9000
 _ERROR = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 
 
@@ -71,7 +76,8 @@ class Codec(Generic[T]):
     """The format of a dataclass.
 
     ``omit`` selects the fields that are left out, ``names`` gives fields another name than
-    camelCase, and ``timespec`` is the precision of times.
+    camelCase, and ``timespec`` is the precision of times. ``forms`` are checks of the values of a
+    type, such as a NewType's pattern.
     """
 
     def __init__(
@@ -81,11 +87,13 @@ class Codec(Generic[T]):
         omit: Omit = "default",
         names: Mapping[str, str] | None = None,
         timespec: Literal["seconds", "microseconds"] = "seconds",
+        forms: Mapping[Any, msgspec.Meta] = MappingProxyType({}),
     ) -> None:
         self._cls = cls
         self._omit = omit
         self._names = dict(names or {})
         self._timespec = timespec
+        self._forms = forms
         self._field: Callable[[Any], tuple[_Field, ...]] = cache(self._fields_of)
         self._format: Callable[[Any], _Format] = cache(self._format_of)
         self._prepared: _Format | None = None
@@ -170,6 +178,10 @@ class Codec(Generic[T]):
 
     def _wire(self, hint: Any) -> tuple[Any, Build | None]:
         """Return the type that msgspec checks, and its builder."""
+        checked = self._forms.get(hint) if isinstance(hint, NewType | type) else None
+        if checked is not None:
+            plain = hint.__supertype__ if isinstance(hint, NewType) else hint
+            return Annotated[plain, checked], None
         if isinstance(hint, NewType):
             return self._wire(hint.__supertype__)
         if hint is datetime:
@@ -205,6 +217,8 @@ def format_time(time: datetime, timespec: Literal["seconds", "microseconds"] = "
 
 
 def _aware(time: datetime) -> datetime:
+    if not _EARLIEST <= time.year < _LATEST:
+        raise CodecError(f"the year {time.year} is out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 

@@ -91,11 +91,11 @@ class Planning:
         branch = setup.status_branch if setup else DEFAULT_BRANCH
         branches = setup.cluster_branches if setup else {}
         if remote is not None:
-            self.state = read_state(remote.mirror, remote.tips[branch])
+            self.state = read_state(remote.mirror, remote.tips[branch], setup)
             others = RemoteStatusReader(remote.mirror, branches)
             others.update(remote.tips)
         else:
-            self.state = read_state(repository, repository.status_branch(branch))
+            self.state = read_state(repository, repository.status_branch(branch), setup)
             others = RemoteStatusReader.local(repository, branches)
             if repository.status_branch(branch) is None:
                 click.echo(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from reconciler.cli.options import open_clone
+from reconciler.cli.terminal import tell
 from reconciler.config import Setup
 from reconciler.engine import Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
@@ -16,19 +17,21 @@ from reconciler.manifests import Manifest, read_file
 from reconciler.planner import (
     Ledger,
     ObjectStatus,
+    OwnCluster,
     ReportedTask,
     ReportedTasks,
     TaskPhase,
     TaskStatus,
-    is_removed_path,
-    is_status_path,
+    object_of_path,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.status import SYNC_FILE, Sync, load_record, load_sync
+from reconciler.status import SYNC_FILE, StatusFault, Sync, read_own_file, read_own_sync
 from reconciler.types import Commit, ObjectRef, TaskKind
 from reconciler.workspace import git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
+#: Faults that are noted one by one.
+_NOTED = 5
 
 
 @dataclass(slots=True)
@@ -43,18 +46,23 @@ class RecordedState:
     ledger: Ledger = field(default_factory=Ledger)
     sync: Sync | None = None
     repository: Repository | None = None
+    faults: list[StatusFault] = field(default_factory=list)
 
-    def learn(self, path: str, data: bytes) -> None:
-        """Take over one file of the branch."""
-        if path == SYNC_FILE:
-            self.sync = load_sync(data)
-            self.ledger.use_releases(self.sync.releases)
-        removed = is_removed_path(path)
-        if not removed and not is_status_path(path):
-            return
-        record = load_record(path, data)
-        self.ledger.learn_record(record)
-        (self.removed if removed else self.records)[record.ref] = record
+    def learn(self, files: Iterable[tuple[str, bytes | None]], own: OwnCluster | None) -> None:
+        """Take over the files of the branch, as far as they are believed."""
+        for path, data in files:
+            if path == SYNC_FILE:
+                self.sync, faults = read_own_sync(data)
+                self.faults += faults
+                if self.sync is not None:
+                    self.ledger.use_releases(self.sync.releases)
+            file = read_own_file(path, data, own)
+            if file is None:
+                continue
+            self.faults += file.faults
+            if file.record is not None:
+                self.ledger.learn_record(file.record)
+                (self.removed if file.removed else self.records)[file.ref] = file.record
 
     def check_synced(self) -> None:
         """Raise ClickException if there is no status of any object yet."""
@@ -178,13 +186,36 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
     )
 
 
-def read_state(repository: Repository, tip: Commit | None) -> RecordedState:
-    """The state at the tip of a status branch; empty without one."""
+def _is_read(path: str) -> bool:
+    return path == SYNC_FILE or object_of_path(path) is not None
+
+
+def _own(setup: Setup | None) -> OwnCluster | None:
+    """Return the cluster's places, where they are the same on every machine.
+
+    Those of the local engine are on the disk of the daemon.
+    """
+    return setup.own_cluster if setup is not None and setup.config.engine != "local" else None
+
+
+def read_state(repository: Repository, tip: Commit | None, setup: Setup | None) -> RecordedState:
+    """The state at the tip of a status branch; empty without one.
+
+    What is not believed of it is noted on standard error.
+    """
     state = RecordedState(repository=repository)
     if tip is not None:
-        for path, data in repository.read_all(tip):
-            state.learn(path, data)
+        state.learn(repository.read_all(tip, _is_read), _own(setup))
+    note_faults(state.faults)
     return state
+
+
+def note_faults(faults: Sequence[StatusFault]) -> None:
+    """Note what is not believed of the status branch."""
+    for fault in faults[:_NOTED]:
+        tell(f"Note: not believed of the status branch: {fault}", err=True)
+    if more := len(faults[_NOTED:]):
+        tell(f"Note: {more} more of the status branch are not believed.", err=True)
 
 
 class StateReader:
@@ -199,7 +230,7 @@ class StateReader:
         self._noted = False
 
     def read(self) -> RecordedState:
-        """The newest state. Raises GitError and StatusFormatError."""
+        """The newest state. Raises GitError."""
         setup = self._setup
         if setup is None:
             return self._local(open_clone(self._folder), DEFAULT_BRANCH)
@@ -213,8 +244,8 @@ class StateReader:
                 "`reconciler run` syncs, and makes it"
             )
         state = RecordedState(repository=self._clone())
-        for path, data in branch.read_all():
-            state.learn(path, data)
+        state.learn(branch.read_all(_is_read), _own(setup))
+        note_faults(state.faults)
         return state
 
     def _local(self, repository: LocalRepository, branch: str) -> RecordedState:
@@ -225,7 +256,7 @@ class StateReader:
                 "fetched.",
                 err=True,
             )
-        return read_state(repository, repository.status_branch(branch))
+        return read_state(repository, repository.status_branch(branch), self._setup)
 
     def _clone(self) -> Repository | None:
         """The clone in the current folder, if any; has the labels."""

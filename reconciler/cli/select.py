@@ -16,7 +16,7 @@ from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
 from reconciler.manifests import LABEL_KEY, LABEL_VALUE, did_you_mean
-from reconciler.planner import ObjectStatus, Phase, is_status_path
+from reconciler.planner import ObjectStatus, Phase, is_removed_path, object_of_path
 from reconciler.types import Kind, ObjectRef, TaskKey
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,9 +43,9 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
         repository = LocalRepository.open(Path())
         tip = repository.status_branch(setup.status_branch if setup else DEFAULT_BRANCH)
         for path in repository.list_manifests(tip) if tip is not None else ():
-            if is_status_path(path):
-                parts = path.removesuffix(".yaml").split("/")
-                names.setdefault(parts[2], f"{parts[1].removesuffix('s')} in {parts[0]}")
+            ref = object_of_path(path)
+            if ref is not None and not is_removed_path(path):
+                names.setdefault(ref.name, f"{ref.kind.value.lower()} in {ref.namespace}")
     return [CompletionItem(n, help=h) for n, h in sorted(names.items()) if n.startswith(incomplete)]
 
 

@@ -39,7 +39,7 @@ from reconciler.git import GitError
 from reconciler.manifests import did_you_mean
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.review import metric_texts, printable
-from reconciler.status import dump_record, load_yaml
+from reconciler.status import status_document
 from reconciler.types import JSON
 
 WATCH_INTERVAL = 2.0
@@ -200,7 +200,7 @@ def _watch(
 
 def _documents(records: Sequence[ObjectStatus]) -> list[JSON]:
     """The status files of objects."""
-    return [load_yaml(str(r.ref), dump_record(r)) for r in sorted(records, key=lambda r: r.ref)]
+    return [status_document(r) for r in sorted(records, key=lambda r: r.ref)]
 
 
 def _changes(

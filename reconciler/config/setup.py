@@ -11,7 +11,7 @@ from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config
 from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Admission, Tenancy
-from reconciler.planner import PlannerConfig, RemoteCluster
+from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster
 from reconciler.tenants import Tenants
 from reconciler.types import Kind
 
@@ -111,6 +111,21 @@ class Setup:
             artifacts=tuple(dict.fromkeys(self.buckets.values())),
             buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
             tenancy=Tenancy(tenants=self.tenants, repository_url=self.repository_url),
+        )
+
+    @property
+    def own_cluster(self) -> OwnCluster:
+        """The places that this cluster's own status may name."""
+        config, local = self.config, self.config.engine == "local"
+        registry = config.registry
+        named = (bucket.url for bucket in config.buckets.named.values())
+        return OwnCluster(
+            cluster=config.cluster,
+            buckets=tuple(dict.fromkeys((*self.buckets.values(), *named))),
+            registry=registry.url if registry is not None and not local else None,
+            image_folder=(self.root / "images").as_uri() if local else None,
+            run_folder=(self.root / "runs").as_uri() if local else None,
+            allow_images=tuple(config.allow.images),
         )
 
     @property

@@ -189,6 +189,7 @@ async def assemble(
         cluster=setup.config.cluster,
         instance=setup.config.kubernetes.instance,
         path=setup.config.repository.path,
+        own=setup.own_cluster,
         permission=permission,
         recorded=notifier.recorded if notifier is not None else lambda _before, _after: None,
     )

@@ -113,7 +113,7 @@ class Daemon:
     async def run(self, *, once: OncePatience | None = None) -> None:
         """Sync until cancelled; with ``once``, until nothing more can be done.
 
-        Raises GitError, StatusFormatError or WrongBranchError where it cannot begin, and with
+        Raises GitError or WrongBranchError where it cannot begin, and with
         ``once`` GitError where it cannot push what came of it.
         """
         await self._start(once=once is not None)

@@ -15,7 +15,7 @@ from reconciler.engine import LogOf, Logs, NoTail, Tail
 from reconciler.engines.local import LocalLogs
 from reconciler.git import GitError, is_local, local_path
 from reconciler.review import seconds
-from reconciler.status import SYNC_FILE, StatusFormatError, Sync, load_sync
+from reconciler.status import SYNC_FILE, Sync, read_own_sync
 from reconciler.web import PageCache, Site
 from reconciler.workspace import git_folder, status_branch
 
@@ -89,7 +89,7 @@ class LastSync:
             self._reading = (now + SYNC_AGE, reading)
         try:
             sync = await asyncio.shield(self._reading[1])
-        except (GitError, StatusFormatError) as error:
+        except GitError as error:
             return f"The time of the last sync is not known: {error}."
         if sync is None:
             return "Nothing has been synced yet: there is no status branch."
@@ -102,8 +102,8 @@ class LastSync:
     def _read(self) -> Sync | None:
         branch = status_branch(self._setup, git_folder(self._setup) / "standby")
         branch.fetch()
-        data = branch.read(SYNC_FILE)
-        return load_sync(data) if data is not None else None
+        sync, _ = read_own_sync(branch.read(SYNC_FILE))
+        return sync
 
 
 def _logs(setup: Setup) -> Logs:

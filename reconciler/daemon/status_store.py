@@ -6,7 +6,7 @@ Pushes are batched, and have only the files that differ from the last push.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,10 +21,10 @@ from reconciler.planner import (
     CLOCK_SKEW,
     Ledger,
     ObjectStatus,
+    OwnCluster,
     Phases,
     TaskPhase,
-    is_removed_path,
-    is_status_path,
+    object_of_path,
     removed_path,
     status_path,
 )
@@ -32,11 +32,12 @@ from reconciler.status import (
     README_FILE,
     SYNC_FILE,
     RefusedHead,
+    StatusFault,
     Sync,
     dump_record,
     dump_sync,
-    load_record,
-    load_sync,
+    read_own_file,
+    read_own_sync,
     render_readme,
 )
 from reconciler.types import Commit, ObjectRef
@@ -49,6 +50,8 @@ class WrongBranchError(ReconcilerError):
     """The status branch belongs to another daemon."""
 
 
+#: Faults of the branch that are logged, one by one.
+_MOST_FAULTS = 50
 #: The status says at least this often that its daemon is there.
 HEARTBEAT = timedelta(hours=1)
 
@@ -58,8 +61,9 @@ class StatusStore:
 
     :meth:`update` takes the newest records; :meth:`flush` pushes what changed since the last
     push. In between all is only in memory, and can be worked out again after a crash. The branch is
-    read by :meth:`load` alone: while a push is under way, it is the push's thread that uses it.
-    ``recorded`` is called after each push with the records on the branch before it and after it.
+    read by :meth:`load` alone: while a push is under way, it is the push's thread that uses it. It
+    is untrusted, and read as far as ``own`` believes it. ``recorded`` is called after each push
+    with the records on the branch before it and after it.
     """
 
     def __init__(
@@ -69,11 +73,13 @@ class StatusStore:
         cluster: str,
         instance: str,
         path: str,
+        own: OwnCluster | None = None,
         permission: WritePermission = WritePermission(),  # noqa: B008 -- it is frozen
         recorded: Callable[[_Records, _Records], None] = lambda _before, _after: None,
     ) -> None:
         self._branch = branch
         self._permission = permission
+        self._own_cluster = own
         self._on_recorded = recorded
         self._recorded: _Records = {}
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
@@ -92,29 +98,37 @@ class StatusStore:
         self.found_memory = False
 
     async def load(self) -> None:
-        """Read the branch. Raises GitError, StatusFormatError, and WrongBranchError."""
+        """Read the branch. Raises GitError, and WrongBranchError."""
         await asyncio.to_thread(self._load)
 
     def _load(self) -> None:
         self._branch.fetch()
         data = self._branch.read(SYNC_FILE)
-        if data is not None:
-            self._sync = self._sync_pushed = load_sync(data)
-            self._check_identity(self._sync)
+        sync, faults = read_own_sync(data)
+        if sync is not None:
+            self._sync = self._sync_pushed = sync
+            self._check_identity(sync)
             self._own = data
-            self.found_memory = True
-            self.ledger.use_releases(self._sync.releases)
-        for path, text in self._branch.read_all():
-            removed = is_removed_path(path)
-            if not removed and not is_status_path(path):
+            self.ledger.use_releases(sync.releases)
+        found, forgotten = list(faults), sync is None
+        for path, text in self._branch.read_all(_is_object_s):
+            file = read_own_file(path, text, self._own_cluster)
+            if file is None:
                 continue
-            record = load_record(path, text)
+            found += file.faults
+            forgotten |= bool(file.faults) and not file.removed
+            record = file.record
+            if record is None:
+                continue
             self.ledger.learn_record(record)
             self._remember_pushed(record)
-            if removed:
-                self._removed[path] = text
-            else:
+            if not file.removed:
                 self.records[record.ref] = record
+            elif text is not None:
+                self._removed[path] = text
+        _log_faults(found)
+        # What is not believed may be in the buckets all the same.
+        self.found_memory = not forgotten
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())
 
@@ -122,11 +136,13 @@ class StatusStore:
         """Check that the branch is this daemon's, before each push.
 
         Another daemon may have begun on the same branch since the last fetch. Raises
-        WrongBranchError.
+        WrongBranchError. A file that is none of a daemon's is written anew.
         """
         data = self._branch.read(SYNC_FILE)
         if data is not None and data != self._own:
-            self._check_identity(load_sync(data))
+            sync, _ = read_own_sync(data)
+            if sync is not None:
+                self._check_identity(sync)
             self._own = data
         return self._permission.leads()
 
@@ -190,7 +206,10 @@ class StatusStore:
         if data is None:
             return record
         self._pending[path] = None
-        old = load_record(path, data)
+        file = read_own_file(path, data, self._own_cluster)
+        old = file.record if file is not None else None
+        if old is None:
+            return record
         known = {(entry.key, entry.execution_hash, entry.phase) for entry in old.history}
         new = [e for e in record.history if (e.key, e.execution_hash, e.phase) not in known]
         return replace(
@@ -236,7 +255,7 @@ class StatusStore:
             guard = self._may_push
             # Deleting or rewriting the branch does not change the records in memory.
             commit = await asyncio.to_thread(
-                self._branch.push, changes, message, guard=guard, restore=True
+                self._branch.push, changes, message, guard=guard, restore=_is_object_s
             )
             self._sync_pushed = sync
             for path, text in changes.items():
@@ -285,6 +304,22 @@ class StatusStore:
 def _place(sync: Sync) -> tuple[Commit, RefusedHead | None]:
     """Return the parts whose change makes a status commit of its own."""
     return sync.head, sync.refused
+
+
+def _is_object_s(path: str) -> bool:
+    return object_of_path(path) is not None
+
+
+def _log_faults(faults: Sequence[StatusFault]) -> None:
+    for fault in faults[:_MOST_FAULTS]:
+        log.warning(
+            "not believed of the status branch",
+            file=fault.path,
+            field=fault.field,
+            problem=fault.problem,
+        )
+    if more := len(faults[_MOST_FAULTS:]):
+        log.warning("more of the status branch is not believed", faults=more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ MOST_ENTRIES = 2_000_000
 DEEPEST = 200
 #: Bytes of the largest blob that is read; files of more than 1 MiB are no manifests anyway.
 LARGEST_UNPACKED = 16 << 20
+#: Bytes of all files of a commit that are read at once.
+LARGEST_READ = 256 << 20
 #: Files of a commit that may hold manifests.
 MOST_MANIFEST_FILES = 200_000
 
@@ -140,15 +142,28 @@ class Repository:
             raise GitError(f"{oid} is no blob")
         return int(size)
 
-    def read_all(self, commit: Commit) -> Iterator[tuple[str, bytes]]:
-        """Yield the path and content of every regular file of a commit."""
+    def read_all(
+        self, commit: Commit, wanted: Wanted = lambda _: True
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """Yield the path and content of every regular file that is wanted.
 
-        def every() -> Walk:
-            return Walk(self._repository, lambda _: True)
+        A file beyond :data:`LARGEST_UNPACKED` has None. So have the largest ones, where all have
+        more than :data:`LARGEST_READ` or are more than :data:`MOST_MANIFEST_FILES`.
+        """
 
-        found = self._reading(lambda: list(every().files(self._commit(commit).tree)))
-        for path, blob in found:
-            yield path, self.read_blob(blob, LARGEST_UNPACKED)
+        def sized() -> list[tuple[str, str, int]]:
+            header = self._repository.odb.read_header
+            files = Walk(self._repository, wanted).files(self._commit(commit).tree)
+            return [(path, blob, header(pygit2.Oid(hex=blob))[1]) for path, blob in files]
+
+        found = self._reading(sized)
+        if len(found) > MOST_MANIFEST_FILES or sum(size for *_, size in found) > LARGEST_READ:
+            found.sort(key=lambda file: file[2])
+        left = LARGEST_READ
+        for number, (path, blob, size) in enumerate(found):
+            left -= size
+            beyond = size > LARGEST_UNPACKED or left < 0 or number >= MOST_MANIFEST_FILES
+            yield path, None if beyond else self.read_blob(blob, LARGEST_UNPACKED)
 
     def tree_id(self, commit: Commit, path: str) -> TreeId | None:
         """Return the tree id of a folder in a commit, or None."""

@@ -19,7 +19,7 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import LARGEST_UNPACKED, Repository
-from reconciler.git.transport import DEFAULT_TIMEOUT, PushRejectedError, Transport
+from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, PushRejectedError, Transport
 from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.
@@ -75,7 +75,9 @@ class StatusBranch:
             depth = 1 if known is None else None
             refspec = f"+{self._ref}:{self._ref}"
             self._copy.sweep()
-            self._transport.fetch(self._copy.path, self._url, [refspec], depth=depth)
+            self._transport.fetch(
+                self._copy.path, self._url, [refspec], depth=depth, largest=LARGEST_FETCH
+            )
             tip = Commit(self._copy.ref(self._ref) or tip)
             if not self._files.has(tip):
                 raise DamagedError(f"{self._copy.path} has not got {tip}, which was fetched")
@@ -91,13 +93,15 @@ class StatusBranch:
         """Return a file of the known tip, or None. Raises GitError."""
         return self._files.read_file(self._tip, path, LARGEST_UNPACKED) if self._tip else None
 
-    def read_all(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the path and content of every file of the known tip.
+    def read_all(
+        self, wanted: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """Yield the path and content of every wanted file of the known tip.
 
-        Raises GitError.
+        The content is None beyond the bounds of :meth:`Repository.read_all`. Raises GitError.
         """
         if self._tip is not None:
-            yield from self._files.read_all(self._tip)
+            yield from self._files.read_all(self._tip, wanted)
 
     def push(
         self,
@@ -105,20 +109,23 @@ class StatusBranch:
         message: str,
         *,
         guard: Callable[[], bool] = lambda: True,
-        restore: bool = False,
+        restore: Callable[[str], bool] | None = None,
     ) -> Commit | None:
         """Commit exactly these changes (None deletes) on the tip, and push them.
 
         If another writer pushed in between, its commit is fetched and the same changes are made on
         top of it. Changes that are there already make no commit, and None is returned.
         ``guard`` is called before each try; GitError is raised where it returns False, as for any
-        failure. ``restore``: where the branch was deleted or rewritten instead, its former files
-        are committed again. Otherwise the branch is taken as it is.
+        failure. ``restore``: where the branch was deleted or rewritten instead, those of its former
+        files are committed again. Otherwise the branch is taken as it is.
         """
         seen = self._tip
         for number in range(1, PUSH_TRIES + 1):
-            if restore and seen is not None and self._tip != seen and not self._goes_on_from(seen):
-                changes = {**dict(self._files.read_all(seen)), **changes}
+            moved = seen is not None and self._tip != seen
+            if restore and seen is not None and moved and not self._goes_on_from(seen):
+                former = self._files.read_all(seen, restore)
+                kept = {path: data for path, data in former if data is not None}
+                changes = {**kept, **changes}
             seen = self._tip
             commit = self._make(changes, message)
             if commit is None:

@@ -69,7 +69,7 @@ from reconciler.manifests.schema import (
 from reconciler.manifests.sources import BucketSection, GitSection, Reference
 from reconciler.manifests.tenancy import ANY_GPU, Tenancy
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
-from reconciler.manifests.yaml_nodes import Path
+from reconciler.manifests.yaml_nodes import Path, TextBounds
 
 __all__ = [
     "ANNOTATION_EFFECTS",
@@ -116,6 +116,7 @@ __all__ = [
     "Section",
     "Subdomain",
     "Tenancy",
+    "TextBounds",
     "TrainingSection",
     "amend",
     "annotate",

@@ -13,12 +13,20 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.manifests import messages
-from reconciler.manifests.yaml_nodes import Flaw, Node, Path, UnreadableError, compose
+from reconciler.manifests.yaml_nodes import (
+    USUAL,
+    Flaw,
+    Node,
+    Path,
+    TextBounds,
+    UnreadableError,
+    compose,
+)
 from reconciler.types import JSON, Location, ObjectRef, Problem
 
 #: Bytes. A larger file is an error: a caller reads one byte more, so that the error is found. Of
 #: the status file of another cluster, this is some 2,500 complete artifacts.
-LARGEST_FILE = 1 << 20
+LARGEST_FILE = USUAL.size
 #: Problems of one document that are listed; a file of 1 MiB can have 60,000.
 MOST_PROBLEMS = 50
 
@@ -91,19 +99,21 @@ class Document:
         ]
 
 
-def scan_documents(data: bytes, file: str) -> tuple[list[Document], Problem | None]:
+def scan_documents(
+    data: bytes, file: str, bounds: TextBounds = USUAL
+) -> tuple[list[Document], Problem | None]:
     """Read the documents of a file, and the first syntax error.
 
     Text after a syntax error is not read. Empty documents are left out.
     """
     try:
-        text = _text(data)
+        text = _text(data, bounds.size)
     except UnreadableError as error:
         return [], _unreadable(error, file)
     if file.endswith(".json"):
         # JSON may be indented by tabs, YAML may not. A line break cannot be inside a string.
         text = re.sub(r"^[\t ]+", lambda match: " " * len(match[0]), text, flags=re.MULTILINE)
-    composed, failure = compose(text)
+    composed, failure = compose(text, bounds)
     documents = [
         Document(file, one.root, one.flaws)
         for one in composed
@@ -112,16 +122,18 @@ def scan_documents(data: bytes, file: str) -> tuple[list[Document], Problem | No
     return documents, _unreadable(failure, file) if failure is not None else None
 
 
-def read_documents(data: bytes, file: str) -> tuple[list[Document], list[Problem]]:
+def read_documents(
+    data: bytes, file: str, bounds: TextBounds = USUAL
+) -> tuple[list[Document], list[Problem]]:
     """Read the documents of a file, and all problems of its text."""
-    documents, failure = scan_documents(data, file)
+    documents, failure = scan_documents(data, file, bounds)
     problems = [problem for document in documents for problem in document.problems()]
     return documents, [*problems, failure] if failure is not None else problems
 
 
-def _text(data: bytes) -> str:
-    if len(data) > LARGEST_FILE:
-        raise UnreadableError(f"the file is larger than {LARGEST_FILE >> 20} MiB")
+def _text(data: bytes, largest: int) -> str:
+    if len(data) > largest:
+        raise UnreadableError(f"the file is larger than {largest >> 20} MiB")
     try:
         return _MARK.sub(r"\1", data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

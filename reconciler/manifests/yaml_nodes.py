@@ -43,6 +43,19 @@ MOST_FLAWS = 50
 #: The slower parser reads about 100 KiB a second.
 LARGEST_SLOW = 64 << 10
 
+
+@dataclass(frozen=True, slots=True)
+class TextBounds:
+    """Bounds of one file: values, levels, and bytes."""
+
+    nodes: int = MOST_NODES
+    deepest: int = DEEPEST
+    size: int = 1 << 20
+
+
+#: Of a file of untrusted authors.
+USUAL = TextBounds()
+
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
@@ -89,13 +102,13 @@ class UnreadableError(Exception):
         self.message, self.line, self.column = message, line, column
 
 
-def compose(text: str) -> tuple[list[Composed], UnreadableError | None]:
+def compose(text: str, bounds: TextBounds = USUAL) -> tuple[list[Composed], UnreadableError | None]:
     """Compose the documents of a text up to its first syntax error."""
-    documents, failure = _compose(_fast_events(text))
+    documents, failure = _compose(_fast_events(text), bounds)
     # libyaml is stricter than YAML 1.2 in places (``{url: https://…}``): text that it rejects is
     # parsed again by the slower parser, which also has better messages.
     if isinstance(failure, _SyntaxError) and len(text) <= LARGEST_SLOW:
-        return _compose(_slow_events(text))
+        return _compose(_slow_events(text), bounds)
     return documents, failure
 
 
@@ -136,9 +149,11 @@ def _syntax_error(error: YAMLError, text: str) -> _SyntaxError:
     return _SyntaxError(f"not valid YAML: {str(error).partition(chr(10))[0]:.300}")
 
 
-def _compose(events: Iterator[Any]) -> tuple[list[Composed], UnreadableError | None]:
+def _compose(
+    events: Iterator[Any], bounds: TextBounds
+) -> tuple[list[Composed], UnreadableError | None]:
     documents: list[Composed] = []
-    composer = _Composer()
+    composer = _Composer(bounds)
     try:
         for event in events:
             composer.feed(event)
@@ -165,7 +180,8 @@ class _Open:
 class _Composer:
     """Composes nodes from the events of a text, and counts its values."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: TextBounds) -> None:
+        self._bounds = bounds
         self.finished: Composed | None = None
         self._nodes = 0
         self._expanded = 0
@@ -229,8 +245,9 @@ class _Composer:
     def _begin(self, node: Node, event: Any) -> None:
         if not event.implicit:
             self._check_tag(event)
-        if len(self._stack) >= DEEPEST:
-            message = f"values are nested deeper than {DEEPEST}"
+        deepest = self._bounds.deepest
+        if len(self._stack) >= deepest:
+            message = f"values are nested deeper than {deepest}"
             raise UnreadableError(message, node.line, node.column)
         self._count(1, node.line, node.column)
         if event.anchor is not None:
@@ -253,8 +270,9 @@ class _Composer:
             reason = "is used inside itself" if inside else "is not defined"
             self._flaw(line, column, f"the alias *{event.anchor:.80} {reason}")
             target = Node(line, column, None)
-        if len(self._stack) + target.height > DEEPEST:
-            message = f"values are nested deeper than {DEEPEST} once aliases are expanded"
+        deepest = self._bounds.deepest
+        if len(self._stack) + target.height > deepest:
+            message = f"values are nested deeper than {deepest} once aliases are expanded"
             raise UnreadableError(message, line, column)
         self._count(target.size, line, column)
         self._expand(target, line, column)
@@ -339,8 +357,9 @@ class _Composer:
 
     def _count(self, more: int, line: int, column: int) -> None:
         self._nodes += more
-        if self._nodes > MOST_NODES:
-            message = f"the file has more than {MOST_NODES} values once aliases are expanded"
+        most = self._bounds.nodes
+        if self._nodes > most:
+            message = f"the file has more than {most} values once aliases are expanded"
             raise UnreadableError(message, line, column)
 
     def _expand(self, node: Node, line: int, column: int) -> None:

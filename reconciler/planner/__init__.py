@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.planner.names import (
         artifact_url,
         is_removed_path,
-        is_status_path,
+        object_of_path,
         removed_path,
         status_path,
     )
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         TaskStatus,
         newest_printed,
     )
+    from reconciler.planner.own_cluster import OwnCluster
     from reconciler.planner.plan import (
         RELEASE_FILE,
         ActionKind,
@@ -69,6 +70,7 @@ _MODULES = {
     "CLOCK_SKEW": "retry_policy",
     "Ledger": "ledger",
     "ObjectStatus": "object_status",
+    "OwnCluster": "own_cluster",
     "Phase": "object_status",
     "Phases": "object_status",
     "Plan": "plan",
@@ -96,7 +98,7 @@ _MODULES = {
     "images_in_use": "image_use",
     "differing": "identical",
     "is_removed_path": "names",
-    "is_status_path": "names",
+    "object_of_path": "names",
     "make_plan": "diff",
     "newest_printed": "object_status",
     "preview": "run_spec",
@@ -123,6 +125,7 @@ __all__ = [
     "HoldKind",
     "Ledger",
     "ObjectStatus",
+    "OwnCluster",
     "Phase",
     "Phases",
     "Plan",
@@ -148,9 +151,9 @@ __all__ = [
     "differing",
     "images_in_use",
     "is_removed_path",
-    "is_status_path",
     "make_plan",
     "newest_printed",
+    "object_of_path",
     "preview",
     "read_release",
     "removed_path",

@@ -136,7 +136,10 @@ class _Diff:
                 roots.extend(producers[key][1].needs)
 
     def _complete(self, key: TaskKey) -> bool:
-        return key in self.inputs.ledger.completed
+        ledger, made_by = self.inputs.ledger, self.producers.get(key)
+        if made_by is None:
+            return key in ledger.completed
+        return ledger.has(key, made_by[1].kind)
 
     # -- one decision per task -------------------------------------------------------------
 

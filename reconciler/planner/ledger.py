@@ -21,6 +21,7 @@ from reconciler.types import ExecutionHash, TaskKey, TaskKind
 MOST_RELEASES = 1_000
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _AGES = timedelta(days=100_000)
+_SUCCEEDED = TaskPhase.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +106,17 @@ class Ledger:
                 )
 
     def _learn_entry(self, entry: HistoryEntry) -> None:
+        build = entry.task is TaskKind.BUILD
+        if (entry.image if build else entry.artifact) is None and entry.phase is _SUCCEEDED:
+            return  # a result that is nowhere
         if entry.lost is not None:
             if entry.key not in self.completed:
                 url = entry.artifact or entry.image or ""
                 self.losses[entry.key] = Loss(entry.lost, url, entry.finished)
-        elif entry.phase is TaskPhase.SUCCEEDED:
+        elif entry.phase is _SUCCEEDED:
             result = Result(
-                image=entry.image,
-                url=entry.artifact,
+                image=entry.image if build else None,
+                url=None if build else entry.artifact,
                 metrics=entry.metrics,
                 gpu_seconds=max(0.0, entry.gpu_seconds),
                 warnings=entry.warnings,
@@ -126,7 +130,7 @@ class Ledger:
                     image_key=entry.image_key,
                 )
             )
-        elif entry.execution_hash is not None:
+        elif entry.phase is TaskPhase.FAILED and entry.execution_hash is not None:
             self.failures.setdefault(
                 (entry.key, entry.execution_hash),
                 Failure(
@@ -166,7 +170,7 @@ class Ledger:
         if self.losses.pop(found.key, None) is not None:
             self.losses_changed += 1
         known = self.completed.get(found.key)
-        if known is None:
+        if known is None or known.task is not found.task:
             self.completed[found.key] = found
         elif known.image_key is None and found.image_key is not None:
             self.completed[found.key] = replace(known, image_key=found.image_key)
@@ -254,6 +258,14 @@ class Ledger:
     def result(self, key: TaskKey | None) -> Completed | None:
         """Return the result of a key if it is complete."""
         return self.completed.get(key) if key is not None else None
+
+    def has(self, key: TaskKey, task: TaskKind) -> bool:
+        """Return whether a key is complete, by a task of this kind.
+
+        A key is of one kind of task, whatever a status file says.
+        """
+        complete = self.completed.get(key)
+        return complete is not None and complete.task is task
 
     def failure(self, key: TaskKey, execution_hash: ExecutionHash) -> Failure | None:
         """Return the failure of a key under this execution hash, if any."""

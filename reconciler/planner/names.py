@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 
+from reconciler.manifests import NAME
 from reconciler.types import ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
 
 #: The longest name a run can have, and still be a valid Service name with room for a suffix.
 LONGEST = 54
 _SHARED_BUILD = "build"
 _REMOVED = "removed/"
-_STATUS_PATH = re.compile(rf"[^/]+/({'|'.join(kind.plural for kind in Kind)})/[^/]+\.yaml")
+_NAME = NAME.strip("^$")
+_STATUS_PATH = re.compile(
+    rf"(?P<namespace>{_NAME})/(?P<kind>{'|'.join(kind.plural for kind in Kind)})"
+    rf"/(?P<name>{_NAME})\.yaml"
+)
+_KINDS = {kind.plural: kind for kind in Kind}
 
 
 def run_name(
@@ -54,20 +60,22 @@ def removed_path(ref: ObjectRef) -> str:
     return f"{_REMOVED}{status_path(ref)}"
 
 
-def is_status_path(path: str) -> bool:
-    """Return True if a file of the status branch is an object's.
+def object_of_path(path: str) -> ObjectRef | None:
+    """Return the object of a file on the status branch, removed or not.
 
-    The branch may contain any other files too.
+    The branch may contain any other files too; they have none. A namespace may be called
+    ``removed``.
     """
-    return _STATUS_PATH.fullmatch(path) is not None
+    found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED) if is_removed_path(path) else path)
+    return ObjectRef(_KINDS[found["kind"]], found["namespace"], found["name"]) if found else None
 
 
 def is_removed_path(path: str) -> bool:
-    """Return True if a file is that of a removed object.
-
-    A namespace may be called ``removed`` too.
-    """
-    return path.startswith(_REMOVED) and is_status_path(path.removeprefix(_REMOVED))
+    """Return True if a file is that of a removed object."""
+    return (
+        path.startswith(_REMOVED)
+        and _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED)) is not None
+    )
 
 
 _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")

@@ -32,7 +32,15 @@ from reconciler.planner.tasks import (
 )
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.tenants import Tenants
-from reconciler.types import ForeignRef, GitSource, Kind, ObjectRef, ResolvedSource, TaskKey
+from reconciler.types import (
+    ForeignRef,
+    GitSource,
+    Kind,
+    ObjectRef,
+    ResolvedSource,
+    TaskKey,
+    TaskKind,
+)
 
 _UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 
@@ -188,7 +196,7 @@ class ReferenceResolver:
         if key is not None:
             tenant = self.tenants.of_namespace(target.namespace)
             build = TaskKey(tenant_build_key(key, tenant.name if tenant else None))
-            if self.ledger.result(build) is not None:
+            if self.ledger.has(build, TaskKind.BUILD):
                 return key, build, None
             if made is not None and made.image is not None:
                 return key, None, ExternalArtifact(at=made.image)

@@ -317,7 +317,7 @@ def wanted_results(inputs: PlanInput) -> list[Wanted]:
         Wanted(task.kind, task.key, url)
         for item in inputs.desired.values()
         for task in item.tasks
-        if task.key is not None and task.key not in inputs.ledger.completed
+        if task.key is not None and not inputs.ledger.has(task.key, task.kind)
         for url in _places(item, task, task.key, inputs.settings)
     ]
 

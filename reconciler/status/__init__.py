@@ -11,7 +11,13 @@ from reconciler.status.encoding import (
     dump_sync,
     load_record,
     load_sync,
-    load_yaml,
+    status_document,
+)
+from reconciler.status.own_branch import (
+    OwnFile,
+    StatusFault,
+    read_own_file,
+    read_own_sync,
 )
 from reconciler.status.readme import render_readme
 from reconciler.status.remote import read_cluster, read_remote_object
@@ -21,14 +27,18 @@ __all__ = [
     "README_FILE",
     "SYNC_FILE",
     "RefusedHead",
+    "OwnFile",
+    "StatusFault",
     "StatusFormatError",
     "Sync",
     "dump_record",
     "dump_sync",
     "load_record",
     "load_sync",
-    "load_yaml",
     "read_cluster",
+    "read_own_file",
+    "read_own_sync",
     "read_remote_object",
     "render_readme",
+    "status_document",
 ]

@@ -9,23 +9,48 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
-from reconciler.manifests import read_documents
+from reconciler.manifests import TextBounds, read_documents
 from reconciler.planner import ObjectStatus
-from reconciler.types import API_VERSION, Commit, Problem
+from reconciler.types import (
+    API_VERSION,
+    Commit,
+    ExecutionHash,
+    Problem,
+    RequestHash,
+    TaskKey,
+    TreeId,
+)
 
-_RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"})
+_HASH = msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")
+_OBJECT_ID = msgspec.Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?\Z")
+_EXACT = 2**53
+#: The form of every value of a type, wherever it stands in a file.
+_FORMS: Mapping[Any, msgspec.Meta] = {
+    TaskKey: _HASH,
+    ExecutionHash: _HASH,
+    RequestHash: _HASH,
+    Commit: _OBJECT_ID,
+    TreeId: _OBJECT_ID,
+    int: msgspec.Meta(ge=-_EXACT, le=_EXACT),
+    float: msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max),
+}
+_RECORD = Codec(ObjectStatus, names={"since": "lastTransitionTime"}, forms=_FORMS)
+#: Of a file. A complete artifact takes some 15 values, and 600 bytes; params are nested as deep as
+#: in a manifest, and stand a few levels deeper.
+_BOUNDS = TextBounds(nodes=500_000, deepest=80, size=16 << 20)
 
 
 #: Strings that YAML 1.1 takes for a boolean, or for a number to base 60. The representer quotes
@@ -61,6 +86,7 @@ class StatusFormatError(ReconcilerError):
             f"{path} on the status branch cannot be read: {why}. It is part of the daemon's "
             f"memory; restore it from the branch's history, or delete it to forget this object"
         )
+        self.why = why
 
 
 def dump_yaml(value: Mapping[str, Any]) -> bytes:
@@ -82,24 +108,20 @@ def dump_yaml(value: Mapping[str, Any]) -> bytes:
 def load_yaml(path: str, data: bytes) -> dict[str, Any]:
     """Read the mapping in a file of the status branch. Raises StatusFormatError.
 
-    The manifests' reader is four times as fast as ruamel.yaml's loader, but it is bounded: a
-    history of many thousands is left to the loader.
+    It is bounded as :data:`_BOUNDS` says, and has no aliases that stand for much.
     """
-    documents, problems = read_documents(data, path)
-    if len(documents) == 1 and not problems:
-        value = documents[0].value
-    else:
-        try:
-            value = YAML(typ="safe").load(data)
-        except YAMLError as error:
-            raise StatusFormatError(path, str(error).splitlines()[0]) from error
+    documents, problems = read_documents(data, path, _BOUNDS)
+    if problems or len(documents) != 1:
+        why = str(problems[0]) if problems else f"it holds {len(documents)} documents"
+        raise StatusFormatError(path, why)
+    value = documents[0].value
     if not isinstance(value, dict):
         raise StatusFormatError(path, "it holds no mapping")
     return value
 
 
-def dump_record(record: ObjectStatus) -> bytes:
-    """Write the status file of a record."""
+def status_document(record: ObjectStatus) -> dict[str, Any]:
+    """Return the content of a record's status file."""
     status = _RECORD.dump(record)
     ref = status.pop("ref")
     if "desired" in status:
@@ -111,17 +133,24 @@ def dump_record(record: ObjectStatus) -> bytes:
             if (target := reference.pop("target"))
         ]
     metadata = {"name": ref["name"], "namespace": ref["namespace"]}
-    return dump_yaml(
-        {"apiVersion": API_VERSION, "kind": ref["kind"], "metadata": metadata, "status": status}
-    )
+    return {"apiVersion": API_VERSION, "kind": ref["kind"], "metadata": metadata, "status": status}
+
+
+def dump_record(record: ObjectStatus) -> bytes:
+    """Write the status file of a record."""
+    return dump_yaml(status_document(record))
 
 
 def load_record(path: str, data: bytes) -> ObjectStatus:
     """Read the record in a status file. Raises StatusFormatError."""
-    value = load_yaml(path, data)
+    return record_of(path, load_yaml(path, data))
+
+
+def record_of(path: str, document: Mapping[str, Any]) -> ObjectStatus:
+    """Return the record of a status file's content. Raises StatusFormatError."""
     try:
-        metadata, status = value["metadata"], dict(value["status"])
-        status["ref"] = {"kind": value["kind"], **metadata}
+        metadata, status = document["metadata"], dict(document["status"])
+        status["ref"] = {"kind": document["kind"], **metadata}
         if "desired" in status:
             status["desired"] = (status["desired"] or {}).get("key")
         if "references" in status:
@@ -132,7 +161,7 @@ def load_record(path: str, data: bytes) -> ObjectStatus:
         return _RECORD.load(status)
     except KeyError as error:
         raise StatusFormatError(path, f"it has no {error}") from error
-    except (TypeError, ValueError, AttributeError, CodecError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, CodecError) as error:
         raise StatusFormatError(path, str(error)) from error
 
 
@@ -174,7 +203,7 @@ class Sync:
     releases: tuple[str, ...] = ()
 
 
-_SYNC = Codec(Sync)
+_SYNC = Codec(Sync, forms=_FORMS)
 
 
 def dump_sync(sync: Sync) -> bytes:
@@ -190,5 +219,5 @@ def load_sync(data: bytes) -> Sync:
     try:
         errors = [{**error, "location": error} for error in value.get("errors", ())]
         return _SYNC.load({**value, "errors": errors})
-    except (TypeError, CodecError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, CodecError) as error:
         raise StatusFormatError(SYNC_FILE, str(error)) from error

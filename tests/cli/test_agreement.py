@@ -261,8 +261,9 @@ STATES: Mapping[str, Callable[[], World]] = {
 def recorded(world: World) -> RecordedState:
     """What a clone reads of the status files."""
     state = RecordedState()
-    for ref, record in world.records.items():
-        state.learn(status_path(ref), dump_record(record))
+    files = ((status_path(ref), dump_record(record)) for ref, record in world.records.items())
+    state.learn(files, None)
+    assert not state.faults
     return state
 
 

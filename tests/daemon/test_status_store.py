@@ -88,7 +88,7 @@ async def test_an_object_that_comes_back_during_a_push_has_its_artifact(tmp_path
     def store_of(branch: StatusBranch) -> StatusStore:
         return StatusStore(branch, cluster="local", instance="default", path="")
 
-    artifact = ArtifactStatus(key=TaskKey("k1-" + "a" * 32), url="file:///a")
+    artifact = ArtifactStatus(key=TaskKey("a" * 40), url="file:///a")
     earlier = store_of(branch)
     await earlier.load()
     record = ObjectStatus(ref=REF, phase=Phase.READY, artifact=artifact)

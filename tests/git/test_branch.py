@@ -179,10 +179,10 @@ def test_what_was_on_a_branch_that_is_gone_is_restored_where_that_is_asked_for(
     else:
         git(history.path, "update-ref", "-d", f"refs/heads/{NAME}")
     git(history.path, "gc", "--quiet", "--prune=now")
-    branch.push({"c": b"1"}, "One", restore=True)
+    branch.push({"c": b"1"}, "One", restore=lambda _: True)
     theirs = {"z": "theirs"} if what == "begun anew" else {}
     assert content(history) == {"a": "2", "removed/b": "1", "c": "1", **theirs}
-    branch.push({"c": b"2"}, "Two", restore=True)
+    branch.push({"c": b"2"}, "Two", restore=lambda _: True)
     assert content(history)["c"] == "2"
 
 

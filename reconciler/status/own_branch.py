@@ -1,0 +1,274 @@
+"""Files of this cluster's own status branch, read as untrusted input.
+
+Whoever may push to the branch writes them, and a hand edit may be wrong. So nothing in a file ends
+the daemon: what is not of the format, and what this daemon would not have written, is passed over
+as if it were not there, and told. The rest of the file counts.
+
+:mod:`reconciler.planner.own_cluster` decides which artifacts and images are believed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.manifests import NAME
+from reconciler.planner import (
+    HistoryEntry,
+    ObjectStatus,
+    OwnCluster,
+    TaskPhase,
+    TaskStatus,
+    is_removed_path,
+    object_of_path,
+)
+from reconciler.status.encoding import (
+    SYNC_FILE,
+    StatusFormatError,
+    Sync,
+    load_sync,
+    load_yaml,
+    record_of,
+)
+from reconciler.types import API_VERSION, JSON, ForeignRef, ObjectRef
+
+#: Faults of one file that are told.
+_MOST_FAULTS = 10
+#: Characters of JSON that the params of an entry may have; four times what is written.
+_LARGEST_PARAMS = 16 << 10
+_IMAGE_KEY = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
+_HOLD = re.compile(r"[0-9a-f]{12}")
+_JOB = re.compile(NAME.strip("^$"))
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]{1,2048}")
+_ENDED = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFault:
+    """Something on the status branch that is not believed."""
+
+    path: str
+    field: str
+    problem: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}: {self.field}" if self.field else self.path
+        return f"{place}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """An object's file: what is believed of it, and what is not.
+
+    ``record`` is None where nothing is.
+    """
+
+    ref: ObjectRef
+    removed: bool
+    record: ObjectStatus | None
+    faults: tuple[StatusFault, ...] = ()
+
+
+def read_own_file(path: str, data: bytes | None, own: OwnCluster | None) -> OwnFile | None:
+    """Read a file of the branch; None if it is no object's.
+
+    ``data`` is None where the file is beyond the bounds of the branch. Without ``own`` the places
+    of artifacts, images and logs are not checked.
+    """
+    ref = object_of_path(path)
+    if ref is None:
+        return None
+    reading = _Reading(path, ref, own)
+    record = reading.record(data)
+    return OwnFile(
+        ref=ref, removed=is_removed_path(path), record=record, faults=tuple(reading.shown())
+    )
+
+
+def read_own_sync(data: bytes | None) -> tuple[Sync | None, tuple[StatusFault, ...]]:
+    """Read ``sync.yaml``; None where it is not of the format."""
+    if data is None:
+        return None, ()
+    try:
+        sync = load_sync(data)
+    except StatusFormatError as error:
+        return None, (StatusFault(SYNC_FILE, "", error.why),)
+    releases = tuple(each for each in sync.releases if _HOLD.fullmatch(each))
+    if len(releases) < len(sync.releases):
+        fault = StatusFault(SYNC_FILE, "releases", "not all are ids of holds")
+        return replace(sync, releases=releases), (fault,)
+    return sync, ()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The reading of one object's file."""
+
+    path: str
+    ref: ObjectRef
+    own: OwnCluster | None
+    faults: list[StatusFault] = field(default_factory=list)
+
+    def shown(self) -> Iterator[StatusFault]:
+        yield from self.faults[:_MOST_FAULTS]
+        if more := len(self.faults[_MOST_FAULTS:]):
+            yield StatusFault(self.path, "", f"{more} more faults are not listed")
+
+    def _fault(self, place: str, problem: str) -> None:
+        self.faults.append(StatusFault(self.path, place, problem))
+
+    def record(self, data: bytes | None) -> ObjectStatus | None:
+        if data is None:
+            self._fault("", "it is beyond the bounds of a status branch")
+            return None
+        try:
+            document = load_yaml(self.path, data)
+            record = self._whole(document) or self._parts(document)
+        except StatusFormatError as error:
+            self._fault("", error.why)
+            return None
+        if record.ref != self.ref:
+            self._fault(
+                "", f"it is about {record.ref.kind} {record.ref.namespace}/{record.ref.name}"
+            )
+            return None
+        return self._believed(record)
+
+    def _whole(self, document: Mapping[str, Any]) -> ObjectStatus | None:
+        if document.get("apiVersion") != API_VERSION:
+            raise StatusFormatError(self.path, f"expected apiVersion {API_VERSION}")
+        try:
+            return record_of(self.path, document)
+        except StatusFormatError:
+            return None
+
+    def _parts(self, document: Mapping[str, Any]) -> ObjectStatus:
+        """Return the record of the fields, and items of lists, that are of the format."""
+        status = document.get("status")
+        if not isinstance(status, dict):
+            raise StatusFormatError(self.path, "it has no status")
+        least = {**document, "status": {"phase": status.get("phase")}}
+        record_of(self.path, least)
+        found: dict[str, Any] = {}
+        for name, value in status.items():
+            if isinstance(value, list):
+                found[name] = [
+                    item
+                    for number, item in enumerate(value)
+                    if self._fits(least, name, [item], f"{name}[{number}]")
+                ]
+            elif self._fits(least, name, value, name):
+                found[name] = value
+        return record_of(self.path, {**document, "status": found})
+
+    def _fits(self, least: Mapping[str, Any], name: str, value: Any, place: str) -> bool:
+        document = {**least, "status": {**least["status"], name: value}}
+        try:
+            record_of(self.path, document)
+        except StatusFormatError as error:
+            self._fault(f"status.{place}", error.why)
+            return False
+        return True
+
+    # -- what is of the format, and not believed ---------------------------------------------
+
+    def _believed(self, record: ObjectStatus) -> ObjectStatus:
+        now = datetime.now(UTC).replace(microsecond=0)
+        hold = record.hold
+        if hold is not None and not _HOLD.fullmatch(hold):
+            self._fault("status.hold", "it is no id of a hold")
+            hold = None
+        artifact = record.artifact
+        if artifact is not None and not _is_url(artifact.url):
+            self._fault("status.artifact", "its url is none")
+            artifact = None
+        references = tuple(each for each in record.references if _is_reference(each.target))
+        if len(references) < len(record.references):
+            self._fault("status.references", "not all are of objects")
+        return replace(
+            record,
+            hold=hold,
+            artifact=artifact,
+            references=references,
+            tasks=tuple(self._task(n, task) for n, task in enumerate(record.tasks)),
+            history=tuple(
+                found
+                for number, entry in enumerate(record.history)
+                if (found := self._entry(f"status.history[{number}]", entry, now)) is not None
+            ),
+        )
+
+    def _task(self, number: int, task: TaskStatus) -> TaskStatus:
+        place = f"status.tasks[{number}]"
+        if task.job is not None and not _JOB.fullmatch(task.job):
+            self._fault(f"{place}.job", "it is no name of a run")
+            task = replace(task, job=None)
+        known = self.own is None or (
+            task.log is not None and self.own.is_log(task.log, self.ref.namespace)
+        )
+        if task.log is not None and not (known and _is_url(task.log)):
+            self._fault(f"{place}.log", "no run of this cluster logs there")
+            task = replace(task, log=None)
+        if task.attempts < 0 or task.failures < 0:
+            self._fault(place, "a count is negative")
+            task = replace(task, attempts=max(0, task.attempts), failures=max(0, task.failures))
+        return task
+
+    def _entry(self, place: str, entry: HistoryEntry, now: datetime) -> HistoryEntry | None:
+        if entry.phase not in _ENDED:
+            self._fault(f"{place}.phase", "it is not how a run ends")
+            return None
+        if entry.image_key is not None and not _IMAGE_KEY.fullmatch(entry.image_key):
+            self._fault(f"{place}.imageKey", "it is no key of an image")
+            return None
+        if not _is_small(entry.params):
+            self._fault(f"{place}.params", f"they are no JSON of {_LARGEST_PARAMS >> 10} KiB")
+            entry = replace(entry, params={})
+        if entry.gpu_seconds < 0:
+            self._fault(f"{place}.gpuSeconds", "it is negative")
+            entry = replace(entry, gpu_seconds=0.0)
+        return self._placed(place, entry, now) if self.own is not None else entry
+
+    def _placed(self, place: str, entry: HistoryEntry, now: datetime) -> HistoryEntry:
+        """Mark an entry as lost if its result is where this cluster makes none.
+
+        The run that makes it again looks there first, so that what is there costs no time.
+        """
+        own = self.own
+        assert own is not None
+        built = entry.artifact is None
+        image, key = entry.image, entry.key if built else entry.image_key
+        image_known = image is None or (
+            own.is_built_image(image, key or "") if built else own.is_image(image, key or "")
+        )
+        artifact_known = entry.artifact is None or own.is_artifact(
+            entry.artifact, self.ref.namespace, entry.key
+        )
+        if not image_known:
+            self._fault(f"{place}.image", "no image of this cluster is there")
+        if not artifact_known:
+            self._fault(f"{place}.artifact", "no artifact of this object and key is there")
+        result_known = image_known if built else artifact_known
+        if not result_known and entry.phase is TaskPhase.SUCCEEDED and entry.lost is None:
+            entry = replace(entry, lost=now)
+        return entry if image_known or built else replace(entry, image=None)
+
+
+def _is_small(params: Mapping[str, JSON]) -> bool:
+    try:
+        return len(json.dumps(params, allow_nan=False)) <= _LARGEST_PARAMS
+    except ValueError:
+        return False
+
+
+def _is_url(url: str) -> bool:
+    return _URL.fullmatch(url) is not None
+
+
+def _is_reference(target: ForeignRef) -> bool:
+    names = (target.cluster, target.ref.namespace, target.ref.name)
+    return all(_JOB.fullmatch(name) for name in names)
