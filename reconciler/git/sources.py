@@ -71,8 +71,8 @@ class _Seen:
 class Sources:
     """Look-ups and exports of sources. Safe to use from several threads.
 
-    ``interval`` is in seconds; ``allowed`` says which URLs a submodule may have. ``patience``
-    is for how many seconds :meth:`resolve` waits for remotes; None is without a bound.
+    ``interval`` is in seconds; ``allowed`` says which URLs submodules and redirects may lead to.
+    ``patience`` is for how many seconds :meth:`resolve` waits for remotes; None is without a bound.
     ``largest`` is the most that is fetched of a source at once, in bytes.
     """
 
@@ -89,7 +89,7 @@ class Sources:
         allowed: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._transport = Transport(credentials, root / "home", timeout)
+        self._transport = Transport(credentials, root / "home", timeout, allowed)
         self._store = Store(root, self._transport, largest)
         self._interval = interval
         self._patience = patience

@@ -54,12 +54,13 @@ class Transport:
     """Calls to remotes, each with the credentials of its URL.
 
     ``home`` is a folder of our own, for the files that git and ssh read. ``timeout`` is in
-    seconds. Safe to use from several threads.
+    seconds. ``allowed`` says which URLs a redirect may lead to. Safe to use from several threads.
     """
 
     credentials: CredentialTable
     home: Path
     timeout: float = DEFAULT_TIMEOUT
+    allowed: Callable[[str], bool] = lambda _: True
     _moved: dict[str, str] = field(default_factory=dict, repr=False)
 
     def list_refs(self, url: str, patterns: Sequence[str] = ()) -> RemoteRefs:
@@ -182,7 +183,7 @@ class Transport:
 
         Forges redirect to add ``.git``, or after a rename. Git would follow a redirect to any host,
         and a URL that is allowed must not lead to one that is not, such as a service that only this
-        host can reach.
+        host can reach. Raises GitError for a target that is not allowed.
         """
         with tempfile.NamedTemporaryFile(dir=self.home) as trace:
             env = {**way.env, "GIT_TRACE_CURL": trace.name, "GIT_TRACE_CURL_NO_DATA": "1"}
@@ -196,9 +197,14 @@ class Transport:
         if not marker or urlsplit(path)[:2] != urlsplit(url)[:2]:
             return None
         try:
-            return normal_url(path)
+            moved = normal_url(path)
         except GitError:
             return None
+        if not self.allowed(moved):
+            raise GitError(
+                f"{redact(url)} redirects to {redact(moved)}, which is not in sources.allow"
+            )
+        return moved
 
 
 #: Answers to a push where another one came first. Any other refusal, as by a hook or a protected

@@ -235,10 +235,16 @@ class CommitReader:
             if ref in records
             and (manifest := records[ref].manifest) is not None
             and manifest.digest
+            and self._is_ours(manifest.path)
             and self._repository.has(manifest.commit)
         }
         manifests |= cache.table("last valid manifests", places, self._last_valid)
         return EffectiveObjects(manifests, problems, errors)
+
+    def _is_ours(self, path: str) -> bool:
+        """Return whether a path, of a status file, is one of this daemon's manifests."""
+        inside = not self._path or path.startswith(f"{self._path}/")
+        return inside and is_manifest_path(path)
 
     def _last_valid(self, ref: ObjectRef, place: str) -> Manifest | None:
         """Return an object's manifest at ``commit:path``; None if unreadable."""

@@ -161,6 +161,18 @@ def test_a_redirect_on_the_same_host_is_followed_with_that_places_credentials(
     assert "no credentials are configured" in refusal(wrong, guarded.url("a"), tmp_path)
 
 
+def test_a_redirect_to_what_is_not_allowed_is_refused_and_told(
+    guarded: HttpRemote, tmp_path: Path
+) -> None:
+    make_bare(guarded.root, "private/b.git")
+    guarded.redirect = lambda path: path.replace("/a.git/", "/private/b.git/", 1)
+    there = transport(guarded.credentials(), tmp_path)
+    there.allowed = lambda url: "private" not in url
+    with pytest.raises(GitError, match=r"redirects to http://.*/private/b.git, which is not in"):
+        there.list_refs(guarded.url("a.git"))
+    assert not [path for path, _ in guarded.requests if "private" in path]
+
+
 @pytest.mark.parametrize(
     "location",
     ["file:///etc/info/refs", "//127.0.0.1:1/a/info/refs", "/a", ""],

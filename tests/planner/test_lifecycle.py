@@ -12,7 +12,7 @@ from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.run_spec import wanted_results
 from reconciler.types import TaskKind
-from tests.planner.histories import annotated, changed, settled, training
+from tests.planner.histories import annotated, changed, restart, settled, training
 from tests.planner.world import World, actions, finetune, model, scratch
 
 LOADED = """\
@@ -262,6 +262,18 @@ def test_a_run_that_is_replaced_while_it_trains_is_in_the_history_with_its_cost(
     assert entry.phase is TaskPhase.INTERRUPTED
     assert (entry.reason, entry.gpu_seconds) == ("Superseded", 60.0)
     assert entry.started is not None
+
+
+def test_a_replaced_run_is_no_failure_of_a_restart_once_its_manifest_is_back() -> None:
+    manifest = scratch("a")
+    world = World({"a.yaml": manifest})
+    world.start(training(world, "a"))
+    world.files["a.yaml"] = manifest.replace("epochs: 3", "epochs: 5")
+    world.settle()
+    world.files["a.yaml"] = manifest
+    restart(world)
+    world.settle()
+    assert world.phases() == {"a": Phase.READY}
 
 
 def test_an_attempt_that_was_lost_is_in_the_history_and_no_failure_of_a_restart() -> None:

@@ -158,11 +158,8 @@ def _source(
                 "SOURCE_HOST": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
                 "SOURCE_COMMIT": context.commit,
                 "SOURCE_SUBMODULES": "true" if context.submodules else "false",
-                **(
-                    {"SOURCE_ALLOW": allow_list(settings.allow_sources)}
-                    if context.submodules
-                    else {}
-                ),
+                "SOURCE_OWN": "false" if context.url else "true",
+                "SOURCE_ALLOW": allow_list(settings.allow_sources),
             }
         ),
         "resources": container_resources,

@@ -1,7 +1,8 @@
 # Fetches one commit of a Git repository into $FOLDER/context, for a builder to build from.
 # It exits with 210 and says why to the kubelet. What goes wrong is not the build's fault, but for a
-# submodule that is refused: that is so at every try. A submodule is fetched if sources.allow admits
-# its URL; $SOURCE_ALLOW has the globs, each a line of scheme, user, host, port and path.
+# submodule that is refused: that is so at every try. A submodule, and the target of a redirect, is
+# fetched if sources.allow admits its URL; $SOURCE_ALLOW has the globs, each a line of scheme, user,
+# host, port and path. The manifests' own repository ($SOURCE_OWN) need not be in it.
 set -eu
 umask 022
 fail() { # CLASS REASON MESSAGE
@@ -124,6 +125,9 @@ get() { # Not every server gives out a commit by its id: then everything is fetc
 }
 get || {
   target=$(moved "$SOURCE_URL")
+  [ -z "$target" ] || [ "$SOURCE_OWN" = true ] || admits "$target" ||
+    fail infrastructure SourceUnavailable \
+      "the source $SOURCE_URL redirects to $target, which is not in sources.allow"
   [ -n "$target" ] && git remote set-url origin "$target" && get
 } || fail infrastructure SourceUnavailable \
   "the source $SOURCE_URL cannot be fetched: $(told /tmp/second)"

@@ -44,7 +44,7 @@ class Site:
         self.commits[url] = self.commits[name] = history.commit({**files, **more})
         return url
 
-    def fetch(self, url: str, *allow: str) -> tuple[str, str] | None:
+    def fetch(self, url: str, *allow: str, own: bool = False) -> tuple[str, str] | None:
         """Fetch a source; returns the class and reason for the kubelet if that fails."""
         work = self.folder / "work"
         work.mkdir()
@@ -60,6 +60,7 @@ class Site:
                 "SOURCE_HOST": self.remote.origin,
                 "SOURCE_COMMIT": self.commits[url],
                 "SOURCE_SUBMODULES": "true",
+                "SOURCE_OWN": "true" if own else "false",
                 "SOURCE_ALLOW": allow_list(allow),
             },
             capture_output=True,
@@ -157,6 +158,15 @@ def test_a_redirect_on_the_same_host_is_followed(site: Site, moved: str) -> None
     at = site.remote.url("a" if moved == "a" else "a.git")
     assert site.fetch(at, "http://127.0.0.1:*/*") is None
     assert site.files["m/f"] == "m"
+
+
+@pytest.mark.parametrize(("own", "told"), [(True, None), (False, AWAY)])
+def test_a_source_s_redirect_keeps_to_the_allow_list_but_for_the_own_repository(
+    site: Site, own: bool, told: tuple[str, str] | None
+) -> None:
+    site.commits[site.remote.url("a")] = site.commits[site.commit("b.git", {"f": "b"})]
+    site.remote.redirect = lambda path: path.replace("/a/", "/b.git/") if "/a/" in path else None
+    assert site.fetch(site.remote.url("a"), "http://127.0.0.1:*/a*", own=own) == told
 
 
 @pytest.mark.parametrize("moved", ["a", "m"])
