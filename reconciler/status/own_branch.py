@@ -155,14 +155,17 @@ class _Reading:
         record_of(self.path, least)
         found: dict[str, Any] = {}
         for name, value in status.items():
-            if isinstance(value, list):
-                found[name] = [
+            fits = value
+            if isinstance(value, list) and value:
+                fits = [
                     item
                     for number, item in enumerate(value)
                     if self._fits(least, name, [item], f"{name}[{number}]")
                 ]
-            elif self._fits(least, name, value, name):
-                found[name] = value
+                if not fits:
+                    continue
+            if self._fits(least, name, fits, name):
+                found[name] = fits
         return record_of(self.path, {**document, "status": found})
 
     def _fits(self, least: Mapping[str, Any], name: str, value: Any, place: str) -> bool:

@@ -25,7 +25,7 @@ READY = ObjectStatus(ref=REF, phase=Phase.READY)
 HOSTILE: dict[str, list[tuple[bytes, bytes, Content]]] = {
     "bytes that are no text": [(b"100644", b"\xff\xfe.yaml", "x")],
     "folders above": [(b"100644", b"..", "x"), (b"100644", b".git", "x")],
-    "slashes": [(b"100644", b"a/b", "x"), (b"100644", b"a\\b", "x"), (b"100644", b"", "x")],
+    "slashes": [(b"100644", b"a/b", "x"), (b"100644", b"a\\b", "x")],
     "a name twice": [(b"100644", b"sync.yaml", "x"), (b"120000", b"sync.yaml", "/etc/passwd")],
     "a folder in place of a file": [(b"40000", b"sync.yaml", "x"), (b"40000", b"README.md", "x")],
     "a file in place of a folder": [(b"100644", b"default", "x"), (b"100644", b"removed", "x")],
@@ -141,7 +141,7 @@ async def test_beyond_the_bounds_the_largest_files_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History(make_bare(tmp_path, "remote.git"))
-    files: dict[str, Content] = {SYNC_FILE: dump_sync(SYNC)}
+    files: dict[str, bytes] = {SYNC_FILE: dump_sync(SYNC)}
     for number in range(5):
         ref = ObjectRef(Kind.MODEL, "default", f"m{number}")
         entry = HistoryEntry(
@@ -150,15 +150,15 @@ async def test_beyond_the_bounds_the_largest_files_are_not_read(
         record = ObjectStatus(ref=ref, phase=Phase.READY, history=(entry,) * (1 + 9 * number))
         files[f"default/models/m{number}.yaml"] = dump_record(record)
     history.commit(files, branch="status")
-    size = sum(len(data) for data in files.values() if isinstance(data, bytes))
+    size = sum(len(data) for path, data in files.items() if path != SYNC_FILE)
     monkeypatch.setattr(bounds, "LARGEST_READ", size - 1)
     store = store_at(tmp_path / "status.git", history)
     await store.load()
-    assert [ref.name for ref in store.records] == ["m0", "m1", "m2", "m3"]
+    assert sorted(ref.name for ref in store.records) == ["m0", "m1", "m2", "m3"]
     monkeypatch.setattr(bounds, "MOST_MANIFEST_FILES", 2)
     store = store_at(tmp_path / "other.git", history)
     await store.load()
-    assert [ref.name for ref in store.records] == ["m0", "m1"]
+    assert sorted(ref.name for ref in store.records) == ["m0", "m1"]
 
 
 async def test_a_file_of_a_gigabyte_is_not_unpacked(tmp_path: Path) -> None:
