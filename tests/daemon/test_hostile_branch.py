@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.git.remotes import make_bare
 
 OTHER = ObjectRef(Kind.MODEL, "default", "b")
 READY = ObjectStatus(ref=REF, phase=Phase.READY)
+READY_TOO = ObjectStatus(ref=OTHER, phase=Phase.READY)
 #: Entries of a tree that no checkout could write, and some of names that the daemon writes.
 HOSTILE: dict[str, list[tuple[bytes, bytes, Content]]] = {
     "bytes that are no text": [(b"100644", b"\xff\xfe.yaml", "x")],
@@ -76,6 +78,22 @@ async def test_no_name_of_a_file_stops_the_pushes(tmp_path: Path, what: str, whe
     last = store_at(tmp_path / "last.git", history)
     await last.load()
     assert OTHER in last.records
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_no_name_of_a_file_stops_the_restoring(tmp_path: Path, what: str) -> None:
+    history = History(make_bare(tmp_path, "remote.git"))
+    store = store_at(tmp_path / "status.git", history)
+    await store.load()
+    store.update({REF: READY}, removed=(), sync=SYNC)
+    await store.flush()
+    push_raw(history, HOSTILE[what])
+    store.update({OTHER: READY_TOO}, removed=(), sync=SYNC)
+    await store.flush()
+    git(history.path, "update-ref", "-d", "refs/heads/status")
+    store.update({OTHER: replace(READY_TOO, phase=Phase.FAILED)}, removed=(), sync=SYNC)
+    await store.flush()
+    assert "phase: Failed" in git(history.path, "show", "status:default/models/b.yaml")
 
 
 @pytest.mark.parametrize(
