@@ -341,6 +341,19 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [each for n, v in named for each in [(*path, n), *places(v, (*path, n))]]
 
 
+IMAGES = [f"evil.test/x@sha256:{EVIL}", f"ok.test/x@sha256:{EVIL}", "file:///etc", GIVEN, ""]
+ARTIFACTS = ["s3://evil/", "file:///etc/", f"{BUCKET}/clusters/local/namespaces/other/{KEY}/"]
+#: What an attacker would write into an entry of a history.
+AIMED = st.one_of(
+    st.tuples(st.just("artifact"), st.sampled_from([*ARTIFACTS, HERE["artifact"], None])),
+    st.tuples(st.just("image"), st.sampled_from([*IMAGES, None])),
+    st.tuples(st.just("imageKey"), st.sampled_from([f"sha256:{EVIL}", KEY, OTHER, None])),
+    st.tuples(st.just("key"), st.sampled_from([KEY, OTHER, HERE["imageKey"]])),
+    st.tuples(st.just("task"), st.sampled_from(["build", "load", "train"])),
+    st.tuples(st.just("phase"), st.sampled_from(["Succeeded", "Failed", "Interrupted"])),
+)
+
+
 @st.composite
 def branches(draw: st.DrawFn) -> dict[str, bytes]:
     """The files of a branch, with some values replaced by any others, and some files."""
@@ -350,7 +363,10 @@ def branches(draw: st.DrawFn) -> dict[str, bytes]:
             files[path] = draw(st.binary(max_size=50))
             continue
         document = copy.deepcopy(load_yaml(path, FILES[path]))
-        for _ in range(draw(st.integers(1, 4))):
+        for entry in document["status"]["history"]:
+            for name, value in draw(st.lists(AIMED, max_size=2)):
+                entry[name] = value
+        for _ in range(draw(st.integers(0, 2))):
             place = draw(st.sampled_from(places(document)))
             inner = document
             for name in place[:-1]:
@@ -385,8 +401,14 @@ def test_whatever_is_on_the_branch_nothing_else_is_run_or_mounted(files: dict[st
             again = read_own_file(path, dump_record(found.record), OWN)
             assert again is not None
             assert again.record == found.record
-    # As after a restart; everything that is to be made again is.
+    # As after a restart, with new versions that use what the branch names.
     world.settings = replace(world.settings, guard_tasks=1000)
+    world.files |= {
+        "a.yaml": world.files["a.yaml"].replace("epochs: 5", "epochs: 6"),
+        "b.yaml": world.files["b.yaml"].replace("epochs: 3", "epochs: 4"),
+        "c.yaml": world.files["c.yaml"].replace("epochs: 4", "epochs: 5"),
+        "e.yaml": scratch("e", ", dataset: {name: d}"),
+    }
     for _ in range(8):
         plan = world.sync()
         for spec in plan.creates():
