@@ -49,7 +49,7 @@ class RecordedState:
     faults: list[StatusFault] = field(default_factory=list)
 
     def learn(self, files: Iterable[tuple[str, bytes | None]], own: OwnCluster | None) -> None:
-        """Take over the files of the branch, as far as they are believed."""
+        """Take over the believed files of the branch."""
         for path, data in files:
             if path == SYNC_FILE:
                 self.sync, faults = read_own_sync(data)
@@ -191,7 +191,7 @@ def _is_read(path: str) -> bool:
 
 
 def _own(setup: Setup | None) -> OwnCluster | None:
-    """Return the cluster's places, where they are the same on every machine.
+    """Return the cluster's places if every machine has the same.
 
     Those of the local engine are on the disk of the daemon.
     """

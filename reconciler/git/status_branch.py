@@ -96,7 +96,7 @@ class StatusBranch:
     def read_all(
         self, wanted: Callable[[str], bool] = lambda _: True
     ) -> Iterator[tuple[str, bytes | None]]:
-        """Yield the path and content of every wanted file of the known tip.
+        """Yield path and content of the wanted files of the known tip.
 
         The content is None beyond the bounds of :meth:`Repository.read_all`. Raises GitError.
         """

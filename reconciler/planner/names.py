@@ -61,9 +61,9 @@ def removed_path(ref: ObjectRef) -> str:
 
 
 def object_of_path(path: str) -> ObjectRef | None:
-    """Return the object of a file on the status branch, removed or not.
+    """Return the object of a file on the status branch.
 
-    The branch may contain any other files too; they have none. A namespace may be called
+    It may be a removed one. The branch may contain other files too; they have none. A namespace may be called
     ``removed``.
     """
     found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED) if is_removed_path(path) else path)

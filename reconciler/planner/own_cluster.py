@@ -1,4 +1,4 @@
-"""What this cluster's own status branch may name. Pure.
+"""Names that this cluster's own status branch may have. Pure.
 
 Whoever may push to the branch writes what this daemon reads at its start. So an artifact is
 believed only at the place that this daemon would have chosen for its key, an image only where this
@@ -42,7 +42,7 @@ class OwnCluster:
     allow_images: tuple[str, ...] = ()
 
     def is_artifact(self, url: str, namespace: str, key: TaskKey) -> bool:
-        """Return whether this is where a key's artifact is.
+        """Return whether a key's artifact is there.
 
         That of an object that was renamed is below its former name, in the same namespace.
         """
@@ -52,7 +52,7 @@ class OwnCluster:
         )
 
     def is_built_image(self, image: str, key: Hash) -> bool:
-        """Return whether this is an image that a build of the key may have made."""
+        """Return whether a build of the key may have made the image."""
         if self.image_folder is not None and image == f"{self.image_folder}/{key}":
             return True
         if self.registry is None:
@@ -75,7 +75,7 @@ class OwnCluster:
         return named and admits_image(image, self.allow_images)
 
     def is_log(self, url: str, namespace: str) -> bool:
-        """Return whether this is where a run of the namespace has its log."""
+        """Return whether a run of the namespace may log there."""
         if self.run_folder is not None and url.startswith(f"{self.run_folder}/"):
             return _is_plain(url.removeprefix(f"{self.run_folder}/"))
         for inside in self._inside(url, namespace):
@@ -85,7 +85,7 @@ class OwnCluster:
         return False
 
     def _inside(self, url: str, namespace: str) -> list[str]:
-        """Return what follows the namespace's folder of each bucket that has the URL."""
+        """Return the URL's rest in the namespace's folder of each bucket."""
         folders = [
             f"{bucket.rstrip('/')}/clusters/{self.cluster}/namespaces/{namespace}/"
             for bucket in self.buckets

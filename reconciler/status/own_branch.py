@@ -62,7 +62,7 @@ class StatusFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnFile:
-    """An object's file: what is believed of it, and what is not.
+    """An object's file: the believed record, and the faults.
 
     ``record`` is None where nothing is.
     """
@@ -147,7 +147,7 @@ class _Reading:
             return None
 
     def _parts(self, document: Mapping[str, Any]) -> ObjectStatus:
-        """Return the record of the fields, and items of lists, that are of the format."""
+        """Return the record of the fields and list items of the format."""
         status = document.get("status")
         if not isinstance(status, dict):
             raise StatusFormatError(self.path, "it has no status")
@@ -237,7 +237,7 @@ class _Reading:
         return self._placed(place, entry, now) if self.own is not None else entry
 
     def _placed(self, place: str, entry: HistoryEntry, now: datetime) -> HistoryEntry:
-        """Mark an entry as lost if its result is where this cluster makes none.
+        """Mark an entry as lost if its result is elsewhere.
 
         The run that makes it again looks there first, so that what is there costs no time.
         """

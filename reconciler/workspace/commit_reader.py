@@ -242,7 +242,7 @@ class CommitReader:
         return EffectiveObjects(manifests, problems, errors)
 
     def _is_ours(self, path: str) -> bool:
-        """Return whether a path, of a status file, is one of this daemon's manifests."""
+        """Return whether a recorded path may be a manifest's here."""
         inside = not self._path or path.startswith(f"{self._path}/")
         return inside and is_manifest_path(path)
 
