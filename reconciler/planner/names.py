@@ -63,8 +63,8 @@ def removed_path(ref: ObjectRef) -> str:
 def object_of_path(path: str) -> ObjectRef | None:
     """Return the object of a file on the status branch.
 
-    It may be a removed one. The branch may contain other files too; they have none. A namespace may be called
-    ``removed``.
+    It may be a removed one. The branch may contain other files too; they have none. A namespace may
+    be called ``removed``.
     """
     found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED) if is_removed_path(path) else path)
     return ObjectRef(_KINDS[found["kind"]], found["namespace"], found["name"]) if found else None
