@@ -22,6 +22,10 @@ def told(world: World, ref: ObjectRef) -> list[str]:
     return [f"{'  ' * depth}{line}" for depth, line in standing(world.plan(), ref)]
 
 
+def released_by(hold: str) -> str:
+    return f"  To release it, add the line {hold} to .reconciler/release, and commit that."
+
+
 def chain() -> World:
     world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
     world.files |= {"c.yaml": finetune("c", "b"), "p.yaml": PROMOTED}
@@ -46,10 +50,11 @@ def test_needs_are_followed_to_what_runs_first() -> None:
 def test_a_failure_is_told_with_what_releases_it() -> None:
     world = chain()
     world.settle(lambda w, n: w.fail(n) if "-a-" in n else w.succeed(n))
-    retry = "`reconciler retry a` asks for one more run."
     assert told(world, model("a"))[1:] == [
         "train: failed, and is not run again: the command exited with 1",
-        f"  Its failure is remembered until what it runs, or how, changes; {retry}",
+        "  What to do: Read the log; mend the code or the params and push.",
+        "  `reconciler logs a` prints its log.",
+        "  It runs again when its inputs or settings change, or by `reconciler retry a`.",
     ]
     assert any("train of Model default/a: failed" in line for line in told(world, model("c")))
 
@@ -69,7 +74,7 @@ def test_what_is_held_names_the_line_that_releases_it() -> None:
     (hold,) = world.plan().holds
     lines = told(world, model("b"))
     assert lines[0] == "train: held"
-    assert f"  To release it, add the line {hold.id} to .reconciler/release." in lines
+    assert released_by(hold.id) in lines
 
 
 def test_an_object_that_goes_or_stays_or_is_held_back_from_going() -> None:
@@ -80,13 +85,14 @@ def test_an_object_that_goes_or_stays_or_is_held_back_from_going() -> None:
         "Its manifest is gone: the next sync removes it. Its artifacts stay."
     ]
     world.settings = replace(world.settings, prune=False)
-    assert told(world, model("p")) == ["its manifest is gone; prune is disabled"]
+    assert told(world, model("p")) == [
+        "its manifest is gone; prune is disabled",
+        "  What to do: Enable prune to have the object removed.",
+    ]
     world.settings = replace(world.settings, prune=True)
     world.files.clear()
     (hold,) = world.plan().holds
-    assert told(world, model("p"))[1] == (
-        f"  To release it, add the line {hold.id} to .reconciler/release."
-    )
+    assert told(world, model("p"))[2] == released_by(hold.id)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,7 @@ def test_an_object_that_goes_or_stays_or_is_held_back_from_going() -> None:
     [
         (
             {"a.yaml": scratch("a").replace("spec:\n", "spec:\n  suspend: true\n")},
-            "build: suspended",
+            "build: spec.suspend is true, so nothing new starts",
         ),
         ({"a.yaml": scratch("a", ", timeout: soon")}, "Its manifest is wrong: a.yaml:5:"),
     ],
@@ -110,5 +116,6 @@ def test_a_source_that_cannot_be_read() -> None:
     world.sync()
     assert world.phase("a") is Phase.WAITING
     assert told(world, model("a")) == [
-        "Not all of its tasks are known: .//src/a cannot be read: connection refused."
+        "Not all of its tasks are known: .//src/a cannot be read: connection refused.",
+        "  What to do: Mend the URL, branch, credentials or network that the message names.",
     ]
