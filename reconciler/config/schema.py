@@ -123,6 +123,9 @@ class StatusSection(Section):
     branch: GitRef = STATUS_BRANCH
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
+    signing_key_file: Annotated[
+        FilePath | None, Field(description="An SSH key without a passphrase that signs commits.")
+    ] = None
 
 
 class SourcesSection(Section):

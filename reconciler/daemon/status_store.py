@@ -103,6 +103,8 @@ class StatusStore:
 
     def _load(self) -> None:
         self._branch.fetch()
+        if self._branch.forged:
+            log.error("the tip of the status branch is not signed; an earlier commit counts")
         data = self._branch.read(SYNC_FILE)
         sync, faults = read_own_sync(data)
         if sync is not None:

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
     from reconciler.git.recovery import rebuilding
-    from reconciler.git.signatures import Signature, SignatureVerifier
+    from reconciler.git.signatures import CommitSigner, Signature, SignatureVerifier
     from reconciler.git.sources import Sources
     from reconciler.git.status_branch import StatusBranch
 
 _MODULES = {
+    "CommitSigner": "signatures",
     "Conflict": "pull_request_refs",
     "Credential": "credentials",
     "CredentialTable": "credentials",
@@ -48,6 +49,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 
 __all__ = [
+    "CommitSigner",
     "Conflict",
     "Credential",
     "CredentialTable",

@@ -1,4 +1,4 @@
-"""Signatures of commits, checked by git with the signers of the configuration.
+"""Signatures of commits: checked by git, with configured signers, and made by ssh-keygen.
 
 SSH signatures are checked against a file of allowed signers, with its namespaces and times of
 validity, and OpenPGP signatures against a keyring. As in git, the time that counts is the
@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class SignatureVerifier:
     """Checks commits against files that may change at any time.
 
     ``signers`` is an allowed-signers file of SSH, ``revoked`` a revocation list of SSH, and
-    ``keyring`` a file of OpenPGP public keys. ``home`` is a folder for gpg's own files.
+    ``keyring`` a file of OpenPGP public keys. ``home`` is a folder for files of its own. The key of
+    ``own`` is allowed as well.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class SignatureVerifier:
         revoked: Path | None = None,
         keyring: Path | None = None,
         home: Path,
+        own: CommitSigner | None = None,
     ) -> None:
         self._signers = signers
+        self._own = own
         self._revoked = revoked
         self._keyring = keyring
         self._home = home.absolute()
@@ -126,7 +130,7 @@ class SignatureVerifier:
 
     def _environment(self) -> dict[str, str]:
         settings = {
-            "gpg.ssh.allowedSignersFile": str(self._signers or os.devnull),
+            "gpg.ssh.allowedSignersFile": str(self._allowed()),
             # Neither a command of the repository's users nor X.509, for which nothing is set.
             "gpg.x509.program": "false",
             "gpg.program": "gpg" if self._keyring is not None else "false",
@@ -137,6 +141,16 @@ class SignatureVerifier:
             settings["gpg.ssh.revocationFile"] = str(self._revoked)
         more = {"GNUPGHOME": str(self._gpg_home()), "GIT_NO_REPLACE_OBJECTS": "1"}
         return environment(self._home, settings=settings, more=more)
+
+    def _allowed(self) -> Path:
+        """The file of allowed signers, with the own one."""
+        if self._own is None:
+            return self._signers or Path(os.devnull)
+        configured = self._signers.read_text() if self._signers is not None else ""
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._home / "allowed_signers"
+        file.write_text(f"{configured}\n{self._own.allowed_signer()}")
+        return file
 
     def _gpg_home(self) -> Path:
         """The folder of gpg, with the keyring's keys alone."""
@@ -168,6 +182,59 @@ class SignatureVerifier:
             raise GitError(f"the keyring {self._keyring} cannot be imported: {detail}")
         done.write_text(digest)
         return folder
+
+
+class CommitSigner:
+    """Signs commits by an SSH key without a passphrase, from a file that may be replaced."""
+
+    def __init__(self, key: Path, home: Path) -> None:
+        self._key = key
+        self._home = home.absolute()
+
+    def sign(self, commit: bytes) -> str:
+        """Return the armored signature of a commit's text. Raises GitError."""
+        with tempfile.TemporaryDirectory() as folder:
+            text = Path(folder, "commit")
+            text.write_bytes(commit)
+            self._ssh_keygen("-Y", "sign", "-n", "git", "-f", str(self._private(folder)), str(text))
+            return text.with_suffix(".sig").read_text()
+
+    def allowed_signer(self) -> str:
+        """Return the line of an allowed-signers file for the key. Raises GitError."""
+        with tempfile.TemporaryDirectory() as folder:
+            public = self._ssh_keygen("-y", "-f", str(self._private(folder)))
+        return f'reconciler namespaces="git" {" ".join(public.split()[:2])}\n'
+
+    def _private(self, folder: str) -> Path:
+        """Copy the key: ssh-keygen takes none that others can read, as a mounted Secret is."""
+        try:
+            data = self._key.read_bytes()
+        except OSError as error:
+            why = f"the key {self._key} of status commits cannot be read: {error.strerror}"
+            raise GitError(why) from error
+        copy = Path(folder, "key")
+        copy.touch(mode=0o600)
+        copy.write_bytes(data if data.endswith(b"\n") else data + b"\n")
+        return copy
+
+    def _ssh_keygen(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["ssh-keygen", *arguments],
+                env=environment(self._home),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise GitError("status.signingKeyFile needs the ssh-keygen command") from error
+        except subprocess.TimeoutExpired as error:
+            raise GitError("ssh-keygen did not end in time") from error
+        if done.returncode != 0:
+            detail = done.stderr.decode("utf-8", "replace").strip()[:300]
+            raise GitError(f"the key {self._key} of status commits cannot be used: {detail}")
+        return done.stdout.decode("utf-8", "replace")
 
 
 def _refusal(letter: str, key: str) -> Reason | None:

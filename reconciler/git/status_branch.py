@@ -19,11 +19,14 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import LARGEST_UNPACKED, Repository
+from reconciler.git.signatures import CommitSigner, SignatureVerifier
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, PushRejectedError, Transport
 from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.
 PUSH_TRIES = 20
+#: Commits before an unverified tip among which a verified one is looked for.
+MOST_UNVERIFIED = 1000
 #: Pauses between two such tries.
 RETRY = Backoff(first=0.05, longest=2.0)
 
@@ -47,6 +50,8 @@ class StatusBranch:
         author_email: str,
         timeout: float = DEFAULT_TIMEOUT,
         pause: Callable[[float], None] = time.sleep,
+        signer: CommitSigner | None = None,
+        verifier: SignatureVerifier | None = None,
     ) -> None:
         self._copy = BareCopy(path)
         self._transport = Transport(credentials, path.parent / "home", timeout)
@@ -54,7 +59,11 @@ class StatusBranch:
         self._ref = f"refs/heads/{branch}"
         self._author = (author_name, author_email)
         self._pause = pause
+        self._signer = signer
+        self._verifier = verifier
         self._tip: Commit | None = None
+        #: The commit whose files count: the tip, or the newest verified one before it.
+        self._believed: Commit | None = None
 
     @property
     def _repository(self) -> pygit2.Repository:
@@ -82,26 +91,60 @@ class StatusBranch:
             if not self._files.has(tip):
                 raise DamagedError(f"{self._copy.path} has not got {tip}, which was fetched")
             self._copy.tidy()
-        self._tip = tip
+        self._tip, self._believed = tip, self._verified(tip)
         return tip
+
+    def _verified(self, tip: Commit | None) -> Commit | None:
+        """Return the tip, or the newest verified commit before it.
+
+        Raises GitError if there is no verified one.
+        """
+        if tip is None or self._verifier is None or tip == self._believed:
+            return tip
+        (found,) = self._verifier.check(self._copy.path, [tip])
+        if found.refused is None:
+            return tip
+        known = self._believed
+        if known is not None and self._files.has(known):
+            return known
+        self._transport.fetch(
+            self._copy.path, self._url, [f"+{self._ref}:{self._ref}"], depth=MOST_UNVERIFIED
+        )
+        self._copy.reopen()
+        earlier = self._files.history(tip, first_parents=True, limit=MOST_UNVERIFIED)
+        checked = self._verifier.check(self._copy.path, earlier)
+        for each in checked:
+            if each.refused is None:
+                return each.commit
+        raise GitError(
+            f"none of the last {len(earlier)} commits of {self._ref} is signed by "
+            "status.signingKeyFile or an allowed signer; to take the branch over, sign a commit on "
+            "top of it"
+        )
 
     @property
     def _files(self) -> Repository:
         return Repository(self._repository)
 
     def read(self, path: str) -> bytes | None:
-        """Return a file of the known tip, or None. Raises GitError."""
-        return self._files.read_file(self._tip, path, LARGEST_UNPACKED) if self._tip else None
+        """Return a file of the believed commit, or None. Raises GitError."""
+        at = self._believed
+        return self._files.read_file(at, path, LARGEST_UNPACKED) if at else None
+
+    @property
+    def forged(self) -> bool:
+        """True if the tip is not verified, and its files do not count."""
+        return self._believed != self._tip
 
     def read_all(
         self, wanted: Callable[[str], bool] = lambda _: True
     ) -> Iterator[tuple[str, bytes | None]]:
-        """Yield path and content of the wanted files of the known tip.
+        """Yield path and content of the wanted files of the believed commit.
 
         The content is None beyond the bounds of :meth:`Repository.read_all`. Raises GitError.
         """
-        if self._tip is not None:
-            yield from self._files.read_all(self._tip, wanted)
+        if self._believed is not None:
+            yield from self._files.read_all(self._believed, wanted)
 
     def push(
         self,
@@ -175,7 +218,7 @@ class StatusBranch:
         return self._commit(tree, message)
 
     def _pushed(self, commit: Commit) -> None:
-        self._tip = commit
+        self._tip = self._believed = commit
         with suppress(DamagedError, pygit2.GitError, OSError):
             self._repository.references.create(self._ref, commit, force=True)
             self._copy.tidy()
@@ -190,16 +233,25 @@ class StatusBranch:
     def _commit(self, tree: pygit2.Oid, message: str) -> Commit:
         author = pygit2.Signature(*self._author)
         parents = [pygit2.Oid(hex=self._tip)] if self._tip else []
-        oid = self._repository.create_commit(None, author, author, message, tree, parents)
+        if self._signer is None:
+            oid = self._repository.create_commit(None, author, author, message, tree, parents)
+            return Commit(str(oid))
+        # Its type in pygit2 1.21 is an id; it returns the text.
+        unsigned: object = self._repository.create_commit_string(
+            author, author, message, tree, [*parents]
+        )
+        text = str(unsigned)
+        signature = self._signer.sign(text.encode())
+        oid = self._repository.create_commit_with_signature(text, signature, "gpgsig")
         return Commit(str(oid))
 
     def _tree(self, changes: Mapping[str, bytes | None]) -> pygit2.Oid:
-        """Write the tip's tree with the changes in it.
+        """Write the believed commit's tree with the changes in it.
 
         Only folders that change are written. Raises ValueError where a path would be both a
         file and a folder.
         """
-        root = self._commit_of(self._tip).tree if self._tip else None
+        root = self._commit_of(self._believed).tree if self._believed else None
         nested: dict[str, object] = {}
         # Written files first: a file that is deleted may give way to a folder, or a folder to it.
         for path, data in sorted(changes.items(), key=lambda change: change[1] is None):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
 from reconciler.git import (
+    CommitSigner,
     Credential,
     CredentialTable,
     GitError,
@@ -58,8 +59,14 @@ def credential_table(setup: Setup) -> CredentialTable:
 
 
 def status_branch(setup: Setup, folder: Path) -> StatusBranch:
-    """The configured status branch, kept in a bare repository at ``folder``."""
-    author = setup.config.status.author
+    """The configured status branch, kept in a bare repository at ``folder``.
+
+    Where commits must be verified and those of the status are signed, unsigned ones do not count.
+    """
+    author, key = setup.config.status.author, setup.config.status.signing_key_file
+    home = folder.with_name(f"{folder.name}.signatures")
+    signer = CommitSigner(setup.file(key), home) if key is not None else None
+    verified = signer is not None and setup.config.repository.verify is not None
     return StatusBranch(
         folder,
         setup.repository_url,
@@ -67,6 +74,8 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
         credentials=credential_table(setup),
         author_name=author.name,
         author_email=author.email,
+        signer=signer,
+        verifier=_verifier(setup, home, own=signer) if verified else None,
     )
 
 
@@ -75,17 +84,24 @@ def head_verification(setup: Setup, repository: Repository) -> HeadVerification 
     section = setup.config.repository.verify
     if section is None:
         return None
+    verifier = _verifier(setup, git_folder(setup) / "verification")
+    return HeadVerification(repository, verifier, section.mode)
+
+
+def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> SignatureVerifier:
+    section = setup.config.repository.verify
+    assert section is not None
 
     def path(name: str | None) -> Path | None:
         return setup.file(name) if name is not None else None
 
-    verifier = SignatureVerifier(
+    return SignatureVerifier(
         signers=path(section.signers),
         revoked=path(section.revoked),
         keyring=path(section.keyring),
-        home=git_folder(setup) / "verification",
+        home=home,
+        own=own,
     )
-    return HeadVerification(repository, verifier, section.mode)
 
 
 def source_reader(

@@ -33,11 +33,14 @@ def sync(site: Site) -> Any:
 
 
 def forge_head(site: Site, head: str) -> None:
-    """Commit another head to the status branch, as anyone with push rights can."""
+    """Commit another head, and another object, as anyone with push rights can."""
     clone = site.root / "forger"
     git(site.root, "clone", "--quiet", "--branch", BRANCH, str(site.remote), str(clone), quiet=True)
     file = clone / "sync.yaml"
     file.write_text(re.sub("head: .*", f"head: {head}", file.read_text()))
+    known = (clone / "default/models/a.yaml").read_text()
+    (clone / "default/models/forged.yaml").write_text(known.replace("name: a", "name: forged"))
+    git(clone, "add", "--all")
     git(clone, "commit", "--quiet", "--all", "--message", "Forge")
     git(clone, "push", "--quiet", "origin", BRANCH)
 
@@ -79,5 +82,74 @@ def test_a_status_branch_that_names_a_forged_head_is_not_believed(
     bad = push(site, None)
     forge_head(site, bad)
     site.run_once()
-    assert not site.ran()
+    assert "b" not in site.ran()
     assert sync(site)["head"] == good
+
+
+@pytest.fixture
+def signed_status(site: Site, alice: Signer) -> Signer:
+    """The key of status commits, beside the signer of manifests."""
+    key = ssh_signer(site.root, "status")
+    site.configure(
+        repository={"verify": {"signers": "signers"}}, status={"signingKeyFile": "status.key"}
+    )
+    return key
+
+
+def tip(site: Site) -> str:
+    return git(site.remote, "rev-parse", BRANCH).strip()
+
+
+def test_status_commits_are_signed_by_the_key_of_the_configuration(
+    site: Site, alice: Signer, signed_status: Signer
+) -> None:
+    site.trained("a")
+    push(site, alice)
+    assert site.run_once().returncode == 0
+    (site.root / "expected").write_text(f"reconciler {signed_status.key}\n")
+    git(
+        site.remote, "-c", f"gpg.ssh.allowedSignersFile={site.root}/expected",
+        "verify-commit", tip(site),
+    )  # fmt: skip
+
+
+def test_a_forged_status_commit_counts_for_nothing_and_is_written_over(
+    site: Site, alice: Signer, signed_status: Signer
+) -> None:
+    site.trained("a")
+    good = push(site, alice)
+    assert site.run_once().returncode == 0
+    site.ran()
+    forge_head(site, "0" * 40)
+    forged = tip(site)
+    site.trained("b")
+    push(site, alice)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"b": 1}, "what was recorded before the forgery still counts"
+    assert sync(site)["head"] != good
+    git(site.remote, "merge-base", "--is-ancestor", forged, tip(site))
+    assert "0" * 40 not in site.show("sync.yaml")
+    files = git(site.remote, "ls-tree", "-r", "--name-only", BRANCH).split()
+    assert sorted(files) == ["README.md", *(f"default/models/{n}.yaml" for n in "ab"), "sync.yaml"]
+
+
+def test_a_status_branch_without_a_signed_commit_is_taken_over_by_signing_one(
+    site: Site, alice: Signer
+) -> None:
+    site.trained("a")
+    push(site, alice)
+    assert site.run_once().returncode == 0
+    site.ran()
+    ssh_signer(site.root, "status")
+    site.configure(
+        repository={"verify": {"signers": "signers"}}, status={"signingKeyFile": "status.key"}
+    )
+    done = site.run_once()
+    assert done.returncode == 1
+    assert "sign a commit on top of it" in done.stderr
+    clone = site.root / "adopter"
+    git(site.root, "clone", "--quiet", "--branch", BRANCH, str(site.remote), str(clone), quiet=True)
+    commit(clone, "Take over", alice)
+    git(clone, "push", "--quiet", "origin", BRANCH)
+    assert site.run_once().returncode == 0
+    assert not site.ran()
