@@ -1,4 +1,4 @@
-"""Signatures of commits: checked by git, with configured signers, and made by ssh-keygen.
+"""Signatures of commits: checked by git, made by ssh-keygen.
 
 SSH signatures are checked against a file of allowed signers, with its namespaces and times of
 validity, and OpenPGP signatures against a keyring. As in git, the time that counts is the
@@ -185,7 +185,10 @@ class SignatureVerifier:
 
 
 class CommitSigner:
-    """Signs commits by an SSH key without a passphrase, from a file that may be replaced."""
+    """Signs commits by an SSH key without a passphrase.
+
+    Its file is read at each use, as it may be replaced.
+    """
 
     def __init__(self, key: Path, home: Path) -> None:
         self._key = key
@@ -206,7 +209,10 @@ class CommitSigner:
         return f'reconciler namespaces="git" {" ".join(public.split()[:2])}\n'
 
     def _private(self, folder: str) -> Path:
-        """Copy the key: ssh-keygen takes none that others can read, as a mounted Secret is."""
+        """Copy the key for this user alone.
+
+        ssh-keygen takes none that others can read, as a mounted Secret is.
+        """
         try:
             data = self._key.read_bytes()
         except OSError as error:

@@ -133,7 +133,7 @@ class StatusBranch:
 
     @property
     def forged(self) -> bool:
-        """True if the tip is not verified, and its files do not count."""
+        """True if the tip is unverified, and its files do not count."""
         return self._believed != self._tip
 
     def read_all(
