@@ -125,7 +125,8 @@ def admits_name(name: str, globs: Iterable[str]) -> bool:
 def admits_path(path: str, globs: Iterable[str]) -> bool:
     """Return whether a list of globs admits a path of a repository.
 
-    As in ``.gitignore``: ``*`` stays within a component, ``**`` stands for any number of them.
+    A glob stands for a whole path. ``*`` stays within a component, ``**`` stands for any number of
+    them.
     """
     parts = path.split("/")
     return any(_admits_parts(parts, glob.split("/")) for glob in globs)

@@ -18,9 +18,13 @@ def _path_glob(glob: str) -> str:
         raise ValueError(
             f'expected a path below repository.path, such as team/**, found "{glob:.80}"'
         )
+    if any(other in glob for other in _OTHER_DIALECTS):
+        raise ValueError(f"expected *, ?, [a-z] and [!a-z] alone as wildcards, found {glob!r:.80}")
     return glob
 
 
+#: In other globs these negate, escape and name classes; here they would stand for themselves.
+_OTHER_DIALECTS = ("[^", "\\", "[:")
 Glob = Annotated[str, Field(min_length=1, max_length=512)]
 PathGlob = Annotated[Glob, AfterValidator(_path_glob)]
 NameGlob = Annotated[str, Field(pattern=r"^[^\s/]{1,253}$")]
@@ -80,7 +84,11 @@ class TenantSection(Section):
     name: Name
     paths: Annotated[
         list[PathGlob],
-        Field(min_length=1, max_length=100, description="As in .gitignore: ** crosses folders."),
+        Field(
+            min_length=1,
+            max_length=100,
+            description="Globs of whole paths: * stays in a folder, ** crosses folders.",
+        ),
     ]
     namespaces: Annotated[
         list[NameGlob],

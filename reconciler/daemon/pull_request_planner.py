@@ -7,7 +7,7 @@ the daemon's state.
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -157,27 +157,36 @@ class _ApprovedSources:
 class PullRequestReport:
     """A commit status and a comment.
 
-    ``notable``: worth a comment where there is none yet.
+    ``notable``: worth a comment where there is none yet. ``digest`` is that of the body without the
+    base: that a plan is the same on a newer commit of the branch is no reason to edit a hundred
+    comments.
     """
 
     status: CommitStatus
     body: str
     notable: bool
+    digest: str
+
+    @classmethod
+    def of(
+        cls, status: CommitStatus, body: str, *, notable: bool = False, same: str | None = None
+    ) -> PullRequestReport:
+        """Make a report. ``same`` is the body to take the digest of, if it is another one."""
+        digest = hashlib.sha256((body if same is None else same).encode()).hexdigest()[:40]
+        return cls(status, body, notable, digest)
+
+    def comment(self, setup: Setup) -> str:
+        """Return the text of the comment, with a first and a last line that forges hide."""
+        return f"{marker_of(setup)}\n{self.body}\n\n<!-- {self.digest} -->"
+
+    def is_in(self, comment: str) -> bool:
+        """Return whether a comment has this report."""
+        return comment.rstrip().endswith(f"<!-- {self.digest} -->")
 
 
 def marker_of(setup: Setup) -> str:
     """The first line of this daemon's comments, which forges do not show."""
     return f"<!-- reconciler plan of cluster {setup.config.cluster} -->"
-
-
-def same_comment(one: str, other: str) -> bool:
-    """Return whether two comments are equal but for what forges change.
-
-    Forges change ends of lines, and strip the end. That a plan is the same on a newer commit of
-    the branch is no reason to edit a hundred comments either.
-    """
-    one, other = (re.sub("Base `[0-9a-f]+`", "", text) for text in (one, other))
-    return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
 
 
 def report_of(
@@ -193,19 +202,21 @@ def report_of(
         message = f"It conflicts with {branch} in {', '.join(found.paths)}"
         paths = ", ".join(code(path, 160) for path in found.paths)
         body = f"### Plan\n\nIt conflicts with {code(branch)} in {paths}; mended, it is planned."
-        return PullRequestReport(make_status(CommitState.FAILURE, message), body, notable=False)
-    body = render_markdown(found).replace("### Plan", f"### Plan for cluster {code(cluster)}", 1)
-    notable = bool(found.objects or found.errors or found.holds or found.released)
-    status, verify = status_of(found), setup.config.repository.verify
+        return PullRequestReport.of(make_status(CommitState.FAILURE, message), body)
+    status, more, verify = status_of(found), "", setup.config.repository.verify
     if refused is not None and verify is not None:
-        text = str(refused)
-        body = f"{body}\n\n**Not verified:** {prose(text)}."
+        more = f"\n\n**Not verified:** {prose(str(refused))}."
         if verify.mode == "every":
-            status = make_status(CommitState.FAILURE, f"Not verified: {text}")
+            status = make_status(CommitState.FAILURE, f"Not verified: {refused}")
         else:
-            body = f"{body} The commit of the merge has to be signed."
-        notable = True
-    return PullRequestReport(status, body, notable=notable)
+            more += " The commit of the merge has to be signed."
+    title = f"Plan for cluster {code(cluster)}"
+    return PullRequestReport.of(
+        status,
+        render_markdown(found, title) + more,
+        notable=bool(found.objects or found.errors or found.holds or found.released or more),
+        same=render_markdown(replace(found, base=Commit("")), title) + more,
+    )
 
 
 def unplannable(
@@ -216,4 +227,4 @@ def unplannable(
     Its cause may describe this machine, so only the log has it.
     """
     body = f"### Plan\n\n{message}."
-    return PullRequestReport(make_status(CommitState.ERROR, message), body, notable=False)
+    return PullRequestReport.of(make_status(CommitState.ERROR, message), body)

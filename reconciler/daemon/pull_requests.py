@@ -26,7 +26,6 @@ from reconciler.daemon.pull_request_planner import (
     PullRequestReport,
     marker_of,
     report_of,
-    same_comment,
     unplannable,
 )
 from reconciler.daemon.shutdown import WritePermission
@@ -264,9 +263,9 @@ class PullRequestController:
         """Create the comment once a report is notable; then update it."""
         if sent.comment is None and not report.notable:
             return
-        text = f"{marker_of(self.setup)}\n{report.body}"
-        if sent.comment is not None and same_comment(sent.comment.body, text):
+        if sent.comment is not None and report.is_in(sent.comment.body):
             return
+        text = report.comment(self.setup)
         if sent.comment is not None:
             sent.comment = await self.forge.edit(number, sent.comment, text)
         if sent.comment is None:

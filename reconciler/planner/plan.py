@@ -76,7 +76,7 @@ class PlanInput:
     settings: PlannerConfig
     head: Commit
     desired: Mapping[ObjectRef, ResolvedObject]
-    invalid: Mapping[ObjectRef, str]
+    invalid: Mapping[ObjectRef, Problem]
     documents: int
     unreadable: str | None = None
     tenant_unreadable: Mapping[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from reconciler.types import (
     ForeignRef,
     Location,
     ObjectRef,
+    Problem,
     TaskKey,
     TaskKind,
 )
@@ -102,7 +103,7 @@ def statuses_after(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
 
 
 def _invalid(
-    plan: Plan, ref: ObjectRef, problem: str, places: Mapping[ObjectRef, Location]
+    plan: Plan, ref: ObjectRef, problem: Problem, places: Mapping[ObjectRef, Location]
 ) -> ObjectStatus:
     """Return the status of an invalid object without a usable earlier manifest.
 
@@ -115,13 +116,13 @@ def _invalid(
     if manifest is None and place is not None:
         manifest = ManifestStatus(path=place.file, commit=plan.inputs.head, digest="")
     record = known or ObjectStatus(ref=ref, phase=Phase.INVALID)
-    reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
+    reason = Reason.of(ReasonCode.INVALID_MANIFEST, problem=str(problem))
     ready = ready_condition(record, Phase.INVALID, reason, task=None, now=now)
     return replace(
         record,
         phase=Phase.INVALID,
         reason=reason.code.value,
-        message=problem,
+        message=str(problem),
         hold=None,
         manifest=manifest,
         conditions=(ready,),
@@ -177,7 +178,7 @@ class _StatusUpdate:
         item, inputs = self.item, self.inputs
         if item.ref in inputs.invalid:
             problem = inputs.invalid[item.ref]
-            return Phase.INVALID, Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem)
+            return Phase.INVALID, Reason.of(ReasonCode.INVALID_MANIFEST, problem=str(problem))
         by_phase = {decision.phase: decision for decision in reversed(self.decisions)}
         if held := by_phase.get(TaskPhase.HELD):
             return Phase.HELD, held.reason

@@ -210,7 +210,7 @@ def _refused(plan: Plan, errors: Sequence[Problem]) -> Iterator[Action]:
             task=None,
             ref=ref,
             key=None,
-            reason=Reason.of(ReasonCode.INVALID_MANIFEST, problem=problem),
+            reason=Reason.of(ReasonCode.INVALID_MANIFEST, problem=str(problem)),
             file=place.file if place else None,
             line=place.line if place else None,
             last_good=ref in plan.inputs.desired,

@@ -45,12 +45,12 @@ _MOST_NAMES = 20
 T = TypeVar("T")
 
 
-def render_markdown(review: Review) -> str:
+def render_markdown(review: Review, title: str = "Plan") -> str:
     """Render a review as Markdown.
 
     Summary, holds and errors are open; objects and the graph are folded.
     """
-    parts = [f"### Plan\n\n{summary(review)}"]
+    parts = [f"### {title}\n\n{summary(review)}"]
     if review.swaps:
         swaps = _lines(review.swaps, _swap, _LONGEST_SWAPS, "promotion")
         parts.append(f"**Production**\n\n{swaps}")

@@ -165,9 +165,9 @@ def review(
     """
     desired = plan.inputs.desired
     whys = explain(before.inputs.desired, desired)
-    same = {_identity(action) for action in actions_of(before, {}, ())}
+    same = {_identity(before, action) for action in actions_of(before, {}, ())}
     actions = [
-        replace(action, caused=_identity(action) not in same)
+        replace(action, caused=_identity(plan, action) not in same)
         for action in actions_of(plan, whys, errors)
     ]
     actions.sort(key=lambda a: (a.ref, list(TaskKind).index(a.task) if a.task else 9, a.action))
@@ -267,19 +267,14 @@ def _together(actions: tuple[Action, ...]) -> tuple[Action, ...]:
     return (*(a for a in actions if a not in going), replace(going[0], task=None, key=None))
 
 
-def _identity(action: Action) -> tuple[object, ...]:
+def _identity(plan: Plan, action: Action) -> tuple[object, ...]:
     """Return the identity of an action across two plans.
 
-    A refusal with another message is another action.
+    A refusal for another problem is another action; one that has moved is not.
     """
-    refused = action.reason if action.action is ActionKind.REFUSE else None
-    return (
-        action.ref,
-        action.task,
-        action.action,
-        action.key,
-        refused and tuple(refused.arguments.values()),
-    )
+    problem = plan.inputs.invalid.get(action.ref) if action.action is ActionKind.REFUSE else None
+    found = problem and (problem.field, problem.message)
+    return (action.ref, action.task, action.action, action.key, found)
 
 
 def _place(why: Change | None, actions: Sequence[Action]) -> Location | None:

@@ -159,7 +159,7 @@ class CommitPlanner:
                 settings=settings,
                 head=snapshot.commit,
                 desired=desired,
-                invalid={ref: str(problem) for ref, problem in objects.problems.items()},
+                invalid=objects.problems,
                 documents=snapshot.documents,
                 unreadable=str(snapshot.unreadable) if snapshot.unreadable else None,
                 tenant_unreadable={

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import string
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import reconciler
 from reconciler.reasons import ReasonCode
 from reconciler.reasons.messages import MESSAGES
 from tools.reference import pages, reason_sections
@@ -35,3 +39,30 @@ def test_every_code_is_in_one_section_and_on_the_page() -> None:
     assert listed == list(ReasonCode)
     page = pages()["reasons.md"]
     assert all(f"| `{code}` |" in page for code in ReasonCode)
+
+
+def reasons_made() -> Iterator[tuple[str, ReasonCode, set[str]]]:
+    """Each ``Reason.of`` with a code and arguments that are written there, with its place."""
+    package = Path(reconciler.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="of", value=ast.Name(id="Reason")),
+                    args=[ast.Attribute(attr=name, value=ast.Name(id="ReasonCode"))],
+                    keywords=given,
+                ) if all(each.arg is not None for each in given):
+                    place = f"{path.relative_to(package)}:{node.lineno}"
+                    yield place, ReasonCode[name], {str(each.arg) for each in given}
+
+
+def test_a_reason_has_the_arguments_of_its_template() -> None:
+    made = list(reasons_made())
+    assert len(made) > 100
+    missing = {}
+    for place, code, given in made:
+        parsed = string.Formatter().parse(MESSAGES[code].template)
+        wanted = {name for _, name, _, _ in parsed if name is not None}
+        if not wanted <= given:
+            missing[place] = wanted - given
+    assert not missing

@@ -17,11 +17,23 @@ from typing import Any
 
 import pytest
 
+from reconciler.engine import RunSpec
 from reconciler.manifests import ANNOTATION_EFFECTS, EFFECT, UPDATE_ANNOTATION, Effect, Section
 from reconciler.manifests.effects import effect_at, fields_of, undeclared
 from reconciler.manifests.json_schema import kind_schema
 from reconciler.manifests.schema import DatasetManifest, ModelManifest
-from reconciler.types import Commit, ForeignRef, GitSource, Kind, ResolvedSource, TreeId
+from reconciler.planner import preview
+from reconciler.types import (
+    Commit,
+    ExecutionHash,
+    ForeignRef,
+    GitSource,
+    Kind,
+    RequestHash,
+    ResolvedSource,
+    TaskKey,
+    TreeId,
+)
 from tests.manifests.reading import yaml
 from tests.planner import world as worlds
 from tests.planner.test_remote_clusters import CLUSTER, ready
@@ -210,18 +222,8 @@ def check(number: int, changed: dict[str, Any], effect: Effect, *, commits: int 
     )
 
 
-@pytest.mark.parametrize("kind", ROOTS)
-def test_every_field_declares_its_effect(kind: str) -> None:
-    if found := [str(error) for error in undeclared(ROOTS[kind])]:
-        pytest.fail("\n".join(found), pytrace=False)
-
-
-@pytest.mark.parametrize(
-    ("kind", "path", "section"), FIELDS, ids=[f"{k}.{'.'.join(p)}" for k, p, _ in FIELDS]
-)
-def test_a_changed_field_has_the_declared_effect(
-    kind: str, path: Path, section: type[Section]
-) -> None:
+def with_other(kind: str, path: Path, section: type[Section]) -> tuple[int, dict[str, Any]]:
+    """The first manifest that has the section of a field, with another value of the field."""
     shapes = (
         (number, changed, holder)
         for number, manifest in enumerate(MANIFESTS)
@@ -239,8 +241,64 @@ def test_a_changed_field_has_the_declared_effect(
     if path[-2:] in {("model", "key"), ("dataset", "key")}:
         value = settled(number).older[path[-2]]
     holder[path[-1]] = value
+    return number, changed
+
+
+@pytest.mark.parametrize("kind", ROOTS)
+def test_every_field_declares_its_effect(kind: str) -> None:
+    if found := [str(error) for error in undeclared(ROOTS[kind])]:
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "section"), FIELDS, ids=[f"{k}.{'.'.join(p)}" for k, p, _ in FIELDS]
+)
+def test_a_changed_field_has_the_declared_effect(
+    kind: str, path: Path, section: type[Section]
+) -> None:
+    number, changed = with_other(kind, path, section)
     # The update mode decides which commit is used: that is seen once the branch has moved.
     check(number, changed, effect_at(ROOTS[kind], path), commits=int(path[-1] == "update"))
+
+
+#: Fields of a task that are in its key to have it run again, or decide what it is given.
+NOT_OF_RUNS = {"rerun", "mode"}
+TASKS = [
+    (kind, path, section)
+    for kind, path, section in FIELDS
+    if path[1:2] in {("build",), ("load",), ("training",)}
+    and path[-1] not in NOT_OF_RUNS
+    and path[2] not in {"dataset", "from"}  # artifacts that are there, with keys of their own
+]
+
+
+def runs_of(number: int, manifest: dict[str, Any]) -> list[RunSpec]:
+    """The runs of a manifest's tasks, without their names and hashes."""
+    world = settled(number)
+    world.files["m.yaml"] = yaml(manifest)
+    inputs = world.plan().inputs
+    (ref,) = (ref for ref, item in inputs.desired.items() if item.manifest.file == "m.yaml")
+    previews = preview(inputs, ref, image_tag=lambda namespace, key: f"{namespace}:{key}")
+    return [plain(found.spec) for found in previews if found.spec is not None]
+
+
+def plain(spec: RunSpec) -> RunSpec:
+    """A run without all that has a key or a hash in it."""
+    key, execution, request = TaskKey(""), ExecutionHash(""), RequestHash("")
+    named = replace(spec, name="", key=key, execution_hash=execution, request_hash=request)
+    return replace(named, output=None, image=None, labels={}, annotations={}, lineage={})
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "section"), TASKS, ids=[f"{k}.{'.'.join(p)}" for k, p, _ in TASKS]
+)
+def test_a_changed_field_of_a_task_changes_its_run(
+    kind: str, path: Path, section: type[Section]
+) -> None:
+    number, changed = with_other(kind, path, section)
+    assert runs_of(number, changed) != runs_of(number, MANIFESTS[number]), (
+        f"{'.'.join(path)} has an effect and no use: give it to RunSpec in planner/run_spec.py"
+    )
 
 
 @pytest.mark.parametrize("name", ANNOTATION_EFFECTS)

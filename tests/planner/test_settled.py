@@ -13,7 +13,7 @@ import pytest
 from reconciler.planner.diff import make_plan
 from reconciler.planner.object_status import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.types import TaskKind
+from reconciler.types import Location, Problem, TaskKind
 from tests.planner.histories import changed, restart
 from tests.planner.world import World, finetune, model, scratch
 
@@ -74,7 +74,9 @@ def test_what_a_sync_has_changed_is_looked_at_once_more(world: World) -> None:
 
 def test_an_object_whose_manifest_is_wrong_now_is_looked_at(world: World) -> None:
     inputs = world.inputs(world.cache)
-    wrong = replace(inputs, invalid={model("b"): "b.yaml:1:1: it is wrong"})
+    wrong = replace(
+        inputs, invalid={model("b"): Problem(Location("b.yaml", 1, 1), "", "it is wrong")}
+    )
     assert make_plan(wrong, world.cache).decided.keys() == {model("b")}
 
 

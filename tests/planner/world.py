@@ -32,6 +32,7 @@ from reconciler.types import (
     Kind,
     Location,
     ObjectRef,
+    Problem,
     ResolvedSource,
     TaskKey,
     TaskKind,
@@ -110,7 +111,7 @@ class World:
 
     def desired(
         self, cache: PlanCache | None = None
-    ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, str], int, str | None]:
+    ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, Problem], int, str | None]:
         cache = cache if cache is not None else PlanCache()
         found = self.collect()
         requests: dict[ObjectRef, GitSource] = {}
@@ -138,10 +139,10 @@ class World:
             ahead=self.ahead,
             cache=cache,
         )
-        invalid: dict[ObjectRef, str] = {}
+        invalid: dict[ObjectRef, Problem] = {}
         for problem in found.problems:
             if problem.object is not None:
-                invalid.setdefault(problem.object, str(problem))
+                invalid.setdefault(problem.object, problem)
         unreadable = str(found.unreadable[0]) if found.unreadable else None
         return desired, invalid, len(found.objects) + len(found.problems), unreadable
 
