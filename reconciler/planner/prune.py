@@ -76,21 +76,26 @@ def prune_holds(
     rest, settings, records = gone, inputs.settings, inputs.records
     tenants, documents = settings.tenants, inputs.documents
     known = Counter(tenants.of_namespace(ref.namespace) for ref in records if tenants)
+    held = frozenset(
+        ref for ref in gone if ref in records and records[ref].reason == ReasonCode.HELD_BY_PRUNE
+    )
     for tenant in tenants.members:
         own = frozenset(ref for ref in rest if tenants.of_namespace(ref.namespace) is tenant)
-        hold = prune_hold(own, known[tenant], documents, settings, tenant=tenant)
+        hold = prune_hold(own, held & own, known[tenant], documents, settings, tenant=tenant)
         if hold is not None:
             hold, released = releases.settle(hold)
             yield hold, released
+            held -= own
             if not released:
                 rest -= own
-    hold = prune_hold(rest, len(records), documents, settings)
+    hold = prune_hold(rest, held & rest, len(records), documents, settings)
     if hold is not None:
         yield releases.settle(hold)
 
 
 def prune_hold(
     gone: frozenset[ObjectRef],
+    held: frozenset[ObjectRef],
     known: int,
     documents: int,
     settings: PlannerConfig,
@@ -99,7 +104,9 @@ def prune_hold(
 ) -> Hold | None:
     """Return a hold if more objects would be removed than ``prune`` allows.
 
-    ``known`` counts the recorded objects, ``documents`` the manifests at head.
+    ``held`` are those that a sync before has held: they stay held, however the share changes as
+    other objects are added. ``known`` counts the recorded objects, ``documents`` the manifests at
+    head.
     """
     if not gone:
         return None
@@ -113,6 +120,9 @@ def prune_hold(
             share=settings.prune_share,
             floor=settings.prune_floor,
         )
+    elif held:
+        gone = held
+        reason = Reason.of(ReasonCode.REMOVAL_STILL_HELD, objects=len(gone))
     else:
         return None
     return Hold(

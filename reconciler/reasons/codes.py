@@ -77,6 +77,7 @@ class ReasonCode(enum.StrEnum):
     RECOMPUTE_TOO_LARGE = "RecomputeTooLarge"
     TREE_EMPTY = "TreeEmpty"
     PRUNE_TOO_LARGE = "PruneTooLarge"
+    REMOVAL_STILL_HELD = "RemovalStillHeld"
     PRUNE_DISABLED = "PruneDisabled"
     PRUNE_WITHHELD = "PruneWithheld"
     PRUNE_PROTECTED = "PruneProtected"

@@ -369,6 +369,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "What a prune hold holds.",
         "Release the hold, or restore the manifests.",
     ),
+    ReasonCode.REMOVAL_STILL_HELD: Entry(
+        "{objects} objects whose removal an earlier sync held would go",
+        "A held removal stays held, although it is less than `prune` admits by now.",
+        "Release the hold, or restore the manifests.",
+    ),
     ReasonCode.PRUNE_DISABLED: Entry(
         "its manifest is gone; prune is disabled",
         "`prune.enabled` is false.",

@@ -109,3 +109,33 @@ def test_a_build_that_nothing_needs_any_more_is_cancelled() -> None:
     plan = world.sync()
     assert [e.action for e in plan.endings] == [ActionKind.CANCEL]
     assert {e.run.name for e in plan.endings} < first
+
+
+def test_a_held_removal_stays_held_however_many_objects_are_added() -> None:
+    names = [f"m{n}" for n in range(9)]
+    world = settled(**{name: scratch(name) for name in names})
+    for name in names[:5]:
+        del world.files[f"{name}.yaml"]
+    world.files["new.yaml"] = scratch("new")
+    gone = frozenset(model(name) for name in names[:5])
+    (hold,) = world.plan().holds
+    world.settle()
+    world.files |= {f"more{n}.yaml": scratch(f"more{n}") for n in range(9)}
+    world.settle()
+    plan = world.plan()
+    assert not plan.removed
+    assert [(h.id, h.objects) for h in plan.holds] == [(hold.id, gone)]
+    world.released = frozenset({hold.id})
+    assert world.sync().removed == gone
+
+
+def test_a_tree_that_was_empty_releases_nothing_by_one_manifest() -> None:
+    world = settled(a=scratch("a"), b=scratch("b"))
+    world.files.clear()
+    world.settle()
+    world.files["new.yaml"] = scratch("new")
+    world.settle()
+    assert {model("a"), model("b")} <= world.records.keys()
+    world.files |= {"a.yaml": scratch("a"), "b.yaml": scratch("b")}
+    world.settle()
+    assert not world.plan().holds
