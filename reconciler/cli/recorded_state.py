@@ -27,7 +27,7 @@ from reconciler.planner import (
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.status import SYNC_FILE, StatusFault, Sync, read_own_file, read_own_sync
 from reconciler.types import Commit, ObjectRef, TaskKind
-from reconciler.workspace import git_folder, status_branch
+from reconciler.workspace import believed_status, git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
 #: Faults that are noted one by one.
@@ -204,10 +204,31 @@ def read_state(repository: Repository, tip: Commit | None, setup: Setup | None) 
     What is not believed of it is noted on standard error.
     """
     state = RecordedState(repository=repository)
-    if tip is not None:
-        state.learn(repository.read_all(tip, _is_read), _own(setup))
+    if tip is not None and (believed := _believed(repository, tip, setup)) is not None:
+        state.learn(repository.read_all(believed, _is_read), _own(setup))
     note_faults(state.faults)
     return state
+
+
+def _believed(repository: Repository, tip: Commit, setup: Setup | None) -> Commit | None:
+    """Return the commit of the status branch that counts; note another one than the tip."""
+    if setup is None:
+        return tip
+    try:
+        found = believed_status(setup, repository, tip)
+    except GitError as error:
+        tell(f"Note: the status is shown without a check of its signature: {error}", err=True)
+        return tip
+    if found != tip:
+        which = f"{found[:12]} counts" if found is not None else "no commit before it is either"
+        tell(f"Note: the tip {tip[:12]} of the status branch is not signed; {which}.", err=True)
+    return found
+
+
+def note_refused(state: RecordedState) -> None:
+    """Note that the head of the branch is not in force."""
+    if state.sync is not None and (refused := state.sync.refused) is not None:
+        tell(f"Note: {refused.message}; {state.sync.head[:12]} stays in force.", err=True)
 
 
 def note_faults(faults: Sequence[StatusFault]) -> None:

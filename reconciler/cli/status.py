@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.recorded_state import RecordedState, StateReader
+from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
 from reconciler.cli.select import (
     find_key,
     has_labels,
@@ -108,8 +108,8 @@ def status(
         everything[:] = state.records.values()
         if wanted and first:
             note_unknown_labels(state)
-        if first and state.sync is not None and (refused := state.sync.refused) is not None:
-            tell(f"Note: {refused.message}; {state.sync.head[:12]} stays in force.", err=True)
+        if first:
+            note_refused(state)
         return [
             record
             for record in _named(state, name, history=history, strict=first)

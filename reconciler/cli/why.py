@@ -16,6 +16,7 @@ from reconciler.cli.options import (
     open_clone,
     repo_option,
 )
+from reconciler.cli.recorded_state import note_refused
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one
 from reconciler.config import Setup
 from reconciler.git import GitError, is_local
@@ -54,7 +55,17 @@ def why(
     """
     setup = load_if_there(config_file)
     planning, revision = _planning(setup, folder, head)
-    plan = planning.plan(planning.read(revision))
+    note_refused(planning.state)
+    snapshot = planning.read(revision)
+    sync = planning.state.sync
+    if (
+        head is None
+        and sync is not None
+        and sync.refused
+        and sync.refused.commit == snapshot.commit
+    ):
+        snapshot = planning.read(sync.head)
+    plan = planning.plan(snapshot)
     known = {*plan.inputs.desired, *plan.inputs.records, *plan.inputs.invalid}
     records = planning.state.records
     ref = one(known, name=name, namespace=namespace, kind=kind, records=records)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from reconciler.git.recovery import rebuilding
     from reconciler.git.signatures import CommitSigner, Signature, SignatureVerifier
     from reconciler.git.sources import Sources
-    from reconciler.git.status_branch import StatusBranch
+    from reconciler.git.status_branch import MOST_UNVERIFIED, StatusBranch
 
 _MODULES = {
+    "MOST_UNVERIFIED": "status_branch",
     "CommitSigner": "signatures",
     "Conflict": "pull_request_refs",
     "Credential": "credentials",
@@ -49,6 +50,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 
 __all__ = [
+    "MOST_UNVERIFIED",
     "CommitSigner",
     "Conflict",
     "Credential",

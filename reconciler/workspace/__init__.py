@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
     from reconciler.workspace.git_setup import (
+        believed_status,
         credential_table,
         git_folder,
         head_verification,
@@ -51,6 +52,7 @@ __all__ = [
     "ResolvedCommit",
     "SourceResolver",
     "VerifiedHead",
+    "believed_status",
     "credential_table",
     "git_folder",
     "head_verification",
@@ -69,6 +71,7 @@ _MODULES = {
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
     "git_setup": (
+        "believed_status",
         "credential_table",
         "git_folder",
         "head_verification",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
 from reconciler.git import (
+    MOST_UNVERIFIED,
     CommitSigner,
     Credential,
     CredentialTable,
@@ -17,6 +19,7 @@ from reconciler.git import (
     normal_url,
 )
 from reconciler.patterns import admits_url
+from reconciler.types import Commit
 from reconciler.workspace.verified_head import HeadVerification
 
 
@@ -102,6 +105,22 @@ def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> Sign
         home=home,
         own=own,
     )
+
+
+def believed_status(setup: Setup, repository: Repository, tip: Commit) -> Commit | None:
+    """Return the newest commit of a status branch that counts, up to its tip.
+
+    Raises GitError where signatures cannot be checked, as without the key.
+    """
+    key = setup.config.status.signing_key_file
+    if key is None or setup.config.repository.verify is None:
+        return tip
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        verifier = _verifier(setup, home, own=CommitSigner(setup.file(key), home))
+        commits = repository.history(tip, first_parents=True, limit=MOST_UNVERIFIED)
+        checked = verifier.check(repository.git_directory, commits)
+        return next((found.commit for found in checked if found.refused is None), None)
 
 
 def source_reader(

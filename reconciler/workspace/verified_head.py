@@ -79,7 +79,7 @@ class HeadVerification:
         for found in self._check(earlier):
             if found.refused is None:
                 return VerifiedHead(found.commit, refused)
-        raise UnverifiedError(f"{refused}, and so is each of the {len(earlier)} commits before it")
+        raise UnverifiedError(f"{refused}; none of the last {len(earlier)} commits is verified")
 
     def refusal(self, head: Commit, last: Commit | None) -> RefusedCommit | None:
         """Return the first commit for which a head is refused, or None."""

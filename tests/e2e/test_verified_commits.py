@@ -65,6 +65,9 @@ def test_an_unsigned_head_changes_nothing_until_a_signed_one_follows(
     assert found["refused"]["reason"] == "CommitUnsigned"
     assert "Not verified" in site.show("README.md")
     assert bad[:12] in run(site.command("status"), env=environment()).stderr
+    assert bad[:12] in run(site.command("why", "a"), env=environment()).stderr
+    why = run(site.command("why", "b"), env=environment())
+    assert "no object is called b" in why.stderr, "the commit in force does not have it"
     push(site, alice)
     assert site.run_once().returncode == 0
     assert site.ran() == {"b": 1}
@@ -122,6 +125,9 @@ def test_a_forged_status_commit_counts_for_nothing_and_is_written_over(
     site.ran()
     forge_head(site, "0" * 40)
     forged = tip(site)
+    shown = run(site.command("status"), env=environment())
+    assert "forged" not in shown.stdout
+    assert f"the tip {forged[:12]} of the status branch is not signed" in shown.stderr
     site.trained("b")
     push(site, alice)
     assert site.run_once().returncode == 0

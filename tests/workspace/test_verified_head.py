@@ -85,7 +85,7 @@ def test_a_recorded_commit_is_believed_only_if_it_is_verified_itself(branch: Bra
 def test_a_branch_without_any_signed_commit_is_not_synced(branch: Branch) -> None:
     branch.unsigned()
     head = branch.unsigned()
-    with pytest.raises(UnverifiedError, match="each of the 2 commits"):
+    with pytest.raises(UnverifiedError, match="none of the last 2 commits"):
         branch.verification().resolve(head, None)
 
 
