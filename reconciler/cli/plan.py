@@ -15,6 +15,7 @@ from reconciler.cli.options import (
     open_clone,
     repo_option,
 )
+from reconciler.cli.recorded_state import note_refused
 from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
 from reconciler.review import render_markdown, render_text, review
@@ -43,6 +44,7 @@ def plan(
     """
     setup = load_if_there(config_file)
     planning = Planning(setup, open_clone(folder), ahead=True)
+    note_refused(planning.state)
     old, new = planning.read(base), planning.read(head)
     after, before = planning.planned(new), planning.plan(old)
     errors = after.resolved.objects.errors

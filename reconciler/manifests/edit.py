@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from reconciler.errors import ReconcilerError
-from reconciler.manifests.loader import Manifest, read_file
+from reconciler.manifests.loader import FileContent, Manifest, read_file
 from reconciler.manifests.yaml_nodes import Node
 from reconciler.types import ObjectRef
 
@@ -43,7 +43,7 @@ def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> 
         raise CannotEditError(f"{file} holds no valid manifest of {ref}")
     for edit in _edits(text, manifest, name, value):
         changed = text[: edit.start] + edit.text + text[edit.end :]
-        if _differs_only_in(before.manifests, changed, file, manifest, name, value):
+        if _differs_only_in(before, changed, manifest, name, value):
             return changed
     raise CannotEditError(
         f"{file} is written in a way that keeps it from being edited by itself (an anchor that "
@@ -128,13 +128,16 @@ class _Offsets:
 
 
 def _differs_only_in(
-    before: tuple[Manifest, ...], text: str, file: str, manifest: Manifest, name: str, value: str
+    before: FileContent, text: str, manifest: Manifest, name: str, value: str
 ) -> bool:
-    """Return whether the text differs from before only in this annotation."""
-    after = read_file(file, text.encode(), default_namespace=manifest.ref.namespace)
-    if after.problems or len(after.manifests) != len(before):
+    """Return whether the text differs from before only in this annotation.
+
+    Other documents may be wrong, as they were; their lines may have moved.
+    """
+    after = read_file(manifest.file, text.encode(), default_namespace=manifest.ref.namespace)
+    if _problems(after) != _problems(before) or len(after.manifests) != len(before.manifests):
         return False
-    for old, new in zip(before, after.manifests, strict=True):
+    for old, new in zip(before.manifests, after.manifests, strict=True):
         if old.ref != manifest.ref:
             if old.digest != new.digest or old.ref != new.ref:
                 return False
@@ -144,3 +147,7 @@ def _differs_only_in(
         if new.document != wanted:
             return False
     return True
+
+
+def _problems(content: FileContent) -> list[tuple[ObjectRef | None, str, str]]:
+    return [(found.object, found.field, found.message) for found in content.problems]

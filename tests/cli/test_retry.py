@@ -216,3 +216,11 @@ def test_a_retry_of_what_has_not_failed_says_that_it_does_nothing(
     said = cli("retry", "digits", code=0)
     assert "none of its tasks has failed" in said.err
     assert "change the section's `rerun`" in said.err
+
+
+def test_a_wrong_neighbour_in_the_file_keeps_nothing_from_being_edited() -> None:
+    neighbour = "kind: Model\nmetadata: {name: to_nothing}\nspec: {sorce: {}}\n"
+    text = f"{neighbour}---\nkind: Model\nmetadata:\n  name: m\n{SPEC}"
+    changed = edited(text)
+    assert changed.startswith(neighbour)
+    assert f'annotations: {{{RETRY}: "1"}}' in changed
