@@ -37,7 +37,7 @@ from reconciler.types import (
 class RunSpec:
     """Everything an engine needs to execute a task whose inputs are complete.
 
-    ``name`` contains the key and the how, so creating the same name twice is adoption.
+    ``name`` has the key and the execution hash in it, so creating the same name twice is adoption.
     ``build`` is set for a build alone; every other task has ``image``, a build's result or the
     image that the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
     ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).

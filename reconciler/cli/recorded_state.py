@@ -211,7 +211,7 @@ def read_state(repository: Repository, tip: Commit | None, setup: Setup | None) 
 
 
 def _believed(repository: Repository, tip: Commit, setup: Setup | None) -> Commit | None:
-    """Return the commit of the status branch that counts; note another one than the tip."""
+    """Return the status commit that counts; note one before the tip."""
     if setup is None:
         return tip
     try:

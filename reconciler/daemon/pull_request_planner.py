@@ -171,12 +171,15 @@ class PullRequestReport:
     def of(
         cls, status: CommitStatus, body: str, *, notable: bool = False, same: str | None = None
     ) -> PullRequestReport:
-        """Make a report. ``same`` is the body to take the digest of, if it is another one."""
+        """Make a report.
+
+        ``same`` is the body to take the digest of, if it is another one.
+        """
         digest = hashlib.sha256((body if same is None else same).encode()).hexdigest()[:40]
         return cls(status, body, notable, digest)
 
     def comment(self, setup: Setup) -> str:
-        """Return the text of the comment, with a first and a last line that forges hide."""
+        """Return the comment; forges hide its first and last line."""
         return f"{marker_of(setup)}\n{self.body}\n\n<!-- {self.digest} -->"
 
     def is_in(self, comment: str) -> bool:

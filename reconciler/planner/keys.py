@@ -132,7 +132,7 @@ def pin_hash(git: GitSection, *, update: str) -> Hash:
 
 
 def follow_request_hash(target: ForeignRef, part: str) -> Hash:
-    """Hash the name of another cluster's object, for intents that follow it.
+    """Hash the name of another cluster's object, for request hashes.
 
     The hash is the same for every artifact of the object. ``part`` is ``artifact`` or ``image``.
     """

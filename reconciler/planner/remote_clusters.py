@@ -46,15 +46,11 @@ class RemoteArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObject:
-    """An object of another cluster: its current artifact, and all recorded ones.
-
-    ``follows`` are the objects of other clusters that it is made from in turn.
-    """
+    """An object of another cluster: its current artifact, and all recorded ones."""
 
     phase: str
     current: RemoteArtifact | None = None
     artifacts: Mapping[TaskKey, RemoteArtifact] = field(default_factory=dict)
-    follows: frozenset[ForeignRef] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

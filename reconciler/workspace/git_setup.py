@@ -108,7 +108,7 @@ def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> Sign
 
 
 def believed_status(setup: Setup, repository: Repository, tip: Commit) -> Commit | None:
-    """Return the newest commit of a status branch that counts, up to its tip.
+    """Return the newest status commit that counts, up to a tip.
 
     Raises GitError where signatures cannot be checked, as without the key.
     """
