@@ -97,21 +97,12 @@ def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterat
 
     The status is the recorded one, and that after the planned sync where it is another.
     """
-    known = _phase(record) if record is not None else None
     after = statuses_after(plan).get(ref)
-    lines = [*standing(plan, ref)]
-    next_phase = _phase(after) if after is not None else None
-    shown = next_phase or known
-    # The lines below give the cause of the phase, but for an artifact that is served or lost.
-    told = bool(lines) and shown is not None and shown[0] not in (Phase.READY, Phase.LOST)
-    stays = known is not None and shown is not None and known[0] is shown[0]
-    if known is None:
-        yield 0, "is not synced yet"
-    else:
-        yield 0, f"is {known[0]} as of the last sync{'' if told and stays else known[1]}"
-    if next_phase is not None and next_phase != known and not (told and stays):
-        yield 1, f"The next sync makes it {next_phase[0]}{'' if told else next_phase[1]}."
-    for depth, line in lines:
+    known = _phase(record) if record is not None else None
+    yield 0, f"is {known[0]} as of the last sync{known[1]}" if known else "is not synced yet"
+    if after is not None and _phase(after) != known:
+        yield 1, f"The next sync makes it {after.phase}{_phase(after)[1]}."
+    for depth, line in standing(plan, ref):
         yield depth + 1, line
     for condition, text in (conditions_told(record) if record else {}).items():
         yield 1, f"{condition}: {text}"

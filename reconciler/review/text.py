@@ -137,13 +137,7 @@ def _incomplete(review: Review) -> str:
     if not incomplete:
         return ""
     title = click.style("Not complete after this sync starts:", bold=True)
-    # Actions and holds above give the cause of what they are about.
-    told = {a.ref for a in review.actions if a.action is not ActionKind.KEEP}
-    lines = [
-        f"{status.ref} is {status.phase}"
-        + (f": {status.message}" if status.message and status.ref not in told else "")
-        for status in incomplete
-    ]
+    lines = [f"{status.ref} is {status.phase}: {status.message}" for status in incomplete]
     return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 
 

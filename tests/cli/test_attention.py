@@ -17,8 +17,8 @@ def test_objects_on_one_hold_are_named_together_with_its_whole_id() -> None:
     assert list(attention(records)) == [
         f"  Model default/a, Model default/b are Held: {HELD}",
         (
-            "    What to do: Add the line to `.reconciler/release` and commit that, or revert the "
-            "change."
+            "    What to do: Add the line to the file that the message names and commit that, or "
+            "revert the change."
         ),
     ]
 

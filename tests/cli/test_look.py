@@ -333,7 +333,7 @@ def test_why_reads_the_configured_repository_wherever_it_is_called(
 ) -> None:
     monkeypatch.chdir(at.root)
     said = cli("why", "fails", code=0)
-    assert "Model default/fails is Failed as of the last sync" in said.out
+    assert "Model default/fails is Failed as of the last sync: " in said.out
     assert "out of luck" in said.out
 
 
@@ -351,7 +351,8 @@ def far(synced: Site, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 FAILED = (
-    "Model default/fails is Failed as of the last sync\n"
+    "Model default/fails is Failed as of the last sync: "
+    "train: train.sh ended with exit code 3: out of luck\n"
     "  build: complete\n"
     "  train: failed, and is not run again: train.sh ended with exit code 3"
 )

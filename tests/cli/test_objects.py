@@ -58,7 +58,10 @@ def test_why_leads_to_the_failure_and_what_would_release_it(example: Example, cl
     said = cli("why", "tilted-full", code=0)
     lines = said.out.splitlines()
     assert lines[:6] == [
-        "Model default/tilted-full is Waiting as of the last sync",
+        (
+            "Model default/tilted-full is Waiting as of the last sync: waiting for Model "
+            "default/digits-base (train): train.sh exited with 1: out of memory"
+        ),
         "  train: waits for Model default/digits-base",
         (
             "    train of Model default/digits-base: failed, and is not run again: "
@@ -84,7 +87,10 @@ def test_why_of_what_is_there_or_running_or_suspended(example: Example, cli: Cli
     ]
     assert "  train: running\n" in cli("why", "tilted-cold").out
     assert cli("why", "from-image").out.splitlines() == [
-        "Model default/from-image is Suspended as of the last sync",
+        (
+            "Model default/from-image is Suspended as of the last sync: "
+            "spec.suspend is true, so nothing new starts"
+        ),
         "  train: spec.suspend is true, so nothing new starts",
         "    What to do: Set `spec.suspend: false` in its manifest, and commit that.",
     ]

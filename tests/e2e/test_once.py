@@ -184,7 +184,7 @@ def test_what_its_manifest_suspends_or_a_user_must_release_is_no_lack(site: Site
     hold = site.statuses()["a"]["hold"]
     told = f"  Model default/a, Model default/b are Held: needs the line {hold} in "
     assert listed.startswith(told)
-    assert "What to do: Add the line to `.reconciler/release` and commit that" in listed
+    assert "What to do: Add the line to the file that the message names and commit that" in listed
 
 
 def test_a_link_out_of_the_source_is_kept_and_not_followed(site: Site) -> None:
