@@ -34,6 +34,10 @@ from reconciler.types import GROUP, JSON
 
 log = structlog.get_logger(__name__)
 
+#: Seconds for giving up a lease: a pod that ends has 30, and a server that does not answer takes
+#: two minutes with all tries.
+RELEASE_WITHIN = 5.0
+
 #: The leader stops writing this share of the lease before another may take it: no two clocks
 #: run at the same rate.
 MARGIN = 0.2
@@ -151,10 +155,11 @@ class Leadership:
             return
         self._until = 0.0
         try:
-            lease = await self._read()
-            if lease is not None and lease.spec.holder_identity == self._holder:
-                await self._write(lease, holder="", transitions=self.epoch)
-        except ApiError as error:
+            async with asyncio.timeout(RELEASE_WITHIN):
+                lease = await self._read()
+                if lease is not None and lease.spec.holder_identity == self._holder:
+                    await self._write(lease, holder="", transitions=self.epoch)
+        except (ApiError, TimeoutError) as error:
             log.info("the lease could not be released; it runs out", error=str(error))
 
     async def _try(self) -> bool:

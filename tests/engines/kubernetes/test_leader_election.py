@@ -120,6 +120,19 @@ async def test_a_released_lease_is_taken_at_once(api: Api, namespace: Namespace)
     assert two.epoch == 1
 
 
+async def test_a_server_that_does_not_answer_keeps_no_daemon_from_ending(
+    api: Api, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = candidate(api, namespace, "one", Clock())
+    assert await one._try()
+    monkeypatch.setattr("reconciler.engines.kubernetes.leader_election.RELEASE_WITHIN", 0.01)
+    monkeypatch.setattr(one, "_read", asyncio.Event().wait)
+    async with asyncio.timeout(60):
+        await one.release()
+    assert not one.leads
+    assert lease(namespace)["holderIdentity"] == "one", "it runs out"
+
+
 async def test_a_leader_that_restarts_under_its_name_begins_a_new_epoch(
     api: Api, namespace: Namespace
 ) -> None:
