@@ -247,10 +247,13 @@ class Daemon:
         if self._verification is None:
             return VerifiedHead(head)
         last = self._snapshot.commit if self._snapshot is not None else self._store.head
-        self._metrics.head_refused.set(1)
-        found = self._verification.resolve(head, last)
+        try:
+            found = self._verification.resolve(head, last)
+        except GitError:
+            self._metrics.head_refused.set(1)
+            raise
+        self._metrics.head_refused.set(found.refused is not None)
         if found.refused is None:
-            self._metrics.head_refused.set(0)
             self.troubles.pop("head", None)
         else:
             self.troubles["head"] = f"Not verified: {found.refused}."

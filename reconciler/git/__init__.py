@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
     from reconciler.git.recovery import rebuilding
-    from reconciler.git.signatures import CommitSigner, Signature, SignatureVerifier
+    from reconciler.git.signatures import MOST_COMMITS, CommitSigner, Signature, SignatureVerifier
     from reconciler.git.sources import Sources
-    from reconciler.git.status_branch import MOST_UNVERIFIED, StatusBranch
+    from reconciler.git.status_branch import StatusBranch
 
 _MODULES = {
-    "MOST_UNVERIFIED": "status_branch",
+    "MOST_COMMITS": "signatures",
     "CommitSigner": "signatures",
     "Conflict": "pull_request_refs",
     "Credential": "credentials",
@@ -50,7 +50,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 
 __all__ = [
-    "MOST_UNVERIFIED",
+    "MOST_COMMITS",
     "CommitSigner",
     "Conflict",
     "Credential",

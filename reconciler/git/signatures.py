@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import GitError, UsageFault
+from reconciler.errors import GitError, ReconcilerError, UsageFault
 from reconciler.git.command import environment, run_git
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Commit
@@ -25,6 +25,9 @@ from reconciler.types import Commit
 TIMEOUT = 60.0
 _CHUNK = 100
 _MOST_KNOWN = 10_000
+#: Commits that are looked through for a verified one, and that one push may bring where each is
+#: checked.
+MOST_COMMITS = 1000
 
 #: By git's letter for ``%G?``. U is a valid signature of unknown trust: of OpenPGP, which knows no
 #: allowed signers but the keyring itself, it is good; of SSH its key is of no allowed signer.
@@ -73,25 +76,33 @@ class SignatureVerifier:
         self._revoked = revoked
         self._keyring = keyring
         self._home = home.absolute()
-        self._known: dict[tuple[str, Commit], Signature] = {}
+        #: The hash of the files, and what was checked with them.
+        self._files = ""
+        self._known: dict[Commit, Signature] = {}
 
     def check(self, repository: Path, commits: Sequence[Commit]) -> Iterator[Signature]:
         """Check commits of a repository, in their order.
 
         A result is remembered while the files are the same. Raises GitError.
         """
-        digest = self._digest()
+        files = self._digest()
+        if files != self._files:
+            self._files, self._known = files, {}
         for start in range(0, len(commits), _CHUNK):
             chunk = commits[start : start + _CHUNK]
-            missing = [commit for commit in chunk if (digest, commit) not in self._known]
+            missing = [commit for commit in chunk if commit not in self._known]
             if len(self._known) + len(missing) > _MOST_KNOWN:
                 self._known.clear()
                 missing = list(chunk)
             if missing:
-                checked = self._checked(repository, missing)
-                self._known |= {(digest, found.commit): found for found in checked}
+                self._known |= {each.commit: each for each in self._checked(repository, missing)}
             for commit in chunk:
-                yield self._known[digest, commit]
+                yield self._known[commit]
+
+    def first_verified(self, repository: Path, commits: Sequence[Commit]) -> Commit | None:
+        """Return the first of these commits that is verified. Raises GitError."""
+        checked = self.check(repository, commits)
+        return next((found.commit for found in checked if found.refused is None), None)
 
     def _digest(self) -> str:
         """Hash the files. Raises GitError if one cannot be read."""
@@ -102,10 +113,7 @@ class SignatureVerifier:
             except OSError as error:
                 why = f"the file of signers {file} cannot be read: {error.strerror}"
                 raise GitError(why) from error
-        found = digest.hexdigest()
-        if any(known != found for known, _ in self._known):
-            self._known.clear()
-        return found
+        return digest.hexdigest()
 
     def _checked(self, repository: Path, commits: Sequence[Commit]) -> Iterator[Signature]:
         done = run_git(
@@ -163,23 +171,12 @@ class SignatureVerifier:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
-        command = ["gpg", "--batch", "--quiet", "--no-autostart", "--import", str(self._keyring)]
-        try:
-            found = subprocess.run(
-                command,
-                env=environment(self._home, more={"GNUPGHOME": str(folder)}),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise UsageFault("repository.verify.keyring needs the gpg command") from error
-        except subprocess.TimeoutExpired as error:
-            raise GitError("gpg did not end in time") from error
-        if found.returncode != 0:
-            detail = found.stderr.decode("utf-8", "replace").strip()[:300]
-            raise GitError(f"the keyring {self._keyring} cannot be imported: {detail}")
+        _run(
+            ["gpg", "--batch", "--quiet", "--no-autostart", "--import", str(self._keyring)],
+            env=environment(self._home, more={"GNUPGHOME": str(folder)}),
+            missing=UsageFault("repository.verify.keyring needs the gpg command"),
+            failed=f"the keyring {self._keyring} cannot be imported",
+        )
         done.write_text(digest)
         return folder
 
@@ -224,23 +221,37 @@ class CommitSigner:
         return copy
 
     def _ssh_keygen(self, *arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                ["ssh-keygen", *arguments],
-                env=environment(self._home),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise GitError("status.signingKeyFile needs the ssh-keygen command") from error
-        except subprocess.TimeoutExpired as error:
-            raise GitError("ssh-keygen did not end in time") from error
-        if done.returncode != 0:
-            detail = done.stderr.decode("utf-8", "replace").strip()[:300]
-            raise GitError(f"the key {self._key} of status commits cannot be used: {detail}")
-        return done.stdout.decode("utf-8", "replace")
+        return _run(
+            ["ssh-keygen", *arguments],
+            env=environment(self._home),
+            missing=GitError("status.signingKeyFile needs the ssh-keygen command"),
+            failed=f"the key {self._key} of status commits cannot be used",
+        )
+
+
+def _run(
+    command: Sequence[str], *, env: Mapping[str, str], missing: ReconcilerError, failed: str
+) -> str:
+    """Run a program, and return its output.
+
+    Raises ``missing`` where it is not installed, and GitError.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise missing from error
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"{command[0]} did not end in time") from error
+    if done.returncode != 0:
+        raise GitError(f"{failed}: {done.stderr.decode('utf-8', 'replace').strip()[:300]}")
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _refusal(letter: str, key: str) -> Reason | None:

@@ -19,14 +19,12 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import LARGEST_UNPACKED, Repository
-from reconciler.git.signatures import CommitSigner, SignatureVerifier
+from reconciler.git.signatures import MOST_COMMITS, CommitSigner, SignatureVerifier
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, PushRejectedError, Transport
 from reconciler.types import Commit
 
 #: How often a push is tried while others keep moving the branch.
 PUSH_TRIES = 20
-#: Commits before an unverified tip among which a verified one is looked for.
-MOST_UNVERIFIED = 1000
 #: Pauses between two such tries.
 RETRY = Backoff(first=0.05, longest=2.0)
 
@@ -108,19 +106,18 @@ class StatusBranch:
         if known is not None and self._files.has(known):
             return known
         self._transport.fetch(
-            self._copy.path, self._url, [f"+{self._ref}:{self._ref}"], depth=MOST_UNVERIFIED
+            self._copy.path, self._url, [f"+{self._ref}:{self._ref}"], depth=MOST_COMMITS
         )
         self._copy.reopen()
-        earlier = self._files.history(tip, first_parents=True, limit=MOST_UNVERIFIED)
-        checked = self._verifier.check(self._copy.path, earlier)
-        for each in checked:
-            if each.refused is None:
-                return each.commit
-        raise GitError(
-            f"none of the last {len(earlier)} commits of {self._ref} is signed by "
-            "status.signingKeyFile or an allowed signer; to take the branch over, sign a commit on "
-            "top of it"
-        )
+        earlier = self._files.history(tip, first_parents=True, limit=MOST_COMMITS)
+        verified = self._verifier.first_verified(self._copy.path, earlier)
+        if verified is None:
+            raise GitError(
+                f"none of the last {len(earlier)} commits of {self._ref} is signed by "
+                "status.signingKeyFile or an allowed signer; to take the branch over, sign a "
+                "commit on top of it"
+            )
+        return verified
 
     @property
     def _files(self) -> Repository:

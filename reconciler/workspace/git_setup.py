@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
 from reconciler.git import (
-    MOST_UNVERIFIED,
+    MOST_COMMITS,
     CommitSigner,
     Credential,
     CredentialTable,
@@ -43,8 +44,7 @@ def credential_table(setup: Setup) -> CredentialTable:
     """
     normal_url(setup.repository_url)
 
-    def path(name: str | None) -> Path | None:
-        return setup.file(name) if name is not None else None
+    path = partial(_file, setup)
 
     def credential(prefix: str, section: CredentialsSection) -> Credential:
         return Credential(
@@ -66,10 +66,9 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
 
     Where commits must be verified and those of the status are signed, unsigned ones do not count.
     """
-    author, key = setup.config.status.author, setup.config.status.signing_key_file
+    author = setup.config.status.author
     home = folder.with_name(f"{folder.name}.signatures")
-    signer = CommitSigner(setup.file(key), home) if key is not None else None
-    verified = signer is not None and setup.config.repository.verify is not None
+    signer = _status_signer(setup, home)
     return StatusBranch(
         folder,
         setup.repository_url,
@@ -78,7 +77,7 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
         author_name=author.name,
         author_email=author.email,
         signer=signer,
-        verifier=_verifier(setup, home, own=signer) if verified else None,
+        verifier=_verifier(setup, home, own=signer) if _checks_status(setup) else None,
     )
 
 
@@ -94,14 +93,10 @@ def head_verification(setup: Setup, repository: Repository) -> HeadVerification 
 def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> SignatureVerifier:
     section = setup.config.repository.verify
     assert section is not None
-
-    def path(name: str | None) -> Path | None:
-        return setup.file(name) if name is not None else None
-
     return SignatureVerifier(
-        signers=path(section.signers),
-        revoked=path(section.revoked),
-        keyring=path(section.keyring),
+        signers=_file(setup, section.signers),
+        revoked=_file(setup, section.revoked),
+        keyring=_file(setup, section.keyring),
         home=home,
         own=own,
     )
@@ -112,15 +107,28 @@ def believed_status(setup: Setup, repository: Repository, tip: Commit) -> Commit
 
     Raises GitError where signatures cannot be checked, as without the key.
     """
-    key = setup.config.status.signing_key_file
-    if key is None or setup.config.repository.verify is None:
+    if not _checks_status(setup):
         return tip
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        verifier = _verifier(setup, home, own=CommitSigner(setup.file(key), home))
-        commits = repository.history(tip, first_parents=True, limit=MOST_UNVERIFIED)
-        checked = verifier.check(repository.git_directory, commits)
-        return next((found.commit for found in checked if found.refused is None), None)
+        verifier = _verifier(setup, home, own=_status_signer(setup, home))
+        commits = repository.history(tip, first_parents=True, limit=MOST_COMMITS)
+        return verifier.first_verified(repository.git_directory, commits)
+
+
+def _checks_status(setup: Setup) -> bool:
+    """Return whether unsigned status commits do not count."""
+    config = setup.config
+    return config.status.signing_key_file is not None and config.repository.verify is not None
+
+
+def _status_signer(setup: Setup, home: Path) -> CommitSigner | None:
+    key = _file(setup, setup.config.status.signing_key_file)
+    return CommitSigner(key, home) if key is not None else None
+
+
+def _file(setup: Setup, name: str | None) -> Path | None:
+    return setup.file(name) if name is not None else None
 
 
 def source_reader(

@@ -6,18 +6,14 @@ commit is believed only if it is verified itself, as others may write the record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.errors import GitError
-from reconciler.git import Repository, Signature, SignatureVerifier
+from reconciler.git import MOST_COMMITS, Repository, Signature, SignatureVerifier
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import Commit
-
-#: Commits that are looked through for a verified one, and that one push may bring where each is
-#: checked.
-MOST_COMMITS = 1000
 
 
 class UnverifiedError(GitError):
@@ -76,10 +72,11 @@ class HeadVerification:
         if last is not None:
             return VerifiedHead(last, refused)
         earlier = self._repository.history(head, first_parents=True, limit=MOST_COMMITS)
-        for found in self._check(earlier):
-            if found.refused is None:
-                return VerifiedHead(found.commit, refused)
-        raise UnverifiedError(f"{refused}; none of the last {len(earlier)} commits is verified")
+        verified = self._verifier.first_verified(self._repository.git_directory, earlier)
+        if verified is None:
+            why = f"{refused}; none of the last {len(earlier)} commits is verified"
+            raise UnverifiedError(why)
+        return VerifiedHead(verified, refused)
 
     def refusal(self, head: Commit, last: Commit | None) -> RefusedCommit | None:
         """Return the first commit for which a head is refused, or None."""
@@ -98,7 +95,7 @@ class HeadVerification:
         return None
 
     def _refusal(self, commit: Commit) -> Reason | None:
-        return self._check([commit])[0].refused
+        return next(self._check([commit])).refused
 
-    def _check(self, commits: Sequence[Commit]) -> list[Signature]:
-        return list(self._verifier.check(self._repository.git_directory, commits))
+    def _check(self, commits: Sequence[Commit]) -> Iterator[Signature]:
+        return self._verifier.check(self._repository.git_directory, commits)

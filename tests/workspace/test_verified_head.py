@@ -8,11 +8,11 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from reconciler.git import Repository, SignatureVerifier
+from reconciler.git import MOST_COMMITS, Repository, SignatureVerifier
 from reconciler.reasons import ReasonCode
 from reconciler.types import Commit
 from reconciler.workspace import HeadVerification, RefusedCommit, VerifiedHead
-from reconciler.workspace.verified_head import MOST_COMMITS, UnverifiedError
+from reconciler.workspace.verified_head import UnverifiedError
 from tests.git.signers import Signer, commit, ssh_signer
 
 
