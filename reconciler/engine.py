@@ -378,7 +378,12 @@ class ImageGoneError(EngineError):
 # -- logs ----------------------------------------------------------------------------------
 
 #: The name of an attempt's log; a status that names any other file is not followed.
-ATTEMPT_LOG = re.compile(r"attempt-\d{1,9}\.log")
+ATTEMPT_LOG = re.compile(r"attempt-(\d{1,9})\.log")
+
+
+def newest_attempt(names: Iterable[str]) -> int:
+    """Return the highest attempt number among names of files, or 0."""
+    return max((int(m[1]) for name in names if (m := ATTEMPT_LOG.fullmatch(name))), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from reconciler.cli.select import (
 from reconciler.cli.terminal import tell, visible_log
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
-from reconciler.engine import ATTEMPT_LOG, LogOf, Tail
+from reconciler.engine import ATTEMPT_LOG, LogOf, Tail, newest_attempt
 from reconciler.planner import ObjectStatus, TaskStatus, artifact_url, newest_printed
 from reconciler.types import TaskKey, TaskKind
 
@@ -179,22 +179,21 @@ def _of_history(
             "its log is; name that with --config"
         )
     number = attempt or _newest_attempt(folder)
-    if number is None:
+    if not number:
         raise click.ClickException(f"the run {key} of {record.ref} left no log in {folder}/")
     url = f"{folder}/attempt-{number}.log"
     return LogOf(object=record.ref, task=task, attempt=attempt, url=url)
 
 
-def _newest_attempt(folder: str) -> int | None:
-    """Return the number of the newest log in a folder."""
+def _newest_attempt(folder: str) -> int:
+    """Return the number of the newest log in a folder, or 0."""
     split = urlsplit(folder)
     if split.scheme == "file":
         place = Path(unquote(split.path))
         names = [file.name for file in place.iterdir()] if place.is_dir() else []
     else:
         names = stores.names(folder)
-    found = (name[len("attempt-") : -len(".log")] for name in names if ATTEMPT_LOG.fullmatch(name))
-    return max(map(int, found), default=None)
+    return newest_attempt(names)
 
 
 def _url(log: str, attempt: int | None) -> str:

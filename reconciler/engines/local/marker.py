@@ -7,13 +7,12 @@ lists the artifact's files with their sizes; where the list does not match, ther
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engine import Result, ResultWarning, metrics_of, warnings_of
+from reconciler.engine import Result, ResultWarning, metrics_of, newest_attempt, warnings_of
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import encode, read_json, replace
 from reconciler.engines.local.state import write_time
@@ -25,7 +24,6 @@ LOGS = "logs"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
 _MARKER_LIMIT = 256 << 20
-_ATTEMPT_LOG = re.compile(r"attempt-(\d{1,9})\.log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +180,9 @@ def read_marker(directory: Path, key: str) -> Marker | None:
 def last_attempt(logs: Path) -> int:
     """Return the highest number of an attempt with a log, or 0."""
     try:
-        names = [path.name for path in logs.iterdir()]
+        return newest_attempt([path.name for path in logs.iterdir()])
     except FileNotFoundError:
         return 0
-    return max((int(m[1]) for name in names if (m := _ATTEMPT_LOG.fullmatch(name))), default=0)
 
 
 def log_of(logs: Path, attempt: int) -> Path:
