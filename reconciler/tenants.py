@@ -90,6 +90,11 @@ class Tenants:
             self._by_namespace, namespace, lambda each: admits_name(namespace, each.namespaces)
         )
 
+    def name_of(self, namespace: str) -> str | None:
+        """Return the name of a namespace's tenant, if it has one."""
+        tenant = self.of_namespace(namespace)
+        return tenant.name if tenant is not None else None
+
     def _find(self, known: _Found, name: str, matches: Callable[[Tenant], bool]) -> Tenant | None:
         if name not in known:
             if len(known) >= MOST_REMEMBERED:

@@ -25,8 +25,8 @@ from reconciler.planner import (
     object_of_path,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.status import SYNC_FILE, StatusFault, Sync, read_own_file, read_own_sync
-from reconciler.types import Commit, ObjectRef, TaskKind
+from reconciler.status import SYNC_FILE, Sync, read_own_file, read_own_sync
+from reconciler.types import Commit, ObjectRef, Problem, TaskKind
 from reconciler.workspace import believed_status, git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
@@ -46,7 +46,7 @@ class RecordedState:
     ledger: Ledger = field(default_factory=Ledger)
     sync: Sync | None = None
     repository: Repository | None = None
-    faults: list[StatusFault] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
 
     def learn(self, files: Iterable[tuple[str, bytes | None]], own: OwnCluster | None) -> None:
         """Take over the believed files of the branch."""
@@ -231,7 +231,7 @@ def note_refused(state: RecordedState) -> None:
         tell(f"Note: {refused.message}; {state.sync.head[:12]} stays in force.", err=True)
 
 
-def note_faults(faults: Sequence[StatusFault]) -> None:
+def note_faults(faults: Sequence[Problem]) -> None:
     """Note what is not believed of the status branch."""
     for fault in faults[:_NOTED]:
         tell(f"Note: not believed of the status branch: {fault}", err=True)

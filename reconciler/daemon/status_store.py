@@ -32,7 +32,6 @@ from reconciler.status import (
     README_FILE,
     SYNC_FILE,
     RefusedHead,
-    StatusFault,
     Sync,
     dump_record,
     dump_sync,
@@ -40,7 +39,7 @@ from reconciler.status import (
     read_own_sync,
     render_readme,
 )
-from reconciler.types import Commit, ObjectRef
+from reconciler.types import Commit, ObjectRef, Problem
 
 log = structlog.get_logger(__name__)
 _Records = Mapping[ObjectRef, ObjectStatus]
@@ -312,13 +311,13 @@ def _is_object_s(path: str) -> bool:
     return object_of_path(path) is not None
 
 
-def _log_faults(faults: Sequence[StatusFault]) -> None:
+def _log_faults(faults: Sequence[Problem]) -> None:
     for fault in faults[:_MOST_FAULTS]:
         log.warning(
             "not believed of the status branch",
-            file=fault.path,
+            file=fault.location.file,
             field=fault.field,
-            problem=fault.problem,
+            problem=fault.message,
         )
     if more := len(faults[_MOST_FAULTS:]):
         log.warning("more of the status branch is not believed", faults=more)

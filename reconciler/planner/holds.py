@@ -95,8 +95,7 @@ def guards(
     tenants, kept = settings.tenants, set[ObjectRef]()
     own: defaultdict[str | None, dict[ObjectRef, ResolvedObject]] = defaultdict(dict)
     for ref, item in objects.items() if tenants else ():
-        tenant = tenants.of_namespace(ref.namespace)
-        own[tenant.name if tenant is not None else None][ref] = item
+        own[tenants.name_of(ref.namespace)][ref] = item
     for tenant in tenants.members:
         tasks, gpus = tenant.guard_tasks, tenant.guard_gpus
         if tasks is None or gpus is None or tenant.name not in own:

@@ -69,8 +69,8 @@ class LiveRuns:
         self._count(ref.namespace, task.resources.gpus)
 
     def _count(self, namespace: str | None, gpus: int) -> None:
-        tenant = self._settings.tenants.of_namespace(namespace) if namespace is not None else None
-        for name in {None, tenant.name if tenant is not None else None}:
+        tenant = self._settings.tenants.name_of(namespace) if namespace is not None else None
+        for name in {None, tenant}:
             self._runs[name] += 1
             self._gpus[name] += gpus
 

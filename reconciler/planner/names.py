@@ -66,7 +66,7 @@ def object_of_path(path: str) -> ObjectRef | None:
     It may be a removed one. The branch may contain other files too; they have none. A namespace may
     be called ``removed``.
     """
-    found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED) if is_removed_path(path) else path)
+    found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED)) or _STATUS_PATH.fullmatch(path)
     return ObjectRef(_KINDS[found["kind"]], found["namespace"], found["name"]) if found else None
 
 

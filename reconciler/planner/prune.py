@@ -59,8 +59,8 @@ def _unreadable(inputs: PlanInput, ref: ObjectRef) -> str | None:
     """Return the problem of a manifest that may be an object's."""
     if inputs.unreadable is not None or not inputs.tenant_unreadable:
         return inputs.unreadable
-    tenant = inputs.settings.tenants.of_namespace(ref.namespace)
-    return inputs.tenant_unreadable.get(tenant.name) if tenant is not None else None
+    tenant = inputs.settings.tenants.name_of(ref.namespace)
+    return inputs.tenant_unreadable.get(tenant) if tenant is not None else None
 
 
 def prune_holds(

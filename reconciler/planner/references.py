@@ -194,8 +194,8 @@ class ReferenceResolver:
         if key is not None and item is not None and item.image_key == key:
             return key, item.image_build, item.image
         if key is not None:
-            tenant = self.tenants.of_namespace(target.namespace)
-            build = TaskKey(tenant_build_key(key, tenant.name if tenant else None))
+            tenant = self.tenants.name_of(target.namespace)
+            build = TaskKey(tenant_build_key(key, tenant))
             if self.ledger.has(build, TaskKind.BUILD):
                 return key, build, None
             if made is not None and made.image is not None:

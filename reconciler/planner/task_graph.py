@@ -150,8 +150,8 @@ class TaskGraphBuilder:
         if isinstance(source, Reason):
             return source
         if source is not None:
-            tenant = self.tenants.of_namespace(manifest.ref.namespace)
-            return built(manifest, source, tenant=tenant.name if tenant else None)
+            tenant = self.tenants.name_of(manifest.ref.namespace)
+            return built(manifest, source, tenant=tenant)
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]

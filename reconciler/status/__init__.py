@@ -15,7 +15,6 @@ from reconciler.status.encoding import (
 )
 from reconciler.status.own_branch import (
     OwnFile,
-    StatusFault,
     read_own_file,
     read_own_sync,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "SYNC_FILE",
     "OwnFile",
     "RefusedHead",
-    "StatusFault",
     "StatusFormatError",
     "Sync",
     "dump_record",

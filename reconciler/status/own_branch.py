@@ -34,7 +34,7 @@ from reconciler.status.encoding import (
     load_yaml,
     record_of,
 )
-from reconciler.types import API_VERSION, JSON, ForeignRef, ObjectRef
+from reconciler.types import API_VERSION, JSON, ForeignRef, Location, ObjectRef, Problem
 
 #: Faults of one file that are told.
 _MOST_FAULTS = 10
@@ -47,19 +47,6 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]{1,2048}")
 _ENDED = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusFault:
-    """Something on the status branch that is not believed."""
-
-    path: str
-    field: str
-    problem: str
-
-    def __str__(self) -> str:
-        place = f"{self.path}: {self.field}" if self.field else self.path
-        return f"{place}: {self.problem}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnFile:
     """An object's file: the believed record, and the faults.
@@ -70,7 +57,7 @@ class OwnFile:
     ref: ObjectRef
     removed: bool
     record: ObjectStatus | None
-    faults: tuple[StatusFault, ...] = ()
+    faults: tuple[Problem, ...] = ()
 
 
 def read_own_file(path: str, data: bytes | None, own: OwnCluster | None) -> OwnFile | None:
@@ -89,17 +76,17 @@ def read_own_file(path: str, data: bytes | None, own: OwnCluster | None) -> OwnF
     )
 
 
-def read_own_sync(data: bytes | None) -> tuple[Sync | None, tuple[StatusFault, ...]]:
+def read_own_sync(data: bytes | None) -> tuple[Sync | None, tuple[Problem, ...]]:
     """Read ``sync.yaml``; None where it is not of the format."""
     if data is None:
         return None, ()
     try:
         sync = load_sync(data)
     except StatusFormatError as error:
-        return None, (StatusFault(SYNC_FILE, "", error.why),)
+        return None, (Problem(Location(SYNC_FILE), "", error.why),)
     releases = tuple(each for each in sync.releases if _HOLD.fullmatch(each))
     if len(releases) < len(sync.releases):
-        fault = StatusFault(SYNC_FILE, "releases", "not all are ids of holds")
+        fault = Problem(Location(SYNC_FILE), "releases", "not all are ids of holds")
         return replace(sync, releases=releases), (fault,)
     return sync, ()
 
@@ -111,15 +98,15 @@ class _Reading:
     path: str
     ref: ObjectRef
     own: OwnCluster | None
-    faults: list[StatusFault] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
 
-    def shown(self) -> Iterator[StatusFault]:
+    def shown(self) -> Iterator[Problem]:
         yield from self.faults[:_MOST_FAULTS]
         if more := len(self.faults[_MOST_FAULTS:]):
-            yield StatusFault(self.path, "", f"{more} more faults are not listed")
+            yield Problem(Location(self.path), "", f"{more} more faults are not listed")
 
     def _fault(self, place: str, problem: str) -> None:
-        self.faults.append(StatusFault(self.path, place, problem))
+        self.faults.append(Problem(Location(self.path), place, problem))
 
     def record(self, data: bytes | None) -> ObjectStatus | None:
         if data is None:

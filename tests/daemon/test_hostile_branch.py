@@ -58,14 +58,20 @@ def push_raw(history: History, entries: list[tuple[bytes, bytes, Content]]) -> N
     repository.references.create("refs/heads/status", commit, force=True)
 
 
-@pytest.mark.parametrize("what", HOSTILE)
-@pytest.mark.parametrize("when", ["at the start", "while it runs"])
-async def test_no_name_of_a_file_stops_the_pushes(tmp_path: Path, what: str, when: str) -> None:
+async def pushed(tmp_path: Path) -> tuple[History, StatusStore]:
+    """A branch with one object's status, and the store that pushed it."""
     history = History(make_bare(tmp_path, "remote.git"))
     store = store_at(tmp_path / "status.git", history)
     await store.load()
     store.update({REF: READY}, removed=(), sync=SYNC)
     await store.flush()
+    return history, store
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("when", ["at the start", "while it runs"])
+async def test_no_name_of_a_file_stops_the_pushes(tmp_path: Path, what: str, when: str) -> None:
+    history, store = await pushed(tmp_path)
     push_raw(history, HOSTILE[what])
     if when == "at the start":
         store = store_at(tmp_path / "another.git", history)
@@ -82,11 +88,7 @@ async def test_no_name_of_a_file_stops_the_pushes(tmp_path: Path, what: str, whe
 
 @pytest.mark.parametrize("what", HOSTILE)
 async def test_no_name_of_a_file_stops_the_restoring(tmp_path: Path, what: str) -> None:
-    history = History(make_bare(tmp_path, "remote.git"))
-    store = store_at(tmp_path / "status.git", history)
-    await store.load()
-    store.update({REF: READY}, removed=(), sync=SYNC)
-    await store.flush()
+    history, store = await pushed(tmp_path)
     push_raw(history, HOSTILE[what])
     store.update({OTHER: READY_TOO}, removed=(), sync=SYNC)
     await store.flush()
@@ -105,11 +107,7 @@ async def test_no_name_of_a_file_stops_the_restoring(tmp_path: Path, what: str) 
 async def test_a_sync_file_that_is_none_is_written_anew(
     tmp_path: Path, content: str, when: str
 ) -> None:
-    history = History(make_bare(tmp_path, "remote.git"))
-    store = store_at(tmp_path / "status.git", history)
-    await store.load()
-    store.update({REF: READY}, removed=(), sync=SYNC)
-    await store.flush()
+    history, store = await pushed(tmp_path)
     history.commit({SYNC_FILE: content}, branch="status")
     if when == "at the start":
         store = store_at(tmp_path / "another.git", history)

@@ -189,7 +189,7 @@ def test_an_entry_that_is_wrong_is_as_if_it_were_not_there(
     assert len(found.record.history) == len(before.history) - 1
     assert replace(found.record, history=before.history) == before
     (fault,) = found.faults
-    assert (fault.path, fault.field[:15]) == (PATH, "status.history[")
+    assert (fault.location.file, fault.field[:15]) == (PATH, "status.history[")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_artifact_elsewhere_is_taken_for_lost(url: str) -> None:
     ledger.learn_record(found.record)
     assert ledger.result(TaskKey(KEY)) is None
     assert TaskKey(KEY) in ledger.losses
-    assert [fault.problem for fault in found.faults] == [
+    assert [fault.message for fault in found.faults] == [
         "no artifact of this object and key is there"
     ]
 
