@@ -73,9 +73,11 @@ class Soak:
         expected, deadline = self.arena.expected(), time.monotonic() + CALM
         while time.monotonic() < deadline:
             self.arena.look_after()
+            # Before the statuses: they are of this head or a later sync then.
+            synced = head in self._sync()
             statuses = self.arena.statuses()
             phases = {name: status["phase"] for name, status in statuses.items()}
-            if phases == expected and head in self._sync():
+            if synced and phases == expected:
                 return statuses
             time.sleep(0.3)
         for name in sorted(expected.keys() | phases.keys()):
