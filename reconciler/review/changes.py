@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from reconciler.manifests import Effect, Manifest, effect_at, shown_path
 from reconciler.planner import ResolvedObject
-from reconciler.reasons import message
+from reconciler.reasons import Reason, message
 from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
 
 _SHOWN_FIELDS = 3
@@ -60,9 +60,9 @@ class Change:
     """The difference of an object between two commits.
 
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
-    with which it began; ``root`` is what is different about that one, or head does not have it
-    any more (``gone``). Of a long chain those before
-    the last are ``skipped``: a chain of bases can be as long as the repository.
+    with which it began. ``root`` is the change of that one, or the reason why its key is unknown;
+    or head does not have it any more (``gone``). Of a long chain those before the last are
+    ``skipped``: a chain of bases can be as long as the repository.
     """
 
     new: bool = False
@@ -70,9 +70,15 @@ class Change:
     source: SourceMove | None = None
     chain: tuple[ObjectRef, ...] = ()
     skipped: int = 0
-    root: str = ""
+    root: Change | Reason | None = None
     gone: bool = False
     place: Location | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """True if the object itself differs in what its artifact is made of."""
+        keyed = any(change.effect is Effect.KEY for change in self.fields)
+        return self.new or keyed or self.source is not None
 
     @property
     def own(self) -> str:
@@ -96,8 +102,14 @@ class Change:
         if self.skipped:
             names.insert(-1, f"… ({self.skipped} between)")
         via = "".join(f", due to {name}" for name in names)
-        root = ", which is gone" if self.gone else f" ({self.root})" if self.root else ""
+        root = ", which is gone" if self.gone else f" ({cause})" if (cause := self._cause) else ""
         return f"because {first} changes{via}{root}"
+
+    @property
+    def _cause(self) -> str:
+        if isinstance(self.root, Reason):
+            return message(self.root)
+        return self.root.own if self.root is not None else ""
 
     def __str__(self) -> str:
         execution_hash = _few([str(c) for c in self.fields if c.effect is not Effect.KEY])
@@ -162,7 +174,7 @@ class _Chain:
     """The chain of objects to the root of a change; see :class:`Change`."""
 
     refs: tuple[ObjectRef, ...] = ()
-    root: str = ""
+    root: Change | Reason | None = None
     gone: bool = False
     skipped: int = 0
 
@@ -186,9 +198,9 @@ def _chain(
             continue
         why = found.get(ref)
         if why is None:
-            return _Chain(refs=(ref,), root=message(now.blocked) if now.blocked else "")
-        if why.own or not why.chain:
-            return _Chain(refs=(ref,), root=why.own)
+            return _Chain(refs=(ref,), root=now.blocked)
+        if why.is_own or not why.chain:
+            return _Chain(refs=(ref,), root=why)
         chain, skipped = (ref, *why.chain), why.skipped
         if len(chain) > _SHOWN_CHAIN:
             chain, skipped = (*chain[: _SHOWN_CHAIN - 1], chain[-1]), skipped + 1

@@ -78,7 +78,7 @@ class Review:
     released: tuple[Hold, ...] = ()
     objects: tuple[ObjectReview, ...] = ()
     plan: Plan | None = field(default=None, repr=False, compare=False)
-    unknown: Mapping[str, tuple[ObjectRef, ...]] = field(default_factory=dict)
+    unknown: Mapping[Reason, tuple[ObjectRef, ...]] = field(default_factory=dict)
     basis: Basis | None = None
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
@@ -122,7 +122,7 @@ class Review:
                 yield f"whether {source} has moved: it stands here as recorded, as {cause}"
         for cause, (first, *more) in self.unknown.items():
             also = f" and {len(more):,} more" if more else ""
-            yield f"what runs for {first}{also}, and for what is made from it: {cause}"
+            yield f"what runs for {first}{also}, and for what is made from it: {message(cause)}"
 
     def to_json(self) -> dict[str, JSON]:
         """Return the review as ``plan --format json`` prints it."""
@@ -201,11 +201,11 @@ _UNKNOWABLE = frozenset(
 )
 
 
-def _unknown(plan: Plan) -> dict[str, tuple[ObjectRef, ...]]:
-    found: dict[str, tuple[ObjectRef, ...]] = {}
+def _unknown(plan: Plan) -> dict[Reason, tuple[ObjectRef, ...]]:
+    found: dict[Reason, tuple[ObjectRef, ...]] = {}
     for ref, item in plan.inputs.desired.items():
-        if item.blocked is not None and item.blocked.code in _UNKNOWABLE:
-            cause = message(item.blocked)
+        cause = item.blocked
+        if cause is not None and cause.code in _UNKNOWABLE:
             found[cause] = (*found.get(cause, ()), ref)
     return found
 
@@ -294,15 +294,15 @@ def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
         code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
         return Reason.of(code, object=item.promoted)
     if item.blocked is not None:
-        if why is not None and why.because:
+        if why is not None and why.chain:
             return Reason.of(ReasonCode.KEPT_UNTIL_MENDED)
         return Reason.of(ReasonCode.KEPT_WHILE_BLOCKED, cause=item.blocked)
     if item.given is not None:
         return Reason.of(ReasonCode.ALREADY_THERE)
     effects = {change.effect for change in why.fields} if why else set()
-    if effects == {Effect.EXECUTION} and why is not None and not why.because:
+    if effects == {Effect.EXECUTION} and why is not None and not why.chain:
         return Reason.of(ReasonCode.ONLY_EXECUTION_CHANGES)
-    if Effect.KEY not in effects and why is not None and not (why.own or why.because):
+    if Effect.KEY not in effects and why is not None and not (why.is_own or why.chain):
         return Reason.of(ReasonCode.RESULT_UNCHANGED)
     return Reason.of(ReasonCode.NOTHING_RUNS)
 

@@ -151,6 +151,58 @@ def test_nothing_but_words_changes_in_another_language(monkeypatch: pytest.Monke
         assert here == there
 
 
+class Sentence(str):
+    """A rendered message that code may carry, join and print, but not read."""
+
+    __slots__ = ()
+
+    def _read(self, *_: object, **__: object) -> Any:
+        raise AssertionError(f"code reads the message {str.__str__(self)!r}")
+
+    startswith = endswith = find = rfind = index = rindex = count = _read
+    split = rsplit = splitlines = partition = rpartition = removeprefix = removesuffix = _read
+    __contains__ = _read
+
+    def __eq__(self, other: object) -> bool:
+        # Two messages may be compared, as records are: an empty one stands for none.
+        return str.__eq__(self, other) if isinstance(other, Sentence) or not other else self._read()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+class Template(str):
+    """A template that makes such sentences."""
+
+    __slots__ = ()
+
+    def format_map(self, mapping: Any, /) -> Sentence:
+        return Sentence(str.format_map(self, mapping))
+
+
+def test_no_code_reads_what_it_has_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_only = {
+        code: replace(entry, template=Template(entry.template))
+        for code, entry in messages.MESSAGES.items()
+    }
+    monkeypatch.setattr(messages, "MESSAGES", read_only)
+    assert type(message(Reason.of(ReasonCode.RUNNING))) is Sentence
+    assert len(list(histories())) > 8
+
+
+def test_a_sentence_that_is_read_is_noticed() -> None:
+    for read in (
+        lambda text: text == "running",
+        lambda text: "run" in text,
+        lambda text: text.startswith("run"),
+        lambda text: text.partition(":"),
+    ):
+        with pytest.raises(AssertionError, match="code reads"):
+            read(Sentence("running"))
+
+
 def test_a_base_called_failure_makes_nothing_run_once_more() -> None:
     world = World(
         {"m.yaml": scratch("failure-detector"), "b.yaml": finetune("b", "failure-detector")}

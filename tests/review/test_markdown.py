@@ -41,15 +41,15 @@ fields = st.builds(
     effect=st.sampled_from(Effect),
 )
 commits = st.sampled_from([Commit("a" * 40), Commit("b" * 40)])
+reasons = st.builds(Reason.read, st.sampled_from(ReasonCode), nasty)
 whys = st.builds(
     Change,
     new=st.booleans(),
     fields=st.lists(fields, max_size=2).map(tuple),
     source=st.none() | st.builds(SourceMove, nasty, commits, commits),
     chain=st.lists(refs, max_size=3).map(tuple),
-    root=nasty,
+    root=reasons,
 )
-reasons = st.builds(Reason.read, st.sampled_from(ReasonCode), nasty)
 actions = st.builds(
     Action,
     action=st.sampled_from(ActionKind),
@@ -160,7 +160,8 @@ def test_a_comment_fits_whatever_there_is_to_say() -> None:
     change = FieldChange(
         path=("spec", "training", "params", long), before=long, after=long, effect=Effect.KEY
     )
-    why = Change(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=long)
+    cause = Reason.read("Unknown", long)
+    why = Change(fields=(change,) * 50, chain=(ref[0], *ref[:30]), root=cause)
     everything = tuple(
         ObjectReview(
             ref=each,
