@@ -21,7 +21,7 @@ from reconciler.cli.select import kind_option, name_argument, namespace_option, 
 from reconciler.config import Setup
 from reconciler.git import GitError, is_local
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
-from reconciler.review import conditions_told, explain, printable, standing
+from reconciler.review import explain, printable, shown_conditions, why_lines
 from reconciler.types import ObjectRef
 
 
@@ -102,9 +102,9 @@ def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterat
     yield 0, f"is {known[0]} as of the last sync{known[1]}" if known else "is not synced yet"
     if after is not None and _phase(after) != known:
         yield 1, f"The next sync makes it {after.phase}{_phase(after)[1]}."
-    for depth, line in standing(plan, ref):
+    for depth, line in why_lines(plan, ref):
         yield depth + 1, line
-    for condition, text in (conditions_told(record) if record else {}).items():
+    for condition, text in (shown_conditions(record) if record else {}).items():
         yield 1, f"{condition}: {text}"
 
 

@@ -122,7 +122,7 @@ class _Diff:
             for task in item.tasks:
                 if task.key is not None:
                     producers.setdefault(task.key, (item.ref, task))
-            root = item.key if item.key is not None and item.given is None else None
+            root = item.key if item.key is not None and item.external is None else None
             if root is None:
                 root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
             if root is not None:
@@ -384,7 +384,7 @@ class _Diff:
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
-        return {key: task.given.get(key) or self._made(key) for key in read}
+        return {key: task.external.get(key) or self._made(key) for key in read}
 
     def _made(self, key: TaskKey) -> ExternalArtifact:
         complete = self.inputs.ledger.result(key)

@@ -28,7 +28,7 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
                 found[mounted.key] = Wanted(TaskKind.TRAIN, mounted.key, mounted.url)
     for ref, item in inputs.desired.items() if all_current else plan.compared():
         complete = inputs.ledger.result(item.key)
-        if item.key is None or item.given is not None or complete is None:
+        if item.key is None or item.external is not None or complete is None:
             continue
         record = inputs.records.get(ref)
         before = record.artifact.key if record is not None and record.artifact else None
@@ -57,7 +57,7 @@ def _reported(action: TaskAction, ledger: Ledger) -> Iterator[TaskKey]:
     named = failure.reason.arguments.get("input")
     # A status file does not say which input it was: read back, only an only one is known.
     keys = [inputs[named]] if isinstance(named, str) and named in inputs else inputs.values()
-    suspects = [key for key in keys if key is not None and key not in task.given]
+    suspects = [key for key in keys if key is not None and key not in task.external]
     for key in suspects if len(suspects) == 1 else ():
         complete = ledger.result(key)
         if complete is not None and complete.before(failure):

@@ -146,7 +146,9 @@ class ReferenceResolver:
             return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
         return ResolvedReference(
             who=target,
-            product=PlannedArtifact(key=item.key, request_hash=item.request_hash, given=item.given),
+            artifact=PlannedArtifact(
+                key=item.key, request_hash=item.request_hash, external=item.external
+            ),
             image_key=item.image_key,
             image_build=item.image_build,
             image_request_hash=item.image_request_hash,
@@ -159,7 +161,7 @@ class ReferenceResolver:
         It was made by the target, or is external.
         """
         record, item = self.records.get(target), self.found.get(target)
-        if item is not None and item.key == key and item.given is not None:
+        if item is not None and item.key == key and item.external is not None:
             return self._current(target)
         entries = record.history if record is not None else ()
         made = next((e for e in entries if e.key == key and e.phase is TaskPhase.SUCCEEDED), None)
@@ -173,7 +175,7 @@ class ReferenceResolver:
         image_key, image_build, image = self._image(target, complete.image_key, item, made)
         return ResolvedReference(
             who=target,
-            product=PlannedArtifact(key=key, request_hash=as_request_hash(key)),
+            artifact=PlannedArtifact(key=key, request_hash=as_request_hash(key)),
             image_key=image_key,
             image_build=image_build,
             image_request_hash=image_key,
@@ -232,10 +234,10 @@ class ReferenceResolver:
         image = artifact.image if model else None
         return ResolvedReference(
             who=target,
-            product=PlannedArtifact(
+            artifact=PlannedArtifact(
                 key=artifact.key,
                 request_hash=request_hash,
-                given=ExternalArtifact(at=artifact.url, cluster=target.cluster, halted=halted),
+                external=ExternalArtifact(at=artifact.url, cluster=target.cluster, halted=halted),
             ),
             image_key=image_key,
             image_request_hash=image_request_hash,

@@ -118,7 +118,7 @@ def _mounted(
     if key is None:
         return None
     mount = mounts[key]
-    external = key in task.given and mount.cluster is None
+    external = key in task.external and mount.cluster is None
     return Mounted(key, mount.at, mount.cluster, external)
 
 
@@ -296,7 +296,7 @@ class _Preview:
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
         read = (key for key in (task.base, task.dataset) if key is not None)
-        return {key: task.given.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
+        return {key: task.external.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
         complete = self._inputs.ledger.result(key)

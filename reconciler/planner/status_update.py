@@ -237,8 +237,8 @@ class _StatusUpdate:
             return None
         image_key = self.item.image_key
         image = self._image_now(image_key) or self._image_before(key, image_key)
-        if self.item.given is not None:
-            url = self.item.given.at
+        if self.item.external is not None:
+            url = self.item.external.at
             return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
         complete = self.inputs.ledger.result(key)
         if complete is None or complete.result.url is None:

@@ -61,33 +61,33 @@ class Image:
     key: Hash
     made_by: TaskKey | None = None
     request_hash: Hash
-    given: ExternalArtifact | None = None
+    external: ExternalArtifact | None = None
     build: Task | None = None
     source: Source | None = None
     base: ResolvedReference | None = None
 
     @property
-    def base_product(self) -> PlannedArtifact | None:
+    def base_artifact(self) -> PlannedArtifact | None:
         """The base's artifact, as a training reads it."""
-        return self.base.product if self.base is not None else None
+        return self.base.artifact if self.base is not None else None
 
     def desired(
         self,
         manifest: Manifest,
-        product: PlannedArtifact | None,
+        artifact: PlannedArtifact | None,
         before: PlannedArtifact | None = None,
     ) -> ResolvedObject:
         """Return the object whose artifact this is."""
         return ResolvedObject(
             manifest=manifest,
-            tasks=tasks(self, before, product),
-            key=product.key if product else None,
-            request_hash=product.request_hash if product else None,
+            tasks=tasks(self, before, artifact),
+            key=artifact.key if artifact else None,
+            request_hash=artifact.request_hash if artifact else None,
             image_key=self.key,
             image_build=self.made_by,
             image_request_hash=self.request_hash,
-            image=self.given,
-            given=product.given if product else None,
+            image=self.external,
+            external=artifact.external if artifact else None,
             source=self.source,
         )
 
@@ -120,29 +120,32 @@ class TaskGraphBuilder:
         if image.base is not None and not spec.load.command and spec.training is None:
             return _promoted(manifest, image)
         if spec.load.from_ is not None:
-            weights = self._given(manifest, spec.load.from_)
+            weights = self._external(manifest, spec.load.from_)
         elif spec.training is None or (spec.training.mode == "Finetune" and image.base is None):
             weights = self._load(manifest, image)
         else:
             weights = None
         if spec.training is None:
             return image.desired(manifest, weights)
-        base = weights or image.base_product
+        base = weights or image.base_artifact
         return self._train(manifest, spec.training, image, base, upstream.get(DATASET_FIELD))
 
     def _dataset(self, manifest: Manifest, document: DatasetManifest) -> ResolvedObject:
         spec = document.spec
         if spec.source.bucket is not None:
-            given = self._given(manifest, spec.source.bucket)
+            data = self._external(manifest, spec.source.bucket)
             return ResolvedObject(
-                manifest=manifest, key=given.key, request_hash=given.request_hash, given=given.given
+                manifest=manifest,
+                key=data.key,
+                request_hash=data.request_hash,
+                external=data.external,
             )
         image = self._image(manifest, {})
         if isinstance(image, Reason):
             return _blocked(manifest, image)
         if spec.load.from_ is not None:
-            given = self._given(manifest, spec.load.from_)
-            return image.desired(manifest, given)
+            data = self._external(manifest, spec.load.from_)
+            return image.desired(manifest, data)
         return image.desired(manifest, self._load(manifest, image))
 
     def _image(self, manifest: Manifest, upstream: Found) -> Image | Reason:
@@ -155,7 +158,7 @@ class TaskGraphBuilder:
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
-            return Image(key=digest, request_hash=digest, given=ExternalArtifact(at=named.ref))
+            return Image(key=digest, request_hash=digest, external=ExternalArtifact(at=named.ref))
         base = upstream[BASE_FIELD]  # exactly one source, checked when parsed
         if isinstance(base, Reason):
             return base
@@ -165,7 +168,7 @@ class TaskGraphBuilder:
             key=base.image_key,
             made_by=base.image_build,
             request_hash=base.image_request_hash,
-            given=base.image,
+            external=base.image,
             base=base,
         )
 
@@ -176,7 +179,7 @@ class TaskGraphBuilder:
         def hashed(image: Hash, base: Hash | None, _: Hash | None) -> Hash:
             return load_key(identity=who, image=image, section=section, base=base)
 
-        return _made(TaskKind.LOAD, manifest, section, image, hashed, base=image.base_product)
+        return _made(TaskKind.LOAD, manifest, section, image, hashed, base=image.base_artifact)
 
     def _train(
         self,
@@ -189,21 +192,21 @@ class TaskGraphBuilder:
         base = base if section.mode == "Finetune" else None
         if isinstance(dataset, Reason):
             return _blocked(manifest, dataset, image=image, tasks=tasks(image, base))
-        data = dataset.product if dataset is not None else None
+        data = dataset.artifact if dataset is not None else None
         who = self._identity(manifest)
 
         def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
             return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
 
-        product = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
-        return image.desired(manifest, product, before=base)
+        artifact = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
+        return image.desired(manifest, artifact, before=base)
 
-    def _given(self, manifest: Manifest, bucket: BucketSection) -> PlannedArtifact:
+    def _external(self, manifest: Manifest, bucket: BucketSection) -> PlannedArtifact:
         key = given_key(identity=self._identity(manifest), bucket=bucket)
         return PlannedArtifact(
             key=as_key(key),
             request_hash=as_request_hash(key),
-            given=ExternalArtifact(at=bucket.url),
+            external=ExternalArtifact(at=bucket.url),
         )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
@@ -215,13 +218,13 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
     assert base is not None  # the caller looked
     return ResolvedObject(
         manifest=manifest,
-        key=base.product.key,
-        request_hash=base.product.request_hash,
+        key=base.artifact.key,
+        request_hash=base.artifact.request_hash,
         image_key=image.key,
         image_build=image.made_by,
         image_request_hash=image.request_hash,
-        image=image.given,
-        given=base.product.given,
+        image=image.external,
+        external=base.artifact.external,
         promoted=base.who,
     )
 
@@ -238,7 +241,7 @@ def _blocked(
         image_key=image.key if image else None,
         image_build=image.made_by if image else None,
         image_request_hash=image.request_hash if image else None,
-        image=image.given if image else None,
+        image=image.external if image else None,
         source=image.source if image else None,
     )
 
@@ -277,7 +280,7 @@ def _made(
         base=base.key if base else None,
         dataset=data.key if data else None,
         needs=needs(image, base, data),
-        given=given(base, data),
+        external=external_artifacts(base, data),
     )
     return PlannedArtifact(key=key, request_hash=request_hash, task=task)
 
@@ -309,25 +312,25 @@ def built(manifest: Manifest, source: Source, *, tenant: str | None) -> Image:
     return Image(key=key, made_by=made_by, request_hash=request_hash, build=task, source=source)
 
 
-def tasks(image: Image, *products: PlannedArtifact | None) -> tuple[Task, ...]:
+def tasks(image: Image, *artifacts: PlannedArtifact | None) -> tuple[Task, ...]:
     """The tasks that make an image and artifacts, in execution order."""
-    found = [image.build, *(product.task for product in products if product)]
+    found = [image.build, *(artifact.task for artifact in artifacts if artifact)]
     return tuple(task for task in found if task is not None)
 
 
-def needs(image: Image, *products: PlannedArtifact | None) -> tuple[TaskKey, ...]:
+def needs(image: Image, *artifacts: PlannedArtifact | None) -> tuple[TaskKey, ...]:
     """Return the keys that must be complete before a task starts.
 
     They are of its image, if that is built, and of the artifacts that it reads.
     """
-    made = [image.made_by or as_key(image.key)] if image.given is None else []
-    made += [read.key for read in products if read is not None and read.given is None]
+    made = [image.made_by or as_key(image.key)] if image.external is None else []
+    made += [read.key for read in artifacts if read is not None and read.external is None]
     return tuple(dict.fromkeys(made))
 
 
-def given(*products: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
+def external_artifacts(*artifacts: PlannedArtifact | None) -> dict[TaskKey, ExternalArtifact]:
     """The locations of external artifacts, by key."""
-    return {read.key: read.given for read in products if read is not None and read.given}
+    return {read.key: read.external for read in artifacts if read is not None and read.external}
 
 
 def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:

@@ -45,8 +45,8 @@ class Task:
 
     ``key`` is None while an input is unknown.
 
-    ``needs`` are the tasks that must be complete before it can start, by key; ``given`` is what it
-    reads that nothing here makes.
+    ``needs`` are the tasks that must be complete before it can start, by key; ``external`` are the
+    artifacts that it reads and that nothing here makes.
     ``image_key`` is the build key or image digest of the image it runs in (of a build: its own),
     ``image_build`` the key of the build that makes that image, if one does.
     """
@@ -61,7 +61,7 @@ class Task:
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     needs: tuple[TaskKey, ...] = ()
-    given: Mapping[TaskKey, ExternalArtifact] = field(default_factory=dict)
+    external: Mapping[TaskKey, ExternalArtifact] = field(default_factory=dict)
 
     @property
     def resources(self) -> Resources:
@@ -97,13 +97,13 @@ class Source:
 class PlannedArtifact:
     """Weights or data that a task makes or reads.
 
-    ``given`` is set if no task of this cluster makes them.
+    ``external`` is set if no task of this cluster makes them.
     """
 
     key: TaskKey
     request_hash: RequestHash
     task: Task | None = None
-    given: ExternalArtifact | None = None
+    external: ExternalArtifact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class ResolvedReference:
     """
 
     who: ObjectRef | ForeignRef
-    product: PlannedArtifact
+    artifact: PlannedArtifact
     image_key: Hash | None = None
     image_build: TaskKey | None = None
     image_request_hash: Hash | None = None
@@ -130,7 +130,7 @@ class ResolvedReference:
 class ResolvedObject:
     """One object as a commit describes it.
 
-    ``key`` is of the artifact that makes it Ready; ``given`` is that where nothing runs for it.
+    ``key`` is of the artifact that makes it Ready; ``external`` is that where nothing runs for it.
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
     that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
     whose artifact it takes over; ``references`` what its references to other clusters were resolved
@@ -145,7 +145,7 @@ class ResolvedObject:
     image_build: TaskKey | None = None
     image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
-    given: ExternalArtifact | None = None
+    external: ExternalArtifact | None = None
     source: Source | None = None
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
@@ -162,17 +162,17 @@ class ResolvedObject:
         The task's key is known, but the input's cluster cannot be asked.
         """
         image = self.image if task.kind is not TaskKind.BUILD else None
-        return _halted(image, *task.given.values())
+        return _halted(image, *task.external.values())
 
     @property
     def unavailable(self) -> Reason | None:
         """The reason if an input's cluster is unavailable, else None."""
-        read = (given for task in self.tasks for given in task.given.values())
-        return _halted(self.image, self.given, *read)
+        read = (external for task in self.tasks for external in task.external.values())
+        return _halted(self.image, self.external, *read)
 
 
 def _halted(*found: ExternalArtifact | None) -> Reason | None:
-    return next((given.halted for given in found if given is not None and given.halted), None)
+    return next((each.halted for each in found if each is not None and each.halted), None)
 
 
 def annotation(manifest: Manifest, name: str) -> str:

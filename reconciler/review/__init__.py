@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from reconciler.review.markdown import render_markdown
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
-        conditions_told,
         counted,
         cut,
         format_number,
         format_value,
         metric_texts,
         seconds,
+        shown_conditions,
         shown_message,
         shown_metric,
         task_seconds,
         withheld,
     )
     from reconciler.review.text import error_line, render_text
-    from reconciler.review.why import standing
+    from reconciler.review.why import why_lines
 
 _MODULES = {
     "Basis": "report",
@@ -37,7 +37,7 @@ _MODULES = {
     "CommitStatus": "commit_status",
     "Review": "report",
     "code": "escape",
-    "conditions_told": "sentences",
+    "shown_conditions": "sentences",
     "counted": "sentences",
     "cut": "sentences",
     "error_line": "text",
@@ -55,7 +55,7 @@ _MODULES = {
     "seconds": "sentences",
     "shown_message": "sentences",
     "shown_metric": "sentences",
-    "standing": "why",
+    "why_lines": "why",
     "status_of": "commit_status",
     "task_seconds": "sentences",
     "withheld": "sentences",
@@ -68,7 +68,6 @@ __all__ = [
     "CommitStatus",
     "Review",
     "code",
-    "conditions_told",
     "counted",
     "cut",
     "error_line",
@@ -84,10 +83,11 @@ __all__ = [
     "render_text",
     "review",
     "seconds",
+    "shown_conditions",
     "shown_message",
     "shown_metric",
-    "standing",
     "status_of",
     "task_seconds",
+    "why_lines",
     "withheld",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.review.escape import printable
 from reconciler.review.report import Review
-from reconciler.review.sentences import counted, errors_told, summary
+from reconciler.review.sentences import counted, grouped_errors, summary
 
 #: GitHub refuses descriptions of more characters than this.
 LONGEST = 140
@@ -43,7 +43,7 @@ def status_of(review: Review) -> CommitStatus:
 
     Errors in the manifests are a failure. A hold is a question to the reviewer, and is not.
     """
-    errors = list(errors_told(review))
+    errors = list(grouped_errors(review))
     if errors:
         more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
         first = printable(str(errors[0]))

@@ -15,7 +15,7 @@ from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
     NO_METRICS,
     counted,
-    errors_told,
+    grouped_errors,
     once_made,
     refusals,
     rest,
@@ -57,7 +57,7 @@ def render_markdown(review: Review, title: str = "Plan") -> str:
     parts += [_hold(hold) for hold in review.holds]
     parts += [_released(hold) for hold in review.released]
     if review.errors:
-        errors = list(errors_told(review).items())
+        errors = list(grouped_errors(review).items())
         parts.append(_lines(errors, lambda e: _error(*e), _LONGEST_ERRORS, "error"))
         parts += [_refusal(text, refs) for text, refs in refusals(review)]
     unknown = list(review.unknowns())

@@ -118,8 +118,8 @@ class Review:
         if self.basis is not None:
             if self.basis.observed is None:
                 yield "what is made: there is no status branch here, so nothing counts as made"
-            for source, cause in self.basis.unread.items():
-                yield f"whether {source} has moved: it stands here as recorded, as {cause}"
+            for source, why in self.basis.unread.items():
+                yield f"whether {source} has moved: it stands here as recorded, as {why}"
         for cause, (first, *more) in self.unknown.items():
             also = f" and {len(more):,} more" if more else ""
             yield f"what runs for {first}{also}, and for what is made from it: {message(cause)}"
@@ -290,14 +290,14 @@ def _place(why: Change | None, actions: Sequence[Action]) -> Location | None:
 def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
     item = plan.inputs.desired[ref]
     if item.promoted is not None:
-        there = item.given is not None or plan.inputs.ledger.result(item.key) is not None
+        there = item.external is not None or plan.inputs.ledger.result(item.key) is not None
         code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
         return Reason.of(code, object=item.promoted)
     if item.blocked is not None:
         if why is not None and why.chain:
             return Reason.of(ReasonCode.KEPT_UNTIL_MENDED)
         return Reason.of(ReasonCode.KEPT_WHILE_BLOCKED, cause=item.blocked)
-    if item.given is not None:
+    if item.external is not None:
         return Reason.of(ReasonCode.ALREADY_THERE)
     effects = {change.effect for change in why.fields} if why else set()
     if effects == {Effect.EXECUTION} and why is not None and not why.chain:

@@ -112,7 +112,7 @@ def shown_gpus(action: Action) -> str:
 def summary(review: Review) -> str:
     """Summarize the change in one sentence."""
     text = [part for part in _parts(review) if part]
-    errors = len(errors_told(review))
+    errors = len(grouped_errors(review))
     if errors:
         text.append(f"{counted(errors, 'error')} in the manifests")
     return f"{'; '.join(text)}." if text else "This change makes nothing run."
@@ -179,7 +179,7 @@ def _cost(actions: Iterable[Action]) -> str:
     return text
 
 
-def errors_told(review: Review) -> dict[Problem, int]:
+def grouped_errors(review: Review) -> dict[Problem, int]:
     """Count the objects of each error; an error is listed once.
 
     An anchor in YAML is one place, however many objects use it.
@@ -232,7 +232,7 @@ def _metric(side: ServedArtifact, name: str) -> str:
     return format_number(side.metrics[name]) if name in side.metrics else "(none)"
 
 
-def swap_told(swap: Swap) -> str:
+def swap_text(swap: Swap) -> str:
     """``serves a 1a2b3c4d5e6f → b 0f9e8d7c6b5a; accuracy 0.91 → 0.93``."""
     text = f"serves {served(swap.before, swap)} → {served(swap.after, swap)}{once_made(swap)}"
     metrics = [f"{name} {values}" for name, values in swapped_metrics(swap)]
@@ -335,10 +335,10 @@ def shown_message(record: ObjectStatus) -> str:
     if record.phase is not Phase.READY:
         return record.message
     own = [] if record.complete or not record.message else [record.message]
-    return "; ".join([*own, *conditions_told(record).values()])
+    return "; ".join([*own, *shown_conditions(record).values()])
 
 
-def conditions_told(record: ObjectStatus) -> dict[str, str]:
+def shown_conditions(record: ObjectStatus) -> dict[str, str]:
     """Return the messages of an object's conditions by type, but for Ready."""
     return {c.type: c.message for c in record.conditions if c.type != "Ready" and c.message}
 

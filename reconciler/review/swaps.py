@@ -75,7 +75,7 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
                 key=item.key,
                 object=item.promoted,
                 metrics=complete.result.metrics if complete is not None else None,
-                made=complete is not None or item.given is not None,
+                made=complete is not None or item.external is not None,
             ),
         )
 

@@ -17,13 +17,13 @@ from reconciler.review.escape import printable
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
     counted,
-    errors_told,
+    grouped_errors,
     refusals,
     rest,
     shown_gpus,
     status_age,
     summary,
-    swap_told,
+    swap_text,
     symbol,
     verb,
     withheld,
@@ -53,7 +53,7 @@ def render_text(review: Review, *, everything: bool = False) -> str:
 
 def _errors(review: Review) -> str:
     lines = []
-    for problem, objects in errors_told(review).items():
+    for problem, objects in grouped_errors(review).items():
         of = f" ({counted(objects, 'object')})" if objects > 1 else ""
         lines.append(error_line(problem) + of)
     for told, refs in (*refusals(review), *withheld(review)):
@@ -101,7 +101,7 @@ def _action(action: Action, review: Review) -> str:
 def _swaps(review: Review) -> str:
     if not review.swaps:
         return ""
-    lines = [f"{swap.ref} {swap_told(swap)}" for swap in review.swaps]
+    lines = [f"{swap.ref} {swap_text(swap)}" for swap in review.swaps]
     title = click.style("Production:", bold=True)
     return "\n".join([title, *(f"  {printable(line)}" for line in lines)])
 

@@ -30,7 +30,7 @@ _ON_OTHERS = frozenset(
 )
 
 
-def standing(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
+def why_lines(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
     """Yield lines with their depth: each task, and below it its needs."""
     yield from _Standing(plan).of(ref)
 
@@ -78,8 +78,8 @@ class _Standing:
         if item.promoted is not None:
             yield 0, f"Nothing runs for it: it takes over the artifact of {item.promoted}."
             yield from self._need(item.key, 1)
-        elif not item.tasks and item.given is not None:
-            yield 0, f"Nothing runs for it: {item.given.at} is there already."
+        elif not item.tasks and item.external is not None:
+            yield 0, f"Nothing runs for it: {item.external.at} is there already."
         for decision in self._plan.decisions:
             if decision.ref == item.ref and (decision.task.key or item.blocked is None):
                 yield 0, f"{decision.task.kind}: {self._state(decision)}"

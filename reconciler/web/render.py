@@ -21,8 +21,8 @@ from reconciler.review import (
     seconds,
     shown_message,
     shown_metric,
-    standing,
     task_seconds,
+    why_lines,
 )
 from reconciler.types import JSON, Kind, ObjectRef, TaskKind
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
@@ -85,7 +85,7 @@ def object_page(
         record=record,
         order=order,
         log=log,
-        lines=list(standing(catalog.plan, record.ref)),
+        lines=list(why_lines(catalog.plan, record.ref)),
         lineage=neighbourhood(catalog, record.ref),
         comparisons=comparisons(record, order),
         params=_params(catalog, record),

@@ -18,7 +18,7 @@ from reconciler.reasons import Reason, ReasonCode, message, messages
 from reconciler.reasons.messages import Entry
 from reconciler.review.report import review
 from reconciler.review.sentences import summary, symbol, verb
-from reconciler.review.why import standing
+from reconciler.review.why import why_lines
 from reconciler.types import TaskKind
 from tests.planner.histories import changed
 from tests.planner.world import World, finetune, scratch
@@ -69,7 +69,7 @@ def facts(world: World, before: Plan | None = None) -> tuple[Plan, list[Any]]:
         heads,
         [(each.ref, each.free and each.free.code) for each in found.objects],
         {ref: reason.code for ref, reason in plan.kept.items()},
-        [[depth for depth, _ in standing(plan, ref)] for ref in sorted(plan.inputs.desired)],
+        [[depth for depth, _ in why_lines(plan, ref)] for ref in sorted(plan.inputs.desired)],
     ]
 
 

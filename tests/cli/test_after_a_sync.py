@@ -1,4 +1,4 @@
-"""``status`` and ``plan`` on what a sync left: one sync, looked at in every way."""
+"""Output of `status` and `plan` after one sync."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.engine import FailureClass
 from reconciler.planner.object_status import Phase
-from reconciler.review.why import standing
+from reconciler.review.why import why_lines
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.histories import changed
 from tests.planner.world import World, finetune, model, scratch
@@ -19,7 +19,7 @@ PROMOTED = (
 
 
 def told(world: World, ref: ObjectRef) -> list[str]:
-    return [f"{'  ' * depth}{line}" for depth, line in standing(world.plan(), ref)]
+    return [f"{'  ' * depth}{line}" for depth, line in why_lines(world.plan(), ref)]
 
 
 def released_by(hold: str) -> str:

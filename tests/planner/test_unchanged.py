@@ -1,4 +1,4 @@
-"""What is done is not looked at again, until something of it differs.
+"""Unchanged objects are not planned again until one of their inputs differs.
 
 That plans and records are the same whether or not anything is remembered is asserted by the world
 of every test here (`World.plan`, `World.sync`); these tests say what is looked at.
