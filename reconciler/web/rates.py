@@ -46,15 +46,17 @@ class RequestRates:
 
 
 class Spaced:
-    """Calls of a function, spaced by ``interval`` seconds.
+    """Calls of a function, one each ``interval`` seconds beyond a burst.
 
-    The first of a burst is made at once, and one after the burst, so that none is lost.
+    The first ``burst`` calls are made at once, and one after them, so that none is lost.
     """
 
-    def __init__(self, call: Callable[[], None], interval: float) -> None:
+    def __init__(self, call: Callable[[], None], interval: float, *, burst: int = 1) -> None:
         self._call = call
         self._interval = interval
-        self._next = 0.0
+        self._ahead = (burst - 1) * interval
+        #: The time at which a whole burst is allowed again.
+        self._full = 0.0
         self._pending: asyncio.TimerHandle | None = None
 
     def __call__(self) -> None:
@@ -62,7 +64,7 @@ class Spaced:
         if self._pending is not None:
             return
         loop = asyncio.get_running_loop()
-        wait = self._next - loop.time()
+        wait = self._full - self._ahead - loop.time()
         if wait > 0:
             self._pending = loop.call_later(wait, self._run)
         else:
@@ -75,5 +77,5 @@ class Spaced:
 
     def _run(self) -> None:
         self._pending = None
-        self._next = asyncio.get_running_loop().time() + self._interval
+        self._full = max(self._full, asyncio.get_running_loop().time()) + self._interval
         self._call()

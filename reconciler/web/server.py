@@ -30,9 +30,10 @@ log = structlog.get_logger(__name__)
 
 #: Seconds in which a request is read and answered.
 DEADLINE = 30.0
-#: Seconds between two polls that webhooks ask for. A signed delivery can be sent again by everyone
-#: who has seen it.
+#: Seconds between two polls that webhooks ask for, after a burst. A signed delivery can be sent
+#: again by everyone who has seen it; a team pushes some times within a few seconds.
 POLL_SPACING = 1.0
+POLL_BURST = 20
 #: Seconds between two log lines about refused deliveries.
 _REFUSALS_SPACING = 10.0
 #: Bytes of an answer that are handed to a connection at once.
@@ -80,7 +81,7 @@ class Served:
     def __post_init__(self) -> None:
         self._deliveries = Deliveries(self.branches, self.reviews)
         self._scrapes = Scrapes(self.metrics.registry)
-        self._poll = Spaced(self.pushed, POLL_SPACING)
+        self._poll = Spaced(self.pushed, POLL_SPACING, burst=POLL_BURST)
         self._warn = Spaced(self._warn_of_refusals, _REFUSALS_SPACING)
 
     def close(self) -> None:

@@ -183,24 +183,26 @@ def test_of_a_body_no_more_than_its_beginning_is_kept() -> None:
     assert deliveries.end(delivery) is DeliveryResult.ACCEPTED
 
 
-async def test_many_signed_deliveries_poll_once(
+async def test_many_signed_deliveries_poll_a_bounded_number_of_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "POLL_SPACING", 3600.0)
     polls: list[None] = []
     async with listener(tmp_path, pushed=lambda: polls.append(None)) as to:
-        for _ in range(20):
+        for _ in range(2 * server.POLL_BURST):
             assert await to.answer(post(b"{}")) == b"HTTP/1.1 202 Accepted"
-    assert len(polls) == 1
+    assert len(polls) == server.POLL_BURST
 
 
-async def test_a_call_within_the_spacing_is_made_after_it() -> None:
+@pytest.mark.parametrize("burst", [1, 3])
+async def test_a_call_beyond_the_burst_is_made_after_it(burst: int) -> None:
     calls: asyncio.Queue[None] = asyncio.Queue()
-    spaced = Spaced(lambda: calls.put_nowait(None), 0.01)
-    for _ in range(5):
+    spaced = Spaced(lambda: calls.put_nowait(None), 0.05, burst=burst)
+    for _ in range(burst + 4):
         spaced()
-    await calls.get()
-    await calls.get()
+    assert calls.qsize() == burst
+    for _ in range(burst + 1):
+        await calls.get()
     assert calls.empty()
 
 
