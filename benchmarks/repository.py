@@ -104,7 +104,7 @@ def _record_all(repository: pygit2.Repository, folder: Path, commit: Commit) -> 
         return planner.plan(resolved, state).plan
 
     for wanted in wanted_results(plan().inputs):
-        image = None if wanted.url else f"registry/image@sha256:{wanted.key}"
+        image = None if wanted.url else f"registry/image@sha256:{wanted.key:0<64}"
         ledger.complete(wanted.key, wanted.task, Result(image=image, url=wanted.url))
     records = update_status(plan(), changed={}, places={})
     builder = repository.TreeBuilder()
