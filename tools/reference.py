@@ -203,7 +203,7 @@ def reasons() -> str:
         for code in codes:
             entry = MESSAGES[code]
             template = entry.template.replace("|", "\\|")
-            meaning, action = _one_line(entry.meaning), _one_line(entry.action)
+            meaning, action = _one_line(entry.meaning), _one_line(entry.action.format(file="FILE"))
             lines.append(f"| `{code}` | `` {template} `` | {meaning} | {action} |")
     return "\n".join(lines) + "\n"
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.planner import ObjectStatus, Phase
+from reconciler.planner import ObjectStatus, Phase, Plan, TaskAction, TaskPhase
 from reconciler.reasons import ReasonCode, remedy
+from reconciler.review import failure_remedy, log_command
 
 #: Phases that only a user ends. The errors of Invalid objects are listed by file and line.
 _PHASES = (Phase.FAILED, Phase.HELD, Phase.LOST)
 _SHOWN_NAMES = 5
 
 
-def attention(records: Iterable[ObjectStatus]) -> Iterator[str]:
+def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[str]:
     """Yield lines about the objects that are Failed, Held or Lost.
 
-    Objects with the same message, as those of a hold, are named together.
+    Objects with the same message, as those of a hold, are named together. ``plan`` is the one that
+    the records are of.
     """
     groups: dict[tuple[Phase, str, str], list[ObjectStatus]] = {}
     for record in sorted(records, key=lambda record: record.ref):
@@ -23,11 +25,20 @@ def attention(records: Iterable[ObjectStatus]) -> Iterator[str]:
             groups.setdefault((record.phase, record.reason, record.message), []).append(record)
     for (phase, reason, message), found in groups.items():
         yield f"  {_names(found)} {'is' if len(found) == 1 else 'are'} {phase}: {message}"
-        todo = remedy(ReasonCode.known(reason))
-        if phase is Phase.FAILED:
-            todo += f" `reconciler logs {found[0].ref.name}` prints the log."
-        if todo:
-            yield f"    What to do: {todo.strip()}"
+        failed = _failed(found[0], plan) if plan is not None else None
+        if failed is None or plan is None:
+            todo, log = remedy(ReasonCode.known(reason)), ""
+        else:
+            todo, log = failure_remedy(plan, failed), log_command(failed, found[0])
+        told = [todo, f"`{log}` prints its log." if log else ""]
+        if any(told):
+            yield f"    What to do: {' '.join(filter(None, told))}"
+
+
+def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:
+    """Return the failed task of an object that is Failed."""
+    actions = plan.decisions_of(record.ref) if record.phase is Phase.FAILED else ()
+    return next((action for action in actions if action.phase is TaskPhase.FAILED), None)
 
 
 def _names(records: list[ObjectStatus]) -> str:

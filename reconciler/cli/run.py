@@ -97,11 +97,12 @@ def configure_logs(setup: Setup, *, once: bool = False, level: str | None = None
 
 @dataclass
 class _Observed:
-    """The observer of a run: the newest records and errors.
+    """The observer of a run: the newest plan, records and errors.
 
     ``wanted`` are the objects that have a manifest, right or wrong.
     """
 
+    plan: Plan | None = None
     records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
     wanted: Collection[ObjectRef] = ()
@@ -109,7 +110,7 @@ class _Observed:
     def __call__(
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
-        self.records, self.errors = dict(records), errors
+        self.plan, self.records, self.errors = plan, dict(records), errors
         self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
     def table(self, *, compact: bool = False) -> Listing:
@@ -153,7 +154,7 @@ def _once(setup: Setup, patience: float) -> int:
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return 130
-    for number, line in enumerate(attention(seen.records.values())):
+    for number, line in enumerate(attention(seen.records.values(), seen.plan)):
         tell(line if number else f"\nThese need attention:\n{line}")
     waiting = seen.waiting()
     if waiting:

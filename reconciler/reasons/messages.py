@@ -41,10 +41,13 @@ def message(reason: Reason, *, task: TaskKind | None = None) -> str:
     return MESSAGES[reason.code].template.format_map(shown)
 
 
-def remedy(code: ReasonCode) -> str:
-    """Return the remedy as sentences; empty without one."""
+def remedy(code: ReasonCode, *, file: str = "") -> str:
+    """Return the remedy as sentences; empty without one.
+
+    ``file`` is the path of the file that the reason is about, where it is known.
+    """
     action = MESSAGES[code].action
-    return "" if action == _NOTHING else action
+    return "" if action == _NOTHING else action.format(file=file or "FILE")
 
 
 def _shown(argument: Argument) -> object:
@@ -787,9 +790,9 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Correct `command`; its words are a list, not one line.",
     ),
     ReasonCode.COMMAND_NOT_EXECUTABLE: Entry(
-        "{name} has no execute permission: git update-index --chmod=+x {name}, or chmod +x where its image is made",
+        "{name} has no execute permission (chmod +x)",
         "The file of the command has no mode bit to execute it.",
-        "Set the bit in Git, or in the Dockerfile.",
+        "`git update-index --chmod=+x {file}` and commit that, or chmod +x in the Dockerfile.",
     ),
     ReasonCode.COMMAND_NOT_PERMITTED: Entry(
         "the user {user} may not execute {name}, whose mode is {mode}",
@@ -804,22 +807,22 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.WINDOWS_LINE_ENDS: Entry(
         'the first line of {name} ends in a carriage return, as Windows ends lines: save it with Unix line ends, and keep them by "{name} text eol=lf" in .gitattributes',
         "The carriage return is a part of the interpreter's name, and no such program exists.",
-        "Save the file with Unix line ends.",
+        "Save {file} with Unix line ends.",
     ),
     ReasonCode.BYTE_ORDER_MARK: Entry(
         "{name} begins with a byte order mark, so that its first line #! does not count: save it as UTF-8 without one",
         "An editor has put three invisible bytes before the #! of the script.",
-        "Save the file without a byte order mark.",
+        "Save {file} without a byte order mark.",
     ),
     ReasonCode.INTERPRETER_LINE_MISSING: Entry(
         "{name} is no program, and has no first line such as #!/bin/sh or #!/usr/bin/env python3",
         "The kernel does not know how to execute the file.",
-        "Add a first line that names its interpreter, or name that in `command`.",
+        "Add a first line that names its interpreter to {file}, or name that in `command`.",
     ),
     ReasonCode.INTERPRETER_MISSING: Entry(
         'the first line of {name} names "{interpreter}", which is not there',
         "The script's interpreter is not on this machine, or not in the image.",
-        "Correct the first line, or install the interpreter.",
+        "Correct the first line of {file}, or install the interpreter.",
     ),
     ReasonCode.LOADER_MISSING: Entry(
         "{name} is made for another system: it needs {loader}, which is not there",
@@ -829,7 +832,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.BUILD_FAILED: Entry(
         "{detail}",
         "The build failed.",
-        "Read the build's log.",
+        "Mend what the message names; the build's log has more.",
     ),
     ReasonCode.BUILD_RESULT_LOST: Entry(
         "the build has ended, but its pod, which knew the image's digest, is gone",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.review.commit_status import CommitState, CommitStatus, make_status, status_of
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
+    from reconciler.review.remedies import failure_remedy, log_command
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
         counted,
@@ -42,8 +43,10 @@ _MODULES = {
     "cut": "sentences",
     "error_line": "text",
     "explain": "changes",
+    "failure_remedy": "remedies",
     "format_number": "sentences",
     "format_value": "sentences",
+    "log_command": "remedies",
     "make_status": "commit_status",
     "metric_texts": "sentences",
     "plain": "escape",
@@ -72,8 +75,10 @@ __all__ = [
     "cut",
     "error_line",
     "explain",
+    "failure_remedy",
     "format_number",
     "format_value",
+    "log_command",
     "make_status",
     "metric_texts",
     "plain",

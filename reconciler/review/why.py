@@ -13,6 +13,7 @@ from reconciler.planner import (
     TaskPhase,
 )
 from reconciler.reasons import Reason, ReasonCode, message, names, remedy
+from reconciler.review.remedies import failure_remedy, log_command
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
@@ -110,10 +111,13 @@ class _Standing:
 
     def _below(self, decision: TaskAction, depth: int) -> Iterator[Line]:
         if decision.phase is TaskPhase.FAILED and decision.task.key is not None:
-            yield from _remedy(decision.reason.root, depth)
-            name = decision.ref.name
-            yield depth, f"`reconciler logs {name}` prints its log."
-            again = f"or by `reconciler retry {name}`"
+            todo = failure_remedy(self._plan, decision)
+            log = log_command(decision, self._plan.inputs.records.get(decision.ref))
+            if todo:
+                yield depth, f"What to do: {todo}"
+            if log:
+                yield depth, f"`{log}` prints its log."
+            again = f"or by `reconciler retry {decision.ref.name}`"
             yield depth, f"It runs again when its inputs or settings change, {again}."
         for hold in self._plan.holds:
             if decision.hold == hold.id:

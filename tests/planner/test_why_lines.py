@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.engine import FailureClass
 from reconciler.planner.object_status import Phase
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.why import why_lines
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.histories import changed
@@ -57,6 +58,53 @@ def test_a_failure_is_told_with_what_releases_it() -> None:
         "  It runs again when its inputs or settings change, or by `reconciler retry a`.",
     ]
     assert any("train of Model default/a: failed" in line for line in told(world, model("c")))
+
+
+def refused_to_start(world: World, name: str) -> None:
+    """End a training whose script has no execute permission, and all else well."""
+    if world.specs[name].task is not TaskKind.TRAIN:
+        return world.succeed(name)
+    world.fail(name)
+    reason = Reason.of(ReasonCode.COMMAND_NOT_EXECUTABLE, name="train.sh")
+    world.runs[name] = replace(world.runs[name], attempts=0, reason=reason)
+    return None
+
+
+def test_a_script_without_the_execute_bit_is_named_by_its_path_and_has_no_log() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.settle(refused_to_start)
+    lines = told(world, model("a"))
+    assert lines[2] == (
+        "  What to do: `git update-index --chmod=+x src/a/train.sh` and commit that, or chmod +x "
+        "in the Dockerfile."
+    )
+    assert not [line for line in lines if "reconciler logs" in line]
+
+    world.files["a.yaml"] = world.files["a.yaml"].replace(
+        "url: .", "url: https://example.com/team/x"
+    )
+    world.settle(refused_to_start)
+    assert told(world, model("a"))[2].endswith(" Its repository is https://example.com/team/x.")
+
+
+def test_a_script_of_the_base_is_named_by_its_path_there() -> None:
+    world = World({"a.yaml": scratch("a"), "b.yaml": finetune("b", "a")})
+    world.settle(lambda w, n: refused_to_start(w, n) if "-b-" in n else w.succeed(n))
+    assert "src/a/train.sh" in told(world, model("b"))[1]
+
+
+def test_the_log_of_a_task_that_is_not_the_last_one_is_asked_for_by_its_task() -> None:
+    world = World({"a.yaml": scratch("a")})
+    world.settle(refused_to_start)
+    ref = model("a")
+    world.records[ref] = replace(
+        world.records[ref],
+        tasks=tuple(
+            replace(task, attempts=1, started=world.now if task.task is TaskKind.BUILD else None)
+            for task in world.records[ref].tasks
+        ),
+    )
+    assert "  `reconciler logs a --task train` prints its log." in told(world, ref)
 
 
 def test_a_failure_that_is_not_the_commands_says_when_it_is_tried_again() -> None:

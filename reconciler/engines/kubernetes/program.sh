@@ -18,8 +18,8 @@ find_program() { # NAME: what it means, in the working directory and then on the
     elif case $1 in */*) false ;; *) on_path "$1" ;; esac then program=$found
     else refuse CommandNotFound "\"$1\" is neither a file in the working directory nor a program on PATH"; fi
     mode=$(stat -L -c %a "$program")
-    [ $((0$mode & 0111)) != 0 ] || refuse CommandNotExecutable "$1 has no execute permission: \
-git update-index --chmod=+x $1, or chmod +x where its image is made"
+    [ $((0$mode & 0111)) != 0 ] || refuse CommandNotExecutable \
+        "$1 has no execute permission (chmod +x)"
     noexec=$(place=$(realpath "$program") awk '
         $2 == "/" || index(ENVIRON["place"], $2 "/") == 1 {
             if (length($2) >= longest) { longest = length($2); at = ("," $4 ",") ~ /,noexec,/ ? $2 : "" }

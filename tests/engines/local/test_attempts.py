@@ -121,7 +121,7 @@ async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench
 @pytest.mark.parametrize(
     ("files", "command", "said"),
     [
-        ({"run.sh": "exit 0\n"}, "run.sh", "git update-index --chmod=+x run.sh"),
+        ({"run.sh": "exit 0\n"}, "run.sh", "run.sh has no execute permission (chmod +x)"),
         ({"other": ""}, f"echo {'a' * 300}", "neither a file in the working directory"),
         ({"run.sh": "#!/no/such/shell\n"}, "run.sh", 'names "/no/such/shell", which is not there'),
     ],
