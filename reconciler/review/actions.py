@@ -29,7 +29,8 @@ class Action:
     the plan of base does not have it. ``again``: the object has an artifact already. ``retried``:
     a remembered failure of this key is forgotten. ``made`` is what a complete task left.
     ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
-    ended. ``took`` is how many seconds this task took the last time.
+    ended. ``took`` is how many seconds this task took the last time. A removal that is held is one
+    action of its object, without a task.
     """
 
     action: ActionKind
@@ -54,6 +55,11 @@ class Action:
     def gpus(self) -> int:
         """GPUs over all nodes."""
         return self.resources.gpus
+
+    @property
+    def held_removal(self) -> bool:
+        """True for an object whose manifest is gone, and whose removal is held."""
+        return self.action is ActionKind.HOLD and self.reason.code is ReasonCode.HELD_BY_PRUNE
 
     @property
     def message(self) -> str:
@@ -187,13 +193,14 @@ def _gone(plan: Plan) -> Iterator[Action]:
             action, reason = ActionKind.DELETE, Reason.of(ReasonCode.MANIFEST_REMOVED)
         elif ref in plan.kept:
             reason = plan.kept[ref]
-            held = reason.code is ReasonCode.HELD_BY_PRUNE
-            action = ActionKind.HOLD if held else ActionKind.KEEP
+            by_prune = reason.code is ReasonCode.HELD_BY_PRUNE
+            action = ActionKind.HOLD if by_prune else ActionKind.KEEP
         else:
             continue
         file = record.manifest.path if record.manifest else None
         whole = Action(action=action, task=None, ref=ref, key=None, reason=reason, file=file)
-        tasks = [t for t in record.tasks if t.phase is not TaskPhase.NEEDLESS]
+        held = whole.held_removal
+        tasks = [] if held else [t for t in record.tasks if t.phase is not TaskPhase.NEEDLESS]
         for task in tasks:
             run = live.get((ref, task.task))
             yield replace(whole, task=task.task, key=task.key, run=run)

@@ -193,7 +193,11 @@ _STYLES = {
     "held": "fill:#fbefff,stroke:#8250df,color:#1f2328",
     "same": "fill:#f6f8fa,stroke:#59636e,color:#1f2328",
 }
-_WHOLE = {ActionKind.DELETE: "removed", ActionKind.REFUSE: "refused"}
+_WHOLE = {
+    ActionKind.DELETE: "removed",
+    ActionKind.HOLD: "removal held",
+    ActionKind.REFUSE: "refused",
+}
 _CLASS = {"+": "made", "~": "again", "-": "ended", "!": "held"}
 
 

@@ -129,6 +129,7 @@ class Review:
         summary: dict[str, JSON] = {kind.value: self.counts.get(kind, 0) for kind in ActionKind}
         summary["gpus"] = self.gpus
         summary["errors"] = len(self.errors)
+        summary["heldRemovals"] = sum(action.held_removal for action in self.actions)
         summary["holds"] = [
             {
                 "id": hold.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import replace
 from datetime import datetime
 
@@ -52,7 +52,8 @@ def verb(action: Action, now: datetime) -> str:
             text = f"is cancelled {_progress(action, now)}" if action.run else "is removed"
             return f"{text}: its manifest is gone; its artifacts stay"
         case ActionKind.HOLD:
-            return "is held"
+            gone = "its removal is held: its manifest is gone"
+            return gone if action.held_removal else "is held"
         case ActionKind.REFUSE:
             return f"is refused: its manifest is wrong, it {_refused(action)}"
         case ActionKind.WAIT:
@@ -135,9 +136,12 @@ def _parts(review: Review) -> Iterable[str]:
     if review.swaps:
         serve = "serves" if len(review.swaps) == 1 else "serve"
         yield f"{counted(len(review.swaps), 'promotion')} {serve} another artifact"
-    held = review.caused(ActionKind.HOLD)
+    held = [action for action in review.caused(ActionKind.HOLD) if not action.held_removal]
     if held:
-        yield f"{counted(len(held), 'task')} held until they are released{_cost(held)}"
+        yield f"{counted(len(held), 'task')} held until {_they(held)} released{_cost(held)}"
+    removals = [action for action in review.caused(ActionKind.HOLD) if action.held_removal]
+    if removals:
+        yield f"{counted(len(removals), 'removal')} held until {_they(removals)} released"
     refused = review.caused(ActionKind.REFUSE)
     if refused:
         yield f"{counted(len(refused), 'object')} refused"
@@ -146,11 +150,12 @@ def _parts(review: Review) -> Iterable[str]:
         yield f"{counted(len(waits), 'task')} left waiting"
     free = [a for a in review.caused(ActionKind.KEEP) if a.made is not None]
     if free:
-        yield f"{counted(len(free), 'task')} free, because what {_they(len(free))} is there already"
+        make = "it makes" if len(free) == 1 else "they make"
+        yield f"{counted(len(free), 'task')} free, because what {make} is there already"
 
 
-def _they(count: int) -> str:
-    return "it makes" if count == 1 else "they make"
+def _they(actions: Sized) -> str:
+    return "it is" if len(actions) == 1 else "they are"
 
 
 def _times(creates: list[Action]) -> str:
@@ -249,7 +254,7 @@ def rest(review: Review) -> str:
 
     A reviewer of the change need not read them one by one.
     """
-    others = review.others
+    others = Counter(a.action for a in review.actions if not (a.caused or a.held_removal))
     kept = sum(1 for a in review.actions if a.action is ActionKind.KEEP and not a.caused)
     text = []
     if kept:
@@ -263,6 +268,9 @@ def rest(review: Review) -> str:
         ActionKind.DELETE: "to remove",
     }
     besides = [f"{others[kind]} {word}" for kind, word in words.items() if others.get(kind)]
+    removals = sum(1 for a in review.actions if a.held_removal and not a.caused)
+    if removals:
+        besides.append(f"{counted(removals, 'removal')} held")
     if besides:
         text.append(f"with or without this change: {', '.join(besides)}")
     return f"{'; '.join(text)}." if text else ""

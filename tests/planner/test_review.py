@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+
+import click
 
 from reconciler.planner.plan import ActionKind, PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.markdown import render_markdown
 from reconciler.review.report import Basis, ObjectReview, Review, review
-from reconciler.review.sentences import shown_gpus, summary, symbol, verb
+from reconciler.review.sentences import rest, shown_gpus, summary, symbol, verb
+from reconciler.review.text import render_text
 from reconciler.types import TaskKind
 from tests.planner.histories import changed, training
 from tests.planner.world import World, dataset, finetune, model, scratch
@@ -122,6 +126,30 @@ def test_what_is_held_by_the_change_is_its_doing() -> None:
     world.released = frozenset({hold.id})
     again = review(world.plan(), before=world.plan(), errors=())
     assert (again.holds, again.released) == ((), (hold,))
+
+
+def test_a_removal_that_is_held_is_told_as_that_and_not_as_its_tasks() -> None:
+    world = settled()
+    world.settings = replace(world.settings, guard_tasks=1, prune_floor=0, prune_share=0.3)
+    before = world.plan()
+    del world.files["c.yaml"], world.files["d.yaml"]
+    world.files["a.yaml"] = changed("a")
+    plan = world.plan()
+    found = review(plan, before=before, errors=())
+    for name in ("c", "d"):
+        assert lines(found, name) == ["! None its removal is held: its manifest is gone"]
+    assert lines(found, "b") == ["! train is held"]
+    told = "2 tasks held until they are released; 2 removals held until they are released."
+    assert summary(found) == told
+    assert "- `!` its removal is held: its manifest is gone" in render_markdown(found)
+    text = click.unstyle(render_text(found))
+    assert "  ! its removal is held: its manifest is gone\n" in text
+    document = json.loads(json.dumps(found.to_json()))
+    assert document["summary"]["heldRemovals"] == 2
+    held = [action for action in document["actions"] if action["reason"] == "HeldByPrune"]
+    assert [(action["task"], action["name"]) for action in held] == [(None, "c"), (None, "d")]
+    again = review(plan, before=plan, errors=())
+    assert rest(again) == "1 task unchanged; with or without this change: 2 held, 2 removals held."
 
 
 def test_a_dataset_that_goes_is_one_line() -> None:
