@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from reconciler.cli.status import _history_table
+from reconciler.cli.status import _history_table, _Order
 from reconciler.cli.table import object_table
 from reconciler.engine import ResultWarning
 from reconciler.planner import ObjectStatus, Phases, status_path
@@ -66,7 +66,7 @@ def page(of: World) -> str:
 
 
 def history(record: ObjectStatus) -> str:
-    return printed(_history_table([record], None))
+    return printed(_history_table([record], _Order()))
 
 
 def pull_request(of: World) -> str:

@@ -97,6 +97,9 @@ def artifacts(
     deletes any. One is unused (USED AS: history alone) if it is the current artifact of no object
     and no manifest pins its key; while it exists, a `git revert` to its manifest runs nothing.
 
+    The order is kind, namespace and name; of one object the newest artifact is first. Images and
+    environments follow, those that were used last first.
+
     Images and environments are made by builds of the local engine on this machine. The daemon
     removes those that nothing has used for the time of local.environments.keep.
     """
@@ -107,7 +110,7 @@ def artifacts(
     key = _key(state, name)
     found = [
         artifact
-        for artifact in _all(state)
+        for artifact in sorted(_all(state), key=_place)
         if key in (None, artifact.key)
         and same(artifact.ref, name=None if key else name, namespace=namespace, kind=kind)
         and not (unused and artifact.used)
@@ -117,7 +120,7 @@ def artifacts(
     narrowed = name or namespace or kind
     environments = [
         environment
-        for environment in environments_of(setup, state)
+        for environment in sorted(environments_of(setup, state), key=_last_used)
         if not (unused and environment.users)
         and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
     ]
@@ -168,6 +171,17 @@ def _all(state: RecordedState) -> Iterator[Artifact]:
                     used=tuple(dict.fromkeys(users.get(entry.key, ()))),
                     removed=record.ref not in state.records,
                 )
+
+
+def _place(artifact: Artifact) -> tuple[ObjectRef, float, TaskKey]:
+    """Return the place in the list: by object, the newest first."""
+    age = -artifact.finished.timestamp() if artifact.finished is not None else 0.0
+    return artifact.ref, age, artifact.key
+
+
+def _last_used(environment: Environment) -> tuple[str, float, str]:
+    """Return the place in the list: by kind, that which was used last first."""
+    return environment.stored.kind, -environment.stored.used.timestamp(), environment.name
 
 
 def _users(state: RecordedState) -> Mapping[TaskKey, list[Use]]:

@@ -67,7 +67,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
     "--sort",
     metavar="FIELD",
     help="Order of the history: `finished`, newest first, or a metric such as `metrics.accuracy`, "
-    "highest first. A leading - reverses it: `-metrics.loss`.",
+    "highest first. A leading - reverses it: `-metrics.loss`.  [default: finished]",
 )
 @click.option(
     "--watch",
@@ -220,16 +220,16 @@ def _changes(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of a history: by a metric, else by time."""
+    """The order of a history: by a metric, else by time, the newest first."""
 
-    metric: str | None
-    ascending: bool
+    metric: str | None = None
+    ascending: bool = False
 
 
-def _order(sort: str | None, *, history: bool) -> _Order | None:
+def _order(sort: str | None, *, history: bool) -> _Order:
     """Return the order of a history. Raises BadParameter."""
     if sort is None:
-        return None
+        return _Order()
     if not history:
         raise click.UsageError("--sort orders a history; give --history as well")
     found = _SORT.fullmatch(sort)
@@ -243,9 +243,9 @@ def _order(sort: str | None, *, history: bool) -> _Order | None:
 _SORT = re.compile(r"(?P<reverse>-?)(?:finished|metrics\.(?P<metric>.+))")
 
 
-def _check_metric(order: _Order | None, records: Sequence[ObjectStatus]) -> None:
+def _check_metric(order: _Order, records: Sequence[ObjectStatus]) -> None:
     """Raise BadParameter for a metric that no entry of these histories has."""
-    if order is None or order.metric is None:
+    if order.metric is None:
         return
     known = {name for record in records for entry in record.history for name in entry.metrics}
     if order.metric not in known:
@@ -255,16 +255,17 @@ def _check_metric(order: _Order | None, records: Sequence[ObjectStatus]) -> None
 
 
 def _sorted(
-    records: Sequence[ObjectStatus], order: _Order | None
+    records: Sequence[ObjectStatus], order: _Order
 ) -> list[tuple[ObjectStatus, HistoryEntry]]:
-    """Every entry with its object; what has no such metric comes last."""
+    """Every entry with its object; what has no such metric comes last.
+
+    What is equal in the order stands by its object, the newest first.
+    """
     entries = [
         (record, entry)
         for record in sorted(records, key=lambda r: r.ref)
-        for entry in record.history
+        for entry in reversed(record.history)
     ]
-    if order is None:
-        return entries
     if order.metric is None:
         entries.sort(key=lambda p: p[1].finished or _LONG_AGO, reverse=not order.ascending)
         return entries
@@ -275,13 +276,16 @@ def _sorted(
 
 
 def _history_table(
-    records: Sequence[ObjectStatus], order: _Order | None, *, compact: bool = False
+    records: Sequence[ObjectStatus], order: _Order, *, compact: bool = False
 ) -> Listing:
+    """Render a row per entry; MESSAGE only where one has failed or was interrupted."""
+    rows = [_history_row(record, entry) for record, entry in _sorted(records, order)]
     columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
-    columns += [Column(title, below=True) for title in ("METRICS", "PARAMS")]
-    table = Listing(*columns, compact=compact)
-    for record, entry in _sorted(records, order):
-        table.add(*_history_row(record, entry))
+    columns += [Column(title, below=True) for title in ("METRICS", "PARAMS", "MESSAGE")]
+    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    table = Listing(*columns[:shown], compact=compact)
+    for row in rows:
+        table.add(*row[:shown])
     return table
 
 
@@ -294,7 +298,7 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     params = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in entry.params.items()
     )
-    if entry.phase is not TaskPhase.SUCCEEDED:
-        metrics = entry.message
-    row = (record.ref.name, finished, entry.task.value, entry.key[:12], result, metrics, params)
+    message = "" if entry.phase is TaskPhase.SUCCEEDED else entry.message
+    key = entry.key[:12]
+    row = (record.ref.name, finished, entry.task.value, key, result, metrics, params, message)
     return tuple(map(printable, row))

@@ -198,6 +198,22 @@ def test_unused_artifacts_are_those_that_only_a_revert_needs(cli: Cli, tmp_path:
     )
 
 
+def test_artifacts_are_in_the_order_of_objects_the_newest_first(cli: Cli, tmp_path: Path) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    (example.root / "models/load.yaml").unlink()
+    example.commit("Longer, and without a cold one")
+    example.sync()
+    listed = json.loads(cli("artifacts", "--format", "json", "--config", _config(example)).out)
+    assert any(each["removed"] for each in listed[:-1])
+    refs = [(each["kind"], each["namespace"], each["name"]) for each in listed]
+    assert refs == sorted(refs)
+    made = [each["finished"] for each in listed if each["name"] == "digits-base"]
+    assert len(made) == 2
+    assert made == sorted(made, reverse=True)
+
+
 def test_environments_have_a_size_and_who_uses_them(cli: Cli, tmp_path: Path) -> None:
     example = Example(tmp_path / "clone")
     example.sync()
@@ -287,6 +303,25 @@ def test_a_history_is_sorted_either_way(example: Example, cli: Cli) -> None:
     newest = finished("finished")
     assert newest == sorted(newest, reverse=True)
     assert finished("-finished") == newest[::-1] != newest
+
+
+def test_a_history_is_by_default_the_newest_first_as_the_help_says(
+    example: Example, cli: Cli
+) -> None:
+    newest = cli("status", "--history", "--sort", "finished", code=0).out
+    assert cli("status", "--history", code=0).out == newest
+    told = " ".join(cli("status", "--help", code=0).out.split())
+    assert "[default: finished]" in told
+
+
+def test_the_failure_of_a_run_stands_in_a_column_of_its_own(example: Example, cli: Cli) -> None:
+    head, _, *lines = cli("status", "--history", "digits-base", code=0).out.splitlines()
+    assert head.split()[-3:] == ["METRICS", "PARAMS", "MESSAGE"]
+    (failed,) = [line for line in lines if " Failed " in line]
+    assert failed[head.index("METRICS") : head.index("PARAMS")].strip() == ""
+    assert failed[head.index("MESSAGE") :] == "train.sh exited with 1: out of memory"
+    head, *_ = cli("status", "--history", "digits", code=0).out.splitlines()
+    assert "MESSAGE" not in head
 
 
 def test_a_history_is_not_sorted_by_a_metric_that_no_entry_has(example: Example, cli: Cli) -> None:
