@@ -11,8 +11,10 @@ from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import clone, config_option, load
 from reconciler.cli.select import name_argument, only_key, unknown_name
 from reconciler.cli.terminal import tell
+from reconciler.config import Setup
 from reconciler.engines.kubernetes import ClusterSettings, RenderError, dump, image_tag
 from reconciler.engines.kubernetes import render as objects_of
+from reconciler.errors import UsageFault
 from reconciler.planner import PlanInput, Preview, preview
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ObjectRef, TaskKey, TaskKind
@@ -52,9 +54,11 @@ def render(
     NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task. The
     YAML is what a sync of the commit would create, also of tasks that are complete already. An
     image that is not built yet is named by its tag; the sync names it by its digest. No cluster is
-    needed. Exits with 1 if a task cannot be rendered, and prints the cause.
+    needed, only registry.url and buckets.default in the configuration file; its engine may be
+    local. Exits with 1 if a task cannot be rendered, and prints the cause.
     """
     setup = load(config_file)
+    _check_keys(setup, config_file)
     settings = ClusterSettings.from_setup(setup)
     planning = Planning(setup, clone(folder, setup))
     plan = planning.plan(planning.read(head))
@@ -83,6 +87,21 @@ def render(
                 tell(f"reconciler: {ref} ({item.task}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
     sys.exit(1 if failed else 0)
+
+
+def _check_keys(setup: Setup, config_file: Path) -> None:
+    """Raise UsageFault without the keys that ``engine: local`` does not need."""
+    config = setup.config
+    sections = {
+        "registry: {url: …}, where images go": config.registry,
+        "buckets: {default: {url: …}}, where artifacts go": config.buckets.default,
+    }
+    missing = [key for key, section in sections.items() if section is None]
+    if missing:
+        raise UsageFault(
+            "to print Kubernetes objects, `reconciler render` needs in "
+            f"{config_file}: {'; and '.join(missing)} (engine: {config.engine} may stay)"
+        )
 
 
 def _find(

@@ -68,6 +68,23 @@ def test_every_task_of_an_object_is_printed_in_order(at: Site, cli: Cli) -> None
     assert environment_of(fetch)["SOURCE_URL"] == "https://git.example.com/team/models"
 
 
+def test_without_a_registry_and_a_bucket_the_keys_to_set_are_named_with_their_file(
+    cli: Cli, tmp_path: Path
+) -> None:
+    file = tmp_path / "prod.yaml"
+    file.write_text("repository: {url: .}\n")
+    said = cli("render", "base", "--config", str(file), code=64)
+    assert said.err == (
+        f"to print Kubernetes objects, `reconciler render` needs in {file}: "
+        "registry: {url: …}, where images go; and buckets: {default: {url: …}}, where artifacts go "
+        "(engine: local may stay)\n"
+    )
+    file.write_text("repository: {url: .}\nregistry: {url: registry.example.com/models}\n")
+    said = cli("render", "base", "--config", str(file), code=64)
+    assert "registry:" not in said.err
+    assert "buckets: {default: {url: …}}" in said.err
+
+
 def test_one_task_is_printed_alone(at: Site, cli: Cli) -> None:
     (job,) = objects(cli("render", "base", "--task", "train"))
     assert job["metadata"]["labels"]["substratus.ai/task"] == "train"

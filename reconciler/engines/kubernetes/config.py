@@ -91,18 +91,17 @@ class ClusterSettings:
 
     @classmethod
     def from_setup(cls, setup: Setup) -> ClusterSettings:
-        """Read the settings of a configuration with ``engine: kubernetes``.
+        """Read the settings of a configuration, whatever its engine.
 
-        Raises ConfigError.
+        Raises ConfigError for what is wrong, and for what only ``engine: kubernetes`` demands.
         """
         config = setup.config
         cluster = config.kubernetes
         registry, default = config.registry, config.buckets.default
         if registry is None or default is None:
-            message = (
-                "objects of Kubernetes need registry.url and buckets.default; engine may be local"
+            raise ConfigError(
+                [_problem("", "set registry.url and buckets.default.url: Jobs use both")]
             )
-            raise ConfigError([_problem("registry", message)])
         found = [*_bucket_problems(config.buckets.named), *_template_problems(cluster)]
         if found:
             raise ConfigError(found)
