@@ -5,18 +5,22 @@ No daemon and no cluster is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Self
 
 import click
 
+from reconciler.cli.configured import run_sections
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
-from reconciler.git import LocalRepository, Mirror
+from reconciler.engines.local import find_gpus
+from reconciler.git import LocalRepository, Mirror, is_local
+from reconciler.manifests import Manifest
 from reconciler.planner import Plan, PlannerConfig
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.review import Basis
@@ -125,17 +129,34 @@ class Planning:
 
     def planned(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Plan the sync of a commit, keeping the plan's inputs."""
-        containers = self._setup is None or self._setup.config.engine != "local"
+        resolved = self._planner.resolve(snapshot, self.state.records)
         state = PlanState(
             records=self.state.records,
             ledger=self.state.ledger,
             runs=self.state.runs(),
             reported=self.state.reported(),
-            capacity=Capacity(containers=containers),
+            capacity=self._capacity(resolved.objects.manifests.values()),
             now=self.now,
         )
-        resolved = self._planner.resolve(snapshot, state.records)
         return self._planner.plan(resolved, state)
+
+    def _capacity(self, manifests: Iterable[Manifest]) -> Capacity:
+        """Return what is known of the daemon's engine.
+
+        The GPUs of a local engine are known where its repository is on this machine, as it is too.
+        They are counted only if a manifest asks for any: a driver may take a second to answer.
+        """
+        setup = self._setup
+        if setup is None or setup.config.engine != "local":
+            return Capacity(containers=True)
+        sections = (section for each in manifests for _, section in run_sections(each))
+        asked = any(section.resources.gpu is not None for section in sections)
+        gpus = self._gpus if asked and is_local(setup.repository_url) else None
+        return Capacity(containers=False, gpus=gpus)
+
+    @cached_property
+    def _gpus(self) -> int:
+        return len(find_gpus())
 
     def basis(self, plan: Plan) -> Basis:
         """Return the recorded state that a plan is made on."""

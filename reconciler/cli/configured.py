@@ -20,12 +20,13 @@ def configuration_problems(manifests: Iterable[Manifest], setup: Setup) -> Itera
     for manifest in manifests:
         yield from _source(manifest, setup)
         if setup.config.engine == "kubernetes":
-            for path, section in _sections(manifest):
+            for path, section in run_sections(manifest):
                 for field, reason in _refused(section, setup):
                     yield manifest.problem((*path, *field), message(reason))
 
 
-def _sections(manifest: Manifest) -> Iterator[tuple[Path, RunSection]]:
+def run_sections(manifest: Manifest) -> Iterator[tuple[Path, RunSection]]:
+    """Yield the sections of a manifest's tasks, with their paths."""
     spec = manifest.document.spec
     yield ("spec", "build"), spec.build
     yield ("spec", "load"), spec.load

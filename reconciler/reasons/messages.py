@@ -209,8 +209,8 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Wait, or raise the limit that the message names.",
     ),
     ReasonCode.INSUFFICIENT_GPUS: Entry(
-        "needs {gpus} GPUs; this engine has {available}",
-        "The engine can never offer that many GPUs.",
+        "waiting for GPUs: it needs {gpus}, and this machine has {available}",
+        "The machine of the local engine can never offer that many GPUs.",
         "Ask for fewer GPUs, or use a larger machine.",
     ),
     ReasonCode.IMAGE_NOT_ALLOWED: Entry(

@@ -124,7 +124,7 @@ def source_that_is_away(site: Site) -> None:
 @pytest.mark.parametrize(
     ("lack", "named"),
     [
-        (gpu_that_is_not_there, "needs 1 GPUs"),
+        (gpu_that_is_not_there, "it needs 1, and this machine has 0"),
         (branch_that_is_not_born, "no branch later"),
         (secret_that_is_missing, "the secret for TOKEN is missing"),
         (source_that_is_away, "https://127.0.0.1:1/a"),

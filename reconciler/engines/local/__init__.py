@@ -52,12 +52,20 @@ if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import MARKER
+    from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.virtual_environments import (
         StoredEnvironment,
         stored_environments,
     )
 
-__all__ = ["MARKER", "LocalEngine", "LocalLogs", "StoredEnvironment", "stored_environments"]
+__all__ = [
+    "MARKER",
+    "LocalEngine",
+    "LocalLogs",
+    "StoredEnvironment",
+    "find_gpus",
+    "stored_environments",
+]
 
 #: A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
 #: structlog) would double its start-up time.
@@ -66,6 +74,7 @@ _MODULES = {
     "LocalLogs": "logs",
     "MARKER": "marker",
     "StoredEnvironment": "virtual_environments",
+    "find_gpus": "scheduler",
     "stored_environments": "virtual_environments",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)
