@@ -26,7 +26,14 @@ from reconciler.cli.terminal import tell, visible_log
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail, newest_attempt
-from reconciler.planner import ObjectStatus, TaskStatus, artifact_url, newest_printed
+from reconciler.planner import (
+    ObjectStatus,
+    Phase,
+    TaskPhase,
+    TaskStatus,
+    artifact_url,
+    newest_printed,
+)
 from reconciler.types import TaskKey, TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
@@ -135,6 +142,10 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
         tasks = [task for task in tasks if task.key == key]
         if not tasks:
             raise click.ClickException(f"the key {key} is not of a {kind} of {record.ref}")
+    if record.phase is Phase.INVALID and record.never_ran:
+        raise click.ClickException(
+            f"{record.ref} has never run, so it has no log. It is Invalid: {record.message}"
+        )
     if not record.tasks:
         raise click.ClickException(
             f"nothing runs for {record.ref}, so it has no log; `reconciler why {record.ref.name}` "
@@ -146,8 +157,9 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
     newest = newest_printed(tasks)
     if newest is None:
         phases = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
+        yet = "" if any(task.phase is TaskPhase.FAILED for task in tasks) else " yet"
         raise click.ClickException(
-            f"{record.ref} has no log yet: {phases}. `reconciler why {record.ref.name}` says more"
+            f"{record.ref} has no log{yet}: {phases}. `reconciler why {record.ref.name}` says more"
         )
     return newest
 

@@ -15,12 +15,13 @@ import click
 
 from reconciler.cli.clone_planning import Planning, clock
 from reconciler.cli.options import config_option, load_if_there, open_clone, repo_option
-from reconciler.cli.select import kind_option, name_argument, namespace_option, one
+from reconciler.cli.removal import removed_error
+from reconciler.cli.select import kind_option, name_argument, namespace_option, one, with_removed
 from reconciler.config import Setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import GitError, LocalRepository, is_local, local_path, user_environment
-from reconciler.manifests import RETRY_ANNOTATION, annotate
-from reconciler.planner import TaskPhase
+from reconciler.manifests import RETRY_ANNOTATION, Collection, annotate
+from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.types import ObjectRef
 
 
@@ -50,10 +51,15 @@ def retry(
     repository = open_clone(folder)
     setup = load_if_there(config_file)
     planning = Planning(setup, repository)
-    objects = planning.read("HEAD").collection.objects
-    records = planning.state.records
-    ref = one(objects, name=name, namespace=namespace, kind=kind, records=records)
-    manifest = objects[ref]
+    found = planning.read("HEAD").collection
+    records = with_removed(planning.state, name)
+    refs = {*found.objects, *found.invalid}
+    if not any(ref.name == name for ref in refs):
+        refs |= records.keys()
+    ref = one(refs, name=name, namespace=namespace, kind=kind, records=records)
+    if ref not in found.objects:
+        raise _no_manifest(ref, found, records.get(ref))
+    manifest = found.objects[ref]
     root = repository.work_tree
     if root is None:
         raise click.ClickException(f"{folder} is a bare repository: there is no file to change")
@@ -74,6 +80,20 @@ def retry(
     _commit(root, manifest.file, changed.encode(), f"Retry {ref}")
     what = f"Committed {RETRY_ANNOTATION}: {value} in {manifest.file}"
     click.echo(f"{what}; {_next_step(root, repository, setup)}.")
+
+
+def _no_manifest(
+    ref: ObjectRef, found: Collection, record: ObjectStatus | None
+) -> click.ClickException:
+    """Make the error about an object without a valid manifest at HEAD."""
+    problem = next((problem for problem in found.problems if problem.object == ref), None)
+    if problem is None:
+        return removed_error(ref)
+    never = "It has never run. " if record is None or record.never_ran else ""
+    return click.ClickException(
+        f"{ref} is Invalid: {problem}\n{never}Mend its manifest and commit that; then what is "
+        "missing runs, without a retry"
+    )
 
 
 def _check_failed(planning: Planning, ref: ObjectRef) -> None:

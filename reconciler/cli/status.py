@@ -19,6 +19,7 @@ from rich.text import Text
 
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
+from reconciler.cli.removal import removed_error
 from reconciler.cli.select import (
     find_key,
     has_labels,
@@ -166,10 +167,7 @@ def _named(
         raise unknown_name(name, records, recorded=True)
     present = [record for record in found if record.ref in state.records]
     if found and not present and not history:
-        ref = found[0].ref
-        raise click.ClickException(
-            f"{ref} was removed; `reconciler status --history {ref.name}` shows what was made of it"
-        )
+        raise removed_error(found[0].ref)
     return present or found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -17,7 +17,8 @@ from reconciler.cli.options import (
     repo_option,
 )
 from reconciler.cli.recorded_state import note_refused
-from reconciler.cli.select import kind_option, name_argument, namespace_option, one
+from reconciler.cli.removal import removal_told
+from reconciler.cli.select import kind_option, name_argument, namespace_option, one, with_removed
 from reconciler.config import Setup
 from reconciler.git import GitError, is_local
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskPhase, statuses_after
@@ -52,6 +53,7 @@ def why(
     The manifests and the status are read from the repository that the configuration names, as
     they are there now. With --head or --repo the manifests are those of a commit in a clone.
     Without a configuration, both manifests and status are those of the clone in this folder.
+    Of a removed object the commit that removed it is named.
     """
     setup = load_if_there(config_file)
     planning, revision = _planning(setup, folder, head)
@@ -67,12 +69,22 @@ def why(
         snapshot = planning.read(sync.head)
     plan = planning.plan(snapshot)
     known = {*plan.inputs.desired, *plan.inputs.records, *plan.inputs.invalid}
-    records = planning.state.records
+    records: Mapping[ObjectRef, ObjectStatus] = planning.state.records
+    if not any(ref.name == name for ref in known):
+        records = with_removed(planning.state, name)
+        known |= records.keys()
     ref = one(known, name=name, namespace=namespace, kind=kind, records=records)
     record = records.get(ref)
-    for depth, line in explained(plan, ref, record):
+    removed = record is not None and record is planning.state.removed.get(ref)
+    if removed and record is not None:
+        lines = removal_told(record, planning.state.repository, snapshot.commit)
+    else:
+        lines = explained(plan, ref, record)
+    for depth, line in lines:
         name = "" if depth else f"{click.style(str(ref), bold=True)} "
         click.echo(f"{'  ' * depth}{name}{printable(line)}")
+    if removed:
+        return
     for line in _differs(planning, plan, record):
         click.echo(f"  {printable(line)}")
 
@@ -101,7 +113,8 @@ def explained(plan: Plan, ref: ObjectRef, record: ObjectStatus | None) -> Iterat
     known = _phase(record) if record is not None else None
     yield 0, f"is {known[0]} as of the last sync{known[1]}" if known else "is not synced yet"
     if after is not None and _phase(after) != known:
-        yield 1, f"The next sync makes it {after.phase}{_phase(after)[1]}."
+        end = "" if after.phase is Phase.INVALID else "."  # a problem may end in a question
+        yield 1, f"The next sync makes it {after.phase}{_phase(after)[1]}{end}"
     for depth, line in why_lines(plan, ref):
         yield depth + 1, line
     for condition, text in (shown_conditions(record) if record else {}).items():

@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -177,6 +178,11 @@ class Repository:
     def export_tree(self, tree: TreeId, destination: Path) -> None:
         """Write a tree's files into a new or empty folder. Raises GitError."""
         export_tree(self._repository, tree, destination)
+
+    def committed(self, commit: Commit) -> datetime:
+        """Return the committer's date of a commit."""
+        at = self._reading(lambda: self._commit(commit).commit_time)
+        return datetime.fromtimestamp(at, UTC)
 
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000

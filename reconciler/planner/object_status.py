@@ -236,6 +236,11 @@ class ObjectStatus:
         """True if the object is Ready, with what its manifest asks for."""
         return self.phase is Phase.READY and self.reason == ReasonCode.COMPLETE
 
+    @property
+    def never_ran(self) -> bool:
+        """True if nothing was ever run for the object, nor could be."""
+        return not (self.tasks or self.history or self.artifact)
+
 
 class Phases:
     """Objects by phase, those of one phase in their own order."""

@@ -54,7 +54,7 @@ class _Standing:
         plan = self._plan
         if ref in plan.inputs.invalid:
             yield 0, f"Its manifest is wrong: {plan.inputs.invalid[ref]}"
-            yield 1, "Until that is mended, it stays in its last good form."
+            yield 1, _until_mended(plan, ref)
         if ref in plan.removed:
             yield 0, "Its manifest is gone: the next sync removes it. Its artifacts stay."
             return
@@ -157,6 +157,16 @@ class _Standing:
         self._explained.add(key)
         yield depth, text
         yield from self._below(decision, depth + 1)
+
+
+def _until_mended(plan: Plan, ref: ObjectRef) -> str:
+    """Return what an invalid object is until its manifest is mended."""
+    if ref in plan.inputs.desired:
+        return "Until that is mended, it stays in its last good form."
+    record = plan.inputs.records.get(ref)
+    if record is None or record.never_ran:
+        return "It has never run, and nothing runs for it until that is mended."
+    return "Until that is mended, nothing runs for it."
 
 
 def _remedy(reason: Reason, depth: int) -> Iterator[Line]:

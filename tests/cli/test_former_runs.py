@@ -152,6 +152,51 @@ def test_why_and_a_plan_say_what_holds(cli: Cli, tmp_path: Path) -> None:
     assert "  Model default/digits-production is Ready: still serves " in plan
 
 
+def test_why_of_a_removed_object_names_the_commit_the_history_and_the_way_back(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Example(tmp_path / "clone")
+    example.sync()
+    finetunes = example.root / "models/finetune.yaml"
+    first, *others = finetunes.read_text().split("---\n")
+    finetunes.write_text("---\n".join(others))
+    removal = example.commit("Without the first one")
+    finetunes.write_text(finetunes.read_text() + "# and a line\n")
+    (example.root / "models/load.yaml").unlink()
+    later = example.commit("Without the cold one")
+    example.sync()
+    monkeypatch.chdir(example.root)
+    for file, commit, name in (
+        ("models/finetune.yaml", removal, "tilted-gentle"),
+        ("models/load.yaml", later, "tilted-cold"),
+    ):
+        by = f"by commit {commit[:12]} of 2026-03-02 08:00 UTC"
+        again = "Committed again, it runs only what is not complete."
+        assert cli("why", name, code=0).out.splitlines() == [
+            f"Model default/{name} was removed from {file} {by}",
+            f"  Its artifacts stay; `reconciler status --history {name}` lists its runs.",
+            f"  `git show {commit[:12]}^:{file}` prints its manifest. {again}",
+        ]
+        assert example.git("show", f"{commit[:12]}^:{file}").find(name) > 0
+        said = cli("retry", name, code=1)
+        assert f"Model default/{name} was removed; `reconciler status --history {name}`" in said.err
+    assert f"name: {name}" not in first
+
+    example.git(
+        "clone",
+        "--quiet",
+        "--depth=1",
+        "--no-single-branch",
+        f"file://{example.root}",
+        str(tmp_path / "shallow"),
+    )
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert cli("why", "tilted-cold", code=0).out.splitlines()[0] == (
+        "Model default/tilted-cold was removed from models/load.yaml; by which commit is not known "
+        "here"
+    )
+
+
 def test_why_of_a_removal_that_is_held_says_what_releases_it(cli: Cli, tmp_path: Path) -> None:
     example = Example(tmp_path / "clone")
     example.sync()
