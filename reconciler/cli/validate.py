@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from reconciler.cli.configured import configuration_problems
 from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.terminal import tell
 from reconciler.cli.workflow import annotating
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local, local_path
@@ -21,7 +22,6 @@ from reconciler.manifests import (
     IGNORE_FILE,
     LARGEST_FILE,
     Admission,
-    Collection,
     FileContent,
     Ignore,
     check_folders,
@@ -30,8 +30,8 @@ from reconciler.manifests import (
     place,
     read_file,
 )
-from reconciler.review import error_line
-from reconciler.types import Location, Problem
+from reconciler.review import counted, error_line
+from reconciler.types import Location, ObjectRef, Problem
 
 
 @click.command()
@@ -41,45 +41,67 @@ from reconciler.types import Location, Problem
 def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     """Check manifests, in files, folders or from standard input ('-').
 
-    Without a PATH, this folder is checked, or the folder of repository.path in it. Files that Git
-    ignores or that .reconcilerignore names are skipped. All errors are printed at once, each with
-    file, line, column and field.
+    Without a PATH, this folder is checked, or the folder of repository.path in it. Files are read
+    as they are on the disk, committed or not; those that Git ignores or that .reconcilerignore
+    names are skipped. All errors are printed at once, each with file, line, column and field.
 
-    If every PATH is a file, references to objects in other files are not checked. With a
-    configuration file, values that it does not admit are errors as well: URLs of sources, and on
-    Kubernetes profiles, GPU types and Secrets.
+    References of a folder are looked up in its whole repository (below repository.path), whose
+    other errors are not printed. If every PATH is a file, references to objects in other files are
+    not checked. With a configuration file, values that it does not admit are errors as well: URLs
+    of sources, and on Kubernetes profiles, GPU types and Secrets.
 
     Exits with 0 if all is well, with 2 on errors. In a GitHub Actions workflow, errors are printed
     as annotations as well.
     """
     setup = load_if_there(config_file)
     namespace = setup.config.kubernetes.namespace if setup else "default"
-    whole = not paths or any(Path(path).is_dir() for path in paths)
+    named = paths or (_default(setup),)
+    files = _Files(setup)
     contents = [
-        read_file(name, data, default_namespace=namespace)
-        for name, data in _read_all(paths or (_default(setup),), setup.root if setup else None)
+        _held(read_file(name, data, default_namespace=namespace))
+        for name, data in files.read(named)
     ]
-    contents = [_held(content) for content in contents]
+    around, complete = files.around(named)
+    others = [read_file(name, data, default_namespace=namespace) for name, data in around]
     found = collect(
-        contents,
-        complete=whole,
+        [*contents, *others],
+        complete=complete,
         clusters=setup.config.clusters if setup else None,
         admission=_admission(setup) if setup else None,
     )
-    ignored = [*_ignore_problems(paths or (_default(setup),))]
-    found = replace(found, problems=(*ignored, *found.problems))
     root = _root(setup)
     if root is not None:
         found = check_folders(found, lambda path: _has_folder(root, path))
-    if setup is not None:
-        refused = configuration_problems(found.objects.values(), setup)
-        found = replace(found, problems=tuple(sorted([*found.problems, *refused], key=place)))
+    refused = configuration_problems(found.objects.values(), setup) if setup is not None else ()
+    asked = _Asked.of(contents)
+    problems = [p for p in (*found.problems, *refused) if asked.has(p)]
+    problems = sorted([*files.ignore_problems(named), *problems], key=place)
     if style == "json":
-        click.echo(json.dumps({"errors": [p.to_json() for p in found.problems]}, indent=2))
+        click.echo(json.dumps({"errors": [p.to_json() for p in problems]}, indent=2))
     else:
-        with annotating(found.problems, root=Path()):
-            _print(found, contents)
-    sys.exit(2 if found.problems else 0)
+        with annotating(problems, root=Path()):
+            for problem in problems:
+                click.echo(error_line(problem))
+            of = f" of {named[0]}" if named[0] not in (".", *paths) else ""
+            click.echo(_summary(contents, problems, of))
+    sys.exit(2 if problems else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The files and objects that a user asks about, of all that are read."""
+
+    files: frozenset[str]
+    objects: frozenset[ObjectRef]
+
+    @classmethod
+    def of(cls, contents: Sequence[FileContent]) -> _Asked:
+        refs = (manifest.ref for content in contents for manifest in content.manifests)
+        return cls(frozenset(content.path for content in contents), frozenset(refs))
+
+    def has(self, problem: Problem) -> bool:
+        """Return whether a problem is in the files, or a second definition of their objects."""
+        return problem.location.file in self.files or problem.object in self.objects
 
 
 def _admission(setup: Setup) -> Admission:
@@ -124,48 +146,100 @@ def _default(setup: Setup | None) -> str:
     return path if path and Path(path).is_dir() else "."
 
 
-def _read_all(paths: Sequence[str], state: Path | None) -> Iterator[tuple[str, bytes]]:
-    """Read the files of all paths, each file once.
+class _Files:
+    """Reads the files of folders and of what is around them, each file once.
 
-    A folder and a file in it may both be given.
+    Neither the daemon's own state is read, nor what .reconcilerignore names: that of the folder of
+    all manifests, or outside of it that of the folder itself.
     """
-    read: set[Path] = set()
-    for path in paths:
-        if path == "-":
-            if sys.stdin is None:
-                raise click.UsageError("standard input is closed")
-            yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
-            continue
-        for file in _named(path, state):
-            place = file.resolve()
-            if place not in read:
-                read.add(place)
+
+    def __init__(self, setup: Setup | None) -> None:
+        self._setup = setup
+        self._state = setup.root if setup else None
+        self._read: set[Path] = set()
+
+    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Read the files of paths. Raises UsageError."""
+        for path in paths:
+            if path == "-":
+                if sys.stdin is None:
+                    raise click.UsageError("standard input is closed")
+                yield "<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1)
+                continue
+            yield from self._unread(Path(path))
+
+    def around(self, paths: Sequence[str]) -> tuple[Iterable[tuple[str, bytes]], bool]:
+        """Return the other files of the folders' repositories, and whether those are all.
+
+        Prints a note where a folder is in no repository, or in no part of it that is synced.
+        """
+        folders = [Path(path) for path in paths if path != "-" and Path(path).is_dir()]
+        bases = [self._base(folder) for folder in folders]
+        whole = (Path().resolve(), Path(_default(self._setup)).resolve())
+        for folder, base in zip(folders, bases, strict=True):
+            if base is None and folder.resolve() not in whole:
+                tell(
+                    f"Note: {folder} is in no Git repository, so references to objects that are "
+                    "not among these files are not checked.",
+                    err=True,
+                )
+                return (), False
+        others = sorted({base for base in bases if base is not None})
+        read = (each for base in others for each in self._unread(_from_here(base)))
+        return read, bool(folders)
+
+    def ignore_problems(self, paths: Sequence[str]) -> Iterator[Problem]:
+        """Yield the problems of the files .reconcilerignore that are used."""
+        folders = (Path(path) for path in paths if Path(path).is_dir())
+        for base in dict.fromkeys(self._base(folder) or folder for folder in folders):
+            if (message := _ignore(base).problem) is not None:
+                file = _from_here(base) / IGNORE_FILE
+                yield Problem(Location(file.as_posix()), "", message)
+
+    def _unread(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        for file in self._named(path):
+            real = file.resolve()
+            if real not in self._read:
+                self._read.add(real)
                 yield file.as_posix(), _read_file(file)
+
+    def _named(self, path: Path) -> Iterator[Path]:
+        if not path.is_dir():
+            if not path.exists():
+                raise click.BadParameter(f"there is no file or folder {path}")
+            yield path
+            return
+        base = self._base(path) or path.resolve()
+        ignore, inside = _ignore(base), path.resolve().relative_to(base)
+        # A folder that is ignored as a whole is read where it is asked for by its name.
+        asked = inside.parts and ignore.matches((inside / "-").as_posix())
+        for file in _files(path, self._state):
+            if asked or not ignore.matches((inside / file.relative_to(path)).as_posix()):
+                yield file
+
+    def _base(self, folder: Path) -> Path | None:
+        """Return the folder of all manifests around a folder, or the folder itself.
+
+        None outside of a Git repository. A folder beside that of repository.path stands alone, as
+        its manifests are another cluster's.
+        """
+        with suppress(GitError):
+            tree = LocalRepository.open(folder).work_tree
+            if tree is not None:
+                path = self._setup.config.repository.path if self._setup else ""
+                base = (tree / path).resolve()
+                return base if folder.resolve().is_relative_to(base) else folder.resolve()
+        return None
+
+
+def _from_here(folder: Path) -> Path:
+    """Return a folder's path as a user of the current folder would write it."""
+    return Path(os.path.relpath(folder))
 
 
 def _ignore(folder: Path) -> Ignore:
     file = folder / IGNORE_FILE
     return Ignore.parse(file.read_bytes() if file.is_file() else b"")
-
-
-def _ignore_problems(paths: Sequence[str]) -> Iterator[Problem]:
-    for folder in map(Path, paths):
-        if folder.is_dir() and (message := _ignore(folder).problem) is not None:
-            yield Problem(Location((folder / IGNORE_FILE).as_posix()), "", message)
-
-
-def _named(path: str, state: Path | None) -> Iterator[Path]:
-    root = Path(path)
-    if root.is_dir():
-        ignore = _ignore(root)
-        for file in _files(root, state):
-            inside = file.relative_to(root).as_posix()
-            if not ignore.matches(inside):
-                yield file
-        return
-    if not root.exists():
-        raise click.BadParameter(f"there is no file or folder {path}")
-    yield root
 
 
 def _files(root: Path, state: Path | None) -> Iterator[Path]:
@@ -219,15 +293,17 @@ def _held(content: FileContent) -> FileContent:
     return content
 
 
-def _print(found: Collection, contents: list[FileContent]) -> None:
-    for problem in found.problems:
-        click.echo(error_line(problem))
-    manifests = len(found.objects) + len(found.invalid)
-    others = sum(1 for content in contents if not content.manifests and not content.problems)
-    summary = f"{manifests} manifest{'' if manifests == 1 else 's'}"
-    if others:
-        summary += f", {others} other file{'' if others == 1 else 's'} ignored"
-    problems = len(found.problems)
+def _summary(contents: Sequence[FileContent], problems: Sequence[Problem], of: str) -> str:
+    """``2 manifests in 2 files are valid, 1 other file ignored``."""
+    asked = _Asked.of(contents)
+    faulty = {p.object for p in problems if p.location.file in asked.files and p.object is not None}
+    manifests = len(asked.objects | faulty)
+    ignored = sum(1 for content in contents if not content.manifests and not content.problems)
+    text = f"{counted(manifests, 'manifest')} in {counted(len(contents) - ignored, 'file')}{of}"
+    if not problems:
+        text += " is valid" if manifests == 1 else " are valid"
+    if ignored:
+        text += f", {counted(ignored, 'other file')} ignored"
     if problems:
-        summary += f"; {problems} error{'' if problems == 1 else 's'}"
-    click.echo(summary if not problems else click.style(summary, fg="red"))
+        text = click.style(f"{text}; {counted(len(problems), 'error')}", fg="red")
+    return text

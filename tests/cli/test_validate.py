@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pygit2
@@ -25,7 +26,7 @@ def test_a_folder_is_checked_as_a_whole(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(USES)
     (tmp_path / "ci.yaml").write_text("on: push\n")
     said = cli("validate")
-    assert (said.code, said.out) == (0, "2 manifests, 1 other file ignored\n")
+    assert (said.code, said.out) == (0, "2 manifests in 2 files are valid, 1 other file ignored\n")
 
 
 def test_all_errors_are_told_at_once_with_file_line_column_and_field(
@@ -51,11 +52,86 @@ def test_single_files_may_refer_to_what_is_not_among_them(cli: Cli, tmp_path: Pa
     assert "there is no Dataset default/squad" in said.out
 
 
+def repository(folder: Path) -> None:
+    """A Git repository with a dataset in data/, and what uses it in models/."""
+    pygit2.init_repository(folder)
+    for name, text in (("data/squad.yaml", GOOD), ("models/m.yaml", USES)):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+
+
+def test_references_of_a_folder_are_looked_up_in_its_whole_repository(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path)
+    (tmp_path / "data/wrong.yaml").write_text("kind: Model\n")
+    assert cli("validate", "models", code=0).out == "1 manifest in 1 file is valid\n"
+    (tmp_path / "models/other.yaml").write_text(USES.replace("squad", "squat").replace("m}", "o}"))
+    said = cli("validate", "models", code=2)
+    assert said.out == (
+        "models/other.yaml:5:24: error: spec.training.dataset.name: there is no Dataset "
+        'default/squat; did you mean "squad"?\n'
+        "2 manifests in 2 files; 1 error\n"
+    )
+    monkeypatch.chdir(tmp_path / "models")
+    assert cli("validate", code=2).out == said.out.replace("models/", "")
+    monkeypatch.chdir("/")
+    assert cli("validate", str(tmp_path / "models"), code=2).out.count("error: ") == 1
+
+
+def test_an_object_of_a_folder_that_another_folder_defines_too_is_an_error(
+    cli: Cli, tmp_path: Path
+) -> None:
+    repository(tmp_path)
+    for name in ("a", "models"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "squad.yaml").write_text(GOOD)
+        said = cli("validate", name, code=2)
+        assert "error: metadata.name: Dataset default/squad is defined already, in" in said.out
+        (tmp_path / name / "squad.yaml").unlink()
+
+
+def test_references_of_a_folder_are_those_of_repository_path(cli: Cli, tmp_path: Path) -> None:
+    pygit2.init_repository(tmp_path)
+    repository(tmp_path / "prod")
+    shutil.rmtree(tmp_path / "prod/.git")
+    (tmp_path / "reconciler.yaml").write_text("repository: {url: ., path: prod}\n")
+    for folder in ("staging", "prod/drafts"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.yaml").write_text(USES.replace("{name: m}", "{name: m2}"))
+    cli("validate", "prod/models", code=0)
+    cli("validate", "prod/drafts", code=0)
+    assert "there is no Dataset default/squad" in cli("validate", "staging", code=2).out
+
+
+def test_of_a_folder_in_no_repository_it_is_told_what_is_not_checked(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/m.yaml").write_text(USES)
+    said = cli("validate", "models", code=0)
+    assert said.err == (
+        "Note: models is in no Git repository, so references to objects that are not among these "
+        "files are not checked.\n"
+    )
+
+
+def test_the_ignore_file_of_all_manifests_counts_for_a_folder_of_them(
+    cli: Cli, tmp_path: Path
+) -> None:
+    repository(tmp_path)
+    (tmp_path / ".reconcilerignore").write_text("models/drafts/\n")
+    (tmp_path / "models/drafts").mkdir()
+    (tmp_path / "models/drafts/d.yaml").write_text("kind: Model\n")
+    cli("validate", "models", code=0)
+    assert "d.yaml:1:1" in cli("validate", "models/drafts", code=2).out
+
+
 def test_a_file_that_is_named_twice_is_read_once(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "squad.yaml").write_text(GOOD)
     for paths in (("data", "data/squad.yaml"), ("data/squad.yaml", "./data/../data/squad.yaml")):
-        assert cli("validate", *paths).out == "1 manifest\n"
+        assert cli("validate", *paths).out == "1 manifest in 1 file is valid\n"
 
 
 def test_standard_input_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +162,7 @@ def test_ignored_files_hidden_folders_and_links_are_not_read(cli: Cli, tmp_path:
     (tmp_path / "squad.yaml").write_text(GOOD)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "b.tmp.yaml")
     said = cli("validate")
-    assert (said.code, said.out) == (0, "1 manifest\n")
+    assert (said.code, said.out) == (0, "1 manifest in 1 file is valid\n")
 
 
 def test_an_ignore_file_that_is_not_used_as_a_whole_is_an_error(cli: Cli, tmp_path: Path) -> None:
@@ -109,7 +185,7 @@ def test_of_a_folder_only_what_a_commit_would_have_is_read(cli: Cli, tmp_path: P
     os.mkfifo(tmp_path / "e.yaml")
     (tmp_path / "squad.yaml").write_text(GOOD)
     said = cli("validate")
-    assert (said.code, said.out) == (0, "1 manifest, 1 other file ignored\n")
+    assert (said.code, said.out) == (0, "1 manifest in 1 file is valid, 1 other file ignored\n")
 
 
 def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it(
@@ -131,7 +207,7 @@ def test_what_is_asked_for_by_name_or_in_the_index_is_read_though_git_ignores_it
 def test_a_folder_that_has_a_repository_and_is_in_none_is_read(cli: Cli, tmp_path: Path) -> None:
     pygit2.init_repository(tmp_path / "clone")
     (tmp_path / "clone" / "squad.yaml").write_text(GOOD)
-    assert cli("validate").out == "1 manifest\n"
+    assert cli("validate").out == "1 manifest in 1 file is valid\n"
 
 
 def test_the_configured_path_is_what_is_read(cli: Cli, tmp_path: Path) -> None:
@@ -140,7 +216,7 @@ def test_the_configured_path_is_what_is_read(cli: Cli, tmp_path: Path) -> None:
     for cluster in ("prod", "staging"):
         (tmp_path / cluster).mkdir()
         (tmp_path / cluster / "squad.yaml").write_text(GOOD)
-    assert cli("validate").out == "1 manifest\n"
+    assert cli("validate").out == "1 manifest in 1 file of prod is valid\n"
     assert "is defined already" in cli("validate", ".").out
 
 
@@ -209,7 +285,7 @@ def test_a_manifest_is_held_to_its_tenant_by_its_real_path(
         folder.mkdir(parents=True)
         text = GOOD.replace("name: squad", f"name: squad, namespace: {name}")
         (folder / "squad.yaml").write_text(text.replace("s3://data", f"s3://{name}"))
-    assert cli("validate", code=0).out == "2 manifests\n"
+    assert cli("validate", code=0).out == "2 manifests in 2 files of prod are valid\n"
     text = GOOD.replace("name: squad", "name: squad, namespace: vision")
     (tmp_path / "prod/mallory/x.yaml").write_text(text)
     (tmp_path / "prod/vision/x.yaml").symlink_to("../mallory/x.yaml")
