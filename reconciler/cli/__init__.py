@@ -1,7 +1,5 @@
 """The command line.
 
-Exit codes: 0 fine, 1 a failure, 2 findings, 3 something waits, 64 bad usage or configuration.
-
 A command's module is imported when the command is called: ``validate`` in an editor's save hook
 should not wait for an HTTP server to be imported.
 """
@@ -20,11 +18,9 @@ from importlib import import_module
 import click
 
 from reconciler import __version__
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.terminal import tell
 from reconciler.errors import ReconcilerError, UsageFault
-
-BAD_USAGE = 64
-INTERRUPTED = 130
 
 #: In the order in which a newcomer meets them.
 COMMANDS = {
@@ -85,6 +81,11 @@ def cli() -> None:
     \b
     reconciler init demo && cd demo
     reconciler run --once
+
+    \b
+    Exit codes (which command has which: docs/operations.md#exit-codes):
+      0  fine           1  a failure     2  findings, of plan and validate
+      3  run --once: something waits    64  bad usage or configuration
     """  # noqa: D301 - click's \b is the character
 
 
@@ -103,25 +104,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
         tell(shown.getvalue().rstrip("\n"), err=True)
-        code = BAD_USAGE if isinstance(error, click.UsageError) else 1
+        bad_usage = isinstance(error, click.UsageError)
+        code = ExitCode.BAD_USAGE if bad_usage else ExitCode.FAILURE
     except UsageFault as error:
         tell(str(error), err=True)
-        code = BAD_USAGE
+        code = ExitCode.BAD_USAGE
     except ReconcilerError as error:
         tell(f"reconciler: {error}", err=True)
-        code = 1
+        code = ExitCode.FAILURE
     except BrokenPipeError:
-        code = 1  # the reader has seen enough, as `head` does
+        code = ExitCode.FAILURE  # the reader has seen enough, as `head` does
     except OSError as error:
         # A disk that is full, a folder that may not be written: not for a traceback to tell.
         where = f"{error.filename}: " if error.filename is not None else ""
         tell(f"reconciler: {where}{error.strerror or error}", err=True)
-        code = 1
+        code = ExitCode.FAILURE
     _drop_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
 

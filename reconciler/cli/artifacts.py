@@ -180,7 +180,7 @@ def _place(artifact: Artifact) -> tuple[ObjectRef, float, TaskKey]:
 
 
 def _last_used(environment: Environment) -> tuple[str, float, str]:
-    """Return the place in the list: by kind, that which was used last first."""
+    """Return the place in the list: by kind, the last used first."""
     return environment.stored.kind, -environment.stored.used.timestamp(), environment.name
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import Planning
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import (
     config_option,
     format_option,
@@ -56,4 +57,6 @@ def plan(
     else:
         with annotating(found.errors, root=folder):
             click.echo(render_text(found, everything=everything))
-    sys.exit(1 if found.errors else 2 if found.changes else 0)
+    if found.errors:
+        sys.exit(ExitCode.FAILURE)
+    sys.exit(ExitCode.FINDINGS if found.changes else ExitCode.FINE)

@@ -27,7 +27,7 @@ def removed_error(ref: ObjectRef) -> click.ClickException:
 def removal_told(
     record: ObjectStatus, repository: Repository | None, head: Commit
 ) -> Iterator[tuple[int, str]]:
-    """Yield lines with their depth: a removed object's commit, history and way back."""
+    """Yield lines with their depth: commit, history and way back."""
     file = record.manifest.path if record.manifest is not None else ""
     found = None
     with suppress(GitError):  # a shallow clone lacks the commits before
@@ -45,7 +45,7 @@ def removal_told(
 
 
 def _removal(ref: ObjectRef, file: str, repository: Repository, head: Commit) -> Commit | None:
-    """Return the commit since which a file does not have an object's manifest."""
+    """Return the commit that took an object's manifest from a file."""
     at = head
     for _ in range(_MOST_CHANGES if file else 0):
         found = repository.last_changed(at, {file})[file]

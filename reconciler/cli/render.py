@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import Planning
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import clone, config_option, load
 from reconciler.cli.select import name_argument, only_key, unknown_name
 from reconciler.cli.terminal import tell
@@ -86,7 +87,7 @@ def render(
                 failed = True
                 tell(f"reconciler: {ref} ({item.task}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
-    sys.exit(1 if failed else 0)
+    sys.exit(ExitCode.FAILURE if failed else ExitCode.FINE)
 
 
 def _check_keys(setup: Setup, config_file: Path) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from reconciler.cli.attention import attention
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import Listing, console, object_table
 from reconciler.cli.terminal import tell, visible
@@ -39,8 +40,6 @@ from reconciler.web import ListenError
 
 log = structlog.get_logger(__name__)
 
-#: The exit code of --once if something waits for what it cannot bring.
-WAITING = 3
 #: Seconds between two looks at the configuration file.
 CONFIG_INTERVAL = 1.0
 
@@ -142,7 +141,7 @@ def _once(setup: Setup, patience: float) -> int:
             stopped = asyncio.run(_run_once(setup, patience, seen))
     except StillWaitingError as error:
         tell(f"Waited in vain: {error}.", err=True)
-        return WAITING
+        return ExitCode.WAITING
     except ReconcilerError:
         if seen.records:
             screen.print(seen.table())  # the runs were made, although their status was not pushed
@@ -153,7 +152,7 @@ def _once(setup: Setup, patience: float) -> int:
         screen.print(text, style="red", markup=False, highlight=False)
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
-        return 130
+        return ExitCode.INTERRUPTED
     for number, line in enumerate(attention(seen.records.values(), seen.plan)):
         tell(line if number else f"\nThese need attention:\n{line}")
     waiting = seen.waiting()
@@ -161,7 +160,9 @@ def _once(setup: Setup, patience: float) -> int:
         click.echo("\nThese wait for what this run cannot bring:")
     for record in waiting:
         tell(f"  {record.ref}: {record.message}")
-    return 1 if seen.bad else WAITING if waiting else 0
+    if seen.bad:
+        return ExitCode.FAILURE
+    return ExitCode.WAITING if waiting else ExitCode.FINE
 
 
 @contextmanager

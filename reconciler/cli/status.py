@@ -218,7 +218,7 @@ def _changes(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of a history: by a metric, else by time, the newest first."""
+    """The order of a history: by a metric, else newest first."""
 
     metric: str | None = None
     ascending: bool = False
@@ -276,7 +276,7 @@ def _sorted(
 def _history_table(
     records: Sequence[ObjectStatus], order: _Order, *, compact: bool = False
 ) -> Listing:
-    """Render a row per entry; MESSAGE only where one has failed or was interrupted."""
+    """Render a row per entry; MESSAGE only where there is one."""
     rows = [_history_row(record, entry) for record, entry in _sorted(records, order)]
     columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
     columns += [Column(title, below=True) for title in ("METRICS", "PARAMS", "MESSAGE")]

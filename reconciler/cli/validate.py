@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.configured import configuration_problems
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.terminal import tell
 from reconciler.cli.workflow import annotating
@@ -84,12 +85,12 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
                 click.echo(error_line(problem))
             of = f" of {named[0]}" if named[0] not in (".", *paths) else ""
             click.echo(_summary(contents, problems, of))
-    sys.exit(2 if problems else 0)
+    sys.exit(ExitCode.FINDINGS if problems else ExitCode.FINE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The files and objects that a user asks about, of all that are read."""
+    """The files and objects that a user asks about."""
 
     files: frozenset[str]
     objects: frozenset[ObjectRef]
@@ -100,7 +101,7 @@ class _Asked:
         return cls(frozenset(content.path for content in contents), frozenset(refs))
 
     def has(self, problem: Problem) -> bool:
-        """Return whether a problem is in the files, or a second definition of their objects."""
+        """Return whether a problem is in the files or of their objects."""
         return problem.location.file in self.files or problem.object in self.objects
 
 
@@ -147,7 +148,7 @@ def _default(setup: Setup | None) -> str:
 
 
 class _Files:
-    """Reads the files of folders and of what is around them, each file once.
+    """Reads the files of folders, and those around them, each once.
 
     Neither the daemon's own state is read, nor what .reconcilerignore names: that of the folder of
     all manifests, or outside of it that of the folder itself.
@@ -169,7 +170,7 @@ class _Files:
             yield from self._unread(Path(path))
 
     def around(self, paths: Sequence[str]) -> tuple[Iterable[tuple[str, bytes]], bool]:
-        """Return the other files of the folders' repositories, and whether those are all.
+        """Return the other files of the repositories; True for all of them.
 
         Prints a note where a folder is in no repository, or in no part of it that is synced.
         """
@@ -218,7 +219,7 @@ class _Files:
                 yield file
 
     def _base(self, folder: Path) -> Path | None:
-        """Return the folder of all manifests around a folder, or the folder itself.
+        """Return the folder of all manifests around a folder, or itself.
 
         None outside of a Git repository. A folder beside that of repository.path stands alone, as
         its manifests are another cluster's.
@@ -233,7 +234,7 @@ class _Files:
 
 
 def _from_here(folder: Path) -> Path:
-    """Return a folder's path as a user of the current folder would write it."""
+    """Return a folder's path, relative to the current folder."""
     return Path(os.path.relpath(folder))
 
 

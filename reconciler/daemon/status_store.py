@@ -153,7 +153,8 @@ class StatusStore:
             if theirs != mine:
                 raise WrongBranchError(
                     f"the status branch belongs to a daemon with {name} {theirs!r}, this one has "
-                    f"{mine!r}: give each its own cluster name, or delete the branch if it is gone"
+                    f"{mine!r}: give each its own cluster name, or if that daemon is gone set "
+                    f"{name} to {mine!r} in sync.yaml on the branch"
                 )
 
     def update(

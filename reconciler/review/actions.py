@@ -58,7 +58,7 @@ class Action:
 
     @property
     def held_removal(self) -> bool:
-        """True for an object whose manifest is gone, and whose removal is held."""
+        """True for an object without a manifest whose removal is held."""
         return self.action is ActionKind.HOLD and self.reason.code is ReasonCode.HELD_BY_PRUNE
 
     @property

@@ -32,7 +32,7 @@ def failure_remedy(plan: Plan, action: TaskAction) -> str:
 
 
 def log_command(action: TaskAction, record: ObjectStatus | None) -> str:
-    """Return the command that prints a task's log; empty if there is no log."""
+    """Return the command that prints a task's log; empty without one."""
     tasks = record.tasks if record is not None else ()
     kind, key = action.task.kind, action.task.key
     task = next((t for t in tasks if t.task is kind and t.key == key and t.has_printed), None)
@@ -43,7 +43,7 @@ def log_command(action: TaskAction, record: ObjectStatus | None) -> str:
 
 
 def _program(plan: Plan, action: TaskAction) -> tuple[str, str]:
-    """Return the path of a command's program, and the URL of its repository.
+    """Return the path of a command's program, and its repository's URL.
 
     The URL is empty for the manifests' own, and the path for an image that no build here makes.
     """

@@ -23,6 +23,7 @@ FOLLOWED = {
     "docs/tutorial.md",
     "docs/review.md",
     "docs/operations.md",
+    "docs/security.md",
     "docs/deploy.md",
     "examples-repo/README.md",
 }
@@ -36,6 +37,10 @@ def test_every_page_with_commands_is_followed() -> None:
 
 def test_the_tutorial(tmp_path: Path) -> None:
     Reader(_folder(tmp_path), path=(CHECKOUT,)).follow("docs/tutorial.md")
+
+
+def test_the_page_on_security(tmp_path: Path) -> None:
+    Reader(_folder(tmp_path), path=(CHECKOUT,)).follow("docs/security.md")
 
 
 @pytest.mark.timeout(900)
