@@ -37,9 +37,11 @@ def init(directory: Path, config_file: object) -> None:
     except BaseException:
         _empty(directory, remove=not was_there)
         raise
+    here = directory.resolve() == Path().resolve()
+    enter = "" if here else f"  cd {shlex.quote(str(directory))}\n"
     click.echo(
         f"Made {directory}: a Git repository with example manifests and a reconciler.yaml.\n\n"
-        f"  cd {shlex.quote(str(directory))}\n"
+        f"{enter}"
         "  reconciler run --once     # build, load and train what the manifests ask for\n"
         "  reconciler status         # what came of it\n\n"
         "Then change a param in models/, commit, and run again; README.md says more."

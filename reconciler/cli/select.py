@@ -162,6 +162,12 @@ def unknown_name(
         return click.ClickException(
             f"no object called {name} matches the options; there is {elsewhere}"
         )
+    last = name.rpartition("/")[2]
+    if "/" in name and any(ref.name == last for ref in known):
+        return click.ClickException(
+            f"no object is called {name}: give its name alone, {last}, and where several have it "
+            "--kind or --namespace as well"
+        )
     near = did_you_mean(name, {ref.name for ref in known}, most=_SHOWN_NAMES)
     if not near and _SHORT_KEY.fullmatch(name):
         near = "; of a key, at least 6 digits are needed"

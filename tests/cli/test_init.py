@@ -55,6 +55,17 @@ def test_what_is_no_empty_folder_is_bad_usage(cli: Cli, tmp_path: Path) -> None:
     assert "Directory 'file' is a file" in said.err
 
 
+def test_the_next_steps_enter_the_folder_unless_it_is_the_current_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "  cd demo\n" in cli("init", "demo", code=0).out
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    said = cli("init", ".", code=0).out
+    assert "  cd " not in said
+    assert "  reconciler run --once" in said
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = cli("init", "file/demo", code=64)

@@ -335,6 +335,17 @@ def test_an_unknown_name_suggests_up_to_three_others(example: Example, cli: Cli)
         assert said.err.endswith('did you mean "tilted-head", "tilted-full" or "tilted-cold"?\n')
 
 
+def test_a_name_with_its_kind_or_namespace_is_told_how_to_give_these(
+    example: Example, cli: Cli
+) -> None:
+    for command in ("status", "why", "logs", "retry", "artifacts"):
+        for name in ("model/digits-base", "default/digits-base"):
+            assert cli(command, name, code=1).err == (
+                f"Error: no object is called {name}: give its name alone, digits-base, and where "
+                "several have it --kind or --namespace as well\n"
+            )
+
+
 def test_a_name_that_is_not_synced_yet_is_told_so(example: Example, cli: Cli) -> None:
     for command in ("status", "logs", "artifacts"):
         said = cli(command, "unheard-of", code=1)
