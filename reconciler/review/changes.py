@@ -76,7 +76,7 @@ class Change:
 
     @property
     def is_own(self) -> bool:
-        """True if the object itself differs in what its artifact is made of."""
+        """True if the object itself gives its artifact other inputs."""
         keyed = any(change.effect is Effect.KEY for change in self.fields)
         return self.new or keyed or self.source is not None
 
