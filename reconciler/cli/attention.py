@@ -30,9 +30,9 @@ def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[st
             todo, log = remedy(ReasonCode.known(reason)), ""
         else:
             todo, log = failure_remedy(plan, failed), log_command(failed, found[0])
-        told = [todo, f"`{log}` prints its log." if log else ""]
-        if any(told):
-            yield f"    What to do: {' '.join(filter(None, told))}"
+        shown = [todo, f"`{log}` prints its log." if log else ""]
+        if any(shown):
+            yield f"    What to do: {' '.join(filter(None, shown))}"
 
 
 def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:

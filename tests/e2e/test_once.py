@@ -162,7 +162,7 @@ def test_a_failure_counts_more_than_what_waits(site: Site) -> None:
     assert "Model default/b: waiting for Model default/a (train)" in done.stdout
     _, _, listed = done.stdout.partition("\nThese need attention:\n")
     assert listed.startswith("  Model default/a is Failed: train: train.sh ended with exit code 3")
-    assert "`reconciler logs a` prints the log." in listed
+    assert "`reconciler logs a` prints its log." in listed
 
 
 def test_what_its_manifest_suspends_or_a_user_must_release_is_no_lack(site: Site) -> None:
