@@ -16,9 +16,10 @@ from reconciler.patterns import ABSOLUTE, PORTS, SCP, as_ssh
 #: Neither may begin with a dash: ssh would take it for an option.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
-#: User and password of a URL within a text, and its query or fragment.
+#: User and password of a URL within a text, and its query or fragment. The second alternative
+#: takes a word without one as a whole, so that a text is not searched from each :// of a word.
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-_QUERY = re.compile(r"(?<=://)([^\s?#]*[?#])\S+")
+_QUERY = re.compile(r"(://[^\s?#]*[?#])\S+|://\S*")
 _HOST_END = re.compile(r"[/?#]")
 _SCP_USER = re.compile(r"[^@:/]+@[^@:/]+:|[^@]*$")
 _REST = re.compile(r"(?s)(?<=[?#]).+")
@@ -36,7 +37,7 @@ def redact(text: str) -> str:
 
     GitLab takes a token as ``?private_token=…``.
     """
-    return _QUERY.sub(r"\1…", _USERINFO.sub("", text))
+    return _QUERY.sub(lambda word: f"{word[1]}…" if word[1] else word[0], _USERINFO.sub("", text))
 
 
 def redact_url(url: str) -> str:

@@ -325,6 +325,8 @@ def shown_size(size: float) -> str:
 #: Markers read from stores at a time, and bytes of one: 64 MiB name 500,000 files.
 _CONCURRENCY = 16
 _LONGEST_MARKER = 64 << 20
+#: Bytes that a file of an artifact may be said to have.
+_LARGEST_FILE = (1 << 63) - 1
 
 
 def sizes(urls: Iterable[str]) -> dict[str, int | None]:
@@ -369,6 +371,8 @@ def _on_disk(folder: Path) -> int | None:
 def _marker_size(marker: bytes) -> int | None:
     """The sizes of a marker's files together; None if it is none."""
     try:
-        return sum(int(file["size"]) for file in json.loads(marker)["files"])
+        sizes = [file["size"] for file in json.loads(marker)["files"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    known = all(isinstance(size, int) and 0 <= size <= _LARGEST_FILE for size in sizes)
+    return sum(sizes) if known else None

@@ -92,7 +92,7 @@ def items(raw: list[msgspec.Raw], shape: type[T]) -> list[T]:
     for each in raw:
         try:
             found.append(msgspec.json.decode(each, type=shape))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return found
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from reconciler.cli.artifacts import Artifact, _used
+from reconciler.cli.artifacts import Artifact, _marker_size, _used
 from reconciler.cli.select import find_key
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
@@ -436,3 +436,9 @@ def test_logs_of_a_key_that_is_history_are_those_of_its_last_attempt(
 
 
 _BASE = ObjectRef(Kind.MODEL, "default", "digits-base")
+
+
+@pytest.mark.parametrize("size", ["1e999", "NaN", "-1", "1" * 400, '"3"', "[" * 100_000])
+def test_a_marker_with_impossible_sizes_has_no_size(size: str) -> None:
+    assert _marker_size(f'{{"files": [{{"size": 3}}, {{"size": {size}}}]}}'.encode()) is None
+    assert _marker_size(b'{"files": [{"size": 3}, {"size": 4}]}') == 7

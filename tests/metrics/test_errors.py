@@ -50,3 +50,8 @@ def test_a_failed_creation_is_counted_by_what_the_cluster_answered(
     error.__cause__ = from_answer(status, b"{}", None)
     metrics.failed("engine", error)
     assert value(metrics, "errors_total", **{"where": "engine", "class": trouble.value}) == 1
+
+
+def test_an_answer_that_is_nested_without_an_end_is_a_page_of_a_proxy() -> None:
+    error = from_answer(503, b'{"items": ' + b"[" * 100_000, None)
+    assert error.trouble is Trouble.UNREACHABLE

@@ -272,7 +272,7 @@ def _image(owner: RunIdentity, pod: Pod | None) -> Result | None:
     ended = find_end(pod) if pod is not None else None
     try:
         image = msgspec.json.decode(ended.message if ended is not None else "", type=_Pushed).image
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     name, _, digest = image.partition("@")
     pushed_to = (owner.output or "").rpartition(":")[0]

@@ -63,7 +63,10 @@ def read_json(path: Path, limit: int = 16 << 20) -> JSON:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"{path} is larger than {limit} bytes")
-    value: JSON = json.loads(data)
+    try:
+        value: JSON = json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep") from error
     return value
 
 

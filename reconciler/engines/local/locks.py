@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reconciler.engines.local.failures import StillRunningError
+from reconciler.engines.local.fsync import read_json
 from reconciler.engines.local.layout import RunDirectory
 from reconciler.engines.local.process import ProcessIdentity, kill, members
 
@@ -154,7 +156,7 @@ def _read(path: Path) -> _Note | None:
     # A note that was cut short names an attempt whose processes had not been let go yet: they
     # end by themselves with their supervisor.
     try:
-        value = json.loads(path.read_bytes())
+        value: Any = read_json(path)
         leaders = tuple(ProcessIdentity(int(pid), str(start)) for pid, start in value["leaders"])
         return _Note(str(value["run"]), str(value["token"]), leaders)
     except (OSError, ValueError, KeyError, TypeError):

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.engine import Result, ResultWarning, metrics_of, newest_attempt, warnings_of
+from reconciler.engine import (
+    Result,
+    ResultWarning,
+    metric_of,
+    metrics_of,
+    newest_attempt,
+    warnings_of,
+)
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import encode, read_json, replace
 from reconciler.engines.local.state import write_time
@@ -35,11 +42,11 @@ class Marker:
 
     def result(self, url: str) -> Result:
         """The artifact at ``url`` as a run's result."""
-        seconds = self.content.get("gpuSeconds")
+        seconds = metric_of(self.content.get("gpuSeconds"))
         return Result(
             url=url,
             metrics=metrics_of(self.content.get("metrics")),
-            gpu_seconds=max(0.0, float(seconds)) if isinstance(seconds, (int, float)) else 0.0,
+            gpu_seconds=max(0.0, float(seconds or 0)),
             warnings=warnings_of(self.content.get("warnings")),
         )
 
@@ -172,7 +179,7 @@ def read_marker(directory: Path, key: str) -> Marker | None:
         if not isinstance(files, list) or content.get("version") != _VERSION:
             return None
         found: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
-    except (OSError, ValueError, RecursionError, ArtifactError):
+    except (OSError, ValueError, ArtifactError):
         return None
     return Marker(key, content) if files == found else None
 

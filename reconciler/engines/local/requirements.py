@@ -29,6 +29,7 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ _LIMIT = 1 << 20
 #: A requirement that means the same in any folder: a name, then versions, extras, markers, or
 #: a direct reference that is not to a file.
 _PLAIN = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*"
+    r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\]\s*)?"
     r"($|;|[<>=!~(]|@\s*(https?|git\+https|git\+ssh)://)"
 )
 _PLAIN_OPTION = re.compile(
@@ -49,6 +50,8 @@ _PLAIN_OPTION = re.compile(
     r"|--no-binary|--require-hashes|--trusted-host)\b"
 )
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+#: What reading a wheel raises that is no archive, or one of a form that is not read.
+_DAMAGED_WHEEL = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tgz|tar\.bz2)\b")
 
 
@@ -150,13 +153,10 @@ def requirements_of(tree: Path) -> Requirements | None:
         return None
     installed = "build-system" in document
     sources = _mapping(uv, "sources")
-    if "dependencies" in project.get("dynamic", []):
+    if "dependencies" in _list(project, "dynamic"):
         form = Form.WHOLE if sources else Form.LINES
         return Requirements(None, bool(sources), form, project=True, settings=settings)
-    dependencies = project.get("dependencies", [])
-    if not isinstance(dependencies, list):
-        raise RequirementsError("pyproject.toml: project.dependencies is not a list")
-    lines = [str(dependency) for dependency in dependencies]
+    lines = [str(dependency) for dependency in _list(project, "dependencies")]
     local = not all(map(_is_plain, lines)) or any(map(_is_in_tree, sources.values()))
     form = Form.PROJECT if sources else Form.LINES
     if local and installed and sources:
@@ -182,7 +182,7 @@ def _dependencies(wheel: Path) -> Sequence[str]:
             [name] = [n for n in archive.namelist() if _METADATA.fullmatch(n)]
             with archive.open(name) as file:
                 text = file.read(_LIMIT).decode("utf-8", "replace")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED_WHEEL as error:
         raise RequirementsError(f"{wheel.name} has no metadata: {error}") from error
     headers = email.parser.HeaderParser().parsestr(text)
     return [" ".join(line.split()) for line in headers.get_all("Requires-Dist", [])]
@@ -192,17 +192,25 @@ def _document(path: Path, *, wanted: bool) -> Mapping[str, Any]:
     """Read a pyproject.toml. Unless it is wanted, its faults are ignored."""
     try:
         return tomllib.loads(_read(path) or "")
-    except (tomllib.TOMLDecodeError, RequirementsError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError, RequirementsError) as error:
         if not wanted:
             return {}
         if isinstance(error, RequirementsError):
             raise
-        raise RequirementsError(f"pyproject.toml: {error}") from error
+        why = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise RequirementsError(f"pyproject.toml: {why}") from error
 
 
 def _mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = document.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _list(project: Mapping[str, Any], name: str) -> list[Any]:
+    found = project.get(name, [])
+    if not isinstance(found, list):
+        raise RequirementsError(f"pyproject.toml: project.{name} is not a list")
+    return found
 
 
 def _read(path: Path) -> str | None:
@@ -237,7 +245,7 @@ def _included(tree: Path, text: str) -> dict[str, str | None]:
             continue
         content = None
         path = Path(os.path.normpath(tree / name))
-        if path.resolve().is_relative_to(tree.resolve()):
+        if "\0" not in name and path.resolve().is_relative_to(tree.resolve()):
             with suppress(RequirementsError):
                 content = _read(path)
         found[name] = content

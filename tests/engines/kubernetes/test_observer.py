@@ -137,3 +137,10 @@ def test_an_image_has_the_warnings_of_its_source() -> None:
     built = pod(terminated(0, message=json.dumps(said)))
     found = _image(replace(owner, task=TaskKind.BUILD, output=image), built)
     assert found == Result(image=digest, warnings=(ResultWarning("MetricsIgnored", "why"),))
+
+
+def test_a_build_whose_message_is_nested_without_an_end_has_pushed_nothing() -> None:
+    owner = identify(pod(terminated(0)).metadata, "r-build")
+    assert owner is not None
+    built = pod(terminated(0, message=f'{{"more": {"[" * 4000}'))
+    assert _image(replace(owner, task=TaskKind.BUILD, output="registry.test/team:1"), built) is None

@@ -108,3 +108,18 @@ def test_attempts_are_counted_by_the_highest_log(tmp_path: Path) -> None:
     for name in ("attempt-2.log", "attempt-10.log", "attempt-99.txt", "attempt-x.log", "notes"):
         (tmp_path / name).touch()
     assert last_attempt(tmp_path) == 10
+
+
+@pytest.mark.parametrize("seconds", ["1" * 400, "1e999", "NaN", "-1", "true", '"9"', "[]"])
+def test_a_cost_that_is_no_number_counts_nothing(artifact: Path, seconds: str) -> None:
+    """Who may write to a bucket writes markers, and they are read by the daemon."""
+    path = artifact / "completed.json"
+    path.write_text(path.read_text().replace("181.0", seconds))
+    marker = read_marker(artifact, KEY)
+    assert marker is not None
+    assert marker.result("file:///a/").gpu_seconds == 0.0
+
+
+def test_a_marker_that_is_nested_without_an_end_is_none(artifact: Path) -> None:
+    (artifact / "completed.json").write_text(f'{{"key": "{KEY}", "metrics": {"[" * 100_000}')
+    assert read_marker(artifact, KEY) is None

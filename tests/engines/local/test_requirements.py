@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from reconciler.engines.local.requirements import requirements_of
+from reconciler.engines.local.failures import RequirementsError
+from reconciler.engines.local.requirements import Form, Requirements, requirements_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,7 @@ from reconciler.engines.local.requirements import requirements_of
         ("--find-links wheels\ntiny\n", True),
         ("tiny-1.0-py3-none-any.whl\n", True),
         ("package/\n", True),
+        ("-r a\0b.txt\n", True),
     ],
 )
 def test_requirements_are_shared_only_where_they_mean_the_same_anywhere(
@@ -120,3 +124,53 @@ def test_what_only_configures_tools_needs_no_environment(tmp_path: Path) -> None
     assert requirements_of(tmp_path) is None
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
     assert requirements_of(tmp_path) is None
+
+
+def test_a_line_of_blanks_is_read_in_one_pass(tmp_path: Path) -> None:
+    """Each of two patterns took any part of the blanks: hours, of a file of 1 MiB."""
+    (tmp_path / "requirements.txt").write_text(f"a{' ' * 1_000_000}b\n")
+    found = requirements_of(tmp_path)
+    assert found is not None
+    assert found.local
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {'[' * 5000}",
+        "[project]\ndynamic = 1\n",
+        "[project]\ndependencies = {}\n",
+    ],
+)
+def test_a_pyproject_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(RequirementsError, match=r"pyproject\.toml: "):
+        requirements_of(tmp_path)
+
+
+def test_a_pyproject_beside_requirements_only_configures_tools(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"a = {'[' * 5000}")
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    found = requirements_of(tmp_path)
+    assert found is not None
+    assert not found.local
+
+
+#: Where a file's entry in the archive's directory has its flags, and its method of compression.
+_FLAGS, _METHOD = 8, 10
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(_FLAGS, 1), (_METHOD, 99)], ids=["encrypted", "compressed otherwise"]
+)
+def test_a_wheel_that_cannot_be_unpacked_is_refused(tmp_path: Path, place: int, value: int) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("own-1.dist-info/METADATA", "Requires-Dist: torch\n")
+    data = bytearray(archive.getvalue())
+    data[data.index(b"PK\x01\x02") + place] = value
+    wheel = tmp_path / "own-1-py3-none-any.whl"
+    wheel.write_bytes(data)
+    computed = Requirements(None, local=False, form=Form.LINES, project=True)
+    with pytest.raises(RequirementsError, match=r"own-1-py3-none-any\.whl has no metadata"):
+        computed.resolved(wheel)
