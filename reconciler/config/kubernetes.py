@@ -53,6 +53,14 @@ class ImagesSection(Section):
         ImageRef | None, Field(description="Default: the builder's own of that version.")
     ] = None
     rclone: ImageRef = "rclone/rclone:1.76.0"
+    sbom: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s,\"]{1,512}$",
+            description="Writes SBOMs in builds. Default: BuildKit's own, "
+            "docker/buildkit-syft-scanner:stable-1.",
+        ),
+    ] = None
 
 
 class KubernetesSection(Section):
@@ -93,6 +101,21 @@ class KubernetesSection(Section):
     lease: Seconds = 15.0
 
 
+class AttestationsSection(Section):
+    """Attestations of built images, which BuildKit puts beside them in the registry."""
+
+    provenance: Annotated[
+        Literal["min", "max"] | None,
+        Field(
+            description="max has the Dockerfile and the values of build arguments too. "
+            "Default: none."
+        ),
+    ] = None
+    sbom: Annotated[
+        bool, Field(description="A list of the packages in the image, by kubernetes.images.sbom.")
+    ] = False
+
+
 class RegistrySection(Section):
     """The registry that built images go to, as ``<url>/<namespace>:<key>``.
 
@@ -112,6 +135,7 @@ class RegistrySection(Section):
         bool, Field(description="Plain HTTP, or a certificate that no known authority signed.")
     ] = False
     secret: Subdomain | None = None
+    attestations: AttestationsSection = Field(default_factory=AttestationsSection)
 
 
 class BucketConfig(Section):

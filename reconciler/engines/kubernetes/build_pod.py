@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol
@@ -54,6 +54,20 @@ _CREDENTIALS = "/git-credentials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attestations:
+    """Attestations that a builder puts beside an image in the registry.
+
+    ``provenance`` is its mode; None for none. ``sbom`` is the image that writes the SBOM: None for
+    no SBOM, empty for the builder's own. ``source`` and ``revision`` are the URL and the commit.
+    """
+
+    provenance: str | None
+    sbom: str | None
+    source: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """The order for a builder.
 
@@ -68,6 +82,7 @@ class BuildRequest:
     builder_image: str
     registry_host: str
     insecure: bool
+    attestations: Attestations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +130,7 @@ def build_pod(
             builder_image=settings.images.buildkit,
             registry_host=settings.registry.url.partition("/")[0],
             insecure=settings.registry.insecure,
+            attestations=_attestations(context, settings),
         )
     )
     source = _source(context, settings, container_resources)
@@ -126,6 +142,27 @@ def build_pod(
 def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
     """Return the reference that a build pushes: ``<registry>/<namespace>:<key>``."""
     return f"{settings.registry.url}/{namespace}:{key}"
+
+
+def _attestations(context: BuildContext, settings: ClusterSettings) -> Attestations:
+    """Return the configured attestations.
+
+    Raises RenderError for build arguments that would change them.
+    """
+    registry = settings.registry
+    changed = [name for name in context.build_args if name.startswith(_ATTESTING)]
+    if changed and (registry.provenance is not None or registry.sbom):
+        raise refuse(f"{min(changed)} in buildArgs would change registry.attestations")
+    return Attestations(
+        provenance=registry.provenance,
+        sbom=(settings.images.sbom or "") if registry.sbom else None,
+        source=context.url or settings.repository_url,
+        revision=context.commit,
+    )
+
+
+#: Build arguments that BuildKit takes for options of attestations, in place of those it was given.
+_ATTESTING = "BUILDKIT_ATTEST_"
 
 
 def _source(
@@ -237,6 +274,8 @@ def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
     if build.insecure:
         output += ",registry.insecure=true"
     arguments = ["--opt", f"filename={build.dockerfile}", "--output", output]
+    for option in _attesting(build.attestations):
+        arguments += ["--opt", option]
     for name, value in sorted(build.build_args.items()):
         arguments += ["--opt", f"build-arg:{name}={value}"]
     container = {
@@ -254,6 +293,19 @@ def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
     }
     volumes = ({"name": "buildkit", "emptyDir": {}},)
     return BuildPod(container=container, fragment=Fragment(volumes=volumes))
+
+
+def _attesting(attestations: Attestations) -> Iterator[str]:
+    """Yield the options of BuildKit for attestations.
+
+    It has the source as a folder, and is told which commit that is.
+    """
+    if attestations.provenance is not None:
+        yield f"attest:provenance=mode={attestations.provenance}"
+        yield f"vcs:source={attestations.source}"
+        yield f"vcs:revision={attestations.revision}"
+    if attestations.sbom is not None:
+        yield f"attest:sbom={f'generator={attestations.sbom}' if attestations.sbom else ''}"
 
 
 def _config(build: BuildRequest) -> str:

@@ -31,23 +31,30 @@ ANY = "any"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The images that the reconciler itself puts into pods."""
+    """The images that the reconciler itself puts into pods.
+
+    ``sbom`` is that of BuildKit where it is None.
+    """
 
     wrapper: str
     buildkit: str
     rclone: str
+    sbom: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
     """The registry that builds push to.
 
-    ``secret`` is a dockerconfigjson Secret, in each namespace.
+    ``secret`` is a dockerconfigjson Secret, in each namespace. ``provenance`` is the mode of the
+    attestations of provenance, None for none.
     """
 
     url: str
     insecure: bool = False
     secret: str | None = None
+    provenance: str | None = None
+    sbom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +118,17 @@ class ClusterSettings:
             instance=cluster.instance,
             namespace=cluster.namespace,
             images=Images(
-                wrapper=cluster.images.wrapper, buildkit=buildkit, rclone=cluster.images.rclone
+                wrapper=cluster.images.wrapper,
+                buildkit=buildkit,
+                rclone=cluster.images.rclone,
+                sbom=cluster.images.sbom,
             ),
             registry=RegistryConfig(
-                url=registry.url, insecure=registry.insecure, secret=registry.secret
+                url=registry.url,
+                insecure=registry.insecure,
+                secret=registry.secret,
+                provenance=registry.attestations.provenance,
+                sbom=registry.attestations.sbom,
             ),
             repository_url=setup.repository_url,
             allow_sources=setup.sources_allow,

@@ -193,3 +193,47 @@ def test_submodules_are_fetched_within_the_allow_list(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, sources={"allow": ["https://*", "ssh://git@host:2222/a/*"]})
     allow = environment_of(source(settings, submodules=True))["SOURCE_ALLOW"]
     assert allow == "https * * - *\nssh git host 2222 a/*"
+
+
+def _attestations(folder: Path, chosen: dict[str, Any], **images: str) -> list[str]:
+    settings = settings_of(
+        folder,
+        registry={"url": "registry.example.com/models", "attestations": chosen},
+        kubernetes={"images": images},
+    )
+    return [text for text in arguments(settings) if text.startswith(("attest:", "vcs:"))]
+
+
+def test_a_build_attests_nothing_unless_the_configuration_says_so(tmp_path: Path) -> None:
+    assert _attestations(tmp_path, {}) == []
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_provenance_names_the_commit_of_the_source(tmp_path: Path, mode: str) -> None:
+    assert _attestations(tmp_path, {"provenance": mode}) == [
+        f"attest:provenance=mode={mode}",
+        f"vcs:source={CONTEXT.url}",
+        f"vcs:revision={COMMIT}",
+    ]
+
+
+def test_an_sbom_is_written_by_buildkits_own_image_or_the_configured_one(tmp_path: Path) -> None:
+    assert _attestations(tmp_path, {"sbom": True}) == ["attest:sbom="]
+    mirrored = f"mirror.example.com/scanner@sha256:{'4' * 64}"
+    assert _attestations(tmp_path, {"sbom": True}, sbom=mirrored) == [
+        f"attest:sbom=generator={mirrored}"
+    ]
+
+
+@pytest.mark.parametrize("chosen", [{"provenance": "min"}, {"sbom": True}])
+def test_build_arguments_do_not_change_what_is_attested(
+    tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    args = {"BUILDKIT_ATTEST_SBOM": "generator=mine.example.com/scanner"}
+    registry = {"url": "registry.example.com/models", "attestations": chosen}
+    with pytest.raises(RenderError, match="BUILDKIT_ATTEST_SBOM in buildArgs would change"):
+        job_of(build(build_args=args), settings_of(tmp_path, registry=registry))
+    free = settings_of(tmp_path)
+    assert f"build-arg:BUILDKIT_ATTEST_SBOM={args['BUILDKIT_ATTEST_SBOM']}" in arguments(
+        free, build_args=args
+    )

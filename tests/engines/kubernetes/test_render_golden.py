@@ -45,6 +45,17 @@ def _build(folder: Path) -> str:
     return _checked(objects)
 
 
+def _build_attested(folder: Path) -> str:
+    settings = settings_of(
+        folder,
+        registry={
+            "url": "registry.example.com/models",
+            "attestations": {"provenance": "max", "sbom": True},
+        },
+    )
+    return _checked(render(build(), settings))
+
+
 def _load_gcs(folder: Path) -> str:
     objects = render(load(), settings_of(folder))
     return _checked(objects)
@@ -86,6 +97,7 @@ def _train_nodes(folder: Path) -> str:
 
 CASES: dict[str, Rendered] = {
     "build.yaml": _build,
+    "build-attested.yaml": _build_attested,
     "load-gcs.yaml": _load_gcs,
     "train-three-buckets.yaml": _train_three_buckets,
     "train-nodes.yaml": _train_nodes,
