@@ -5,6 +5,10 @@ TESTFLAGS ?= -n auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# For any system and Python that the project supports; no address of a registry is written.
+LOCKED := --quiet --universal --python-version 3.11 --constraint constraints.txt \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
 
@@ -21,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	@$(INSTALL) --group dev --editable .
 	@touch $@
 
 .PHONY: try
@@ -60,6 +64,25 @@ bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks.many_jobs
 	@$(BIN)/python -m benchmarks.one_change
 	@$(BIN)/python -m benchmarks.takeover
+
+.PHONY: lock
+lock: setup ## Write the daemon's dependencies, each file by its hash, to requirements*.lock
+	@$(BIN)/uv pip compile $(LOCKED) pyproject.toml --output-file requirements.lock
+	@$(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(BIN)/uv pip compile $(LOCKED) - --output-file requirements-build.lock
+
+.PHONY: audit
+audit: setup ## Look up known vulnerabilities of the locked dependencies (needs the network)
+	@$(INSTALL) --group audit
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements.lock --requirement requirements-build.lock \
+		|| { echo "There are vulnerabilities, or no advisories could be read: see above."; exit 1; }
+
+.PHONY: sbom
+sbom: setup ## Write the locked dependencies as a CycloneDX SBOM to dist/sbom.cdx.json
+	@$(INSTALL) --group sbom
+	@$(BIN)/python -m tools.sbom
 
 .PHONY: schemas
 schemas: setup ## Write the published JSON Schemas to config/
