@@ -65,6 +65,11 @@ bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks.one_change
 	@$(BIN)/python -m benchmarks.takeover
 
+.PHONY: fuzz
+fuzz: setup ## Search for texts that a parser cannot take: SECONDS=60 of each, TARGETS="manifest marker"
+	@$(INSTALL) --group fuzz || { echo "atheris has no wheel for this Python and system"; exit 1; }
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGETS)
+
 .PHONY: lock
 lock: setup ## Write the daemon's dependencies, each file by its hash, to requirements*.lock
 	@$(BIN)/uv pip compile $(LOCKED) pyproject.toml --output-file requirements.lock

@@ -354,6 +354,22 @@ buckets:
 """
 
 
+def test_a_variable_that_is_no_text_is_shown_by_its_bytes(tmp_path: Path) -> None:
+    """As the environment has it: Python makes halves of surrogate pairs of such bytes."""
+    told = wrong(
+        tmp_path,
+        "repository: {url: .}\n",
+        **{"RECONCILER_CLUSTER": "\udcff", "RECONCILER_LIMITS__\udcffRUNS": "3"},
+    )
+    assert told.encode().decode() == (
+        "$RECONCILER_CLUSTER: cluster: it is not UTF-8 text\n"
+        r"$RECONCILER_LIMITS__\xffRUNS: limits.\xffruns: there is no key \xffruns in limits"
+    )
+    assert misspelt_variables({"RECONCILER_REPOSITOR\udcffY__URL": ""}) == {
+        r"RECONCILER_REPOSITOR\xffY__URL": "RECONCILER_REPOSITORY__URL"
+    }
+
+
 def test_a_cluster_needs_a_registry_and_a_bucket(tmp_path: Path) -> None:
     told = wrong(tmp_path, "repository: {url: 'https://e/m'}\nengine: kubernetes\n")
     assert "engine: kubernetes needs registry.url" in told

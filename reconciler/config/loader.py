@@ -86,7 +86,7 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Map variables that look like misspelt ones to the right ones."""
     keys = {_letters(name): name for name in (CONFIG_VARIABLE, *_variables(Config, ()))}
     found = {}
-    for name in environment:
+    for name in map(_text, environment):
         rest = name.removeprefix(ENVIRONMENT_PREFIX)
         if rest == name or _OF_SERVICE.search(rest) or name == CONFIG_VARIABLE:
             continue
@@ -127,7 +127,8 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
     """
     found: dict[_Path, tuple[str, JSON]] = {}
     problems = []
-    for name, text in sorted(environment.items()):
+    for raw, text in sorted(environment.items()):
+        name = _text(raw)
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
         parts = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
@@ -138,7 +139,10 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
             problems.append(Problem(Location(f"${name}"), ".".join(parts).lower(), resolved))
             continue
         path, annotation = resolved
-        documents, wrong = read_documents(text.encode("utf-8", "surrogateescape"), f"${name}")
+        if text != _text(text):
+            problems.append(Problem(Location(f"${name}"), ".".join(path), "it is not UTF-8 text"))
+            continue
+        documents, wrong = read_documents(text.encode(), f"${name}")
         value = documents[0].value if documents else None
         if _is_text(annotation) and not (isinstance(value, str) and not wrong):
             unset = type(None) in get_args(annotation) and text.strip().lower() in _NOTHING
@@ -151,6 +155,11 @@ def _overrides(environment: Mapping[str, str]) -> dict[_Path, tuple[str, JSON]]:
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _text(variable: str) -> str:
+    r"""Return a name or value as text, with ``\xff`` for other bytes."""
+    return variable.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_text(annotation: object) -> bool:
