@@ -1,12 +1,8 @@
-"""What a reviewer reads of changes of the examples: kept as files, to be read by people.
-
-After a change of the wording, ``GOLDEN=write`` writes them anew; then read what changed.
-"""
+"""What a reviewer and a program read of changes of the examples, kept as files."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +11,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
-
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "plan"
+from tests.golden_files import kept
 
 
 def one_param(example: Example) -> None:
@@ -86,7 +81,9 @@ def example(tmp_path: Path) -> Example:
     return Example(tmp_path / "repository")
 
 
-@pytest.mark.parametrize(("style", "suffix"), [("text", "txt"), ("markdown", "md")])
+@pytest.mark.parametrize(
+    ("style", "suffix"), [("text", "txt"), ("markdown", "md"), ("json", "json")]
+)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_plan_reads_as_it_is_kept(
     example: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, style: str, suffix: str
@@ -107,8 +104,4 @@ def test_a_plan_reads_as_it_is_kept(
     said = cli(
         "plan", "--base", "HEAD~1", "--head", "HEAD", "--repo", str(example.root), "--format", style
     )
-    file = GOLDEN / f"{name}.{suffix}"
-    if os.environ.get("GOLDEN") == "write":
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(said.out)
-    assert said.out == file.read_text()
+    assert said.out == kept(f"plan/{name}.{suffix}", said.out)

@@ -21,7 +21,8 @@ from reconciler.notify import (
     delivery_headers,
 )
 from reconciler.planner.object_status import Phase
-from reconciler.types import Kind, ObjectRef
+from reconciler.types import Kind, ObjectRef, TaskKey
+from tests.golden_files import kept
 
 NASTY = 'bad "reason" \\ }} {{ 7 * 7 }} <!channel> @here https://evil.example \u202e\n\u2028'
 
@@ -35,30 +36,27 @@ def made(template: str | None, reason: str = NASTY) -> Any:
     return json.loads(Body(template).of(digest(reason), cluster="prod"))
 
 
-def test_without_a_template_the_body_is_the_digest() -> None:
-    assert made(None) == {
-        "cluster": "prod",
-        "events": [
-            {
-                "type": "phase",
-                "kind": "Model",
-                "namespace": "ml",
-                "name": "m",
-                "phase": "Failed",
-                "before": None,
-                "reason": "",
-                "message": NASTY,
-                "hold": None,
-                "key": None,
-                "artifact": None,
-                "path": "",
-                "commit": "",
-                "objects": 1,
-            }
-        ],
-        "counts": {"Failed": 1},
-        "more": 0,
-    }
+def test_without_a_template_the_body_is_as_it_is_kept() -> None:
+    ref = ObjectRef(Kind.MODEL, "ml", "m")
+    events = (
+        Event(
+            ref=ref,
+            phase=Phase.READY,
+            before=Phase.TRAINING,
+            key=TaskKey("a" * 40),
+            key_before=TaskKey("b" * 40),
+            artifact="s3://models/m/",
+            reason="Complete",
+            message="complete",
+            path="models/m.yaml",
+            commit="c" * 40,
+        ),
+        Event(ref=ref, phase=Phase.HELD, reason="HeldByGuard", hold="96c2a4c48f73", objects=3),
+        Event(ref=ref, phase=Phase.FAILED, message=NASTY),
+    )
+    counts = {Phase.READY: 1, Phase.HELD: 3, Phase.FAILED: 60}
+    body = Body().of(Digest(events=events, counts=counts, more=59), cluster="prod").decode()
+    assert body == kept("notification.json", body)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
