@@ -43,8 +43,8 @@ from reconciler.errors import ReconcilerError
 
 T = TypeVar("T")
 Build = Callable[[Any], Any]
-#: Fields that are left out: those that are None, or those that are as the class has them.
-Omit = Literal["none", "default"]
+#: Fields that are left out: those that are None, or as the class has them, or no field at all.
+Omit = Literal["none", "default", "nothing"]
 
 #: msgspec works out a type at its first use, and crashes in a thread that uses the type meanwhile.
 _PREPARING = threading.Lock()
@@ -75,9 +75,10 @@ class _Format:
 class Codec(Generic[T]):
     """The format of a dataclass.
 
-    ``omit`` selects the fields that are left out, ``names`` gives fields another name than
-    camelCase, and ``timespec`` is the precision of times. ``forms`` are checks of the values of a
-    type, such as a NewType's pattern.
+    ``omit`` selects the fields that are left out; with "nothing" a None is null. ``names`` gives
+    fields another name than camelCase, and ``timespec`` is the precision of times. ``forms`` are
+    checks of the values of a type, such as a NewType's pattern. A format with a ``version`` has it
+    as its first field, and no other version is read.
     """
 
     def __init__(
@@ -88,12 +89,14 @@ class Codec(Generic[T]):
         names: Mapping[str, str] | None = None,
         timespec: Literal["seconds", "microseconds"] = "seconds",
         forms: Mapping[Any, msgspec.Meta] = MappingProxyType({}),
+        version: int | None = None,
     ) -> None:
         self._cls = cls
         self._omit = omit
         self._names = dict(names or {})
         self._timespec = timespec
         self._forms = forms
+        self._version = version
         self._field: Callable[[Any], tuple[_Field, ...]] = cache(self._fields_of)
         self._format: Callable[[Any], _Format] = cache(self._format_of)
         self._prepared: _Format | None = None
@@ -101,10 +104,12 @@ class Codec(Generic[T]):
     def dump(self, value: T) -> dict[str, Any]:
         """Return the tree of a value."""
         tree: dict[str, Any] = self._dump(value)
-        return tree
+        return tree if self._version is None else {"version": self._version, **tree}
 
     def load(self, tree: object) -> T:
         """Return the value of a tree. Raises CodecError with the field."""
+        if self._version is not None:
+            _check_version(tree, self._version)
         form = self._prepared or self._prepare()
         try:
             found = msgspec.convert(tree, form.struct)
@@ -126,8 +131,11 @@ class Codec(Generic[T]):
             return {
                 field.written: self._dump(item)
                 for field in self._field(type(value))
-                if (item := getattr(value, field.name)) is not None
-                and (self._omit == "none" or item != field.default)
+                if (
+                    (item := getattr(value, field.name)) is not None
+                    and (self._omit != "default" or item != field.default)
+                )
+                or self._omit == "nothing"
             }
         if isinstance(value, enum.Enum):
             return value.value
@@ -209,6 +217,12 @@ class Codec(Generic[T]):
             if (value := getattr(found, name)) is not msgspec.UNSET
         }
         return cls(**values)
+
+
+def _check_version(tree: object, version: int) -> None:
+    found = tree.get("version") if isinstance(tree, Mapping) else None
+    if found != version:
+        raise CodecError(f"version: expected {version}, found {found!r:.40}")
 
 
 def format_time(time: datetime, timespec: Literal["seconds", "microseconds"] = "seconds") -> str:

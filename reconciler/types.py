@@ -7,9 +7,9 @@ code that gets a :data:`TaskKey` or an :class:`ObjectRef` need not check it agai
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, NewType, TypeAlias
+from typing import NamedTuple, NewType, Self, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 #: Numbers by name. An integer is kept as one.
@@ -122,15 +122,45 @@ class Problem:
         place = f"{self.location}: {self.field}" if self.field else str(self.location)
         return f"{place}: {self.message}"
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return the form that ``validate`` and ``plan`` print with ``--format json``."""
-        return {
-            "file": self.location.file,
-            "line": self.location.line,
-            "column": self.location.column,
-            "field": self.field,
-            "message": self.message,
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemEntry:
+    """A problem as documents have it: flat, and without its object."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+    field: str
+    message: str
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Make the entry of a problem."""
+        place = problem.location
+        return cls(
+            file=place.file,
+            line=place.line,
+            column=place.column,
+            field=problem.field,
+            message=problem.message,
+        )
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the entry."""
+        return Problem(Location(self.file, self.line, self.column), self.field, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemList:
+    """The errors of a document: of ``validate``, and of ``sync.yaml``."""
+
+    errors: tuple[ProblemEntry, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> Self:
+        """Make the list of problems, in their order."""
+        return cls(tuple(map(ProblemEntry.of, problems)))
 
 
 @dataclass(frozen=True, slots=True)

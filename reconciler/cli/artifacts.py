@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from reconciler.cli import stores
+from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
 from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader
@@ -29,12 +30,11 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
-from reconciler.codec import format_time
 from reconciler.engines.local import MARKER
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable
-from reconciler.types import JSON, ForeignRef, Kind, ObjectRef, TaskKey
+from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3
 
@@ -58,19 +58,20 @@ class Artifact:
     removed: bool
     size: int | None = None
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return the form that ``--format json`` prints."""
-        return {
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "key": self.key,
-            "url": self.url,
-            "finished": format_time(self.finished) if self.finished else None,
-            "size": self.size,
-            "usedBy": [f"{role} {ref}" for role, ref in self.used],
-            "removed": self.removed,
-        }
+    @property
+    def entry(self) -> ArtifactEntry:
+        """The entry that ``--format json`` prints."""
+        return ArtifactEntry(
+            kind=self.ref.kind.value,
+            namespace=self.ref.namespace,
+            name=self.ref.name,
+            key=self.key,
+            url=self.url,
+            finished=self.finished,
+            size=self.size,
+            used_by=tuple(f"{role} {ref}" for role, ref in self.used),
+            removed=self.removed,
+        )
 
 
 @click.command()
@@ -125,8 +126,8 @@ def artifacts(
         and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
     ]
     if style == "json":
-        listed = [*(a.to_json() for a in found), *(e.to_json() for e in environments)]
-        click.echo(json_text(listed))
+        entries = [*(a.entry for a in found), *(e.entry for e in environments)]
+        click.echo(json_text(list(map(ENTRIES.dump, entries))))
         return
     screen = console()
     if found:

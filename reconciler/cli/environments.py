@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reconciler.cli.artifact_entries import EnvironmentEntry
 from reconciler.cli.recorded_state import RecordedState
 from reconciler.cli.select import same
-from reconciler.codec import format_time
 from reconciler.config import Setup
 from reconciler.engine import CollectedKind
 from reconciler.engines.local import StoredEnvironment, stored_environments
 from reconciler.planner import images_in_use
-from reconciler.types import JSON, ObjectRef
+from reconciler.types import ObjectRef
 
 #: The local engine's root without a configuration.
 _ROOT = Path("state")
@@ -60,24 +60,25 @@ class Environment:
         """Return whether a selected object uses it."""
         return any(same(ref, name=name, namespace=namespace, kind=kind) for ref in self.users)
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return the form that ``--format json`` prints, with an artifact's fields."""
-        return {
-            "kind": self.stored.kind.capitalize(),
-            "namespace": None,
-            "name": self.name,
-            "key": self.name,
-            "url": self.url,
-            "finished": format_time(self.stored.finished),
-            "size": self.size,
-            "usedBy": [f"{self.use} {ref}" for ref in self.users],
-            "removed": False,
-            "lastUsed": format_time(self.stored.used),
-            "running": self.stored.running,
-            "shared": self.stored.shared,
-            "collectedFrom": format_time(self.removed) if self.removed is not None else None,
-            "frees": self.frees,
-        }
+    @property
+    def entry(self) -> EnvironmentEntry:
+        """The entry that ``--format json`` prints."""
+        return EnvironmentEntry(
+            kind=self.stored.kind.capitalize(),
+            namespace=None,
+            name=self.name,
+            key=self.name,
+            url=self.url,
+            finished=self.stored.finished,
+            size=self.size,
+            used_by=tuple(f"{self.use} {ref}" for ref in self.users),
+            removed=False,
+            last_used=self.stored.used,
+            running=self.stored.running,
+            shared=self.stored.shared,
+            collected_from=self.removed,
+            frees=self.frees,
+        )
 
 
 def environments_of(setup: Setup | None, state: RecordedState) -> Iterator[Environment]:

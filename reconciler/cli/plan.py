@@ -19,7 +19,7 @@ from reconciler.cli.options import (
 from reconciler.cli.recorded_state import note_refused
 from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
-from reconciler.review import render_markdown, render_text, review
+from reconciler.review import plan_document, render_markdown, render_text, review
 
 
 @click.command()
@@ -51,7 +51,7 @@ def plan(
     errors = after.resolved.objects.errors
     found = review(after.plan, before=before, errors=errors, basis=planning.basis(after.plan))
     if style == "json":
-        click.echo(json_text(found.to_json()))
+        click.echo(json_text(plan_document(found)))
     elif style == "markdown":
         click.echo(render_markdown(found))
     else:

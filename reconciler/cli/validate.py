@@ -17,6 +17,7 @@ from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.terminal import tell
 from reconciler.cli.workflow import annotating
+from reconciler.codec import Codec
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
@@ -32,7 +33,9 @@ from reconciler.manifests import (
     read_file,
 )
 from reconciler.review import counted, error_line
-from reconciler.types import Location, ObjectRef, Problem
+from reconciler.types import Location, ObjectRef, Problem, ProblemList
+
+_ERRORS = Codec(ProblemList, omit="nothing")
 
 
 @click.command()
@@ -78,7 +81,7 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     problems = [p for p in (*found.problems, *refused) if asked.has(p)]
     problems = sorted([*files.ignore_problems(named), *problems], key=place)
     if style == "json":
-        click.echo(json.dumps({"errors": [p.to_json() for p in problems]}, indent=2))
+        click.echo(json.dumps(_ERRORS.dump(ProblemList.of(problems)), indent=2))
     else:
         with annotating(problems, root=Path()):
             for problem in problems:

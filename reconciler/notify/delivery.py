@@ -22,10 +22,11 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reconciler.errors import ReconcilerError
+from reconciler.notify.document import digest_document
 from reconciler.notify.events import Digest, Event
 from reconciler.planner import Phase
 from reconciler.review import printable
-from reconciler.types import JSON, Kind, ObjectRef, TaskKey
+from reconciler.types import Kind, ObjectRef, TaskKey
 
 #: The largest body, in bytes; receivers such as chats take no more than some 40 KB.
 LONGEST_BODY = 256 << 10
@@ -91,12 +92,7 @@ class Body:
 
     def of(self, digest: Digest, *, cluster: str) -> bytes:
         """Make the body of a digest. Raises TemplateFault."""
-        values: dict[str, JSON] = {
-            "cluster": cluster,
-            "events": [event.to_json() for event in digest.events],
-            "counts": {phase.value: count for phase, count in digest.counts.items()},
-            "more": digest.more,
-        }
+        values = digest_document(digest, cluster=cluster)
         if self._template is None:
             return json.dumps(values, ensure_ascii=False).encode()
         try:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.planner import URGENCY, ObjectStatus, Phase
-from reconciler.types import JSON, ObjectRef, TaskKey
+from reconciler.types import ObjectRef, TaskKey
 
 #: The phases of which an object has another event when it is in them for another key.
 _OF_A_KEY = frozenset({Phase.READY, Phase.FAILED})
@@ -50,25 +50,6 @@ class Event:
     def about(self) -> tuple[ObjectRef | None, str]:
         """Return the identity of the object or hold of an event."""
         return (None, self.hold or "") if self.phase is Phase.HELD else (self.ref, "")
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the event as templates, and a body without one, have it."""
-        return {
-            "type": "hold" if self.phase is Phase.HELD else "phase",
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "phase": self.phase.value,
-            "before": self.before.value if self.before is not None else None,
-            "reason": self.reason,
-            "message": self.message,
-            "hold": self.hold,
-            "key": self.key,
-            "artifact": self.artifact,
-            "path": self.path,
-            "commit": self.commit,
-            "objects": self.objects,
-        }
 
 
 def news(

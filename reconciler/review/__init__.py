@@ -12,6 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.review.changes import explain
     from reconciler.review.commit_status import CommitState, CommitStatus, make_status, status_of
+    from reconciler.review.document import plan_document
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
     from reconciler.review.remedies import failure_remedy, log_command
@@ -50,6 +51,7 @@ _MODULES = {
     "make_status": "commit_status",
     "metric_texts": "sentences",
     "plain": "escape",
+    "plan_document": "document",
     "printable": "escape",
     "prose": "escape",
     "render_markdown": "markdown",
@@ -82,6 +84,7 @@ __all__ = [
     "make_status",
     "metric_texts",
     "plain",
+    "plan_document",
     "printable",
     "prose",
     "render_markdown",

@@ -1,4 +1,4 @@
-"""A plan's flat list of actions, with their text and JSON."""
+"""A plan's flat list of actions, with their text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.engine import Run
 from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.changes import Change
-from reconciler.types import JSON, Metrics, ObjectRef, Problem, Resources, TaskKey, TaskKind
+from reconciler.types import Metrics, ObjectRef, Problem, Resources, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +68,6 @@ class Action:
             return message(self.reason)
         why = str(self.why or "") or "not made yet"
         return f"{why}; {message(self.reason)}" if self.needs else why
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the action as ``plan --format json`` prints it."""
-        return {
-            "action": self.action.value,
-            "task": self.task.value if self.task else None,
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "key": self.key,
-            "reason": self.reason.code.value,
-            "message": self.message,
-            "file": self.file,
-            "line": self.line,
-            "gpus": self.gpus,
-            "needs": list(self.needs),
-        }
 
 
 def actions_of(

@@ -1,4 +1,4 @@
-"""The review of a plan; its JSON form is a stable interface.
+"""The review of a plan.
 
 A pull request is judged by what it changes. So the plan of its head is held against the plan of
 its base, on the same state: what both would do alike is not this change's doing, and only counted.
@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.codec import format_time
 from reconciler.manifests import Effect
 from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
 from reconciler.review.swaps import Swap, swaps_of
-from reconciler.types import JSON, Commit, Location, ObjectRef, Problem, TaskKind
+from reconciler.types import Commit, Location, ObjectRef, Problem, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,38 +122,6 @@ class Review:
         for cause, (first, *more) in self.unknown.items():
             also = f" and {len(more):,} more" if more else ""
             yield f"what runs for {first}{also}, and for what is made from it: {message(cause)}"
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the review as ``plan --format json`` prints it."""
-        summary: dict[str, JSON] = {kind.value: self.counts.get(kind, 0) for kind in ActionKind}
-        summary["gpus"] = self.gpus
-        summary["errors"] = len(self.errors)
-        summary["heldRemovals"] = sum(action.held_removal for action in self.actions)
-        summary["holds"] = [
-            {
-                "id": hold.id,
-                "kind": hold.kind.value,
-                "tenant": hold.tenant,
-                "reason": hold.reason.code.value,
-                "message": message(hold.reason),
-            }
-            for hold in self.holds
-        ]
-        summary["swaps"] = [swap.to_json() for swap in self.swaps]
-        if self.basis is not None:
-            at = self.basis.observed
-            summary["status"] = {
-                "observed": format_time(at) if at else None,
-                "head": self.basis.head,
-            }
-        summary["unknown"] = list(self.unknowns())
-        return {
-            "base": self.base,
-            "head": self.head,
-            "actions": [action.to_json() for action in self.actions],
-            "errors": [problem.to_json() for problem in self.errors],
-            "summary": summary,
-        }
 
 
 def review(

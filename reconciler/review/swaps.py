@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.planner import ObjectStatus, Plan
-from reconciler.types import JSON, ForeignRef, Metrics, ObjectRef, TaskKey
+from reconciler.types import ForeignRef, Metrics, ObjectRef, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +21,6 @@ class ServedArtifact:
     metrics: Metrics | None = None
     made: bool = True
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return one side of a swap as ``plan --format json`` prints it."""
-        return {
-            "object": str(self.object) if self.object is not None else None,
-            "key": self.key,
-            "made": self.made,
-            "metrics": dict(self.metrics) if self.metrics is not None else None,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
@@ -38,16 +29,6 @@ class Swap:
     ref: ObjectRef
     before: ServedArtifact
     after: ServedArtifact
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the swap as ``plan --format json`` prints it."""
-        return {
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "before": self.before.to_json(),
-            "after": self.after.to_json(),
-        }
 
 
 def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:

@@ -28,6 +28,7 @@ from reconciler.types import (
     Commit,
     ExecutionHash,
     Problem,
+    ProblemList,
     RequestHash,
     TaskKey,
     TreeId,
@@ -213,20 +214,21 @@ class Sync:
 
 
 _SYNC = Codec(Sync, forms=_FORMS)
+_ERRORS = Codec(ProblemList, omit="nothing", forms=_FORMS)
 
 
 def dump_sync(sync: Sync) -> bytes:
     """Write the text of ``sync.yaml``."""
-    errors = [problem.to_json() for problem in sync.errors]
     tree = _SYNC.dump(replace(sync, errors=()))
-    return dump_yaml({"apiVersion": API_VERSION, "kind": "Sync", **tree, "errors": errors})
+    errors = _ERRORS.dump(ProblemList.of(sync.errors))
+    return dump_yaml({"apiVersion": API_VERSION, "kind": "Sync", **tree, **errors})
 
 
 def load_sync(data: bytes) -> Sync:
     """Read ``sync.yaml``. Raises StatusFormatError."""
     value = load_yaml(SYNC_FILE, data)
     try:
-        errors = [{**error, "location": error} for error in value.get("errors", ())]
-        return _SYNC.load({**value, "errors": errors})
+        errors = tuple(entry.problem for entry in _ERRORS.load(value).errors)
+        return replace(_SYNC.load({**value, "errors": ()}), errors=errors)
     except (TypeError, ValueError, AttributeError, ArithmeticError, CodecError) as error:
         raise StatusFormatError(SYNC_FILE, str(error)) from error

@@ -83,7 +83,7 @@ def test_a_hold_is_told_once_however_many_objects_it_holds() -> None:
         for each, record in recorded(a=Phase.HELD, b=Phase.HELD, c=Phase.HELD).items()
     }
     (event,) = news(before, held, EVERY)
-    assert (event.objects, event.to_json()["type"]) == (3, "hold")
+    assert (event.objects, event.phase) == (3, Phase.HELD)
     assert "line 1f" in event.message
     other = {
         each: replace(record, hold="2e", message="held: more") for each, record in held.items()

@@ -16,6 +16,7 @@ from reconciler.engine import Capacity, FailureClass, RunPhase
 from reconciler.planner.plan import ActionKind, Plan
 from reconciler.reasons import Reason, ReasonCode, message, messages
 from reconciler.reasons.messages import Entry
+from reconciler.review.document import plan_document
 from reconciler.review.report import review
 from reconciler.review.sentences import summary, symbol, verb
 from reconciler.review.why import why_lines
@@ -63,7 +64,7 @@ def facts(world: World, before: Plan | None = None) -> tuple[Plan, list[Any]]:
         ours = words.split(":")[0] if action.action is ActionKind.CREATE else words.split()[0]
         heads.append((symbol(action), ours.split(",")[0].strip(":")))
     return plan, [
-        without_messages(found.to_json()),
+        without_messages(plan_document(found)),
         found.changes,
         summary(found),
         heads,

@@ -10,6 +10,7 @@ import click
 
 from reconciler.planner.plan import ActionKind, PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.review.document import plan_document
 from reconciler.review.markdown import render_markdown
 from reconciler.review.report import Basis, ObjectReview, Review, review
 from reconciler.review.sentences import rest, shown_gpus, summary, symbol, verb
@@ -68,7 +69,7 @@ def test_what_a_sync_does_anyway_is_only_counted() -> None:
     found = reviewed(world, b=finetune("b", "a").replace("epochs: 3", "epochs: 5"))
     assert set(by_name(found)) == {"b", "c", "d"}
     assert found.others == {ActionKind.CREATE: 2}
-    assert found.to_json()["summary"]["create"] == 5  # type: ignore[index,call-overload]
+    assert plan_document(found)["summary"]["create"] == 5  # type: ignore[index,call-overload]
 
 
 def test_a_change_of_the_how_runs_nothing_and_says_so() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.review import Review, render_markdown, review
+from reconciler.review import Review, plan_document, render_markdown, review
 from reconciler.review.text import render_text
 from reconciler.types import TaskKey
 from tests.planner.histories import changed
@@ -60,7 +60,7 @@ def test_a_swap_is_a_line_with_both_artifacts_and_their_metrics() -> None:
 def test_json_has_both_sides_of_a_swap() -> None:
     world = settled()
     found = reviewed(world, p=PRODUCTION % "b")
-    summary = found.to_json()["summary"]
+    summary = plan_document(found)["summary"]
     assert isinstance(summary, dict)
     assert summary["swaps"] == [
         {

@@ -1,0 +1,41 @@
+"""The JSON of ``artifacts --format json``, an entry each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.codec import Codec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactEntry:
+    """An artifact. ``kind`` is its object's; ``size`` is null where unknown."""
+
+    kind: str
+    namespace: str | None
+    name: str
+    key: str
+    url: str
+    finished: datetime | None
+    size: int | None
+    used_by: tuple[str, ...]
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentEntry(ArtifactEntry):
+    """An image or environment, with an artifact's fields too.
+
+    ``collected_from`` is the time from which a daemon may remove it, null while it may not.
+    """
+
+    last_used: datetime
+    running: bool
+    shared: bool
+    collected_from: datetime | None
+    frees: int
+
+
+#: Of both kinds: a codec writes the fields of the class that it is given.
+ENTRIES = Codec(ArtifactEntry, omit="nothing")
