@@ -17,13 +17,13 @@ from reconciler.manifests import (
     TrainingSection,
     identity_of,
 )
+from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     GROUP,
-    JSON,
     BuildContext,
     Commit,
     Mounted,
@@ -101,7 +101,9 @@ def render_run(
             f"{GROUP}/commit": head,
             f"{GROUP}/path": desired.manifest.file,
         },
-        lineage=_lineage(desired, task, settings=settings, head=head, image=image, mounts=mounts),
+        lineage=lineage_of(
+            desired, task, cluster=settings.cluster, head=head, image=image, mounts=mounts
+        ),
         user=tenant.user if tenant is not None else None,
     )
 
@@ -164,42 +166,6 @@ def _labels(
         labels[f"{GROUP}/kind"] = ref.kind.value
         labels[f"{GROUP}/name"] = ref.name
     return labels
-
-
-def _lineage(
-    desired: ResolvedObject,
-    task: Task,
-    *,
-    settings: PlannerConfig,
-    head: Commit,
-    image: str | None,
-    mounts: Mapping[TaskKey, ExternalArtifact],
-) -> dict[str, JSON]:
-    ref = desired.ref
-    lineage: dict[str, JSON] = {
-        "object": {
-            "cluster": settings.cluster,
-            "kind": ref.kind.value,
-            "namespace": ref.namespace,
-            "name": ref.name,
-        },
-        "task": task.kind.value,
-        "commit": head,
-        "image": image,
-    }
-    if desired.source is not None:
-        lineage["source"] = {
-            "url": desired.source.request.url or ".",
-            "commit": desired.source.resolved.commit,
-            "tree": desired.source.resolved.tree,
-        }
-    for name, key in (("base", task.base), ("dataset", task.dataset)):
-        if key is not None:
-            read: dict[str, JSON] = {"key": key, "url": mounts[key].at}
-            if mounts[key].cluster is not None:
-                read["cluster"] = mounts[key].cluster
-            lineage[name] = read
-    return lineage
 
 
 def build_owners(
