@@ -11,10 +11,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError, Trouble
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
@@ -176,7 +178,10 @@ class ResultWarning:
 
     def to_json(self) -> JSON:
         """Return the warning as a marker has it."""
-        return {"reason": self.reason, "message": self.message}
+        return _WARNING.dump(self)
+
+
+_WARNING = Codec(ResultWarning)
 
 
 def warnings_of(value: JSON) -> tuple[ResultWarning, ...]:
@@ -184,13 +189,21 @@ def warnings_of(value: JSON) -> tuple[ResultWarning, ...]:
 
     Anything else is passed over.
     """
-    found: dict[str, ResultWarning] = {}
+    found: list[ResultWarning] = []
     for item in value if isinstance(value, list) else []:
-        reason = item.get("reason") if isinstance(item, dict) else None
-        text = item.get("message") if isinstance(item, dict) else None
-        if isinstance(reason, str) and isinstance(text, str) and reason in _WARNINGS:
-            clean = "".join(c if c.isprintable() else " " for c in text)
-            found.setdefault(reason, ResultWarning(reason, clean[:_LONGEST_WARNING]))
+        with suppress(CodecError):
+            found.append(_WARNING.load(item))
+    return usable_warnings(found)
+
+
+def usable_warnings(warnings: Iterable[ResultWarning]) -> tuple[ResultWarning, ...]:
+    """Return one warning of each known code, printable and bounded."""
+    found: dict[str, ResultWarning] = {}
+    for warning in warnings:
+        if warning.reason in _WARNINGS:
+            clean = "".join(c if c.isprintable() else " " for c in warning.message)
+            usable = ResultWarning(warning.reason, clean[:_LONGEST_WARNING])
+            found.setdefault(warning.reason, usable)
     return tuple(found.values())
 
 

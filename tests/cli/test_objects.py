@@ -19,6 +19,7 @@ from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
+from tests.cli.images import REQUIREMENTS, image_record
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +225,10 @@ def test_environments_have_a_size_and_who_uses_them(cli: Cli, tmp_path: Path) ->
     for name in ("used", "spare", "fresh", "unfinished"):
         _write(root / "envs" / name / "lib" / "torch.so", "x" * 1000)
     for name in ("used", "spare", "fresh"):
-        _write(root / "envs" / f"{name}.json", '{"shared": true}')
+        _write(root / "envs" / f"{name}.json", json.dumps(REQUIREMENTS))
     os.utime(root / "envs/spare.json", (0, 0))
     for key, env in ((build, "used"), ("f" * 40, "spare")):
-        _write(root / f"images/{key}/image.json", json.dumps({"version": 1, "env": env}))
+        _write(root / f"images/{key}/image.json", json.dumps(image_record(str(key), env)))
         os.utime(root / f"images/{key}/image.json", (0, 0))
     # A package that an installer's cache has too.
     (tmp_path / "cache").hardlink_to(root / "envs/spare/lib/torch.so")

@@ -11,27 +11,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.engine import FailureClass, Result, RunPhase, warnings_of
+from reconciler.engine import FailureClass, Result, RunPhase, usable_warnings
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
-    encode,
     make_read_only,
-    read_json,
     remove_tree,
     sync_directory,
     sync_tree,
 )
-from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.engines.local.installation import Installation
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
 from reconciler.engines.local.lfs import lfs_warning
+from reconciler.engines.local.records import IMAGE, ImageRecord, read_record, write_record
 from reconciler.engines.local.requirements import requirements_of
 from reconciler.engines.local.run_context import RunContext
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON
-
-_VERSION = 1
 
 
 def image_result(image: ImageDirectory) -> Result | None:
@@ -39,7 +34,7 @@ def image_result(image: ImageDirectory) -> Result | None:
     record = _record(image)
     if record is None:
         return None
-    return Result(image=image.path.as_uri(), warnings=warnings_of(record.get("warnings")))
+    return Result(image=image.path.as_uri(), warnings=usable_warnings(record.warnings))
 
 
 def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path, ...]:
@@ -53,9 +48,8 @@ def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path,
         raise RunFailedError(
             Reason.of(ReasonCode.IMAGE_GONE, image=str(image.path)), FailureClass.INFRASTRUCTURE
         )
-    own = (image.env,) if record.get("project") else ()
-    env = record.get("env")
-    return (*own, layout.envs / str(env)) if env else own
+    own = (image.env,) if record.project else ()
+    return (*own, layout.envs / record.env) if record.env else own
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -79,45 +73,43 @@ def execute(run: RunContext, environ: dict[str, str]) -> Result:
                 requirements = Installation(run, image, lock, environ, uses).provide(requirements)
             make_read_only(image.tree)
             sync_tree(image.path)
-            record: dict[str, JSON] = {
-                "version": _VERSION,
-                "key": spec.key,
-                "commit": context.commit,
-                "tree": context.tree,
-                "env": requirements.environment(spec.key) if requirements is not None else None,
-                "project": requirements is not None and requirements.layered,
-            }
-            if (warning := lfs_warning(image.tree)) is not None:
-                record["warnings"] = [warning.to_json()]
-            replace_file(image.record, encode(record))
+            warning = lfs_warning(image.tree)
+            record = ImageRecord(
+                key=spec.key,
+                commit=context.commit,
+                tree=context.tree,
+                env=requirements.environment(spec.key) if requirements is not None else None,
+                project=requirements is not None and requirements.layered,
+                warnings=(warning,) if warning is not None else (),
+            )
+            write_record(image.record, IMAGE, record)
             sync_directory(image.path.parent)
-            return Result(image=image.path.as_uri(), warnings=(warning,) if warning else ())
+            return Result(image=image.path.as_uri(), warnings=record.warnings)
     finally:
         lock.release()
 
 
 def environment_of(image: ImageDirectory) -> str | None:
     """Return the name of an image's environment, which may be gone."""
-    env = _read(image).get("env")
-    return str(env) if env else None
+    record = _read(image)
+    return record.env if record is not None else None
 
 
-def _read(image: ImageDirectory) -> dict[str, JSON]:
-    """Read an image's record; empty without one of this version."""
+def _read(image: ImageDirectory) -> ImageRecord | None:
+    """Read an image's record; None without one of this version."""
     try:
-        record = read_json(image.record)
+        return read_record(image.record, IMAGE)
     except (OSError, ValueError):
-        return {}
-    known = isinstance(record, dict) and record.get("version") == _VERSION
-    return record if known and isinstance(record, dict) else {}
+        return None
 
 
-def _record(image: ImageDirectory) -> dict[str, JSON] | None:
+def _record(image: ImageDirectory) -> ImageRecord | None:
     """Read the record of an image that is complete, with its environment."""
-    record, env = _read(image), environment_of(image)
+    record = _read(image)
+    if record is None or record.env is None:
+        return record
     layout = RootLayout(image.path.parent.parent)
-    there = env is None or layout.environment_record(env).exists()
-    return record if record and there else None
+    return record if layout.environment_record(record.env).exists() else None
 
 
 def _place(run: RunContext, image: ImageDirectory) -> None:

@@ -19,25 +19,22 @@ from pathlib import Path
 from reconciler.engines.local.environment import for_installer
 from reconciler.engines.local.failures import RequirementsError
 from reconciler.engines.local.fsync import (
-    encode,
     make_read_only,
     make_writable,
     remove_tree,
     sync_tree,
 )
-from reconciler.engines.local.fsync import replace as replace_file
 from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import ImageDirectory
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import last_attempt, log_of
+from reconciler.engines.local.records import ENVIRONMENT, EnvironmentRecord, write_record
 from reconciler.engines.local.requirements import Form, Requirements
 from reconciler.engines.local.run_context import RunContext
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import ReasonCode
-from reconciler.types import JSON
 
-_VERSION = 1
 #: The folder of scratch that wheels are built into.
 _WHEELS = "wheels"
 
@@ -144,12 +141,10 @@ class Installation:
             commands.run(steps(env, *target), cwd, locks)
             make_read_only(env, directories_only=True)
             sync_tree(env)
-            record: dict[str, JSON] = {
-                "version": _VERSION,
-                "requirements": requirements.text,
-                "shared": not requirements.local,
-            }
-            replace_file(layout.environment_record(name), encode(record))
+            record = EnvironmentRecord(
+                requirements=requirements.text, shared=not requirements.local
+            )
+            write_record(layout.environment_record(name), ENVIRONMENT, record)
         if requirements.layered:
             remove_tree(image.env)
             commands.run(steps(image.env, "--no-deps", str(wheel or project)), project, locks)

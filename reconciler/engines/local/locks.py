@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from reconciler.codec import Codec, CodecError
 from reconciler.engines.local.failures import StillRunningError
 from reconciler.engines.local.fsync import read_json
 from reconciler.engines.local.layout import RunDirectory
@@ -85,9 +85,19 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
+    """The processes that work under a key's lock: pid and start of each leader."""
+
     run: str
     token: str
-    leaders: tuple[ProcessIdentity, ...]
+    leaders: tuple[tuple[int, str], ...]
+
+    def members(self) -> list[int]:
+        """Return the ids of those that are left."""
+        leaders = [ProcessIdentity(*leader) for leader in self.leaders]
+        return members(self.token, leaders, own=False)
+
+
+_NOTE = Codec(_Note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +135,8 @@ class KeyLock:
 
     def record(self, token: str, leaders: Sequence[ProcessIdentity]) -> None:
         """Record the processes that work under this lock, before they begin."""
-        value = {
-            "run": self.run,
-            "token": token,
-            "leaders": [[leader.pid, leader.start] for leader in leaders],
-        }
-        self._write(json.dumps(value).encode())
+        note = _Note(self.run, token, tuple((leader.pid, leader.start) for leader in leaders))
+        self._write(json.dumps(_NOTE.dump(note)).encode())
 
     def clear(self) -> None:
         """Record that no process works under this lock."""
@@ -149,26 +155,21 @@ class KeyLock:
 def has_processes(path: Path) -> bool:
     """Return whether processes that work under a key's lock are left."""
     note = _read(path)
-    return note is not None and bool(members(note.token, note.leaders, own=False))
+    return note is not None and bool(note.members())
 
 
 def _read(path: Path) -> _Note | None:
     # A note that was cut short names an attempt whose processes had not been let go yet: they
     # end by themselves with their supervisor.
     try:
-        value: Any = read_json(path)
-        leaders = tuple(ProcessIdentity(int(pid), str(start)) for pid, start in value["leaders"])
-        return _Note(str(value["run"]), str(value["token"]), leaders)
-    except (OSError, ValueError, KeyError, TypeError):
+        return _NOTE.load(read_json(path))
+    except (OSError, ValueError, CodecError):
         return None
 
 
 def _end(note: _Note) -> None:
-    def find() -> list[int]:
-        return members(note.token, note.leaders, own=False)
-
-    if not kill(find, lambda: None, _PATIENCE):
+    if not kill(note.members, lambda: None, _PATIENCE):
         raise StillRunningError(
             "processes of an earlier attempt cannot be killed (they wait for a device); "
-            f"they are {', '.join(map(str, find()))}"
+            f"they are {', '.join(map(str, note.members()))}"
         )

@@ -23,9 +23,9 @@ from reconciler.engines.local.spec import (
     Allocation,
     SpecError,
     decode_spec,
-    encode_allocation,
     encode_spec,
     read_allocation,
+    write_allocation,
 )
 from reconciler.engines.local.state import RunState
 from reconciler.reasons import Reason, ReasonCode
@@ -175,7 +175,7 @@ class RunStore:
 
     def allocate(self, record: RunRecord, allocation: Allocation) -> None:
         """Write down that a run may start."""
-        fsync.replace(record.directory.allocation, encode_allocation(allocation))
+        write_allocation(record.directory.allocation, allocation)
         record.gpus = allocation.gpus
 
     def cancel(self, record: RunRecord) -> None:

@@ -7,18 +7,14 @@ never changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
-from reconciler.engines.local.fsync import encode, read_json
+from reconciler.engines.local.records import read_record, write_record
 from reconciler.types import JSON
-
-VERSION = 1
 
 
 class SpecError(Exception):
@@ -48,38 +44,32 @@ class Allocation:
 
 
 _SPEC = Codec(RunSpec, omit="none")
-_ORDER = Codec(_Order, timespec="microseconds")
-_ALLOCATION = Codec(Allocation, omit="none")
+_ORDER = Codec(_Order, timespec="microseconds", version=1)
+_ALLOCATION = Codec(Allocation, omit="none", version=1)
 
 
 def encode_spec(spec: RunSpec, created: datetime) -> dict[str, JSON]:
     """Return the document of an order, without fields that are None."""
-    return {"version": VERSION, **_ORDER.dump(_Order(created=created)), **_SPEC.dump(spec)}
+    return {**_ORDER.dump(_Order(created=created)), **_SPEC.dump(spec)}
 
 
 def decode_spec(document: JSON) -> tuple[RunSpec, datetime]:
     """Return the order in a document, and its time. Raises SpecError."""
-    tree = _checked(document, "a run")
     try:
-        return _SPEC.load(tree), _ORDER.load(tree).created
+        created = _ORDER.load(document).created
+        return _SPEC.load(document), created
     except CodecError as error:
-        raise SpecError(f"not a run of version {VERSION}: {error}") from error
+        raise SpecError(f"not an order: {error}") from error
 
 
-def encode_allocation(allocation: Allocation) -> bytes:
-    """Return the content of ``allocation.json``."""
-    return encode({"version": VERSION, **_ALLOCATION.dump(allocation)})
+def write_allocation(path: Path, allocation: Allocation) -> None:
+    """Write an allocation, durably."""
+    write_record(path, _ALLOCATION, allocation)
 
 
 def read_allocation(path: Path) -> Allocation:
     """Read an allocation. Raises OSError, and SpecError for another version."""
     try:
-        return _ALLOCATION.load(_checked(read_json(path), "an allocation"))
-    except (ValueError, CodecError) as error:
-        raise SpecError(f"{path} is not an allocation of version {VERSION}: {error}") from error
-
-
-def _checked(document: JSON, form: str) -> Mapping[str, Any]:
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        raise SpecError(f"expected {form} of version {VERSION}")
-    return document
+        return read_record(path, _ALLOCATION)
+    except ValueError as error:
+        raise SpecError(f"not an allocation: {error}") from error

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reconciler.codec import Codec, CodecError, format_time
+from reconciler.codec import Codec, format_time
 from reconciler.engine import FailureClass, Result, RunPhase
-from reconciler.engines.local.fsync import encode, read_json
-from reconciler.engines.local.fsync import replace as replace_file
+from reconciler.engines.local.records import read_record, write_record
 from reconciler.reasons import Reason, message
-
-_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +76,7 @@ class RunState:
         return max(end, self.started or end)
 
 
-_STATE = Codec(RunState, omit="none", timespec="microseconds")
+_STATE = Codec(RunState, omit="none", timespec="microseconds", version=1)
 
 
 def now() -> datetime:
@@ -114,17 +111,11 @@ def write_time(time: datetime) -> str:
 def read(path: Path) -> RunState | None:
     """Read a state; None without a file. Raises ValueError if damaged."""
     try:
-        value = read_json(path)
+        return read_record(path, _STATE)
     except FileNotFoundError:
         return None
-    if not isinstance(value, dict) or value.get("version") != _VERSION:
-        raise ValueError(f"{path} is not a state of version {_VERSION}")
-    try:
-        return _STATE.load(value)
-    except CodecError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def write(path: Path, state: RunState) -> None:
     """Replace the state in a file, durably."""
-    replace_file(path, encode({"version": _VERSION, **_STATE.dump(state)}))
+    write_record(path, _STATE, state)

@@ -12,8 +12,8 @@ from pathlib import Path
 from reconciler.engine import CollectedKind
 from reconciler.engines.local.build import environment_of, image_result
 from reconciler.engines.local.collection import DiskUsage, disk_usage, image_files
-from reconciler.engines.local.fsync import read_json
 from reconciler.engines.local.layout import RootLayout
+from reconciler.engines.local.records import ENVIRONMENT, read_record
 from reconciler.engines.local.use import is_used, last_use
 from reconciler.types import TaskKey
 
@@ -79,6 +79,5 @@ def _time(file: Path) -> datetime:
 
 def _is_shared(record: Path) -> bool:
     with suppress(OSError, ValueError):
-        found = read_json(record)
-        return isinstance(found, dict) and found.get("shared") is True
+        return read_record(record, ENVIRONMENT).shared
     return False

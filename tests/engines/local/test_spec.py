@@ -15,9 +15,9 @@ from reconciler.engines.local.spec import (
     Allocation,
     SpecError,
     decode_spec,
-    encode_allocation,
     encode_spec,
     read_allocation,
+    write_allocation,
 )
 from reconciler.types import (
     JSON,
@@ -107,8 +107,8 @@ def test_an_allocation_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "allocation.json"
     full = Allocation(gpus=("0", "GPU-1a"), secrets="/secrets", grace=10.0, retry_delay=1.0)
     for allocation in (full, Allocation(grace=0.3, retry_delay=0.01)):
-        file.write_bytes(encode_allocation(allocation))
+        write_allocation(file, allocation)
         assert read_allocation(file) == allocation
     file.write_text('{"version": 2}')
-    with pytest.raises(SpecError, match="version 1"):
+    with pytest.raises(SpecError, match="expected 1, found 2"):
         read_allocation(file)
