@@ -1,11 +1,16 @@
-"""Back-off: pauses grow, stay within their bounds and are spread."""
+"""Back-off: pauses grow, stay within their bounds and are spread, everywhere."""
 
 from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reconciler
 from reconciler.backoff import JITTER, POLL_JITTER, Backoff, jittered
 
 BACKOFF = Backoff(first=1.0, longest=60.0)
@@ -63,3 +68,62 @@ def test_pauses_are_spread() -> None:
 def test_a_poll_interval_is_spread_to_either_side(seconds: float) -> None:
     low, high = seconds * (1 - POLL_JITTER), seconds * (1 + POLL_JITTER)
     assert low * 0.999 <= jittered(seconds) <= high * 1.001
+
+
+PACKAGE = Path(reconciler.__file__).parent
+#: What sleeps, by module and argument, for another cause than a try or a poll.
+OTHER_SLEEPS = {
+    ("daemon/controller.py", "SETTLE"),  # for more news of the same push
+    ("daemon/pull_requests.py", "PACE"),  # the least between two plans
+    ("daemon/pull_requests.py", "max(PACE, time.monotonic() - began)"),
+    ("engines/kubernetes/client.py", "CLOSING"),  # turns of the loop
+    ("engines/kubernetes/copies.py", "min(max(nearest - now, PAUSE), COPYING.first)"),  # until due
+    ("web/rates.py", "wait"),  # the least between two calls
+}
+
+
+def sleeps(module: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The seconds of each pause, and whether they are spread."""
+    functions = [
+        f for f in ast.walk(module) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    spreading = {f.name for f in functions if any(map(_spreads, ast.walk(f)))}
+    for function in functions:
+        known = {
+            target.id
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and _is_spread(node.value, spreading, set())
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(function):
+            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in ("sleep", "call_later"):
+                yield ast.unparse(node.args[0]), _is_spread(node.args[0], spreading, known)
+
+
+def _spreads(node: ast.AST) -> bool:
+    """Whether it is a call of the one back-off."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func
+    return getattr(called, "attr", "") == "delay" or getattr(called, "id", "") == "jittered"
+
+
+def _is_spread(value: ast.AST, spreading: set[str], known: set[str]) -> bool:
+    return any(
+        _spreads(node)
+        or (isinstance(node, ast.Attribute) and node.attr in spreading)
+        or (isinstance(node, ast.Name) and node.id in known | spreading)
+        for node in ast.walk(value)
+    )
+
+
+def test_every_pause_between_tries_and_polls_comes_from_here() -> None:
+    plain = {
+        (file.relative_to(PACKAGE).as_posix(), seconds)
+        for file in PACKAGE.rglob("*.py")
+        for seconds, spread in sleeps(ast.parse(file.read_text(encoding="utf-8")))
+        if not spread
+    }
+    assert plain == OTHER_SLEEPS

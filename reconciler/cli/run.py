@@ -17,6 +17,7 @@ import structlog
 from rich.console import Console
 from rich.live import Live
 
+from reconciler.backoff import jittered
 from reconciler.cli.attention import attention
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, load, seconds
@@ -268,7 +269,7 @@ async def _watch_config(
                     setups.append(newest)
                     changed.set()
                     return
-        await asyncio.sleep(CONFIG_INTERVAL)
+        await asyncio.sleep(jittered(CONFIG_INTERVAL))
 
 
 def _content(file: Path) -> tuple[str, bytes | str]:

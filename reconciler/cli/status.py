@@ -17,6 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from reconciler.backoff import jittered
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
 from reconciler.cli.removal import removed_error
@@ -186,7 +187,7 @@ def _watch(
     """Show the objects on a terminal, until Ctrl-C."""
     with Live(render(records, compact=True), console=screen) as live:
         while True:
-            time.sleep(WATCH_INTERVAL)
+            time.sleep(jittered(WATCH_INTERVAL))
             why = None
             try:
                 records = read()
@@ -209,7 +210,7 @@ def _changes(
         yield records
         before = records
         while records == before:
-            time.sleep(WATCH_INTERVAL)
+            time.sleep(jittered(WATCH_INTERVAL))
             try:
                 records = read()
             except GitError as error:  # a remote that is away for a moment

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from reconciler.backoff import Backoff
 from reconciler.engine import (
     Engine,
     EngineError,
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 #: Engine calls at a time: as many as an engine has connections for.
 CONCURRENCY = 32
 #: Seconds until a run that could not be ended is ended again.
-END_RETRY = 10.0
+END_RETRY = Backoff(first=10.0, longest=10.0)
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class PlanExecutor:
         except EngineError as error:
             self.metrics.failed("engine", error)
             bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
-            asyncio.get_running_loop().call_later(END_RETRY, self.replan)
+            asyncio.get_running_loop().call_later(END_RETRY.delay(1), self.replan)
             return
         if ending.action is not ActionKind.KEEP:
             bound.info("run ended", run=ending.run.name, reason=ending.reason.code.value)

@@ -9,13 +9,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from reconciler.backoff import Backoff
 from reconciler.errors import GitError
 from reconciler.git.command import LateError
 from reconciler.git_url import host_of, redact
 
 T = TypeVar("T")
-#: Seconds in which a host that did not answer is not called again.
-HOST_PAUSE = 5.0
+#: The pause in which a host that did not answer is not called again.
+HOST_RETRY = Backoff(first=5.0, longest=5.0)
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Hosts:
                 return function(url)
             except LateError as error:
                 host.error = str(error)
-                host.paused_until = self._clock() + HOST_PAUSE
+                host.paused_until = self._clock() + HOST_RETRY.delay(1)
                 raise
 
     def _host(self, url: str) -> _Host:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from reconciler.backoff import Backoff
 from reconciler.errors import GitError
 from reconciler.git.bare import BareCopy
 from reconciler.git.command import LateError
@@ -22,8 +23,8 @@ from reconciler.types import Commit, TreeId
 
 T = TypeVar("T")
 
-#: How many times as long as usual a fetch of the manifest repository may take in the end.
-MOST_PATIENCE = 16.0
+#: How many times as long as usual a fetch of the manifest repository may take.
+PATIENCE = Backoff(first=1.0, longest=16.0)
 
 
 class Mirror(Repository):
@@ -51,7 +52,7 @@ class Mirror(Repository):
         self._others = {other: f"refs/heads/{other}" for other in others}
         self._seen: Mapping[str, Commit] = {}
         self._transport = transport
-        self._patience = 1.0
+        self._late = 0
 
     @classmethod
     def open(
@@ -101,12 +102,13 @@ class Mirror(Repository):
 
         A fetch that is ended begins anew the next time.
         """
+        patience = PATIENCE.delay(self._late + 1, fraction=0.0)
         try:
-            self._transport.fetch(self._copy.path, self._url, [refspec], patience=self._patience)
+            self._transport.fetch(self._copy.path, self._url, [refspec], patience=patience)
         except LateError:
-            self._patience = min(self._patience * 2, MOST_PATIENCE)
+            self._late += 1
             raise
-        self._patience = 1.0
+        self._late = 0
 
     def fetch_tips(self) -> dict[str, Commit | None]:
         """Return the other branches' tips as of the last :meth:`fetch`.

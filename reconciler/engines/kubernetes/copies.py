@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import structlog
 
-from reconciler.backoff import Backoff
+from reconciler.backoff import Backoff, jittered
 from reconciler.engines.kubernetes.api_errors import ApiError
 from reconciler.engines.kubernetes.api_types import Pod
 from reconciler.engines.kubernetes.client import Api
@@ -112,7 +112,7 @@ class CopyWatch:
         except ApiError as error:
             log.debug("the log of a pod cannot be read", pod=pod.metadata.name, error=str(error))
         followed.copied = followed.copied + 1 if reason is not None else 0
-        pause = COPYING.delay(followed.copied) if reason is not None else IDLE
+        pause = COPYING.delay(followed.copied) if reason is not None else jittered(IDLE)
         followed.due = asyncio.get_running_loop().time() + pause
         if reason != followed.reason:
             followed.reason = reason

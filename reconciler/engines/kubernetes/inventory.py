@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from reconciler.backoff import jittered
 from reconciler.engine import EngineError, Result, Wanted, metrics_of, warnings_of
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
@@ -221,7 +222,7 @@ class Inventory:
             ended = await self._end(rendered)
             if ended is not None:
                 break
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(jittered(POLL))
         if ended.type == "Failed":
             raise _failed(f"the Job {name} failed: {ended.message}")
         pods = PODS.path(namespace)

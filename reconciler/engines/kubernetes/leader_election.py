@@ -138,7 +138,8 @@ class Leadership:
         renewed = True
         while self.leads:
             # After a failure sooner: one lost answer in two must not cost the lease.
-            await asyncio.sleep(self._duration / RENEWALS / (1 if renewed else 4))
+            period = self._duration / RENEWALS
+            await asyncio.sleep(jittered(period if renewed else period / 4))
             try:
                 renewed = await self._try()
             except OtherOwnerError:

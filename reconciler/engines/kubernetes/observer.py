@@ -16,6 +16,7 @@ from operator import is_
 import msgspec
 import structlog
 
+from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.engines.kubernetes.api_errors import ApiError
 from reconciler.engines.kubernetes.api_types import Job, ObjectMeta, Pod
@@ -39,9 +40,9 @@ from reconciler.types import GROUP, ExecutionHash, Kind, ObjectRef, RequestHash,
 
 log = structlog.get_logger(__name__)
 
-#: Tries to list the pods of one Job, and seconds in between.
+#: Tries to list the pods of one Job, and the pauses in between.
 TRIES = 10
-PAUSE = 5.0
+RETRY = Backoff(first=5.0, longest=5.0)
 
 #: Lists the pods of a Job by its namespace and name, and stores them. Raises ApiError.
 ListPods = Callable[[str, str], Awaitable[None]]
@@ -372,13 +373,13 @@ class MissingPods:
 
     async def _list(self, job: Job) -> None:
         meta = job.metadata
-        for _ in range(TRIES):
+        for number in range(1, TRIES + 1):
             try:
                 await self._list_pods(meta.namespace, meta.name)
                 break
             except ApiError as error:
                 log.warning("a Job's pods cannot be listed", job=meta.name, error=str(error))
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY.delay(number))
         self._followed.discard(meta.uid)
         self._listing.pop(meta.uid, None)
         self._changed()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.backoff import jittered
 from reconciler.codec import Codec, CodecError
 from reconciler.engines.local.failures import StillRunningError
 from reconciler.engines.local.fsync import read_json
@@ -55,7 +56,7 @@ class FileLock:
             os.close(handle)
             if time.monotonic() >= deadline:
                 return None
-            time.sleep(0.02)
+            time.sleep(jittered(0.02))
 
     def release(self) -> None:
         """Release the lock. A process that inherited it keeps it."""

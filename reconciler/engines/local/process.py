@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from reconciler.backoff import jittered
+
 #: The environment variable with an attempt's token.
 TOKEN = "SUBSTRATUS_ATTEMPT_ID"  # noqa: S105 - a name, and the value is an identity, no secret
 
@@ -113,7 +115,7 @@ def kill(find: Callable[[], Sequence[int]], reap: Callable[[], None], patience: 
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         reap()
-        time.sleep(0.01)
+        time.sleep(jittered(0.01))
     return True
 
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from reconciler.backoff import Backoff
 from reconciler.engine import FailureClass
 from reconciler.engines.local import build, command
 from reconciler.engines.local import state as states
@@ -31,7 +32,7 @@ from reconciler.reasons import Reason, ReasonCode
 #: Seconds to try for the lock: a test of it takes it for an instant.
 _PATIENCE = 2.0
 #: Seconds between looks for room on a full disk.
-_ROOM = 1.0
+_ROOM = Backoff(first=1.0, longest=1.0)
 
 
 def main(directory: Path) -> int:
@@ -90,7 +91,7 @@ def _record(run: RunContext, ended: RunState) -> None:
         try:
             return run.save(ended)
         except OSError as error:
-            if error.errno not in DISK_FULL or not run.control.wait(_ROOM):
+            if error.errno not in DISK_FULL or not run.control.wait(_ROOM.delay(1)):
                 raise
 
 
