@@ -18,7 +18,7 @@ from typing import Protocol
 
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.reasons import WARNINGS, Reason, message
 from reconciler.types import (
     JSON,
     BuildContext,
@@ -121,10 +121,6 @@ MOST_METRICS = 100
 LONGEST_METRIC = 100
 
 
-#: The codes of warnings.
-_WARNINGS = frozenset(
-    {ReasonCode.METRICS_IGNORED, ReasonCode.ARTIFACT_EMPTY, ReasonCode.GIT_LFS_POINTERS}
-)
 _LONGEST_WARNING = 1000
 #: Beyond it a double does not hold each integer; RFC 8785 has the same bound.
 _EXACT = 2**53 - 1
@@ -200,7 +196,7 @@ def usable_warnings(warnings: Iterable[ResultWarning]) -> tuple[ResultWarning, .
     """Return one warning of each known code, printable and bounded."""
     found: dict[str, ResultWarning] = {}
     for warning in warnings:
-        if warning.reason in _WARNINGS:
+        if warning.reason in WARNINGS:
             clean = "".join(c if c.isprintable() else " " for c in warning.message)
             usable = ResultWarning(warning.reason, clean[:_LONGEST_WARNING])
             found.setdefault(warning.reason, usable)

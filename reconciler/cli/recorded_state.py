@@ -24,7 +24,7 @@ from reconciler.planner import (
     TaskStatus,
     object_of_path,
 )
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
 from reconciler.status import SYNC_FILE, Sync, read_own_file, read_own_sync
 from reconciler.types import Commit, ObjectRef, Problem, TaskKind
 from reconciler.workspace import believed_status, git_folder, status_branch
@@ -118,45 +118,11 @@ class RecordedState:
         }
 
 
-#: Reasons to wait that follow from Git, and are found anew by a plan.
-_FROM_GIT = frozenset(
-    {
-        ReasonCode.SUSPENDED,
-        ReasonCode.DEPENDENCY_BLOCKED,
-        ReasonCode.NODE_UNREACHABLE,
-        ReasonCode.PREVIOUS_RUN_UNREACHABLE,
-        ReasonCode.CLUSTER_NOT_CONFIGURED,
-        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
-        ReasonCode.REMOTE_INCOMPLETE,
-        ReasonCode.REMOTE_ARTIFACT_REFUSED,
-        ReasonCode.REMOTE_UNKNOWN,
-    }
-)
-#: Reasons of a task that is to be started once an earlier run is out of its way.
-_AFTER_A_RUN = frozenset(
-    {
-        ReasonCode.WAITING_FOR_SUPERSEDED_RUN,
-        ReasonCode.PENDING_RUN_REPLACED,
-        ReasonCode.FAILED_RUN_CLEARED,
-    }
-)
-#: Reasons of a task without a run of its key; a job that it names is an earlier one's.
-_WITHOUT_RUN = _AFTER_A_RUN | {
-    ReasonCode.EARLIER_RUN_GOES_ON,
-    ReasonCode.WAITING_FOR_BUILD,
-    ReasonCode.WAITING_FOR_LOAD,
-    ReasonCode.WAITING_FOR_BASE,
-    ReasonCode.WAITING_FOR_DATASET,
-    ReasonCode.RUN_LIMIT_REACHED,
-    ReasonCode.GPU_LIMIT_REACHED,
-}
-
-
 def _reported(task: TaskStatus) -> Reason | None:
     waits = task.phase is TaskPhase.WAITING and task.failure is None
-    starts = task.phase is TaskPhase.PENDING and task.reason in _AFTER_A_RUN
+    starts = task.phase is TaskPhase.PENDING and task.reason in AFTER_A_RUN
     goes_on = task.phase is TaskPhase.RUNNING and task.reason == ReasonCode.EARLIER_RUN_GOES_ON
-    if starts or goes_on or (waits and task.reason not in _FROM_GIT):
+    if starts or goes_on or (waits and task.reason not in FROM_GIT):
         return Reason.read(task.reason, task.message)
     return None
 
@@ -165,7 +131,7 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
     """Return the live run of a recorded task, with its reason."""
     started = task.phase is TaskPhase.RUNNING
     lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
-    if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in _WITHOUT_RUN:
+    if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in WITHOUT_RUN:
         return None
     if not (task.job and task.key and task.execution_hash and task.request_hash):
         return None

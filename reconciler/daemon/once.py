@@ -14,31 +14,13 @@ from dataclasses import dataclass
 from reconciler.engine import Run, RunPhase
 from reconciler.errors import ReconcilerError
 from reconciler.planner import Plan, TaskPhase
-from reconciler.reasons import ReasonCode
+from reconciler.reasons import OBSTACLES, UNRESOLVED_SOURCES
 
 #: Seconds that something outside is waited for while nothing goes on.
 PATIENCE = 30.0
 #: Seconds that a run is given to start while nothing is known to be in its way: images of many
 #: gigabytes are pulled meanwhile, and a fetch of a source has ten minutes.
 START_PATIENCE = 900.0
-
-#: Reasons of a run that does not go on by itself: something outside has to change first.
-_OBSTACLES = frozenset(
-    {
-        ReasonCode.CONTAINER_CONFIG_INVALID,
-        ReasonCode.CONTAINER_CRASHING,
-        ReasonCode.CONTAINER_WAITING,
-        ReasonCode.ENGINE_UNAVAILABLE,
-        ReasonCode.IMAGE_PULL_FAILED,
-        ReasonCode.INSUFFICIENT_GPUS,
-        ReasonCode.NODE_UNREACHABLE,
-        ReasonCode.POD_MISSING,
-        ReasonCode.QUEUED,
-        ReasonCode.SERVICE_MISSING,
-        ReasonCode.UNSCHEDULABLE,
-    }
-)
-_SOURCES = frozenset({ReasonCode.SOURCE_NOT_RESOLVED, ReasonCode.SOURCE_UNAVAILABLE})
 
 
 class StillWaitingError(ReconcilerError):
@@ -90,12 +72,12 @@ def _goes_on(run: Run) -> bool:
 
 
 def _has_obstacle(run: Run) -> bool:
-    return run.lost or (run.reason is not None and run.reason.root.code in _OBSTACLES)
+    return run.lost or (run.reason is not None and run.reason.root.code in OBSTACLES)
 
 
 def _waits_for_source(plan: Plan) -> bool:
     return any(
-        action.phase is TaskPhase.WAITING and action.reason.root.code in _SOURCES
+        action.phase is TaskPhase.WAITING and action.reason.root.code in UNRESOLVED_SOURCES
         for actions in plan.decided.values()
         for action in actions
     )

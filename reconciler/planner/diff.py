@@ -33,7 +33,7 @@ from reconciler.planner.run_spec import build_owners, render_run
 from reconciler.planner.superseding import cancellations, goes_on
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.planner.unchanged import split_unchanged
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import INVALID_SOURCES, Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 
@@ -208,7 +208,7 @@ class _Diff:
             blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             if earlier is not None:
                 return self._earlier(answer, earlier, blocked)
-            never = blocked.code in _PERMANENT
+            never = blocked.code in INVALID_SOURCES
             return answer.wait(blocked, phase=TaskPhase.FAILED if never else TaskPhase.WAITING)
         if self._complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
@@ -406,8 +406,5 @@ class _Diff:
 
 _COMPLETE = Reason.of(ReasonCode.COMPLETE)
 _STARTING = Reason.of(ReasonCode.STARTING)
-#: Reasons for an unknown key that no later sync of the same commit mends.
-_PERMANENT = frozenset({ReasonCode.SOURCE_INVALID, ReasonCode.SOURCE_FOLDER_MISSING})
-
 #: Phases of a task in which the tasks that need it cannot start.
 _STUCK = frozenset({TaskPhase.WAITING, TaskPhase.HELD, TaskPhase.FAILED})

@@ -4,11 +4,31 @@ Code decides by :class:`ReasonCode` alone and never reads a rendered message. A 
 both: ``reason`` is the code, ``message`` the sentence.
 """
 
+from reconciler.reasons.classes import (
+    AFTER_A_RUN,
+    FROM_GIT,
+    INVALID_SOURCES,
+    OBSTACLES,
+    ON_OTHERS,
+    UNKNOWABLE,
+    UNRESOLVED_SOURCES,
+    WARNINGS,
+    WITHOUT_RUN,
+)
 from reconciler.reasons.codes import ReasonCode
 from reconciler.reasons.messages import message, names, remedy, waits
 from reconciler.reasons.reason import Argument, Reason, UnresolvedSource
 
 __all__ = [
+    "AFTER_A_RUN",
+    "FROM_GIT",
+    "INVALID_SOURCES",
+    "OBSTACLES",
+    "ON_OTHERS",
+    "UNKNOWABLE",
+    "UNRESOLVED_SOURCES",
+    "WARNINGS",
+    "WITHOUT_RUN",
     "Argument",
     "Reason",
     "ReasonCode",

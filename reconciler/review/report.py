@@ -13,7 +13,7 @@ from datetime import datetime
 
 from reconciler.manifests import Effect
 from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after
-from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.reasons import UNKNOWABLE, Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
 from reconciler.review.swaps import Swap, swaps_of
@@ -157,23 +157,11 @@ def review(
     )
 
 
-#: Causes that a sync may not find, as it can look where a plan cannot.
-_UNKNOWABLE = frozenset(
-    {
-        ReasonCode.SOURCE_NOT_RESOLVED,
-        ReasonCode.SOURCE_UNAVAILABLE,
-        ReasonCode.SOURCE_NOT_APPROVED,
-        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
-        ReasonCode.REMOTE_UNKNOWN,
-    }
-)
-
-
 def _unknown(plan: Plan) -> dict[Reason, tuple[ObjectRef, ...]]:
     found: dict[Reason, tuple[ObjectRef, ...]] = {}
     for ref, item in plan.inputs.desired.items():
         cause = item.blocked
-        if cause is not None and cause.code in _UNKNOWABLE:
+        if cause is not None and cause.code in UNKNOWABLE:
             found[cause] = (*found.get(cause, ()), ref)
     return found
 

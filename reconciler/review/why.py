@@ -12,23 +12,13 @@ from reconciler.planner import (
     TaskAction,
     TaskPhase,
 )
-from reconciler.reasons import Reason, ReasonCode, message, names, remedy
+from reconciler.reasons import ON_OTHERS, Reason, ReasonCode, message, names, remedy
 from reconciler.review.remedies import failure_remedy, log_command
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
 #: A chain of needs is followed so far; a base of a base of a base is enough for most.
 _DEEPEST = 12
-#: Reasons to wait for another object, whose own state is then shown.
-_ON_OTHERS = frozenset(
-    {
-        ReasonCode.DEPENDENCY_BLOCKED,
-        ReasonCode.REMOTE_STATUS_UNAVAILABLE,
-        ReasonCode.REMOTE_INCOMPLETE,
-        ReasonCode.REMOTE_ARTIFACT_REFUSED,
-        ReasonCode.CLUSTER_NOT_CONFIGURED,
-    }
-)
 
 
 def why_lines(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
@@ -139,7 +129,7 @@ class _Standing:
 
     def _open_needs(self, decision: TaskAction) -> list[ObjectRef]:
         """Return the needed objects that stand below a waiting task."""
-        if decision.phase is not TaskPhase.WAITING or decision.reason.code not in _ON_OTHERS:
+        if decision.phase is not TaskPhase.WAITING or decision.reason.code not in ON_OTHERS:
             return []
         found = (self._by_key.get(key) for key in decision.task.needs)
         return [d.ref for d in found if d is not None and d.phase is not TaskPhase.SUCCEEDED]
