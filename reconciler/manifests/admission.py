@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.bucket_urls import below, clusters_folder, namespace_folder
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.loader import Manifest, identity_of
 from reconciler.manifests.sources import BucketSection
@@ -70,14 +71,13 @@ class Admission:
             return
         folder = _normal(url)
         for bucket in map(_normal, self.artifacts):
-            if f"{bucket}/clusters/".startswith(f"{folder}/"):
+            if below(clusters_folder(bucket), folder) is not None:
                 message = f"{url} has the artifacts of all namespaces in it; name a folder of data"
                 yield manifest.problem(path, message)
                 return
         for bucket in map(_normal, self.buckets):
-            own = f"{bucket}/clusters/{self.cluster}/namespaces/{manifest.ref.namespace}/"
-            inside = f"{folder}/".startswith(f"{bucket}/clusters/")
-            if inside and not f"{folder}/".startswith(own):
+            own = namespace_folder(bucket, self.cluster, manifest.ref.namespace)
+            if below(folder, clusters_folder(bucket)) is not None and below(folder, own) is None:
                 message = f"{url} has artifacts of another namespace; refer to the object instead"
                 yield manifest.problem(path, message)
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from reconciler.bucket_urls import namespace_folder
 from reconciler.manifests import NAME
 from reconciler.types import ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
 
@@ -44,10 +45,8 @@ def run_name(
 
 def artifact_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -> str:
     """The artifact directory of a key, ending in ``/``."""
-    root = bucket.rstrip("/")
-    return (
-        f"{root}/clusters/{cluster}/namespaces/{ref.namespace}/{ref.kind.plural}/{ref.name}/{key}/"
-    )
+    folder = namespace_folder(bucket.rstrip("/"), cluster, ref.namespace)
+    return f"{folder}/{ref.kind.plural}/{ref.name}/{key}/"
 
 
 def status_path(ref: ObjectRef) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reconciler.bucket_urls import below, namespace_folder
 from reconciler.manifests import NAME
 from reconciler.patterns import Address, admits_image
 from reconciler.planner.keys import Hash
@@ -76,8 +77,8 @@ class OwnCluster:
 
     def is_log(self, url: str, namespace: str) -> bool:
         """Return whether a run of the namespace may log there."""
-        if self.run_folder is not None and url.startswith(f"{self.run_folder}/"):
-            return _is_plain(url.removeprefix(f"{self.run_folder}/"))
+        if self.run_folder is not None and (inside := below(url, self.run_folder)) is not None:
+            return _is_plain(inside)
         for inside in self._inside(url, namespace):
             place = _ARTIFACT.match(inside)
             if place is not None and _LOG.fullmatch(inside[place.end() :].lstrip("/")):
@@ -86,11 +87,10 @@ class OwnCluster:
 
     def _inside(self, url: str, namespace: str) -> list[str]:
         """Return the URL's rest in the namespace's folder of each bucket."""
-        folders = [
-            f"{bucket.rstrip('/')}/clusters/{self.cluster}/namespaces/{namespace}/"
-            for bucket in self.buckets
-        ]
-        return [url.removeprefix(each) for each in folders if url.startswith(each)]
+        folders = (
+            namespace_folder(bucket.rstrip("/"), self.cluster, namespace) for bucket in self.buckets
+        )
+        return [inside for each in folders if (inside := below(url, each)) is not None]
 
 
 def _is_plain(path: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.bucket_urls import below
 from reconciler.config import BucketConfig, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets.interface import Bucket, Directory, Writes
@@ -192,7 +193,7 @@ class ClusterSettings:
         )
 
     def _bucket(self, url: str, *, allowed: bool) -> Bucket:
-        covering = [bucket for bucket in self.buckets if f"{url}/".startswith(f"{bucket.url}/")]
+        covering = [bucket for bucket in self.buckets if below(url, bucket.url) is not None]
         if covering:
             return max(covering, key=lambda bucket: len(bucket.url))
         scheme, _, rest = url.partition("://")

@@ -1,0 +1,27 @@
+"""URLs in buckets: the folder of a namespace, and what is below a folder.
+
+A folder is a URL without a slash at its end. URLs are compared as they are written, component by
+component: what is believed or mounted is the URL itself, and not another spelling of it.
+"""
+
+from __future__ import annotations
+
+
+def clusters_folder(bucket: str) -> str:
+    """Return the folder of a bucket that has the artifacts of all clusters."""
+    return f"{bucket}/clusters"
+
+
+def namespace_folder(bucket: str, cluster: str, namespace: str) -> str:
+    """Return the folder of a bucket that has a namespace's artifacts."""
+    return f"{clusters_folder(bucket)}/{cluster}/namespaces/{namespace}"
+
+
+def below(url: str, folder: str) -> str | None:
+    """Return a URL's path below a folder.
+
+    It is empty for the folder itself, and None for what is elsewhere.
+    """
+    if url == folder:
+        return ""
+    return url.removeprefix(f"{folder}/") if url.startswith(f"{folder}/") else None
