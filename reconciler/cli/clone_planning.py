@@ -30,7 +30,6 @@ from reconciler.workspace import (
     CommitReader,
     CommitSnapshot,
     PlannedCommit,
-    PlanState,
     RemoteStatusReader,
     Resolutions,
     SourceResolver,
@@ -130,14 +129,8 @@ class Planning:
     def planned(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Plan the sync of a commit, keeping the plan's inputs."""
         resolved = self._planner.resolve(snapshot, self.state.records)
-        state = PlanState(
-            records=self.state.records,
-            ledger=self.state.ledger,
-            runs=self.state.runs(),
-            reported=self.state.reported(),
-            capacity=self._capacity(resolved.objects.manifests.values()),
-            now=self.now,
-        )
+        capacity = self._capacity(resolved.objects.manifests.values())
+        state = self.state.plan_state(capacity=capacity, now=self.now)
         return self._planner.plan(resolved, state)
 
     def _capacity(self, manifests: Iterable[Manifest]) -> Capacity:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -11,11 +12,10 @@ import click
 from reconciler.cli.options import open_clone
 from reconciler.cli.terminal import tell
 from reconciler.config import Setup
-from reconciler.engine import Run, RunPhase
+from reconciler.engine import Capacity, Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
 from reconciler.manifests import Manifest, read_file
 from reconciler.planner import (
-    Ledger,
     ObjectStatus,
     OwnCluster,
     ReportedTask,
@@ -25,9 +25,9 @@ from reconciler.planner import (
     object_of_path,
 )
 from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
-from reconciler.status import SYNC_FILE, Sync, read_own_file, read_own_sync
+from reconciler.status import SYNC_FILE, BelievedBranch
 from reconciler.types import Commit, ObjectRef, Problem, TaskKind
-from reconciler.workspace import believed_status, git_folder, status_branch
+from reconciler.workspace import PlanState, believed_status, git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
 #: Faults that are noted one by one.
@@ -35,34 +35,10 @@ _NOTED = 5
 
 
 @dataclass(slots=True)
-class RecordedState:
-    """The records of objects, the ledger, and the last sync.
+class RecordedState(BelievedBranch):
+    """The believed status branch, with the repository that has the manifests."""
 
-    Records of removed objects are in ``removed``, and count for the ledger.
-    """
-
-    records: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
-    removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    sync: Sync | None = None
     repository: Repository | None = None
-    faults: list[Problem] = field(default_factory=list)
-
-    def learn(self, files: Iterable[tuple[str, bytes | None]], own: OwnCluster | None) -> None:
-        """Take over the believed files of the branch."""
-        for path, data in files:
-            if path == SYNC_FILE:
-                self.sync, faults = read_own_sync(data)
-                self.faults += faults
-                if self.sync is not None:
-                    self.ledger.use_releases(self.sync.releases)
-            file = read_own_file(path, data, own)
-            if file is None:
-                continue
-            self.faults += file.faults
-            if file.record is not None:
-                self.ledger.learn_record(file.record)
-                (self.removed if file.removed else self.records)[file.ref] = file.record
 
     def check_synced(self) -> None:
         """Raise ClickException if there is no status of any object yet."""
@@ -95,6 +71,17 @@ class RecordedState:
             if found.ref == record.ref:
                 return found
         return None
+
+    def plan_state(self, *, capacity: Capacity, now: datetime) -> PlanState:
+        """Return the state for a plan without an engine, by what is recorded."""
+        return PlanState(
+            records=self.records,
+            ledger=self.ledger,
+            runs=self.runs(),
+            reported=self.reported(),
+            capacity=capacity,
+            now=now,
+        )
 
     def runs(self) -> dict[str, Run]:
         """The runs that were live when the branch was last written."""

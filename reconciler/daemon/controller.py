@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,7 +25,7 @@ from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.wake import Wake
-from reconciler.engine import Engine
+from reconciler.engine import Engine, Run
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner import (
@@ -174,18 +175,21 @@ class Daemon:
 
     def state(self) -> DaemonState | None:
         """Return a copy of the state; None before the first fetch."""
-        snapshot, store = self._snapshot, self._store
-        if snapshot is None:
+        if self._snapshot is None:
             return None
         return DaemonState(
-            head=snapshot.commit,
-            state=PlanState(
-                records=dict(store.records),
-                ledger=store.ledger.copy(),
-                runs=dict(self._engine.runs()),
-                capacity=self._engine.capacity,
-                now=datetime.now(UTC),
-            ),
+            head=self._snapshot.commit, state=self._plan_state(self._engine.runs()).copy()
+        )
+
+    def _plan_state(self, runs: Mapping[str, Run]) -> PlanState:
+        store = self._store
+        return PlanState(
+            records=store.records,
+            ledger=store.ledger,
+            runs=runs,
+            capacity=self._engine.capacity,
+            recorded=store.recorded(runs),
+            now=datetime.now(UTC),
         )
 
     # -- one sync --------------------------------------------------------------------------
@@ -288,21 +292,13 @@ class Daemon:
         store.ledger.learn_runs(runs)
         resolved = await asyncio.to_thread(self._planner.resolve, snapshot, store.records)
         self._metrics.report_sources(resolved.resolutions.values())
-        now = datetime.now(UTC)
-        state = PlanState(
-            records=store.records,
-            ledger=store.ledger,
-            runs=runs,
-            capacity=self._engine.capacity,
-            recorded=store.recorded(runs),
-            now=now,
-        )
+        state = self._plan_state(runs)
         began = time.monotonic()
         with self._metrics.plan_seconds.time():
             planned = self._planner.plan(resolved, state)
         if (retry_at := planned.plan.retry_at) is not None:
             # As a duration: the clock may be set while the daemon sleeps.
-            self._retry_due = began + (retry_at - now).total_seconds()
+            self._retry_due = began + (retry_at - state.now).total_seconds()
         return planned
 
     async def _recover(self, planned: PlannedCommit) -> PlannedCommit:

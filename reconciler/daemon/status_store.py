@@ -6,7 +6,7 @@ Pushes are batched, and have only the files that differ from the last push.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from reconciler.planner import (
     OwnCluster,
     Phases,
     TaskPhase,
+    is_removed_path,
     object_of_path,
     removed_path,
     status_path,
@@ -31,6 +32,7 @@ from reconciler.planner import (
 from reconciler.status import (
     README_FILE,
     SYNC_FILE,
+    BelievedBranch,
     RefusedHead,
     Sync,
     dump_record,
@@ -104,34 +106,30 @@ class StatusStore:
         self._branch.fetch()
         if self._branch.forged:
             log.error("the tip of the status branch is not signed; an earlier commit counts")
-        data = self._branch.read(SYNC_FILE)
-        sync, faults = read_own_sync(data)
-        if sync is not None:
-            self._sync = self._sync_pushed = sync
-            self._check_identity(sync)
+        data, branch = self._branch.read(SYNC_FILE), BelievedBranch()
+        branch.learn([(SYNC_FILE, data)], self._own_cluster)
+        if branch.sync is not None:
+            self._sync = self._sync_pushed = branch.sync
+            self._check_identity(branch.sync)
             self._own = data
-            self.ledger.use_releases(sync.releases)
-        found, forgotten = list(faults), sync is None
-        for path, text in self._branch.read_all(_is_object_s):
-            file = read_own_file(path, text, self._own_cluster)
-            if file is None:
-                continue
-            found += file.faults
-            forgotten |= bool(file.faults) and not file.removed
-            record = file.record
-            if record is None:
-                continue
-            self.ledger.learn_record(record)
+        texts: dict[str, bytes] = {}
+        branch.learn(self._object_files(texts), self._own_cluster)
+        for record in (*branch.records.values(), *branch.removed.values()):
             self._remember_pushed(record)
-            if not file.removed:
-                self.records[record.ref] = record
-            elif text is not None:
-                self._removed[path] = text
-        _log_faults(found)
+        self._removed = {path: texts[path] for path in map(removed_path, branch.removed)}
+        self.records, self.ledger = branch.records, branch.ledger
+        _log_faults(branch.faults)
         # What is not believed may be in the buckets all the same.
-        self.found_memory = not forgotten
+        self.found_memory = branch.whole
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())
+
+    def _object_files(self, removed: dict[str, bytes]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield the files of objects, and keep those of removed ones."""
+        for path, text in self._branch.read_all(_is_object_s):
+            if is_removed_path(path) and text is not None:
+                removed[path] = text
+            yield path, text
 
     def _may_push(self) -> bool:
         """Check that the branch is this daemon's, before each push.

@@ -1,5 +1,6 @@
 """Status: what the daemon knows, as the files it commits."""
 
+from reconciler.status.believed_branch import BelievedBranch
 from reconciler.status.encoding import (
     MOST_ERRORS,
     README_FILE,
@@ -25,6 +26,7 @@ __all__ = [
     "MOST_ERRORS",
     "README_FILE",
     "SYNC_FILE",
+    "BelievedBranch",
     "OwnFile",
     "RefusedHead",
     "StatusFormatError",

@@ -57,6 +57,19 @@ class PlanState:
     reported: ReportedTasks = field(default_factory=dict)
     now: datetime
 
+    def copy(self) -> PlanState:
+        """Return a state to plan on beside the syncs, which go on changing this one.
+
+        Plans on it end no recorded runs.
+        """
+        return replace(
+            self,
+            records=dict(self.records),
+            ledger=self.ledger.copy(),
+            runs=dict(self.runs),
+            recorded=frozenset(),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedCommit:
