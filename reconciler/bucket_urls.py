@@ -1,4 +1,4 @@
-"""URLs in buckets: the folder of a namespace, and what is below a folder.
+"""URLs in buckets: folders of namespaces, and paths below a folder.
 
 A folder is a URL without a slash at its end. URLs are compared as they are written, component by
 component: what is believed or mounted is the URL itself, and not another spelling of it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def clusters_folder(bucket: str) -> str:
-    """Return the folder of a bucket that has the artifacts of all clusters."""
+    """Return the folder of a bucket with all clusters' artifacts."""
     return f"{bucket}/clusters"
 
 

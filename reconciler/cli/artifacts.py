@@ -159,7 +159,7 @@ def _key(state: RecordedState, name: str | None) -> TaskKey | None:
 def _all(state: RecordedState) -> Iterator[Artifact]:
     users = _users(state)
     seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
-    for _, record in [*sorted(state.records.items()), *sorted(state.removed.items())]:
+    for record in [*state.records.values(), *state.removed.values()]:
         for entry in record.history:
             made = entry.phase is TaskPhase.SUCCEEDED and entry.key not in seen
             if made and entry.artifact is not None:

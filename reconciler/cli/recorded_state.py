@@ -73,7 +73,7 @@ class RecordedState(BelievedBranch):
         return None
 
     def plan_state(self, *, capacity: Capacity, now: datetime) -> PlanState:
-        """Return the state for a plan without an engine, by what is recorded."""
+        """Return the recorded state, for a plan without an engine."""
         return PlanState(
             records=self.records,
             ledger=self.ledger,

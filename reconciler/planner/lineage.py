@@ -1,4 +1,4 @@
-"""Lineage: the part of ``completed.json`` that says what an artifact was made from.
+"""Lineage: the origin of an artifact, in ``completed.json``.
 
 Each class is the format of one of its objects. What is not there for a task is left out.
 """
@@ -30,7 +30,10 @@ class _Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Input:
-    """An artifact that the task reads; ``cluster`` is another one that made it."""
+    """An artifact that the task reads.
+
+    ``cluster`` is another one that made it.
+    """
 
     key: TaskKey
     url: str

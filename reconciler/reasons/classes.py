@@ -76,3 +76,13 @@ OBSTACLES = frozenset(
         ReasonCode.UNSCHEDULABLE,
     }
 )
+#: Of a failure that is about the file which the command's first word names.
+ON_FILES = frozenset(
+    {
+        ReasonCode.BYTE_ORDER_MARK,
+        ReasonCode.COMMAND_NOT_EXECUTABLE,
+        ReasonCode.INTERPRETER_LINE_MISSING,
+        ReasonCode.INTERPRETER_MISSING,
+        ReasonCode.WINDOWS_LINE_ENDS,
+    }
+)

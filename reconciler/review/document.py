@@ -1,6 +1,7 @@
-"""The JSON of ``plan --format json``, a stable interface: its members do not change.
+"""The JSON of ``plan --format json``, a stable interface.
 
 Each class is the format of one of its objects, so a field that is renamed here is renamed there.
+Members do not change.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class _Swap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Status:
-    """The sync that the plan is made on; null without a status branch."""
+    """The sync that the plan is made on.
+
+    Its fields are None without a status branch.
+    """
 
     observed: datetime | None
     head: Commit | None
@@ -69,7 +73,7 @@ class _Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Summary:
-    """Counts of the actions of each kind, and of what they come to."""
+    """Counts of the actions of each kind, and their consequences."""
 
     create: int
     cancel: int

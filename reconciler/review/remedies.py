@@ -6,18 +6,7 @@ import posixpath
 
 from reconciler.manifests import LoadSection, TrainingSection
 from reconciler.planner import ObjectStatus, Plan, TaskAction, newest_printed
-from reconciler.reasons import ReasonCode, remedy
-
-#: Reasons that are about the file which the command's first word names.
-_ON_FILES = frozenset(
-    {
-        ReasonCode.BYTE_ORDER_MARK,
-        ReasonCode.COMMAND_NOT_EXECUTABLE,
-        ReasonCode.INTERPRETER_LINE_MISSING,
-        ReasonCode.INTERPRETER_MISSING,
-        ReasonCode.WINDOWS_LINE_ENDS,
-    }
-)
+from reconciler.reasons import ON_FILES, remedy
 
 
 def failure_remedy(plan: Plan, action: TaskAction) -> str:
@@ -26,7 +15,7 @@ def failure_remedy(plan: Plan, action: TaskAction) -> str:
     A file of the source is named by its path in its repository.
     """
     code = action.reason.root.code
-    file, repository = _program(plan, action) if code in _ON_FILES else ("", "")
+    file, repository = _program(plan, action) if code in ON_FILES else ("", "")
     todo = remedy(code, file=file)
     return f"{todo} Its repository is {repository}." if repository else todo
 

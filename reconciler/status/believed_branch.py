@@ -1,4 +1,4 @@
-"""The content of this cluster's own status branch, as far as it is believed."""
+"""The believed content of this cluster's own status branch."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class BelievedBranch:
 
     @property
     def whole(self) -> bool:
-        """True if the branch has everything that a daemon wrote of its objects."""
+        """True if nothing of the branch is missing or doubted."""
         return self.sync is not None and not self.doubted

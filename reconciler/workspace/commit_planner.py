@@ -58,9 +58,9 @@ class PlanState:
     now: datetime
 
     def copy(self) -> PlanState:
-        """Return a state to plan on beside the syncs, which go on changing this one.
+        """Return a copy to plan on beside the syncs.
 
-        Plans on it end no recorded runs.
+        They go on changing this one. Plans on the copy end no recorded runs.
         """
         return replace(
             self,

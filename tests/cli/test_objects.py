@@ -246,11 +246,11 @@ def test_environments_have_a_size_and_who_uses_them(cli: Cli, tmp_path: Path) ->
     assert "image of Model default/digits-base" in image["usedBy"]
 
     said = cli("artifacts", "--config", config).out.splitlines()
-    assert said[-1].startswith("3 environments and 2 images, 3.5 KiB; the next collection frees ")
+    assert said[-1].startswith("3 environments and 2 images, 3.8 KiB; the next collection frees ")
     assert said[-1].endswith("; later ones free 1000 B")
     assert sum("  next  " in line for line in said) == 2
     unused = cli("artifacts", "--unused", "--config", config).out
-    assert "2 environments and 1 image, 2.5 KiB" in unused
+    assert "2 environments and 1 image, 2.6 KiB" in unused
     assert (root / "envs" / "spare").as_uri() in unused
     narrow = cli("artifacts", "digits-base", "--config", config).out
     assert "1 environment and 1 image" in narrow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -145,7 +146,7 @@ def test_a_removal_that_is_held_is_told_as_that_and_not_as_its_tasks() -> None:
     assert "- `!` its removal is held: its manifest is gone" in render_markdown(found)
     text = click.unstyle(render_text(found))
     assert "  ! its removal is held: its manifest is gone\n" in text
-    document = json.loads(json.dumps(found.to_json()))
+    document: Any = json.loads(json.dumps(plan_document(found)))
     assert document["summary"]["heldRemovals"] == 2
     held = [action for action in document["actions"] if action["reason"] == "HeldByPrune"]
     assert [(action["task"], action["name"]) for action in held] == [(None, "c"), (None, "d")]

@@ -86,7 +86,10 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """The processes that work under a key's lock: pid and start of each leader."""
+    """The processes that work under a key's lock.
+
+    Of each leader its pid and start.
+    """
 
     run: str
     token: str

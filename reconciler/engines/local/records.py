@@ -1,4 +1,4 @@
-"""Records on disk: a dataclass and its codec, as one JSON file each.
+"""Records on disk, a JSON file each: dataclasses with their codecs.
 
 The record of an image or environment is written last: without it the folder is not complete.
 """
