@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -222,7 +223,7 @@ class LocalArena(Arena):
         if not folder.name.startswith(key) and name != "prod":
             self.violation(f"{name} is Ready as {key}, and its artifact is {folder}")
         lines = (folder / "weights").read_text().splitlines()
-        base: Any = marker.content.get("base")
+        base: Any = json.loads((folder / "completed.json").read_text()).get("base")
         wanted = [f"key {folder.name}", *([f"base key {base['key']}"] if base else [])]
         if missing := [line for line in wanted if line not in lines]:
             self.violation(f"the artifact of {name} lacks {missing}")

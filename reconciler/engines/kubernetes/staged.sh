@@ -33,11 +33,25 @@ copy_batch() { # FROM TO FILE...: files of one folder
     shift 2
     [ $# -gt 0 ] || return 0
     cp -L "$@" "$to" &
-    echo "$! $#" >"$work/copier"
-    reap $!
+    cp=$!
+    echo "$cp $#" >"$work/copier"
+    if [ -n "$summing" ]; then # beside the copy, so that the bytes come from the disk once
+        sha256sum "$@" >"$work/sums" 2>/dev/null &
+        sum=$!
+        reap $sum
+        [ "$reaped" = 0 ] || : >"$work/sums"
+    fi
+    reap $cp
     echo $# >>"$work/copied-files"
     [ "$reaped" = 0 ] || { status=1 && return; }
-    for file; do printf '%s\n' "${file#"$batch"/}"; done
+    for file; do printf '%s\n' "${file#"$batch"/}"; done >"$work/names"
+    cat "$work/names"
+    [ -z "$summing" ] || digests <"$work/names" >>"$work/summed"
+}
+digests() { # of sorted paths: "SHA256/./PATH", from the lines of $work/sums in their order
+    while IFS= read -r of && read -r sum _ <&7; do
+        printf '%s/./%s\n' "${sum#\\}" "$of"
+    done 7<"$work/sums"
 }
 stamps() ( # "SIZE.MTIME.CTIME.INODE/./PATH" of the stage as it is; what cannot be read is left out
     cd "$model" || return
@@ -179,12 +193,15 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
     ' what=ready "$work/ready" what=copied "$work/fresh" "$work/aside" | count_copies
     complete=0
     [ "$1" = calm ] || start_progress copying
+    : >"$work/summed"
+    [ ! -x "$home/bin/sha256sum" ] || summing=yes
     copy_files "$model" "$artifact" <"$work/fresh" >"$work/copied" || complete=1
     sed -i 's,^,-/./,' "$work/copied"
     if [ -s "$work/aside" ]; then
         copy_files "$model" "$artifact/$aside" <"$work/aside" >"$work/changed" || complete=1
         sed "s,^,$aside/./," "$work/changed" >>"$work/copied"
     fi
+    summing=''
     [ "$1" = calm ] || stop_progress
     # A file that changed while it was copied is not whole there.
     stamps >"$work/after" || return
@@ -197,6 +214,16 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
         path in old { print old[path] }
     ' what=ready "$work/ready" what=copied "$work/copied" what=index "$work/index" \
         what=after "$work/after" >"$work/next"
+    # $work/digests has "STAMP/SHA256/./PATH" of what is whole, as far as it was read here.
+    awk -F/ '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "ready" { ready[path] = $1; next }
+        what == "summed" { sum[path] = $1; next }
+        what == "digests" { old[path] = $2; of[path] = $1; next }
+        (path in sum) && ready[path] == $1 { print $1 "/" sum[path] "/./" path; next }
+        of[path] == $1 { print $1 "/" old[path] "/./" path }
+    ' what=ready "$work/ready" what=summed "$work/summed" what=digests "$work/digests" \
+        what=next "$work/next" >"$work/known" && mv "$work/known" "$work/digests"
     copy_log && barrier || return
     mv "$work/next" "$work/index"
     if ! cmp -s "$work/index" "$work/committed"; then
@@ -219,6 +246,7 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
 restore() { # what the newest whole list of this key names, and nothing else
     : >"$work/index"
     : >"$work/committed"
+    : >"$work/digests"
     echo 0 >"$work/seq"
     for list in "$artifact"/.reconciler-list-*; do
         [ "$(head -n 1 "$list")" = "list of $RECONCILER_KEY" ] || continue
@@ -307,5 +335,22 @@ place() { # the artifact as it will stay: every file in its place, and no other
     list_files "$artifact" | paths >"$work/there" || return
     awk 'what == "wanted" { wanted[$0]; next } !($0 in wanted) { print "./" $0 }' \
         what=wanted "$work/wanted" what=there "$work/there" | (cd "$artifact" && each rm -f) || return
-    barrier && list_files "$artifact" >"$work/there" && cmp "$work/files" "$work/there"
+    barrier && list_files "$artifact" >"$work/there" && cmp "$work/files" "$work/there" && add_digests
+}
+add_digests() { # to $work/files: "SIZE/SHA256/./PATH", in so far as there is a sha256sum
+    [ -x "$home/bin/sha256sum" ] || return 0
+    # What an earlier attempt left was restored, and not read since.
+    awk -F/ '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "digests" { known[path]; next }
+        !(path in known) { print path }
+    ' what=digests "$work/digests" what=files "$work/files" >"$work/unread"
+    (cd "$model" && sed 's,^,./,' "$work/unread" | each sha256sum) >"$work/sums" || return
+    digests <"$work/unread" | sed 's,^,-/,' >>"$work/digests"
+    awk -F/ '
+        { path = substr($0, index($0, "/./") + 3) }
+        what == "digests" { sum[path] = $2; next }
+        { print $1 "/" sum[path] "/./" path }
+    ' what=digests "$work/digests" what=files "$work/files" >"$work/known" &&
+        mv "$work/known" "$work/files"
 }

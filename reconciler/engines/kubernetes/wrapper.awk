@@ -4,7 +4,8 @@
 #   marker   its metrics, warnings and gpuSeconds, a line each, if it is the marker of `key` and
 #            names exactly the files of `list`; else exit code 1
 #   warning  the environment's reason and said as a warning of the marker
-#   files    a listing ("SIZE/./PATH") as the members of "files"; exit code 1 for a name not UTF-8
+#   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
+#            code 1 for a name not UTF-8
 #   report   the termination message, from the environment and the last of the output
 #
 # Strict (RFC 8259), by bytes, and by lines, as no token holds a line end: a marker of 100,000
@@ -199,11 +200,12 @@ function check_marker() {
     print warnings
     print type["marker", "gpuSeconds"] == "number" ? at["marker", "gpuSeconds"] : 0
 }
-function show_files(   slash, line) {
+function show_files(   slash, line, of) {
     while ((getline line < file) > 0) {
         slash = index(line, "/./")
-        printf "%s\n  {\"path\": %s, \"size\": %s}", seen++ ? "," : "", \
-            quote(substr(line, slash + 3)), substr(line, 1, slash - 1)
+        split(substr(line, 1, slash - 1), of, "/")
+        printf "%s\n  {\"path\": %s, \"size\": %s%s}", seen++ ? "," : "", \
+            quote(substr(line, slash + 3)), of[1], of[2] == "" ? "" : ", \"sha256\": \"" of[2] "\""
         if (broken) exit 1
     }
 }

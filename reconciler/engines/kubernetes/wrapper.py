@@ -47,6 +47,7 @@ for applet in {_APPLETS}; do
     ./busybox --list | grep -qx "$applet" || {{ echo "busybox has no $applet"; exit 1; }}
     ln -sf ../busybox "bin/$applet"
 done
+! ./busybox --list | grep -qx sha256sum || ln -sf ../busybox bin/sha256sum
 while [ $# -gt 0 ]; do
     printf '%s\\n' "$2" >"$1"
     shift 2

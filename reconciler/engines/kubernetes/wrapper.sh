@@ -47,7 +47,7 @@ infrastructure=210 # exit code: not the command's fault
 terminated=143     # exit code: told to end, so it must not look complete
 cr=$(printf '\r')
 phase=before pid='' interrupted='' told='' stopped='' streaming='' log=''
-attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics='' warnings=''
+attempt=0 code='' seconds='' lost='' spent=0 recorded='' meter='' total=0 metrics='' warnings='' summing=''
 
 say() { # a line of our own, to the container's log and the attempt's
     if [ -n "$streaming" ]; then printf '[reconciler] %s\n' "$*" >&9; return; fi

@@ -27,7 +27,6 @@ from reconciler.engines.local.fsync import (
     make_writable,
     remove_tree,
     sync_directory,
-    sync_tree,
 )
 from reconciler.engines.local.launch import RankCommand, can_protect
 from reconciler.engines.local.layout import ImageDirectory, path_of
@@ -38,6 +37,7 @@ from reconciler.engines.local.marker import (
     MARKER,
     last_attempt,
     log_of,
+    make_durable,
     make_links_relative,
     read_marker,
     write_marker,
@@ -160,7 +160,7 @@ class _Execution:
             warnings.append(Reason.of(ReasonCode.METRICS_IGNORED, detail=ignored))
         self._unmark()
         make_links_relative(self.output)
-        sync_tree(self.output)
+        digests = make_durable(self.output)
         marker = write_marker(
             self.output,
             key=self.spec.key,
@@ -171,6 +171,7 @@ class _Execution:
             finished=finished,
             gpu_seconds=self.gpu_seconds,
             attempt=attempt,
+            digests=digests,
         )
         make_read_only(self.output)
         return marker.result(self.spec.output or "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.types import JSON
@@ -26,6 +28,14 @@ def sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_digested(path: Path) -> str:
+    """Make the content of a file durable; return its SHA-256."""
+    with path.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return digest
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -70,14 +80,17 @@ def read_json(path: Path, limit: int = 16 << 20) -> JSON:
     return value
 
 
-def sync_tree(root: Path) -> None:
-    """Make a tree durable, contents before their directories."""
+def sync_tree(root: Path, sync: Callable[[Path], object] = sync_file) -> None:
+    """Make a tree durable, contents before their directories.
+
+    ``sync`` makes a regular file durable.
+    """
     for folder, _, files in os.walk(root, topdown=False):
         here = Path(folder)
         for name in files:
             path = here / name
             if stat.S_ISREG(path.lstat().st_mode):
-                sync_file(path)
+                sync(path)
         sync_directory(here)
 
 

@@ -1,7 +1,9 @@
 """The completion marker, which makes a directory an artifact.
 
 ``completed.json`` is written last, after the command succeeded and every file is durable. It
-lists the artifact's files with their sizes; where the list does not match, there is no marker.
+lists the artifact's files with their sizes, and with their SHA-256 where the engine has read them
+anyway; where the list does not match, there is no marker. Beside its own members it has those of
+the lineage.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NewType
 
+import msgspec
+
+from reconciler.codec import Codec, CodecError
 from reconciler.engine import (
     Result,
     ResultWarning,
@@ -21,8 +27,14 @@ from reconciler.engine import (
     warnings_of,
 )
 from reconciler.engines.local.failures import ArtifactError
-from reconciler.engines.local.fsync import encode, read_json, replace
-from reconciler.engines.local.state import write_time
+from reconciler.engines.local.fsync import (
+    encode,
+    read_json,
+    replace,
+    sync_digested,
+    sync_file,
+    sync_tree,
+)
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, Metrics
 
@@ -33,22 +45,50 @@ _VERSION = 1
 _MARKER_LIMIT = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
+Sha256 = NewType("Sha256", str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFile:
+    """A file of an artifact, by its path there; size in bytes."""
+
+    path: str
+    size: int
+    sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """A valid marker's content, but for the files."""
+    """A valid marker's content, but for the lineage.
+
+    The times are of the attempt that succeeded, whose number is ``attempt``; ``gpu_seconds`` are of
+    the whole run, failed attempts too, as that is what the artifact cost. Of what becomes part of a
+    result, that which cannot be used is passed over.
+    """
 
     key: str
-    content: Mapping[str, JSON]
+    metrics: JSON
+    warnings: JSON = None
+    started: datetime
+    finished: datetime
+    duration_seconds: float
+    gpu_seconds: JSON
+    attempt: int
+    files: tuple[ArtifactFile, ...]
 
     def result(self, url: str) -> Result:
         """The artifact at ``url`` as a run's result."""
-        seconds = metric_of(self.content.get("gpuSeconds"))
         return Result(
             url=url,
-            metrics=metrics_of(self.content.get("metrics")),
-            gpu_seconds=max(0.0, float(seconds or 0)),
-            warnings=warnings_of(self.content.get("warnings")),
+            metrics=metrics_of(self.metrics),
+            gpu_seconds=max(0.0, float(metric_of(self.gpu_seconds) or 0)),
+            warnings=warnings_of(self.warnings),
         )
+
+
+_CODEC = Codec(
+    Marker, timespec="microseconds", forms={Sha256: msgspec.Meta(pattern="^[0-9a-f]{64}$")}
+)
 
 
 def list_files(directory: Path) -> list[tuple[str, int]]:
@@ -132,6 +172,24 @@ def _check_link(path: Path, root: Path) -> None:
         )
 
 
+def make_durable(directory: Path) -> dict[str, Sha256]:
+    """Make an artifact's tree durable; return the SHA-256 of its files.
+
+    They are by path, and without those of links.
+    """
+    root, digests = directory.resolve(), dict[str, Sha256]()
+
+    def sync(path: Path) -> None:
+        top, *_ = path.relative_to(root).parts
+        if top == LOGS or _reserved(top):
+            sync_file(path)
+        else:
+            digests[path.relative_to(root).as_posix()] = Sha256(sync_digested(path))
+
+    sync_tree(root, sync)
+    return digests
+
+
 def write_marker(
     directory: Path,
     *,
@@ -143,45 +201,58 @@ def write_marker(
     finished: datetime,
     gpu_seconds: float,
     attempt: int,
+    digests: Mapping[str, Sha256] | None = None,
 ) -> Marker:
     """Complete an artifact whose files are durable. Raises ArtifactError.
 
-    The times are of the attempt that succeeded; ``gpu_seconds`` are of the whole run, failed
-    attempts too, as that is what the artifact cost.
+    ``digests`` are those that :func:`make_durable` found.
     """
-    files: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
+    root, known = directory.resolve(), digests or {}
+
+    def digest(path: str) -> Sha256 | None:
+        link = known and path not in known
+        return known.get((root / path).resolve().relative_to(root).as_posix() if link else path)
+
+    files = tuple(
+        ArtifactFile(path=path, size=size, sha256=digest(path))
+        for path, size in list_files(directory)
+    )
     told: list[JSON] = [warning.to_json() for warning in warnings]
     if not files:
         told.append(ResultWarning.of(Reason.of(ReasonCode.ARTIFACT_EMPTY)).to_json())
-    content: dict[str, JSON] = {
-        **lineage,
-        "version": _VERSION,
-        "key": key,
-        "metrics": dict(metrics),
-        **({"warnings": told} if told else {}),
-        "started": write_time(started),
-        "finished": write_time(finished),
-        "durationSeconds": round((finished - started).total_seconds(), 3),
-        "gpuSeconds": round(gpu_seconds, 3),
-        "attempt": attempt,
-    }
-    replace(directory / MARKER, encode(content | {"files": files}))
-    return Marker(key, content)
+    marker = Marker(
+        key=key,
+        metrics=dict(metrics),
+        warnings=told or None,
+        started=started,
+        finished=finished,
+        duration_seconds=round((finished - started).total_seconds(), 3),
+        gpu_seconds=round(gpu_seconds, 3),
+        attempt=attempt,
+        files=files,
+    )
+    replace(directory / MARKER, encode({**lineage, "version": _VERSION, **_CODEC.dump(marker)}))
+    return marker
+
+
+def load_marker(content: JSON, key: str) -> Marker:
+    """Return the marker of ``key`` in a document. Raises CodecError."""
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        raise CodecError(f"version: expected {_VERSION}")
+    marker = _CODEC.load(content)
+    if marker.key != key:
+        raise CodecError(f"key: expected {key}")
+    return marker
 
 
 def read_marker(directory: Path, key: str) -> Marker | None:
     """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
-        content = read_json(directory / MARKER, _MARKER_LIMIT)
-        if not isinstance(content, dict) or content.get("key") != key:
-            return None
-        files = content.pop("files", None)
-        if not isinstance(files, list) or content.get("version") != _VERSION:
-            return None
-        found: list[JSON] = [{"path": path, "size": size} for path, size in list_files(directory)]
-    except (OSError, ValueError, ArtifactError):
+        marker = load_marker(read_json(directory / MARKER, _MARKER_LIMIT), key)
+        found = list_files(directory)
+    except (OSError, ValueError, CodecError, ArtifactError):
         return None
-    return Marker(key, content) if files == found else None
+    return marker if [(file.path, file.size) for file in marker.files] == found else None
 
 
 def last_attempt(logs: Path) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reconciler.codec import Codec, format_time
+from reconciler.codec import Codec
 from reconciler.engine import FailureClass, Result, RunPhase
 from reconciler.engines.local.records import read_record, write_record
 from reconciler.reasons import Reason, message
@@ -101,11 +101,6 @@ class Stopwatch:
 def _steady() -> float:
     boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Linux's alone
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
-
-
-def write_time(time: datetime) -> str:
-    """Format a time as RFC 3339 in UTC, with microseconds."""
-    return format_time(time, "microseconds")
 
 
 def read(path: Path) -> RunState | None:

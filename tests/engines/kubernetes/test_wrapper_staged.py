@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
@@ -277,3 +278,50 @@ def test_copies_are_so_close_that_a_loss_is_at_most_one_interval() -> None:
         if sync >= 4 * took:
             assert took + pause + 2 * took <= sync
         assert min(took, sync) <= pause <= sync
+
+
+def digests(container: Container) -> dict[str, str | None]:
+    return {file.path: file.sha256 for file in container.marker().files}
+
+
+def test_a_staged_artifact_has_the_digest_of_each_file(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    script = """cd "$MODEL_DIR"; mkdir -p "c d"; echo 2 >"c d/'x"; echo 3 >top; ln -s top link; : >e
+        echo 4 >'a\\nb'; i=0; while [ $i -lt 450 ]; do echo $i >"c d/$i"; i=$((i+1)); done"""
+    assert container.sh(script).code == 0
+    assert digests(container) == {
+        name: sha256((container.bucket / name).read_bytes()).hexdigest()
+        for name, _ in list_files(container.bucket)
+    }
+
+
+def test_the_digest_of_a_file_that_changed_after_a_copy_is_the_last_one(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    gate = container.gate("gate")
+    script = f'cd "$MODEL_DIR"; echo 1 >a; echo 1 >b; read -r _ <{gate}; echo 2 >a; echo 3 >c'
+    with container.shell(script) as running:
+        while not (container.stage and (container.stage / "b").exists()):
+            assert container.home.exists()
+        copy_now(container)
+        gate.write_text("go\n")
+        assert running.wait().code == 0
+    assert digests(container) == {
+        name: sha256(text).hexdigest()
+        for name, text in (("a", b"2\n"), ("b", b"1\n"), ("c", b"3\n"))
+    }
+
+
+def test_what_an_earlier_attempt_left_has_digests_too(pod: MakeContainer) -> None:
+    assert pod(staged=True).sh('echo 1 >"$MODEL_DIR/a"; exit 1').code == 1
+    container = pod(staged=True)
+    assert container.sh('echo 2 >"$MODEL_DIR/b"').code == 0
+    assert digests(container) == {
+        "a": sha256(b"1\n").hexdigest(), "b": sha256(b"2\n").hexdigest(),
+    }  # fmt: skip
+
+
+def test_a_busybox_without_sha256sum_gives_sizes_alone(pod: MakeContainer) -> None:
+    container = pod(staged=True)
+    (container.home / "bin/sha256sum").unlink()
+    assert container.sh('echo 1 >"$MODEL_DIR/a"').code == 0
+    assert digests(container) == {"a": None}

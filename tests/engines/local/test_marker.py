@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.engine import Result
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.marker import (
+    ArtifactFile,
+    Sha256,
     last_attempt,
     list_files,
+    make_durable,
     read_marker,
     write_marker,
 )
@@ -23,6 +29,21 @@ KEY = "0123456789" * 4
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
+    """An artifact whose marker has no digests, as those of a bucket that is written directly."""
+    fill(tmp_path)
+    complete(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def digested(tmp_path: Path) -> Path:
+    """An artifact whose marker has digests."""
+    fill(tmp_path)
+    complete(tmp_path, make_durable(tmp_path))
+    return tmp_path
+
+
+def fill(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "attempt-2.log").write_text("output\n")
     (tmp_path / "layers").mkdir()
@@ -31,6 +52,9 @@ def artifact(tmp_path: Path) -> Path:
     (tmp_path / "weights.bin").write_bytes(b"\1" * 3)
     (tmp_path / "link.bin").symlink_to("weights.bin")
     (tmp_path / ".reconciler-settled").write_text("reserved")
+
+
+def complete(tmp_path: Path, digests: Mapping[str, Sha256] | None = None) -> None:
     write_marker(
         tmp_path,
         key=KEY,
@@ -46,13 +70,29 @@ def artifact(tmp_path: Path) -> Path:
         finished=datetime(2026, 11, 23, 9, 1, 30, 500000, tzinfo=UTC),
         gpu_seconds=181.0,
         attempt=2,
+        digests=digests,
     )
-    return tmp_path
 
 
 def test_the_marker_has_the_form_it_always_had(artifact: Path) -> None:
     golden = (GOLDEN / "completed.json").read_text()
     assert (artifact / "completed.json").read_text() == golden
+
+
+def test_a_marker_with_digests_has_a_form_of_its_own(digested: Path) -> None:
+    golden = (GOLDEN / "completed-digests.json").read_text()
+    assert (digested / "completed.json").read_text() == golden
+    marker = read_marker(digested, KEY)
+    assert marker is not None
+    zeros = Sha256(sha256(b"\0" * 10).hexdigest())
+    assert marker.files[0] == ArtifactFile(path="layers/0.bin", size=10, sha256=zeros)
+
+
+def test_a_link_has_the_digest_of_its_file(digested: Path) -> None:
+    marker = read_marker(digested, KEY)
+    assert marker is not None
+    by_path = {file.path: file.sha256 for file in marker.files}
+    assert by_path["link.bin"] == by_path["weights.bin"] is not None
 
 
 def test_a_whole_artifact_is_a_result(artifact: Path) -> None:
@@ -73,6 +113,10 @@ def test_a_whole_artifact_is_a_result(artifact: Path) -> None:
         lambda d: (d / "completed.json").write_bytes((d / "completed.json").read_bytes()[:-9]),
         lambda d: (d / "completed.json").write_text("[" * 100_000),
         lambda d: (d / "completed.json").unlink(),
+        lambda d: (d / "completed.json").write_text("[]"),
+        lambda d: edit(d, lambda m: m | {"files": None}),
+        lambda d: edit(d, lambda m: m | {"version": 2}),
+        lambda d: edit(d, lambda m: m["files"][0].update(sha256="0" * 63) or m),
     ],
 )
 def test_a_marker_whose_list_does_not_match_is_none(
@@ -80,6 +124,11 @@ def test_a_marker_whose_list_does_not_match_is_none(
 ) -> None:
     damage(artifact)
     assert read_marker(artifact, KEY) is None
+
+
+def edit(artifact: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    marker = artifact / "completed.json"
+    marker.write_text(json.dumps(change(json.loads(marker.read_text()))))
 
 
 def test_reserved_names_may_change(artifact: Path) -> None:
