@@ -31,6 +31,7 @@ COMMANDS = {
     "logs": "Print the output of a task's command.",
     "retry": "Run failed tasks once more, by a patch or commit.",
     "artifacts": "List artifacts, images and environments, with sizes and uses.",
+    "verify": "Compare the files of an artifact with what was recorded of them.",
     "plan": "Show what a commit would run, cancel and remove.",
     "render": "Print the Kubernetes manifests of a Model's or Dataset's Jobs.",
     "validate": "Check manifests, and print each error with file and line.",

@@ -67,6 +67,19 @@ def names(folder: str) -> list[str]:
         return [file["path"].rpartition("/")[2] for file in page]
 
 
+def sizes(folder: str) -> dict[str, int]:
+    """Return the size of each file below a folder. Raises StoreError.
+
+    They are in bytes, by the path in the folder.
+    """
+    import obstore  # noqa: PLC0415
+
+    with _one_line_errors(folder):
+        store, path = _open(folder)
+        listed = (file for page in obstore.list(store, prefix=path) for file in page)
+        return {file["path"].removeprefix(f"{path}/"): file["size"] for file in listed}
+
+
 def _open(url: str) -> tuple[ObjectStore, str]:
     """The bucket of a URL, and the path in it."""
     from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415

@@ -331,7 +331,7 @@ def test_a_history_is_not_sorted_by_a_metric_that_no_entry_has(example: Example,
 
 
 def test_an_unknown_name_suggests_up_to_three_others(example: Example, cli: Cli) -> None:
-    for command in ("status", "why", "logs", "retry", "artifacts"):
+    for command in ("status", "why", "logs", "retry", "artifacts", "verify"):
         said = cli(command, "tilted", code=1)
         assert said.err.endswith('did you mean "tilted-head", "tilted-full" or "tilted-cold"?\n')
 
@@ -348,7 +348,7 @@ def test_a_name_with_its_kind_or_namespace_is_told_how_to_give_these(
 
 
 def test_a_name_that_is_not_synced_yet_is_told_so(example: Example, cli: Cli) -> None:
-    for command in ("status", "logs", "artifacts"):
+    for command in ("status", "logs", "artifacts", "verify"):
         said = cli(command, "unheard-of", code=1)
         assert said.err == (
             "Error: no object is called unheard-of; what was committed since the last sync is not "
@@ -367,7 +367,7 @@ def test_a_name_of_another_namespace_is_told_with_its_object(example: Example, c
 def test_status_and_artifacts_of_an_unknown_name_suggest_another(
     example: Example, cli: Cli
 ) -> None:
-    for command in ("status", "artifacts"):
+    for command in ("status", "artifacts", "verify"):
         said = cli(command, "tilted-ful", code=1)
         assert 'no object is called tilted-ful; did you mean "tilted-full"' in said.err
 

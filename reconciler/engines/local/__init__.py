@@ -51,8 +51,17 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.logs import LocalLogs
-    from reconciler.engines.local.marker import MARKER
+    from reconciler.engines.local.marker import MARKER, Marker, is_reserved, load_marker
     from reconciler.engines.local.scheduler import find_gpus
+    from reconciler.engines.local.verification import (
+        FaultKind,
+        FileFault,
+        compare_content,
+        compare_sizes,
+        content_fault,
+        find_faults,
+        marker_fault,
+    )
     from reconciler.engines.local.virtual_environments import (
         StoredEnvironment,
         stored_environments,
@@ -60,10 +69,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MARKER",
+    "FaultKind",
+    "FileFault",
     "LocalEngine",
     "LocalLogs",
+    "Marker",
     "StoredEnvironment",
+    "compare_content",
+    "compare_sizes",
+    "content_fault",
+    "find_faults",
     "find_gpus",
+    "is_reserved",
+    "load_marker",
+    "marker_fault",
     "stored_environments",
 ]
 
@@ -73,6 +92,16 @@ _MODULES = {
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "MARKER": "marker",
+    "Marker": "marker",
+    "is_reserved": "marker",
+    "load_marker": "marker",
+    "FaultKind": "verification",
+    "FileFault": "verification",
+    "compare_content": "verification",
+    "compare_sizes": "verification",
+    "content_fault": "verification",
+    "find_faults": "verification",
+    "marker_fault": "verification",
     "StoredEnvironment": "virtual_environments",
     "find_gpus": "scheduler",
     "stored_environments": "virtual_environments",

@@ -42,7 +42,7 @@ MARKER = "completed.json"
 LOGS = "logs"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
-_MARKER_LIMIT = 256 << 20
+MARKER_LIMIT = 256 << 20
 
 
 Sha256 = NewType("Sha256", str)
@@ -150,6 +150,12 @@ def _entries(root: Path) -> Iterator[Path]:
             yield here / name
 
 
+def is_reserved(path: str) -> bool:
+    """Return whether a file's path is not part of the artifact."""
+    top, *below = path.split("/", 1)
+    return _reserved(top) or (top == LOGS and bool(below))
+
+
 def _reserved(name: str) -> bool:
     return name == MARKER or name.startswith(_RESERVED_PREFIX)
 
@@ -179,12 +185,12 @@ def make_durable(directory: Path) -> dict[str, Sha256]:
     """
     root, digests = directory.resolve(), dict[str, Sha256]()
 
-    def sync(path: Path) -> None:
-        top, *_ = path.relative_to(root).parts
-        if top == LOGS or _reserved(top):
-            sync_file(path)
+    def sync(file: Path) -> None:
+        path = file.relative_to(root).as_posix()
+        if is_reserved(path):
+            sync_file(file)
         else:
-            digests[path.relative_to(root).as_posix()] = Sha256(sync_digested(path))
+            digests[path] = Sha256(sync_digested(file))
 
     sync_tree(root, sync)
     return digests
@@ -248,7 +254,7 @@ def load_marker(content: JSON, key: str) -> Marker:
 def read_marker(directory: Path, key: str) -> Marker | None:
     """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
-        marker = load_marker(read_json(directory / MARKER, _MARKER_LIMIT), key)
+        marker = load_marker(read_json(directory / MARKER, MARKER_LIMIT), key)
         found = list_files(directory)
     except (OSError, ValueError, CodecError, ArtifactError):
         return None

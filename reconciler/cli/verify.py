@@ -1,0 +1,248 @@
+"""``reconciler verify``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import click
+
+from reconciler.cli import stores
+from reconciler.cli.artifacts import shown_size
+from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.recorded_state import RecordedState, StateReader
+from reconciler.cli.select import (
+    find_key,
+    kind_option,
+    name_argument,
+    namespace_option,
+    one,
+    only_key,
+    with_removed,
+)
+from reconciler.cli.terminal import json_text
+from reconciler.codec import CodecError
+from reconciler.engines.local import (
+    MARKER,
+    FaultKind,
+    FileFault,
+    Marker,
+    compare_content,
+    compare_sizes,
+    content_fault,
+    find_faults,
+    is_reserved,
+    load_marker,
+    marker_fault,
+)
+from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.review import counted, printable
+from reconciler.types import JSON, ObjectRef, TaskKey
+
+#: Files read from a store at a time.
+_CONCURRENCY = 8
+_LONGEST_MARKER = 256 << 20
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """An artifact, its marker if it has one, and its faults."""
+
+    ref: ObjectRef
+    key: TaskKey
+    url: str
+    marker: Marker | None
+    faults: tuple[FileFault, ...]
+
+    @property
+    def digested(self) -> int:
+        """The number of files whose content was recorded."""
+        return sum(1 for file in self.marker.files if file.sha256) if self.marker else 0
+
+    @property
+    def size(self) -> int:
+        """The recorded bytes of all files."""
+        return sum(file.size for file in self.marker.files) if self.marker else 0
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the form that ``--format json`` prints."""
+        return {
+            "kind": self.ref.kind.value,
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "key": self.key,
+            "url": self.url,
+            "valid": not self.faults,
+            "files": len(self.marker.files) if self.marker else None,
+            "digests": self.digested if self.marker else None,
+            "size": self.size if self.marker else None,
+            "faults": [
+                {"path": fault.path, "fault": fault.kind.value, "message": fault.message}
+                for fault in self.faults
+            ],
+        }
+
+
+@click.command()
+@name_argument(required=True)
+@click.argument("key", required=False)
+@namespace_option
+@kind_option
+@format_option("text", "json")
+@config_option
+def verify(
+    name: str,
+    key: str | None,
+    namespace: str | None,
+    kind: str | None,
+    style: str,
+    config_file: Path,
+) -> None:
+    """Compare the files of an artifact with its completed.json.
+
+    NAME is a Model or Dataset, whose current artifact is meant, or a key. KEY, or its first 6 or
+    more digits, names an earlier artifact of the object.
+
+    All files are read: their sizes are compared, and their SHA-256 where it was recorded. Each
+    file that is missing, new or changed is printed. The exit code is 0 if there is none, else 1.
+
+    An artifact is read from this machine's disk, or from an s3://, gs:// or az:// bucket with the
+    credentials in your environment. In other buckets, runs check what they mount: see `verify` of
+    a bucket in the configuration.
+    """
+    state = StateReader(load_if_there(config_file), Path()).read()
+    state.check_synced()
+    records = with_removed(state, name)
+    ref = one(
+        records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True
+    )
+    if key is None and name != ref.name:
+        key = find_key(name, records)
+    found = _verified(ref, *_artifact(state, records[ref], key))
+    click.echo(json_text(found.to_json()) if style == "json" else _text(found))
+    if found.faults:
+        raise click.exceptions.Exit(1)
+
+
+def _artifact(state: RecordedState, record: ObjectStatus, key: str | None) -> tuple[TaskKey, str]:
+    """Return the key and URL of an artifact. Raises ClickException without one."""
+    current = record.artifact
+    made = {
+        entry.key: entry.artifact
+        for entry in record.history
+        if entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None
+    }
+    if current is not None:
+        made.setdefault(current.key, current.url)
+    found = current.key if current is not None and key is None else None
+    if key is not None:
+        found = only_key(key, made)
+        if found is None:
+            known = [each[:12] for each in made]
+            shown = ", ".join(known[-_SHOWN_KEYS:]) or "none"
+            raise click.ClickException(
+                f"no artifact of {record.ref} has a key that begins with {key[:40]}; it has "
+                f"{'… ' if len(known) > _SHOWN_KEYS else ''}{shown}"
+            )
+    if found is None:
+        raise click.ClickException(
+            f"{record.ref} has no artifact; `reconciler why {record.ref.name}` says more"
+        )
+    if not _is_made(state, found):
+        raise click.ClickException(
+            f"the artifact of {record.ref} is external: nothing recorded what its files at "
+            f"{made[found]} are, so there is nothing to compare them with"
+        )
+    return found, made[found]
+
+
+def _is_made(state: RecordedState, key: TaskKey) -> bool:
+    """Return whether a task made an artifact, here or elsewhere."""
+    records = [*state.records.values(), *state.removed.values()]
+    return any(entry.key == key for record in records for entry in record.history) or any(
+        known.key == key for record in records for known in record.references
+    )
+
+
+def _verified(ref: ObjectRef, key: TaskKey, url: str) -> Verified:
+    split = urlsplit(url)
+    if split.scheme == "file":
+        marker, faults = _on_disk(Path(unquote(split.path)), key)
+    elif split.scheme in stores.SCHEMES:
+        marker, faults = _in_store(url.rstrip("/"), key)
+    else:
+        raise click.ClickException(
+            f"{url} cannot be read from here: only file:// and "
+            f"{', '.join(f'{scheme}://' for scheme in stores.SCHEMES)} can. With `verify: digests` "
+            "for its bucket in the configuration, each run checks what it mounts of it"
+        )
+    return Verified(ref=ref, key=key, url=url, marker=marker, faults=faults)
+
+
+def _on_disk(folder: Path, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, ...]]:
+    if not folder.parent.is_dir():
+        raise click.ClickException(
+            f"there is no folder {folder} here; the artifact is on the disk of the machine that "
+            "made it: call this command there"
+        )
+    steps = find_faults(folder, key)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: tuple[Marker | None, tuple[FileFault, ...]] = end.value
+            return found
+
+
+def _in_store(url: str, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, ...]]:
+    """Compare an artifact in a store with its marker. Raises StoreError."""
+    try:
+        marker = load_marker(json.loads(stores.end(f"{url}/{MARKER}", _LONGEST_MARKER)), key)
+    except stores.Missing:
+        return None, (marker_fault(FileNotFoundError()),)
+    except (ValueError, RecursionError, CodecError) as error:
+        return None, (marker_fault(error),)
+    listed = {file.path for file in marker.files}
+    found: Mapping[str, int] = {
+        path: size
+        for path, size in stores.sizes(url).items()
+        # An empty object that is not listed may stand for a folder: gcsfuse and Azure make such.
+        if not is_reserved(path) and (size or path in listed)
+    }
+    faults = list(compare_sizes(marker.files, found))
+    wrong = {fault.path for fault in faults}
+
+    def content(path: str) -> FileFault | None:
+        file = by_path[path]
+        try:
+            steps = compare_content(file, stores.whole(f"{url}/{quote(path)}"))
+            while True:
+                next(steps)
+        except StopIteration as end:
+            return None if end.value else content_fault(path)
+        except stores.StoreError as error:
+            return FileFault(path, FaultKind.UNREADABLE, str(error))
+
+    by_path = {file.path: file for file in marker.files if file.sha256 and file.path not in wrong}
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        faults += filter(None, pool.map(content, by_path))
+    return marker, tuple(faults)
+
+
+def _text(found: Verified) -> str:
+    place = f"{found.ref}, artifact {found.key[:12]} in {printable(found.url)}"
+    lines = [printable(str(fault)) for fault in found.faults]
+    marker = found.marker
+    if marker is None:
+        return "\n".join([*lines, f"{place}: it cannot be told what its files were"])
+    total = f"{counted(len(marker.files), 'file')}, {shown_size(found.size)}"
+    end = f"{len(found.faults)} wrong" if found.faults else "all as they were made"
+    without = len(marker.files) - found.digested
+    if without:
+        end += f"; of {'all' if without == len(marker.files) else without} only the sizes are known"
+    return "\n".join([*lines, f"{place}: {total}, {end}"])
