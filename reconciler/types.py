@@ -237,6 +237,13 @@ class BuildContext:
     submodules: bool = False
 
 
+class Verify(enum.StrEnum):
+    """A check of an artifact before its use: sizes, or content too."""
+
+    SIZES = "sizes"
+    DIGESTS = "digests"
+
+
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """An input of a run: its key and its directory's URL.

@@ -141,7 +141,7 @@ class RegistrySection(Section):
 class BucketConfig(Section):
     """A bucket, or a folder of one, and its mount.
 
-    The local engine needs the URL alone.
+    The local engine needs the URL alone, and beside it takes ``verify``.
     """
 
     url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
@@ -165,6 +165,14 @@ class BucketConfig(Section):
             description="Let a Job list the completed artifacts after the status branch was lost."
         ),
     ] = True
+    verify: Annotated[
+        Literal["sizes", "digests"] | None,
+        Field(
+            description="What a run compares of an artifact that it mounts, before its command "
+            "starts: the sizes of its files, or their SHA-256 too. Default: sizes on the local "
+            "engine; on a cluster the marker alone."
+        ),
+    ] = None
     mount_options: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=1024)]],
         Field(default_factory=list, description="For the driver, after its own."),

@@ -13,7 +13,7 @@ from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Admission, Tenancy
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster
 from reconciler.tenants import Tenants
-from reconciler.types import Kind
+from reconciler.types import Kind, Verify
 
 _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
 
@@ -82,6 +82,12 @@ class Setup:
             Kind.MODEL: default,
             Kind.DATASET: asked.datasets.url if asked.datasets else default,
         }
+
+    @property
+    def verified_buckets(self) -> dict[str, Verify]:
+        """The check of mounted artifacts, by the URLs of configured buckets."""
+        named = self.config.buckets.named.values()
+        return {b.url.rstrip("/"): Verify(b.verify or Verify.SIZES) for b in named}
 
     @property
     def sources_allow(self) -> tuple[str, ...]:

@@ -227,6 +227,7 @@ async def _engine(
         export=export,
         secrets=setup.file(local.secrets),
         keep=setup.environments_keep,
+        verify=setup.verified_buckets,
     )
 
 

@@ -554,6 +554,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The local engine exports the build's source.",
         "Nothing.",
     ),
+    ReasonCode.VERIFYING_INPUT: Entry(
+        "comparing the content of the {input} with its completed.json",
+        "Its bucket has `verify: digests`, so all of it is read before the command starts.",
+        "Nothing.",
+    ),
     # -- Engines: a run in a cluster
     ReasonCode.RANK_WAITING: Entry(
         "running; {cause}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,53 @@ def family(tmp_path: Path) -> Site:
 def artifact(site: Site, name: str) -> Path:
     url: Any = site.statuses()[name]["artifact"]["url"]
     return Path(url.removeprefix("file://"))
+
+
+def verified(site: Site, **sections: Any) -> None:
+    """Have runs compare the content of what they mount."""
+    url = (site.root / "bucket").as_uri()
+    site.configure(buckets={"default": {"url": url, "verify": "digests"}}, **sections)
+
+
+def flip(file: Path) -> None:
+    """Change a bit of a file, as a disk may: its size and its time stay."""
+    before = file.stat()
+    file.chmod(0o644)
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    file.chmod(before.st_mode)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_base_with_a_flipped_bit_is_made_anew_before_a_run_uses_it(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    verified(site)
+    # The command takes a file that is there for what an earlier attempt left.
+    site.script("src/a/train.sh", '[ -e "$MODEL_DIR/weights" ] || ' + SAVE)
+    site.scratch("a")
+    assert site.sync().returncode == 0
+    flip(site.artifact("a") / "weights")
+    site.write("src/d/load.sh", '#!/bin/sh\necho data > "$DATA_DIR/data"\n', executable=True)
+    site.write(
+        "d.yaml",
+        "kind: Dataset\nmetadata: {name: d}\nspec: {source: {git: {url: ., path: src/d}}}\n",
+    )
+    site.finetune("b", "a")
+    site.edit("b.yaml", "training:\n", "training:\n    dataset: {name: d}\n")
+    site.ran()
+    done = site.sync()
+    assert done.returncode == 0, done.stderr
+    assert site.ran() == {"a": 1, "b": 1}
+    assert (site.artifact("a") / "weights").read_text() == "weights\n"
+    assert set(site.phases().values()) == {"Ready"}
+
+
+def test_by_default_sizes_alone_are_compared(family: Site) -> None:
+    flip(family.artifact("a") / "weights")
+    family.finetune("c", "a")
+    assert family.sync().returncode == 0
+    assert family.ran() == {"c": 1}
 
 
 def test_everything_is_made_anew_after_the_state_was_deleted(family: Site) -> None:

@@ -50,11 +50,37 @@ list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file tha
     in_artifact \( -type f -o -type l \) -print0 | xargs -0 -r stat -L -c '%f/%s/%n' |
         sed -n 's,^8[0-9a-f]*/,,p' | sort -t/ -k2 || return 2
 )
+verified() { # NAME: how it is compared with its marker; nothing: not beyond its key
+    for word in ${RECONCILER_VERIFY:-}; do
+        [ "${word%%=*}" != "$1" ] || echo "${word#*=}"
+    done
+}
+compare() { # DIRECTORY KEY sizes|digests: its files with its marker; `found` is what read_found reads
+    # Else `wrong` says in a few words what is.
+    : >"$work/why"
+    list_files "$1" >"$work/files" || {
+        wrong=$(cat "$work/why") wrong=${wrong:-its files cannot be read}
+        return 1
+    }
+    found=$(awk -v mode=marker -v file="$1/completed.json" -v list="$work/files" -v key="$2" \
+        -v sums="$work/sums" -f "$home/wrapper.awk") || {
+        wrong="its files are not as in completed.json${found:+: $found}"
+        return 1
+    }
+    [ "$3" = digests ] && [ -s "$work/sums" ] || return 0
+    [ -x "$home/bin/sha256sum" ] || { say "there is no sha256sum: only sizes are compared" && return 0; }
+    # In the background: a signal ends the wait for it.
+    (cd "$1" && sha256sum -c "$work/sums" >"$work/compared" 2>&1) &
+    reap $!
+    [ "$reaped" != 0 ] || return 0
+    wrong=$(grep -v ': OK$' "$work/compared" | head -n 1)
+    wrong="the content of a file is not as in completed.json: ${wrong#./}"
+    return 1
+}
 find_marker() { # the artifact is complete: end at once
     [ -f "$artifact/completed.json" ] || return 0
-    list_files "$artifact" >"$work/files" || return 0
-    found=$(awk -v mode=marker -v file="$artifact/completed.json" -v list="$work/files" \
-        -v key="$RECONCILER_KEY" -f "$home/wrapper.awk") || return 0
+    how=$(verified artifact)
+    compare "$artifact" "$RECONCILER_KEY" "${how:-sizes}" || return 0
     read_found
     leave 0 "" "" "the artifact is complete; the command is not started"
 }

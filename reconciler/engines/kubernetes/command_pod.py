@@ -84,7 +84,7 @@ def command_pod(
     own = DATA if spec.output_kind is Kind.DATASET else MODEL
     artifact = _artifact(output, own)
     fragment = artifact.fragment + _local_files(spec)
-    inputs = []
+    inputs, verified = [], {"artifact": output.bucket.verify}
     for name, mounted, place in (("base", spec.base, BASE), ("dataset", spec.dataset, DATA)):
         if mounted is not None:
             if not mounted.external:
@@ -96,6 +96,8 @@ def command_pod(
                 read_only=True,
                 allowed=mounted.cluster is not None,
             )
+            if not mounted.external:
+                verified[name] = read.bucket.verify
             fragment += mount_at(read, place).fragment
     install = wrapper.install_container(settings.images.wrapper)
     fragment = (
@@ -121,6 +123,7 @@ def command_pod(
         grace=grace / 3 if staged else None,  # the command's share; the copy has the rest
         secrets=sorted(spec.secret_env),
         inputs=inputs,
+        verify={name: how for name, how in verified.items() if how is not None},
     )
     container = {
         "name": CONTAINER,

@@ -19,7 +19,7 @@ from reconciler.engines.kubernetes.buckets.registry import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
 from reconciler.patterns import admits_bucket, has_prefix, path_depth
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Gpu, Location, Problem
+from reconciler.types import Gpu, Location, Problem, Verify
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
 LARGEST_CA = 64 << 10
@@ -228,6 +228,7 @@ def _bucket(section: BucketConfig) -> Bucket:
         writes=Writes(section.writes) if section.writes else driver.writes[0],
         sync=section.sync,
         inventory=section.inventory,
+        verify=Verify(section.verify) if section.verify else None,
         mount_options=tuple(section.mount_options),
         attributes=section.attributes,
         secret=section.secret,

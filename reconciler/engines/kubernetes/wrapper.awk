@@ -2,7 +2,8 @@
 #   metrics  the usable numbers of metrics.json as one line of JSON, and a line that says what is
 #            ignored of it, empty if nothing (engines/local/metrics.py says the same)
 #   marker   its metrics, warnings and gpuSeconds, a line each, if it is the marker of `key` and
-#            names exactly the files of `list`; else exit code 1
+#            names exactly the files of `list`; else exit code 1, and the first file that differs.
+#            To `sums` go the digests that it has, as sha256sum reads them
 #   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
 #            code 1 for a name not UTF-8
@@ -173,11 +174,18 @@ function one_warning() {
             warning(decode(at["warning", "reason"]), decode(at["warning", "message"]))
     delete type["warning", "reason"]; delete type["warning", "message"]
 }
-function one_file(   expected) {
-    expected = at["file", "size"] "/./" decode(at["file", "path"])
-    if ((getline line < list) <= 0 || line != expected || type["file", "path"] != "string")
+function one_file(   path, there) {
+    path = decode(at["file", "path"])
+    if ((getline line < list) <= 0) line = ""
+    if (line != at["file", "size"] "/./" path || type["file", "path"] != "string") {
+        there = substr(line, index(line, "/./") + 3)
+        if (!failed) wrong = line != "" && there < path ? there : path
         failed = 1
+    }
+    if (sums && type["file", "sha256"] == "string" && length(at["file", "sha256"]) == 64)
+        print at["file", "sha256"] "  ./" path > sums
     delete at["file", "size"]; delete at["file", "path"]
+    delete at["file", "sha256"]; delete type["file", "sha256"]
 }
 function show_metrics(   out) {
     token()
@@ -191,11 +199,15 @@ function show_metrics(   out) {
     print out (losses > 3 ? ", and " losses - 3 " more" : "")
 }
 function check_marker() {
+    if (sums) printf "" > sums
     token(); expect("{"); value("marker", 0); token(); expect("end")
-    if ((getline line < list) > 0) failed = 1 # a file that the marker does not name
+    if ((getline line < list) > 0) { # a file that the marker does not name
+        if (!failed) wrong = substr(line, index(line, "/./") + 3)
+        failed = 1
+    }
     if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
     if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
-    if (failed) exit 1
+    if (failed) { print wrong; exit 1 }
     print metrics()
     print warnings
     print type["marker", "gpuSeconds"] == "number" ? at["marker", "gpuSeconds"] : 0

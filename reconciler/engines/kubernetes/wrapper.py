@@ -15,9 +15,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 from reconciler.command_environment import DEFAULTS
-from reconciler.types import JSON
+from reconciler.types import JSON, Verify
 
 VOLUME = "reconciler-wrapper"
 MOUNT = "/.reconciler"
@@ -131,6 +132,7 @@ def environment(
     grace: float | None = None,
     secrets: Iterable[str] = (),
     inputs: Iterable[str] = (),
+    verify: Mapping[str, Verify] = MappingProxyType({}),
 ) -> list[dict[str, JSON]]:
     """Return the variables that steer the wrapper, unseen by the command.
 
@@ -141,7 +143,9 @@ def environment(
     Of the pod's grace period the command has ``grace`` seconds, the copy the rest; without it the
     kubelet's SIGKILL alone ends a command that ignores SIGTERM. ``secrets`` are the names of
     variables whose values are kept out of the termination message. ``inputs`` must be complete
-    before the command starts, each ``NAME=KEY:DIRECTORY``.
+    before the command starts, each ``NAME=KEY:DIRECTORY``; ``verify`` is how they, and an
+    ``artifact`` that is complete already, are compared with their markers. Of those that it does
+    not name, only the key in the marker is.
 
     With several nodes, a rank is the Job's completion index and the Job one attempt of all ranks
     (``backoffLimit: 0``): its UID distinguishes their files from those of an earlier attempt.
@@ -158,6 +162,7 @@ def environment(
         "GRACE": f"{grace:.0f}" if grace is not None else None,
         "SECRETS": " ".join(secrets),
         "INPUTS": " ".join(inputs),
+        "VERIFY": " ".join(f"{name}={how.value}" for name, how in verify.items()),
         "TERMINATION": TERMINATION,
         "DEFAULTS": " ".join(f"{name}={value}" for name, value in DEFAULTS.items()),
     }

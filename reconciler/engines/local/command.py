@@ -6,7 +6,7 @@ import socket
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -35,19 +35,20 @@ from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
+    Marker,
     last_attempt,
     log_of,
     make_durable,
     make_links_relative,
-    read_marker,
     write_marker,
 )
 from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
-from reconciler.engines.local.run_context import RunContext
+from reconciler.engines.local.run_context import RunContext, StoppedError
 from reconciler.engines.local.use import in_use
+from reconciler.engines.local.verification import FaultKind, FileFault, find_faults
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Mounted, TaskKind
+from reconciler.types import Mounted, TaskKind, Verify
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -63,6 +64,8 @@ class _Execution:
     run: RunContext
     environ: Mapping[str, str]
     gpu_seconds: float = 0.0
+    #: Files of this artifact, once complete, that are not as they were made.
+    damaged: tuple[FileFault, ...] = ()
 
     @property
     def spec(self) -> RunSpec:
@@ -88,8 +91,9 @@ class _Execution:
         run = self.run
         lock = run.lock(run.layout.key_lock(self.spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
         try:
-            marker = read_marker(self.output, self.spec.key)
-            if marker is None:
+            # Its content may have been found damaged: then it is made again, whatever sizes say.
+            marker, self.damaged = self._compare(self.output, self.spec.key, Verify.DIGESTS)
+            if marker is None or self.damaged:
                 run.not_lost()
                 with in_use(run.layout, self.image.path.name):
                     return run.with_retries(lambda: self._once(lock))
@@ -99,17 +103,53 @@ class _Execution:
             lock.release()
 
     def _prepare(self) -> None:
-        """Make the artifact directory writable; check that inputs exist."""
+        """Make the artifact directory writable; check the inputs."""
         _have_folder(self.output)
         sync_directory(self.output.parent)
         if not self.output.stat().st_mode & stat.S_IWUSR:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
         _have_folder(self.output / LOGS)
+        for fault in self.damaged:
+            if fault.kind in (FaultKind.SIZE, FaultKind.CONTENT):
+                # The command would take it for what an earlier attempt left.
+                remove_tree(self.output / fault.path)
+        self.damaged = ()
         for name, mounted in (("base", self.spec.base), ("dataset", self.spec.dataset)):
-            if mounted is not None and not _is_complete(mounted):
-                lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
-                raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
+            if mounted is not None:
+                self._check(name, mounted)
+
+    def _check(self, name: str, mounted: Mounted) -> None:
+        """Raise RunFailedError unless an input is there, as it was made."""
+        path = path_of(mounted.url)
+        if path is None or (mounted.external and path.is_dir()):
+            return
+        lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
+        if not mounted.external and path.is_dir():
+            verify = self.run.allocation.verified(mounted.url)
+            if verify is Verify.DIGESTS:
+                checking = Reason.of(ReasonCode.VERIFYING_INPUT, input=name)
+                self.run.save(self.run.state.because(checking))
+            _, faults = self._compare(path, mounted.key, verify)
+            if not faults:
+                return
+            text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
+            lost = replace(lost, recorded=text)
+        raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
+
+    def _compare(
+        self, directory: Path, key: str, verify: Verify
+    ) -> tuple[Marker | None, tuple[FileFault, ...]]:
+        """Return an artifact's marker and its faults. Raises StoppedError."""
+        steps = find_faults(directory, key, digests=verify is Verify.DIGESTS)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: tuple[Marker | None, tuple[FileFault, ...]] = end.value
+                return found
+            if (stop := self.run.control.stop()) is not None:
+                raise StoppedError(stop)
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec
@@ -244,14 +284,6 @@ class _Execution:
             for path in paths
             if not any(place.is_relative_to(path.resolve()) for place in writable)
         )
-
-
-def _is_complete(mounted: Mounted) -> bool:
-    """Return whether an input is there, complete if a task made it."""
-    path = path_of(mounted.url)
-    if path is None:
-        return True
-    return path.is_dir() if mounted.external else read_marker(path, mounted.key) is not None
 
 
 def _have_folder(path: Path) -> None:

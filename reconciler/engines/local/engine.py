@@ -41,7 +41,7 @@ from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import TaskKey, TaskKind
+from reconciler.types import TaskKey, TaskKind, Verify
 
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
@@ -57,7 +57,8 @@ class LocalEngine:
     ``gpus`` is their number; None detects it. ``grace`` seconds pass between TERM and KILL,
     ``retry_delay`` before the second attempt (doubled for each later one, up to 60), ``poll``
     between checks for supervisors that were killed; other changes are events. Images and
-    environments are collected once they were not used for ``keep``; None keeps them.
+    environments are collected once they were not used for ``keep``; None keeps them. ``verify`` is
+    how runs check what they mount, by the URLs of buckets.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class LocalEngine:
         retry_delay: float = 1.0,
         poll: float = 1.0,
         keep: timedelta | None = None,
+        verify: Mapping[str, Verify] | None = None,
     ) -> None:
         self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
@@ -79,6 +81,7 @@ class LocalEngine:
             secrets=str(secrets.absolute()) if secrets else None,
             grace=grace,
             retry_delay=retry_delay,
+            verify=verify or {},
         )
         self._slots = max(1, slots)
         self._gpus = gpus

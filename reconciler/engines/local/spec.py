@@ -7,14 +7,15 @@ never changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
 from reconciler.engines.local.records import read_record, write_record
-from reconciler.types import JSON
+from reconciler.types import JSON, Verify
 
 
 class SpecError(Exception):
@@ -34,13 +35,19 @@ class Allocation:
 
     ``gpus`` are ids for CUDA_VISIBLE_DEVICES, of all ranks. ``secrets`` is the folder with
     ``<name>/<key>``. ``grace`` seconds pass between TERM and KILL; ``retry_delay`` is the first
-    pause between attempts, in seconds.
+    pause between attempts, in seconds. ``verify`` is the check of inputs, by the URLs of buckets.
     """
 
     gpus: tuple[str, ...] = ()
     secrets: str | None = None
     grace: float
     retry_delay: float
+    verify: Mapping[str, Verify] = field(default_factory=dict)
+
+    def verified(self, url: str) -> Verify:
+        """Return the check of an artifact, that of the innermost bucket."""
+        around = [bucket for bucket in self.verify if f"{url}/".startswith(f"{bucket}/")]
+        return self.verify[max(around, key=len)] if around else Verify.SIZES
 
 
 _SPEC = Codec(RunSpec, omit="none")

@@ -17,14 +17,15 @@ from reconciler.reasons import Reason, message
 class RunState:
     """A run's progress, as it stands in ``state.json``.
 
-    ``reason`` is a code, ``message`` its sentence; both are empty without a reason. ``tries``
-    counts the commands that this run has started, ``attempts`` those of its key. ``log`` is the
-    newest attempt's log file.
+    ``reason`` is a code, ``message`` its sentence; both are empty without a reason. ``input`` is
+    the base or dataset that was found lost. ``tries`` counts the commands that this run has
+    started, ``attempts`` those of its key. ``log`` is the newest attempt's log file.
     """
 
     phase: RunPhase = RunPhase.PENDING
     reason: str = ""
     message: str = ""
+    input: str | None = None
     failure: FailureClass | None = None
     tries: int = 0
     attempts: int = 0
@@ -41,12 +42,22 @@ class RunState:
     @property
     def cause(self) -> Reason | None:
         """The reason, read back."""
-        return Reason.read(self.reason, self.message) if self.reason else None
+        if not self.reason:
+            return None
+        return replace(
+            Reason.read(self.reason, self.message),
+            arguments={"input": self.input} if self.input else {},
+        )
 
     def because(self, reason: Reason | None) -> RunState:
         """Return this state with a reason, or without one."""
-        text = message(reason) if reason else ""
-        return replace(self, reason=reason.code.value if reason else "", message=text)
+        lost = reason.arguments.get("input") if reason else None
+        return replace(
+            self,
+            reason=reason.code.value if reason else "",
+            message=message(reason) if reason else "",
+            input=lost if isinstance(lost, str) else None,
+        )
 
     def failed(
         self, reason: Reason, failure: FailureClass, *, at: datetime | None = None

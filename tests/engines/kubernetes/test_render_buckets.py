@@ -263,3 +263,15 @@ def test_a_url_that_cannot_be_mounted_says_why(tmp_path: Path, url: str, message
     with pytest.raises(RenderError, match=message) as caught:
         render(train(dataset=Mounted(DATA_KEY, url)), settings_of(tmp_path))
     assert not caught.value.permanent
+
+
+def test_a_pod_compares_what_it_mounts_as_each_bucket_says(tmp_path: Path) -> None:
+    url, old = "gs://models/prod", "gs://models/prod/base"
+    spec = in_bucket(url)
+    plain = settings_of(tmp_path)
+    assert "RECONCILER_VERIFY" not in environment_of(main_of(spec, plain))
+    settings = settings_of(
+        tmp_path, buckets=buckets({"url": url, "verify": "digests"}, old={"url": old})
+    )
+    verify = environment_of(main_of(spec, settings))["RECONCILER_VERIFY"]
+    assert verify == "artifact=digests dataset=digests"

@@ -14,8 +14,9 @@ from reconciler.command_environment import DEFAULTS
 from reconciler.engine import FailureClass, ResultWarning
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
-from reconciler.engines.local.marker import read_marker, write_marker
+from reconciler.engines.local.marker import make_durable, read_marker, write_marker
 from reconciler.reasons import ReasonCode
+from reconciler.types import Verify
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import BUSYBOX, KEY, LINEAGE, log, write_tree
 from tests.planted import ENCODERS, PLANTED, assert_without
@@ -73,6 +74,77 @@ def test_an_input_without_its_marker_ends_a_run_before_its_command_starts(
     assert b"ran it" in container.sh("echo ran it").output
 
 
+@pytest.mark.parametrize(
+    ("verify", "damage", "told"),
+    [
+        (None, "short", None),
+        (Verify.SIZES, "flip", None),
+        (
+            Verify.SIZES,
+            "short",
+            "its files are not as in completed.json: a \\b",
+        ),
+        (
+            Verify.SIZES,
+            "more",
+            "its files are not as in completed.json: new",
+        ),
+        (Verify.DIGESTS, "none", None),
+        (
+            Verify.DIGESTS,
+            "short",
+            "its files are not as in completed.json: a \\b",
+        ),
+        (
+            Verify.DIGESTS,
+            "flip",
+            "the content of a file is not as in completed.json: a \\b: FAILED",
+        ),
+    ],
+)
+def test_an_input_is_compared_as_its_bucket_says(
+    pod: MakeContainer, tmp_path: Path, verify: Verify | None, damage: str, told: str | None
+) -> None:
+    base = tmp_path / "base"
+    write_tree(base, {"a \\b": b"123", "-w": b"", "logs/attempt-1.log": b"x"})
+    complete(base, KEY)
+    for file, content in {
+        "none": {}, "flip": {"a \\b": b"124"}, "short": {"a \\b": b"12"}, "more": {"new": b""},
+    }[damage].items():  # fmt: skip
+        (base / file).write_bytes(content)
+    verified = {"base": verify} if verify else {}
+    ended = pod(inputs=[f"base={KEY}:{base}"], verify=verified).sh("echo ran it")
+    assert (b"ran it" in ended.output) == (told is None), ended
+    if told is not None:
+        assert ended.termination.reason is ReasonCode.ARTIFACT_LOST
+        assert ended.termination.input == "base"
+        assert ended.termination.message == f"the base is gone or damaged: {told}"
+
+
+def test_without_sha256sum_the_sizes_of_an_input_are_compared(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    write_tree(base, {"w": b"123"})
+    complete(base, KEY)
+    (base / "w").write_bytes(b"124")
+    container = pod(inputs=[f"base={KEY}:{base}"], verify={"base": Verify.DIGESTS})
+    (container.home / "bin/sha256sum").unlink()
+    ended = container.sh("echo ran it")
+    assert b"there is no sha256sum: only sizes are compared" in ended.output
+    assert b"ran it" in ended.output
+
+
+def test_an_artifact_whose_content_is_damaged_is_made_again(pod: MakeContainer) -> None:
+    verify = {"artifact": Verify.DIGESTS}
+    assert pod(staged=True).sh(WRITE).code == 0
+    made = pod(staged=True, verify=verify)
+    assert b"ran it" not in made.sh("echo ran it").output
+    (made.bucket / "w.bin").write_text("weighty\n")
+    assert b"ran it" in pod(staged=True, verify=verify).sh("echo ran it;" + WRITE).output
+    assert (made.bucket / "w.bin").read_text() == "weights\n"
+
+
 def test_an_artifact_of_a_cluster_is_taken_as_an_input(pod: MakeContainer, tmp_path: Path) -> None:
     made = pod()
     assert made.sh(WRITE).code == 0
@@ -87,7 +159,7 @@ def complete(folder: Path, key: str) -> None:
     now = datetime.now(UTC)
     write_marker(
         folder, key=key, lineage=LINEAGE, metrics={}, started=now, finished=now,
-        gpu_seconds=0, attempt=1,
+        gpu_seconds=0, attempt=1, digests=make_durable(folder),
     )  # fmt: skip
 
 

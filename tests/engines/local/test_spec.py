@@ -31,6 +31,7 @@ from reconciler.types import (
     SecretKey,
     TaskKey,
     TaskKind,
+    Verify,
 )
 from tests.specs import build, train
 
@@ -105,10 +106,23 @@ def test_a_run_spec_is_read_as_it_was_written(spec: RunSpec) -> None:
 
 def test_an_allocation_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "allocation.json"
-    full = Allocation(gpus=("0", "GPU-1a"), secrets="/secrets", grace=10.0, retry_delay=1.0)
+    full = Allocation(
+        gpus=("0", "GPU-1a"),
+        secrets="/secrets",
+        grace=10.0,
+        retry_delay=1.0,
+        verify={"file:///bucket": Verify.DIGESTS},
+    )
     for allocation in (full, Allocation(grace=0.3, retry_delay=0.01)):
         write_allocation(file, allocation)
         assert read_allocation(file) == allocation
     file.write_text('{"version": 2}')
     with pytest.raises(SpecError, match="expected 1, found 2"):
         read_allocation(file)
+
+
+def test_the_innermost_bucket_says_how_an_artifact_is_verified() -> None:
+    verify = {"file:///a": Verify.DIGESTS, "file:///a/b": Verify.SIZES}
+    terms = Allocation(grace=1.0, retry_delay=1.0, verify=verify)
+    found = [terms.verified(f"file:///{path}/key/") for path in ("a", "a/b", "ab", "a/bc")]
+    assert found == [Verify.DIGESTS, Verify.SIZES, Verify.SIZES, Verify.DIGESTS]

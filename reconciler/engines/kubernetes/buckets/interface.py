@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from reconciler.config import DriverName
 from reconciler.engines.kubernetes.pod_parts import Fragment
+from reconciler.types import Verify
 
 
 class Writes(enum.StrEnum):
@@ -33,6 +34,7 @@ class Bucket:
     writes: Writes
     sync: float = 600.0
     inventory: bool = True
+    verify: Verify | None = None
     mount_options: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     secret: str | None = None
