@@ -353,6 +353,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def verify(self, artifact: Wanted) -> bool | None:
+        """Return whether an artifact's files are as they were made.
+
+        Their content is compared too, as far as it was recorded: it takes as long as reading it
+        does, with pauses. None where the engine cannot look.
+        """
+        ...
+
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove images and environments that nothing has used for long.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 
 from reconciler.cli import stores
 from reconciler.cli.artifacts import shown_size
+from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import (
@@ -126,7 +128,7 @@ def verify(
     found = _verified(ref, *_artifact(state, records[ref], key))
     click.echo(json_text(found.to_json()) if style == "json" else _text(found))
     if found.faults:
-        raise click.exceptions.Exit(1)
+        sys.exit(ExitCode.FAILURE)
 
 
 def _artifact(state: RecordedState, record: ObjectStatus, key: str | None) -> tuple[TaskKey, str]:

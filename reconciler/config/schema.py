@@ -200,6 +200,18 @@ class HistorySection(Section):
     jobs: Annotated[int, Field(ge=0)] = _PLANNER.history_jobs
 
 
+class RetentionSection(Section):
+    """The care of complete artifacts."""
+
+    verify: Annotated[
+        Seconds | None,
+        Field(
+            description="How often each current artifact is compared with what was recorded of it; "
+            "what is found lost or damaged is made again. Default: never. The local engine alone."
+        ),
+    ] = None
+
+
 class TlsSection(Section):
     """A private certificate authority for Git remotes and, in builds, the registry."""
 
@@ -272,6 +284,7 @@ class Config(Section):
         Field(default_factory=dict, description="Other clusters, whose artifacts may be used."),
     ]
     history: HistorySection = Field(default_factory=HistorySection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
     notifications: NotificationsSection | None = None

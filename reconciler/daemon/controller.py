@@ -23,6 +23,7 @@ from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
+from reconciler.daemon.scrubber import Scrubber
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine, Run
@@ -97,6 +98,10 @@ class Daemon:
         )
         self._verification = head_verification(setup, mirror)
         self._collector = Collector(engine, store, metrics)
+        self.wake = Wake()
+        self._scrubber = Scrubber(
+            engine, store, interval=setup.config.retention.verify, found=self.wake.replan
+        )
         self._snapshot: CommitSnapshot | None = None
         self._planned: PlannedCommit | None = None
         #: The monotonic time at which an unplanned commit was noticed.
@@ -106,7 +111,6 @@ class Daemon:
         self._fetch_failures = 0
         #: A release that is not applied, as it could not be recorded.
         self._unrecorded = False
-        self.wake = Wake()
         self.synced = asyncio.Event()
         #: The messages of problems that last, by the part of the daemon that has the problem.
         self.troubles: dict[str, str] = {}
@@ -120,7 +124,9 @@ class Daemon:
         await self._start(once=once is not None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                own = (self._poll(), self._push_status(), self._collector.run(self.synced))
+                own = [self._poll(), self._push_status(), self._collector.run(self.synced)]
+                if once is None:
+                    own.append(self._scrubber.run(self.synced))
                 helpers = [tasks.create_task(one) for one in own]
                 await self._loop(once)
                 for helper in helpers:
@@ -289,6 +295,7 @@ class Daemon:
     async def _plan(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Resolve a commit's sources, and plan it on the current state."""
         store, runs = self._store, self._engine.runs()
+        store.verified(self._scrubber.take_verified())
         store.ledger.learn_runs(runs)
         resolved = await asyncio.to_thread(self._planner.resolve, snapshot, store.records)
         self._metrics.report_sources(resolved.resolutions.values())
@@ -325,7 +332,7 @@ class Daemon:
         """
         ledger, plan = self._store.ledger, planned.plan
         used = artifacts_in_use(plan, all_current=self._planned is None)
-        lost = reported_losses(plan) | await self._engine.lost(used)
+        lost = reported_losses(plan) | self._scrubber.take_losses() | await self._engine.lost(used)
         if not lost:
             return planned
         now = datetime.now(UTC)

@@ -41,7 +41,7 @@ from reconciler.status import (
     read_own_sync,
     render_readme,
 )
-from reconciler.types import Commit, ObjectRef, Problem
+from reconciler.types import Commit, ObjectRef, Problem, TaskKey
 
 log = structlog.get_logger(__name__)
 _Records = Mapping[ObjectRef, ObjectStatus]
@@ -170,11 +170,8 @@ class StatusStore:
             known = self.records.get(ref)
             newest = self._returned(record) if known is None else record
             if newest != known:
-                self._newer[ref] = newest
                 self.ledger.learn_image_keys(newest)
-                self.records[ref] = newest
-                self.phases.put(ref, newest.phase)
-                self._pending[status_path(ref)] = dump_record(newest)
+                self._put(ref, newest)
         for ref in removed:
             known = self.records.pop(ref, None)
             if known is not None:
@@ -188,6 +185,19 @@ class StatusStore:
         else:
             # No commit of its own; it goes out with the next one.
             self._sync = replace(sync, head=known_sync.head)
+
+    def verified(self, times: Mapping[TaskKey, datetime]) -> None:
+        """Note when current artifacts were found to be as they were made."""
+        for ref, record in list(self.records.items()) if times else ():
+            artifact = record.artifact
+            if artifact is not None and artifact.key in times:
+                known = replace(artifact, verified=times[artifact.key])
+                self._put(ref, replace(record, artifact=known))
+
+    def _put(self, ref: ObjectRef, record: ObjectStatus) -> None:
+        self._newer[ref] = self.records[ref] = record
+        self.phases.put(ref, record.phase)
+        self._pending[status_path(ref)] = dump_record(record)
 
     @property
     def head(self) -> Commit | None:

@@ -117,6 +117,11 @@ class Definitions(Registry):
         )
         self.holds = self.gauge("holds", "Holds that wait for a release.", "kind")
         self.held_objects = self.gauge("held_objects", "Objects that a hold keeps as they are.")
+        self.artifacts_lost = self.define(
+            "artifacts_lost",
+            "gauge",
+            "Objects whose artifact was found lost or damaged, and is not made again yet.",
+        )
         self.problems = self.gauge("manifest_errors", "Errors in the manifests at head.")
         self.unreadable_sources = self.gauge(
             "unreadable_sources", "Git sources that cannot be read now."

@@ -59,7 +59,9 @@ class ObjectSeries(Collector):
                 if (took := _took(task, now)) is not None:
                     seconds.add_metric((*labels, task.task.value), took)
         left_out.add_metric((), max(0, len(self._records) - self._most))
-        yield from (phase, artifact, requested, attempts, seconds, left_out)
+        lost = metrics.artifacts_lost.gauge()
+        lost.add_metric((), sum(record.artifact_lost for record in self._records.values()))
+        yield from (phase, artifact, requested, attempts, seconds, left_out, lost)
 
     def _shown(self) -> Iterator[ObjectStatus]:
         """Yield at most ``most`` records: by urgency, then by name."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
-    from reconciler.planner.ledger import Ledger
+    from reconciler.planner.ledger import Completed, Ledger
     from reconciler.planner.losses import artifacts_in_use, reported_losses
     from reconciler.planner.names import (
         artifact_url,
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ActionKind": "plan",
     "CacheEntry": "plan_cache",
+    "Completed": "ledger",
     "HistoryEntry": "object_status",
     "Hold": "plan",
     "HoldKind": "plan",
@@ -120,6 +121,7 @@ __all__ = [
     "URGENCY",
     "ActionKind",
     "CacheEntry",
+    "Completed",
     "HistoryEntry",
     "Hold",
     "HoldKind",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from reconciler.engine import Result
-from reconciler.planner.object_status import Condition, ObjectStatus, Phase
+from reconciler.planner.object_status import ARTIFACT_LOST, Condition, ObjectStatus, Phase
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import TaskKind
@@ -37,7 +37,7 @@ def warning_conditions(
     """
     found = [("UpdateAvailable", _newer_commit(item))]
     found += [(kind, Reason.read(kind, text)) for kind, text in _warnings(results).items()]
-    found += [("ReferenceUnavailable", item.unavailable), ("ArtifactLost", lost)]
+    found += [("ReferenceUnavailable", item.unavailable), (ARTIFACT_LOST, lost)]
     return tuple(
         _condition(before, kind, "True", reason, now=now)
         for kind, reason in found

@@ -126,13 +126,21 @@ class ReferenceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactStatus:
-    """The last complete artifact and its image, to which other clusters refer."""
+    """The last complete artifact and its image, to which other clusters refer.
+
+    ``verified`` is when its files were last compared with its marker.
+    """
 
     url: str
     key: TaskKey
     image: str | None = None
     image_key: str | None = None
     metrics: Metrics = field(default_factory=dict)
+    verified: datetime | None = None
+
+
+#: The type of a condition that an object has while its artifact is lost.
+ARTIFACT_LOST = "ArtifactLost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +248,11 @@ class ObjectStatus:
     def never_ran(self) -> bool:
         """True if nothing was ever run for the object, nor could be."""
         return not (self.tasks or self.history or self.artifact)
+
+    @property
+    def artifact_lost(self) -> bool:
+        """True from the loss of the requested artifact until its return."""
+        return any(condition.type == ARTIFACT_LOST for condition in self.conditions)
 
 
 class Phases:

@@ -249,7 +249,13 @@ class _StatusUpdate:
             image=image,
             image_key=image_key,
             metrics=complete.result.metrics,
+            verified=self._verified(key),
         )
+
+    def _verified(self, key: TaskKey) -> datetime | None:
+        """Return the recorded time of an artifact's last verification."""
+        before = self.before.artifact
+        return before.verified if before is not None and before.key == key else None
 
     def _artifact(self) -> ArtifactStatus | None:
         before = self.before.artifact

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.engines.local.fsync import remove_tree
-from tests.e2e.site import Site
+from tests.e2e.site import Site, until
 
 SAVE = 'echo weights > "$MODEL_DIR/weights"\n'
 
@@ -78,6 +78,32 @@ def test_by_default_sizes_alone_are_compared(family: Site) -> None:
     family.finetune("c", "a")
     assert family.sync().returncode == 0
     assert family.ran() == {"c": 1}
+
+
+def test_the_scrub_finds_a_flipped_bit_and_has_the_artifact_made_anew(family: Site) -> None:
+    family.configure(retention={"verify": "1s"})
+    with family.running():
+        until(lambda: verified_at(family, "a") and verified_at(family, "b"), what="a first scrub")
+        weights = family.artifact("a") / "weights"
+        flip(weights)
+        until(lambda: family.ran() == {"a": 1}, what="the artifact to be made anew")
+        until(lambda: lost_and_made(family), what="its status")
+        until(lambda: verified_at(family, "a"), what="its next scrub")
+    assert weights.read_text() == "weights\n"
+    history = family.statuses()["a"]["history"]
+    assert [entry["phase"] for entry in history if "lost" in entry] == ["Succeeded"]
+    assert "a file of an artifact is damaged" in family.log()
+    assert family.ran() == {}
+
+
+def lost_and_made(site: Site) -> bool:
+    entries = site.statuses()["a"]["history"]
+    return site.phases()["a"] == "Ready" and any("lost" in entry for entry in entries)
+
+
+def verified_at(site: Site, name: str) -> str | None:
+    at: str | None = site.statuses()[name].get("artifact", {}).get("verified")
+    return at
 
 
 def test_everything_is_made_anew_after_the_state_was_deleted(family: Site) -> None:

@@ -74,6 +74,21 @@ def test_an_object_says_lost_until_its_artifact_is_made_again() -> None:
     assert all(c.type != "ArtifactLost" for c in record.conditions)
 
 
+def test_the_time_of_a_verification_stays_until_the_artifact_is_lost() -> None:
+    world = family()
+    record = world.records[model("a")]
+    assert record.artifact is not None
+    verified = replace(record, artifact=replace(record.artifact, verified=world.now))
+    world.records[model("a")] = verified
+    world.sync()
+    assert world.records[model("a")] == verified
+    lose(world, "a")
+    world.settle()
+    artifact = world.records[model("a")].artifact
+    assert artifact is not None
+    assert artifact.verified is None
+
+
 def test_the_history_keeps_the_lost_artifact_and_the_one_made_again() -> None:
     world = family()
     key = lose(world, "a")

@@ -204,6 +204,10 @@ class KubernetesEngine:
         """Return nothing, as the daemon reads no bucket: runs report losses."""
         return frozenset()
 
+    async def verify(self, artifact: Wanted) -> bool | None:
+        """Return None, as the daemon reads no bucket."""
+        return None
+
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove nothing: images are the registry's."""
         return ()

@@ -36,6 +36,7 @@ from reconciler.engines.local.scheduler import (
     find_gpus,
     schedule,
 )
+from reconciler.engines.local.scrub import is_as_made
 from reconciler.engines.local.source_exports import Export, SourceExports
 from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors
@@ -212,6 +213,13 @@ class LocalEngine:
         readable = [item for item in artifacts if item.url and path_of(item.url) is not None]
         found = await self.recover(readable)
         return frozenset(item.key for item in readable if item.key not in found)
+
+    async def verify(self, artifact: Wanted) -> bool | None:
+        """Compare an artifact with its marker; None if not on this disk."""
+        path = path_of(artifact.url or "")
+        if path is None:
+            return None
+        return await is_as_made(path, artifact.key)
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove images and environments that nothing has used for long."""

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from reconciler.codec import CodecError
 from reconciler.engines.local.failures import ArtifactError
@@ -29,6 +30,11 @@ from reconciler.engines.local.marker import (
 _STEP = 16 << 20
 #: Characters of a file's path in a message; the end tells more than the beginning.
 _LONGEST_NAME = 300
+
+
+#: A comparison that is under way: the bytes of each step, then the marker, if there is one, and
+#: the faults.
+Verification: TypeAlias = "Generator[int, None, tuple[Marker | None, tuple[FileFault, ...]]]"
 
 
 class FaultKind(enum.StrEnum):
@@ -90,9 +96,7 @@ def content_fault(path: str) -> FileFault:
     return FileFault(path, FaultKind.CONTENT, text)
 
 
-def find_faults(
-    directory: Path, key: str, *, digests: bool = True
-) -> Generator[int, None, tuple[Marker | None, tuple[FileFault, ...]]]:
+def find_faults(directory: Path, key: str, *, digests: bool = True) -> Verification:
     """Compare an artifact's files with its marker; with ``digests``, their content.
 
     Yields the bytes of each step. Returns the marker, None without one of ``key``, and the faults.
