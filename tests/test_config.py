@@ -378,6 +378,17 @@ def test_a_cluster_needs_a_registry_and_a_bucket(tmp_path: Path) -> None:
     assert setup.buckets[Kind.MODEL] == "gs://models"
 
 
+def test_the_daemons_namespace_is_not_served_unless_runs_are_there_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "reconciler")
+    models, own = (f"kubernetes: {{namespace: {name}}}" for name in ("models", "reconciler"))
+    assert load(tmp_path, CLUSTER + models).admission.own_namespace == "reconciler"
+    assert load(tmp_path, CLUSTER + own).admission.own_namespace is None
+    monkeypatch.delenv("POD_NAMESPACE")
+    assert load(tmp_path, CLUSTER + models).admission.own_namespace is None
+
+
 def test_buckets_that_are_only_read_have_any_name(tmp_path: Path) -> None:
     buckets = load(tmp_path, CLUSTER).config.buckets.named
     assert list(buckets) == ["default", "old"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,6 +108,11 @@ class Setup:
         )
 
     @property
+    def pod_namespace(self) -> str | None:
+        """The namespace of the daemon's own pod; None outside of a cluster."""
+        return os.environ.get("POD_NAMESPACE") or None
+
+    @property
     def admission(self) -> Admission:
         """The rules for what manifests may name."""
         cluster, named = self.config.kubernetes, self.config.buckets.named
@@ -114,6 +120,7 @@ class Setup:
         return Admission(
             cluster=self.config.cluster,
             namespaces=served if self.config.engine == "kubernetes" else None,
+            own_namespace=self.pod_namespace if self.pod_namespace != cluster.namespace else None,
             artifacts=tuple(dict.fromkeys(self.buckets.values())),
             buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
             tenancy=Tenancy(tenants=self.tenants, repository_url=self.repository_url),

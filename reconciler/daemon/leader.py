@@ -97,7 +97,7 @@ async def _candidate(setup: Setup, asked: Asked) -> AsyncIterator[Leadership]:
     name = os.environ.get("POD_NAME") or os.uname().nodename
     leadership = Leadership(
         api,
-        namespace=os.environ.get("POD_NAMESPACE") or config.namespace,
+        namespace=setup.pod_namespace or config.namespace,
         name=f"reconciler-{config.instance}",
         # A process that starts again under its pod's name is another candidate.
         holder=f"{name}-{secrets.token_hex(4)}",

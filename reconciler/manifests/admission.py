@@ -31,12 +31,14 @@ class Admission:
     """The rules of one configuration.
 
     ``namespaces`` are those that the daemon serves; empty: all but those of Kubernetes, and None:
-    namespaces are names only. ``artifacts`` are the URLs of the buckets that artifacts are written
-    to, ``buckets`` of all configured ones.
+    namespaces are names only. ``own_namespace`` is that of the daemon's pod: a Job there can mount
+    the daemon's Secrets, so it is served only if ``namespaces`` has it. ``artifacts`` are the URLs
+    of the buckets that artifacts are written to, ``buckets`` of all configured ones.
     """
 
     cluster: str
     namespaces: tuple[str, ...] | None = None
+    own_namespace: str | None = None
     artifacts: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
     tenancy: Tenancy = field(default_factory=Tenancy)
@@ -62,6 +64,12 @@ class Admission:
             yield manifest.problem(_NAMESPACE, message)
         elif namespace in RESERVED_NAMESPACES:
             message = f'namespace "{namespace}" is that of Kubernetes itself'
+            yield manifest.problem(_NAMESPACE, message)
+        elif namespace == self.own_namespace:
+            message = (
+                f'namespace "{namespace}" is the daemon\'s own, with its credentials; '
+                "it is served only where kubernetes.namespaces names it"
+            )
             yield manifest.problem(_NAMESPACE, message)
 
     def _url(self, manifest: Manifest, path: Path, url: str) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.manifests import Admission, amend, collect
@@ -112,6 +114,15 @@ def test_the_namespaces_of_kubernetes_are_never_served_unasked(namespace: str) -
     (found,) = said(model("m", namespace=namespace))
     assert "is that of Kubernetes itself" in found
     assert said(model("m", namespace=namespace), admission=Admission(cluster="local")) == []
+
+
+def test_the_daemons_own_namespace_is_not_served_unasked() -> None:
+    own = replace(CLUSTER, own_namespace="reconciler")
+    (found,) = said(model("m", namespace="reconciler"), admission=own)
+    assert found.startswith("0.yaml:2:")
+    assert 'namespace "reconciler" is the daemon\'s own, with its credentials' in found
+    asked = replace(own, namespaces=("reconciler",))
+    assert said(model("m", namespace="reconciler"), admission=asked) == []
 
 
 def test_the_identity_of_another_namespace_cannot_be_taken_over() -> None:
