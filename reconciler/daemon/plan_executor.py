@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -51,8 +52,8 @@ class PlanExecutor:
 
         Every error of the engine is logged and counted, none is raised.
         """
-        await _run_all(self._end(ending) for ending in plan.endings)
-        await _run_all(self._create(spec) for spec in plan.creates())
+        await _run_all([partial(self._end, ending) for ending in plan.endings])
+        await _run_all([partial(self._create, spec) for spec in plan.creates()])
 
     async def _end(self, ending: RunDeletion) -> None:
         bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
@@ -87,16 +88,16 @@ class PlanExecutor:
         bound.info("run created", run=spec.name)
 
 
-async def _run_all(actions: Iterable[Coroutine[None, None, None]]) -> None:
+async def _run_all(actions: Sequence[Callable[[], Coroutine[None, None, None]]]) -> None:
     """Run all actions, started in their order, ``CONCURRENCY`` at a time."""
     waiting = iter(actions)
 
     async def worker() -> None:
         for action in waiting:
-            await action
+            await action()
 
     async with asyncio.TaskGroup() as workers:
-        for _ in range(CONCURRENCY):
+        for _ in range(min(CONCURRENCY, len(actions))):
             workers.create_task(worker())
 
 
