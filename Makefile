@@ -56,6 +56,11 @@ soak: setup ## Misuse a daemon by chance: MINUTES=60 ENGINE=local or kubernetes;
 	@$(BIN)/python -m tests.soak --engine $(or $(ENGINE),local) --minutes $(or $(MINUTES),60) \
 		$(if $(SEED),--seed $(SEED))
 
+.PHONY: simulate
+simulate: setup ## Simulate faults in virtual time: SEEDS=20, each of STEPS=1000 steps, from SEED=0
+	@$(BIN)/python -m tests.simulator --seed $(or $(SEED),0) --seeds $(or $(SEEDS),20) \
+		--steps $(or $(STEPS),1000)
+
 .PHONY: bench
 bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks

@@ -1,0 +1,222 @@
+"""What must hold at any time, checked at each request that changes something.
+
+1. No run of a key is created while the status branch says that it is complete, or has failed for
+   good with these settings.
+2. No two runs of a key are live, and no two commands of one.
+3. Nothing of another's is changed: neither Jobs, nor branches, nor files on the status branch.
+4. No live run is ended unless what its object asks for has changed, and no status is taken for that
+   of a removed object while its manifest is there.
+5. No status is lost, and no push of an earlier leader follows one of a later leader.
+6. No more runs are live than the limit.
+7. Requests are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pygit2
+
+from reconciler.status import SYNC_FILE, load_sync
+from tests.simulator.api_server import Answer, Object
+from tests.simulator.cluster import JOB_NAME, execution_hash, is_over, label, output, over
+from tests.simulator.loop import Process
+from tests.simulator.site import INSTANCE, LIMIT, MANIFESTS, STATUS
+from tests.simulator.status_files import Recorded, read_status, recorded
+
+if TYPE_CHECKING:
+    from tests.simulator.author import Author
+    from tests.simulator.world import World
+
+#: A file of somebody else on the status branch.
+FOREIGN_FILE = "notes-of-somebody.txt"
+#: Requests of a process: at once, and more for each second.
+BURST, PER_SECOND = 400.0, 6.0
+_EPOCH = re.compile(r"^Reconciler-Epoch: (\d+)$", re.MULTILINE)
+
+
+class Violation(AssertionError):
+    """Something happened that must not."""
+
+
+class Invariants:
+    """Watches one world. The first violation is raised at the end of its step."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.author: Author | None = None
+        self.found: Violation | None = None
+        self._recorded = Recorded()
+        self._epoch = -1
+        self._asked: Counter[str] = Counter()
+        self._left: dict[str, float] = defaultdict(lambda: BURST)
+        self._at = 0.0
+
+    def broken(self, text: str, cause: BaseException | None = None) -> None:
+        self._world.note(f"VIOLATION {text}")
+        if self.found is None:
+            self.found = Violation(text)
+            self.found.__cause__ = cause
+
+    def check(self) -> None:
+        """Raise the first violation, if there is one."""
+        elapsed, self._at = self._world.loop.now - self._at, self._world.loop.now
+        for name, count in self._asked.items():
+            left = min(BURST, self._left[name] + PER_SECOND * elapsed) - count
+            self._left[name] = left
+            if left < 0:
+                self.broken(f"replica {name} has sent {count} requests in {elapsed:.0f} s")
+        self._asked.clear()
+        for error in self._world.loop.errors:
+            self.broken(f"an error that nobody took: {error}")
+        if self.found is not None:
+            raise self.found
+
+    def forget(self) -> None:
+        """The status branch was lost: what it said is unknown to whoever reads it now."""
+        self._recorded = Recorded()
+
+    def reread(self, files: dict[str, bytes]) -> None:
+        """Somebody else has written the status branch."""
+        self._recorded &= recorded(files)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def asked(self, process: Process, what: str) -> None:
+        self._count(process)
+        self._world.figures[f"git {what}"] += 1
+
+    def _count(self, process: Process) -> None:
+        self._asked[process.name] += 1
+        self._world.requested(process)
+
+    def seen(
+        self, process: Process, method: str, path: str, body: Any, answer: Answer | None
+    ) -> None:
+        """Check a request before it is answered, and note it afterwards."""
+        if answer is None:
+            if method != "GET" and "/leases" not in path:
+                self._check(method, path, body)
+            return
+        self._count(process)
+        self._world.figures[f"api {method}"] += 1
+        if method != "GET":
+            named = (body or {}).get("metadata", {}).get("name", "")
+            self._world.note(f"{process.name} {method} {path} {named} {answer.status}")
+
+    def _check(self, method: str, path: str, body: Any) -> None:
+        kind, name = (
+            path.rsplit("/", 2)[-2:] if method != "POST" else (path.rsplit("/", maxsplit=1)[-1], "")
+        )
+        match method, kind:
+            case "POST", "jobs":
+                self._check_creation(body)
+            case "DELETE", "jobs":
+                self._check_deletion(name, body)
+            case "POST", _:
+                pass
+            case _:
+                self.broken(f"{method} {path} is no request of a daemon")
+
+    def _check_creation(self, job: Object) -> None:
+        key, server = label(job, "key"), self._world.server
+        name = job["metadata"]["name"]
+        if ("jobs", job["metadata"]["namespace"], name) in server.objects:
+            return  # it will be refused
+        live = [each for each in server.of("jobs") if not over(each)]
+        names = {each["metadata"]["name"] for each in live}
+        for pod in server.of("pods"):
+            if not is_over(pod):
+                names.add(pod["metadata"]["labels"][JOB_NAME])
+                if label(pod, "key") == key:
+                    self.broken(f"{name} is created while {pod['metadata']['name']} is there")
+        for each in live:
+            if label(each, "key") == key:
+                self.broken(f"{name} is created beside {each['metadata']['name']} of the same key")
+        if (key, execution_hash(job)) in self._recorded.failed:
+            self.broken(f"{name} is created, and its failure is recorded as final")
+        if key in self._recorded.complete and output(job) in self._world.cluster.results:
+            self.broken(f"{name} is created, and its key {key} is recorded as complete")
+        if len(names) >= LIMIT:
+            self.broken(f"{name} is created beside {sorted(names)}: the limit is {LIMIT}")
+
+    def _check_deletion(self, name: str, body: Any) -> None:
+        uid = (body or {}).get("preconditions", {}).get("uid")
+        found = next(
+            (j for j in self._world.server.of("jobs") if j["metadata"]["name"] == name), None
+        )
+        if found is None:
+            return
+        if uid is None or label(found, "instance") != INSTANCE:
+            self.broken(f"{name} is deleted, which may be somebody else's")
+        if uid != found["metadata"]["uid"] or over(found) or label(found, "task") == "build":
+            return
+        author, title = self.author, label(found, "name")
+        index = author.index(_commit(found)) if author is not None else None
+        if author is not None and index is not None and not author.changed_since(title, index):
+            self.broken(f"{name} is ended, and {title} asks for the same as when it was created")
+
+    def started(self, pod: Object) -> None:
+        """Check the start of a command."""
+        self._world.figures["commands started"] += 1
+        for other in self._world.cluster.running.values():
+            if output(other) == output(pod):
+                names = [each["metadata"]["name"] for each in (pod, other)]
+                self.broken(f"two commands make {output(pod)}: {names}")
+
+    # -- pushes ------------------------------------------------------------------------------
+
+    def pushed(
+        self, process: Process | None, name: str, ref: str, before: str | None, after: str
+    ) -> None:
+        """Check a push to the status branch."""
+        world = self._world
+        who = process.name if process is not None else "-"
+        world.note(f"{who} pushed {after[:12]} to {ref}")
+        if (name, ref) != (MANIFESTS, STATUS):
+            self.broken(f"{who} has pushed to {ref} of {name}")
+            return
+        now = world.remotes.files(name, after)
+        then = world.remotes.files(name, before) if before is not None else {}
+        self._recorded = recorded(now)
+        commit = world.remotes.at(name)[after]
+        assert isinstance(commit, pygit2.Commit)
+        found = _EPOCH.search(commit.message)
+        epoch = int(found[1]) if found is not None else -1
+        if epoch < self._epoch:
+            self.broken(f"a leader of epoch {epoch} has pushed after one of epoch {self._epoch}")
+        self._epoch = epoch
+        if FOREIGN_FILE in then and FOREIGN_FILE not in now:
+            self.broken(f"{FOREIGN_FILE} is gone from the status branch")
+        self._compare(then, now)
+
+    def _compare(self, then: dict[str, bytes], now: dict[str, bytes]) -> None:
+        records = read_status(now)
+        head = load_sync(now[SYNC_FILE]).head
+        index = self.author.index(head) if self.author is not None else None
+        for ref, record in read_status(then).items():
+            newer = records.get(ref)
+            if newer is None:
+                if index is not None and self.author is not None:
+                    heads = [h for h in self.author.heads if h.commit == head]
+                    if all(each.of(ref.name) for each in heads):
+                        self.broken(f"the status of {ref} is gone, and its manifest is there")
+                continue
+            artifact = record.artifact
+            cluster = self._world.cluster
+            there = artifact is not None and artifact.url in cluster.results - cluster.lost
+            if there and newer.artifact is None:
+                self.broken(f"the artifact of {ref} is no more in its status")
+
+
+def _commit(job: Object) -> str:
+    """The commit of the manifest repository that a Job was made of."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        for variable in container.get("env", ()):
+            if variable["name"] == "RECONCILER_LINEAGE":
+                lineage = json.loads("{" + variable["value"] + "}")
+                return str(lineage.get("commit", ""))
+    return ""

@@ -1,0 +1,111 @@
+"""The ports of the daemon, and what a world puts behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, tzinfo
+from random import Random
+from typing import Any
+from unittest import mock
+
+import pygit2
+import structlog
+
+from reconciler.engines.kubernetes.client import Api
+from reconciler.engines.kubernetes.leader_election import Leadership
+from reconciler.git.sources import Sources
+from reconciler.git.status_branch import StatusBranch
+from tests.simulator.loop import PROCESS, SimulatedLoop, wait
+from tests.simulator.network import SimulatedClient
+from tests.simulator.remotes import SimulatedTransport
+from tests.simulator.world import World
+
+#: Modules that read the wall clock.
+CLOCKS = (
+    "reconciler.daemon.controller",
+    "reconciler.daemon.plan_executor",
+    "reconciler.daemon.plan_reporter",
+    "reconciler.engines.kubernetes.leader_election",
+    "reconciler.metrics.objects",
+    "reconciler.status.own_branch",
+)
+TRANSPORTS = (
+    "reconciler.git.manifest_mirror",
+    "reconciler.git.sources",
+    "reconciler.git.status_branch",
+)
+
+
+@contextmanager
+def simulated(world: World) -> Iterator[None]:
+    """Put a world behind the daemon's ports."""
+    loop = world.loop
+    wall = _wall_clock(loop)
+    with ExitStack() as stack:
+
+        def patch(target: str, new: object) -> None:
+            stack.enter_context(mock.patch(target, new))
+
+        for module in CLOCKS:
+            patch(f"{module}.datetime", wall)
+        for module in TRANSPORTS:
+            patch(f"{module}.Transport", lambda *_, **__: SimulatedTransport(world.remotes))
+        patch("time.monotonic", loop.time)
+        patch("gc.freeze", lambda: None)
+        patch("reconciler.backoff.random", Random(f"{world.seed}/pauses"))
+        patch("reconciler.daemon.leader.secrets", _Tokens(Random(f"{world.seed}/tokens")))
+        patch("pygit2.Signature", _signature(loop))
+        defaults: list[tuple[Any, str, object]] = [
+            (Leadership, "clock", loop.time),
+            (Sources, "clock", loop.time),
+            (StatusBranch, "pause", wait),
+        ]
+        for made, port, value in defaults:
+            stack.enter_context(mock.patch.dict(made.__init__.__kwdefaults__, {port: value}))
+        stack.enter_context(mock.patch.object(Api, "connect", _connect(world)))
+        names = {"POD_NAME": "replica", "POD_NAMESPACE": world.namespace}
+        stack.enter_context(mock.patch.dict(os.environ, names))
+        before = structlog.get_config()
+        structlog.configure(processors=[world.hear])
+        stack.callback(structlog.configure, **before)
+        yield
+
+
+def _wall_clock(loop: SimulatedLoop) -> type[datetime]:
+    class Wall(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return loop.wall().astimezone(tz)
+
+    return Wall
+
+
+def _signature(loop: SimulatedLoop) -> Any:
+    real = pygit2.Signature
+
+    def signature(name: str, email: str, at: int | None = None, offset: int = 0) -> Any:
+        return real(name, email, int(loop.wall().timestamp()) if at is None else at, offset)
+
+    return signature
+
+
+class _Tokens:
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+
+    def token_hex(self, size: int) -> str:
+        return self._chance.randbytes(size).hex()
+
+
+def _connect(world: World) -> Any:
+    async def connect(*, asked: Any = lambda *_: None, **_: Any) -> Api:
+        process = PROCESS.get()
+        assert process is not None
+        client = SimulatedClient(
+            world.server, world.api_links[process.name], process, world.invariants.seen
+        )
+        return Api(client, asked=asked)
+
+    return connect

@@ -1,0 +1,169 @@
+"""A simulation: disturbances, then calm, and again."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from reconciler.planner import Phase
+from reconciler.status import SYNC_FILE, load_sync
+from tests.simulator.author import Author
+from tests.simulator.cluster import is_over, over
+from tests.simulator.disturbances import Disturbances
+from tests.simulator.invariants import Violation
+from tests.simulator.ports import simulated
+from tests.simulator.site import MAIN, MANIFESTS, SOURCE, STATUS
+from tests.simulator.world import World
+
+#: Steps between two calms.
+ROUND = 500
+#: Seconds after a step, by chance.
+PAUSES = (0.0, 0.0, 0.01, 0.05, 0.3, 1.0, 5.0)
+#: Seconds within which a world that is left alone must come to rest.
+PATIENCE = 4 * 3600.0
+_SETTLED = (Phase.READY, Phase.FAILED, Phase.INVALID)
+
+Outcome = dict[str, tuple[str, str]]
+
+
+@dataclass
+class Report:
+    """How a simulation ended."""
+
+    seed: int
+    steps: int
+    trace: str
+    figures: Counter[str]
+    virtual: float
+    violation: str | None = None
+    lines: tuple[str, ...] = ()
+
+
+def simulate(
+    seed: int, steps: int, folder: Path, say: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Simulate some steps; the first violation ends it."""
+    world = World(seed, folder, say)
+    author = Author(world.remotes)
+    world.invariants.author = author
+    done, violation = 0, None
+    with simulated(world):
+        author.begin()
+        chance = Random(f"{seed}/steps")
+        disturbances = Disturbances(world, author, chance)
+        try:
+            while done < steps:
+                for replica in world.replicas.values():
+                    replica.start()
+                for _ in range(min(ROUND, steps - done)):
+                    done += 1
+                    world.note(f"step {done}: {disturbances.step()}")
+                    world.loop.advance(chance.choice(PAUSES))
+                    world.invariants.check()
+                _calm(world, author, disturbances, folder / f"calm-{done}")
+        except Violation as error:
+            cause = error.__cause__
+            violation = "".join(traceback.format_exception(cause)) if cause else ""
+            violation += str(error)
+        finally:
+            lines = tuple(world.lines)
+            world.close()
+    return Report(seed, done, world.trace, world.figures, world.loop.now, violation, lines)
+
+
+def _calm(world: World, author: Author, disturbances: Disturbances, folder: Path) -> None:
+    """Give everything back; the end must be that of a world in which nothing happened."""
+    world.note("calm")
+    disturbances.end_all()
+    world.crash_at.clear()
+    for link in (*world.api_links.values(), *world.git_links.values()):
+        link.heal()
+    for replica in world.replicas.values():
+        replica.skew, replica.full_disk = 0.0, False
+        if replica.process is not None:
+            replica.process.skew, replica.process.full_disk = 0.0, False
+        replica.start()
+    author.repository.ask_for_everything(f"calm-{world.loop.now:.0f}")
+    author.push("calm")
+    world.cluster.faults.clear()
+    ours = _rest(world)
+    theirs = _undisturbed(world, folder)
+    if ours != theirs:
+        different = [
+            name
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]
+        told = [
+            f"{name}: {ours.get(name)} is {theirs.get(name)} in an undisturbed world"
+            for name in different
+        ]
+        world.invariants.broken("; ".join(told))
+    world.figures["calms"] += 1
+    world.invariants.check()
+
+
+def _rest(world: World) -> Outcome:
+    """Let a world come to rest; returns each object's phase and the key of its artifact."""
+    end = world.loop.now + PATIENCE
+    before, same = None, 0
+    while world.loop.now < end:
+        world.loop.advance(30.0)
+        world.invariants.check()
+        now = _outcome(world)
+        same = same + 1 if now is not None and now == before else 0
+        before = now
+        if now is not None and same >= 3:
+            return now
+    live = [job["metadata"]["name"] for job in world.server.of("jobs") if not over(job)]
+    phases = {str(ref): f"{r.phase} {r.reason}" for ref, r in world.statuses().items()}
+    world.invariants.broken(f"no rest after {PATIENCE:.0f} s: {live}, {phases}")
+    world.invariants.check()
+    return {}
+
+
+def _outcome(world: World) -> Outcome | None:
+    """The end of a world; None while something goes on."""
+    if any(not over(job) for job in world.server.of("jobs")):
+        return None
+    if any(not is_over(pod) for pod in world.server.of("pods")):
+        return None
+    tip = world.remotes.tip(MANIFESTS, STATUS)
+    if tip is None:
+        return None
+    files = world.remotes.files(MANIFESTS, tip)
+    if SYNC_FILE not in files or load_sync(files[SYNC_FILE]).head != world.remotes.tip(
+        MANIFESTS, MAIN
+    ):
+        return None
+    found = world.statuses()
+    if any(record.phase not in _SETTLED for record in found.values()):
+        return None
+    return {
+        str(ref): (
+            record.phase.value,
+            record.artifact.key if record.phase is Phase.READY and record.artifact else "",
+        )
+        for ref, record in found.items()
+    }
+
+
+def _undisturbed(world: World, folder: Path) -> Outcome:
+    """The end of a new world with the same commits, in which nothing happens."""
+    folder.mkdir()
+    for name in (MANIFESTS, SOURCE):
+        shutil.copytree(world.folder / name, folder / name)
+    fresh = World(f"{world.seed}/{folder.name}", folder)
+    fresh.remotes.delete(MANIFESTS, STATUS)
+    with simulated(fresh):
+        fresh.replicas["one"].start()
+        try:
+            return _rest(fresh)
+        finally:
+            fresh.close()
+            shutil.rmtree(folder)

@@ -1,0 +1,48 @@
+"""The status branch, as a daemon that starts would read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from reconciler.planner import Ledger, ObjectStatus
+from reconciler.status import OwnFile, read_own_file
+from reconciler.types import ObjectRef
+
+
+@lru_cache(maxsize=5000)
+def _read(path: str, data: bytes) -> OwnFile | None:
+    return read_own_file(path, data, None)
+
+
+def read_status(files: Mapping[str, bytes]) -> dict[ObjectRef, ObjectStatus]:
+    """The records of the objects that are there."""
+    read = (_read(path, data) for path, data in files.items())
+    return {
+        file.ref: file.record
+        for file in read
+        if file is not None and file.record is not None and not file.removed
+    }
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The keys that the branch says are complete, and the failures that it says are final."""
+
+    complete: frozenset[str] = frozenset()
+    failed: frozenset[tuple[str, str]] = frozenset()
+
+    def __and__(self, other: Recorded) -> Recorded:
+        return Recorded(self.complete & other.complete, self.failed & other.failed)
+
+
+def recorded(files: Mapping[str, bytes]) -> Recorded:
+    """What a daemon would learn of the branch."""
+    ledger = Ledger()
+    for path, data in files.items():
+        file = _read(path, data)
+        if file is not None and file.record is not None:
+            ledger.learn_record(file.record)
+    final = (place for place, failure in ledger.failures.items() if failure.remembered)
+    return Recorded(frozenset(ledger.completed), frozenset(final))

@@ -1,0 +1,69 @@
+"""10,000 steps of the simulator, and what it must find; ``make simulate`` takes more."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import run
+from tests.simulator.mutations import MUTATIONS
+from tests.simulator.ports import CLOCKS
+
+ROOT = Path(__file__).parents[2]
+#: Seeds and steps that have found something; what it was is in the history of this file.
+FOUND: list[tuple[int, int]] = []
+#: What a daemon of a cluster does not run, or does not decide by.
+OUTSIDE = re.compile(
+    r"reconciler/(cli|web|forge|engines/local)/|/(pull_requests|pull_request_planner|notifications"
+    r"|status_page|once|object_store)\.py$"
+)
+
+
+def simulated(*words: object) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-m", "tests.simulator", *map(str, words)], timeout=290, cwd=ROOT)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_must_hold_holds_whatever_happens(seed: int) -> None:
+    done = simulated("--seed", seed, "--steps", 1000)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("seed", "steps"), FOUND)
+def test_what_was_found_once_is_mended(seed: int, steps: int) -> None:
+    done = simulated("--seed", seed, "--steps", steps)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_seed_replays_exactly() -> None:
+    first, second = (simulated("--seed", 7, "--steps", 200, "--verbose") for _ in range(2))
+    assert "trace" in first.stdout
+    assert without_time(first.stdout) == without_time(second.stdout)
+
+
+def without_time(text: str) -> list[str]:
+    """The lines of a simulation but the last, which says how long it took."""
+    return text.splitlines()[:-1]
+
+
+@pytest.mark.parametrize("mutation", sorted(MUTATIONS))
+def test_a_planted_fault_is_found(mutation: str) -> None:
+    done = simulated("--mutation", mutation, "--seed", 88, "--seeds", 10, "--steps", 1000)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "VIOLATION" in done.stdout, done.stdout + done.stderr
+
+
+def test_no_clock_and_no_chance_is_outside_of_the_simulation() -> None:
+    asked = re.compile(r"datetime\.now\(|time\.time\(|\brandom\.|secrets\.token|uuid4")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "reconciler").rglob("*.py")
+        if asked.search(path.read_text())
+    }
+    known = {f"{module.replace('.', '/')}.py" for module in CLOCKS}
+    known |= {"reconciler/backoff.py", "reconciler/daemon/leader.py"}
+    assert {path for path in found if not OUTSIDE.search(path)} == known
