@@ -53,6 +53,7 @@ LARGEST_PORT = 65535
 STATUS_BRANCH = "reconciler/status/{cluster}"
 
 ImageGlob = Annotated[str, Field(pattern=r"^[^\s/:@]+(:[0-9*]+)?(/[^\s@]*)?$", max_length=512)]
+LabelGlob = Annotated[str, Field(pattern=r"^\S+$", max_length=317)]
 BucketGlob = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)]
 
 
@@ -143,7 +144,7 @@ class SourcesSection(Section):
 
 
 class AllowSection(Section):
-    """Globs over image references and over bucket URLs that manifests may name.
+    """Globs over image references and bucket URLs that manifests may name, and over labels.
 
     ``buckets`` is beyond the configured ones; * is no file and no pvc, which must be named. Host
     and path are matched apart; docs/security.md has the rules of all allow-lists.
@@ -151,6 +152,14 @@ class AllowSection(Section):
 
     images: list[str] = Field(default_factory=lambda: ["*"])
     buckets: list[str] = Field(default_factory=list)
+    labels: Annotated[
+        list[LabelGlob],
+        Field(
+            default_factory=list,
+            max_length=1000,
+            description="Labels of manifests that Jobs and pods get, by name, such as team.",
+        ),
+    ]
 
 
 class ClusterSection(Section):

@@ -150,6 +150,7 @@ class Setup:
             instance=config.kubernetes.instance,
             buckets=self.buckets,
             allow_images=tuple(config.allow.images),
+            allow_labels=tuple(config.allow.labels),
             guard_tasks=config.guard.tasks,
             guard_gpus=config.guard.gpus,
             limit_runs=config.limits.runs,

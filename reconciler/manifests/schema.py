@@ -206,7 +206,7 @@ class Metadata(Section):
     labels: Annotated[
         dict[LabelKey, LabelValue],
         Effect.NONE,
-        Field(default_factory=dict, description="Copied to Jobs and Pods."),
+        Field(default_factory=dict, description="Jobs and pods get those in allow.labels."),
     ]
     annotations: Annotated[
         dict[AnnotationKey, str],

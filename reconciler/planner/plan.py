@@ -35,6 +35,7 @@ class PlannerConfig:
     instance: str = "default"
     buckets: Mapping[Kind, str] = field(default_factory=dict)
     allow_images: tuple[str, ...] = ("*",)
+    allow_labels: tuple[str, ...] = ()
     guard_tasks: int = 100
     guard_gpus: int = 32
     limit_runs: int = 0

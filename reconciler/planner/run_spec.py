@@ -18,6 +18,7 @@ from reconciler.manifests import (
     identity_of,
 )
 from reconciler.planner.lineage import lineage_of
+from reconciler.patterns import admits_name
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
@@ -138,8 +139,8 @@ def _context(desired: ResolvedObject) -> BuildContext:
     )
 
 
-#: Labels of schedulers, queues and owners of Jobs: a manifest that set these could choose its queue
-#: past what it is allowed, or be refused by the API server.
+#: Labels of schedulers, queues and owners of Jobs, which no allow-list admits: a manifest that set
+#: these could choose its queue past what it is allowed, or be refused by the API server.
 _OTHERS_LABELS = ("batch.kubernetes.io/", "kueue.x-k8s.io/", f"{GROUP}/")
 _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 
@@ -147,14 +148,17 @@ _OTHERS_LEGACY_LABELS = frozenset({"controller-uid", "job-name"})
 def _labels(
     ref: ObjectRef, task: Task, settings: PlannerConfig, asked: Mapping[str, str]
 ) -> dict[str, str]:
-    """Merge the manifest's labels with those that identify a run.
+    """Merge the manifest's admitted labels with those that identify a run.
 
-    The latter win.
+    The latter win. Others stay in the manifest: Services, policies and webhooks select pods by
+    their labels.
     """
     labels = {
         name: value
         for name, value in asked.items()
-        if not name.startswith(_OTHERS_LABELS) and name not in _OTHERS_LEGACY_LABELS
+        if admits_name(name, settings.allow_labels)
+        and not name.startswith(_OTHERS_LABELS)
+        and name not in _OTHERS_LEGACY_LABELS
     }
     labels |= {
         "app.kubernetes.io/managed-by": "reconciler",

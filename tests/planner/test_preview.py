@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.planner.run_spec import Preview, preview
 from reconciler.reasons import message
 from reconciler.types import TaskKey, TaskKind
@@ -66,18 +68,38 @@ def test_a_task_whose_inputs_are_unknown_says_so() -> None:
         assert "connection refused" in message(item.reason)
 
 
-def test_a_run_has_its_manifests_labels_but_for_those_that_are_others() -> None:
-    labels = """{
+LABELS = """{
       team: vision, app.kubernetes.io/part-of: shop, app.kubernetes.io/managed-by: me,
       substratus.ai/key: "0", kueue.x-k8s.io/queue-name: theirs, job-name: x,
       batch.kubernetes.io/job-name: x}"""
-    manifest = scratch("a").replace("{name: a}", f"{{name: a, labels: {labels}}}")
-    world = World({"a.yaml": manifest})
-    for item in previews(world, "a").values():
-        assert item.spec is not None
-        found = dict(item.spec.labels)
+
+
+def labelled(*allowed: str) -> list[dict[str, str]]:
+    """The labels of a labelled model's runs."""
+    world = World({"a.yaml": scratch("a").replace("{name: a}", f"{{name: a, labels: {LABELS}}}")})
+    world.settings = replace(world.settings, allow_labels=allowed)
+    specs = [item.spec for item in previews(world, "a").values()]
+    labels = [dict(spec.labels) for spec in specs if spec is not None]
+    assert len(labels) == 2, "of its build and its training"
+    return labels
+
+
+def test_a_run_has_no_label_that_selects_pods_for_others() -> None:
+    for found in labelled():
+        assert found.pop("app.kubernetes.io/managed-by") == "reconciler"
+        assert all(name.startswith("substratus.ai/") for name in found)
+
+
+def test_a_run_has_those_of_its_manifests_labels_that_are_allowed() -> None:
+    for found in labelled("team", "cost-*"):
+        assert found["team"] == "vision"
+        assert "app.kubernetes.io/part-of" not in found
+
+
+def test_labels_that_identify_runs_and_queues_are_no_manifests_whatever_is_allowed() -> None:
+    for found in labelled("*"):
         assert found.pop("team") == "vision"
         assert found.pop("app.kubernetes.io/part-of") == "shop"
         assert found.pop("app.kubernetes.io/managed-by") == "reconciler"
-        assert found.pop("substratus.ai/key") == item.spec.key
+        assert found.pop("substratus.ai/key") != "0"
         assert all(name.startswith("substratus.ai/") for name in found)
