@@ -51,7 +51,8 @@ class ClusterSite(Site):
             "buckets": {"default": {"url": "file:///srv/models"}},
         }
         for name, section in sections.items():
-            config[name] = {**config.get(name, {}), **section}
+            known = config.get(name, {})
+            config[name] = {**known, **section} if isinstance(section, Mapping) else section
         # A first start would wait for an inventory.
         buckets = {n: {"inventory": False, **bucket} for n, bucket in config["buckets"].items()}
         config["buckets"] = buckets

@@ -59,7 +59,8 @@ class Site:
             "server": {"address": ""},
         }
         for name, section in sections.items():
-            config[name] = {**config.get(name, {}), **section}
+            known = config.get(name, {})
+            config[name] = {**known, **section} if isinstance(section, Mapping) else section
         (self.root / "reconciler.yaml").write_text(json.dumps(config))
 
     # -- working in the clone ----------------------------------------------------------------
