@@ -317,7 +317,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tenants_are_apart(self) -> Config:
-        faults = list(tenant_faults(self.tenants))
+        faults = list(tenant_faults(self.tenants, verified=self.repository.verify is not None))
         if faults:
             raise ValueError("; ".join(faults[:10]))
         return self

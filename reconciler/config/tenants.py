@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from reconciler.config.reporting import FilePath
 from reconciler.manifests import Name, RepositoryPath, Section, Subdomain
 from reconciler.patterns import admits_name
 from reconciler.tenants import Tenant, Tenants
@@ -112,7 +113,10 @@ class TenantSection(Section):
         list[RepositoryPath],
         Field(default_factory=list, max_length=8, description="Files, not globs."),
     ]
-
+    signers: Annotated[
+        FilePath | None,
+        Field(description="Allowed signers of SSH of its files' changes. Default: any signer."),
+    ] = None
     impersonate: Annotated[
         TenantUser | None,
         Field(description="Kubernetes: who creates its Jobs. Default: the daemon itself."),
@@ -160,13 +164,18 @@ def made_tenants(
     return Tenants(tuple(made), root)
 
 
-def tenant_faults(sections: Sequence[TenantSection]) -> Iterator[str]:
-    """Find tenants that would take each other's names, and unknown ones."""
+def tenant_faults(sections: Sequence[TenantSection], *, verified: bool) -> Iterator[str]:
+    """Find tenants that would take each other's names, and unknown ones.
+
+    ``verified``: commits are. Without that, signers of a tenant would mean nothing.
+    """
     names = {section.name for section in sections}
     seen: list[TenantSection] = []
     for number, section in enumerate(sections):
         if any(section.name == other.name for other in seen):
             yield f"tenants[{number}].name: there are two tenants {section.name}"
+        if section.signers is not None and not verified:
+            yield f"tenants[{number}].signers: needs repository.verify"
         for key, others in (("from", section.references.from_), ("to", section.references.to)):
             for unknown in sorted({*others} - names):
                 yield f"tenants[{number}].references.{key}: there is no tenant {unknown}"

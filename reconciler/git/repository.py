@@ -209,6 +209,21 @@ class Repository:
             missing -= changed
         return found | dict.fromkeys(missing, oldest)
 
+    def changed_paths(self, before: Commit | None, after: Commit, wanted: Wanted) -> list[str]:
+        """List the wanted paths that differ between two commits, sorted.
+
+        Links and submodules count as well as files. None stands for an empty tree.
+        """
+
+        def read() -> list[str]:
+            walk = Walk(self._repository, wanted, links=True)
+            tree = self._commit(after).tree
+            if before is None:
+                return sorted(path for path, _ in walk.files(tree))
+            return sorted({path for path, _ in walk.changes(self._commit(before).tree, tree)})
+
+        return self._reading(read)
+
     def _changed(self, commit: pygit2.Commit, paths: Collection[str]) -> set[str]:
         """Return the paths that differ from every parent.
 
@@ -295,11 +310,13 @@ def folder_at(tree: pygit2.Tree, path: str) -> pygit2.Tree | None:
 class Walk:
     """A bounded walk through trees of one repository.
 
-    ``wanted`` selects files by path. Raises GitError where the trees have too many entries.
+    ``wanted`` selects files by path. With ``links``, symbolic links and submodules are files, too.
+    Raises GitError where the trees have too many entries.
     """
 
     repository: pygit2.Repository
     wanted: Wanted
+    links: bool = False
     left: int = field(default_factory=lambda: MOST_ENTRIES)
 
     def files(self, tree: pygit2.Tree, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -325,7 +342,7 @@ class Walk:
                     path = f"{inside}{os.fsdecode(name)}/"
                     pairs.append((gone.pop(name)[1], come.pop(name)[1], path, depth + 1))
             for name, (mode, oid) in gone.items():
-                if name in come and _is_file(mode) and _is_file(come[name][0]):
+                if name in come and self._is_file(mode) and self._is_file(come[name][0]):
                     continue  # yielded below, with its new blob
                 for path, _ in self._of((mode, name, oid), inside, depth):
                     yield path, None
@@ -340,7 +357,7 @@ class Walk:
                 path = f"{inside}{os.fsdecode(name)}"
                 if _is_folder(mode):
                     folders.append((each, f"{path}/", depth + 1))
-                elif _is_file(mode) and self.wanted(path):
+                elif self._is_file(mode) and self.wanted(path):
                     yield path, each.hex()
 
     def _of(self, entry: _Parts, inside: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -349,8 +366,11 @@ class Walk:
         path = f"{inside}{os.fsdecode(name)}"
         if _is_folder(mode):
             yield from self._files(oid, f"{path}/", depth + 1)
-        elif _is_file(mode) and self.wanted(path):
+        elif self._is_file(mode) and self.wanted(path):
             yield path, oid.hex()
+
+    def _is_file(self, mode: bytes) -> bool:
+        return _is_regular(mode) or (self.links and not _is_folder(mode))
 
     def _entries(self, oid: bytes, depth: int) -> set[bytes]:
         # As bytes of the object store: libgit2 would take each entry apart for itself first.
@@ -373,7 +393,7 @@ def _is_folder(mode: bytes) -> bool:
     return int(mode, 8) == FileMode.TREE
 
 
-def _is_file(mode: bytes) -> bool:
+def _is_regular(mode: bytes) -> bool:
     return int(mode, 8) & 0o170000 == 0o100000
 
 

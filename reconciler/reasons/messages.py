@@ -286,6 +286,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "With `repository.verify.mode: every` each new commit is checked, up to a limit.",
         "Push them in smaller steps, or use `mode: head`.",
     ),
+    ReasonCode.NOT_SIGNED_BY_TENANT: Entry(
+        "{path} of tenant {tenant} is changed without a signature of the tenant's signers ({cause})",
+        "The tenant has `signers`, and a commit that changes its files is not signed by one of them.",
+        "Have one of the tenant's signers sign a change of the tenant's files on top of it, or revert "
+        "the branch. With `mode: every`, push the branch without the commit.",
+    ),
     ReasonCode.SOURCE_NOT_APPROVED: Entry(
         "the source {url} is new, and is looked up once this is merged",
         "A pull request names a source that no merged manifest names.",

@@ -21,6 +21,7 @@ from reconciler.git import (
 )
 from reconciler.patterns import admits_url
 from reconciler.types import Commit
+from reconciler.workspace.tenant_signatures import TenantSignatures
 from reconciler.workspace.verified_head import HeadVerification
 
 
@@ -86,8 +87,18 @@ def head_verification(setup: Setup, repository: Repository) -> HeadVerification 
     section = setup.config.repository.verify
     if section is None:
         return None
-    verifier = _verifier(setup, git_folder(setup) / "verification")
-    return HeadVerification(repository, verifier, section.mode)
+    home = git_folder(setup) / "verification"
+    verifiers = {
+        tenant.name: SignatureVerifier(
+            signers=_file(setup, tenant.signers),
+            revoked=_file(setup, section.revoked),
+            home=home / "tenants" / tenant.name,
+        )
+        for tenant in setup.config.tenants
+        if tenant.signers is not None
+    }
+    tenants = TenantSignatures(repository, setup.tenants, verifiers) if verifiers else None
+    return HeadVerification(repository, _verifier(setup, home), section.mode, tenants)
 
 
 def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> SignatureVerifier:

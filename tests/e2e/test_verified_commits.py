@@ -89,6 +89,47 @@ def test_a_status_branch_that_names_a_forged_head_is_not_believed(
     assert sync(site)["head"] == good
 
 
+def test_a_head_is_refused_whose_change_of_a_tenant_is_not_its_signers(
+    site: Site, alice: Signer
+) -> None:
+    vision = {"name": "vision", "paths": ["v.yaml", "src/**"], "namespaces": ["default"]}
+    other = {"name": "other", "paths": ["**"], "namespaces": ["other"]}
+    bob = ssh_signer(site.root, "bob")
+    with (site.root / "signers").open("a") as file:
+        file.write(f"bob {bob.key}\n")
+    (site.root / "vision.signers").write_text(f"alice {alice.key}\n")
+    site.configure(
+        repository={"verify": {"signers": "signers"}},
+        tenants=[{**vision, "signers": "vision.signers"}, other],
+    )
+    site.trained("v")
+    good = push(site, alice)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"v": 1}
+    site.edit("v.yaml", "params: {}", "params: {a: 1}")
+    bad = push(site, bob)
+    site.write("README.md", "x")
+    head = push(site, bob)
+    done = site.run_once()
+    assert done.returncode == 1
+    message = "v.yaml of tenant vision is changed without a signature of the tenant's signers"
+    assert f"main: the head {head[:12]} is refused, as its commit {bad[:12]}: {message}" in (
+        done.stdout
+    )
+    assert not site.ran()
+    found = sync(site)
+    assert found["head"] == good
+    assert found["refused"]["commit"] == head
+    assert found["refused"]["reason"] == "NotSignedByTenant"
+    assert message in found["refused"]["message"]
+    assert "Not verified" in site.show("README.md")
+    site.edit("v.yaml", "{a: 1}", "{a: 2}")
+    push(site, alice)
+    assert site.run_once().returncode == 0
+    assert site.ran() == {"v": 1}
+    assert "refused" not in sync(site)
+
+
 @pytest.fixture
 def signed_status(site: Site, alice: Signer) -> Signer:
     """The key of status commits, beside the signer of manifests."""

@@ -11,7 +11,8 @@ from reconciler.tenants import Tenant
 from tests.test_config import load, wrong
 
 REPOSITORY = "repository: {url: 'https://git.test/team/models', path: prod}\n"
-FULL = f"""{REPOSITORY}
+VERIFIED = REPOSITORY.replace("}", ", verify: {signers: all.signers}}")
+FULL = f"""{VERIFIED}
 guard: {{tasks: 7, gpus: 9}}
 tenants:
   - name: vision
@@ -30,6 +31,7 @@ tenants:
     limits: {{runs: 20, gpus: 8}}
     guard: {{gpus: 16}}
     releases: [vision/release]
+    signers: vision.signers
     impersonate: {{namespace: vision, name: jobs}}
   - {{name: shared, paths: [shared/**], namespaces: [shared]}}
 """
@@ -75,6 +77,10 @@ def test_without_tenants_there_is_no_border_but_namespaces(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "[{name: a, paths: [a/**], namespaces: [a], signers: a.signers}]",
+            "tenants[0].signers: needs repository.verify",
+        ),
         ("[{name: a, paths: [a/**]}]", "namespaces: is required"),
         ("[{name: a, namespaces: [a]}]", "paths: is required"),
         ("[{name: a, paths: [], namespaces: [a]}]", "paths: expected at least 1 item"),
