@@ -95,16 +95,21 @@ class Mirror(Repository):
             if not self.has(head):
                 raise DamagedError(f"{self._copy.path} has not got {head}, which was fetched")
             self._settle()
+            if self.shallow_in(head):
+                # A tip of another branch was fetched alone, and is now in this one.
+                self._fetch_branch(f"+{ref}:{ref}", depth=0)
+                self._settle()
         return head
 
-    def _fetch_branch(self, refspec: str) -> None:
+    def _fetch_branch(self, refspec: str, depth: int | None = None) -> None:
         """Fetch the branch, with twice the time after a late fetch.
 
         A fetch that is ended begins anew the next time.
         """
         patience = PATIENCE.delay(self._late + 1, fraction=0.0)
         try:
-            self._transport.fetch(self._copy.path, self._url, [refspec], patience=patience)
+            path = self._copy.path
+            self._transport.fetch(path, self._url, [refspec], depth=depth, patience=patience)
         except LateError:
             self._late += 1
             raise
@@ -129,8 +134,13 @@ class Mirror(Repository):
         ]
         if refs:
             self._copy.sweep()
-            refspecs = [f"+{ref}:{ref}" for ref in refs]
-            self._transport.fetch(self._copy.path, self._url, refspecs, depth=1)
+            # What is fetched with a depth ends the history there, also that of the branch: whoever
+            # moves another branch to one of its commits would hide those before from a check.
+            known = [ref for ref in refs if self.has(self._seen[ref])]
+            for some, depth in (([ref for ref in refs if ref not in known], 1), (known, None)):
+                if some:
+                    refspecs = [f"+{ref}:{ref}" for ref in some]
+                    self._transport.fetch(self._copy.path, self._url, refspecs, depth=depth)
             self._settle()
         # One may have moved on, or gone, in between: what is here is what can be read.
         return {

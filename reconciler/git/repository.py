@@ -261,6 +261,29 @@ class Repository:
 
         return self._reading(read)
 
+    def shallow_in(self, head: Commit, without: Commit | None = None) -> Commit | None:
+        """Return a commit at which a shallow history ends, or None where it is whole.
+
+        Looks at the history of a head, without that of another commit, if given.
+        """
+
+        def read() -> Commit | None:
+            try:
+                text = (self.git_directory / "shallow").read_text()
+            except FileNotFoundError:
+                return None
+            ends = [Commit(line) for line in text.split() if self._is_before(line, head)]
+            if without is not None:
+                ends = [end for end in ends if not self._is_before(end, without)]
+            return next(iter(ends), None)
+
+        return self._reading(read)
+
+    def _is_before(self, commit: str, head: Commit) -> bool:
+        return commit == head or (
+            self.has(Commit(commit)) and self._repository.descendant_of(head, commit)
+        )
+
     @property
     def git_directory(self) -> Path:
         """The folder with the objects and refs."""

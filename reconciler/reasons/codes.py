@@ -51,6 +51,7 @@ class ReasonCode(enum.StrEnum):
     SIGNER_EXPIRED = "SignerExpired"
     SIGNER_REVOKED = "SignerRevoked"
     TOO_MANY_COMMITS = "TooManyCommits"
+    HISTORY_SHALLOW = "HistoryShallow"
     NOT_SIGNED_BY_TENANT = "NotSignedByTenant"
 
     # -- Planner: sources and references

@@ -286,6 +286,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "With `repository.verify.mode: every` each new commit is checked, up to a limit.",
         "Push them in smaller steps, or use `mode: head`.",
     ),
+    ReasonCode.HISTORY_SHALLOW: Entry(
+        "the history ends at commit {commit}, so that those since the last verified one are unknown",
+        "With `repository.verify.mode: every` each new commit is checked, and the repository is a "
+        "shallow clone that has not got all of them.",
+        "Deepen the repository that the daemon fetches from, or use `mode: head`.",
+    ),
     ReasonCode.NOT_SIGNED_BY_TENANT: Entry(
         "{path} of tenant {tenant} is changed without a signature of the tenant's signers ({cause})",
         "The tenant has `signers`, and a commit that changes its files is not signed by one of them.",

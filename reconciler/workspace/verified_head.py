@@ -95,6 +95,10 @@ class HeadVerification:
         new: list[Commit] = []
         if self._mode == "every" and last is not None:
             new = self._repository.history(head, without=last, limit=MOST_COMMITS + 1)
+            end = self._repository.shallow_in(head, without=last)
+            if end is not None:
+                reason = Reason.of(ReasonCode.HISTORY_SHALLOW, commit=end[:12])
+                return RefusedCommit(head, head, reason)
         if len(new) > MOST_COMMITS:
             reason = Reason.of(ReasonCode.TOO_MANY_COMMITS, limit=MOST_COMMITS)
             return RefusedCommit(head, head, reason)

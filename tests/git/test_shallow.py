@@ -54,3 +54,30 @@ def test_a_shallow_clone_is_read_where_it_stands(clone: Path) -> None:
     assert repository.last_changed(head, {"old.yaml"}) == {"old.yaml": oldest}
     with pytest.raises(GitError, match="is the clone deep enough"):
         repository.resolve("HEAD~3")
+
+
+def test_another_branch_at_a_commit_of_this_one_hides_no_history(tmp_path: Path) -> None:
+    """Its tip is fetched alone, after which everything before would be missing."""
+    history = History(make_bare(tmp_path))
+    known = [history.commit({"a.yaml": str(number)}) for number in range(4)]
+    mirror = mirror_at(tmp_path / "mirror.git", history.url, others=["status"])
+    mirror.fetch()
+    point(history, known[2])
+    head = mirror.fetch()
+    assert mirror.fetch_tips() == {"status": known[2]}
+    assert mirror.history(head, limit=10) == known[::-1]
+    # First on the other branch, then in this one as well.
+    history.repository.references.create("refs/heads/new", known[3])
+    known += [history.commit({"a.yaml": str(number)}, branch="new") for number in range(4, 8)]
+    point(history, known[6])
+    mirror.fetch()
+    assert mirror.fetch_tips() == {"status": known[6]}
+    history.repository.references.create("refs/heads/main", known[7], force=True)
+    head = mirror.fetch()
+    assert mirror.history(head, limit=10) == known[::-1]
+    assert mirror.shallow_in(head) is None
+
+
+def point(history: History, commit: str) -> None:
+    """Move the other branch to a commit."""
+    history.repository.references.create("refs/heads/status", commit, force=True)

@@ -124,6 +124,27 @@ def test_merged_commits_have_to_be_signed_with_mode_every(branch: Branch) -> Non
     assert found.commit in {bad, branch.at(f"{head}^")}
 
 
+def test_commits_that_a_shallow_history_has_not_got_are_not_taken_for_signed(
+    branch: Branch, tmp_path: Path
+) -> None:
+    good = branch.signed()
+    branch.unsigned()
+    head = branch.signed()
+    branch.git("tag", "good", good)
+    whole, branch.work = branch.work, tmp_path / "shallow"
+    branch.work.mkdir()
+    branch.git("init", "-q")
+    branch.git("fetch", "-q", "--depth=1", whole.as_uri(), "refs/heads/main", "refs/tags/good")
+    assert branch.verification("head").refusal(head, good) is None
+    found = branch.verification("every").refusal(head, good)
+    assert found is not None
+    assert found.reason.code is ReasonCode.HISTORY_SHALLOW
+    branch.git("fetch", "-q", "--unshallow", whole.as_uri(), "refs/heads/main")
+    found = branch.verification("every").refusal(head, good)
+    assert found is not None
+    assert found.reason.code is ReasonCode.COMMIT_UNSIGNED
+
+
 def test_too_many_commits_at_once_are_refused_with_mode_every(
     branch: Branch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
