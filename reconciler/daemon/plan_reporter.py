@@ -70,7 +70,7 @@ class PlanReporter:
         store.update(records, removed=plan.removed, sync=sync)
         self._planner.applied(plan)
         _log_changes(plan, records, before)
-        self._metrics.report(plan, store.records, store.phases, errors=len(objects.errors))
+        self._metrics.report(plan, store.records, store.phases, errors=objects.errors)
         self._observe(plan, store.records, (*self._refusal(planned.snapshot), *objects.errors))
 
     def _refusal(self, snapshot: CommitSnapshot) -> tuple[Problem, ...]:

@@ -19,12 +19,14 @@ from reconciler.metrics.objects import ObjectSeries
 from reconciler.metrics.runs import RunSeries
 from reconciler.planner import HoldKind, ObjectStatus, Phase, Phases, Plan, TaskPhase
 from reconciler.reasons import UnresolvedSource
-from reconciler.types import Kind, ObjectRef, ResolvedSource, TaskKind
+from reconciler.types import Kind, ObjectRef, Problem, ResolvedSource, TaskKind
 
 log = structlog.get_logger(__name__)
 
 #: Objects that have series of their own, unless the configuration says otherwise.
 MOST_OBJECTS = 1000
+#: The label of what is of no tenant, or of all of them.
+NOBODY = ""
 
 # The time when a series began is of no use here, and would double the counters.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -48,6 +50,7 @@ class Metrics(Definitions):
 
     def __init__(self, *, objects: int = MOST_OBJECTS) -> None:
         super().__init__()
+        self._tenants: tuple[str, ...] = (NOBODY,)
         self.runs = RunSeries(self, most=objects)
         self._objects = ObjectSeries(self, most=objects)
         ProcessSeries(self)
@@ -78,22 +81,30 @@ class Metrics(Definitions):
             self.collected_bytes.labels(one.kind.value).inc(max(0, one.freed))
 
     def report(
-        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, *, errors: int
+        self,
+        plan: Plan,
+        records: Mapping[ObjectRef, ObjectStatus],
+        phases: Phases,
+        *,
+        errors: Iterable[Problem],
     ) -> None:
-        """Update all metrics after a sync; ``errors`` counts those of manifests."""
+        """Update all metrics after a sync; ``errors`` are those of manifests."""
         gpus: Mapping[ObjectRef, int] = {}
         with _harmless():
             gpus = self.runs.report(plan, records)
         with _harmless():
             self._objects.update(records, gpus)
             self._set_counts(phases.counts(), plan.task_counts())
-            held = Counted(hold.kind for hold in plan.holds)
-            for kind_of_hold in HoldKind:
-                self.holds.labels(kind_of_hold.value).set(held[kind_of_hold])
+            tenants = plan.inputs.settings.tenants
+            self._tenants = (NOBODY, *(tenant.name for tenant in tenants.members))
+            owners = (tenants.of_path(error.location.file) for error in errors)
+            self._set_waiting(
+                Counted((hold.kind, hold.tenant or NOBODY) for hold in plan.holds),
+                Counted(owner.name if owner is not None else NOBODY for owner in owners),
+            )
             self.held_objects.set(len({ref for hold in plan.holds for ref in hold.objects}))
             due = (d for each in plan.decided.values() for d in each if d.retry_at is not None)
             self.retries_due.set(sum(1 for _ in due))
-            self.problems.set(errors)
         self.last_sync.set_to_current_time()
 
     def report_sources(self, found: Iterable[ResolvedSource | UnresolvedSource]) -> None:
@@ -109,13 +120,20 @@ class Metrics(Definitions):
         self.runs.clear()
         self._objects.clear()
         self._set_counts({}, {})
-        for kind_of_hold in HoldKind:
-            self.holds.labels(kind_of_hold.value).set(0)
+        self._set_waiting({}, {})
         for gauge in (
-            self.held_objects, self.retries_due, self.problems, self.unreadable_sources,
-            self.pull_requests,
+            self.held_objects, self.retries_due, self.unreadable_sources, self.pull_requests,
         ):  # fmt: skip
             gauge.set(0)
+
+    def _set_waiting(
+        self, holds: Mapping[tuple[HoldKind, str], int], errors: Mapping[str, int]
+    ) -> None:
+        """Set what waits for users, of each tenant."""
+        for tenant in self._tenants:
+            for kind in HoldKind:
+                self.holds.labels(kind.value, tenant).set(holds.get((kind, tenant), 0))
+            self.problems.labels(tenant).set(errors.get(tenant, 0))
 
     def _set_counts(
         self,

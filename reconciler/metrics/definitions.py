@@ -115,14 +115,16 @@ class Definitions(Registry):
         self.retries_due = self.gauge(
             "retries_due", "Tasks that wait for the delay before they are tried again."
         )
-        self.holds = self.gauge("holds", "Holds that wait for a release.", "kind")
+        self.holds = self.gauge("holds", "Holds that wait for a release.", "kind", "tenant")
         self.held_objects = self.gauge("held_objects", "Objects that a hold keeps as they are.")
         self.artifacts_lost = self.define(
             "artifacts_lost",
             "gauge",
             "Objects whose artifact was found lost or damaged, and is not made again yet.",
         )
-        self.problems = self.gauge("manifest_errors", "Errors in the manifests at head.")
+        self.problems = self.gauge(
+            "manifest_errors", "Errors in the manifests at head, by their files' tenant.", "tenant"
+        )
         self.unreadable_sources = self.gauge(
             "unreadable_sources", "Git sources that cannot be read now."
         )

@@ -23,7 +23,7 @@ GPU = ", resources: {gpu: {type: t4, count: 2}}"
 
 def report(metrics: Metrics, plan: Plan, records: Mapping[ObjectRef, ObjectStatus]) -> None:
     """As a daemon does after a sync that found no errors."""
-    metrics.report(plan, records, Phases(records.values()), errors=0)
+    metrics.report(plan, records, Phases(records.values()), errors=())
 
 
 class Watched:
