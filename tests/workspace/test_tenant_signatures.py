@@ -262,6 +262,20 @@ def test_a_branch_that_merged_the_last_commit_may_follow_it(site: Site) -> None:
     assert site.resolve(head, last) == VerifiedHead(head)
 
 
+def test_a_pull_request_answers_for_its_own_commits_alone(site: Site) -> None:
+    old = site.begun()
+    base = site.change(site.alice, "vision/m.yaml")
+    site.branch("proposal", old)
+    fine = site.change(site.mallory, "other/m.yaml")
+    bad = site.change(site.mallory, "speech/m.yaml")
+    for mode in ("head", "every"):
+        site.start(mode)
+        assert site.verification.refusal(fine, base) is None
+        found = site.verification.refusal(bad, base)
+        assert found is not None
+        assert found.commit == bad
+
+
 # -- starts --------------------------------------------------------------------------------------
 
 
