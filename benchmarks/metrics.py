@@ -38,8 +38,8 @@ def main() -> None:
 def _row(plan: Plan, records: dict[ObjectRef, ObjectStatus], bound: int) -> None:
     metrics = Metrics(objects=bound)
     phases = Phases(records.values())
-    metrics.report(plan, records, phases, errors=0)
-    told = [_timed(lambda: metrics.report(plan, records, phases, errors=0)) for _ in range(ROUNDS)]
+    metrics.report(plan, records, phases, errors=())
+    told = [_timed(lambda: metrics.report(plan, records, phases, errors=())) for _ in range(ROUNDS)]
     text = generate_latest(metrics.registry)
     series = sum(not line.startswith(b"#") for line in text.splitlines())
     raw = by_hand(series, len(text))

@@ -144,7 +144,7 @@ class SourcesSection(Section):
 
 
 class AllowSection(Section):
-    """Globs over image references and bucket URLs that manifests may name, and over labels.
+    """Globs over images, bucket URLs and labels that manifests may name.
 
     ``buckets`` is beyond the configured ones; * is no file and no pvc, which must be named. Host
     and path are matched apart; docs/security.md has the rules of all allow-lists.

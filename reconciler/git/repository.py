@@ -262,7 +262,7 @@ class Repository:
         return self._reading(read)
 
     def shallow_in(self, head: Commit, without: Commit | None = None) -> Commit | None:
-        """Return a commit at which a shallow history ends, or None where it is whole.
+        """Return a commit at which a shallow history ends, or None.
 
         Looks at the history of a head, without that of another commit, if given.
         """

@@ -32,7 +32,7 @@ Changes: TypeAlias = Mapping[str, tuple[Commit, str]]
 
 @dataclass(frozen=True, slots=True)
 class UnsignedChange:
-    """A commit that changes a file of a tenant, signed by none of its signers."""
+    """A change of a tenant's file, signed by none of its signers."""
 
     commit: Commit
     reason: Reason
@@ -64,7 +64,7 @@ class TenantSignatures:
         return self._first_unsigned(self._newest_changes(head))
 
     def unsigned_among(self, head: Commit, new: Container[Commit]) -> UnsignedChange | None:
-        """Check all changes by those of a head's first parents that are new."""
+        """Check all changes by the new ones of a head's first parents."""
         for commit, parent in self._line(head):
             if commit not in new:
                 return None
@@ -74,18 +74,20 @@ class TenantSignatures:
         return None
 
     def unsigned_step(self, last: Commit, head: Commit) -> UnsignedChange | None:
-        """Check a head that does not continue the first parents of the last commit.
+        """Check a head that is off the last commit's line.
 
-        It must itself be signed by the signers of each tenant whose files differ between the two.
+        Where it does not continue the first parents of the last commit, it must itself be signed by
+        the signers of each tenant whose files differ between the two.
         """
         if head == last or any(commit == last for commit, _ in self._line(head)):
             return None
         return self._first_unsigned(self._changes(last, head))
 
     def learn(self, line: Sequence[Commit]) -> None:
-        """Find the newest changes up to each of a line of first parents, newest first.
+        """Find the newest changes up to each commit of a line.
 
-        That is one walk, where :meth:`unsigned` of each would be as many.
+        Its first parents are listed newest first. That is one walk, where :meth:`unsigned` of each
+        would be as many.
         """
         found = self._newest_changes(line[-1])
         for parent, commit in pairwise(reversed(line)):
@@ -111,12 +113,15 @@ class TenantSignatures:
         return found
 
     def _line(self, head: Commit) -> Iterator[tuple[Commit, Commit | None]]:
-        """Yield the first parents of a head from itself on, each with its own."""
+        """Yield a head and its first parents, each with its own."""
         line = self._repository.history(head, first_parents=True, limit=MOST_WALKED)
         return zip(line, [*line[1:], None], strict=True)
 
     def _changes(self, before: Commit | None, after: Commit) -> Changes:
-        """Find the tenants whose files differ, each with its first path; None is an empty tree."""
+        """Find the tenants with differing files, each with its first path.
+
+        None is an empty tree.
+        """
         found: dict[str, tuple[Commit, str]] = {}
         for path in self._repository.changed_paths(before, after, self._is_signed):
             for owner in self._owners(path):

@@ -112,6 +112,13 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert message in wrong(tmp_path, tenants(text))
 
 
+def test_a_path_beside_the_folder_of_the_manifests_has_no_tenant(tmp_path: Path) -> None:
+    found = load(tmp_path, tenants("[{name: a, paths: [a/**], namespaces: [a]}]")).tenants
+    assert found.of_path("prod/a/m.yaml") is found.members[0]
+    for outside in ("a/m.yaml", "prod-a/m.yaml", "test/a/m.yaml", "prod"):
+        assert found.of_path(outside) is None
+
+
 def test_the_first_tenant_that_matches_counts(tmp_path: Path) -> None:
     text = (
         "[{name: a, paths: [x/a/**, '*/a.yaml'], namespaces: [a]}, "
