@@ -17,8 +17,8 @@ from reconciler.manifests import (
     TrainingSection,
     identity_of,
 )
-from reconciler.planner.lineage import lineage_of
 from reconciler.patterns import admits_name
+from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
