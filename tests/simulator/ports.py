@@ -27,6 +27,7 @@ CLOCKS = (
     "reconciler.daemon.controller",
     "reconciler.daemon.plan_executor",
     "reconciler.daemon.plan_reporter",
+    "reconciler.daemon.scrubber",
     "reconciler.engines.kubernetes.leader_election",
     "reconciler.metrics.objects",
     "reconciler.status.own_branch",

@@ -27,14 +27,8 @@ def simulated(*words: object) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "-m", "tests.simulator", *map(str, words)], timeout=290, cwd=ROOT)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_what_must_hold_holds_whatever_happens(seed: int) -> None:
-    done = simulated("--seed", seed, "--steps", 1000)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(("seed", "steps"), FOUND)
-def test_what_was_found_once_is_mended(seed: int, steps: int) -> None:
+@pytest.mark.parametrize(("seed", "steps"), [*((seed, 1000) for seed in range(10)), *FOUND])
+def test_what_must_hold_holds_whatever_happens(seed: int, steps: int) -> None:
     done = simulated("--seed", seed, "--steps", steps)
     assert done.returncode == 0, done.stdout + done.stderr
 
