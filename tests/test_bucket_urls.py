@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.bucket_urls import below, namespace_folder
+from reconciler.urls import below, namespace_folder
 
 
 @pytest.mark.parametrize(

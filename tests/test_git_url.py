@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import GitError
-from reconciler.git_url import host_of, local_path, normal_url, redact, resolve_url, split_ssh
-from reconciler.patterns import has_prefix
+from reconciler.urls import (
+    has_prefix,
+    host_of,
+    local_path,
+    normal_url,
+    redact,
+    resolve_url,
+    split_ssh,
+)
 from tests.e2e.site import git
 
 BASES = [

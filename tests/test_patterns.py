@@ -10,8 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.errors import GitError
-from reconciler.git_url import normal_url
-from reconciler.patterns import Address, admits_bucket, admits_image, admits_url
+from reconciler.urls import Address, admits_bucket, admits_image, admits_url, normal_url
 
 DIGEST = f"@sha256:{'e' * 64}"
 

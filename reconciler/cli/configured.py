@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from reconciler.config import Setup
 from reconciler.git import GitError, resolve_url
 from reconciler.manifests import CommandSection, Manifest, ModelManifest, Path, RunSection
-from reconciler.patterns import admits_url
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import Problem
+from reconciler.urls import admits_url
 
 
 def configuration_problems(manifests: Iterable[Manifest], setup: Setup) -> Iterator[Problem]:

@@ -33,9 +33,9 @@ from reconciler.manifests import (
     Section,
     Subdomain,
 )
-from reconciler.patterns import NODE_BOUND
 from reconciler.planner import PlannerConfig
 from reconciler.types import JSON, Problem
+from reconciler.urls import NODE_BOUND
 
 #: Its defaults are the defaults of the sections below.
 _PLANNER = PlannerConfig()

@@ -11,9 +11,8 @@ from pathlib import Path
 from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config
 from reconciler.config.tenants import made_tenants
-from reconciler.manifests import Admission, Tenancy
+from reconciler.manifests import Admission, Tenancy, Tenants
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster
-from reconciler.tenants import Tenants
 from reconciler.types import Kind, Verify
 
 _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")

@@ -8,9 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from reconciler.config.reporting import FilePath
-from reconciler.manifests import Name, RepositoryPath, Section, Subdomain
-from reconciler.patterns import admits_name
-from reconciler.tenants import Tenant, Tenants
+from reconciler.manifests import Name, RepositoryPath, Section, Subdomain, Tenant, Tenants
+from reconciler.urls import admits_name
 
 
 def _path_glob(glob: str) -> str:

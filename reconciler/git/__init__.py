@@ -17,8 +17,8 @@ from reconciler.errors import GitError
 from reconciler.git.errors import NoRepositoryError, unresolved
 from reconciler.git.local_repository import LocalRepository
 from reconciler.git.repository import Repository
-from reconciler.git_url import is_local, local_path, normal_url, redact, resolve_url
 from reconciler.lazy_exports import lazy_exports
+from reconciler.urls import is_local, local_path, normal_url, redact, resolve_url
 
 if TYPE_CHECKING:
     from reconciler.git.command import end_running, user_environment

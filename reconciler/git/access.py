@@ -23,7 +23,7 @@ from reconciler.errors import GitError
 from reconciler.git.command import environment
 from reconciler.git.credentials import TOKEN_USER, Credential, CredentialTable
 from reconciler.git.errors import writing
-from reconciler.git_url import is_local, redact, split_ssh
+from reconciler.urls import is_local, redact, split_ssh
 
 _HELPER = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.errors import GitError
-from reconciler.patterns import has_prefix, path_depth
+from reconciler.urls import has_prefix, path_depth
 
 #: The user name that forges accept when the password is a token.
 TOKEN_USER = "x-access-token"  # noqa: S105 -- a user's name

@@ -10,8 +10,8 @@ from pathlib import Path
 import pygit2
 
 from reconciler.errors import GitError, Trouble
-from reconciler.git_url import redact
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
+from reconciler.urls import redact
 
 #: Characters of a server's text that are repeated.
 _LONGEST = 300

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from reconciler.backoff import Backoff
 from reconciler.errors import GitError
 from reconciler.git.command import LateError
-from reconciler.git_url import host_of, redact
+from reconciler.urls import host_of, redact
 
 T = TypeVar("T")
 #: The pause in which a host that did not answer is not called again.

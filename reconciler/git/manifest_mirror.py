@@ -18,8 +18,8 @@ from reconciler.git.export import export_tree
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, Transport
-from reconciler.git_url import redact
 from reconciler.types import Commit, TreeId
+from reconciler.urls import redact
 
 T = TypeVar("T")
 

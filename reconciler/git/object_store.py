@@ -24,8 +24,8 @@ from reconciler.git.errors import DamagedError
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import Repository
 from reconciler.git.transport import Transport
-from reconciler.git_url import redact
 from reconciler.types import Commit
+from reconciler.urls import redact
 
 T = TypeVar("T")
 

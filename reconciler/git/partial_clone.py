@@ -15,7 +15,7 @@ import pygit2
 from reconciler.errors import GitError
 from reconciler.git.command import user_environment
 from reconciler.git.errors import DamagedError
-from reconciler.git_url import redact
+from reconciler.urls import redact
 
 #: Seconds for a fetch.
 _TIMEOUT = 600.0

@@ -31,7 +31,6 @@ from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
 from reconciler.git.repository import Repository, entry_at
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, RemoteRefs, Transport
-from reconciler.git_url import redact, resolve_url
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
     BuildContext,
@@ -40,6 +39,7 @@ from reconciler.types import (
     ResolvedSource,
     TreeId,
 )
+from reconciler.urls import redact, resolve_url
 
 Resolution = ResolvedSource | UnresolvedSource
 RETRY_FIRST = 5.0

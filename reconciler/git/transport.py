@@ -18,8 +18,8 @@ from reconciler.git.access import Access, access, without_secrets
 from reconciler.git.command import LARGEST_ERROR, Done, LateError, run_git
 from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import explain
-from reconciler.git_url import normal_url, redact
 from reconciler.types import Commit
+from reconciler.urls import normal_url, redact
 
 #: Seconds for a look-up or a push. A fetch may take longer, as the first one brings everything.
 DEFAULT_TIMEOUT = 60.0

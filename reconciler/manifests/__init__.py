@@ -68,6 +68,7 @@ from reconciler.manifests.schema import (
 )
 from reconciler.manifests.sources import BucketSection, GitSection, Reference
 from reconciler.manifests.tenancy import ANY_GPU, Tenancy
+from reconciler.manifests.tenants import Tenant, Tenants
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path, TextBounds
 
@@ -116,6 +117,8 @@ __all__ = [
     "Section",
     "Subdomain",
     "Tenancy",
+    "Tenant",
+    "Tenants",
     "TextBounds",
     "TrainingSection",
     "amend",

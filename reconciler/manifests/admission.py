@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.bucket_urls import below, clusters_folder, namespace_folder
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.loader import Manifest, identity_of
 from reconciler.manifests.sources import BucketSection
 from reconciler.manifests.tenancy import Tenancy
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ObjectRef, Problem
+from reconciler.urls import below, clusters_folder, namespace_folder
 
 RESERVED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _NAMESPACE: Path = ("metadata", "namespace")

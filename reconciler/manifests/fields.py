@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from reconciler.git_url import UrlError, check_url, redact
 from reconciler.manifests import patterns
 from reconciler.manifests.messages import described
+from reconciler.urls import UrlError, check_url, redact
 
 #: Sizes are hashed as canonical JSON, which writes larger integers inexactly.
 LARGEST_SIZE = 2**53 - 1

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from reconciler.command_environment import RESERVED_ENV, RESERVED_PREFIXES
+from reconciler.engine import RESERVED_ENV, RESERVED_PREFIXES
 from reconciler.manifests import patterns
 from reconciler.manifests.effects import fields_of
 from reconciler.manifests.fields import Section

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from reconciler.git_url import redact
 from reconciler.manifests.patterns import IN_WORDS
+from reconciler.urls import redact
 
 LONGEST_SHOWN = 60
 

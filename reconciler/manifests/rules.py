@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import rfc8785
 
-from reconciler.command_environment import env_name, is_reserved
+from reconciler.engine import env_name, is_reserved
 from reconciler.manifests.messages import described
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import GROUP, JSON, Kind

@@ -11,14 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from reconciler.git_url import UrlError, normal_url, resolve_url
 from reconciler.manifests.loader import FileContent, Manifest
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import CommandSection, ModelSpec, RunSection
+from reconciler.manifests.tenants import Tenant, Tenants
 from reconciler.manifests.yaml_nodes import Path
-from reconciler.patterns import admits_bucket, admits_image, admits_name, admits_url
-from reconciler.tenants import Tenant, Tenants
 from reconciler.types import ForeignRef, ObjectRef, Problem
+from reconciler.urls import (
+    UrlError,
+    admits_bucket,
+    admits_image,
+    admits_name,
+    admits_url,
+    normal_url,
+    resolve_url,
+)
 
 #: The name of GPUs without a type in a tenant's ``gpus``.
 ANY_GPU = "any"

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.engine import FailureClass, Run, RunPhase
-from reconciler.patterns import admits_image
 from reconciler.planner.holds import Releases, guards
 from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.live_runs import LiveRuns
@@ -35,6 +34,7 @@ from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.planner.unchanged import split_unchanged
 from reconciler.reasons import INVALID_SOURCES, Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
+from reconciler.urls import admits_image
 
 
 def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:

@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.manifests import Tenant
 from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.plan import RELEASE_FILE, Hold, HoldKind, PlannerConfig
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.tenants import Tenant
 from reconciler.types import ExecutionHash, Location, ObjectRef, Problem, TaskKey
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 
-from reconciler.bucket_urls import namespace_folder
 from reconciler.manifests import NAME
 from reconciler.types import ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
+from reconciler.urls import namespace_folder
 
 #: The longest name a run can have, and still be a valid Service name with room for a suffix.
 LONGEST = 54

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reconciler.bucket_urls import below, namespace_folder
 from reconciler.manifests import NAME
-from reconciler.patterns import Address, admits_image
 from reconciler.planner.keys import Hash
 from reconciler.types import Kind, TaskKey
+from reconciler.urls import Address, admits_image, below, namespace_folder
 
 _NAME = NAME.strip("^$")
 _DIGEST = r"sha256:[0-9a-f]{64}"

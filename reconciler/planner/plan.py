@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.engine import Capacity, Run, RunSpec
+from reconciler.manifests import Tenants
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus, TaskPhase
 from reconciler.planner.remote_clusters import RemoteCluster
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.tenants import Tenants
 from reconciler.types import (
     Commit,
     ExecutionHash,

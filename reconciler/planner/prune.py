@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from reconciler.manifests import Tenant
 from reconciler.planner.holds import Releases, hold_id, release_files, tenant_action
 from reconciler.planner.plan import (
     ActionKind,
@@ -17,7 +18,6 @@ from reconciler.planner.plan import (
     RunDeletion,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.tenants import Tenant
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 

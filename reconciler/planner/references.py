@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference
+from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference, Tenants
 from reconciler.planner.keys import (
     Hash,
     as_request_hash,
@@ -31,7 +31,6 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
-from reconciler.tenants import Tenants
 from reconciler.types import (
     ForeignRef,
     GitSource,

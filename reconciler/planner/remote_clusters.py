@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.patterns import NODE_BOUND, Address, admits_bucket, admits_image
 from reconciler.planner.keys import Hash
 from reconciler.types import ForeignRef, TaskKey
+from reconciler.urls import NODE_BOUND, Address, admits_bucket, admits_image
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://[A-Za-z0-9][A-Za-z0-9._-]*(?P<path>(?:/[^/]+)*)/?"

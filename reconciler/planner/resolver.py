@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
-from reconciler.manifests import Manifest
+from reconciler.manifests import Manifest, Tenants
 from reconciler.planner.identical import differing, same_keys
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
@@ -23,7 +23,6 @@ from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
-from reconciler.tenants import Tenants
 from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
 
 _ONE_TENANT = Tenants()

@@ -17,7 +17,6 @@ from reconciler.manifests import (
     TrainingSection,
     identity_of,
 )
-from reconciler.patterns import admits_name
 from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
@@ -33,6 +32,7 @@ from reconciler.types import (
     TaskKey,
     TaskKind,
 )
+from reconciler.urls import admits_name
 
 #: Where a build pushes to, by namespace and key.
 ImageTag = Callable[[str, TaskKey], str]

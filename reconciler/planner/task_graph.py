@@ -18,6 +18,7 @@ from reconciler.manifests import (
     ModelSpec,
     Path,
     RunSection,
+    Tenants,
     TrainingSection,
     identity_of,
 )
@@ -44,7 +45,6 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.tenants import Tenants
 from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.

@@ -21,6 +21,7 @@ from reconciler.manifests import (
     FileContent,
     Ignore,
     Manifest,
+    Tenant,
     amend,
     check_folders,
     collect,
@@ -36,7 +37,6 @@ from reconciler.planner import (
     read_release,
     same_keys,
 )
-from reconciler.tenants import Tenant
 from reconciler.types import Commit, Location, ObjectRef, Problem
 from reconciler.workspace.verified_head import RefusedCommit
 

@@ -19,8 +19,8 @@ from reconciler.git import (
     StatusBranch,
     normal_url,
 )
-from reconciler.patterns import admits_url
 from reconciler.types import Commit
+from reconciler.urls import admits_url
 from reconciler.workspace.tenant_signatures import TenantSignatures
 from reconciler.workspace.verified_head import HeadVerification
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from reconciler.git import GitError, Repository, resolve_url, unresolved
 from reconciler.manifests import Manifest
-from reconciler.patterns import admits_url
 from reconciler.planner import ObjectStatus, PlanCache
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
+from reconciler.urls import admits_url
 
 #: The source that each object asks for, or the reason that it may not be read.
 Requests = Mapping[ObjectRef, GitSource | UnresolvedSource]

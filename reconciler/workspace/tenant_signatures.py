@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from reconciler.git import Repository, SignatureVerifier
+from reconciler.manifests import Tenants
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.tenants import Tenants
 from reconciler.types import Commit
 
 #: First parents in which the newest change of each tenant is looked for. The last of them counts

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.command_environment import DEFAULTS, RESERVED_ENV
-from reconciler.engine import RunSpec
+from reconciler.engine import DEFAULTS, RESERVED_ENV, RunSpec
 from reconciler.engines.kubernetes import render
 from reconciler.engines.local.environment import passed_on
 from reconciler.engines.local.process import TOKEN

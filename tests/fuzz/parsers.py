@@ -26,7 +26,6 @@ from reconciler.forge.gitlab import GitLab
 from reconciler.forge.interface import Forge, ForgeError
 from reconciler.forge.rest import LONGEST_PAUSE
 from reconciler.forge.webhook import LARGEST_KEPT, Deliveries, Delivery, DeliveryResult
-from reconciler.git_url import normal_url, redact_url
 from reconciler.http_client import Answer, Client
 from reconciler.manifests import Ignore, collect, read_file
 from reconciler.planner import OwnCluster, read_release
@@ -42,6 +41,7 @@ from reconciler.status import (
 )
 from reconciler.status.encoding import load_sync
 from reconciler.types import Commit, ForeignRef, Kind, ObjectRef, Problem, TaskKey, TaskKind
+from reconciler.urls.git import normal_url, redact_url
 from tests.specs import EXECUTION_HASH, REQUEST_HASH
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.command_environment import env_name, is_reserved
+from reconciler.engine import env_name, is_reserved
 from tests.manifests.reading import dataset, model, only, read, said, yaml
 
 IMAGE = {"image": {"ref": f"r/i@sha256:{'a' * 64}"}}

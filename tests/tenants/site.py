@@ -6,9 +6,8 @@ test adds one more. Of ``staging`` another cluster's objects may be used.
 
 from __future__ import annotations
 
-from reconciler.manifests import Admission, Collection, Tenancy, collect
+from reconciler.manifests import Admission, Collection, Tenancy, Tenant, Tenants, collect
 from reconciler.planner.plan import PlannerConfig
-from reconciler.tenants import Tenant, Tenants
 from tests.manifests.reading import read
 
 KEY = "a123456789012345678901234567890123456789"

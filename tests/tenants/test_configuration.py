@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.tenants import Tenant
+from reconciler.manifests import Tenant
 from tests.test_config import load, wrong
 
 REPOSITORY = "repository: {url: 'https://git.test/team/models', path: prod}\n"

@@ -10,8 +10,8 @@ import pygit2
 import pytest
 
 from reconciler.git import Repository, SignatureVerifier
+from reconciler.manifests import Tenant, Tenants
 from reconciler.reasons import ReasonCode
-from reconciler.tenants import Tenant, Tenants
 from reconciler.types import Commit
 from reconciler.workspace import HeadVerification, RefusedCommit, VerifiedHead
 from reconciler.workspace.tenant_signatures import TenantSignatures

@@ -34,8 +34,8 @@ from reconciler.engines.kubernetes.pod_parts import (
     variables,
 )
 from reconciler.engines.kubernetes.wrapper import literal
-from reconciler.patterns import Pattern
 from reconciler.types import GROUP, BuildContext, TaskKey
+from reconciler.urls import Pattern
 
 #: Where the fetched commit is, and in it the folder that is the repository's root.
 SOURCE = "/source"

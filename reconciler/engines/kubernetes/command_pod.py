@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 
 import rfc8785
 
-from reconciler.command_environment import (
+from reconciler.engine import (
     CommandPaths,
     Ranks,
+    RunSpec,
     contract_variables,
     manifest_variables,
 )
-from reconciler.engine import RunSpec
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets.interface import Directory, Writes
 from reconciler.engines.kubernetes.buckets.registry import DRIVERS

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.bucket_urls import below
 from reconciler.config import BucketConfig, ConfigError, KubernetesSection, Setup
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes.buckets.interface import Bucket, Directory, Writes
 from reconciler.engines.kubernetes.buckets.registry import BY_SCHEME, DRIVERS
 from reconciler.engines.kubernetes.pod_parts import ApiObject, RenderError, refuse
-from reconciler.patterns import admits_bucket, has_prefix, path_depth
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Gpu, Location, Problem, Verify
+from reconciler.urls import admits_bucket, below, has_prefix, path_depth
 
 #: A certificate bundle travels in an annotation, of which a pod has 256 KiB in all.
 LARGEST_CA = 64 << 10

@@ -17,7 +17,7 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from reconciler.command_environment import DEFAULTS
+from reconciler.engine import DEFAULTS
 from reconciler.types import JSON, Verify
 
 VOLUME = "reconciler-wrapper"

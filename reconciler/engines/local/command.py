@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.command_environment import (
+from reconciler.engine import (
     DEFAULTS,
     CommandPaths,
+    FailureClass,
     Ranks,
+    Result,
+    ResultWarning,
+    RunSpec,
     contract_variables,
     manifest_variables,
     output_variable,
 )
-from reconciler.engine import FailureClass, Result, ResultWarning, RunSpec
 from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, read_secrets, search_path
 from reconciler.engines.local.failures import ArtifactError, RunFailedError

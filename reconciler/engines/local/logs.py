@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from reconciler import redaction
 from reconciler.engine import ATTEMPT_LOG, LogOf, NoTail, Tail
-from reconciler.git_url import redact
+from reconciler.urls import redact
 
 #: A log is cut here: a command gone wild would otherwise fill the disk under every other run.
 LIMIT = 1 << 30

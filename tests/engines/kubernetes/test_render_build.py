@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import RenderError
-from reconciler.patterns import has_prefix
 from reconciler.types import Resources
+from reconciler.urls import has_prefix
 from tests.engines.kubernetes.specs import (
     environment_of,
     expand,

@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.engines.kubernetes.build_pod import allow_list
 from reconciler.git import normal_url
-from reconciler.patterns import admits_url
+from reconciler.urls import admits_url
 from tests.git.history import Content, Gitlink, History
 from tests.git.remotes import HttpRemote, make_bare
 from tests.processes import run

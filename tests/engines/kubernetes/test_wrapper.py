@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.command_environment import DEFAULTS
-from reconciler.engine import FailureClass, ResultWarning
+from reconciler.engine import DEFAULTS, FailureClass, ResultWarning
 from reconciler.engines.kubernetes.termination import LIMIT, TerminationState
 from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT, TERMINATED_EXIT
 from reconciler.engines.local.marker import make_durable, read_marker, write_marker

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from reconciler.patterns import admits_name, admits_path
+from reconciler.urls import admits_name, admits_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ def has_prefix(url: str, prefix: str) -> bool:
 def admits_url(url: str, globs: Iterable[str]) -> bool:
     """Return whether an allow-list admits the URL of a Git repository.
 
-    ``url`` is in the normal form of `reconciler.git_url`. A glob without a user admits every user.
+    ``url`` is in the normal form of `reconciler.urls.git`. A glob without a user admits every user.
     """
     address = Address.of_url(url)
     return address is not None and any(Pattern.of_url(glob).admits(address) for glob in globs)
