@@ -27,7 +27,7 @@ from reconciler.cli.select import (
     with_removed,
 )
 from reconciler.cli.terminal import json_text
-from reconciler.codec import CodecError
+from reconciler.codec import Codec, CodecError
 from reconciler.engines.local import (
     MARKER,
     FaultKind,
@@ -43,7 +43,7 @@ from reconciler.engines.local import (
 )
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable
-from reconciler.types import JSON, ObjectRef, TaskKey
+from reconciler.types import Kind, ObjectRef, TaskKey
 
 #: Files read from a store at a time.
 _CONCURRENCY = 8
@@ -71,23 +71,52 @@ class Verified:
         """The recorded bytes of all files."""
         return sum(file.size for file in self.marker.files) if self.marker else 0
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return the form that ``--format json`` prints."""
-        return {
-            "kind": self.ref.kind.value,
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "key": self.key,
-            "url": self.url,
-            "valid": not self.faults,
-            "files": len(self.marker.files) if self.marker else None,
-            "digests": self.digested if self.marker else None,
-            "size": self.size if self.marker else None,
-            "faults": [
-                {"path": fault.path, "fault": fault.kind.value, "message": fault.message}
-                for fault in self.faults
-            ],
-        }
+    @property
+    def entry(self) -> VerifiedEntry:
+        """The content of ``--format json``."""
+        marker = self.marker
+        return VerifiedEntry(
+            kind=self.ref.kind,
+            namespace=self.ref.namespace,
+            name=self.ref.name,
+            key=self.key,
+            url=self.url,
+            valid=not self.faults,
+            files=len(marker.files) if marker else None,
+            digests=self.digested if marker else None,
+            size=self.size if marker else None,
+            faults=tuple(
+                FaultEntry(each.path, each.kind.value, each.message) for each in self.faults
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEntry:
+    """A file that differs from its artifact's marker."""
+
+    path: str
+    fault: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedEntry:
+    """The JSON of an artifact that was compared; counts are null without a marker."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    key: TaskKey
+    url: str
+    valid: bool
+    files: int | None
+    digests: int | None
+    size: int | None
+    faults: tuple[FaultEntry, ...]
+
+
+_ENTRY = Codec(VerifiedEntry, omit="nothing")
 
 
 @click.command()
@@ -126,7 +155,7 @@ def verify(
     if key is None and name != ref.name:
         key = find_key(name, records)
     found = _verified(ref, *_artifact(state, records[ref], key))
-    click.echo(json_text(found.to_json()) if style == "json" else _text(found))
+    click.echo(json_text(_ENTRY.dump(found.entry)) if style == "json" else _text(found))
     if found.faults:
         sys.exit(ExitCode.FAILURE)
 

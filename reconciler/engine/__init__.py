@@ -13,33 +13,27 @@ from reconciler.engine.environment import (
     output_variable,
 )
 from reconciler.engine.interface import (
-    ATTEMPT_LOG,
-    LONGEST_METRIC,
-    MOST_METRICS,
     Capacity,
     Collected,
     CollectedKind,
     Engine,
     EngineError,
-    FailureClass,
     ImageGoneError,
-    LogOf,
-    Logs,
-    NoTail,
+    Wanted,
+)
+from reconciler.engine.logs import ATTEMPT_LOG, LogOf, Logs, NoTail, Tail, newest_attempt
+from reconciler.engine.results import (
+    LONGEST_METRIC,
+    MOST_METRICS,
     Result,
     ResultWarning,
-    Run,
-    RunPhase,
-    RunSpec,
-    Tail,
-    Wanted,
     is_metric_name,
     metric_of,
     metrics_of,
-    newest_attempt,
     usable_warnings,
     warnings_of,
 )
+from reconciler.engine.runs import FailureClass, Run, RunPhase, RunSpec
 
 __all__ = [
     "ATTEMPT_LOG",
