@@ -78,6 +78,7 @@ OTHER_SLEEPS = {
     ("daemon/pull_requests.py", "max(PACE, time.monotonic() - began)"),
     ("engines/kubernetes/client.py", "CLOSING"),  # turns of the loop
     ("engines/kubernetes/copies.py", "min(max(nearest - now, PAUSE), COPYING.first)"),  # until due
+    ("engines/local/scrub.py", "_REST * (time.monotonic() - began)"),  # the load on a disk
     ("web/rates.py", "wait"),  # the least between two calls
 }
 
