@@ -51,6 +51,35 @@ _LONGEST_MARKER = 256 << 20
 _SHOWN_KEYS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    path: str
+    fault: FaultKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedDocument:
+    """The JSON of ``verify --format json``.
+
+    ``files``, ``digests`` and ``size`` are null without a marker.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+    key: TaskKey
+    url: str
+    valid: bool
+    files: int | None
+    digests: int | None
+    size: int | None
+    faults: tuple[_Fault, ...]
+
+
+_DOCUMENT = Codec(VerifiedDocument, omit="nothing")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """An artifact, its marker if it has one, and its faults."""
@@ -72,51 +101,20 @@ class Verified:
         return sum(file.size for file in self.marker.files) if self.marker else 0
 
     @property
-    def entry(self) -> VerifiedEntry:
-        """The content of ``--format json``."""
-        marker = self.marker
-        return VerifiedEntry(
+    def document(self) -> VerifiedDocument:
+        """The document that ``--format json`` prints."""
+        return VerifiedDocument(
             kind=self.ref.kind,
             namespace=self.ref.namespace,
             name=self.ref.name,
             key=self.key,
             url=self.url,
             valid=not self.faults,
-            files=len(marker.files) if marker else None,
-            digests=self.digested if marker else None,
-            size=self.size if marker else None,
-            faults=tuple(
-                FaultEntry(each.path, each.kind.value, each.message) for each in self.faults
-            ),
+            files=len(self.marker.files) if self.marker else None,
+            digests=self.digested if self.marker else None,
+            size=self.size if self.marker else None,
+            faults=tuple(_Fault(each.path, each.kind, each.message) for each in self.faults),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class FaultEntry:
-    """A file that differs from its artifact's marker."""
-
-    path: str
-    fault: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedEntry:
-    """The JSON of an artifact that was compared; counts are null without a marker."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    key: TaskKey
-    url: str
-    valid: bool
-    files: int | None
-    digests: int | None
-    size: int | None
-    faults: tuple[FaultEntry, ...]
-
-
-_ENTRY = Codec(VerifiedEntry, omit="nothing")
 
 
 @click.command()
@@ -155,7 +153,7 @@ def verify(
     if key is None and name != ref.name:
         key = find_key(name, records)
     found = _verified(ref, *_artifact(state, records[ref], key))
-    click.echo(json_text(_ENTRY.dump(found.entry)) if style == "json" else _text(found))
+    click.echo(json_text(_DOCUMENT.dump(found.document)) if style == "json" else _text(found))
     if found.faults:
         sys.exit(ExitCode.FAILURE)
 
