@@ -136,6 +136,13 @@ class _Execution:
             _, faults = self._compare(path, mounted.key, verify)
             if not faults:
                 return
+            unread = next((f for f in faults if f.kind is FaultKind.UNREADABLE), None)
+            if unread is not None:
+                detail = f"the {name} at {mounted.url}: {unread}"
+                raise RunFailedError(
+                    Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail),
+                    FailureClass.INFRASTRUCTURE,
+                )
             text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
             lost = replace(lost, recorded=text)
         raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)

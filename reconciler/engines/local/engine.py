@@ -27,7 +27,7 @@ from reconciler.engines.local.collection import LocalCollection
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.locks import FileLock, is_locked
-from reconciler.engines.local.marker import read_marker
+from reconciler.engines.local.marker import is_lost, read_marker
 from reconciler.engines.local.run_store import RunRecord, RunStore, check_spec
 from reconciler.engines.local.scheduler import (
     ActiveRun,
@@ -209,13 +209,14 @@ class LocalEngine:
         return await asyncio.to_thread(self._recover, list(wanted))
 
     async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
-        """Return the keys of the artifacts without a valid marker."""
-        readable = [item for item in artifacts if item.url and path_of(item.url) is not None]
-        found = await self.recover(readable)
-        return frozenset(item.key for item in readable if item.key not in found)
+        """Return the keys of the artifacts that are gone or damaged for certain."""
+        places = {item.key: path_of(item.url) for item in artifacts if item.url}
+        return await asyncio.to_thread(
+            lambda: frozenset(k for k, path in places.items() if path and is_lost(path, k))
+        )
 
     async def verify(self, artifact: Wanted) -> bool | None:
-        """Compare an artifact with its marker; None if not on this disk."""
+        """Compare an artifact with its marker; None if it cannot be read."""
         path = path_of(artifact.url or "")
         if path is None:
             return None

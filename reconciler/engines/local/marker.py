@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NewType
 
 import msgspec
+import structlog
 
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import (
@@ -37,6 +38,8 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, Metrics
+
+log = structlog.get_logger(__name__)
 
 MARKER = "completed.json"
 LOGS = "logs"
@@ -140,8 +143,15 @@ def make_links_relative(directory: Path) -> None:
 
 
 def _entries(root: Path) -> Iterator[Path]:
-    """Yield what is below a directory, without what is reserved."""
-    for folder, folders, files in os.walk(root):
+    """Yield what is below a directory, without what is reserved. Raises OSError.
+
+    A folder that cannot be read is none that is empty.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, files in os.walk(root, onerror=fail):
         here = Path(folder)
         if here == root:
             folders[:] = [f for f in folders if f != LOGS and not _reserved(f)]
@@ -254,9 +264,31 @@ def load_marker(content: JSON, key: str) -> Marker:
 def read_marker(directory: Path, key: str) -> Marker | None:
     """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
+        return _read(directory, key)
+    except OSError:
+        return None
+
+
+def is_lost(directory: Path, key: str) -> bool:
+    """Return whether an artifact is gone or damaged for certain.
+
+    An error of reading proves nothing: too many open files, a missing permission, a disk that does
+    not answer.
+    """
+    try:
+        return _read(directory, key) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        log.warning("an artifact cannot be read", directory=str(directory), error=str(error))
+        return False
+
+
+def _read(directory: Path, key: str) -> Marker | None:
+    try:
         marker = load_marker(read_json(directory / MARKER, MARKER_LIMIT), key)
         found = list_files(directory)
-    except (OSError, ValueError, CodecError, ArtifactError):
+    except (ValueError, CodecError, ArtifactError):
         return None
     return marker if [(file.path, file.size) for file in marker.files] == found else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from reconciler.engines.local.verification import FileFault, Verification, find_faults
+from reconciler.engines.local.verification import FaultKind, FileFault, Verification, find_faults
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +21,8 @@ _REST = 3.0
 _MOST_FAULTS = 20
 
 
-async def is_as_made(directory: Path, key: str) -> bool:
-    """Compare an artifact with its marker, resting in between."""
+async def is_as_made(directory: Path, key: str) -> bool | None:
+    """Compare an artifact with its marker, resting in between; None if it cannot be read."""
     steps = find_faults(directory, key)
     while True:
         began = time.monotonic()
@@ -30,6 +30,11 @@ async def is_as_made(directory: Path, key: str) -> bool:
         if faults is not None:
             break
         await asyncio.sleep(_REST * (time.monotonic() - began))
+    unread = [fault for fault in faults if fault.kind is FaultKind.UNREADABLE]
+    if unread:
+        path = str(directory)
+        log.warning("an artifact cannot be verified", directory=path, fault=str(unread[0]))
+        return None
     for fault in faults[:_MOST_FAULTS]:
         log.warning("a file of an artifact is damaged", directory=str(directory), fault=str(fault))
     return not faults

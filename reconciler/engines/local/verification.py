@@ -38,12 +38,17 @@ Verification: TypeAlias = "Generator[int, None, tuple[Marker | None, tuple[FileF
 
 
 class FaultKind(enum.StrEnum):
-    """A difference between a file and its entry in the marker."""
+    """A difference between a file and its entry in the marker.
+
+    INVALID: it is no file of an artifact, or no marker. UNREADABLE proves nothing of the artifact:
+    too many open files, a missing permission, a disk that does not answer.
+    """
 
     MISSING = "missing"
     UNLISTED = "unlisted"
     SIZE = "size"
     CONTENT = "content"
+    INVALID = "invalid"
     UNREADABLE = "unreadable"
 
 
@@ -109,7 +114,9 @@ def find_faults(directory: Path, key: str, *, digests: bool = True) -> Verificat
     try:
         found = dict(list_files(directory))
     except (OSError, ArtifactError) as error:
-        return marker, (FileFault(".", FaultKind.UNREADABLE, str(error)),)
+        unread = isinstance(error, OSError)
+        kind = FaultKind.UNREADABLE if unread else FaultKind.INVALID
+        return marker, (FileFault(".", kind, str(error)),)
     faults = list(compare_sizes(marker.files, found))
     wrong = {fault.path for fault in faults}
     for file in marker.files if digests else ():
@@ -129,10 +136,11 @@ def find_faults(directory: Path, key: str, *, digests: bool = True) -> Verificat
 
 def marker_fault(error: Exception) -> FileFault:
     """Return the fault of a marker that cannot be read."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
         return FileFault(MARKER, FaultKind.MISSING, "is not there")
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return FileFault(MARKER, FaultKind.UNREADABLE, f"is no marker of the artifact: {text[:200]}")
+    if isinstance(error, OSError):
+        return FileFault(MARKER, FaultKind.UNREADABLE, f"cannot be read: {error.strerror or error}")
+    return FileFault(MARKER, FaultKind.INVALID, f"is no marker of the artifact: {str(error)[:200]}")
 
 
 def _pieces(path: Path) -> Generator[bytes, None, None]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from reconciler.engines.local.marker import MARKER, Marker, make_durable, write_marker
+from reconciler.engines.local.marker import (
+    MARKER,
+    Marker,
+    is_lost,
+    list_files,
+    make_durable,
+    write_marker,
+)
+from reconciler.engines.local.scrub import is_as_made
 from reconciler.engines.local.verification import FaultKind, FileFault, find_faults
 
 KEY = "0123456789" * 4
@@ -68,8 +78,8 @@ def test_without_digests_nothing_is_read(artifact: Path) -> None:
             [("deep/b", FaultKind.MISSING), ("deep/z", FaultKind.UNLISTED)],
         ),
         (lambda d: (d / MARKER).unlink(), [(MARKER, FaultKind.MISSING)]),
-        (lambda d: (d / MARKER).write_text("["), [(MARKER, FaultKind.UNREADABLE)]),
-        (lambda d: (d / "out").symlink_to("/etc/passwd"), [(".", FaultKind.UNREADABLE)]),
+        (lambda d: (d / MARKER).write_text("["), [(MARKER, FaultKind.INVALID)]),
+        (lambda d: (d / "out").symlink_to("/etc/passwd"), [(".", FaultKind.INVALID)]),
         (
             lambda d: (d / "logs").write_text("a file, not the folder"),
             [("logs", FaultKind.UNLISTED)],
@@ -85,10 +95,55 @@ def test_each_difference_is_a_fault(
 
 def test_the_marker_of_another_key_is_none(artifact: Path) -> None:
     _, marker, faults = compare(artifact, "f" * 40)
-    assert (marker, faults) == (None, [(MARKER, FaultKind.UNREADABLE)])
+    assert (marker, faults) == (None, [(MARKER, FaultKind.INVALID)])
 
 
 def test_a_name_in_a_message_is_short_and_printable() -> None:
     fault = FileFault("x" * 5000 + "\x1b[2J\n.bin", FaultKind.CONTENT, "differs")
     assert len(str(fault)) < 400
     assert str(fault).endswith("x?[2J?.bin: differs")
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """No file can be opened, as if the process had too many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_cannot_be_read_now_is_not_lost(artifact: Path) -> None:
+    with no_more_files():
+        lost, found = is_lost(artifact, KEY), compare(artifact)
+    assert not lost
+    assert found == (0, None, [(MARKER, FaultKind.UNREADABLE)])
+
+
+def test_a_folder_that_cannot_be_read_is_none_that_is_empty(artifact: Path) -> None:
+    with no_more_files(), pytest.raises(OSError, match="open files"):
+        list_files(artifact)
+
+
+async def test_a_scrub_says_nothing_of_what_cannot_be_read(artifact: Path) -> None:
+    assert await is_as_made(artifact, KEY)
+    (artifact / MARKER).unlink()
+    (artifact / MARKER).symlink_to(MARKER)  # opening it fails, as a disk does
+    assert await is_as_made(artifact, KEY) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: (d / MARKER).unlink(),
+        lambda d: (d / MARKER).write_text("["),
+        lambda d: (d / "a").unlink(),
+        lambda d: d.rename(d.with_name("elsewhere")),
+    ],
+)
+def test_what_is_gone_or_damaged_is_lost(artifact: Path, damage: Callable[[Path], object]) -> None:
+    assert not is_lost(artifact, KEY)
+    damage(artifact)
+    assert is_lost(artifact, KEY)
