@@ -27,7 +27,10 @@ FOLLOWED = {
     "docs/deploy.md",
     "examples-repo/README.md",
 }
-ELSEWHERE = {"CONTRIBUTING.md": ".ci/run, which makes what it names and runs this very test"}
+ELSEWHERE = {
+    "CONTRIBUTING.md": ".ci/run, which makes what it names and runs this very test",
+    "docs/reliability.md": "tests/simulator, which simulates as it says",
+}
 
 
 def test_every_page_with_commands_is_followed() -> None:
