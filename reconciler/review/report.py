@@ -175,7 +175,7 @@ def _kept(plan: Plan) -> set[ObjectRef]:
 def _withheld(plan: Plan, before: Plan) -> Iterator[tuple[Reason, tuple[ObjectRef, ...]]]:
     """Yield the objects that stay since the change, by reason."""
     groups: dict[ReasonCode, list[ObjectRef]] = {}
-    for ref in _kept(plan) - before.kept.keys():
+    for ref in sorted(_kept(plan) - before.kept.keys()):
         groups.setdefault(plan.kept[ref].code, []).append(ref)
     for refs in groups.values():
         yield plan.kept[refs[0]], tuple(sorted(refs))
