@@ -36,6 +36,7 @@ CALLS = [
     "retry m",
     "retry m --commit",
     "artifacts",
+    "verify m",
     "plan --base HEAD~1 --head HEAD",
     "plan --base HEAD~1 --head HEAD --format json",
     "render m",
