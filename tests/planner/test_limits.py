@@ -49,7 +49,7 @@ GPUS = scratch("a", ", resources: {gpu: {count: 2}}")
 @pytest.mark.parametrize(
     ("manifest", "capacity", "allowed", "reason"),
     [
-        (GPUS, Capacity(containers=False, gpus=1), "*", "2 GPUs"),
+        (GPUS, Capacity(containers=False, gpus=1), "*", "it needs 2, and"),
         (IMAGE, Capacity(containers=False), "*", "container"),
         (IMAGE, Capacity(containers=True), "other/*", "allow.images"),
     ],
