@@ -27,7 +27,7 @@ from reconciler.engines.local.collection import LocalCollection
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.locks import FileLock, is_locked
-from reconciler.engines.local.marker import is_lost, read_marker
+from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.run_store import RunRecord, RunStore, check_spec
 from reconciler.engines.local.scheduler import (
     ActiveRun,
@@ -36,7 +36,7 @@ from reconciler.engines.local.scheduler import (
     find_gpus,
     schedule,
 )
-from reconciler.engines.local.scrub import is_as_made
+from reconciler.engines.local.scrub import is_as_made, is_lost
 from reconciler.engines.local.source_exports import Export, SourceExports
 from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors

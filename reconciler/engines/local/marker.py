@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NewType
 
 import msgspec
-import structlog
 
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import (
@@ -38,8 +37,6 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON, Metrics
-
-log = structlog.get_logger(__name__)
 
 MARKER = "completed.json"
 LOGS = "logs"
@@ -264,27 +261,13 @@ def load_marker(content: JSON, key: str) -> Marker:
 def read_marker(directory: Path, key: str) -> Marker | None:
     """Read the marker of ``key``'s artifact; None without a valid one."""
     try:
-        return _read(directory, key)
+        return compare_marker(directory, key)
     except OSError:
         return None
 
 
-def is_lost(directory: Path, key: str) -> bool:
-    """Return whether an artifact is gone or damaged for certain.
-
-    An error of reading proves nothing: too many open files, a missing permission, a disk that does
-    not answer.
-    """
-    try:
-        return _read(directory, key) is None
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError as error:
-        log.warning("an artifact cannot be read", directory=str(directory), error=str(error))
-        return False
-
-
-def _read(directory: Path, key: str) -> Marker | None:
+def compare_marker(directory: Path, key: str) -> Marker | None:
+    """Read a marker as :func:`read_marker` does. Raises OSError for what cannot be read."""
     try:
         marker = load_marker(read_json(directory / MARKER, MARKER_LIMIT), key)
         found = list_files(directory)

@@ -1,4 +1,4 @@
-"""Verification of an artifact in the daemon, beside other work."""
+"""Looks at artifacts in the daemon: at their markers, and at all their files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from reconciler.engines.local.marker import compare_marker
 from reconciler.engines.local.verification import FaultKind, FileFault, Verification, find_faults
 
 log = structlog.get_logger(__name__)
@@ -19,6 +20,21 @@ _FILES = 1000
 _REST = 3.0
 #: Faults of an artifact that are logged.
 _MOST_FAULTS = 20
+
+
+def is_lost(directory: Path, key: str) -> bool:
+    """Return whether an artifact is gone or damaged for certain.
+
+    An error of reading proves nothing: too many open files, a missing permission, a disk that does
+    not answer.
+    """
+    try:
+        return compare_marker(directory, key) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        log.warning("an artifact cannot be read", directory=str(directory), error=str(error))
+        return False
 
 
 async def is_as_made(directory: Path, key: str) -> bool | None:

@@ -13,12 +13,11 @@ import pytest
 from reconciler.engines.local.marker import (
     MARKER,
     Marker,
-    is_lost,
     list_files,
     make_durable,
     write_marker,
 )
-from reconciler.engines.local.scrub import is_as_made
+from reconciler.engines.local.scrub import is_as_made, is_lost
 from reconciler.engines.local.verification import FaultKind, FileFault, find_faults
 
 KEY = "0123456789" * 4
