@@ -1,4 +1,4 @@
-"""Runs: the request of the planner, and the state that an engine reports.
+"""Runs: the planner's request, and the state that an engine reports.
 
 The planner makes a :class:`RunSpec`, an engine executes it and reports a :class:`Run`. Neither
 refers to a manifest, so a daemon without any other state can interpret, adopt and end a run.

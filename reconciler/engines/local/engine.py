@@ -209,7 +209,7 @@ class LocalEngine:
         return await asyncio.to_thread(self._recover, list(wanted))
 
     async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
-        """Return the keys of the artifacts that are gone or damaged for certain."""
+        """Return the keys of artifacts that are certainly gone or damaged."""
         places = {item.key: path_of(item.url) for item in artifacts if item.url}
         return await asyncio.to_thread(
             lambda: frozenset(k for k, path in places.items() if path and is_lost(path, k))

@@ -267,7 +267,10 @@ def read_marker(directory: Path, key: str) -> Marker | None:
 
 
 def compare_marker(directory: Path, key: str) -> Marker | None:
-    """Read a marker as :func:`read_marker` does. Raises OSError for what cannot be read."""
+    """Read a marker as :func:`read_marker` does.
+
+    Raises OSError for what cannot be read.
+    """
     try:
         marker = load_marker(read_json(directory / MARKER, MARKER_LIMIT), key)
         found = list_files(directory)

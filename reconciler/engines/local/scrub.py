@@ -1,4 +1,4 @@
-"""Looks at artifacts in the daemon: at their markers, and at all their files."""
+"""Comparison of artifacts with their markers, in the daemon."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def is_lost(directory: Path, key: str) -> bool:
 
 
 async def is_as_made(directory: Path, key: str) -> bool | None:
-    """Compare an artifact with its marker, resting in between; None if it cannot be read."""
+    """Compare an artifact with its marker, resting in between.
+
+    None if it cannot be read.
+    """
     steps = find_faults(directory, key)
     while True:
         began = time.monotonic()
