@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from reconciler.engine import NoTail
 from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
+from reconciler.web import render
 from reconciler.web.history import Order
 from reconciler.web.render import (
     MOST_NODES,
@@ -261,3 +263,14 @@ def test_each_page_has_the_time_of_the_last_sync() -> None:
         object_page(frame, of, of.records[model("m")], order=Order(), log=None),
     ):
         assert "last sync 2026-01-01 00:00 UTC" in " ".join(Page(html).text.split())
+
+
+def test_every_style_is_of_something_that_a_page_has() -> None:
+    web = Path(render.__file__).parent
+    styled = set(
+        re.findall(r"\.([a-zA-Z][\w-]*)(?=[^{}]*\{)", (web / "static/page.css").read_text())
+    )
+    files = [*web.glob("templates/*.html"), *web.glob("static/*.js"), *web.glob("*.py")]
+    written = {word for file in files for word in re.findall(r"[a-zA-Z][\w-]*", file.read_text())}
+    made = {phase.lower() for phase in (*Phase, *TaskPhase)} | {f"depth-{n}" for n in range(7)}
+    assert styled - written - made == set()
