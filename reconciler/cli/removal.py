@@ -24,7 +24,7 @@ def removed_error(ref: ObjectRef) -> click.ClickException:
     )
 
 
-def removal_told(
+def removal_lines(
     record: ObjectStatus, repository: Repository | None, head: Commit
 ) -> Iterator[tuple[int, str]]:
     """Yield lines with their depth: commit, history and way back."""

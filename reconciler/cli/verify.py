@@ -37,6 +37,7 @@ from reconciler.engines.local import (
     compare_sizes,
     content_fault,
     find_faults,
+    finish,
     is_reserved,
     load_marker,
     marker_fault,
@@ -219,13 +220,7 @@ def _on_disk(folder: Path, key: TaskKey) -> tuple[Marker | None, tuple[FileFault
             f"there is no folder {folder} here; the artifact is on the disk of the machine that "
             "made it: call this command there"
         )
-    steps = find_faults(folder, key)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: tuple[Marker | None, tuple[FileFault, ...]] = end.value
-            return found
+    return finish(find_faults(folder, key))
 
 
 def _in_store(url: str, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, ...]]:
@@ -249,13 +244,10 @@ def _in_store(url: str, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, .
     def content(path: str) -> FileFault | None:
         file = by_path[path]
         try:
-            steps = compare_content(file, stores.whole(f"{url}/{quote(path)}"))
-            while True:
-                next(steps)
-        except StopIteration as end:
-            return None if end.value else content_fault(path)
+            same = finish(compare_content(file, stores.whole(f"{url}/{quote(path)}")))
         except stores.StoreError as error:
             return FileFault(path, FaultKind.UNREADABLE, str(error))
+        return None if same else content_fault(path)
 
     by_path = {file.path: file for file in marker.files if file.sha256 and file.path not in wrong}
     with ThreadPoolExecutor(_CONCURRENCY) as pool:

@@ -17,7 +17,7 @@ from reconciler.cli.options import (
     repo_option,
 )
 from reconciler.cli.recorded_state import note_refused
-from reconciler.cli.removal import removal_told
+from reconciler.cli.removal import removal_lines
 from reconciler.cli.select import kind_option, name_argument, namespace_option, one, with_removed
 from reconciler.config import Setup
 from reconciler.git import GitError, is_local
@@ -77,7 +77,7 @@ def why(
     record = records.get(ref)
     removed = record is not None and record is planning.state.removed.get(ref)
     if removed and record is not None:
-        lines = removal_told(record, planning.state.repository, snapshot.commit)
+        lines = removal_lines(record, planning.state.repository, snapshot.commit)
     else:
         lines = explained(plan, ref, record)
     for depth, line in lines:

@@ -8,15 +8,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-import structlog
-
 from reconciler.backoff import jittered
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine, Wanted
 from reconciler.planner import Completed
 from reconciler.types import TaskKey
-
-log = structlog.get_logger(__name__)
 
 #: Seconds between two looks for artifacts that are due, if the interval is no shorter.
 _ROUND = 3600.0

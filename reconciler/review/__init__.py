@@ -39,7 +39,6 @@ _MODULES = {
     "CommitStatus": "commit_status",
     "Review": "report",
     "code": "escape",
-    "shown_conditions": "sentences",
     "counted": "sentences",
     "cut": "sentences",
     "error_line": "text",
@@ -58,11 +57,12 @@ _MODULES = {
     "render_text": "text",
     "review": "report",
     "seconds": "sentences",
+    "shown_conditions": "sentences",
     "shown_message": "sentences",
     "shown_metric": "sentences",
-    "why_lines": "why",
     "status_of": "commit_status",
     "task_seconds": "sentences",
+    "why_lines": "why",
     "withheld": "sentences",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)

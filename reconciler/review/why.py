@@ -23,10 +23,10 @@ _DEEPEST = 12
 
 def why_lines(plan: Plan, ref: ObjectRef) -> Iterator[Line]:
     """Yield lines with their depth: each task, and below it its needs."""
-    yield from _Standing(plan).of(ref)
+    yield from _Explanation(plan).of(ref)
 
 
-class _Standing:
+class _Explanation:
     """One walk over a plan; each need is explained once."""
 
     def __init__(self, plan: Plan) -> None:

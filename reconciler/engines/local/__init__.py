@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         compare_sizes,
         content_fault,
         find_faults,
+        finish,
         marker_fault,
     )
     from reconciler.engines.local.virtual_environments import (
@@ -80,6 +81,7 @@ __all__ = [
     "content_fault",
     "find_faults",
     "find_gpus",
+    "finish",
     "is_reserved",
     "load_marker",
     "marker_fault",
@@ -101,6 +103,7 @@ _MODULES = {
     "compare_sizes": "verification",
     "content_fault": "verification",
     "find_faults": "verification",
+    "finish": "verification",
     "marker_fault": "verification",
     "StoredEnvironment": "virtual_environments",
     "find_gpus": "scheduler",

@@ -49,7 +49,7 @@ from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.run_context import RunContext, StoppedError
 from reconciler.engines.local.use import in_use
-from reconciler.engines.local.verification import FaultKind, FileFault, find_faults
+from reconciler.engines.local.verification import FaultKind, FileFault, find_faults, finish
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Mounted, TaskKind, Verify
 
@@ -151,15 +151,12 @@ class _Execution:
         self, directory: Path, key: str, verify: Verify
     ) -> tuple[Marker | None, tuple[FileFault, ...]]:
         """Return an artifact's marker and its faults. Raises StoppedError."""
-        steps = find_faults(directory, key, digests=verify is Verify.DIGESTS)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: tuple[Marker | None, tuple[FileFault, ...]] = end.value
-                return found
+
+        def go_on() -> None:
             if (stop := self.run.control.stop()) is not None:
                 raise StoppedError(stop)
+
+        return finish(find_faults(directory, key, digests=verify is Verify.DIGESTS), go_on)
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec

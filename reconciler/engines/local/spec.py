@@ -16,6 +16,7 @@ from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
 from reconciler.engines.local.records import read_record, write_record
 from reconciler.types import JSON, Verify
+from reconciler.urls import below
 
 
 class SpecError(Exception):
@@ -46,7 +47,7 @@ class Allocation:
 
     def verified(self, url: str) -> Verify:
         """Return the check of an artifact, that of the innermost bucket."""
-        around = [bucket for bucket in self.verify if f"{url}/".startswith(f"{bucket}/")]
+        around = [bucket for bucket in self.verify if below(url, bucket) is not None]
         return self.verify[max(around, key=len)] if around else Verify.SIZES
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from reconciler.codec import CodecError
 from reconciler.engines.local.failures import ArtifactError
@@ -26,6 +26,7 @@ from reconciler.engines.local.marker import (
     load_marker,
 )
 
+T = TypeVar("T")
 #: Bytes that a step reads.
 _STEP = 16 << 20
 #: Characters of a file's path in a message; the end tells more than the beginning.
@@ -132,6 +133,20 @@ def find_faults(directory: Path, key: str, *, digests: bool = True) -> Verificat
             if not same:
                 faults.append(content_fault(file.path))
     return marker, tuple(faults)
+
+
+def finish(steps: Generator[int, None, T], between: Callable[[], None] = lambda: None) -> T:
+    """Take all steps of a comparison; return its result.
+
+    ``between`` is called between two of them, and may end it by raising.
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        between()
 
 
 def marker_fault(error: Exception) -> FileFault:
