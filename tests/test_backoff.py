@@ -79,7 +79,7 @@ OTHER_SLEEPS = {
     ("engines/kubernetes/client.py", "CLOSING"),  # turns of the loop
     ("engines/kubernetes/copies.py", "min(max(nearest - now, PAUSE), COPYING.first)"),  # until due
     ("engines/local/scrub.py", "_REST * (time.monotonic() - began)"),  # the load on a disk
-    ("web/rates.py", "wait"),  # the least between two calls
+    ("web/limits.py", "wait"),  # the least between two calls
 }
 
 

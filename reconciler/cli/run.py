@@ -6,7 +6,7 @@ import asyncio
 import faulthandler
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.live import Live
 
 from reconciler.backoff import jittered
-from reconciler.cli.attention import attention
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, load, seconds
 from reconciler.cli.table import Listing, console, object_table
@@ -34,8 +33,9 @@ from reconciler.daemon import (
 )
 from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.manifests import LARGEST_FILE
-from reconciler.planner import ObjectStatus, Phase, Plan
-from reconciler.reasons import ReasonCode
+from reconciler.planner import ObjectStatus, Phase, Plan, TaskAction, TaskPhase
+from reconciler.reasons import ReasonCode, remedy
+from reconciler.review import failure_remedy, log_command
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
 
@@ -280,3 +280,42 @@ def _content(file: Path) -> tuple[str, bytes | str]:
             return place, opened.read(LARGEST_FILE + 1)
     except OSError as error:
         return place, str(error)
+
+
+#: Phases that only a user ends. The errors of Invalid objects are listed by file and line.
+_PHASES = (Phase.FAILED, Phase.HELD, Phase.LOST)
+_SHOWN_NAMES = 5
+
+
+def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[str]:
+    """Yield lines about the objects that are Failed, Held or Lost.
+
+    Objects with the same message, as those of a hold, are named together. ``plan`` is the one that
+    the records are of.
+    """
+    groups: dict[tuple[Phase, str, str], list[ObjectStatus]] = {}
+    for record in sorted(records, key=lambda record: record.ref):
+        if record.phase in _PHASES:
+            groups.setdefault((record.phase, record.reason, record.message), []).append(record)
+    for (phase, reason, message), found in groups.items():
+        yield f"  {_names(found)} {'is' if len(found) == 1 else 'are'} {phase}: {message}"
+        failed = _failed(found[0], plan) if plan is not None else None
+        if failed is None or plan is None:
+            todo, log = remedy(ReasonCode.known(reason)), ""
+        else:
+            todo, log = failure_remedy(plan, failed), log_command(failed, found[0])
+        shown = [todo, f"`{log}` prints its log." if log else ""]
+        if any(shown):
+            yield f"    What to do: {' '.join(filter(None, shown))}"
+
+
+def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:
+    """Return the failed task of an object that is Failed."""
+    actions = plan.decisions_of(record.ref) if record.phase is Phase.FAILED else ()
+    return next((action for action in actions if action.phase is TaskPhase.FAILED), None)
+
+
+def _names(records: list[ObjectStatus]) -> str:
+    more = len(records) - _SHOWN_NAMES
+    names = ", ".join(str(record.ref) for record in records[:_SHOWN_NAMES])
+    return f"{names} and {more} more" if more > 0 else names

@@ -15,7 +15,6 @@ from reconciler.config.kubernetes import (
     KubernetesSection,
     RegistrySection,
 )
-from reconciler.config.local import LocalSection
 from reconciler.config.reporting import (
     FilePath,
     NotificationsSection,
@@ -36,6 +35,30 @@ from reconciler.manifests import (
 from reconciler.planner import PlannerConfig
 from reconciler.types import JSON, Problem
 from reconciler.urls import NODE_BOUND
+
+
+class EnvironmentsSection(Section):
+    """Removal of images and their environments that no object uses.
+
+    One is removed once it was not used for ``keep``. A run that needs it later has it built again.
+    """
+
+    enabled: bool = True
+    keep: Seconds = 7 * 86400.0
+
+
+class LocalSection(Section):
+    """The local engine.
+
+    ``slots`` are CPU cores; by default all of this machine's.
+    """
+
+    root: FilePath = "./state"
+    runtime: Literal["process"] = "process"
+    slots: Annotated[int, Field(ge=1, le=4096)] | None = None
+    secrets: FilePath = "./secrets"
+    environments: EnvironmentsSection = Field(default_factory=EnvironmentsSection)
+
 
 #: Its defaults are the defaults of the sections below.
 _PLANNER = PlannerConfig()

@@ -67,8 +67,7 @@ from reconciler.manifests.schema import (
     TrainingSection,
 )
 from reconciler.manifests.sources import BucketSection, GitSection, Reference
-from reconciler.manifests.tenancy import ANY_GPU, Tenancy
-from reconciler.manifests.tenants import Tenant, Tenants
+from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path, TextBounds
 

@@ -17,16 +17,19 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from reconciler.codec import Codec
 from reconciler.errors import ReconcilerError
-from reconciler.notify.document import digest_document
 from reconciler.notify.events import Digest, Event
 from reconciler.planner import Phase
 from reconciler.review import printable
-from reconciler.types import Kind, ObjectRef, TaskKey
+from reconciler.types import JSON, Kind, ObjectRef, TaskKey
 
 #: The largest body, in bytes; receivers such as chats take no more than some 40 KB.
 LONGEST_BODY = 256 << 10
@@ -153,3 +156,63 @@ def delivery_headers(
         headers["X-Hub-Signature-256"] = f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}"
         headers["webhook-signature"] = f"v1,{standard}"
     return headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    type: Literal["phase", "hold"]
+    kind: Kind
+    namespace: str
+    name: str
+    phase: Phase
+    before: Phase | None
+    reason: str
+    message: str
+    hold: str | None
+    key: TaskKey | None
+    artifact: str | None
+    path: str
+    commit: str
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Digest:
+    cluster: str
+    events: tuple[_Event, ...]
+    counts: Mapping[str, int]
+    more: int
+
+
+_DIGEST = Codec(_Digest, omit="nothing")
+
+
+def digest_document(digest: Digest, *, cluster: str) -> dict[str, JSON]:
+    """Return a digest as templates, and a body without one, have it."""
+    return _DIGEST.dump(
+        _Digest(
+            cluster=cluster,
+            events=tuple(map(_event, digest.events)),
+            counts={phase.value: count for phase, count in digest.counts.items()},
+            more=digest.more,
+        )
+    )
+
+
+def _event(event: Event) -> _Event:
+    return _Event(
+        type="hold" if event.phase is Phase.HELD else "phase",
+        kind=event.ref.kind,
+        namespace=event.ref.namespace,
+        name=event.ref.name,
+        phase=event.phase,
+        before=event.before,
+        reason=event.reason,
+        message=event.message,
+        hold=event.hold,
+        key=event.key,
+        artifact=event.artifact,
+        path=event.path,
+        commit=event.commit,
+        objects=event.objects,
+    )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reconciler.review.document import plan_document
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
-    from reconciler.review.remedies import failure_remedy, log_command
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
         counted,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
         withheld,
     )
     from reconciler.review.text import error_line, render_text
-    from reconciler.review.why import why_lines
+    from reconciler.review.why import failure_remedy, log_command, why_lines
 
 _MODULES = {
     "Basis": "report",
@@ -43,10 +42,10 @@ _MODULES = {
     "cut": "sentences",
     "error_line": "text",
     "explain": "changes",
-    "failure_remedy": "remedies",
+    "failure_remedy": "why",
     "format_number": "sentences",
     "format_value": "sentences",
-    "log_command": "remedies",
+    "log_command": "why",
     "make_status": "commit_status",
     "metric_texts": "sentences",
     "plain": "escape",

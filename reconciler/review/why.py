@@ -1,19 +1,22 @@
-"""The state of an object's tasks and their needs, as text. Pure."""
+"""Tasks, needs and remedies of an object, as text. Pure."""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
+from reconciler.manifests import LoadSection, TrainingSection
 from reconciler.planner import (
     ActionKind,
     Hold,
+    ObjectStatus,
     Plan,
     ResolvedObject,
     TaskAction,
     TaskPhase,
+    newest_printed,
 )
-from reconciler.reasons import ON_OTHERS, Reason, ReasonCode, message, names, remedy
-from reconciler.review.remedies import failure_remedy, log_command
+from reconciler.reasons import ON_FILES, ON_OTHERS, Reason, ReasonCode, message, names, remedy
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
@@ -163,3 +166,40 @@ def _remedy(reason: Reason, depth: int) -> Iterator[Line]:
     todo = remedy(reason.code)
     if todo:
         yield depth, f"What to do: {todo}"
+
+
+def failure_remedy(plan: Plan, action: TaskAction) -> str:
+    """Return the remedy of a failed task as sentences; empty without one.
+
+    A file of the source is named by its path in its repository.
+    """
+    code = action.reason.root.code
+    file, repository = _program(plan, action) if code in ON_FILES else ("", "")
+    todo = remedy(code, file=file)
+    return f"{todo} Its repository is {repository}." if repository else todo
+
+
+def log_command(action: TaskAction, record: ObjectStatus | None) -> str:
+    """Return the command that prints a task's log; empty without one."""
+    tasks = record.tasks if record is not None else ()
+    kind, key = action.task.kind, action.task.key
+    task = next((t for t in tasks if t.task is kind and t.key == key and t.has_printed), None)
+    if task is None:
+        return ""
+    which = "" if newest_printed(tasks) is task else f" --task {kind}"
+    return f"reconciler logs {action.ref.name}{which}"
+
+
+def _program(plan: Plan, action: TaskAction) -> tuple[str, str]:
+    """Return the path of a command's program, and its repository's URL.
+
+    The URL is empty for the manifests' own, and the path for an image that no build here makes.
+    """
+    section, build = action.task.section, action.task.image_build
+    if build is None or not isinstance(section, LoadSection | TrainingSection):
+        return "", ""
+    for item in plan.inputs.desired.values():
+        if item.source is not None and item.image_build == build:
+            git = item.source.request
+            return posixpath.normpath(posixpath.join(git.path, section.command[0])), git.url
+    return "", ""

@@ -1,6 +1,5 @@
 """Status: what the daemon knows, as the files it commits."""
 
-from reconciler.status.believed_branch import BelievedBranch
 from reconciler.status.encoding import (
     MOST_ERRORS,
     README_FILE,
@@ -15,6 +14,7 @@ from reconciler.status.encoding import (
     status_document,
 )
 from reconciler.status.own_branch import (
+    BelievedBranch,
     OwnFile,
     read_own_file,
     read_own_sync,

@@ -1,14 +1,16 @@
 """The daemon's HTTP server: metrics, health, the webhook and the page.
 
 Everything that can reach the port may send it anything, and syncs run in the same process. So its
-connections (:mod:`.connections`), the rate of requests and of polls (:mod:`.rates`), the threads
-of scrapes (:mod:`.scrapes`), and the time and memory of a request are all bounded.
+connections and the rates of requests and polls (:mod:`.limits`), the threads of scrapes, and the
+time and memory of a request are all bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,15 +18,48 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from reconciler.errors import ReconcilerError
 from reconciler.forge import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
 from reconciler.metrics import Metrics
-from reconciler.web.connections import IDLE, Connection, listening
-from reconciler.web.rates import RequestRates, Spaced
-from reconciler.web.scrapes import Scrapes
+from reconciler.web.limits import IDLE, Connection, RequestRates, Spaced, listening
 from reconciler.web.site import Site
+
+#: A text is served again for so many times the time that it took: a flood of scrapes takes at most
+#: a tenth of a core.
+REUSE = 10.0
+
+
+class Scrapes:
+    """The text of the metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scrape")
+        self._rendering: asyncio.Task[bytes] | None = None
+        self._stale = 0.0
+
+    async def text(self) -> bytes:
+        """Return the present text; scrapes at once get the same one."""
+        rendering = self._rendering
+        if rendering is None or (rendering.done() and time.monotonic() >= self._stale):
+            rendering = self._rendering = asyncio.create_task(self._render())
+        # A scrape that is cut off does not end the others' rendering.
+        return await asyncio.shield(rendering)
+
+    async def _render(self) -> bytes:
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        text = await loop.run_in_executor(self._thread, generate_latest, self._registry)
+        ended = time.monotonic()
+        self._stale = ended + REUSE * (ended - began)
+        return text
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
 
 log = structlog.get_logger(__name__)
 

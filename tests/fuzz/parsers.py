@@ -17,7 +17,7 @@ from reconciler.engines.kubernetes.copies import read_progress
 from reconciler.engines.kubernetes.inventory import Folder, read_inventory
 from reconciler.engines.kubernetes.observer import RunIdentity, _image
 from reconciler.engines.kubernetes.termination import read_termination
-from reconciler.engines.local.lfs import lfs_warning
+from reconciler.engines.local.build import lfs_warning
 from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.requirements import Form, Requirements, requirements_of

@@ -29,7 +29,7 @@ CLOCKS = (
     "reconciler.daemon.plan_reporter",
     "reconciler.daemon.scrubber",
     "reconciler.engines.kubernetes.leader_election",
-    "reconciler.metrics.objects",
+    "reconciler.metrics.daemon",
     "reconciler.status.own_branch",
 )
 TRANSPORTS = (

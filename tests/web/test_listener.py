@@ -17,8 +17,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from reconciler.forge import LARGEST_BODY, Deliveries, DeliveryResult
 from reconciler.forge.webhook import LARGEST_KEPT
 from reconciler.metrics import Metrics
-from reconciler.web import rates, scrapes, server
-from reconciler.web.rates import RequestRates, Spaced
+from reconciler.web import server
+from reconciler.web.limits import REMEMBERED_ADDRESSES, RequestRates, Spaced
 from reconciler.web.server import Served, serve
 
 SECRET = b"a secret"
@@ -224,7 +224,7 @@ async def test_a_scrape_needs_no_thread_of_a_sync(tmp_path: Path) -> None:
 async def test_scrapes_of_a_flood_share_one_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrapes, "REUSE", 1e9)
+    monkeypatch.setattr(server, "REUSE", 1e9)
     collected: list[None] = []
 
     class Collector:
@@ -260,6 +260,6 @@ def test_a_request_beyond_the_rate_waits_for_its_turn() -> None:
 
 def test_the_addresses_that_are_remembered_are_bounded() -> None:
     limits = RequestRates()
-    for number in range(2 * rates.REMEMBERED_ADDRESSES):
+    for number in range(2 * REMEMBERED_ADDRESSES):
         limits.delay(str(number))
-    assert len(limits._full) == rates.REMEMBERED_ADDRESSES
+    assert len(limits._full) == REMEMBERED_ADDRESSES

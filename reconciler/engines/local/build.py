@@ -7,11 +7,13 @@ the shared one: a commit that changes code alone installs that code alone.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.engine import FailureClass, Result, RunPhase, usable_warnings
+from reconciler.engine import FailureClass, Result, ResultWarning, RunPhase, usable_warnings
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.fsync import (
     make_read_only,
@@ -21,7 +23,6 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.engines.local.installation import Installation
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
-from reconciler.engines.local.lfs import lfs_warning
 from reconciler.engines.local.records import IMAGE, ImageRecord, read_record, write_record
 from reconciler.engines.local.requirements import requirements_of
 from reconciler.engines.local.run_context import RunContext
@@ -124,3 +125,29 @@ def _place(run: RunContext, image: ImageDirectory) -> None:
             ReasonCode.INFRASTRUCTURE_FAILED, detail="the exported source is not there any more"
         )
         raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
+
+
+_FIRST_LINE = b"version https://git-lfs.github.com/spec/v1\n"
+_LARGEST = 1024
+#: Pointers that a warning names; others are counted.
+_NAMED = 3
+
+
+def lfs_warning(tree: Path) -> ResultWarning | None:
+    """Return the warning of a source with pointers, if it has any."""
+    found = sorted(_pointers(tree))
+    if not found:
+        return None
+    more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    files = ", ".join(found[:_NAMED]) + more
+    return ResultWarning.of(Reason.of(ReasonCode.GIT_LFS_POINTERS, files=files))
+
+
+def _pointers(tree: Path) -> Iterator[str]:
+    for folder, _, files in os.walk(tree):
+        for path in (Path(folder, name) for name in files):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
+                continue
+            with path.open("rb") as file:
+                if file.readline(_LARGEST) == _FIRST_LINE:
+                    yield path.relative_to(tree).as_posix()

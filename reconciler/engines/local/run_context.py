@@ -21,7 +21,6 @@ from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
-from reconciler.engines.local.memory import oom_kills
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
 from reconciler.engines.local.program import windows_script
 from reconciler.engines.local.spec import Allocation
@@ -240,3 +239,45 @@ def _signal(number: int) -> str | None:
         return signal.Signals(number).name if number < _REAL_TIME else None
     except ValueError:
         return None
+
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+_MACHINE = Path("/proc/vmstat")
+
+
+def oom_kills(*, own: Path = _OWN, cgroups: Path = _CGROUPS, machine: Path = _MACHINE) -> int:
+    """Count the kills so far, of this process's cgroup.
+
+    Without a cgroup, they are the machine's. A cgroup counts its processes whether its own limit or
+    the machine's was reached. 0 where the kernel does not tell.
+    """
+    for path in (*_events(own, cgroups), machine):
+        try:
+            lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and count.strip().isdigit():
+                return int(count)
+    return 0
+
+
+def _events(own: Path, cgroups: Path) -> list[Path]:
+    """Return the files with this process's own count.
+
+    They are of either version of cgroups.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            found.append(cgroups / path.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            found.append(cgroups / "memory" / path.lstrip("/") / "memory.oom_control")
+    return found

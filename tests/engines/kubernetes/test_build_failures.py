@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.kubernetes.termination import read_termination
-from reconciler.engines.local.lfs import lfs_warning
+from reconciler.engines.local.build import lfs_warning
 
 SCRIPT = resources.files("reconciler.engines.kubernetes").joinpath("buildkit.sh").read_text()
 #: As buildctl does: BuildKit is up, the tag is not there, and the build ends with a line.
