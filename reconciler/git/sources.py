@@ -29,8 +29,9 @@ from reconciler.git.errors import SourceFaultError, unresolved
 from reconciler.git.export import Budget, export_tree
 from reconciler.git.lookup_limits import Hosts, Workers
 from reconciler.git.object_store import Store
-from reconciler.git.repository import Repository, entry_at
+from reconciler.git.repository import Repository
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, RemoteRefs, Transport
+from reconciler.git.trees import entry_at
 from reconciler.reasons import UnresolvedSource
 from reconciler.types import (
     BuildContext,

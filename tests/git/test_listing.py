@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import GitError
-from reconciler.git import repository as trees
+from reconciler.git import repository as repositories
+from reconciler.git import trees
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
 from tests.git.history import AUTHOR, Content, Gitlink, History, Link, Script
@@ -156,7 +157,7 @@ def test_a_blob_that_is_too_large_is_not_unpacked(local: History) -> None:
     commit = local.commit({"a.yaml": "kind: Model", "b.yaml": "x" * 100})
     reader = Repository(local.repository)
     blobs = reader.list_manifests(commit)
-    with mock.patch.object(trees, "LARGEST_UNPACKED", 50):
+    with mock.patch.object(repositories, "LARGEST_UNPACKED", 50):
         assert reader.read_blob(blobs["a.yaml"], 20) == b"kind: Model"
         assert reader.read_blob(blobs["b.yaml"], 20) == bytes(20)
         assert reader.read_file(commit, "b.yaml", 20) == bytes(20)
