@@ -34,6 +34,15 @@ Disturbance = Callable[[Random], str]
 BUCKETS = ("bucket-a", "bucket-b")
 
 
+def named_buckets(default: Path) -> dict[str, dict[str, str]]:
+    """The section of buckets: the default, and the other one, whose artifacts stay in use."""
+    (other,) = (name for name in BUCKETS if name != default.name)
+    return {
+        "default": {"url": default.as_uri()},
+        "other": {"url": default.with_name(other).as_uri()},
+    }
+
+
 class Arena(ABC):
     """A site, and what was done to it. ``violations`` are what should not have happened."""
 
@@ -81,7 +90,7 @@ class Arena(ABC):
             {"limits": {"runs": 1}},
             {"history": {"jobs": chance.choice((0, 1))}},
             {"status": {"interval": "1s"}},
-            {"buckets": {"default": {"url": bucket.as_uri()}}},
+            {"buckets": named_buckets(bucket)},
             {"sources": {"interval": "2s"}},
         ]
         return chance.choice(choices)

@@ -19,7 +19,7 @@ from tests.e2e.cluster_site import ClusterSite
 from tests.e2e.site import Site, git
 from tests.git.remotes import HttpRemote
 from tests.soak.accounts import MARKER, uptime
-from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance
+from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance, named_buckets
 from tests.soak.kubelet import Kubelet, folder
 from tests.soak.machine import StatusBranch, fresh_site, mount
 from tests.soak.repository import Manifest, Repository, cluster_manifests
@@ -36,7 +36,7 @@ class SoakedClusterSite(ClusterSite):
     def configure(self, **sections: Any) -> None:
         default: dict[str, Any] = {
             "repository": {"url": self.forge.url("manifests.git")},
-            "buckets": {"default": {"url": (self.root / BUCKETS[0]).as_uri()}},
+            "buckets": named_buckets(self.root / BUCKETS[0]),
             # What was made in one of them is read while the other is configured.
             "allow": {"buckets": [f"{self.root.as_uri()}/*"]},
             "local": {"root": str(self.root / "disk/state")},

@@ -17,7 +17,7 @@ import psutil
 from reconciler.engines.local.marker import read_marker
 from tests.e2e.site import Site
 from tests.soak.accounts import MARKER, starts, uptime
-from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance
+from tests.soak.arena import BUCKETS, ONCE, Arena, Disturbance, named_buckets
 from tests.soak.machine import StatusBranch, fresh_site, mount, remove_quietly
 from tests.soak.repository import Repository, local_manifests
 
@@ -30,7 +30,7 @@ class LocalSite(Site):
     def configure(self, **sections: Any) -> None:
         disk = self.root / "disk"
         default: dict[str, Any] = {
-            "buckets": {"default": {"url": (disk / BUCKETS[0]).as_uri()}},
+            "buckets": named_buckets(disk / BUCKETS[0]),
             "local": {"slots": 4, "root": str(disk / "state")},
             # Long enough that what must be looked up at a head is not looked up by chance.
             "sources": {"interval": "10m"},
