@@ -13,12 +13,13 @@ from jsonschema import Draft202012Validator
 from reconciler.config import (
     ConfigError,
     ForgeSite,
+    RequestsSection,
     Setup,
     config_schema,
     load_setup,
     misspelt_variables,
 )
-from reconciler.types import Kind
+from reconciler.types import Kind, ObjectRef
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -440,3 +441,38 @@ def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
         except ConfigError:
             accepted = False
         assert validator.is_valid(value) == accepted, value
+
+
+# -- requests --------------------------------------------------------------------------------
+
+REVIEW = {
+    "forge": "gitea",
+    "api": "https://git.example.com/api/v1",
+    "repository": "team/models",
+    "tokenFile": "token",
+}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"requests": {}}, "requests needs review"),
+        ({"requests": {"branch": "update/{name}"}, "review": REVIEW}, "needs {kind} and {namesp"),
+        ({"requests": {"branch": "/{kind}/{namespace}/{name}"}, "review": REVIEW}, "no name of a"),
+        ({"requests": {"limit": 0}, "review": REVIEW}, "limit"),
+    ],
+)
+def test_requests_that_cannot_be_made_are_refused(
+    tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    config = {"repository": {"url": "https://git.example.com/team/models"}, **sections}
+    assert message in wrong(tmp_path, json.dumps(config))
+
+
+def test_the_branch_of_a_request_is_of_its_cluster() -> None:
+    section = RequestsSection()
+    branch = section.branch_of(ObjectRef(Kind.MODEL, "team-a", "falcon-7b"), "prod")
+    assert branch == "reconciler/update/prod/model-team-a-falcon-7b"
+    assert section.is_own(branch, "prod")
+    assert not section.is_own(branch, "staging")
+    assert not section.is_own("reconciler/update/prod/model-team-a-falcon-7b/more", "prod")

@@ -12,7 +12,12 @@ from reconciler.config.loader import (
     load_setup,
     misspelt_variables,
 )
-from reconciler.config.reporting import ForgeSite, NotificationsSection, ReviewSection
+from reconciler.config.reporting import (
+    ForgeSite,
+    NotificationsSection,
+    RequestsSection,
+    ReviewSection,
+)
 from reconciler.config.schema import (
     Config,
     ConfigError,
@@ -33,6 +38,7 @@ __all__ = [
     "ForgeSite",
     "KubernetesSection",
     "NotificationsSection",
+    "RequestsSection",
     "ReviewSection",
     "Setup",
     "config_schema",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator
 
 from reconciler.manifests import Seconds, Section
 from reconciler.planner import Phase
+from reconciler.types import ObjectRef
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -74,6 +76,52 @@ class ReviewSection(Section):
         if api is not None and api.startswith("http://") and not _is_loopback(api):
             raise ValueError("is plain HTTP, by which the token would be sent for all to read")
         return api
+
+
+class RequestsSection(Section):
+    """Pull requests that the daemon opens, for newer commits and artifacts of what is pinned.
+
+    Needs ``review``, and a token and credentials that may push ``branch`` and open requests. At
+    most ``limit`` are open at once.
+    """
+
+    sources: bool = True
+    promotions: bool = True
+    branch: Annotated[str, Field(max_length=200)] = (
+        "reconciler/update/{cluster}/{kind}-{namespace}-{name}"
+    )
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @field_validator("branch")
+    @classmethod
+    def _names_the_object(cls, branch: str) -> str:
+        missing = [part for part in ("{kind}", "{namespace}", "{name}") if part not in branch]
+        if missing:
+            raise ValueError(f"needs {' and '.join(missing)}: each object has a branch of its own")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)*", _filled(branch, _ANY)):
+            raise ValueError("is no name of a branch")
+        return branch
+
+    def branch_of(self, ref: ObjectRef, cluster: str) -> str:
+        """Return the branch of an object's request."""
+        values = (cluster, ref.kind.value.lower(), ref.namespace, ref.name)
+        return _filled(self.branch, dict(zip(_ANY, values, strict=True)))
+
+    def is_own(self, branch: str, cluster: str) -> bool:
+        """Return whether a branch may be that of a request of this cluster."""
+        values = {re.escape(part): "[a-z0-9-]+" for part in _ANY}
+        values[re.escape("{cluster}")] = re.escape(cluster)
+        return re.fullmatch(_filled(re.escape(self.branch), values), branch) is not None
+
+
+#: The variables of a branch's name, with a value that any object may have.
+_ANY = {"{cluster}": "x", "{kind}": "model", "{namespace}": "x", "{name}": "x"}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

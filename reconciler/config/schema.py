@@ -18,6 +18,7 @@ from reconciler.config.kubernetes import (
 from reconciler.config.reporting import (
     FilePath,
     NotificationsSection,
+    RequestsSection,
     ReviewSection,
     forge_site,
 )
@@ -321,6 +322,7 @@ class Config(Section):
     server: ServerSection = Field(default_factory=ServerSection)
     notifications: NotificationsSection | None = None
     review: ReviewSection | None = None
+    requests: RequestsSection | None = None
     log: LogSection = Field(default_factory=LogSection)
 
     @model_validator(mode="after")
@@ -349,6 +351,8 @@ class Config(Section):
     def _forge_is_known(self) -> Config:
         if self.review is not None:
             forge_site(self.review, self.repository.url)
+        elif self.requests is not None:
+            raise ValueError("requests needs review: the forge and its token")
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from reconciler.daemon.pull_requests import PullRequestController, planning_pull
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
+from reconciler.daemon.update_requests import UpdateRequestController, requesting_updates
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
 from reconciler.engines.local import LocalEngine
@@ -44,6 +45,8 @@ class Replica:
     def __init__(self) -> None:
         self.daemon: Daemon | None = None
         self.pull_requests: PullRequestController | None = None
+        self.update_requests: UpdateRequestController | None = None
+        self.plan: Plan | None = None
         self._head: Commit | None = None
 
     def poll(self) -> None:
@@ -56,8 +59,11 @@ class Replica:
         if self.pull_requests is not None:
             self.pull_requests.poll()
 
-    def synced(self, head: Commit) -> None:
+    def synced(self, plan: Plan) -> None:
         """Have pull requests planned again, if their base branch has moved."""
+        self.plan, head = plan, plan.inputs.head
+        if self.update_requests is not None:
+            self.update_requests.poll()
         if self.pull_requests is not None and head != self._head:
             self._head = head
             self.pull_requests.poll()
@@ -87,7 +93,7 @@ async def run_daemon(
         plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
         (observe or cache.update)(plan, records, problems)
-        replica.synced(plan.inputs.head)
+        replica.synced(plan)
 
     async def work(permission: WritePermission, end: asyncio.Event) -> bool:
         async with notifying(setup, metrics) as notifier:
@@ -105,7 +111,7 @@ async def run_daemon(
             finally:
                 metrics.leader.set(0)
                 metrics.clear()
-                replica.daemon = None
+                replica.daemon = replica.plan = None
                 cache.clear()
 
     server = setup.config.server
@@ -152,10 +158,18 @@ async def _work(
                 setup, permission, daemon.state, metrics=metrics, troubles=daemon.troubles
             )
             replica.pull_requests = await stack.enter_async_context(pull_requests)
+            updates = requesting_updates(
+                setup,
+                permission,
+                lambda: replica.plan,
+                metrics=metrics,
+                troubles=daemon.troubles,
+            )
+            replica.update_requests = await stack.enter_async_context(updates)
         try:
             done = await run_until(end, daemon.run(once=once))
         finally:
-            replica.pull_requests = None
+            replica.pull_requests = replica.update_requests = None
             end_running()  # a remote that does not answer would delay the exit
     if not done:
         log.info("stopped; runs go on and are taken up by the next start")

@@ -6,7 +6,7 @@ by name. Answers of a forge are input from outside: bounded, and each value chec
 form. ``webhook`` checks deliveries.
 """
 
-from reconciler.forge.interface import Comment, Forge, ForgeError, PullRequest
+from reconciler.forge.interface import Comment, Forge, ForgeError, OwnRequest, PullRequest
 from reconciler.forge.registry import forge_of
 from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
 
@@ -18,6 +18,7 @@ __all__ = [
     "DeliveryResult",
     "Forge",
     "ForgeError",
+    "OwnRequest",
     "PullRequest",
     "forge_of",
 ]

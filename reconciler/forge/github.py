@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from reconciler.errors import Trouble
-from reconciler.forge.interface import Comment, ForgeError, PullRequest
+from reconciler.forge.interface import Comment, ForgeError, OwnRequest, PullRequest
 from reconciler.forge.rest import Branch, Id, Number, PagedList, Rest, Sha, decode, items
 from reconciler.http_client import Client
 from reconciler.review import CommitState, CommitStatus
@@ -20,6 +20,8 @@ from reconciler.types import JSON, Commit
 
 #: Pages of comments that are looked through for ours, which is among the first.
 _MOST_PAGES = 10
+#: Pages of the latest pull requests in which those of a branch are looked for.
+_REQUEST_PAGES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,17 @@ class _Pull(Struct):
     number: Number
     head: _Head
     base: _Base
+
+
+class _OwnPull(Struct):
+    number: Number
+    head: _Head
+    base: _Base
+    title: str = ""
+    body: str | None = None
+    state: str = ""
+    merged_at: str | None = None
+    user: _User | None = None
 
 
 class _Comment(Struct):
@@ -181,6 +194,36 @@ class GitHub:
             raise
         return Comment(comment.id, body)
 
+    async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
+        """List our requests, open or not, to merge ``branch`` into ``target``, newest first."""
+        me, found = await self._whoami(), list[OwnRequest]()
+        for number in range(1, _REQUEST_PAGES + 1):
+            query = {"state": "all", **self._dialect.newest_first, "base": target}
+            path = f"{self._path}/pulls?{urlencode(query)}&{self._page(number)}"
+            listed = decode(await self._rest.ask("GET", path), list[Raw])
+            for pull in items(listed[: self._dialect.page], _OwnPull):
+                if (pull.head.ref, pull.base.ref) == (branch, target) and _is_mine(pull, me):
+                    found.append(_own(pull))
+            if len(listed) < self._dialect.page:
+                break
+        return sorted(found, key=lambda request: -request.number)
+
+    async def open(self, target: str, branch: str, title: str, body: str) -> OwnRequest:
+        """Open a request to merge a branch of the repository itself."""
+        payload: dict[str, JSON] = {"title": title, "body": body, "head": branch, "base": target}
+        made = await self._rest.ask("POST", f"{self._path}/pulls", payload)
+        return _own(decode(made, _OwnPull))
+
+    async def revise(self, number: int, title: str, body: str) -> None:
+        """Replace the title and the text of our request."""
+        await self._rest.ask(
+            "PATCH", f"{self._path}/pulls/{number}", {"title": title, "body": body}
+        )
+
+    async def close(self, number: int) -> None:
+        """Close our request without a merge."""
+        await self._rest.ask("PATCH", f"{self._path}/pulls/{number}", {"state": "closed"})
+
     async def _whoami(self) -> int | None:
         """Return the id of the token's user, or None.
 
@@ -199,10 +242,21 @@ class GitHub:
         return urlencode({self._dialect.limit: self._dialect.page, "page": number})
 
 
-def _is_mine(comment: _Comment, me: int | None) -> bool:
-    if comment.user is None:
+def _is_mine(found: _Comment | _OwnPull, me: int | None) -> bool:
+    if found.user is None:
         return False
-    return comment.user.id == me if me is not None else comment.user.type == "Bot"
+    return found.user.id == me if me is not None else found.user.type == "Bot"
+
+
+def _own(pull: _OwnPull) -> OwnRequest:
+    return OwnRequest(
+        number=pull.number,
+        branch=pull.head.ref,
+        title=pull.title,
+        body=pull.body or "",
+        is_open=pull.state == "open",
+        merged=pull.merged_at is not None,
+    )
 
 
 def _request(pull: _Pull) -> PullRequest:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from reconciler.errors import Trouble
-from reconciler.forge.interface import Comment, ForgeError, PullRequest
+from reconciler.forge.interface import Comment, ForgeError, OwnRequest, PullRequest
 from reconciler.forge.rest import Branch, Id, Number, PagedList, Rest, Sha, decode, items
 from reconciler.http_client import Client
 from reconciler.review import CommitState, CommitStatus
@@ -36,6 +36,15 @@ class _Request(Struct):
     sha: Sha
     source_branch: Branch
     target_branch: Branch
+
+
+class _OwnMergeRequest(Struct):
+    iid: Number
+    source_branch: Branch
+    title: str = ""
+    description: str | None = None
+    state: str = ""
+    author: _User | None = None
 
 
 class _Note(Struct):
@@ -98,16 +107,48 @@ class GitLab:
         }
         await self._rest.ask("POST", f"{self._path}/statuses/{commit}", payload)
 
+    async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
+        """List our requests, open or not, to merge ``branch`` into ``target``, newest first."""
+        me = await self._whoami()
+        query = {"state": "all", "target_branch": target, "source_branch": branch}
+        query |= {"order_by": "created_at", "sort": "desc"}
+        path = f"{self._path}/merge_requests?{urlencode(query)}&{_page(1)}"
+        listed = decode(await self._rest.ask("GET", path), list[_OwnMergeRequest])
+        mine = (r for r in listed if r.author is not None and r.author.id == me)
+        found = [_own(request) for request in mine if request.source_branch == branch]
+        return sorted(found, key=lambda request: -request.number)
+
+    async def open(self, target: str, branch: str, title: str, body: str) -> OwnRequest:
+        """Open a request to merge a branch of the project itself."""
+        payload: dict[str, JSON] = {
+            "title": title,
+            "description": _inert(body),
+            "source_branch": branch,
+            "target_branch": target,
+            "remove_source_branch": True,
+        }
+        made = await self._rest.ask("POST", f"{self._path}/merge_requests", payload)
+        return _own(decode(made, _OwnMergeRequest))
+
+    async def revise(self, number: int, title: str, body: str) -> None:
+        """Replace the title and the text of our request."""
+        payload: dict[str, JSON] = {"title": title, "description": _inert(body)}
+        await self._rest.ask("PUT", f"{self._path}/merge_requests/{number}", payload)
+
+    async def close(self, number: int) -> None:
+        """Close our request without a merge."""
+        path = f"{self._path}/merge_requests/{number}"
+        await self._rest.ask("PUT", path, {"state_event": "close"})
+
     async def own_comment(self, number: int, marker: str) -> Comment | None:
         """Return the first note with the marker whose author we are."""
-        if self._me is None:
-            self._me = decode(await self._rest.ask("GET", "/user"), _User).id
+        me = await self._whoami()
         for page in range(1, _MOST_PAGES + 1):
             query = urlencode({"order_by": "created_at", "sort": "asc"})
             path = f"{self._notes(number)}?{query}&{_page(page)}"
             notes = decode(await self._rest.ask("GET", path), list[_Note])
             for note in notes:
-                mine = note.author is not None and note.author.id == self._me
+                mine = note.author is not None and note.author.id == me
                 if mine and (note.body or "").startswith(marker):
                     return Comment(note.id, note.body or "")
             if len(notes) < _PAGE:
@@ -130,6 +171,11 @@ class GitLab:
             raise
         return Comment(comment.id, body)
 
+    async def _whoami(self) -> int:
+        if self._me is None:
+            self._me = decode(await self._rest.ask("GET", "/user"), _User).id
+        return self._me
+
     def _notes(self, number: int) -> str:
         return f"{self._path}/merge_requests/{number}/notes"
 
@@ -150,4 +196,15 @@ def _request(found: _Request) -> PullRequest:
         branch=found.source_branch,
         target=found.target_branch,
         ref=f"refs/merge-requests/{found.iid}/head",
+    )
+
+
+def _own(found: _OwnMergeRequest) -> OwnRequest:
+    return OwnRequest(
+        number=found.iid,
+        branch=found.source_branch,
+        title=found.title,
+        body=found.description or "",
+        is_open=found.state == "opened",
+        merged=found.state == "merged",
     )

@@ -41,6 +41,18 @@ class PullRequest:
     ref: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRequest:
+    """A pull request that we opened. ``merged`` has a meaning once it is not open any more."""
+
+    number: int
+    branch: str
+    title: str
+    body: str
+    is_open: bool
+    merged: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Comment:
     """A comment of ours."""
@@ -77,4 +89,23 @@ class Forge(Protocol):
 
     async def edit(self, number: int, comment: Comment, body: str) -> Comment | None:
         """Replace the text of our comment; None where it is gone."""
+        ...
+
+    async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
+        """List our requests, open or not, to merge ``branch`` into ``target``, newest first.
+
+        Those of long ago may be left out.
+        """
+        ...
+
+    async def open(self, target: str, branch: str, title: str, body: str) -> OwnRequest:
+        """Open a request to merge a branch of the repository itself."""
+        ...
+
+    async def revise(self, number: int, title: str, body: str) -> None:
+        """Replace the title and the text of our request."""
+        ...
+
+    async def close(self, number: int) -> None:
+        """Close our request without a merge."""
         ...

@@ -7,8 +7,8 @@ as ``validate``, would pay 40 ms for them at each start.
 A pygit2.Repository is not safe to share. A handle, and every object read through it, is used by one
 thread at a time and never leaves this package: callers get ids, bytes and paths. Sources and
 exports open a handle for each use. ``Mirror`` has a lock, as an export may find it damaged while a
-sync reads it. ``StatusBranch`` and ``Proposals`` are each called by one task of the daemon, which
-waits for its thread. The event loop's thread may open a handle, and does nothing else with it.
+sync reads it. ``StatusBranch``, ``Proposals`` and ``UpdateBranches`` are each called by one task of
+the daemon, which waits for its thread. The event loop's thread may open a handle, and does nothing else with it.
 """
 
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.git.signatures import MOST_COMMITS, CommitSigner, Signature, SignatureVerifier
     from reconciler.git.sources import Sources
     from reconciler.git.status_branch import StatusBranch
+    from reconciler.git.update_branches import ForeignCommitError, UpdateBranches
 
 _MODULES = {
     "MOST_COMMITS": "signatures",
@@ -36,12 +37,14 @@ _MODULES = {
     "Conflict": "pull_request_refs",
     "Credential": "credentials",
     "CredentialTable": "credentials",
+    "ForeignCommitError": "update_branches",
     "Mirror": "manifest_mirror",
     "Proposals": "pull_request_refs",
     "Signature": "signatures",
     "SignatureVerifier": "signatures",
     "Sources": "sources",
     "StatusBranch": "status_branch",
+    "UpdateBranches": "update_branches",
     "end_running": "command",
     "rebuilding": "recovery",
     "user_environment": "command",
@@ -55,6 +58,7 @@ __all__ = [
     "Conflict",
     "Credential",
     "CredentialTable",
+    "ForeignCommitError",
     "GitError",
     "LocalRepository",
     "Mirror",
@@ -65,6 +69,7 @@ __all__ = [
     "SignatureVerifier",
     "Sources",
     "StatusBranch",
+    "UpdateBranches",
     "end_running",
     "is_local",
     "local_path",

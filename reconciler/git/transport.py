@@ -132,6 +132,22 @@ class Transport:
 
         self._call(url, command, "pushed to", rejected=_rejection)
 
+    def replace(
+        self, path: Path, url: str, commit: Commit | None, ref: str, *, expected: Commit | None
+    ) -> None:
+        """Set a ref to a commit, or delete it, if it is where it is expected.
+
+        ``expected`` is None for a ref that is not there. Raises PushRejectedError where the ref has
+        moved, and GitError.
+        """
+        lease = f"--force-with-lease={ref}:{expected or ''}"
+
+        def command(at: str) -> list[str]:
+            options = ["--porcelain", "--quiet", "--no-verify", "--no-signed", lease]
+            return [f"--git-dir={path}", "push", *options, "--", at, f"{commit or ''}:{ref}"]
+
+        self._call(url, command, "pushed to", rejected=_rejection)
+
     def _call(
         self,
         url: str,

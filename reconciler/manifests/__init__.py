@@ -21,7 +21,7 @@ from reconciler.manifests.collection import (
     collect,
     is_manifest_path,
 )
-from reconciler.manifests.edit import CannotEditError, annotate
+from reconciler.manifests.edit import CannotEditError, annotate, replace_value
 from reconciler.manifests.effects import (
     ANNOTATION_EFFECTS,
     FORMERLY_ANNOTATION,
@@ -135,6 +135,7 @@ __all__ = [
     "place",
     "read_documents",
     "read_file",
+    "replace_value",
     "shown_path",
     "validate",
     "values_with",

@@ -1,4 +1,4 @@
-"""Setting of an annotation in a manifest's text, all else unchanged. Pure.
+"""Setting of an annotation or a value in a manifest's text, all else unchanged. Pure.
 
 A YAML library that loads and dumps the text would reflow lines and move comments, which makes
 large diffs. So the text is changed at the place that the reader has recorded, and the result is
@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reconciler.errors import ReconcilerError
+from reconciler.manifests.fields import Section
 from reconciler.manifests.loader import FileContent, Manifest, read_file
+from reconciler.manifests.schema import ManifestDocument
 from reconciler.manifests.yaml_nodes import Node
 from reconciler.types import ObjectRef
 
@@ -22,8 +25,11 @@ _SCALAR = re.compile(
 )
 
 
+S = TypeVar("S", bound=Section)
+
+
 class CannotEditError(ReconcilerError):
-    """An annotation cannot be set without changing more than it."""
+    """A value cannot be set without changing more than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,43 @@ def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> 
     manifest = next((m for m in before.manifests if m.ref == ref), None)
     if manifest is None:
         raise CannotEditError(f"{file} holds no valid manifest of {ref}")
+    wanted = manifest.document.model_copy(deep=True)
+    wanted.metadata.annotations[name] = value
     for edit in _edits(text, manifest, name, value):
         changed = text[: edit.start] + edit.text + text[edit.end :]
-        if _differs_only_in(before, changed, manifest, name, value):
+        if _differs_only_in(before, changed, manifest, wanted):
             return changed
     raise CannotEditError(
         f"{file} is written in a way that keeps it from being edited by itself (an anchor that "
         f"several objects share, perhaps); set the annotation {name}: {json.dumps(value)} by hand"
+    )
+
+
+def replace_value(
+    text: str, *, file: str, ref: ObjectRef, field: tuple[str, ...], value: str
+) -> str:
+    """Replace the text at a field that is there. Raises CannotEditError."""
+    before, dotted = (
+        read_file(file, text.encode(), default_namespace=ref.namespace),
+        ".".join(field),
+    )
+    manifest = next((m for m in before.manifests if m.ref == ref), None)
+    node: Node | None = manifest.source.root if manifest is not None else None
+    for name in field:
+        node = _child(node, name)
+    if manifest is None or node is None:
+        raise CannotEditError(f"{file} holds no valid manifest of {ref} with {dotted}")
+    start = _Offsets(text).of(node)
+    scalar = _SCALAR.match(text, start)
+    if scalar is not None:
+        changed = text[:start] + json.dumps(value) + text[scalar.end() :]
+        if _differs_only_in(
+            before, changed, manifest, _with_value(manifest.document, field, value)
+        ):
+            return changed
+    raise CannotEditError(
+        f"{file} is written in a way that keeps {dotted} of {ref} from being replaced by "
+        f"itself; set it to {json.dumps(value)} by hand"
     )
 
 
@@ -127,10 +163,17 @@ class _Offsets:
         return self._starts[node.line - 1] + node.column - 1
 
 
+def _with_value(section: S, field: tuple[str, ...], value: str) -> S:
+    """Return a copy with another value at a field."""
+    name, *inner = field
+    found = _with_value(getattr(section, name), tuple(inner), value) if inner else value
+    return section.model_copy(update={name: found})
+
+
 def _differs_only_in(
-    before: FileContent, text: str, manifest: Manifest, name: str, value: str
+    before: FileContent, text: str, manifest: Manifest, wanted: ManifestDocument
 ) -> bool:
-    """Return whether the text differs from before only in this annotation.
+    """Return whether the text differs from before only as its manifest is wanted.
 
     Other documents may be wrong, as they were; their lines may have moved.
     """
@@ -142,8 +185,6 @@ def _differs_only_in(
             if old.digest != new.digest or old.ref != new.ref:
                 return False
             continue
-        wanted = old.document.model_copy(deep=True)
-        wanted.metadata.annotations[name] = value
         if new.document != wanted:
             return False
     return True

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         head_verification,
         source_reader,
         status_branch,
+        update_branches,
     )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
     from reconciler.workspace.source_resolver import (
@@ -59,6 +60,7 @@ __all__ = [
     "remote_sources",
     "source_reader",
     "status_branch",
+    "update_branches",
 ]
 
 _MODULES = {
@@ -77,6 +79,8 @@ _MODULES = {
         "head_verification",
         "source_reader",
         "status_branch",
+        "update_branches",
+        "update_branches",
     ),
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (

@@ -17,6 +17,7 @@ from reconciler.git import (
     SignatureVerifier,
     Sources,
     StatusBranch,
+    UpdateBranches,
     normal_url,
 )
 from reconciler.types import Commit
@@ -79,6 +80,20 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
         author_email=author.email,
         signer=signer,
         verifier=_verifier(setup, home, own=signer) if _checks_status(setup) else None,
+    )
+
+
+def update_branches(setup: Setup) -> UpdateBranches:
+    """The branches of update requests, whose commits are signed where those of the status are."""
+    author, folder = setup.config.status.author, git_folder(setup)
+    return UpdateBranches(
+        folder / "updates.git",
+        setup.repository_url,
+        branch=setup.config.repository.branch,
+        credentials=credential_table(setup),
+        author_name=author.name,
+        author_email=author.email,
+        signer=_status_signer(setup, folder / "updates.signatures"),
     )
 
 

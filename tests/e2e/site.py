@@ -63,6 +63,11 @@ class Site:
             config[name] = {**known, **section} if isinstance(section, Mapping) else section
         (self.root / "reconciler.yaml").write_text(json.dumps(config))
 
+    def configure_more(self, **sections: Any) -> None:
+        """Add sections to the configuration."""
+        file = self.root / "reconciler.yaml"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **sections}))
+
     # -- working in the clone ----------------------------------------------------------------
 
     def write(self, path: str, text: str, *, executable: bool = False) -> None:

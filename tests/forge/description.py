@@ -55,6 +55,52 @@ _STATUS = {
 }
 
 
+_TEXT = {"type": "string", "maxLength": 65_536}
+_TITLE = {"type": "string", "minLength": 1, "maxLength": 256}
+_NEW_REQUEST = {
+    "type": "object",
+    "required": ["head", "base"],
+    "properties": {
+        "title": _TITLE,
+        "body": _TEXT,
+        "head": {"type": "string"},
+        "base": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+_CHANGED_REQUEST = {
+    "type": "object",
+    "properties": {
+        "title": _TITLE,
+        "body": _TEXT,
+        "state": {"enum": ["open", "closed"]},
+        "base": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+_NEW_MERGE_REQUEST = {
+    "type": "object",
+    "required": ["source_branch", "target_branch", "title"],
+    "properties": {
+        "source_branch": {"type": "string"},
+        "target_branch": {"type": "string"},
+        "title": _TITLE,
+        "description": {"type": "string", "maxLength": 1_048_576},
+        "remove_source_branch": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
+_CHANGED_MERGE_REQUEST = {
+    "type": "object",
+    "properties": {
+        "title": _TITLE,
+        "description": {"type": "string", "maxLength": 1_048_576},
+        "state_event": {"enum": ["close", "reopen"]},
+    },
+    "additionalProperties": False,
+}
+
+
 _NOTE = {
     "type": "object",
     "required": ["body"],
@@ -81,9 +127,17 @@ def gitlab_operations() -> list[Operation]:
     project, notes = "/projects/{id}", "/projects/{id}/merge_requests/{merge_request_iid}/notes"
     order = {"order_by": "created_at|updated_at", "sort": "asc|desc"}
     listed = {"state": "opened|closed|locked|merged|all", "target_branch": ".+", **order, **_PAGES}
+    listed["source_branch"] = ".+"
     return [
         Operation("current user", "GET", "/user"),
         Operation("list requests", "GET", f"{project}/merge_requests", listed),
+        Operation("create request", "POST", f"{project}/merge_requests", body=_NEW_MERGE_REQUEST),
+        Operation(
+            "update request",
+            "PUT",
+            f"{project}/merge_requests/{{number}}",
+            body=_CHANGED_MERGE_REQUEST,
+        ),
         Operation(
             "list statuses",
             "GET",
@@ -112,6 +166,8 @@ def operations(*, gitea: bool) -> list[Operation]:
             f"{repo}/pulls",
             {"state": "open|closed|all", "base": ".+", **order, **pages},
         ),
+        Operation("create request", "POST", f"{repo}/pulls", body=_NEW_REQUEST),
+        Operation("update request", "PATCH", f"{repo}/pulls/{{number}}", body=_CHANGED_REQUEST),
         Operation("list statuses", "GET", f"{repo}/commits/{{ref}}/status", pages),
         Operation("set status", "POST", f"{repo}/statuses/{{sha}}", body=_STATUS),
         Operation("list comments", "GET", f"{repo}/issues/{{issue_number}}/comments", pages),

@@ -9,7 +9,7 @@ from email.message import Message
 from typing import Any
 
 from tests.forge.description import Operation, gitlab_operations
-from tests.forge.server import ForgeServer
+from tests.forge.server import ME, SOMEBODY, ForgeServer
 
 _JUDGED = {"success": "success", "failed": "failure", "canceled": "error"}
 
@@ -45,6 +45,17 @@ class GitLabServer(ForgeServer):
             "source_branch": "change",
             "target_branch": base,
             "title": "@all look",
+            "state": "opened",
+            "author": SOMEBODY,
+        }
+
+    def end(self, number: int, *, merged: bool = False) -> None:
+        self.pulls[number]["state"] = "merged" if merged else "closed"
+
+    def texts(self) -> dict[int, tuple[str, str, str]]:
+        return {
+            number: (pull["state"].removesuffix("ed"), pull["title"], pull.get("description", ""))
+            for number, pull in self.pulls.items()
         }
 
     def status(self, commit: str) -> tuple[str, str] | None:
@@ -56,6 +67,8 @@ class GitLabServer(ForgeServer):
             return 404, {"message": "404 Project Not Found"}
         number = int(found.get("merge_request_iid", 0))
         match name:
+            case "list requests" | "create request" | "update request":
+                return self.do_request(name, found, body)
             case "list statuses":
                 newest = self.statuses.get(found["sha"], [])[-1:]
                 return 200, [
@@ -73,6 +86,27 @@ class GitLabServer(ForgeServer):
                 return status, _note(comment) if status == 200 else comment
             case _:
                 return super().do(name, found, body)
+
+    def do_request(self, name: str, found: dict[str, str], body: Any) -> tuple[int, Any]:
+        if name == "list requests":
+            wanted, branch = found.get("state", "all"), found.get("source_branch")
+            return 200, [
+                pull
+                for pull in self.pulls.values()
+                if wanted in ("all", pull["state"]) and branch in (None, pull["source_branch"])
+            ]
+        if name == "create request":
+            number = len(self.pulls) + 1
+            sha = self.tip(body["source_branch"])
+            opened = {"iid": number, "sha": sha, "state": "opened", "author": ME, **body}
+            self.pulls[number] = opened
+            return 201, opened
+        pull = self.pulls[int(found["number"])]
+        assert pull["author"] == ME, "somebody else's request was edited"
+        if body.pop("state_event", None) == "close":
+            pull["state"] = "closed"
+        pull |= body
+        return 200, pull
 
 
 def _note(comment: dict[str, Any]) -> dict[str, Any]:

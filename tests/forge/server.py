@@ -41,6 +41,8 @@ class ForgeServer(Serving):
     answers: list[int] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     fault: Fault = lambda _: None
+    #: Looks up the tip of a branch of the repository, for requests that the reconciler opens.
+    tip: Callable[[str], str] = lambda _: "0" * 40
 
     def __post_init__(self) -> None:
         self._described = self.describe()
@@ -96,6 +98,29 @@ class ForgeServer(Serving):
             "head": {"ref": "change", "sha": head},
             "base": {"ref": base, "sha": "0" * 40},
             "title": "@everyone look",
+            "user": SOMEBODY,
+        }
+
+    def end(self, number: int, *, merged: bool = False) -> None:
+        """Close a request, or say that it was merged."""
+        ended = {"merged_at": "2026-01-01T00:00:00Z"} if merged else {}
+        self.pulls[number] |= {"state": "closed", **ended}
+
+    def texts(self) -> dict[int, tuple[str, str, str]]:
+        """State, title and text of each request."""
+        return {n: (p["state"], p["title"], p.get("body", "")) for n, p in self.pulls.items()}
+
+    def opened(self, body: Any) -> dict[str, Any]:
+        """Open a request as its author asks for it."""
+        sha = self.tip(body["head"])
+        return {
+            "number": len(self.pulls) + 1,
+            "state": "open",
+            "head": {"ref": body["head"], "sha": sha},
+            "base": {"ref": body["base"], "sha": "0" * 40},
+            "title": body["title"],
+            "body": body["body"],
+            "user": ME,
         }
 
     def status(self, commit: str) -> tuple[str, str] | None:
@@ -139,7 +164,7 @@ class ForgeServer(Serving):
                 return _json(422, {"message": "Validation Failed"})
         elif data:
             return self._complain(f"{operation.name} has a body")
-        status, value = self.do(operation.name, found, body)
+        status, value = self.do(operation.name, {**dict(parse_qsl(parts.query)), **found}, body)
         tag = f'W/"{hashlib.sha256(json.dumps(value).encode()).hexdigest()}"'
         if request.command == "GET" and request.headers.get("If-None-Match") == tag:
             return 304, {"ETag": tag}, b""
@@ -170,7 +195,17 @@ class ForgeServer(Serving):
             case "current user":
                 return 200, ME
             case "list requests":
-                return 200, list(self.pulls.values())
+                wanted = found.get("state", "open")
+                return 200, [p for p in self.pulls.values() if wanted in ("all", p.get("state"))]
+            case "create request":
+                made = self.opened(body)
+                self.pulls[made["number"]] = made
+                return 201, made
+            case "update request":
+                pull = self.pulls[int(found["number"])]
+                assert pull["user"] == ME, "somebody else's request was edited"
+                pull |= body
+                return 200, pull
             case "list statuses":
                 newest = self.statuses.get(found["ref"], [])[-1:]
                 field = "status" if self.gitea else "state"

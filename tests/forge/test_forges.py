@@ -244,3 +244,42 @@ async def test_no_line_of_a_note_is_a_command() -> None:
             assert server.bodies(7) == ["&#47;close"]
     finally:
         server.close()
+
+
+# -- requests of our own ---------------------------------------------------------------------
+
+
+async def test_a_request_is_opened_revised_and_closed(server: ForgeServer, forge: Forge) -> None:
+    made = await forge.open("main", "update/a", "Update a", "to 2\n/merge")
+    assert (made.branch, made.title, made.is_open) == ("update/a", "Update a", True)
+    (found,) = await forge.own_requests("main", "update/a")
+    assert (found.number, found.is_open, found.merged) == (made.number, True, False)
+    await forge.revise(made.number, "Update a", "to 3")
+    assert server.texts()[made.number] == ("open", "Update a", "to 3")
+    await forge.close(made.number)
+    (found,) = await forge.own_requests("main", "update/a")
+    assert (found.is_open, found.merged) == (False, False)
+    assert server.complaints == []
+
+
+async def test_requests_of_others_and_of_other_branches_are_not_ours(
+    server: ForgeServer, forge: Forge
+) -> None:
+    server.open(1, HEAD)
+    assert await forge.own_requests("main", "change") == []
+    await forge.open("main", "update/a", "Update a", "")
+    assert await forge.own_requests("main", "update/b") == []
+    assert len(await forge.own_requests("main", "update/a")) == 1
+
+
+async def test_a_request_that_was_merged_is_known(server: ForgeServer, forge: Forge) -> None:
+    made = await forge.open("main", "update/a", "Update a", "")
+    server.end(made.number, merged=True)
+    (found,) = await forge.own_requests("main", "update/a")
+    assert (found.is_open, found.merged) == (False, True)
+
+
+async def test_a_text_to_gitlab_holds_no_quick_action(server: ForgeServer, forge: Forge) -> None:
+    made = await forge.open("main", "update/a", "Update a", "to 2\n/merge")
+    _, _, text = server.texts()[made.number]
+    assert ("\n/merge" in text) == (server.kind != "gitlab")

@@ -1,0 +1,328 @@
+"""Pull requests that the daemon opens for what is pinned: newer commits, and newer artifacts.
+
+There is one request for an object, on a branch of its own with one commit, which changes the pinned
+value and nothing else. It is edited in place when there is something newer still, and closed when
+it has nothing to change any more. The daemon merges nothing: a request that somebody closes is not
+opened again for the same value. All memory is on the forge and in the branch, so that a restart or
+another leader goes on with the same requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+from reconciler.backoff import Backoff, jittered
+from reconciler.config import RequestsSection, Setup
+from reconciler.daemon.shutdown import WritePermission
+from reconciler.errors import GitError, ReconcilerError, Trouble
+from reconciler.forge import Forge, ForgeError, OwnRequest, forge_of
+from reconciler.git import ForeignCommitError, LocalRepository, Sources, UpdateBranches, end_running
+from reconciler.http_client import client
+from reconciler.manifests import CannotEditError, replace_value
+from reconciler.metrics import Metrics
+from reconciler.planner import Plan, PlanCache, RemoteStatus, Unavailable
+from reconciler.review import (
+    Update,
+    most_urgent,
+    pinned_promotions,
+    pinned_sources,
+    promotion_updates,
+    source_updates,
+)
+from reconciler.types import Commit, ForeignRef, ObjectRef, ResolvedSource
+from reconciler.workspace import (
+    RemoteStatusReader,
+    git_folder,
+    source_reader,
+    update_branches,
+)
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+#: The shortest pause between two rounds in seconds, however often it is woken.
+PACE = 1.0
+RETRY = Backoff(first=5.0, longest=300.0)
+#: Seconds that a round waits for the remotes of pinned sources.
+_PATIENCE = 30.0
+#: Bytes of a file of manifests.
+_LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What a branch and its request were last made of."""
+
+    update: Update
+    head: Commit
+
+
+@dataclass(slots=True)
+class UpdateRequestController:
+    """Opens, edits and closes the requests of one repository.
+
+    ``plan`` returns the last plan of the head, None before the first sync.
+    """
+
+    setup: Setup
+    section: RequestsSection
+    forge: Forge
+    branches: UpdateBranches
+    sources: Sources
+    permission: WritePermission
+    plan: Callable[[], Plan | None]
+    metrics: Metrics
+    troubles: dict[str, str]
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _sent: dict[str, _Sent] = field(default_factory=dict)
+    _declined: dict[str, str] = field(default_factory=dict)
+    _refused: dict[str, _Sent] = field(default_factory=dict)
+    _failures: int = 0
+    _busy: asyncio.Future[Any] | None = None
+
+    def poll(self) -> None:
+        """Ask for a round, as something may be newer."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for updates until cancelled; failures are retried with a growing delay."""
+        review = self.setup.config.review
+        assert review is not None
+        while True:
+            self._wake.clear()
+            wait = jittered(review.interval)
+            try:
+                await self.round()
+            except Exception as error:  # noqa: BLE001 -- it ends with the daemon alone
+                wait = self._failed(error)
+                await asyncio.sleep(wait)
+                continue
+            self._failures = 0
+            self.troubles.pop("requests", None)
+            await asyncio.sleep(PACE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+
+    def _failed(self, error: Exception) -> float:
+        """Note a failed round; returns the seconds until the next try."""
+        self.metrics.failed("forge", error)
+        self.troubles["requests"] = f"Updates cannot be requested: {error}"
+        self._failures += 1
+        asked = error.pause if isinstance(error, ForgeError) else 0.0
+        delay = RETRY.delay(self._failures, at_least=asked)
+        known = isinstance(error, ReconcilerError)
+        log_it = log.warning if known else log.exception
+        log_it("updates cannot be requested", error=str(error), retry=round(delay, 1))
+        return delay
+
+    async def round(self) -> None:
+        """Compare the requests with what they should be, once. Raises ForgeError and GitError."""
+        plan, review = self.plan(), self.setup.config.review
+        assert review is not None
+        if plan is None or not self.permission.leads():
+            return
+        updates, unknown = await self._updates(plan)
+        target, head = self.setup.config.repository.branch, plan.inputs.head
+        wanted = {self._branch(update.ref): update for update in updates}
+        kept = {self._branch(ref) for ref in unknown}
+        listed = await self.forge.open_requests(target, review.open)
+        own = {r.branch: r.number for r in listed if self._is_own(r.branch)}
+        for branch, number in own.items():
+            if branch not in wanted and branch not in kept:
+                await self._close(target, branch, number)
+        still = len([branch for branch in own if branch in wanted or branch in kept])
+        for update in most_urgent(updates, len(updates)):
+            branch = self._branch(update.ref)
+            if branch not in own and still >= self.section.limit:
+                continue
+            if await self._request(target, branch, update, head, is_open=branch in own):
+                still += branch not in own
+
+    def _branch(self, ref: ObjectRef) -> str:
+        return self.section.branch_of(ref, self.setup.config.cluster)
+
+    def _is_own(self, branch: str) -> bool:
+        return self.section.is_own(branch, self.setup.config.cluster)
+
+    # -- what to request -------------------------------------------------------------------
+
+    async def _updates(self, plan: Plan) -> tuple[list[Update], set[ObjectRef]]:
+        """Return the updates, and the objects of which none can be known now."""
+        unknown = set(plan.inputs.invalid)
+        found: list[Update] = []
+        if self.section.promotions:
+            promoted = pinned_promotions(plan)
+            foreign = {t for t in promoted.values() if isinstance(t, ForeignRef)}
+            remote = await self._in_thread(lambda: self._read_remote(plan)) if foreign else {}
+            found += promotion_updates(plan, remote)
+            unknown |= {
+                ref
+                for ref, target in promoted.items()
+                if isinstance(target, ForeignRef) and _is_unknown(remote, target)
+            }
+        if self.section.sources:
+            pinned = pinned_sources(plan)
+            resolved = await self._in_thread(lambda: self.sources.resolve({*pinned.values()}))
+            heads = {ref: resolved[source] for ref, source in pinned.items()}
+            known = {ref: at for ref, at in heads.items() if isinstance(at, ResolvedSource)}
+            found += source_updates(plan, known)
+            unknown |= heads.keys() - known.keys()
+        return found, unknown
+
+    def _read_remote(self, plan: Plan) -> RemoteStatus:
+        mirror = LocalRepository.open(git_folder(self.setup) / "manifests.git")
+        manifests = {ref: item.manifest for ref, item in plan.inputs.desired.items()}
+        reader = RemoteStatusReader.local(mirror, self.setup.cluster_branches)
+        return reader.read(manifests, PlanCache())
+
+    # -- requests --------------------------------------------------------------------------
+
+    async def _request(
+        self, target: str, branch: str, update: Update, head: Commit, *, is_open: bool
+    ) -> bool:
+        """Have one request as an update wants it; returns whether one is open then."""
+        if is_open and self._sent.get(branch) == _Sent(update, head):
+            return True
+        if not is_open and self._declined.get(branch) == update.title:
+            return False
+        if self._refused.get(branch) == _Sent(update, head):
+            return is_open
+        bound = log.bind(object=str(update.ref), branch=branch)
+        before = await self.forge.own_requests(target, branch)
+        opened = next((request for request in before if request.is_open), None)
+        if opened is None and any(r.title == update.title and not r.merged for r in before):
+            self._declined[branch] = update.title
+            bound.info("an update was declined", title=update.title)
+            return False
+        if opened is None and is_open:
+            return True  # somebody else's, from a branch of this name
+        try:
+            await self._in_thread(lambda: self._push(branch, update, head))
+        except (ForeignCommitError, CannotEditError) as error:
+            bound.warning("an update cannot be requested", error=str(error))
+            self._refused[branch] = _Sent(update, head)
+            return opened is not None
+        self._check_permission()
+        body = _body(update)
+        if opened is None:
+            made = await self.forge.open(target, branch, update.title, body)
+            bound.info("update requested", request=made.number, title=update.title)
+        elif opened.title != update.title or not _is_in(opened, update):
+            await self.forge.revise(opened.number, update.title, body)
+            bound.info("update request edited", request=opened.number, title=update.title)
+        self._sent[branch] = _Sent(update, head)
+        return True
+
+    def _push(self, branch: str, update: Update, head: Commit) -> None:
+        """Set the branch to the commit of an update. Raises GitError and CannotEditError."""
+        self.branches.fetch_base(head)
+        data = self.branches.read_file(head, update.file, _LARGEST_FILE + 1)
+        if data is None or len(data) > _LARGEST_FILE:
+            raise CannotEditError(f"{update.file} cannot be read")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise CannotEditError(f"{update.file} is not UTF-8") from error
+        changed = replace_value(
+            text, file=update.file, ref=update.ref, field=update.field, value=update.new
+        )
+        self._check_permission()
+        self.branches.propose(branch, head, update.file, changed.encode(), f"{update.title}\n")
+
+    async def _close(self, target: str, branch: str, number: int) -> None:
+        """Close a request of ours that has nothing to change any more."""
+        own = await self.forge.own_requests(target, branch)
+        if not any(request.number == number and request.is_open for request in own):
+            return
+        self._check_permission()
+        await self.forge.comment(number, OBSOLETE)
+        await self.forge.close(number)
+        self._sent.pop(branch, None)
+        log.info("update request closed", branch=branch, request=number)
+        try:
+            await self._in_thread(lambda: self.branches.delete(branch))
+        except GitError as error:
+            log.warning("a branch cannot be deleted", branch=branch, error=str(error))
+
+    def _check_permission(self) -> None:
+        if not self.permission.leads():
+            raise ForgeError("another replica leads now", Trouble.CONFLICT)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run work in a thread, which :meth:`idle` waits for."""
+        self._busy = asyncio.get_running_loop().run_in_executor(None, work)
+        return await asyncio.shield(self._busy)
+
+    async def idle(self) -> None:
+        """Wait for the last thread.
+
+        The git commands that it waits for are ended.
+        """
+        while self._busy is not None and not self._busy.done():
+            end_running()
+            await asyncio.wait([self._busy], timeout=0.1)
+
+
+#: The comment of a request that is closed.
+OBSOLETE = "Obsolete: the branch has this value, or there is nothing newer than its value any more."
+_ADVICE = (
+    "Merging it has the new value used; its plan is in the comment of the reconciler. Closing it "
+    "declines this value: the next request comes with a newer one."
+)
+
+
+def _is_unknown(remote: RemoteStatus, target: ForeignRef) -> bool:
+    return isinstance(remote.get(target, Unavailable("")), Unavailable)
+
+
+def _digest(update: Update) -> str:
+    text = f"{update.title}\n{update.text}"
+    return f"<!-- {hashlib.sha256(text.encode()).hexdigest()[:40]} -->"
+
+
+def _body(update: Update) -> str:
+    return f"{update.text}\n{_ADVICE}\n\n{_digest(update)}"
+
+
+def _is_in(request: OwnRequest, update: Update) -> bool:
+    return request.body.rstrip().endswith(_digest(update))
+
+
+@asynccontextmanager
+async def requesting_updates(
+    setup: Setup,
+    permission: WritePermission,
+    plan: Callable[[], Plan | None],
+    *,
+    metrics: Metrics,
+    troubles: dict[str, str],
+) -> AsyncIterator[UpdateRequestController | None]:
+    """Run the configured controller during the block; None without one."""
+    section, review, site = setup.config.requests, setup.config.review, setup.forge
+    if section is None or review is None or site is None:
+        yield None
+        return
+    ca_file = setup.config.tls.ca_file
+    async with AsyncExitStack() as stack:
+        caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
+        forge = forge_of(setup, review, site, caller)
+        branches = await asyncio.to_thread(update_branches, setup)
+        sources = source_reader(setup, patience=_PATIENCE, folder="requests-sources")
+        controller = UpdateRequestController(
+            setup, section, forge, branches, sources, permission, plan, metrics, troubles
+        )
+        work = asyncio.create_task(controller.run())
+        try:
+            yield controller
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await controller.idle()
