@@ -238,10 +238,14 @@ class BuildContext:
 
 
 class Verify(enum.StrEnum):
-    """A check of an artifact before its use: sizes, or content too."""
+    """A check of an artifact before its use.
+
+    Of the sizes of its files, of their content too, or of content that a trusted key has signed.
+    """
 
     SIZES = "sizes"
     DIGESTS = "digests"
+    SIGNATURE = "signature"
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,11 +166,11 @@ class BucketConfig(Section):
         ),
     ] = True
     verify: Annotated[
-        Literal["sizes", "digests"] | None,
+        Literal["sizes", "digests", "signature"] | None,
         Field(
             description="What a run compares of an artifact that it mounts, before its command "
-            "starts: the sizes of its files, or their SHA-256 too. Default: sizes on the local "
-            "engine; on a cluster the marker alone."
+            "starts: the sizes of its files; their SHA-256 too; or a signature over these, by a "
+            "key of signing. Default: sizes on the local engine; on a cluster the marker alone."
         ),
     ] = None
     mount_options: Annotated[

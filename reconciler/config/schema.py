@@ -22,6 +22,7 @@ from reconciler.config.reporting import (
     ReviewSection,
     forge_site,
 )
+from reconciler.config.signing import SigningSection
 from reconciler.config.tenants import MOST_TENANTS, TenantSection, tenant_faults
 from reconciler.errors import UsageFault
 from reconciler.manifests import (
@@ -318,6 +319,7 @@ class Config(Section):
     ]
     history: HistorySection = Field(default_factory=HistorySection)
     retention: RetentionSection = Field(default_factory=RetentionSection)
+    signing: Annotated[SigningSection, Field(default_factory=SigningSection)]
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)
     notifications: NotificationsSection | None = None
@@ -338,6 +340,16 @@ class Config(Section):
             ]
             if missing:
                 raise ValueError(f"engine: kubernetes needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _signatures_have_keys(self) -> Config:
+        bucket = self.signing.missing_for(self.buckets.named)
+        if bucket is not None:
+            raise ValueError(
+                f"buckets.{bucket}.verify is signature: set signing.keyFile or "
+                "signing.publicKeyFiles, as without a key nothing is valid"
+            )
         return self
 
     @model_validator(mode="after")

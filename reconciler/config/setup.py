@@ -9,11 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.config.reporting import ForgeSite, forge_site
-from reconciler.config.schema import Config
+from reconciler.config.schema import Config, ConfigError
 from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Admission, Tenancy, Tenants
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster
-from reconciler.types import Kind, Verify
+from reconciler.signing import KeyFileError, SigningFiles
+from reconciler.types import Kind, Location, Problem, Verify
+from reconciler.urls import innermost
 
 _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
 
@@ -88,6 +90,31 @@ class Setup:
         """The check of mounted artifacts, by the URLs of configured buckets."""
         named = self.config.buckets.named.values()
         return {b.url.rstrip("/"): Verify(b.verify or Verify.SIZES) for b in named}
+
+    def verified(self, url: str) -> Verify:
+        """Return the check of an artifact, that of the innermost bucket."""
+        checks = self.verified_buckets
+        bucket = innermost(url, checks)
+        return checks[bucket] if bucket is not None else Verify.SIZES
+
+    @property
+    def signing(self) -> SigningFiles:
+        """The keys that sign artifacts, and those that are trusted."""
+        section = self.config.signing
+        return SigningFiles(
+            key=str(self.file(section.key_file).absolute()) if section.key_file else None,
+            trusted=tuple(str(self.file(name).absolute()) for name in section.public_key_files),
+        )
+
+    def check_signing(self) -> None:
+        """Read the keys of artifacts once. Raises ConfigError."""
+        try:
+            if self.signing:
+                self.signing.trusted_keys()
+        except KeyFileError as error:
+            raise ConfigError(
+                [Problem(Location("configuration"), "signing", str(error))]
+            ) from error
 
     @property
     def sources_allow(self) -> tuple[str, ...]:

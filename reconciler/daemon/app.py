@@ -234,6 +234,7 @@ async def _engine(
         else:
             mirror.export_tree(context.tree, destination)
 
+    setup.check_signing()
     local = setup.config.local
     return LocalEngine(
         setup.root,
@@ -242,6 +243,7 @@ async def _engine(
         secrets=setup.file(local.secrets),
         keep=setup.environments_keep,
         verify=setup.verified_buckets,
+        signing=setup.signing,
     )
 
 

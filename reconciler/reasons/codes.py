@@ -192,6 +192,7 @@ class ReasonCode(enum.StrEnum):
     CANCELLED = "Cancelled"
     IMAGE_GONE = "ImageGone"
     ARTIFACT_LOST = "ArtifactLost"
+    ARTIFACT_NOT_VERIFIED = "ArtifactNotVerified"
     SUPERVISOR_LOST = "SupervisorLost"
     SUPERVISOR_STOPPED = "SupervisorStopped"
 

@@ -568,7 +568,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.VERIFYING_INPUT: Entry(
         "comparing the content of the {input} with its completed.json",
-        "Its bucket has `verify: digests`, so all of it is read before the command starts.",
+        "Its bucket has `verify: digests` or `signature`, so all of it is read before the command starts.",
         "Nothing.",
     ),
     # -- Engines: a run in a cluster
@@ -895,6 +895,13 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "the {input} is gone or damaged: {url} is not there, or its files are not as in completed.json",
         "An artifact that was complete was deleted, or files of it were.",
         "Nothing: it is made again, within the guard. Find out who deletes from the bucket.",
+    ),
+    ReasonCode.ARTIFACT_NOT_VERIFIED: Entry(
+        "the {input} at {url} is refused: {detail}",
+        "Its bucket has `verify: signature`, and it has no valid signature by a key of `signing`; or a file of "
+        "a folder that no task made is not as it was signed. The command is not started.",
+        "Find out who wrote it. If the files are as they should be, sign them, or add the signer's key to "
+        "`signing.publicKeyFiles`. If not, delete `completed.json` beside them: then it is made again.",
     ),
     ReasonCode.SUPERVISOR_LOST: Entry(
         "the run's supervisor was lost, probably by a reboot or for want of memory",

@@ -12,7 +12,7 @@ from reconciler.urls.allow_lists import (
     has_prefix,
     path_depth,
 )
-from reconciler.urls.buckets import below, clusters_folder, namespace_folder
+from reconciler.urls.buckets import below, clusters_folder, innermost, namespace_folder
 from reconciler.urls.git import (
     UrlError,
     check_url,
@@ -40,6 +40,7 @@ __all__ = [
     "clusters_folder",
     "has_prefix",
     "host_of",
+    "innermost",
     "is_local",
     "local_path",
     "namespace_folder",

@@ -6,6 +6,8 @@ component: what is believed or mounted is the URL itself, and not another spelli
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def clusters_folder(bucket: str) -> str:
     """Return the folder of a bucket with all clusters' artifacts."""
@@ -25,3 +27,9 @@ def below(url: str, folder: str) -> str | None:
     if url == folder:
         return ""
     return url.removeprefix(f"{folder}/") if url.startswith(f"{folder}/") else None
+
+
+def innermost(url: str, folders: Iterable[str]) -> str | None:
+    """Return the innermost folder with a URL, or None."""
+    around = [folder for folder in folders if below(url, folder) is not None]
+    return max(around, key=len) if around else None

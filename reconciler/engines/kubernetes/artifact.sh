@@ -3,7 +3,7 @@
 # The part of wrapper.sh about the artifact: its files, metrics and marker.
 
 in_artifact() { # find's expression...: on what is not reserved in the working directory
-    find . \( -path ./completed.json -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
+    find . \( -path ./completed.json -o -path ./model.sig -o -path './.reconciler*' -o -path ./logs -type d \) -prune \
         -o "$@"
 }
 make_links_relative() ( # DIRECTORY: those that hold there alone; a consumer mounts it elsewhere

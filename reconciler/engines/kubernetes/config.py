@@ -110,6 +110,8 @@ class ClusterSettings:
                 [_problem("", "set registry.url and buckets.default.url: Jobs use both")]
             )
         found = [*_bucket_problems(config.buckets.named), *_template_problems(cluster)]
+        if config.signing.key_file:
+            found.append(_problem("signing.keyFile", "nothing is signed on a cluster; remove it"))
         if found:
             raise ConfigError(found)
         rootless = cluster.builder == "buildkit"
@@ -248,6 +250,9 @@ def _bucket_problems(buckets: Mapping[str, BucketConfig]) -> Iterator[Problem]:
         if bucket.writes is not None and Writes(bucket.writes) not in driver.writes:
             able = " or ".join(driver.writes)
             yield _problem(f"{path}.writes", f"{driver.name} can only do {able}")
+        if bucket.verify == "signature":
+            text = "signature is of the local engine; expected sizes or digests on a cluster"
+            yield _problem(f"{path}.verify", text)
         given = {
             "mountOptions": bucket.mount_options,
             "attributes": bucket.attributes,

@@ -12,6 +12,7 @@
 #
 # Reserved files of an artifact, none of them in the marker's list:
 #   completed.json                  the marker, written last
+#   model.sig                       a signature over the marker and the files that it lists
 #   logs/attempt-N.log              rank 0; creating it, exclusively, is what numbers an attempt
 #   logs/attempt-N.rank-R.log       the other ranks, which learn N from rank 0
 #   .reconciler-spent-N             GPU seconds of an attempt that did not complete, to the minute
@@ -178,7 +179,7 @@ find_marker
 check_inputs
 find_program "$1"
 if [ "$rank" = 0 ]; then
-    rm -f "$artifact/completed.json" || fail "an invalid completed.json cannot be removed"
+    rm -f "$artifact/completed.json" "$artifact/model.sig" || fail "an invalid completed.json cannot be removed"
     number_attempt
     log=$model/logs/attempt-$attempt.log
     # Before the command has cost anything: a store that does not take this takes nothing of it.

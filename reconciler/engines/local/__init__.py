@@ -51,7 +51,13 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.logs import LocalLogs
-    from reconciler.engines.local.marker import MARKER, Marker, is_reserved, load_marker
+    from reconciler.engines.local.marker import (
+        MARKER,
+        Marker,
+        is_reserved,
+        load_marker,
+        signed_marker,
+    )
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.verification import (
         FaultKind,
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
         find_faults,
         finish,
         marker_fault,
+        signature_fault,
     )
     from reconciler.engines.local.virtual_environments import (
         StoredEnvironment,
@@ -85,6 +92,8 @@ __all__ = [
     "is_reserved",
     "load_marker",
     "marker_fault",
+    "signature_fault",
+    "signed_marker",
     "stored_environments",
 ]
 
@@ -97,6 +106,7 @@ _MODULES = {
     "Marker": "marker",
     "is_reserved": "marker",
     "load_marker": "marker",
+    "signed_marker": "marker",
     "FaultKind": "verification",
     "FileFault": "verification",
     "compare_content": "verification",
@@ -105,6 +115,7 @@ _MODULES = {
     "find_faults": "verification",
     "finish": "verification",
     "marker_fault": "verification",
+    "signature_fault": "verification",
     "StoredEnvironment": "virtual_environments",
     "find_gpus": "scheduler",
     "stored_environments": "virtual_environments",

@@ -49,8 +49,16 @@ from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.run_context import RunContext, StoppedError
 from reconciler.engines.local.use import in_use
-from reconciler.engines.local.verification import FaultKind, FileFault, find_faults, finish
+from reconciler.engines.local.verification import (
+    FaultKind,
+    FileFault,
+    Verification,
+    find_external_faults,
+    find_faults,
+    finish,
+)
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.signing import SIGNATURE, KeyFileError, SigningKey, TrustedKeys
 from reconciler.types import Mounted, TaskKind, Verify
 
 
@@ -95,7 +103,7 @@ class _Execution:
         lock = run.lock(run.layout.key_lock(self.spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
         try:
             # Its content may have been found damaged: then it is made again, whatever sizes say.
-            marker, self.damaged = self._compare(self.output, self.spec.key, Verify.DIGESTS)
+            marker, self.damaged = self._finish(find_faults(self.output, self.spec.key))
             if marker is None or self.damaged:
                 run.not_lost()
                 with in_use(run.layout, self.image.path.name):
@@ -125,43 +133,55 @@ class _Execution:
     def _check(self, name: str, mounted: Mounted) -> None:
         """Raise RunFailedError unless an input is there, as it was made."""
         path = path_of(mounted.url)
-        if path is None or (mounted.external and path.is_dir()):
+        if path is None:
             return
-        lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
-        if not mounted.external and path.is_dir():
-            verify = self.run.allocation.verified(mounted.url)
-            if verify is Verify.DIGESTS:
-                checking = Reason.of(ReasonCode.VERIFYING_INPUT, input=name)
-                self.run.save(self.run.state.because(checking))
-            _, faults = self._compare(path, mounted.key, verify)
-            if not faults:
-                return
-            unread = next((f for f in faults if f.kind is FaultKind.UNREADABLE), None)
-            if unread is not None:
-                detail = f"the {name} at {mounted.url}: {unread}"
-                raise RunFailedError(
-                    Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail),
-                    FailureClass.INFRASTRUCTURE,
-                )
-            text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
-            lost = replace(lost, recorded=text)
-        raise RunFailedError(lost, FailureClass.INFRASTRUCTURE)
+        if not path.is_dir():
+            raise _refused(Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url))
+        verify = self.run.allocation.verified(mounted.url)
+        if mounted.external and verify is not Verify.SIGNATURE:
+            return
+        if verify is not Verify.SIZES:
+            checking = Reason.of(ReasonCode.VERIFYING_INPUT, input=name)
+            self.run.save(self.run.state.because(checking))
+        keys = self._trusted_keys() if verify is Verify.SIGNATURE else None
+        if mounted.external and keys is not None:
+            _, faults = self._finish(find_external_faults(path, keys))
+        else:
+            digests = verify is not Verify.SIZES
+            _, faults = self._finish(find_faults(path, mounted.key, digests=digests, keys=keys))
+        if faults:
+            raise _refused(_explained(name, mounted, faults))
 
-    def _compare(
-        self, directory: Path, key: str, verify: Verify
-    ) -> tuple[Marker | None, tuple[FileFault, ...]]:
+    def _trusted_keys(self) -> TrustedKeys:
+        try:
+            return self.run.allocation.signing.trusted_keys()
+        except KeyFileError as error:
+            raise _infrastructure(str(error)) from error
+
+    def _signing_key(self) -> SigningKey | None:
+        """Read the key that signs.
+
+        It is read before the command starts: no finished work is lost for want of it.
+        """
+        try:
+            return self.run.allocation.signing.signing_key()
+        except KeyFileError as error:
+            raise _infrastructure(str(error)) from error
+
+    def _finish(self, steps: Verification) -> tuple[Marker | None, tuple[FileFault, ...]]:
         """Return an artifact's marker and its faults. Raises StoppedError."""
 
         def go_on() -> None:
             if (stop := self.run.control.stop()) is not None:
                 raise StoppedError(stop)
 
-        return finish(find_faults(directory, key, digests=verify is Verify.DIGESTS), go_on)
+        return finish(steps, go_on)
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec
         self._prepare()
         self._unmark()
+        signing_key = self._signing_key()
         environments = image_environments(run.layout, self.image)
         secrets = read_secrets(run.allocation.secrets, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
@@ -187,12 +207,14 @@ class _Execution:
             finally:
                 elapsed = (run.clock.now() - started).total_seconds()
                 self.gpu_seconds += elapsed * spec.resources.gpus
-            return self._complete(attempt, started, output)
+            return self._complete(attempt, started, output, signing_key)
         finally:
             output.close()
             remove_tree(scratch)
 
-    def _complete(self, attempt: int, started: datetime, output: Output) -> Result:
+    def _complete(
+        self, attempt: int, started: datetime, output: Output, signing_key: SigningKey | None
+    ) -> Result:
         finished = self.run.clock.now()
         if self.output.is_symlink() or not self.output.is_dir():
             variable = output_variable(self.spec.output_kind)
@@ -219,14 +241,16 @@ class _Execution:
             gpu_seconds=self.gpu_seconds,
             attempt=attempt,
             digests=digests,
+            signing_key=signing_key,
         )
         make_read_only(self.output)
         return marker.result(self.spec.output or "")
 
     def _unmark(self) -> None:
-        """Remove a marker that is not valid."""
+        """Remove a marker that is not valid, and its signature."""
         with suppress(NotADirectoryError):  # a command has put a file in the artifact's place
             remove_tree(self.output / MARKER)
+            remove_tree(self.output / SIGNATURE)
 
     def _commands(
         self,
@@ -291,6 +315,32 @@ class _Execution:
             for path in paths
             if not any(place.is_relative_to(path.resolve()) for place in writable)
         )
+
+
+def _explained(name: str, mounted: Mounted, faults: Sequence[FileFault]) -> Reason:
+    """Return the reason of an input's faults.
+
+    A signature that is not valid is no loss: what was signed would not come back by making it
+    again unasked. Nor is a change of a folder that no task made.
+    """
+    place = f"the {name} at {mounted.url}"
+    unread = next((fault for fault in faults if fault.kind is FaultKind.UNREADABLE), None)
+    if unread is not None:
+        return Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=f"{place}: {unread}")
+    if mounted.external or faults[0].kind is FaultKind.SIGNATURE:
+        code = ReasonCode.ARTIFACT_NOT_VERIFIED
+        return Reason.of(code, input=name, url=mounted.url, detail=str(faults[0]))
+    lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
+    text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
+    return replace(lost, recorded=text)
+
+
+def _refused(reason: Reason) -> RunFailedError:
+    return RunFailedError(reason, FailureClass.INFRASTRUCTURE)
+
+
+def _infrastructure(detail: str) -> RunFailedError:
+    return _refused(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))
 
 
 def _have_folder(path: Path) -> None:

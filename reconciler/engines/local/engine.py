@@ -42,6 +42,7 @@ from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.signing import SigningFiles
 from reconciler.types import TaskKey, TaskKind, Verify
 
 _log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ class LocalEngine:
     ``retry_delay`` before the second attempt (doubled for each later one, up to 60), ``poll``
     between checks for supervisors that were killed; other changes are events. Images and
     environments are collected once they were not used for ``keep``; None keeps them. ``verify`` is
-    how runs check what they mount, by the URLs of buckets.
+    how runs check what they mount, by the URLs of buckets; ``signing`` are the keys of artifacts.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class LocalEngine:
         poll: float = 1.0,
         keep: timedelta | None = None,
         verify: Mapping[str, Verify] | None = None,
+        signing: SigningFiles | None = None,
     ) -> None:
         self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
@@ -83,6 +85,7 @@ class LocalEngine:
             grace=grace,
             retry_delay=retry_delay,
             verify=verify or {},
+            signing=signing or SigningFiles(),
         )
         self._slots = max(1, slots)
         self._gpus = gpus
@@ -220,7 +223,8 @@ class LocalEngine:
         path = path_of(artifact.url or "")
         if path is None:
             return None
-        return await is_as_made(path, artifact.key)
+        signed = self._terms.verified(artifact.url or "") is Verify.SIGNATURE
+        return await is_as_made(path, artifact.key, self._terms.signing if signed else None)
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove images and environments that nothing has used for long."""

@@ -69,10 +69,20 @@ def read_json(path: Path, limit: int = 16 << 20) -> JSON:
 
     Raises OSError, and ValueError for anything that is not JSON or longer than that.
     """
+    return parse_json(path, read_bounded(path, limit))
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a file of at most ``limit`` bytes. Raises OSError and ValueError."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"{path} is larger than {limit} bytes")
+    return data
+
+
+def parse_json(path: Path, data: bytes) -> JSON:
+    """Return the JSON document in a file's content. Raises ValueError."""
     try:
         value: JSON = json.loads(data)
     except RecursionError as error:

@@ -3,11 +3,14 @@
 ``completed.json`` is written last, after the command succeeded and every file is durable. It
 lists the artifact's files with their sizes, and with their SHA-256 where the engine has read them
 anyway; where the list does not match, there is no marker. Beside its own members it has those of
-the lineage.
+the lineage. With a key, ``model.sig`` is signed just before the marker is put in its place, over
+the marker itself too: so the files of one key are never taken for those of another.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ from reconciler.engines.local.fsync import (
     sync_tree,
 )
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.signing import SIGNATURE, BadSignatureError, SignedFiles, SigningKey
 from reconciler.types import JSON, Metrics
 
 MARKER = "completed.json"
@@ -91,17 +95,17 @@ _CODEC = Codec(
 )
 
 
-def list_files(directory: Path) -> list[tuple[str, int]]:
+def list_files(directory: Path, *, external: bool = False) -> list[tuple[str, int]]:
     """List the artifact's files with their sizes, in bytes.
 
-    Reserved files are left out.
+    Reserved files are left out; of an ``external`` folder, which no task made, only a signature is.
     A symbolic link to a file of the artifact counts as that file. Raises ArtifactError for any
     other link, as the artifact would change or break with its target, for a name that is not
     UTF-8, which no JSON can list, and for one with a line break, which no list by lines can.
     """
     root = directory.resolve()
     found: list[tuple[str, int]] = []
-    paths = list(_entries(root))
+    paths = list(_entries(root, external=external))
     if any("\n" in path.name for path in paths):
         raise ArtifactError("the name of a file in the artifact has a line break; rename it")
     for path in paths:
@@ -139,7 +143,7 @@ def make_links_relative(directory: Path) -> None:
             ) from error
 
 
-def _entries(root: Path) -> Iterator[Path]:
+def _entries(root: Path, *, external: bool = False) -> Iterator[Path]:
     """Yield what is below a directory, without what is reserved. Raises OSError.
 
     A folder that cannot be read is none that is empty.
@@ -150,7 +154,9 @@ def _entries(root: Path) -> Iterator[Path]:
 
     for folder, folders, files in os.walk(root, onerror=fail):
         here = Path(folder)
-        if here == root:
+        if here == root and external:
+            files = [f for f in files if f != SIGNATURE]  # noqa: PLW2901
+        elif here == root:
             folders[:] = [f for f in folders if f != LOGS and not _reserved(f)]
             files = [f for f in files if not _reserved(f)]  # noqa: PLW2901
         for name in files + folders:
@@ -164,7 +170,7 @@ def is_reserved(path: str) -> bool:
 
 
 def _reserved(name: str) -> bool:
-    return name == MARKER or name.startswith(_RESERVED_PREFIX)
+    return name in (MARKER, SIGNATURE) or name.startswith(_RESERVED_PREFIX)
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -215,6 +221,7 @@ def write_marker(
     gpu_seconds: float,
     attempt: int,
     digests: Mapping[str, Sha256] | None = None,
+    signing_key: SigningKey | None = None,
 ) -> Marker:
     """Complete an artifact whose files are durable. Raises ArtifactError.
 
@@ -244,8 +251,45 @@ def write_marker(
         attempt=attempt,
         files=files,
     )
-    replace(directory / MARKER, encode({**lineage, "version": _VERSION, **_CODEC.dump(marker)}))
+    content = encode({**lineage, "version": _VERSION, **_CODEC.dump(marker)})
+    if signing_key is not None:
+        replace(directory / SIGNATURE, _signed(directory, marker, content, signing_key))
+    replace(directory / MARKER, content)
     return marker
+
+
+def _signed(directory: Path, marker: Marker, content: bytes, key: SigningKey) -> bytes:
+    """Sign an artifact's files and its marker's content."""
+    files: dict[str, str] = {file.path: file.sha256 for file in marker.files if file.sha256}
+    files[MARKER] = hashlib.sha256(content).hexdigest()
+    names = {path.name for path in directory.iterdir()} - {MARKER}
+    ignored = [name for name in names if is_reserved(f"{name}/")]
+    links = any(path.is_symlink() for path in _entries(directory.resolve()))
+    return key.sign(directory.name, files, ignored=ignored, links=links)
+
+
+def signed_marker(marker: Marker, content: bytes, signature: SignedFiles) -> Marker:
+    """Return a marker with the digests of a valid signature.
+
+    ``content`` is the marker's file. Raises BadSignatureError if the signature is over another one,
+    or does not cover a file.
+    """
+    signed = signature.files
+    if signed.get(MARKER) != hashlib.sha256(content).hexdigest():
+        raise BadSignatureError(f"{MARKER} is not as it was signed")
+    files = []
+    for file in marker.files:
+        digest = signed.get(file.path, file.sha256)
+        if digest is None:
+            raise BadSignatureError(f"{file.path[-300:]} is not signed")
+        if file.sha256 not in (None, digest):
+            raise BadSignatureError(f"{file.path[-300:]} is signed with another content")
+        files.append(dataclasses.replace(file, sha256=Sha256(digest)))
+    listed = {file.path for file in files}
+    for path in signed:
+        if path not in listed and not is_reserved(path):
+            raise BadSignatureError(f"{path[-300:]} is signed, and is no file of {MARKER}")
+    return dataclasses.replace(marker, files=tuple(files))
 
 
 def load_marker(content: JSON, key: str) -> Marker:

@@ -10,6 +10,7 @@ import structlog
 
 from reconciler.engines.local.marker import compare_marker
 from reconciler.engines.local.verification import FaultKind, FileFault, Verification, find_faults
+from reconciler.signing import KeyFileError, SigningFiles
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +38,18 @@ def is_lost(directory: Path, key: str) -> bool:
         return False
 
 
-async def is_as_made(directory: Path, key: str) -> bool | None:
+async def is_as_made(directory: Path, key: str, signing: SigningFiles | None = None) -> bool | None:
     """Compare an artifact with its marker, resting in between.
 
-    None if it cannot be read.
+    With ``signing`` it needs a signature by a trusted key. None if it cannot be read, or has no
+    valid one: making it again would hide that.
     """
-    steps = find_faults(directory, key)
+    try:
+        keys = signing.trusted_keys() if signing is not None else None
+    except KeyFileError as error:
+        log.warning("artifacts cannot be verified", error=str(error))
+        return None
+    steps = find_faults(directory, key, keys=keys)
     while True:
         began = time.monotonic()
         faults = await asyncio.to_thread(_advance, steps)
@@ -53,6 +60,13 @@ async def is_as_made(directory: Path, key: str) -> bool | None:
     if unread:
         path = str(directory)
         log.warning("an artifact cannot be verified", directory=path, fault=str(unread[0]))
+        return None
+    if any(fault.kind is FaultKind.SIGNATURE for fault in faults):
+        log.warning(
+            "the signature of an artifact is not valid; its consumers refuse it",
+            directory=str(directory),
+            fault=str(faults[0]),
+        )
         return None
     for fault in faults[:_MOST_FAULTS]:
         log.warning("a file of an artifact is damaged", directory=str(directory), fault=str(fault))

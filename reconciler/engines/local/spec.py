@@ -15,8 +15,9 @@ from pathlib import Path
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
 from reconciler.engines.local.records import read_record, write_record
+from reconciler.signing import SigningFiles
 from reconciler.types import JSON, Verify
-from reconciler.urls import below
+from reconciler.urls import innermost
 
 
 class SpecError(Exception):
@@ -36,7 +37,8 @@ class Allocation:
 
     ``gpus`` are ids for CUDA_VISIBLE_DEVICES, of all ranks. ``secrets`` is the folder with
     ``<name>/<key>``. ``grace`` seconds pass between TERM and KILL; ``retry_delay`` is the first
-    pause between attempts, in seconds. ``verify`` is the check of inputs, by the URLs of buckets.
+    pause between attempts, in seconds. ``verify`` is the check of inputs, by the URLs of buckets,
+    ``signing`` the keys that sign artifacts and that are trusted.
     """
 
     gpus: tuple[str, ...] = ()
@@ -44,11 +46,12 @@ class Allocation:
     grace: float
     retry_delay: float
     verify: Mapping[str, Verify] = field(default_factory=dict)
+    signing: SigningFiles = field(default_factory=SigningFiles)
 
     def verified(self, url: str) -> Verify:
         """Return the check of an artifact, that of the innermost bucket."""
-        around = [bucket for bucket in self.verify if below(url, bucket) is not None]
-        return self.verify[max(around, key=len)] if around else Verify.SIZES
+        bucket = innermost(url, self.verify)
+        return self.verify[bucket] if bucket is not None else Verify.SIZES
 
 
 _SPEC = Codec(RunSpec, omit="none")

@@ -19,6 +19,7 @@ from reconciler.engines.local.spec import (
     read_allocation,
     write_allocation,
 )
+from reconciler.signing import SigningFiles
 from reconciler.types import (
     JSON,
     ExecutionHash,
@@ -112,6 +113,7 @@ def test_an_allocation_is_read_as_it_was_written(tmp_path: Path) -> None:
         grace=10.0,
         retry_delay=1.0,
         verify={"file:///bucket": Verify.DIGESTS},
+        signing=SigningFiles(key="/key.pem", trusted=("/former.pub",)),
     )
     for allocation in (full, Allocation(grace=0.3, retry_delay=0.01)):
         write_allocation(file, allocation)
