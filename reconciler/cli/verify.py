@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
 import click
@@ -28,6 +29,7 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.terminal import json_text
 from reconciler.codec import Codec, CodecError
+from reconciler.config import Setup
 from reconciler.engines.local import (
     MARKER,
     FaultKind,
@@ -41,10 +43,20 @@ from reconciler.engines.local import (
     is_reserved,
     load_marker,
     marker_fault,
+    signature_fault,
+    signed_marker,
 )
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable
-from reconciler.types import Kind, ObjectRef, TaskKey
+from reconciler.signing import (
+    SIGNATURE,
+    SIGNATURE_LIMIT,
+    UNSIGNED,
+    BadSignatureError,
+    KeyFileError,
+    TrustedKeys,
+)
+from reconciler.types import Kind, ObjectRef, TaskKey, Verify
 
 #: Files read from a store at a time.
 _CONCURRENCY = 8
@@ -63,7 +75,8 @@ class _Fault:
 class VerifiedDocument:
     """The JSON of ``verify --format json``.
 
-    ``files``, ``digests`` and ``size`` are null without a marker.
+    ``files``, ``digests`` and ``size`` are null without a marker, ``signer`` without a valid
+    signature: it is the file of the key.
     """
 
     kind: Kind
@@ -75,6 +88,7 @@ class VerifiedDocument:
     files: int | None
     digests: int | None
     size: int | None
+    signer: str | None
     faults: tuple[_Fault, ...]
 
 
@@ -90,6 +104,7 @@ class Verified:
     url: str
     marker: Marker | None
     faults: tuple[FileFault, ...]
+    signer: str | None
 
     @property
     def digested(self) -> int:
@@ -114,6 +129,7 @@ class Verified:
             files=len(self.marker.files) if self.marker else None,
             digests=self.digested if self.marker else None,
             size=self.size if self.marker else None,
+            signer=self.signer,
             faults=tuple(_Fault(each.path, each.kind, each.message) for each in self.faults),
         )
 
@@ -139,13 +155,16 @@ def verify(
     more digits, names an earlier artifact of the object.
 
     All files are read: their sizes are compared, and their SHA-256 where it was recorded. Each
-    file that is missing, new or changed is printed. The exit code is 0 if there is none, else 1.
+    file that is missing, new or changed is printed. A signature is checked by the keys of
+    `signing` in the configuration, and the one that made it is named; in a bucket with `verify:
+    signature` there has to be one. The exit code is 0 if there is no fault, else 1.
 
     An artifact is read from this machine's disk, or from an s3://, gs:// or az:// bucket with the
     credentials in your environment. In other buckets, runs check what they mount: see `verify` of
     a bucket in the configuration.
     """
-    state = StateReader(load_if_there(config_file), Path()).read()
+    setup = load_if_there(config_file)
+    state = StateReader(setup, Path()).read()
     state.check_synced()
     records = with_removed(state, name)
     ref = one(
@@ -153,7 +172,8 @@ def verify(
     )
     if key is None and name != ref.name:
         key = find_key(name, records)
-    found = _verified(ref, *_artifact(state, records[ref], key))
+    key_found, url = _artifact(state, records[ref], key)
+    found = _verified(ref, key_found, url, _Signatures.of(setup, url))
     click.echo(json_text(_DOCUMENT.dump(found.document)) if style == "json" else _text(found))
     if found.faults:
         sys.exit(ExitCode.FAILURE)
@@ -199,38 +219,94 @@ def _is_made(state: RecordedState, key: TaskKey) -> bool:
     )
 
 
-def _verified(ref: ObjectRef, key: TaskKey, url: str) -> Verified:
+@dataclass(frozen=True, slots=True)
+class _Signatures:
+    """The demands on an artifact's signature.
+
+    ``keys`` are those whose signatures count; without any none is checked.
+    """
+
+    keys: TrustedKeys | None
+    demanded: bool
+
+    @classmethod
+    def of(cls, setup: Setup | None, url: str) -> _Signatures:
+        """Return those of an artifact's bucket.
+
+        Raises ClickException for a key that cannot be read.
+        """
+        if setup is None or not setup.signing:
+            return cls(None, demanded=False)
+        try:
+            keys = setup.signing.trusted_keys()
+        except KeyFileError as error:
+            raise click.ClickException(f"signing: {error}") from error
+        return cls(keys, demanded=setup.verified(url) is Verify.SIGNATURE)
+
+
+def _verified(ref: ObjectRef, key: TaskKey, url: str, signatures: _Signatures) -> Verified:
     split = urlsplit(url)
     if split.scheme == "file":
-        marker, faults = _on_disk(Path(unquote(split.path)), key)
+        marker, faults, signer = _on_disk(Path(unquote(split.path)), key, signatures)
     elif split.scheme in stores.SCHEMES:
-        marker, faults = _in_store(url.rstrip("/"), key)
+        marker, faults, signer = _in_store(url.rstrip("/"), key, signatures)
     else:
         raise click.ClickException(
             f"{url} cannot be read from here: only file:// and "
             f"{', '.join(f'{scheme}://' for scheme in stores.SCHEMES)} can. With `verify: digests` "
             "for its bucket in the configuration, each run checks what it mounts of it"
         )
-    return Verified(ref=ref, key=key, url=url, marker=marker, faults=faults)
+    return Verified(ref=ref, key=key, url=url, marker=marker, faults=faults, signer=signer)
 
 
-def _on_disk(folder: Path, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, ...]]:
+#: A marker, the faults of its files, and the key that signed it.
+_Found: TypeAlias = tuple[Marker | None, tuple[FileFault, ...], str | None]
+
+
+def _on_disk(folder: Path, key: TaskKey, signatures: _Signatures) -> _Found:
     if not folder.parent.is_dir():
         raise click.ClickException(
             f"there is no folder {folder} here; the artifact is on the disk of the machine that "
             "made it: call this command there"
         )
-    return finish(find_faults(folder, key))
-
-
-def _in_store(url: str, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, ...]]:
-    """Compare an artifact in a store with its marker. Raises StoreError."""
+    keys = signatures.keys
+    if not signatures.demanded and not (folder / SIGNATURE).exists():
+        keys = None
+    marker, faults = finish(find_faults(folder, key, keys=keys))
+    if keys is None or marker is None:
+        return marker, faults, None
     try:
-        marker = load_marker(json.loads(stores.end(f"{url}/{MARKER}", _LONGEST_MARKER)), key)
+        with (folder / SIGNATURE).open("rb") as file:
+            signer = keys.verify(file.read(SIGNATURE_LIMIT + 1)).signer
+    except (OSError, BadSignatureError):
+        return marker, faults, None
+    wrong = any(fault.kind is FaultKind.SIGNATURE for fault in faults)
+    return marker, faults, None if wrong else signer
+
+
+def _in_store(url: str, key: TaskKey, signatures: _Signatures) -> _Found:
+    """Compare an artifact in a store with its marker. Raises StoreError."""
+    signer = None
+    try:
+        content = stores.end(f"{url}/{MARKER}", _LONGEST_MARKER)
+        marker = load_marker(json.loads(content), key)
     except stores.Missing:
-        return None, (marker_fault(FileNotFoundError()),)
+        return None, (marker_fault(FileNotFoundError()),), None
     except (ValueError, RecursionError, CodecError) as error:
-        return None, (marker_fault(error),)
+        return None, (marker_fault(error),), None
+    if signatures.keys is not None:
+        try:
+            signed = signatures.keys.verify(stores.end(f"{url}/{SIGNATURE}", SIGNATURE_LIMIT + 1))
+            marker, signer = signed_marker(marker, content, signed), signed.signer
+        except stores.Missing:
+            if signatures.demanded:
+                return marker, (signature_fault(UNSIGNED),), None
+        except BadSignatureError as error:
+            return marker, (signature_fault(str(error)),), None
+    return marker, _compared_in_store(url, marker), signer
+
+
+def _compared_in_store(url: str, marker: Marker) -> tuple[FileFault, ...]:
     listed = {file.path for file in marker.files}
     found: Mapping[str, int] = {
         path: size
@@ -252,7 +328,7 @@ def _in_store(url: str, key: TaskKey) -> tuple[Marker | None, tuple[FileFault, .
     by_path = {file.path: file for file in marker.files if file.sha256 and file.path not in wrong}
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         faults += filter(None, pool.map(content, by_path))
-    return marker, tuple(faults)
+    return tuple(faults)
 
 
 def _text(found: Verified) -> str:
@@ -266,4 +342,6 @@ def _text(found: Verified) -> str:
     without = len(marker.files) - found.digested
     if without:
         end += f"; of {'all' if without == len(marker.files) else without} only the sizes are known"
+    if found.signer:
+        end += f"; signed by {printable(found.signer)}"
     return "\n".join([*lines, f"{place}: {total}, {end}"])
