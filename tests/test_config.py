@@ -19,7 +19,7 @@ from reconciler.config import (
     load_setup,
     misspelt_variables,
 )
-from reconciler.types import Kind, ObjectRef
+from reconciler.types import Kind, ObjectRef, Verify
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,6 +60,20 @@ def test_a_file_that_had_something_to_say_is_not_taken_for_an_empty_one(tmp_path
         assert load_setup(file, environment).repository_url == "https://example.com/m"
         with pytest.raises(ConfigError):
             load_setup(file, environment, required=True)
+
+
+def test_a_bucket_that_demands_signatures_needs_a_key(tmp_path: Path) -> None:
+    bucket = {"url": "file:///b", "verify": "signature"}
+    config: dict[str, Any] = {"repository": {"url": "./m"}, "buckets": {"default": bucket}}
+    told = wrong(tmp_path, json.dumps(config))
+    assert "buckets.default.verify is signature: set signing.keyFile" in told
+    config["signing"] = {"publicKeyFiles": ["key.pub"]}
+    setup = load(tmp_path, json.dumps(config))
+    assert setup.signing.trusted == (str(tmp_path / "key.pub"),)
+    assert setup.verified("file:///b/x") is Verify.SIGNATURE
+    assert setup.verified("file:///bx") is Verify.SIZES
+    with pytest.raises(ConfigError, match=r"signing: .*key.pub: cannot be read"):
+        setup.check_signing()
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from reconciler import signing
 from reconciler.config import ConfigError, load_setup
 from reconciler.engine import Result, Wanted, metrics_of, warnings_of
 from reconciler.engines.kubernetes.api_types import Pod
@@ -30,6 +32,7 @@ from reconciler.http_client import Answer, Client
 from reconciler.manifests import Ignore, collect, read_file
 from reconciler.planner import OwnCluster, read_release
 from reconciler.reasons import message
+from reconciler.signing import BadSignatureError, TrustedKeys
 from reconciler.status import (
     dump_record,
     dump_sync,
@@ -172,6 +175,15 @@ def marker(data: bytes, folder: Path) -> None:
     marker = read_marker(folder, _KEY)
     if marker is not None:
         _check_result(marker.result("gs://bucket/a/"))
+
+
+def signature(data: bytes, folder: Path) -> None:
+    """Read a bundle, and what one that is trusted would have in it."""
+    with suppress(BadSignatureError):
+        TrustedKeys.load([]).verify(data)
+    with suppress(BadSignatureError):
+        files, _ = signing._statement(signing._object(signing._parsed(data), "the payload"))
+        assert all(len(bytes.fromhex(digest)) == 32 for digest in files.values())
 
 
 def metrics(data: bytes, folder: Path) -> None:

@@ -82,6 +82,11 @@ TARGETS: Mapping[str, Target] = {
             parse=parsers.marker,
             tokens=(*JSON, b'"gpuSeconds":', b'"metrics":', b'"warnings":'),
         ),
+        Target(
+            name="signature",
+            parse=parsers.signature,
+            tokens=(*JSON, b'"dsseEnvelope":', b'"resources":', b'"sig":', b'"ignore_paths":'),
+        ),
         Target(name="metrics", parse=parsers.metrics, tokens=JSON),
         Target(
             name="termination",

@@ -33,6 +33,14 @@ def test_a_bucket_that_no_driver_mounts(
     assert message in wrong(tmp_path, buckets={"default": bucket})
 
 
+def test_signatures_are_of_the_local_engine(tmp_path: Path) -> None:
+    bucket = {"url": "s3://a", "verify": "signature"}
+    told = wrong(tmp_path, buckets={"default": bucket}, signing={"publicKeyFiles": ["key.pub"]})
+    assert "buckets.default.verify: signature is of the local engine" in told
+    told = wrong(tmp_path, signing={"keyFile": "key.pem"})
+    assert "signing.keyFile: nothing is signed on a cluster" in told
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
