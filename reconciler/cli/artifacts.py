@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
 from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import (

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.cli.artifacts import shown_size
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
@@ -28,30 +26,21 @@ from reconciler.cli.select import (
     with_removed,
 )
 from reconciler.cli.terminal import json_text
-from reconciler.codec import Codec, CodecError
+from reconciler.codec import Codec
 from reconciler.config import Setup
 from reconciler.engines.local import (
-    MARKER,
     FaultKind,
     FileFault,
     Marker,
-    compare_content,
-    compare_sizes,
-    content_fault,
+    StoredArtifact,
     find_faults,
     finish,
-    is_reserved,
-    load_marker,
-    marker_fault,
-    signature_fault,
-    signed_marker,
 )
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable
 from reconciler.signing import (
     SIGNATURE,
     SIGNATURE_LIMIT,
-    UNSIGNED,
     BadSignatureError,
     KeyFileError,
     TrustedKeys,
@@ -60,7 +49,6 @@ from reconciler.types import Kind, ObjectRef, TaskKey, Verify
 
 #: Files read from a store at a time.
 _CONCURRENCY = 8
-_LONGEST_MARKER = 256 << 20
 _SHOWN_KEYS = 5
 
 
@@ -286,49 +274,21 @@ def _on_disk(folder: Path, key: TaskKey, signatures: _Signatures) -> _Found:
 
 def _in_store(url: str, key: TaskKey, signatures: _Signatures) -> _Found:
     """Compare an artifact in a store with its marker. Raises StoreError."""
-    signer = None
-    try:
-        content = stores.end(f"{url}/{MARKER}", _LONGEST_MARKER)
-        marker = load_marker(json.loads(content), key)
-    except stores.Missing:
-        return None, (marker_fault(FileNotFoundError()),), None
-    except (ValueError, RecursionError, CodecError) as error:
-        return None, (marker_fault(error),), None
-    if signatures.keys is not None:
-        try:
-            signed = signatures.keys.verify(stores.end(f"{url}/{SIGNATURE}", SIGNATURE_LIMIT + 1))
-            marker, signer = signed_marker(marker, content, signed), signed.signer
-        except stores.Missing:
-            if signatures.demanded:
-                return marker, (signature_fault(UNSIGNED),), None
-        except BadSignatureError as error:
-            return marker, (signature_fault(str(error)),), None
-    return marker, _compared_in_store(url, marker), signer
-
-
-def _compared_in_store(url: str, marker: Marker) -> tuple[FileFault, ...]:
-    listed = {file.path for file in marker.files}
-    found: Mapping[str, int] = {
-        path: size
-        for path, size in stores.sizes(url).items()
-        # An empty object that is not listed may stand for a folder: gcsfuse and Azure make such.
-        if not is_reserved(path) and (size or path in listed)
-    }
-    faults = list(compare_sizes(marker.files, found))
-    wrong = {fault.path for fault in faults}
-
-    def content(path: str) -> FileFault | None:
-        file = by_path[path]
-        try:
-            same = finish(compare_content(file, stores.whole(f"{url}/{quote(path)}")))
-        except stores.StoreError as error:
-            return FileFault(path, FaultKind.UNREADABLE, str(error))
-        return None if same else content_fault(path)
-
-    by_path = {file.path: file for file in marker.files if file.sha256 and file.path not in wrong}
+    artifact, signer = StoredArtifact(url), None
+    marker, content, faults = artifact.read_marker(key)
+    if marker is not None and signatures.keys is not None:
+        marker, signer, faults = artifact.check_signature(
+            marker, content, signatures.keys, demanded=signatures.demanded
+        )
+    if marker is None or faults:
+        return marker, faults, None
+    found = artifact.compare_sizes(marker)
+    wrong = {fault.path for fault in found}
+    files = [file for file in marker.files if file.sha256 and file.path not in wrong]
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        faults += filter(None, pool.map(content, by_path))
-    return tuple(faults)
+        compared = pool.map(lambda file: finish(artifact.compare_content(file)), files)
+        found += filter(None, compared)
+    return marker, tuple(found), signer
 
 
 def _text(found: Verified) -> str:

@@ -241,7 +241,8 @@ class RetentionSection(Section):
         Seconds | None,
         Field(
             description="How often each current artifact is compared with what was recorded of it; "
-            "what is found lost or damaged is made again. Default: never. The local engine alone."
+            "what is found lost or damaged is made again. On a cluster the daemon reads buckets of "
+            "s3://, gs:// and az:// for it, with its environment's credentials. Default: never."
         ),
     ] = None
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from obstore.store import LocalStore
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.planner import PlannerConfig
 from reconciler.types import Kind, ObjectRef, TaskKind
 from tests.cli.conftest import Cli

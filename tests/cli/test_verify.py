@@ -6,17 +6,19 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from obstore.store import LocalStore
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.engines.local.marker import make_durable, write_marker
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
 from tests.e2e.site import Site
+from tests.signing_keys import KeyFiles, make_keys, sign_with_tool
 
 SAVE = 'cd "$MODEL_DIR"; mkdir "deep dir"; echo weights >weights; echo x >"deep dir/ü"'
 CONFIG = ("--config", "reconciler.yaml")
@@ -28,9 +30,9 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def config_of(example: Example) -> str:
+def config_of(example: Example, **sections: Any) -> str:
     file = example.root.parent / "reconciler.yaml"
-    file.write_text(json.dumps({"repository": {"url": str(example.root)}}))
+    file.write_text(json.dumps({"repository": {"url": str(example.root)}, **sections}))
     return str(file)
 
 
@@ -96,6 +98,32 @@ def test_a_file_that_is_not_as_it_was_made_is_named(
     assert cli("verify", "a", *CONFIG, code=1).out.startswith(f"{path}: ")
 
 
+def test_the_key_that_signed_is_named(site: Site, cli: Cli, tmp_path: Path) -> None:
+    keys, other = make_keys(tmp_path), make_keys(tmp_path, "other")
+    url = (tmp_path / "state/buckets/default").as_uri()
+    demanded = {"default": {"url": url, "verify": "signature"}}
+    site.configure(signing={"keyFile": keys.private.name})
+    assert cli("verify", "a", *CONFIG, code=0).out.endswith("all as they were made\n")
+    site.configure(signing={"keyFile": keys.private.name}, buckets=demanded)
+    assert cli("verify", "a", *CONFIG, code=1).out.startswith("model.sig: is not there: ")
+
+    sign(site.artifact("a"), keys)
+    assert cli("verify", "a", *CONFIG, code=0).out.endswith(f"; signed by {keys.private}\n")
+    told = json.loads(cli("verify", "a", "--format", "json", *CONFIG, code=0).out)
+    assert told["signer"] == str(keys.private)
+    site.configure(signing={"publicKeyFiles": [other.public.name]})
+    said = cli("verify", "a", *CONFIG, code=1).out
+    assert said.startswith("model.sig: it is by a key that is not trusted")
+    site.configure()
+    assert "signed by" not in cli("verify", "a", *CONFIG, code=0).out
+
+
+def sign(folder: Path, keys: KeyFiles) -> None:
+    """Sign a finished artifact, as its owner may by hand."""
+    folder.chmod(0o755)
+    sign_with_tool(folder, keys)
+
+
 def test_an_earlier_artifact_is_verified_by_its_key(site: Site, cli: Cli) -> None:
     old = site.artifact("a")
     site.trained("a", SAVE, params={"epochs": 2})
@@ -143,6 +171,19 @@ def test_an_artifact_in_a_store_is_read_there(
     assert cli("verify", "digits-base", "--config", config_of(example), code=0).out.endswith(
         ": 3 files, 18 B, all as they were made\n"
     )
+    keys = make_keys(tmp_path)
+    sign_with_tool(folder, keys, ignored=(folder / "a folder, as a FUSE file system makes it",))
+    config = config_of(example, signing={"publicKeyFiles": [str(keys.public)]})
+    said = cli("verify", "digits-base", "--config", config, code=0)
+    assert said.out.endswith(f"; signed by {keys.public}\n")
+    demanding = {"default": {"url": "s3://bucket", "verify": "signature"}}
+    signing = {"publicKeyFiles": [str(make_keys(tmp_path, "other").public)]}
+    config = config_of(example, signing=signing, buckets=demanding)
+    said = cli("verify", "digits-base", "--config", config, code=1)
+    assert said.out.startswith("model.sig: it is by a key that is not trusted")
+    (folder / "model.sig").unlink()
+    said = cli("verify", "digits-base", "--config", config, code=1)
+    assert said.out.startswith("model.sig: is not there")
     flip(folder / "weights")
     add(folder / "weights")
     remove(folder / "deep dir" / "ü")

@@ -68,6 +68,15 @@ def programs(level: Level, say: Say = say) -> Mapping[str, Path]:
     return found
 
 
+def built(name: str) -> Path | None:
+    """A program that was built for a node, or None; nothing is built for it."""
+    for module, folder in _places("node"):
+        if any(program.name == name for program in module.programs):
+            path = folder / name
+            return path if path.exists() else None
+    return None
+
+
 def _assets() -> dict[str, Path]:
     """The programs that the user has: envtest's folder, where there is one."""
     folder = os.environ.get("KUBEBUILDER_ASSETS")

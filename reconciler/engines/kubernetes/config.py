@@ -78,7 +78,8 @@ class GpuType:
 class ClusterSettings:
     """All settings of a cluster.
 
-    ``ca`` is a PEM bundle; ``templates`` are by kind of task.
+    ``ca`` is a PEM bundle; ``templates`` are by kind of task. ``scrubbed``: what a scrub finds
+    damaged is made again.
     """
 
     instance: str
@@ -95,6 +96,7 @@ class ClusterSettings:
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     build_secrets: tuple[BuildSecret, ...] = ()
     ca: str | None = None
+    scrubbed: bool = False
 
     @classmethod
     def from_setup(cls, setup: Setup) -> ClusterSettings:
@@ -153,6 +155,7 @@ class ClusterSettings:
                 if source.build_secret is not None
             ),
             ca=_certificates(setup),
+            scrubbed=config.retention.verify is not None,
         )
 
     @property

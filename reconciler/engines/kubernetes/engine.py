@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -44,7 +45,9 @@ from reconciler.engines.kubernetes.observer import (
     with_outcome_pending,
 )
 from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
+from reconciler.engines.local import is_stored_as_made
 from reconciler.reasons import Reason, ReasonCode
+from reconciler.stores import SCHEMES
 from reconciler.types import GROUP, JSON, TaskKey
 
 log = structlog.get_logger(__name__)
@@ -201,12 +204,21 @@ class KubernetesEngine:
         return await inventory.take(wanted)
 
     async def lost(self, artifacts: Iterable[Wanted]) -> frozenset[TaskKey]:
-        """Return nothing, as the daemon reads no bucket: runs report losses."""
+        """Return nothing: runs report losses.
+
+        The daemon may be unable to read a bucket.
+        """
         return frozenset()
 
     async def verify(self, artifact: Wanted) -> bool | None:
-        """Return None, as the daemon reads no bucket."""
-        return None
+        """Compare an artifact in a cloud bucket with its marker.
+
+        None where the daemon cannot read it: for want of credentials, or as it is on a claim.
+        """
+        url = artifact.url or ""
+        if urlsplit(url).scheme not in SCHEMES:
+            return None
+        return await is_stored_as_made(url, artifact.key)
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove nothing: images are the registry's."""

@@ -51,24 +51,15 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.logs import LocalLogs
-    from reconciler.engines.local.marker import (
-        MARKER,
-        Marker,
-        is_reserved,
-        load_marker,
-        signed_marker,
-    )
+    from reconciler.engines.local.marker import MARKER, Marker
     from reconciler.engines.local.scheduler import find_gpus
+    from reconciler.engines.local.scrub import is_stored_as_made
+    from reconciler.engines.local.store_verification import StoredArtifact
     from reconciler.engines.local.verification import (
         FaultKind,
         FileFault,
-        compare_content,
-        compare_sizes,
-        content_fault,
         find_faults,
         finish,
-        marker_fault,
-        signature_fault,
     )
     from reconciler.engines.local.virtual_environments import (
         StoredEnvironment,
@@ -82,18 +73,12 @@ __all__ = [
     "LocalEngine",
     "LocalLogs",
     "Marker",
+    "StoredArtifact",
     "StoredEnvironment",
-    "compare_content",
-    "compare_sizes",
-    "content_fault",
     "find_faults",
     "find_gpus",
     "finish",
-    "is_reserved",
-    "load_marker",
-    "marker_fault",
-    "signature_fault",
-    "signed_marker",
+    "is_stored_as_made",
     "stored_environments",
 ]
 
@@ -104,18 +89,12 @@ _MODULES = {
     "LocalLogs": "logs",
     "MARKER": "marker",
     "Marker": "marker",
-    "is_reserved": "marker",
-    "load_marker": "marker",
-    "signed_marker": "marker",
+    "is_stored_as_made": "scrub",
+    "StoredArtifact": "store_verification",
     "FaultKind": "verification",
     "FileFault": "verification",
-    "compare_content": "verification",
-    "compare_sizes": "verification",
-    "content_fault": "verification",
     "find_faults": "verification",
     "finish": "verification",
-    "marker_fault": "verification",
-    "signature_fault": "verification",
     "StoredEnvironment": "virtual_environments",
     "find_gpus": "scheduler",
     "stored_environments": "virtual_environments",

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from reconciler.engines.local.marker import compare_marker
+from reconciler.engines.local.store_verification import find_stored_faults
 from reconciler.engines.local.verification import FaultKind, FileFault, Verification, find_faults
 from reconciler.signing import KeyFileError, SigningFiles
 
@@ -49,7 +50,18 @@ async def is_as_made(directory: Path, key: str, signing: SigningFiles | None = N
     except KeyFileError as error:
         log.warning("artifacts cannot be verified", error=str(error))
         return None
-    steps = find_faults(directory, key, keys=keys)
+    return await _compare(find_faults(directory, key, keys=keys), str(directory))
+
+
+async def is_stored_as_made(url: str, key: str) -> bool | None:
+    """Compare an artifact in a cloud bucket with its marker.
+
+    It rests and returns as :func:`is_as_made` does.
+    """
+    return await _compare(find_stored_faults(url, key), url)
+
+
+async def _compare(steps: Verification, place: str) -> bool | None:
     while True:
         began = time.monotonic()
         faults = await asyncio.to_thread(_advance, steps)
@@ -58,18 +70,14 @@ async def is_as_made(directory: Path, key: str, signing: SigningFiles | None = N
         await asyncio.sleep(_REST * (time.monotonic() - began))
     unread = [fault for fault in faults if fault.kind is FaultKind.UNREADABLE]
     if unread:
-        path = str(directory)
-        log.warning("an artifact cannot be verified", directory=path, fault=str(unread[0]))
+        log.warning("an artifact cannot be verified", directory=place, fault=str(unread[0]))
         return None
     if any(fault.kind is FaultKind.SIGNATURE for fault in faults):
-        log.warning(
-            "the signature of an artifact is not valid; its consumers refuse it",
-            directory=str(directory),
-            fault=str(faults[0]),
-        )
+        text = "the signature of an artifact is not valid; its consumers refuse it"
+        log.warning(text, directory=place, fault=str(faults[0]))
         return None
     for fault in faults[:_MOST_FAULTS]:
-        log.warning("a file of an artifact is damaged", directory=str(directory), fault=str(fault))
+        log.warning("a file of an artifact is damaged", directory=place, fault=str(fault))
     return not faults
 
 

@@ -275,3 +275,9 @@ def test_a_pod_compares_what_it_mounts_as_each_bucket_says(tmp_path: Path) -> No
     )
     verify = environment_of(main_of(spec, settings))["RECONCILER_VERIFY"]
     assert verify == "artifact=digests dataset=digests"
+
+
+def test_what_a_scrub_found_damaged_is_not_taken_for_complete_by_its_sizes(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, retention={"verify": "24h"})
+    verify = environment_of(main_of(train(), settings))["RECONCILER_VERIFY"]
+    assert verify == "artifact=digests"

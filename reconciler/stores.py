@@ -1,6 +1,6 @@
 """Files in cloud buckets, read with the environment's credentials.
 
-The daemon itself reads no bucket: it has no credentials for any.
+A daemon reads a bucket for a scrub alone, and needs credentials for nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 #: Which stores can be read, and in which variables their credentials are.
 SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
-
+#: Variables with the address of a server in the provider's place.
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
 
 #: Files of a folder that are looked at; a folder of logs has one for each attempt.
 _MOST_NAMES = 1_000
@@ -87,14 +88,14 @@ def _open(url: str) -> tuple[ObjectStore, str]:
     parts = urlsplit(url)
     bucket, path = parts.netloc, unquote(parts.path).strip("/")
     # An endpoint without TLS is explicit, and the user's decision.
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    client: ClientConfig = {"allow_http": plain}
+    endpoint = os.environ.get(_ENDPOINTS.get(parts.scheme, ""), "")
+    client: ClientConfig = {"allow_http": endpoint.startswith("http://")}
     retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
     match parts.scheme:
         case "s3":
             return S3Store(bucket, client_options=client, retry_config=retry), path
         case "gs":
-            return GCSStore(bucket, retry_config=retry), path
+            return GCSStore(bucket, client_options=client, retry_config=retry), path
         case "az":
             return AzureStore(bucket, retry_config=retry), path
         case _:
