@@ -25,6 +25,8 @@ RequestHash = NewType("RequestHash", str)
 #: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
 Commit = NewType("Commit", str)
 TreeId = NewType("TreeId", str)
+#: The digest of a listing of a bucket's folder: 40 lower-case hex digits.
+ListingDigest = NewType("ListingDigest", str)
 
 #: The prefix of this project's annotations and labels.
 GROUP = "substratus.ai"
@@ -224,6 +226,38 @@ class ResolvedSource:
     tree: TreeId
 
 
+@dataclass(frozen=True, slots=True)
+class BucketSource:
+    """A bucket's folder of data, observed from a namespace.
+
+    The credentials that read it are those of the namespace.
+    """
+
+    url: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The content of a bucket's folder at one time.
+
+    ``digest`` is over the names, sizes and versions of all files; ``size`` is in bytes.
+    """
+
+    digest: ListingDigest
+    files: int
+    size: int
+
+    def __str__(self) -> str:
+        noun = "file" if self.files == 1 else "files"
+        return f"{self.digest[:12]} ({self.files:,} {noun}, {self.size:,} bytes)"
+
+
+#: A source as an object asks for it, and as a look-up finds it.
+SourceRequest: TypeAlias = GitSource | BucketSource
+FoundSource: TypeAlias = ResolvedSource | Listing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
     """The folder of a Git commit that a build run builds."""
@@ -253,10 +287,12 @@ class Mounted:
     """An input of a run: its key and its directory's URL.
 
     ``cluster`` is the other cluster whose status named the URL, within what ``clusters`` allows it.
-    ``external``: a manifest named the URL, so the directory has no marker.
+    ``external``: a manifest named the URL, so the directory has no marker. ``listing`` is what is
+    in it, if that is observed.
     """
 
     key: TaskKey
     url: str
     cluster: str | None = None
     external: bool = False
+    listing: ListingDigest | None = None

@@ -29,9 +29,9 @@ from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
     CommitSnapshot,
+    GitResolutions,
     PlannedCommit,
     RemoteStatusReader,
-    Resolutions,
     SourceResolver,
     credential_table,
     git_folder,
@@ -154,22 +154,23 @@ class Planning:
     def basis(self, plan: Plan) -> Basis:
         """Return the recorded state that a plan is made on."""
         sync = self.state.sync
-        followed = (
-            item.source.request
-            for item in plan.inputs.desired.values()
-            if item.source is not None and item.source.git.follow
-        )
+        desired = plan.inputs.desired.values()
+        followed = (i.source.request for i in desired if i.source and i.source.git.follow)
+        listed = (i.data.request for i in desired if i.data and i.data.bucket.follow)
         return Basis(
             observed=sync.observed if sync is not None else None,
             head=sync.head if sync is not None else None,
-            unread={s.url: self._unread[s] for s in followed if s in self._unread},
+            unread={
+                **{s.url: self._unread[s] for s in followed if s in self._unread},
+                **{s.url: "the daemon alone lists buckets" for s in listed},
+            },
         )
 
-    def _resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
+    def _resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> GitResolutions:
         """Resolve sources in other repositories; needs a configuration's credentials."""
         if not sources:
             return {}
-        found: Resolutions = {}
+        found: GitResolutions = {}
         if self._setup is not None:
             found = source_reader(self._setup).resolve(sources)
         for source in sources:

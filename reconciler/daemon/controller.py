@@ -18,6 +18,7 @@ import structlog
 
 from reconciler.backoff import Backoff, jittered
 from reconciler.config import Setup
+from reconciler.daemon.bucket_listings import BucketListings
 from reconciler.daemon.collector import Collector
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
@@ -77,6 +78,13 @@ class Daemon:
         self._store = store
         self._metrics = metrics
         self._remote = RemoteStatusReader(mirror, setup.cluster_branches)
+        self.wake = Wake()
+        self._listings = BucketListings(
+            engine.list_data,
+            interval=setup.config.sources.interval,
+            changed=self.wake.replan,
+            patience=sources.patience,
+        )
         self._planner = CommitPlanner(
             CommitReader.from_setup(mirror, setup),
             settings=setup.settings,
@@ -85,6 +93,7 @@ class Daemon:
                 setup.repository_url,
                 setup.sources_allow,
                 remote=lambda wanted, urls: sources.resolve(wanted, refresh=urls),
+                buckets=self._listings.resolve,
             ),
             remote=self._remote.read,
         )
@@ -98,7 +107,6 @@ class Daemon:
         )
         self._verification = head_verification(setup, mirror)
         self._collector = Collector(engine, store, metrics)
-        self.wake = Wake()
         self._scrubber = Scrubber(
             engine, store, interval=setup.config.retention.verify, found=self.wake.replan
         )
@@ -152,7 +160,7 @@ class Daemon:
                     self._engine.runs(),
                     began=began,
                     retry=self._retry_due - time.monotonic(),
-                    source=self._sources.due(),
+                    source=min(self._sources.due(), self._listings.due()),
                 )
                 if longest is None:
                     return
@@ -168,11 +176,13 @@ class Daemon:
                     raise
                 await asyncio.sleep(self._fetch_failed(error))
         self._fetch_failures = 0
+        self._listings.start()
         await self._engine.start(self.wake.replan)
 
     async def _stop(self) -> None:
         """Leave runs to a later daemon, and push the last status."""
         gc.unfreeze()
+        await self._listings.stop()
         await self._engine.stop()
         try:
             await self._store.flush()
@@ -371,7 +381,7 @@ class Daemon:
 
     async def _sleep(self, plan: Plan | None, longest: float | None) -> None:
         """Sleep until woken or something is due, ``longest`` seconds at most."""
-        timeout = self._sources.due()
+        timeout = min(self._sources.due(), self._listings.due())
         if plan is not None and plan.retry_at is not None:
             timeout = min(timeout, self._retry_due - time.monotonic())
         if longest is not None:

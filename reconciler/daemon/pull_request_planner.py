@@ -33,10 +33,10 @@ from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
+    GitResolutions,
     PlanState,
     RefusedCommit,
     RemoteStatusReader,
-    Resolutions,
     SourceResolver,
     credential_table,
     git_folder,
@@ -137,7 +137,7 @@ class _ApprovedSources:
         self._any_source = any_source
         self.approved: AbstractSet[str] | None = frozenset()
 
-    def resolve(self, requested: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
+    def resolve(self, requested: AbstractSet[GitSource], _: AbstractSet[str]) -> GitResolutions:
         """Resolve approved sources; others have the reason that they are new."""
         everything = self._any_source or self.approved is None
         allowed = {s for s in requested if everything or s.url in (self.approved or ())}

@@ -21,6 +21,7 @@ from reconciler.engine.interface import (
     ImageGoneError,
     Wanted,
 )
+from reconciler.engine.listing import LISTING_PATIENCE, ListingBuilder, ListingTooLargeError
 from reconciler.engine.logs import ATTEMPT_LOG, LogOf, Logs, NoTail, Tail, newest_attempt
 from reconciler.engine.results import (
     LONGEST_METRIC,
@@ -38,6 +39,7 @@ from reconciler.engine.runs import FailureClass, Run, RunPhase, RunSpec
 __all__ = [
     "ATTEMPT_LOG",
     "DEFAULTS",
+    "LISTING_PATIENCE",
     "LONGEST_METRIC",
     "MOST_METRICS",
     "RESERVED_ENV",
@@ -50,6 +52,8 @@ __all__ = [
     "EngineError",
     "FailureClass",
     "ImageGoneError",
+    "ListingBuilder",
+    "ListingTooLargeError",
     "LogOf",
     "Logs",
     "NoTail",

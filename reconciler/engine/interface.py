@@ -14,6 +14,8 @@ from reconciler.engine.runs import Run, RunSpec
 from reconciler.errors import ReconcilerError, Trouble
 from reconciler.reasons import Reason, message
 from reconciler.types import (
+    BucketSource,
+    Listing,
     TaskKey,
     TaskKind,
 )
@@ -124,6 +126,10 @@ class Engine(Protocol):
         Their content is compared too, as far as it was recorded: it takes as long as reading it
         does, with pauses. None where the engine cannot look.
         """
+        ...
+
+    async def list_data(self, source: BucketSource) -> Listing:
+        """Return what is in a bucket's folder now. Raises :class:`EngineError`."""
         ...
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:

@@ -93,7 +93,7 @@ class Sources:
         self._transport = Transport(credentials, root / "home", timeout, allowed)
         self._store = Store(root, self._transport, largest)
         self._interval = interval
-        self._patience = patience
+        self.patience = patience
         self._allowed = allowed
         self._clock = clock
         self._workers: Workers[dict[GitSource, Resolution]] = Workers(THREADS)
@@ -128,7 +128,7 @@ class Sources:
                 if known is None or known.done():
                     job = partial(self._of_url, url, asked)
                     started[url] = self._under_way[url] = self._workers.submit(job)
-        wait(started.values(), self._patience)
+        wait(started.values(), self.patience)
         found: dict[GitSource, Resolution] = {}
         for url, asked in by_url.items():
             future = started.get(url)

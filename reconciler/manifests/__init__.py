@@ -66,7 +66,12 @@ from reconciler.manifests.schema import (
     RunSection,
     TrainingSection,
 )
-from reconciler.manifests.sources import BucketSection, GitSection, Reference
+from reconciler.manifests.sources import (
+    BucketSection,
+    GitSection,
+    ObservedBucketSection,
+    Reference,
+)
 from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path, TextBounds
@@ -108,6 +113,7 @@ __all__ = [
     "ModelManifest",
     "ModelSpec",
     "Name",
+    "ObservedBucketSection",
     "Path",
     "Reference",
     "RepositoryPath",

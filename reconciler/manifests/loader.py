@@ -22,7 +22,7 @@ from reconciler.manifests.schema import (
     ManifestDocument,
     ModelManifest,
 )
-from reconciler.manifests.sources import GitSection, Reference
+from reconciler.manifests.sources import GitSection, ObservedBucketSection, Reference
 from reconciler.manifests.yaml import (
     MOST_PROBLEMS,
     Document,
@@ -76,10 +76,12 @@ class Manifest:
     source: Document = field(repr=False, compare=False)
     #: Computed once, as every sync reads these of every manifest.
     git: GitSection | None = field(init=False, repr=False, compare=False)
+    observed: ObservedBucketSection | None = field(init=False, repr=False, compare=False)
     references: tuple[Referred, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "git", self.document.spec.source.git)
+        object.__setattr__(self, "observed", _observed(self.document))
         object.__setattr__(self, "references", _references(self.ref, self.document))
 
     def locate(self, path: Path) -> Location:
@@ -89,6 +91,14 @@ class Manifest:
     def problem(self, path: Path, message: str) -> Problem:
         """Make a problem with a field of this manifest."""
         return self.source.problem(path, message, self.ref)
+
+
+def _observed(document: ManifestDocument) -> ObservedBucketSection | None:
+    """The bucket in which changes are looked for, if any."""
+    if isinstance(document, ModelManifest):
+        return None
+    bucket = document.spec.source.bucket
+    return bucket if bucket is not None and bucket.update is not None else None
 
 
 def _references(ref: ObjectRef, document: ManifestDocument) -> tuple[Referred, ...]:

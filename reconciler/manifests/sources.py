@@ -138,8 +138,43 @@ class BucketSection(Section):
     revision: Annotated[
         str,
         Effect.KEY,
-        Field(max_length=255, description="Change it when what is in the folder has changed."),
+        Field(
+            max_length=255,
+            description="Change it when what is in the folder has changed: any text, such as a "
+            "lakeFS commit, a Hugging Face revision or the md5 of a DVC file.",
+        ),
     ] = ""
+
+
+class ObservedBucketSection(BucketSection):
+    """Data that exists already, and whether changes of it are looked for."""
+
+    update: Annotated[
+        Literal["Pin", "Follow"] | None,
+        Effect.KEY,
+        Field(
+            description="Has the folder observed: the names, sizes and times of all its files are "
+            "one digest, taken once within sources.interval. Pin: it is recorded; another one is "
+            "only shown, as condition UpdateAvailable, and taken by a change of source.bucket or "
+            "of the annotation substratus.ai/update. Follow: another one is taken by itself. "
+            "Without, nothing is looked at: the data counts as the same until url or revision "
+            "change."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _revision_or_update(self) -> ObservedBucketSection:
+        if self.revision and self.update is not None:
+            raise ValueError(
+                f"update: {self.update} has no meaning with a revision, which names the data; "
+                "remove one of them"
+            )
+        return self
+
+    @property
+    def follow(self) -> bool:
+        """Return whether another listing is used automatically."""
+        return self.update == "Follow"
 
 
 class ModelSource(Section):
@@ -161,7 +196,7 @@ class DatasetSource(Section):
 
     git: GitSection | None = None
     image: ImageSection | None = None
-    bucket: BucketSection | None = None
+    bucket: ObservedBucketSection | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> DatasetSource:

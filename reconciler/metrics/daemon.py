@@ -34,7 +34,7 @@ from reconciler.planner import (
     TaskStatus,
 )
 from reconciler.reasons import UnresolvedSource
-from reconciler.types import Kind, ObjectRef, Problem, ResolvedSource, TaskKind
+from reconciler.types import FoundSource, Kind, ObjectRef, Problem, TaskKind
 
 
 class ObjectSeries(Collector):
@@ -200,7 +200,7 @@ class Metrics(Definitions):
             self.retries_due.set(sum(1 for _ in due))
         self.last_sync.set_to_current_time()
 
-    def report_sources(self, found: Iterable[ResolvedSource | UnresolvedSource]) -> None:
+    def report_sources(self, found: Iterable[FoundSource | UnresolvedSource]) -> None:
         """Count the sources that cannot be read."""
         unread = sum(1 for source in found if isinstance(source, UnresolvedSource))
         self.unreadable_sources.set(unread)

@@ -126,7 +126,7 @@ class Definitions(Registry):
             "manifest_errors", "Errors in the manifests at head, by their files' tenant.", "tenant"
         )
         self.unreadable_sources = self.gauge(
-            "unreadable_sources", "Git sources that cannot be read now."
+            "unreadable_sources", "Git sources and observed buckets that cannot be read now."
         )
         self.leader = self.gauge("leader", "1 if this replica may change anything.")
         self.head_refused = self.gauge(

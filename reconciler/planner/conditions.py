@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from reconciler.engine import Result
-from reconciler.planner.object_status import ARTIFACT_LOST, Condition, ObjectStatus, Phase
+from reconciler.planner.object_status import (
+    ARTIFACT_LOST,
+    DATA_CHANGED,
+    Condition,
+    ObjectStatus,
+    Phase,
+)
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import TaskKind
@@ -35,9 +41,12 @@ def warning_conditions(
 
     ``results`` are the results that the object has, for their warnings.
     """
-    found = [("UpdateAvailable", _newer_commit(item))]
+    found = [("UpdateAvailable", _update(item))]
     found += [(kind, Reason.read(kind, text)) for kind, text in _warnings(results).items()]
-    found += [("ReferenceUnavailable", item.unavailable), (ARTIFACT_LOST, lost)]
+    unavailable = item.unavailable if item.data is None else None
+    changed = unavailable is not None and unavailable.code is ReasonCode.DATA_CHANGED
+    found += [(DATA_CHANGED if changed else "ReferenceUnavailable", unavailable)]
+    found += [(ARTIFACT_LOST, lost)]
     return tuple(
         _condition(before, kind, "True", reason, now=now)
         for kind, reason in found
@@ -45,8 +54,10 @@ def warning_conditions(
     )
 
 
-def _newer_commit(item: ResolvedObject) -> Reason | None:
-    source = item.source
+def _update(item: ResolvedObject) -> Reason | None:
+    source, data = item.source, item.data
+    if data is not None and data.newest is not None:
+        return Reason.of(ReasonCode.NEWER_DATA, pinned=str(data.listing), newest=str(data.newest))
     if source is None or source.newest is None:
         return None
     return Reason.of(

@@ -24,6 +24,7 @@ from reconciler.manifests import (
     Effect,
     GitSection,
     LoadSection,
+    ObservedBucketSection,
     RunSection,
     TrainingSection,
     values_with,
@@ -94,9 +95,14 @@ def train_key(
     return _inputs("train", object=identity, image=image, base=base, dataset=dataset, **fields)
 
 
-def given_key(*, identity: dict[str, JSON], bucket: BucketSection) -> Hash:
-    """Hash a bucket with existing data: its URL and its revision."""
-    return _inputs("given", object=identity, **values_with(Effect.KEY, bucket))
+def given_key(*, identity: dict[str, JSON], bucket: BucketSection, listing: JSON = None) -> Hash:
+    """Hash a bucket with existing data: its URL, and its revision or listing.
+
+    ``listing`` is the digest of what is in it or, in a request hash of a followed one, the request.
+    """
+    fields = values_with(Effect.KEY, bucket)
+    fields.pop("update", None)  # it selects the listing
+    return _inputs("given", object=identity, listing=listing, **fields)
 
 
 def hash_execution(section: RunSection, *, retry: str) -> ExecutionHash:
@@ -122,12 +128,12 @@ def tenant_build_key(key: Hash, tenant: str | None) -> Hash:
     return key if tenant is None else _inputs("build", image=key, tenant=tenant)
 
 
-def pin_hash(git: GitSection, *, update: str) -> Hash:
-    """Hash the request that a pinned commit was resolved for.
+def pin_hash(source: GitSection | ObservedBucketSection, *, update: str) -> Hash:
+    """Hash the request that a pinned commit or listing was resolved for.
 
     Another hash resolves the source anew. ``update`` is the annotation substratus.ai/update.
     """
-    request = values_with(Effect.KEY, git)
+    request = values_with(Effect.KEY, source)
     return fingerprint({"version": KEY_VERSION, "pin": request, "update": update})
 
 

@@ -22,9 +22,11 @@ from reconciler.types import (
     ExecutionHash,
     ForeignRef,
     Kind,
+    Listing,
     Metrics,
     ObjectRef,
     RequestHash,
+    ResolvedSource,
     TaskKey,
     TaskKind,
     TreeId,
@@ -102,12 +104,23 @@ class ManifestStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
-    """A resolved Git source, and the hash of its request (``pin``)."""
+    """A resolved source, and the hash of its request (``pin``).
+
+    A Git source has a commit and a tree, an observed bucket a listing.
+    """
 
     url: str
-    commit: Commit
-    tree: TreeId
+    commit: Commit | None = None
+    tree: TreeId | None = None
+    listing: Listing | None = None
     pin: str
+
+    @property
+    def resolved(self) -> ResolvedSource | None:
+        """The commit and the tree of a Git source."""
+        if self.commit is None or self.tree is None:
+            return None
+        return ResolvedSource(self.commit, self.tree)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +154,8 @@ class ArtifactStatus:
 
 #: The type of a condition that an object has while its artifact is lost.
 ARTIFACT_LOST = "ArtifactLost"
+#: The type of a condition that an object has while the data it is made from is not what was pinned.
+DATA_CHANGED = "DataChanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

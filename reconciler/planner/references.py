@@ -1,4 +1,4 @@
-"""Resolution of Git sources and of references to objects. Pure."""
+"""Resolution of sources and of references to objects. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from reconciler.planner.remote_clusters import (
 )
 from reconciler.planner.tasks import (
     ExternalArtifact,
+    ObservedData,
     PlannedArtifact,
     ResolvedObject,
     ResolvedReference,
@@ -32,11 +33,15 @@ from reconciler.planner.tasks import (
 )
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import (
+    BucketSource,
     ForeignRef,
+    FoundSource,
     GitSource,
     Kind,
+    Listing,
     ObjectRef,
     ResolvedSource,
+    SourceRequest,
     TaskKey,
     TaskKind,
 )
@@ -46,18 +51,48 @@ _UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceState:
-    """The state of Git sources: requests, resolved commits and pins.
+    """The state of sources: requests, resolved commits, listings and pins.
 
     ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
     where each of those stands; ``records`` what was pinned, for requests with the hash in ``pins``.
     """
 
     pins: Mapping[ObjectRef, Hash]
-    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource]
-    requests: Mapping[ObjectRef, GitSource | UnresolvedSource]
+    sources: Mapping[SourceRequest, FoundSource | UnresolvedSource]
+    requests: Mapping[ObjectRef, SourceRequest | UnresolvedSource]
     records: Mapping[ObjectRef, ObjectStatus]
 
-    def of(self, manifest: Manifest) -> Source | Reason | None:
+    def of(self, manifest: Manifest) -> Source | ObservedData | Reason | None:
+        """Resolve an object's source, of either kind; None if it has none.
+
+        Returns the reason if the source is unresolved.
+        """
+        return self.data(manifest) if manifest.observed is not None else self.git(manifest)
+
+    def data(self, manifest: Manifest) -> ObservedData | Reason:
+        """Resolve a Dataset's observed bucket, or return the reason if unresolved."""
+        bucket, request = manifest.observed, self.requests.get(manifest.ref)
+        assert bucket is not None  # the caller looked
+        if not isinstance(request, BucketSource):
+            return request.reason if isinstance(request, UnresolvedSource) else _UNRESOLVED.reason
+        pin, now = self.pins[manifest.ref], self.sources.get(request, _UNRESOLVED)
+        record = self.records.get(manifest.ref)
+        pinned = record.source if record else None
+        if (
+            pinned is not None
+            and pinned.listing is not None
+            and pinned.pin == pin
+            and not bucket.follow
+        ):
+            newest = now if isinstance(now, Listing) and now != pinned.listing else None
+            return ObservedData(
+                bucket=bucket, request=request, listing=pinned.listing, pin=pin, newest=newest
+            )
+        if not isinstance(now, Listing):
+            return now.reason if isinstance(now, UnresolvedSource) else _UNRESOLVED.reason
+        return ObservedData(bucket=bucket, request=request, listing=now, pin=pin)
+
+    def git(self, manifest: Manifest) -> Source | Reason | None:
         """Resolve an object's Git source; None if it has none.
 
         Returns the reason if the source is unresolved.
@@ -66,32 +101,32 @@ class SourceState:
         if git is None:
             return None
         request = self.requests.get(manifest.ref)
-        if request is None:
-            return _UNRESOLVED.reason
         if isinstance(request, UnresolvedSource):
             return request.reason
+        if not isinstance(request, GitSource):
+            return _UNRESOLVED.reason
         pin = self.pins[manifest.ref]
         now = self.sources.get(request, _UNRESOLVED)
         record = self.records.get(manifest.ref)
-        pinned = record.source if record else None
-        if pinned is not None and pinned.pin == pin and request.url and not git.follow:
-            resolved = ResolvedSource(pinned.commit, pinned.tree)
-            newest = now if isinstance(now, ResolvedSource) and now != resolved else None
-            return Source(git=git, request=request, resolved=resolved, pin=pin, newest=newest)
-        if isinstance(now, UnresolvedSource):
-            return now.reason
-        if pinned is not None and pinned.pin == pin and pinned.tree == now.tree:
+        known = record.source if record else None
+        pinned = known.resolved if known is not None and known.pin == pin else None
+        if pinned is not None and request.url and not git.follow:
+            newest = now if isinstance(now, ResolvedSource) and now != pinned else None
+            return Source(git=git, request=request, resolved=pinned, pin=pin, newest=newest)
+        if not isinstance(now, ResolvedSource):
+            return now.reason if isinstance(now, UnresolvedSource) else _UNRESOLVED.reason
+        if pinned is not None and pinned.tree == now.tree:
             # A commit that left the folder as it was is no news: the recorded one stays.
-            now = ResolvedSource(pinned.commit, pinned.tree)
+            now = pinned
         return Source(git=git, request=request, resolved=now, pin=pin)
 
 
 def hash_pin(_: ObjectRef, manifest: Manifest) -> Hash | None:
-    """Return the pin hash of an object's Git source, if any."""
-    git = manifest.git
-    if git is None:
+    """Return the pin hash of an object's source, if any."""
+    source = manifest.git or manifest.observed
+    if source is None:
         return None
-    return pin_hash(git, update=annotation(manifest, UPDATE_ANNOTATION))
+    return pin_hash(source, update=annotation(manifest, UPDATE_ANNOTATION))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

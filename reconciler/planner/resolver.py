@@ -23,7 +23,7 @@ from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
-from reconciler.types import ForeignRef, GitSource, ObjectRef, ResolvedSource
+from reconciler.types import ForeignRef, FoundSource, ObjectRef, SourceRequest
 
 _ONE_TENANT = Tenants()
 
@@ -142,8 +142,8 @@ def resolve(
     *,
     cluster: str,
     objects: Mapping[ObjectRef, Manifest],
-    sources: Mapping[GitSource, ResolvedSource | UnresolvedSource],
-    requests: Mapping[ObjectRef, GitSource | UnresolvedSource],
+    sources: Mapping[SourceRequest, FoundSource | UnresolvedSource],
+    requests: Mapping[ObjectRef, SourceRequest | UnresolvedSource],
     records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
     allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
@@ -222,7 +222,7 @@ def _changed(
         changed |= {
             ref
             for ref, request in now.requests.items()
-            if isinstance(request, GitSource)
+            if not isinstance(request, UnresolvedSource)
             and request in moved
             and now.of(objects[ref]) != depends[ref][0]
         }

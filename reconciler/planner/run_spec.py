@@ -122,7 +122,7 @@ def _mounted(
         return None
     mount = mounts[key]
     external = key in task.external and mount.cluster is None
-    return Mounted(key, mount.at, mount.cluster, external)
+    return Mounted(key, mount.at, mount.cluster, external, mount.listing)
 
 
 def _context(desired: ResolvedObject) -> BuildContext:

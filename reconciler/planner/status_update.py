@@ -196,7 +196,7 @@ class _StatusUpdate:
         phase, reason = (Phase.WAITING, waiting.reason) if waiting else self._pending()
         if item.blocked is not None:
             phase, reason = Phase.WAITING, item.blocked
-        served = self._artifact() if not item.tasks else None
+        served = self._artifact() if not item.tasks and item.manifest.observed is None else None
         if served is None:
             return phase, reason
         key = served.key[:12]
@@ -298,10 +298,12 @@ class _StatusUpdate:
         )
 
     def _source(self) -> SourceStatus | None:
-        source = self.item.source
+        source, data = self.item.source, self.item.data
+        if data is not None:
+            return SourceStatus(url=data.request.url, listing=data.listing, pin=data.pin)
         if source is None:
-            git = self.item.manifest.document.spec.source.git
-            return self.before.source if git is not None else None
+            manifest = self.item.manifest
+            return self.before.source if manifest.git or manifest.observed else None
         return SourceStatus(
             url=source.request.url or ".",
             commit=source.resolved.commit,

@@ -37,6 +37,7 @@ from reconciler.planner.keys import (
 from reconciler.planner.references import SourceState
 from reconciler.planner.tasks import (
     ExternalArtifact,
+    ObservedData,
     PlannedArtifact,
     ResolvedObject,
     ResolvedReference,
@@ -96,7 +97,7 @@ class Image:
 class TaskGraphBuilder:
     """Builder of the task graphs of one cluster's objects.
 
-    ``sourcing`` is the state of their Git sources. Each of ``tenants`` builds for itself.
+    ``sourcing`` is the state of their sources. Each of ``tenants`` builds for itself.
     """
 
     cluster: str
@@ -133,12 +134,16 @@ class TaskGraphBuilder:
     def _dataset(self, manifest: Manifest, document: DatasetManifest) -> ResolvedObject:
         spec = document.spec
         if spec.source.bucket is not None:
-            data = self._external(manifest, spec.source.bucket)
+            observed = self.sourcing.data(manifest) if manifest.observed is not None else None
+            if isinstance(observed, Reason):
+                return _blocked(manifest, observed)
+            data = self._external(manifest, spec.source.bucket, observed)
             return ResolvedObject(
                 manifest=manifest,
                 key=data.key,
                 request_hash=data.request_hash,
                 external=data.external,
+                data=observed,
             )
         image = self._image(manifest, {})
         if isinstance(image, Reason):
@@ -149,7 +154,7 @@ class TaskGraphBuilder:
         return image.desired(manifest, self._load(manifest, image))
 
     def _image(self, manifest: Manifest, upstream: Found) -> Image | Reason:
-        source = self.sourcing.of(manifest)
+        source = self.sourcing.git(manifest)
         if isinstance(source, Reason):
             return source
         if source is not None:
@@ -201,16 +206,43 @@ class TaskGraphBuilder:
         artifact = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, artifact, before=base)
 
-    def _external(self, manifest: Manifest, bucket: BucketSection) -> PlannedArtifact:
-        key = given_key(identity=self._identity(manifest), bucket=bucket)
+    def _external(
+        self, manifest: Manifest, bucket: BucketSection, data: ObservedData | None = None
+    ) -> PlannedArtifact:
+        who = self._identity(manifest)
+        listing = data.listing.digest if data is not None else None
+        key = request_hash = given_key(identity=who, bucket=bucket, listing=listing)
+        if data is not None and data.bucket.follow:
+            # A request hash has what was asked for: the folder, whatever is in it.
+            request_hash = given_key(identity=who, bucket=bucket, listing={"url": bucket.url})
         return PlannedArtifact(
             key=as_key(key),
-            request_hash=as_request_hash(key),
-            external=ExternalArtifact(at=bucket.url),
+            request_hash=as_request_hash(request_hash),
+            external=ExternalArtifact(
+                at=bucket.url,
+                halted=_changed_data(manifest, data) if data is not None else None,
+                listing=listing,
+            ),
         )
 
     def _identity(self, manifest: Manifest) -> dict[str, JSON]:
         return identity(*identity_of(manifest, self.cluster))
+
+
+def _changed_data(manifest: Manifest, data: ObservedData) -> Reason | None:
+    """Return the reason against a use of data that is not what was pinned.
+
+    Unlike a commit, what a folder had before cannot be mounted.
+    """
+    if data.newest is None:
+        return None
+    return Reason.of(
+        ReasonCode.DATA_CHANGED,
+        object=manifest.ref,
+        url=data.request.url,
+        pinned=str(data.listing),
+        newest=str(data.newest),
+    )
 
 
 def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:

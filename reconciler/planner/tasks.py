@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.manifests import CommandSection, GitSection, Manifest, RunSection
+from reconciler.manifests import (
+    CommandSection,
+    GitSection,
+    Manifest,
+    ObservedBucketSection,
+    RunSection,
+)
 from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason
 from reconciler.types import (
     JSON,
+    BucketSource,
     ExecutionHash,
     ForeignRef,
     GitSource,
+    Listing,
+    ListingDigest,
     ObjectRef,
     RequestHash,
     ResolvedSource,
@@ -31,12 +40,14 @@ class ExternalArtifact:
     ``at`` is its reference or URL.
 
     ``cluster`` is the other cluster whose status named it; None: a manifest did. ``halted`` says
-    why nothing new is made of it for now, although it is known: its cluster cannot be asked.
+    why nothing new is made of it for now, although it is known: its cluster cannot be asked, or
+    the data at the URL is not what was pinned. ``listing`` is what a key says to be at the URL.
     """
 
     at: str
     cluster: str | None = None
     halted: Reason | None = None
+    listing: ListingDigest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +105,20 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedData:
+    """A Dataset's observed bucket, for its key and its status.
+
+    ``listing`` is the one in its key, ``newest`` what is there now, where that is another.
+    """
+
+    bucket: ObservedBucketSection
+    request: BucketSource
+    listing: Listing
+    pin: Hash
+    newest: Listing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedArtifact:
     """Weights or data that a task makes or reads.
 
@@ -147,6 +172,7 @@ class ResolvedObject:
     image: ExternalArtifact | None = None
     external: ExternalArtifact | None = None
     source: Source | None = None
+    data: ObservedData | None = None
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
     references: tuple[ReferenceStatus, ...] = ()
@@ -166,7 +192,7 @@ class ResolvedObject:
 
     @property
     def unavailable(self) -> Reason | None:
-        """The reason if an input's cluster is unavailable, else None."""
+        """The reason why nothing new is made of an input, or None."""
         read = (external for task in self.tasks for external in task.external.values())
         return _halted(self.image, self.external, *read)
 

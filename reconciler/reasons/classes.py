@@ -10,7 +10,12 @@ from reconciler.reasons.codes import ReasonCode
 
 #: Of a result that is complete all the same.
 WARNINGS = frozenset(
-    {ReasonCode.METRICS_IGNORED, ReasonCode.ARTIFACT_EMPTY, ReasonCode.GIT_LFS_POINTERS}
+    {
+        ReasonCode.METRICS_IGNORED,
+        ReasonCode.ARTIFACT_EMPTY,
+        ReasonCode.GIT_LFS_POINTERS,
+        ReasonCode.DATA_CHANGED_MEANWHILE,
+    }
 )
 
 #: Of a source that a later look-up may find, at the same commit.

@@ -90,6 +90,9 @@ class ReasonCode(enum.StrEnum):
     BUILD_NOT_NEEDED = "BuildNotNeeded"
     HISTORY_LIMIT = "HistoryLimit"
     NEWER_COMMIT = "NewerCommit"
+    NEWER_DATA = "NewerData"
+    DATA_CHANGED = "DataChanged"
+    DATA_NOT_AS_LISTED = "DataNotAsListed"
     UNKNOWN = "Unknown"
 
     # -- Review: an object for which nothing runs
@@ -158,6 +161,7 @@ class ReasonCode(enum.StrEnum):
     METRICS_IGNORED = "MetricsIgnored"
     ARTIFACT_EMPTY = "ArtifactEmpty"
     GIT_LFS_POINTERS = "GitLfsPointers"
+    DATA_CHANGED_MEANWHILE = "DataChangedMeanwhile"
 
     # -- Engines: a run that failed
     COMMAND_FAILED = "CommandFailed"

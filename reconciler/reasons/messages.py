@@ -231,12 +231,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
     # -- Planner: sources and references
     ReasonCode.SOURCE_NOT_RESOLVED: Entry(
         "its source has not been looked up yet",
-        "The Git source is looked up beside the syncs and has not answered.",
-        "Nothing, unless it lasts; then check the remote.",
+        "The source is looked up beside the syncs and has not answered.",
+        "Nothing, unless it lasts; then check the remote or the bucket.",
     ),
     ReasonCode.SOURCE_UNAVAILABLE: Entry(
         "{detail}",
-        "The Git source cannot be read.",
+        "The Git source, or the folder of an observed bucket, cannot be read.",
         "Mend the URL, branch, credentials or network that the message names.",
     ),
     ReasonCode.SOURCE_INVALID: Entry(
@@ -438,6 +438,24 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "the source is pinned at {pinned}; {newest} is newer",
         "Condition UpdateAvailable: the pinned source has a newer commit.",
         "Change the annotation substratus.ai/update to take it.",
+    ),
+    ReasonCode.NEWER_DATA: Entry(
+        "the data is pinned at listing {pinned}; it is {newest} now",
+        "Condition UpdateAvailable: what is in the folder is not what was pinned.",
+        "Change the annotation substratus.ai/update to take it, or put back what was there.",
+    ),
+    ReasonCode.DATA_CHANGED: Entry(
+        "the data of {object} in {url} has changed underneath: pinned is listing {pinned}, and it is "
+        "{newest} now",
+        "Condition DataChanged, or a task that waits: the Dataset has `update: Pin`, and what it "
+        "pinned is not there any more. What was made from it stays; nothing is made from it now.",
+        "Change the annotation substratus.ai/update of the Dataset to take what is there, or put "
+        "back what was there.",
+    ),
+    ReasonCode.DATA_NOT_AS_LISTED: Entry(
+        "the data in {url} is listing {found} now, and not {wanted}, which the run was to use",
+        "The folder has changed since the daemon listed it, so the command was not started.",
+        "Nothing: it is listed again within `sources.interval`, and tried again.",
     ),
     ReasonCode.UNKNOWN: Entry(
         "no reason is known",
@@ -734,6 +752,13 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "the source has Git LFS pointers in place of files: {files}",
         "Condition GitLfsPointers: sources are fetched without Git LFS, so the image has the pointers, small texts.",
         "Have the load download the files, or keep them in a bucket or in Git itself.",
+    ),
+    ReasonCode.DATA_CHANGED_MEANWHILE: Entry(
+        "the data in {url} has changed while the command ran, so that this may be made from both: "
+        "listing {before} at its start, {after} at its end",
+        "Condition DataChangedMeanwhile of an artifact: whoever wrote into the folder did so while "
+        "a training read it.",
+        "Write new data beside the old, into another folder. To train again, change `rerun`.",
     ),
     # -- Engines: a run that failed
     ReasonCode.COMMAND_FAILED: Entry(

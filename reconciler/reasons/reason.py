@@ -50,7 +50,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedSource:
-    """A Git source that cannot be read now; without secrets."""
+    """A source that cannot be read now; without secrets."""
 
     reason: Reason
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reconciler.manifests import Effect, Manifest, effect_at, shown_path
 from reconciler.planner import ResolvedObject
 from reconciler.reasons import Reason, message
-from reconciler.types import JSON, Commit, ForeignRef, Location, ObjectRef
+from reconciler.types import JSON, Commit, ForeignRef, ListingDigest, Location, ObjectRef
 
 _SHOWN_FIELDS = 3
 _SHOWN_VALUE = 48
@@ -45,11 +45,11 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class SourceMove:
-    """A source whose tree is another one, between these two commits."""
+    """A source whose tree is another one, between these commits or listings."""
 
     where: str
-    before: Commit
-    after: Commit
+    before: Commit | ListingDigest
+    after: Commit | ListingDigest
 
     def __str__(self) -> str:
         return f"source {self.where} moved: {self.before[:7]} → {self.after[:7]}"
@@ -162,6 +162,9 @@ def _why(
 
 
 def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | None:
+    if before.data is not None and after.data is not None:
+        was, now = before.data.listing.digest, after.data.listing.digest
+        return SourceMove(after.data.request.url, was, now) if was != now else None
     old, new = before.source, after.source
     if old is None or new is None or old.resolved.tree == new.resolved.tree:
         return None

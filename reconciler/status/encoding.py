@@ -27,6 +27,7 @@ from reconciler.types import (
     API_VERSION,
     Commit,
     ExecutionHash,
+    ListingDigest,
     Problem,
     ProblemList,
     RequestHash,
@@ -44,6 +45,7 @@ _FORMS: Mapping[Any, msgspec.Meta] = {
     RequestHash: _HASH,
     Commit: _OBJECT_ID,
     TreeId: _OBJECT_ID,
+    ListingDigest: _HASH,
     int: msgspec.Meta(ge=-_EXACT, le=_EXACT),
     float: msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max),
 }

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
     from reconciler.workspace.source_resolver import (
+        GitResolutions,
         Requests,
-        Resolutions,
         SourceResolver,
         remote_sources,
     )
@@ -42,6 +42,7 @@ __all__ = [
     "CommitReader",
     "CommitSnapshot",
     "EffectiveObjects",
+    "GitResolutions",
     "HeadVerification",
     "PlanState",
     "PlannedCommit",
@@ -49,7 +50,6 @@ __all__ = [
     "RemoteReader",
     "RemoteStatusReader",
     "Requests",
-    "Resolutions",
     "ResolvedCommit",
     "SourceResolver",
     "VerifiedHead",
@@ -85,7 +85,7 @@ _MODULES = {
     "remote_clusters": ("RemoteStatusReader",),
     "source_resolver": (
         "Requests",
-        "Resolutions",
+        "GitResolutions",
         "SourceResolver",
         "remote_sources",
     ),

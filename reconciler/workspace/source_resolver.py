@@ -1,4 +1,4 @@
-"""Git sources of manifests, resolved to commits and trees."""
+"""Sources of manifests, resolved to commits and trees, or to listings of buckets."""
 
 from __future__ import annotations
 
@@ -10,25 +10,42 @@ from reconciler.git import GitError, Repository, resolve_url, unresolved
 from reconciler.manifests import Manifest
 from reconciler.planner import ObjectStatus, PlanCache
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
-from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
+from reconciler.types import (
+    BucketSource,
+    Commit,
+    FoundSource,
+    GitSource,
+    Listing,
+    ObjectRef,
+    ResolvedSource,
+    SourceRequest,
+)
 from reconciler.urls import admits_url
 
 #: The source that each object asks for, or the reason that it may not be read.
-Requests = Mapping[ObjectRef, GitSource | UnresolvedSource]
+Requests = Mapping[ObjectRef, SourceRequest | UnresolvedSource]
 #: Resolves sources in other repositories, those of some URLs by a new look-up.
-RemoteSources = Callable[[AbstractSet[GitSource], AbstractSet[str]], "Resolutions"]
-#: The commit and tree of each source, or the reason that it has none.
-Resolutions = Mapping[GitSource, ResolvedSource | UnresolvedSource]
+RemoteSources = Callable[[AbstractSet[GitSource], AbstractSet[str]], "GitResolutions"]
+#: The commit and tree of each Git source, or the reason that it has none.
+GitResolutions = Mapping[GitSource, ResolvedSource | UnresolvedSource]
+#: Lists buckets, those of some URLs by a new look.
+BucketSources = Callable[
+    [AbstractSet[BucketSource], AbstractSet[str]], Mapping[BucketSource, Listing | UnresolvedSource]
+]
+#: The commit and tree of each source, or its listing, or the reason that it has none.
+Resolutions = Mapping[SourceRequest, FoundSource | UnresolvedSource]
 
 
 def _source_request(
     manifest: Manifest, *, repository_url: str, allow: tuple[str, ...]
-) -> GitSource | UnresolvedSource | None:
-    """Return an object's Git source, or the reason against reading it.
+) -> SourceRequest | UnresolvedSource | None:
+    """Return an object's source, or the reason against reading it.
 
     None for an object without a source. The manifest repository itself (``url: .``) is a source
     with an empty URL.
     """
+    if manifest.observed is not None:
+        return BucketSource(manifest.observed.url, manifest.ref.namespace)
     git = manifest.git
     if git is None:
         return None
@@ -48,7 +65,12 @@ def remote_sources(requests: Requests) -> frozenset[GitSource]:
     return frozenset(r for r in requests.values() if isinstance(r, GitSource) and r.url)
 
 
-def _own_sources(requests: Requests, repository: Repository, commit: Commit) -> Resolutions:
+def bucket_sources(requests: Requests) -> frozenset[BucketSource]:
+    """The requested sources that are buckets."""
+    return frozenset(r for r in requests.values() if isinstance(r, BucketSource))
+
+
+def _own_sources(requests: Requests, repository: Repository, commit: Commit) -> GitResolutions:
     """Resolve the sources that are folders of the manifest repository."""
     found: dict[GitSource, ResolvedSource | UnresolvedSource] = {}
     for request in requests.values():
@@ -69,7 +91,7 @@ def _or_recorded(
     manifests: Mapping[ObjectRef, Manifest],
     requests: Requests,
     records: Mapping[ObjectRef, ObjectStatus],
-) -> dict[GitSource, ResolvedSource | UnresolvedSource]:
+) -> dict[SourceRequest, FoundSource | UnresolvedSource]:
     """Replace unresolved sources by their recorded state, if of the same URL.
 
     A source that the daemon could not read either stays unresolved, for the recorded reason.
@@ -77,16 +99,21 @@ def _or_recorded(
     every = dict(found)
     for ref, request in requests.items():
         record = records.get(ref)
-        if not isinstance(request, GitSource) or record is None:
+        if isinstance(request, UnresolvedSource) or record is None:
             continue
-        if isinstance(every.get(request), ResolvedSource):
+        if not isinstance(every.get(request, _UNKNOWN), UnresolvedSource):
             continue
         digest = record.manifest.digest if record.manifest is not None else ""
         if record.reason == ReasonCode.SOURCE_UNAVAILABLE and digest == manifests[ref].digest:
             every[request] = UnresolvedSource(Reason.read(record.reason, record.message))
         elif record.source is not None and record.source.url == request.url:
-            every[request] = ResolvedSource(record.source.commit, record.source.tree)
+            bucket = isinstance(request, BucketSource)
+            known = record.source.listing if bucket else record.source.resolved
+            every[request] = known or every.get(request, _UNKNOWN)
     return every
+
+
+_UNKNOWN = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 
 
 def _with_upstream(
@@ -107,17 +134,18 @@ def _with_upstream(
 
 @dataclass(frozen=True, slots=True)
 class SourceResolver:
-    """Resolves the Git sources of a commit's objects.
+    """Resolves the sources of a commit's objects.
 
     ``remote`` resolves sources in other repositories; its second argument has the URLs to look up
-    again. ``recorded``: unreadable sources are taken as they were last recorded, for previews of a
-    plan.
+    again. ``buckets`` lists those that are observed buckets. ``recorded``: unreadable sources are
+    taken as they were last recorded, for previews of a plan.
     """
 
     repository: Repository
     repository_url: str
     allow: tuple[str, ...]
     remote: RemoteSources = lambda *_: {}
+    buckets: BucketSources = lambda *_: {}
     recorded: bool = False
 
     def resolve(
@@ -135,20 +163,22 @@ class SourceResolver:
         """
         touched: list[ObjectRef] = []
 
-        def request(ref: ObjectRef, manifest: Manifest) -> GitSource | UnresolvedSource | None:
+        def request(ref: ObjectRef, manifest: Manifest) -> SourceRequest | UnresolvedSource | None:
             touched.append(ref)
             return _source_request(manifest, repository_url=self.repository_url, allow=self.allow)
 
-        def own(_: object) -> Resolutions:
+        def own(_: object) -> GitResolutions:
             return _own_sources(requests, self.repository, commit)
 
         requests: Requests = cache.table("source requests", manifests, request)
         remote = cache.value("remote sources", (requests,), lambda _: remote_sources(requests))
         asked = (requests.get(ref) for ref in _with_upstream(touched, manifests))
-        refresh = {request.url for request in asked if isinstance(request, GitSource)}
-        found = {
+        refresh = {r.url for r in asked if isinstance(r, GitSource | BucketSource)}
+        buckets = cache.value("bucket sources", (requests,), lambda _: bucket_sources(requests))
+        found: Resolutions = {
             **cache.value("own sources", (requests, commit), own),
             **self.remote(remote, refresh),
+            **(self.buckets(buckets, refresh) if buckets else {}),
         }
         if self.recorded:
             found = _or_recorded(found, manifests, requests, records)

@@ -36,10 +36,13 @@ from reconciler.planner.object_status import (
 from reconciler.planner.resolver import resolve
 from reconciler.status.encoding import dump_record, load_record
 from reconciler.types import (
+    BucketSource,
     Commit,
     ExecutionHash,
     GitSource,
     Kind,
+    Listing,
+    ListingDigest,
     ObjectRef,
     RequestHash,
     ResolvedSource,
@@ -63,11 +66,18 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
         if (git := manifest.document.spec.source.git) is not None
     }
     where = ResolvedSource(Commit("1" * 40), TreeId("2" * 40))
+    buckets = {
+        ref: BucketSource(manifest.observed.url, ref.namespace)
+        for ref, manifest in objects.items()
+        if manifest.observed is not None
+    }
+    listing = Listing(ListingDigest("3" * 40), files=2, size=10)
+    listings = dict.fromkeys(buckets.values(), listing)
     found = resolve(
         cluster="golden",
         objects=objects,
-        sources=dict.fromkeys(requests.values(), where),
-        requests=requests,
+        sources={**dict.fromkeys(requests.values(), where), **listings},
+        requests={**requests, **buckets},
         records={},
         ledger=Ledger(),
     )
@@ -82,12 +92,15 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
             }
         if item.source is not None:
             keys[f"{ref} source"] = {"pin": item.source.pin}
+        if item.data is not None:
+            keys[f"{ref} data"] = {"pin": item.data.pin, "intent": item.request_hash}
     return keys
 
 
-def test_keys_are_what_they_always_were() -> None:
-    golden = json.loads((GOLDEN / "keys-k1.json").read_text())
-    assert keys_of(GOLDEN / "keys-k1.yaml") == golden
+@pytest.mark.parametrize("name", ["keys-k1", "observed-keys-k1"])
+def test_keys_are_what_they_always_were(name: str) -> None:
+    golden = json.loads((GOLDEN / f"{name}.json").read_text())
+    assert keys_of(GOLDEN / f"{name}.yaml") == golden
 
 
 def named(

@@ -26,14 +26,19 @@ from reconciler.planner.status_update import update_status
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, UnresolvedSource
 from reconciler.types import (
+    BucketSource,
     Commit,
     ForeignRef,
+    FoundSource,
     GitSource,
     Kind,
+    Listing,
+    ListingDigest,
     Location,
     ObjectRef,
     Problem,
     ResolvedSource,
+    SourceRequest,
     TaskKey,
     TaskKind,
     TreeId,
@@ -77,8 +82,10 @@ class World:
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
     cache: PlanCache = field(default_factory=PlanCache)
     collected: tuple[dict[str, str], Collection] | None = None
-    requests: dict[ObjectRef, GitSource] = field(default_factory=dict)
-    sources: dict[GitSource, ResolvedSource | UnresolvedSource] = field(default_factory=dict)
+    requests: dict[ObjectRef, SourceRequest] = field(default_factory=dict)
+    sources: dict[SourceRequest, FoundSource | UnresolvedSource] = field(default_factory=dict)
+    #: What is in the folders that Datasets observe, by URL, named by a test.
+    data: dict[str, str] = field(default_factory=dict)
 
     def tree_of(self, request: GitSource) -> ResolvedSource | UnresolvedSource:
         """A source's tree is named by a test; by default it is made of its place."""
@@ -88,6 +95,19 @@ class World:
             return UnresolvedSource.unavailable(f"{place} cannot be read: connection refused")
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         return ResolvedSource(Commit(digest), TreeId(digest))
+
+    def listing_of(self, request: BucketSource) -> Listing | UnresolvedSource:
+        """A folder's listing is named by a test; by default it is made of its URL."""
+        name = self.data.get(request.url, request.url)
+        if name == "unreachable":
+            return UnresolvedSource.unavailable(f"{request.url} cannot be listed: it is gone")
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+        return Listing(ListingDigest(digest), files=1, size=10)
+
+    def found(self, request: SourceRequest) -> FoundSource | UnresolvedSource:
+        if isinstance(request, BucketSource):
+            return self.listing_of(request)
+        return self.tree_of(request)
 
     def read(self, path: str, text: str) -> FileContent:
         """A file is parsed once, as by a daemon."""
@@ -114,15 +134,17 @@ class World:
     ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, Problem], int, str | None]:
         cache = cache if cache is not None else PlanCache()
         found = self.collect()
-        requests: dict[ObjectRef, GitSource] = {}
+        requests: dict[ObjectRef, SourceRequest] = {}
         for ref, manifest in found.objects.items():
+            if manifest.observed is not None:
+                requests[ref] = BucketSource(manifest.observed.url, ref.namespace)
             git = manifest.document.spec.source.git
             if git is not None:
                 url = "" if git.url == "." else git.url
                 requests[ref] = GitSource(
                     url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit
                 )
-        sources = {request: self.tree_of(request) for request in requests.values()}
+        sources = {request: self.found(request) for request in requests.values()}
         # As a daemon has them: what is equal is the very same.
         requests = self.requests = self.requests if requests == self.requests else requests
         sources = self.sources = self.sources if sources == self.sources else sources

@@ -30,6 +30,7 @@ BOUND = {
 OWN = {
     "apiVersion", "kind", "metadata.annotations", "metadata.labels", "metadata.name",
     "spec.suspend", "spec.training.mode", "spec.source.bucket.revision", "spec.load.from.revision",
+    "spec.source.bucket.update",
     *(f"spec.source.git.{n}" for n in ("branch", "commit", "tag", "update")),
     *(f"spec.source.git.{n}" for n in ("buildArgs", "dockerfile")),
     *(f"spec.{task}.{n}" for task in ("load", "training") for n in ("command", "env", "params")),

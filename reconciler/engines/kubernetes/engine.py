@@ -48,7 +48,7 @@ from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
 from reconciler.engines.local import is_stored_as_made
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.stores import SCHEMES
-from reconciler.types import GROUP, JSON, TaskKey
+from reconciler.types import GROUP, JSON, BucketSource, Listing, TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -219,6 +219,11 @@ class KubernetesEngine:
         if urlsplit(url).scheme not in SCHEMES:
             return None
         return await is_stored_as_made(url, artifact.key)
+
+    async def list_data(self, source: BucketSource) -> Listing:
+        """Refuse, as the daemon reads no bucket. Raises EngineError."""
+        detail = f"{source.url} cannot be listed on a cluster; give a revision in place of update"
+        raise EngineError(Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail))
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove nothing: images are the registry's."""

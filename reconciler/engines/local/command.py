@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -33,6 +33,7 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.engines.local.launch import RankCommand, can_protect
 from reconciler.engines.local.layout import ImageDirectory, path_of
+from reconciler.engines.local.listing import FolderError, list_folder
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
@@ -59,7 +60,10 @@ from reconciler.engines.local.verification import (
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.signing import SIGNATURE, KeyFileError, SigningKey, TrustedKeys
-from reconciler.types import Mounted, TaskKind, Verify
+from reconciler.types import ListingDigest, Mounted, TaskKind, Verify
+
+#: Digits of a listing in a message.
+_SHOWN = 12
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -77,6 +81,8 @@ class _Execution:
     gpu_seconds: float = 0.0
     #: Files of this artifact, once complete, that are not as they were made.
     damaged: tuple[FileFault, ...] = ()
+    #: What is in the dataset's folder as the command starts, if that is observed.
+    listing: ListingDigest | None = None
 
     @property
     def spec(self) -> RunSpec:
@@ -129,6 +135,57 @@ class _Execution:
         for name, mounted in (("base", self.spec.base), ("dataset", self.spec.dataset)):
             if mounted is not None:
                 self._check(name, mounted)
+                if mounted.listing is not None:
+                    self._check_listing(mounted, mounted.listing)
+
+    def _check_listing(self, mounted: Mounted, wanted: ListingDigest) -> None:
+        """Raise RunFailedError if the data is not what the key says."""
+        found = self._listed(mounted)
+        if found != wanted:
+            reason = Reason.of(
+                ReasonCode.DATA_NOT_AS_LISTED,
+                url=mounted.url,
+                wanted=wanted[:_SHOWN],
+                found=found[:_SHOWN],
+            )
+            raise RunFailedError(reason, FailureClass.INFRASTRUCTURE)
+        self.listing = found
+
+    def _listed(self, mounted: Mounted) -> ListingDigest:
+        """List observed data. Raises RunFailedError and StoppedError."""
+        path = path_of(mounted.url)
+        assert path is not None  # the daemon has listed it
+        try:
+            return list_folder(path, self._go_on).digest
+        except FolderError as error:
+            detail = f"{mounted.url} cannot be listed: {error}"
+            raise RunFailedError(
+                Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail),
+                FailureClass.INFRASTRUCTURE,
+            ) from error
+
+    def _changed_meanwhile(self) -> Iterator[Reason]:
+        """Yield a warning if observed data changed while the command ran."""
+        mounted = self.spec.dataset
+        if mounted is None or self.listing is None:
+            return
+        try:
+            after = self._listed(mounted)[:_SHOWN]
+        except StoppedError:
+            raise
+        except RunFailedError:
+            after = "none"
+        if after != self.listing[:_SHOWN]:
+            yield Reason.of(
+                ReasonCode.DATA_CHANGED_MEANWHILE,
+                url=mounted.url,
+                before=self.listing[:_SHOWN],
+                after=after,
+            )
+
+    def _go_on(self) -> None:
+        if (stop := self.run.control.stop()) is not None:
+            raise StoppedError(stop)
 
     def _check(self, name: str, mounted: Mounted) -> None:
         """Raise RunFailedError unless an input is there, as it was made."""
@@ -170,12 +227,7 @@ class _Execution:
 
     def _finish(self, steps: Verification) -> tuple[Marker | None, tuple[FileFault, ...]]:
         """Return an artifact's marker and its faults. Raises StoppedError."""
-
-        def go_on() -> None:
-            if (stop := self.run.control.stop()) is not None:
-                raise StoppedError(stop)
-
-        return finish(steps, go_on)
+        return finish(steps, self._go_on)
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec
@@ -223,7 +275,7 @@ class _Execution:
                 "into it, and remove or replace no more than what is in it"
             )
         metrics, ignored = read_metrics(self.output)
-        warnings = []
+        warnings = [*self._changed_meanwhile()]
         if ignored is not None:
             output.note(ignored)
             warnings.append(Reason.of(ReasonCode.METRICS_IGNORED, detail=ignored))

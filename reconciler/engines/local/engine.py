@@ -26,6 +26,7 @@ from reconciler.engines.local.build import image_result
 from reconciler.engines.local.collection import LocalCollection
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
+from reconciler.engines.local.listing import list_url
 from reconciler.engines.local.locks import FileLock, is_locked
 from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.run_store import RunRecord, RunStore, check_spec
@@ -43,7 +44,7 @@ from reconciler.engines.local.supervisors import Supervisors
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.signing import SigningFiles
-from reconciler.types import TaskKey, TaskKind, Verify
+from reconciler.types import BucketSource, Listing, TaskKey, TaskKind, Verify
 
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
@@ -225,6 +226,10 @@ class LocalEngine:
             return None
         signed = self._terms.verified(artifact.url or "") is Verify.SIGNATURE
         return await is_as_made(path, artifact.key, self._terms.signing if signed else None)
+
+    async def list_data(self, source: BucketSource) -> Listing:
+        """List a folder of this machine. Raises EngineError."""
+        return await asyncio.to_thread(list_url, source.url)
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove images and environments that nothing has used for long."""
