@@ -238,7 +238,7 @@ class BucketSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class DataListing:
     """The content of a bucket's folder at one time.
 
     ``digest`` is over the names, sizes and versions of all files; ``size`` is in bytes.
@@ -255,7 +255,7 @@ class Listing:
 
 #: A source as an object asks for it, and as a look-up finds it.
 SourceRequest: TypeAlias = GitSource | BucketSource
-FoundSource: TypeAlias = ResolvedSource | Listing
+FoundSource: TypeAlias = ResolvedSource | DataListing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

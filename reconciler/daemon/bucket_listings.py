@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from reconciler.backoff import Backoff, jittered
 from reconciler.engine import EngineError
 from reconciler.reasons import UnresolvedSource
-from reconciler.types import BucketSource, Listing
+from reconciler.types import BucketSource, DataListing
 
 #: Listings that are taken at once. Each reads a disk, or is a Job.
 AT_ONCE = 4
@@ -28,8 +28,8 @@ class _Folder:
     ``moving`` is a listing that differs, seen once.
     """
 
-    found: Listing | UnresolvedSource | None = None
-    moving: Listing | None = None
+    found: DataListing | UnresolvedSource | None = None
+    moving: DataListing | None = None
     due: float = 0.0
     failures: int = 0
     task: asyncio.Task[None] | None = None
@@ -44,7 +44,7 @@ class BucketListings:
 
     def __init__(
         self,
-        take: Callable[[BucketSource], Awaitable[Listing]],
+        take: Callable[[BucketSource], Awaitable[DataListing]],
         *,
         interval: float,
         changed: Callable[[], None],
@@ -73,7 +73,7 @@ class BucketListings:
 
     def resolve(
         self, requests: AbstractSet[BucketSource], refresh: AbstractSet[str]
-    ) -> dict[BucketSource, Listing | UnresolvedSource]:
+    ) -> dict[BucketSource, DataListing | UnresolvedSource]:
         """Return each folder's listing, from memory while it is fresh.
 
         Those of URLs in ``refresh`` are listed again, and a difference counts at once. To be
@@ -85,7 +85,7 @@ class BucketListings:
 
     async def listings(
         self, requests: AbstractSet[BucketSource], refresh: AbstractSet[str]
-    ) -> dict[BucketSource, Listing | UnresolvedSource]:
+    ) -> dict[BucketSource, DataListing | UnresolvedSource]:
         """Return each folder's listing, as :meth:`resolve` does."""
         for gone in self._folders.keys() - requests:
             folder = self._folders.pop(gone)
@@ -127,9 +127,9 @@ class BucketListings:
             folder.task = None
         self._changed()
 
-    def _learn(self, folder: _Folder, found: Listing, *, settled: bool) -> None:
+    def _learn(self, folder: _Folder, found: DataListing, *, settled: bool) -> None:
         """Keep a listing; one that differs counts when it is seen twice."""
-        differs = isinstance(folder.found, Listing) and folder.found != found
+        differs = isinstance(folder.found, DataListing) and folder.found != found
         if differs and not settled and folder.moving != found:
             folder.moving = found
             folder.due = self._clock() + min(self._interval, SETTLE)

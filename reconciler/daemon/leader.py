@@ -23,6 +23,7 @@ from reconciler.engines.kubernetes import (
     PodLogs,
     render,
     render_inventory,
+    render_listing,
 )
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ async def kubernetes_engine(
         namespaces=tuple(config.namespaces),
         may_write=permission.leads,
         inventory=lambda folder: render_inventory(folder, settings),
+        listing=lambda source: render_listing(source, settings),
     )
 
 

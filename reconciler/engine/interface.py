@@ -15,7 +15,7 @@ from reconciler.errors import ReconcilerError, Trouble
 from reconciler.reasons import Reason, message
 from reconciler.types import (
     BucketSource,
-    Listing,
+    DataListing,
     TaskKey,
     TaskKind,
 )
@@ -128,7 +128,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def list_data(self, source: BucketSource) -> Listing:
+    async def list_data(self, source: BucketSource) -> DataListing:
         """Return what is in a bucket's folder now. Raises :class:`EngineError`."""
         ...
 

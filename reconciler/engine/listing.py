@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from reconciler.types import Listing, ListingDigest
+from reconciler.types import DataListing, ListingDigest
 
 #: Files and folders of a listing, beyond which there is none: a revision serves better there.
 MOST_ENTRIES = 1_000_000
@@ -56,7 +56,7 @@ class ListingBuilder:
                 "give a revision in place of update"
             )
 
-    def listing(self) -> Listing:
+    def listing(self) -> DataListing:
         """Return the listing of what was added."""
         digest = ListingDigest(self._hash.hexdigest()[:_HEX_DIGITS])
-        return Listing(digest, files=self._files, size=self._size)
+        return DataListing(digest, files=self._files, size=self._size)

@@ -19,10 +19,10 @@ from reconciler.reasons import ReasonCode
 from reconciler.types import (
     JSON,
     Commit,
+    DataListing,
     ExecutionHash,
     ForeignRef,
     Kind,
-    Listing,
     Metrics,
     ObjectRef,
     RequestHash,
@@ -112,7 +112,7 @@ class SourceStatus:
     url: str
     commit: Commit | None = None
     tree: TreeId | None = None
-    listing: Listing | None = None
+    listing: DataListing | None = None
     pin: str
 
     @property

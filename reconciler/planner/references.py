@@ -34,11 +34,11 @@ from reconciler.planner.tasks import (
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import (
     BucketSource,
+    DataListing,
     ForeignRef,
     FoundSource,
     GitSource,
     Kind,
-    Listing,
     ObjectRef,
     ResolvedSource,
     SourceRequest,
@@ -84,11 +84,11 @@ class SourceState:
             and pinned.pin == pin
             and not bucket.follow
         ):
-            newest = now if isinstance(now, Listing) and now != pinned.listing else None
+            newest = now if isinstance(now, DataListing) and now != pinned.listing else None
             return ObservedData(
                 bucket=bucket, request=request, listing=pinned.listing, pin=pin, newest=newest
             )
-        if not isinstance(now, Listing):
+        if not isinstance(now, DataListing):
             return now.reason if isinstance(now, UnresolvedSource) else _UNRESOLVED.reason
         return ObservedData(bucket=bucket, request=request, listing=now, pin=pin)
 

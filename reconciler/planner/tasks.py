@@ -18,10 +18,10 @@ from reconciler.reasons import Reason
 from reconciler.types import (
     JSON,
     BucketSource,
+    DataListing,
     ExecutionHash,
     ForeignRef,
     GitSource,
-    Listing,
     ListingDigest,
     ObjectRef,
     RequestHash,
@@ -113,9 +113,9 @@ class ObservedData:
 
     bucket: ObservedBucketSection
     request: BucketSource
-    listing: Listing
+    listing: DataListing
     pin: Hash
-    newest: Listing | None = None
+    newest: DataListing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

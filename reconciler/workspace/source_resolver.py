@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 
 from reconciler.git import GitError, Repository, resolve_url, unresolved
 from reconciler.manifests import Manifest
@@ -13,9 +14,9 @@ from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import (
     BucketSource,
     Commit,
+    DataListing,
     FoundSource,
     GitSource,
-    Listing,
     ObjectRef,
     ResolvedSource,
     SourceRequest,
@@ -30,7 +31,8 @@ RemoteSources = Callable[[AbstractSet[GitSource], AbstractSet[str]], "GitResolut
 GitResolutions = Mapping[GitSource, ResolvedSource | UnresolvedSource]
 #: Lists buckets, those of some URLs by a new look.
 BucketSources = Callable[
-    [AbstractSet[BucketSource], AbstractSet[str]], Mapping[BucketSource, Listing | UnresolvedSource]
+    [AbstractSet[BucketSource], AbstractSet[str]],
+    Mapping[BucketSource, DataListing | UnresolvedSource],
 ]
 #: The commit and tree of each source, or its listing, or the reason that it has none.
 Resolutions = Mapping[SourceRequest, FoundSource | UnresolvedSource]
@@ -175,11 +177,11 @@ class SourceResolver:
         asked = (requests.get(ref) for ref in _with_upstream(touched, manifests))
         refresh = {r.url for r in asked if isinstance(r, GitSource | BucketSource)}
         buckets = cache.value("bucket sources", (requests,), lambda _: bucket_sources(requests))
-        found: Resolutions = {
-            **cache.value("own sources", (requests, commit), own),
-            **self.remote(remote, refresh),
-            **(self.buckets(buckets, refresh) if buckets else {}),
-        }
+        inside: GitResolutions = cache.value("own sources", (requests, commit), own)
+        listed = self.buckets(buckets, refresh) if buckets else {}
+        found: Resolutions = dict(
+            chain(inside.items(), self.remote(remote, refresh).items(), listed.items())
+        )
         if self.recorded:
             found = _or_recorded(found, manifests, requests, records)
         return requests, cache.same("sources", found)

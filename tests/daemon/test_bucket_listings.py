@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from reconciler.daemon.bucket_listings import AT_ONCE, SETTLE, BucketListings
 from reconciler.engine import EngineError
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource, message
-from reconciler.types import BucketSource, Listing, ListingDigest
+from reconciler.types import BucketSource, DataListing, ListingDigest
 
 DATA = BucketSource("file:///data", "default")
 INTERVAL = 300.0
 
 
-def listing(name: str) -> Listing:
-    return Listing(ListingDigest(name * 40), files=1, size=1)
+def listing(name: str) -> DataListing:
+    return DataListing(ListingDigest(name * 40), files=1, size=1)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Bench:
     def change(self) -> None:
         self.changes += 1
 
-    async def take(self, source: BucketSource) -> Listing:
+    async def take(self, source: BucketSource) -> DataListing:
         self.taken.append(source.url)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -51,7 +51,7 @@ class Bench:
             raise EngineError(Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail))
         return listing(name)
 
-    async def ask(self, *refresh: str) -> Listing | UnresolvedSource:
+    async def ask(self, *refresh: str) -> DataListing | UnresolvedSource:
         return (await self.listings.listings({DATA}, {*refresh}))[DATA]
 
 

@@ -34,18 +34,21 @@ from reconciler.planner.object_status import (
     TaskStatus,
 )
 from reconciler.planner.resolver import resolve
+from reconciler.reasons import UnresolvedSource
 from reconciler.status.encoding import dump_record, load_record
 from reconciler.types import (
     BucketSource,
     Commit,
+    DataListing,
     ExecutionHash,
+    FoundSource,
     GitSource,
     Kind,
-    Listing,
     ListingDigest,
     ObjectRef,
     RequestHash,
     ResolvedSource,
+    SourceRequest,
     TaskKey,
     TaskKind,
     TreeId,
@@ -71,12 +74,14 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
         for ref, manifest in objects.items()
         if manifest.observed is not None
     }
-    listing = Listing(ListingDigest("3" * 40), files=2, size=10)
-    listings = dict.fromkeys(buckets.values(), listing)
+    listing = DataListing(ListingDigest("3" * 40), files=2, size=10)
+    sources: dict[SourceRequest, FoundSource | UnresolvedSource] = {}
+    sources |= dict.fromkeys(requests.values(), where)
+    sources |= dict.fromkeys(buckets.values(), listing)
     found = resolve(
         cluster="golden",
         objects=objects,
-        sources={**dict.fromkeys(requests.values(), where), **listings},
+        sources=sources,
         requests={**requests, **buckets},
         records={},
         ledger=Ledger(),

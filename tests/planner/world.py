@@ -28,11 +28,11 @@ from reconciler.reasons import Reason, UnresolvedSource
 from reconciler.types import (
     BucketSource,
     Commit,
+    DataListing,
     ForeignRef,
     FoundSource,
     GitSource,
     Kind,
-    Listing,
     ListingDigest,
     Location,
     ObjectRef,
@@ -96,13 +96,13 @@ class World:
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         return ResolvedSource(Commit(digest), TreeId(digest))
 
-    def listing_of(self, request: BucketSource) -> Listing | UnresolvedSource:
+    def listing_of(self, request: BucketSource) -> DataListing | UnresolvedSource:
         """A folder's listing is named by a test; by default it is made of its URL."""
         name = self.data.get(request.url, request.url)
         if name == "unreachable":
             return UnresolvedSource.unavailable(f"{request.url} cannot be listed: it is gone")
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
-        return Listing(ListingDigest(digest), files=1, size=10)
+        return DataListing(ListingDigest(digest), files=1, size=10)
 
     def found(self, request: SourceRequest) -> FoundSource | UnresolvedSource:
         if isinstance(request, BucketSource):

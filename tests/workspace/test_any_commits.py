@@ -40,10 +40,10 @@ from reconciler.types import (
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
+    GitResolutions,
     PlannedCommit,
     PlanState,
     RemoteStatusReader,
-    Resolutions,
     SourceResolver,
 )
 from tests.git.history import History
@@ -104,7 +104,7 @@ class AnyCommits(RuleBasedStateMachine):
             remote=self.read_clusters,
         )
 
-    def resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> Resolutions:
+    def resolve(self, sources: AbstractSet[GitSource], _: AbstractSet[str]) -> GitResolutions:
         """Each source as its remote has it; its folder stays the same with every other commit."""
         found = {}
         for source in sources:

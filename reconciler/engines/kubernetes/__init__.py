@@ -14,6 +14,7 @@ module that every command loads.
 from reconciler.engines.kubernetes.build_pod import image_tag
 from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.data_listing import render_listing
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.inventory import render_inventory
 from reconciler.engines.kubernetes.job import dump, render
@@ -33,4 +34,5 @@ __all__ = [
     "image_tag",
     "render",
     "render_inventory",
+    "render_listing",
 ]

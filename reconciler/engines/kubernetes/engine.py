@@ -23,6 +23,7 @@ from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Reje
 from reconciler.engines.kubernetes.api_types import Job, Pod
 from reconciler.engines.kubernetes.client import Api, delete_options
 from reconciler.engines.kubernetes.copies import CopyWatch
+from reconciler.engines.kubernetes.data_listing import ListingJob
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_NAME,
     explain_disruption,
@@ -48,7 +49,7 @@ from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
 from reconciler.engines.local import is_stored_as_made
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.stores import SCHEMES
-from reconciler.types import GROUP, JSON, BucketSource, Listing, TaskKey
+from reconciler.types import GROUP, JSON, BucketSource, DataListing, TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -89,12 +90,14 @@ class KubernetesEngine:
         namespaces: tuple[str, ...] = (),
         may_write: Callable[[], bool] = lambda: True,
         inventory: Callable[[Folder], list[ApiObject] | None] = lambda _: None,
+        listing: Callable[[BucketSource], list[ApiObject]] = lambda _: [],
     ) -> None:
         self._api = api.guarded(may_write)
         self._instance = instance
         self._render = render
         self._may_write = may_write
         self._inventory = inventory
+        self._listing = listing
         self._changed: Callable[[], None] = lambda: None
         selector = f"{MANAGED_BY}=reconciler,{GROUP}/instance={instance}"
         places = namespaces or (None,)
@@ -220,10 +223,10 @@ class KubernetesEngine:
             return None
         return await is_stored_as_made(url, artifact.key)
 
-    async def list_data(self, source: BucketSource) -> Listing:
-        """Refuse, as the daemon reads no bucket. Raises EngineError."""
-        detail = f"{source.url} cannot be listed on a cluster; give a revision in place of update"
-        raise EngineError(Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail))
+    async def list_data(self, source: BucketSource) -> DataListing:
+        """List a bucket's folder, by a Job in its namespace. Raises EngineError."""
+        self._jobs_in(source.namespace)
+        return await ListingJob(self._api, self._listing, self._create_other).take(source)
 
     async def collect(self, images: AbstractSet[str]) -> Sequence[Collected]:
         """Remove nothing: images are the registry's."""

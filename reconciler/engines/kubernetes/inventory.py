@@ -11,7 +11,6 @@ and nothing else: a run whose artifact is there finds its own marker, and ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import math
@@ -19,21 +18,16 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 
-from reconciler.backoff import jittered
 from reconciler.engine import EngineError, Result, Wanted, metrics_of, warnings_of
 from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
-from reconciler.engines.kubernetes.api_types import Job, ObjectCondition, PodList
-from reconciler.engines.kubernetes.client import Api, delete_options
+from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
-from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
-from reconciler.engines.kubernetes.informer import JOBS, PODS
+from reconciler.engines.kubernetes.job_output import JobOutput
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject, Fragment
-from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, TaskKey
 
 log = structlog.get_logger(__name__)
@@ -42,7 +36,6 @@ log = structlog.get_logger(__name__)
 INVENTORY = "inventory"
 #: Seconds that an inventory may take, from its creation: then it is done without.
 PATIENCE = 300.0
-POLL = 1.0
 AT_ONCE = 8
 #: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 50,000 artifacts.
 LONGEST = 16 << 20
@@ -194,7 +187,10 @@ class Inventory:
                 rendered = self.render(folder)
                 if rendered is None:
                     return {}
-                return await self._by(rendered, folder)
+                name = rendered[0]["metadata"]["name"]
+                log.info("looking for artifacts", bucket=folder.url, job=name)
+                output = JobOutput(self.api, self.create, LONGEST)
+                return read_inventory(await output.of(rendered, patience=PATIENCE), folder)
             except (EngineError, TimeoutError) as error:
                 log.warning(
                     "a bucket could not be looked into; runs look for their own artifacts",
@@ -202,59 +198,3 @@ class Inventory:
                     error=str(error) or "its Job took too long",
                 )
                 return {}
-
-    async def _by(self, rendered: list[ApiObject], folder: Folder) -> dict[TaskKey, Result]:
-        """Run the rendered Job and read its log. Raises EngineError, TimeoutError."""
-        job, *others = rendered
-        log.info("looking for artifacts", bucket=folder.url, job=job["metadata"]["name"])
-        for other in (*others, job):
-            await self.create(other)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return read_inventory(await self._log(job), folder)
-        finally:
-            await self._delete(job)
-
-    async def _log(self, rendered: ApiObject) -> bytes:
-        """Return the Job's output once it has ended. Raises EngineError."""
-        namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
-        while True:
-            ended = await self._end(rendered)
-            if ended is not None:
-                break
-            await asyncio.sleep(jittered(POLL))
-        if ended.type == "Failed":
-            raise _failed(f"the Job {name} failed: {ended.message}")
-        pods = PODS.path(namespace)
-        page = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
-        found = msgspec.json.decode(page, type=PodList).items
-        pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
-        if pod is None:
-            raise _failed(f"the pod of the Job {name} is gone")
-        path = f"{PODS.path(namespace, pod.metadata.name)}/log"
-        text, _ = await self.api.tail(path, {"container": CONTAINER}, longest=LONGEST)
-        return text
-
-    async def _end(self, rendered: ApiObject) -> ObjectCondition | None:
-        job = await self._ours(rendered)
-        return find_condition(job.status.conditions, "Complete", "Failed")
-
-    async def _ours(self, rendered: ApiObject) -> Job:
-        """Read the Job. Raises EngineError if it is not the engine's."""
-        meta = rendered["metadata"]
-        data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
-        job = msgspec.json.decode(data, type=Job)
-        if not meta["labels"].items() <= job.metadata.labels.items():
-            raise _failed(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
-        return job
-
-    async def _delete(self, rendered: ApiObject) -> None:
-        """Delete the Job; its TTL is a safety net if that fails."""
-        with contextlib.suppress(EngineError):
-            meta = (await self._ours(rendered)).metadata
-            path = JOBS.path(meta.namespace, meta.name)
-            await self.api.delete(path, delete_options(meta.uid))
-
-
-def _failed(detail: str) -> EngineError:
-    return EngineError(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))

@@ -44,7 +44,7 @@ from reconciler.engines.local.supervisors import Supervisors
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.signing import SigningFiles
-from reconciler.types import BucketSource, Listing, TaskKey, TaskKind, Verify
+from reconciler.types import BucketSource, DataListing, TaskKey, TaskKind, Verify
 
 _log = structlog.get_logger(__name__)
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
@@ -227,7 +227,7 @@ class LocalEngine:
         signed = self._terms.verified(artifact.url or "") is Verify.SIGNATURE
         return await is_as_made(path, artifact.key, self._terms.signing if signed else None)
 
-    async def list_data(self, source: BucketSource) -> Listing:
+    async def list_data(self, source: BucketSource) -> DataListing:
         """List a folder of this machine. Raises EngineError."""
         return await asyncio.to_thread(list_url, source.url)
 

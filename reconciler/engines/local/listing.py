@@ -20,7 +20,7 @@ from reconciler.engine import (
 )
 from reconciler.engines.local.layout import path_of
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import Listing
+from reconciler.types import DataListing
 
 _DEEPEST = 200
 
@@ -29,7 +29,7 @@ class FolderError(Exception):
     """A folder that cannot be listed, with the cause."""
 
 
-def list_url(url: str) -> Listing:
+def list_url(url: str) -> DataListing:
     """List the folder at a file URL, within a time. Raises EngineError."""
     end = time.monotonic() + LISTING_PATIENCE
 
@@ -51,7 +51,7 @@ def _unlisted(url: str, why: str) -> EngineError:
     return EngineError(Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=detail))
 
 
-def list_folder(folder: Path, go_on: Callable[[], None] = lambda: None) -> Listing:
+def list_folder(folder: Path, go_on: Callable[[], None] = lambda: None) -> DataListing:
     """List a folder, or the file at its place. Raises FolderError.
 
     ``go_on`` is called before each folder in it, and may raise to end the listing. ``folder`` may

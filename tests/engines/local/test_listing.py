@@ -11,7 +11,7 @@ import pytest
 from reconciler.engine import EngineError, listing
 from reconciler.engines.local.listing import FolderError, list_folder, list_url
 from reconciler.reasons import ReasonCode
-from reconciler.types import Listing
+from reconciler.types import DataListing
 
 #: A time long ago, so that a later change is never within the clock's grain.
 PAST = 1_700_000_000_000_000_000
@@ -129,7 +129,7 @@ def test_a_listing_is_bounded(
 
 
 def test_a_listing_of_a_url_is_refused_with_the_reason(folder: Path) -> None:
-    assert isinstance(list_url(folder.as_uri()), Listing)
+    assert isinstance(list_url(folder.as_uri()), DataListing)
     for url, said in ((f"{folder.as_uri()}/x", "is not there"), ("s3://b/x", "give a revision")):
         with pytest.raises(EngineError, match=said) as error:
             list_url(url)
