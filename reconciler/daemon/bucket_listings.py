@@ -36,7 +36,7 @@ class _Folder:
 
 
 class BucketListings:
-    """Lists each folder once an interval, in seconds, and once more where it differs.
+    """Lists folders once an interval, in seconds; differing ones twice.
 
     A listing that takes longer than the patience goes on; ``changed`` is called at its end. The
     loop owns all state. :meth:`resolve` is called in another thread.

@@ -25,9 +25,9 @@ class ListingTooLargeError(Exception):
 
 
 class ListingBuilder:
-    """Builds a listing of entries that are added in the order of their paths.
+    """Builds a listing of entries.
 
-    Each is written as path, size and version, each ended by a NUL, which no name has.
+    They are added in the order of their paths. Each is written as path, size and version, each ended by a NUL, which no name has.
     """
 
     def __init__(self) -> None:

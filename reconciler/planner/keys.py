@@ -96,7 +96,7 @@ def train_key(
 
 
 def given_key(*, identity: dict[str, JSON], bucket: BucketSection, listing: JSON = None) -> Hash:
-    """Hash a bucket with existing data: its URL, and its revision or listing.
+    """Hash a bucket of existing data: URL, and revision or listing.
 
     ``listing`` is the digest of what is in it or, in a request hash of a followed one, the request.
     """

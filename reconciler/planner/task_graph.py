@@ -230,7 +230,7 @@ class TaskGraphBuilder:
 
 
 def _changed_data(manifest: Manifest, data: ObservedData) -> Reason | None:
-    """Return the reason against a use of data that is not what was pinned.
+    """Return the reason against a use of data that has changed.
 
     Unlike a commit, what a folder had before cannot be mounted.
     """

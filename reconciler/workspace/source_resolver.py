@@ -1,4 +1,4 @@
-"""Sources of manifests, resolved to commits and trees, or to listings of buckets."""
+"""Sources of manifests, resolved to commits and trees, or to listings."""
 
 from __future__ import annotations
 

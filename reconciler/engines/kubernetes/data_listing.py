@@ -1,4 +1,4 @@
-"""Listings of buckets that Datasets observe, by a Job with the folder mounted.
+"""Listings of observed buckets, by a Job with the folder mounted.
 
 The daemon holds no credentials of buckets, and pods do. The Job prints one line: a digest over
 sizes, times of modification and names of all files, their number and their bytes. The times are

@@ -80,7 +80,7 @@ def list_folder(folder: Path, go_on: Callable[[], None] = lambda: None) -> DataL
 def _entries(
     root: Path, builder: ListingBuilder, go_on: Callable[[], None]
 ) -> Iterator[tuple[bytes, os.stat_result, bytes | None]]:
-    """Yield path, status and link text of all that is no folder, by path components."""
+    """Yield path, status and link text of all but folders, in order."""
     waiting = [(b"", iter(_sorted(b"", root, builder, go_on)))]
     while waiting:
         folder, entries = waiting[-1]
