@@ -27,7 +27,8 @@ class ListingTooLargeError(Exception):
 class ListingBuilder:
     """Builds a listing of entries.
 
-    They are added in the order of their paths. Each is written as path, size and version, each ended by a NUL, which no name has.
+    They are added in the order of their paths. Each is written as path, size and version, each
+    ended by a NUL, which no name has.
     """
 
     def __init__(self) -> None:
