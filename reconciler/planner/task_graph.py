@@ -136,7 +136,7 @@ class TaskGraphBuilder:
         if spec.source.bucket is not None:
             observed = self.sourcing.data(manifest) if manifest.observed is not None else None
             if isinstance(observed, Reason):
-                return _blocked(manifest, observed)
+                return ResolvedObject(manifest=manifest, blocked=observed)
             data = self._external(manifest, spec.source.bucket, observed)
             return ResolvedObject(
                 manifest=manifest,

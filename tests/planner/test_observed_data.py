@@ -130,6 +130,7 @@ def test_a_followed_folder_that_cannot_be_listed_is_not_ready() -> None:
     world.data[URL] = "unreachable"
     world.settle()
     assert world.phases() == {"squad": Phase.WAITING, "m": Phase.WAITING}
+    assert world.records[dataset("squad")].tasks == (), "nothing would load it"
     assert world.records[dataset("squad")].artifact is not None
     assert world.records[dataset("squad")].source is not None, "what was recorded stays"
     world.data[URL] = "monday"
