@@ -13,6 +13,7 @@ from unittest import mock
 import pygit2
 import structlog
 
+from reconciler.daemon.bucket_listings import BucketListings
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.git.sources import Sources
@@ -59,6 +60,7 @@ def simulated(world: World) -> Iterator[None]:
         patch("reconciler.daemon.leader.secrets", _Tokens(Random(f"{world.seed}/tokens")))
         patch("pygit2.Signature", _signature(loop))
         defaults: list[tuple[Any, str, object]] = [
+            (BucketListings, "clock", loop.time),
             (Leadership, "clock", loop.time),
             (Sources, "clock", loop.time),
             (StatusBranch, "pause", wait),
