@@ -24,11 +24,15 @@ RESERVED_ENV = frozenset(
         "DATA_DIR",
         "SCRATCH_DIR",
         "PARAMS_FILE",
+        "PROGRESS_FILE",
         "ATTEMPT",
         "NNODES",
         "NODE_RANK",
         "MASTER_ADDR",
         "MASTER_PORT",
+        "KUBEFLOW_TRAINER_SERVER_URL",
+        "KUBEFLOW_TRAINER_SERVER_TOKEN",
+        "KUBEFLOW_TRAINER_SERVER_CA_CERT",
     }
 )
 RESERVED_PREFIXES = ("PARAM_", "RECONCILER_")
@@ -69,13 +73,35 @@ def is_reserved(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPaths:
-    """Directories of a command, and the file of its params."""
+    """Directories of a command, and the files of its params and of its progress."""
 
     output: str
     params: str
+    progress: str
     scratch: str
     base: str | None = None
     dataset: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportServer:
+    """A server of Kubeflow Trainer's protocol, which a command may report to.
+
+    ``token`` and ``ca`` are files; without ``ca``, the machine's own certificates count.
+    """
+
+    url: str
+    token: str
+    ca: str | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables by which the SDK and `transformers` find the server."""
+        found = {
+            "KUBEFLOW_TRAINER_SERVER_URL": self.url,
+            "KUBEFLOW_TRAINER_SERVER_TOKEN": self.token,
+        }
+        return found | ({"KUBEFLOW_TRAINER_SERVER_CA_CERT": self.ca} if self.ca else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +128,22 @@ def manifest_variables(env: Mapping[str, str], params: Mapping[str, JSON]) -> di
 
 
 def contract_variables(
-    paths: CommandPaths, ranks: Ranks, *, kind: Kind, attempt: int | None = None
+    paths: CommandPaths,
+    ranks: Ranks,
+    *,
+    kind: Kind,
+    attempt: int | None = None,
+    reports: ReportServer | None = None,
 ) -> dict[str, str]:
     """Return the variables that every engine promises to a command.
 
-    ``kind`` is that of the artifact. ``attempt`` is None where it is not known yet.
+    ``kind`` is that of the artifact. ``attempt`` is None where it is not known yet. ``reports`` is
+    None where no server takes reports.
     """
     found = {
         output_variable(kind): paths.output,
         "PARAMS_FILE": paths.params,
+        "PROGRESS_FILE": paths.progress,
         "SCRATCH_DIR": paths.scratch,
     }
     if paths.base is not None:
@@ -123,4 +156,4 @@ def contract_variables(
     found |= {"MASTER_ADDR": ranks.address, "MASTER_PORT": str(ranks.port)}
     if attempt is not None:
         found["ATTEMPT"] = str(attempt)
-    return found
+    return found | (reports.variables if reports is not None else {})

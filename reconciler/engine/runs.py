@@ -36,7 +36,8 @@ class RunSpec:
     ``build`` is set for a build alone; every other task has ``image``, a build's result or the
     image that the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
     ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).
-    ``timeout`` is of one attempt, in seconds. ``lineage`` goes into ``completed.json`` as is.
+    ``timeout`` is of one attempt, in seconds; ``stall`` is the longest time in it without output or
+    progress, None for no bound. ``lineage`` goes into ``completed.json`` as is.
     ``user`` is the one as whom a cluster's Job is created; None: the daemon itself.
     """
 
@@ -55,6 +56,7 @@ class RunSpec:
     secret_env: Mapping[str, SecretKey] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
     timeout: float = 3600.0
+    stall: float | None = None
     retries: int = 0
     profile: str | None = None
     queue: str | None = None

@@ -140,6 +140,14 @@ class CommandSection(RunSection):
         Effect.EXECUTION,
         Field(default_factory=dict, description="Environment variables from Secrets."),
     ]
+    stall: Annotated[
+        Seconds | None,
+        Effect.EXECUTION,
+        Field(
+            description="The longest time of an attempt without output and progress. "
+            "Default: no bound.",
+        ),
+    ] = None
 
 
 class LoadSection(CommandSection):

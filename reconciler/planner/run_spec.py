@@ -83,6 +83,7 @@ def render_run(
         secret_env=_secrets(section),
         resources=task.resources,
         timeout=section.timeout,
+        stall=section.stall if isinstance(section, CommandSection) else None,
         retries=section.retries,
         profile=section.profile,
         queue=section.queue,

@@ -168,6 +168,7 @@ class ReasonCode(enum.StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     OUT_OF_MEMORY = "OutOfMemory"
+    STALLED = "Stalled"
     LIMIT_EXCEEDED = "LimitExceeded"
     EVICTED = "Evicted"
     DISRUPTED = "Disrupted"

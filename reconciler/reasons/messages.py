@@ -781,6 +781,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The container passed its memory limit.",
         "Raise `resources.memory`.",
     ),
+    ReasonCode.STALLED: Entry(
+        "its command neither printed nor reported progress for {seconds}s",
+        "The attempt was ended after the time of `stall` without output and without progress.",
+        "Read the log for what it waits for; raise `stall` where a step takes longer, or have it print.",
+    ),
     ReasonCode.LIMIT_EXCEEDED: Entry(
         "evicted: {detail}; raise resources.disk or shm",
         "The pod passed a disk or shared memory limit of the manifest.",

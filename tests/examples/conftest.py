@@ -46,6 +46,7 @@ class Scripts:
             "PATH": f"{self.interpreter.parent}{os.pathsep}{os.environ['PATH']}",
             "ATTEMPT": str(attempt),
             "PARAMS_FILE": str(params_file),
+            "PROGRESS_FILE": str(scratch / "progress.json"),
             "SCRATCH_DIR": str(scratch),
         }
         environment |= {variable.upper(): str(path) for variable, path in directories.items()}

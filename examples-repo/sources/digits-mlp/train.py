@@ -55,6 +55,15 @@ def train_epoch(
         mlp.step(weights, x[rows], y[rows], params.learning_rate, head_only=params.head_only)
 
 
+def report(epoch: int, epochs: int, **metrics: float) -> None:
+    """Report progress: written beside PROGRESS_FILE and renamed, so that no half file is read."""
+    progress = {"progressPercentage": 100 * epoch / epochs, "step": epoch, "metrics": metrics}
+    file = Path(os.environ["PROGRESS_FILE"])
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(progress))
+    new.replace(file)
+
+
 def main() -> None:
     """Train, saving after each epoch, and leave weights.npz and metrics.json."""
     params = Params(**json.loads(Path(os.environ["PARAMS_FILE"]).read_text()))
@@ -77,6 +86,7 @@ def main() -> None:
         mlp.save(checkpoint, weights, epoch=epoch)
         accuracy, loss = mlp.evaluate(weights, x_test, y_test)
         print(f"epoch {epoch:2}/{params.epochs}: accuracy {accuracy:.4f}, loss {loss:.4f}")
+        report(epoch, params.epochs, accuracy=float(accuracy), loss=float(loss))
 
     # The numbers in metrics.json are what the status shows.
     accuracy, loss = mlp.evaluate(weights, x_test, y_test)

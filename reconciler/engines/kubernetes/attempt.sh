@@ -76,8 +76,10 @@ run() { # COMMAND [ARGUMENT ...]: to its end; its exit code in `code`
     pid=$!
     phase=running
     [ -z "$told" ] || stop # it came while the command was started
+    start_watch
     reap "$pid"
     code=$reaped phase=after
+    stop_watch
 }
 out_of_memory() { grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events; }
 windows_script() { # WORD...: the first file among a command's words that has Windows line ends
@@ -87,6 +89,8 @@ windows_script() { # WORD...: the first file among a command's words that has Wi
     done
 }
 ended() { # COMMAND [ARGUMENT ...]: how, in words that engines/local/run_context.py has too
+    [ "$cause" != Stalled ] ||
+        { echo "$1 was ended, as it neither printed nor reported progress for $stall s" && return; }
     signal=''
     [ "$code" -le 128 ] || [ "$code" -ge 160 ] || signal=$(kill -l $((code - 128)))
     # Programs end with 255 too, and then it is no signal: it has no name but its number.

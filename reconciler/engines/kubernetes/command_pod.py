@@ -126,6 +126,7 @@ def command_pod(
         secrets=sorted(spec.secret_env),
         inputs=inputs,
         verify={name: how for name, how in verified.items() if how is not None},
+        stall=spec.stall,
     )
     container = {
         "name": CONTAINER,
@@ -222,6 +223,7 @@ def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
     paths = CommandPaths(
         output=own,
         params=PARAMS,
+        progress=wrapper.PROGRESS,
         scratch=SCRATCH,
         base=BASE if spec.base is not None else None,
         dataset=DATA if spec.dataset is not None else None,

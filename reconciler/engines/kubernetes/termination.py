@@ -46,6 +46,7 @@ REASONS = frozenset(
         ReasonCode.INFRASTRUCTURE_FAILED,
         ReasonCode.INTERRUPTED,
         ReasonCode.OUT_OF_MEMORY,
+        ReasonCode.STALLED,
         ReasonCode.SOURCE_INVALID,
         ReasonCode.SOURCE_UNAVAILABLE,
     }

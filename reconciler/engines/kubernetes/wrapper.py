@@ -1,8 +1,8 @@
 """The wrapper around the user's command, installed by an init container.
 
 ``wrapper.sh`` carries out the contract between a command and its artifact: the marker
-(``artifact.sh``), attempt numbers and logs (``attempt.sh``), and for buckets that are no file
-system the copies in and out (``staged.sh``). It
+(``artifact.sh``), attempt numbers and logs (``attempt.sh``), progress (``progress.sh``), and for
+buckets that are no file system the copies in and out (``staged.sh``). It
 writes what :mod:`reconciler.engines.local.marker` reads, so either engine's artifact is complete
 for the other. The user's image needs no shell and no libc: the init container brings a static
 busybox, copied from its own image into an emptyDir that both mount.
@@ -17,11 +17,13 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from reconciler.engine import DEFAULTS
+from reconciler.engine import DEFAULTS, ReportServer
 from reconciler.types import JSON, Verify
 
 VOLUME = "reconciler-wrapper"
 MOUNT = "/.reconciler"
+#: PROGRESS_FILE of a command; the wrapper makes its folder.
+PROGRESS = f"{MOUNT}/progress/progress.json"
 #: The container's terminationMessagePath. Not the default one: programs are known to write that.
 TERMINATION = "/dev/reconciler-termination"
 #: The exit code of a container that failed for another reason than its command, for a
@@ -32,7 +34,15 @@ TERMINATED_EXIT = 143
 
 #: The first line of a function with a comment.
 _HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
-_FILES = ("wrapper.sh", "artifact.sh", "program.sh", "attempt.sh", "staged.sh", "wrapper.awk")
+_FILES = (
+    "wrapper.sh",
+    "artifact.sh",
+    "program.sh",
+    "attempt.sh",
+    "progress.sh",
+    "staged.sh",
+    "wrapper.awk",
+)
 _APPLETS = (
     "awk cat cmp cp cut date dd find grep head ln ls mkdir mkfifo mv readlink realpath rm sed "
     "setsid sh sleep sort stat sync tail tee timeout touch tr uniq usleep wget xargs"
@@ -133,6 +143,8 @@ def environment(
     secrets: Iterable[str] = (),
     inputs: Iterable[str] = (),
     verify: Mapping[str, Verify] = MappingProxyType({}),
+    stall: float | None = None,
+    reports: ReportServer | None = None,
 ) -> list[dict[str, JSON]]:
     """Return the variables that steer the wrapper, unseen by the command.
 
@@ -145,7 +157,8 @@ def environment(
     variables whose values are kept out of the termination message. ``inputs`` must be complete
     before the command starts, each ``NAME=KEY:DIRECTORY``; ``verify`` is how they, and an
     ``artifact`` that is complete already, are compared with their markers. Of those that it does
-    not name, only the key in the marker is.
+    not name, only the key in the marker is. A command that neither prints nor reports progress for
+    ``stall`` seconds is ended; the server ``reports`` gets what it writes into PROGRESS_FILE.
 
     With several nodes, a rank is the Job's completion index and the Job one attempt of all ranks
     (``backoffLimit: 0``): its UID distinguishes their files from those of an earlier attempt.
@@ -163,6 +176,9 @@ def environment(
         "SECRETS": " ".join(secrets),
         "INPUTS": " ".join(inputs),
         "VERIFY": " ".join(f"{name}={how.value}" for name, how in verify.items()),
+        "STALL": f"{max(1.0, stall):.0f}" if stall is not None else None,
+        "REPORTS": reports.url if reports is not None else None,
+        "TOKEN": reports.token if reports is not None else None,
         "TERMINATION": TERMINATION,
         "DEFAULTS": " ".join(f"{name}={value}" for name, value in DEFAULTS.items()),
     }

@@ -14,6 +14,7 @@
 #   completed.json                  the marker, written last
 #   model.sig                       a signature over the marker and the files that it lists
 #   logs/attempt-N.log              rank 0; creating it, exclusively, is what numbers an attempt
+#   logs/progress-N.jsonl           the curves of an attempt, where it reported to the daemon
 #   logs/attempt-N.rank-R.log       the other ranks, which learn N from rank 0
 #   .reconciler-spent-N             GPU seconds of an attempt that did not complete, to the minute
 #   .reconciler-list-N-S            staged: what is whole after copy S of attempt N; the last counts
@@ -136,6 +137,8 @@ await() { # FILE: until another rank has written it; the kubelet's deadline or S
 . "$home/program.sh"
 # shellcheck disable=SC1091
 . "$home/attempt.sh"
+# shellcheck disable=SC1091
+. "$home/progress.sh"
 
 # --- the attempt -------------------------------------------------------------------------------
 check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRECTORY, a word each
@@ -159,7 +162,7 @@ unsuccessful() { # REASON MESSAGE
     fi
     ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full: $2"
     exit=$code
-    case $exit in 0 | "$infrastructure") exit=1 ;; esac
+    case $exit in 0 | "$infrastructure" | "$terminated") exit=1 ;; esac
     leave "$exit" command "$@"
 }
 
@@ -169,8 +172,8 @@ if [ -n "${RECONCILER_INVENTORY:-}" ]; then
     exit
 fi
 trap stop TERM INT QUIT HUP
-rm -rf "$work"
-mkdir -p "$work" "$artifact/logs" "$model/logs" || fail "the artifact's directory cannot be written"
+rm -rf "$work" "${progress%/*}"
+mkdir -p "$work" "${progress%/*}" "$artifact/logs" "$model/logs" || fail "the artifact's directory cannot be written"
 : >"$work/tail"
 # shellcheck disable=SC1091  # staged.sh is checked by itself
 [ -z "$stage" ] || . "$home/staged.sh"
@@ -207,9 +210,11 @@ stop_meter
 spent=$((seconds * gpus * nodes)) seconds=$(hundredths "$seconds")
 [ -z "$stage" ] || [ "$rank" != 0 ] || stop_copying
 close_log
+keep_curves
 cause=CommandFailed
 ! out_of_memory || cause=OutOfMemory
-[ "$code" = 0 ] && [ -z "$stopped" ] || unsuccessful "$cause" "$(ended "$@")"
+[ ! -e "$work/stalled" ] || cause=Stalled
+[ "$code" = 0 ] && [ -z "$stopped" ] && [ "$cause" != Stalled ] || unsuccessful "$cause" "$(ended "$@")"
 
 if [ "$nodes" -gt 1 ] && [ "$rank" != 0 ]; then
     if [ -n "$stage" ]; then save; else durable_so_far; fi || fail "what this rank wrote is not safe"

@@ -25,7 +25,8 @@ On disk (version 2, :mod:`.layout`)::
         source/             of a build: the exported build context      written by the daemon
         allocation.json     it may start, with these GPUs and terms     written by the daemon
         cancel              it is to end and be forgotten               written by the daemon
-        state.json          its progress                                written by the supervisor
+        state.json          its state                                   written by the supervisor
+        progress.json       what its command reported last              written by the supervisor
         lock, control       held by the supervisor; a FIFO that wakes it
         logs/attempt-<n>.log   of a build; other tasks log into their artifact directory
         supervisor.log      errors of a supervisor that failed; normally empty

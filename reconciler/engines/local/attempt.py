@@ -16,6 +16,8 @@ from reconciler.engines.local.failures import StillRunningError
 from reconciler.engines.local.launch import Launched, RankCommand, launch
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import ProcessIdentity, kill, members
+from reconciler.engines.local.progress import AttemptProgress
+from reconciler.engines.local.reports import ReportListener
 
 #: Seconds that background processes of a successful command are given to end by themselves:
 #: enough for a tee to write its last lines.
@@ -30,6 +32,7 @@ class End(enum.Enum):
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
     TIMED_OUT = enum.auto()
+    STALLED = enum.auto()
     STOPPED = enum.auto()
 
 
@@ -56,10 +59,11 @@ class _Rank:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """Commands that run side by side as one.
+    """Commands that run side by side as one, and what they report.
 
     ``record`` is called with the processes before any of them becomes its command. ``inherit``
-    are descriptors that they keep open. ``timeout`` and ``grace`` are in seconds.
+    are descriptors that they keep open. ``timeout`` and ``grace`` are in seconds; ``stall`` is the
+    longest time without output and without progress, None for no bound.
     """
 
     token: str
@@ -70,7 +74,11 @@ class Attempt:
     grace: float
     inherit: Sequence[int]
     record: Callable[[Sequence[ProcessIdentity]], None]
+    stall: float | None = None
+    progress: AttemptProgress | None = None
+    reports: ReportListener | None = None
     _ranks: list[_Rank] = field(default_factory=list)
+    _sign_of_life: float = field(default_factory=time.monotonic)
 
     def run(self) -> Ended:
         """Run the attempt. No process of it is left afterwards.
@@ -85,6 +93,8 @@ class Attempt:
                 selector.register(rank.process.output, selectors.EVENT_READ, rank)
             for handle in self.control.handles:
                 selector.register(handle, selectors.EVENT_READ)
+            if self.reports is not None:
+                self.reports.register(selector)
             self.record([rank.process.identity for rank in self._ranks])
             for rank in self._ranks:
                 rank.process.go()
@@ -104,10 +114,13 @@ class Attempt:
         return ended
 
     def _watch(self, selector: selectors.BaseSelector) -> Ended:
-        deadline = time.monotonic() + self.timeout
+        self._sign_of_life = time.monotonic()
+        deadline = self._sign_of_life + self.timeout
         ended: Ended | None = None
         while True:
             self._reap()
+            if self.progress is not None and self.progress.poll():
+                self._sign_of_life = time.monotonic()
             stop = self.control.stop()
             if ended is None:
                 ended = self._over(deadline, stop)
@@ -129,6 +142,8 @@ class Attempt:
             return Ended(End.STOPPED, stop=stop)
         if time.monotonic() >= deadline:
             return Ended(End.TIMED_OUT)
+        if self.stall is not None and time.monotonic() - self._sign_of_life >= self.stall:
+            return Ended(End.STALLED)
         return None
 
     def _terminate(self) -> None:
@@ -154,8 +169,14 @@ class Attempt:
     def _read(self, selector: selectors.BaseSelector, timeout: float) -> None:
         """Copy output, waiting for an event at most ``timeout`` seconds."""
         for key, _ in selector.select(timeout):
-            if isinstance(key.data, _Rank) and self._copy(key.data) == 0:
-                selector.unregister(key.fd)
+            if isinstance(key.data, _Rank):
+                copied = self._copy(key.data)
+                if copied == 0:
+                    selector.unregister(key.fd)
+                elif copied:
+                    self._sign_of_life = time.monotonic()
+            elif key.data is not None:
+                key.data()
 
     def _copy(self, rank: _Rank) -> int | None:
         """Copy one piece of a rank's output.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from reconciler.engine import (
     CommandPaths,
     FailureClass,
     Ranks,
+    ReportServer,
     Result,
     ResultWarning,
     RunSpec,
@@ -23,13 +24,19 @@ from reconciler.engine import (
     output_variable,
 )
 from reconciler.engines.local.build import image_environments
-from reconciler.engines.local.environment import passed_on, read_secrets, search_path
+from reconciler.engines.local.environment import (
+    passed_on,
+    reaching_itself,
+    read_secrets,
+    search_path,
+)
 from reconciler.engines.local.failures import ArtifactError, RunFailedError
 from reconciler.engines.local.fsync import (
     make_read_only,
     make_writable,
     remove_tree,
     sync_directory,
+    write_new,
 )
 from reconciler.engines.local.launch import RankCommand, can_protect
 from reconciler.engines.local.layout import ImageDirectory, path_of
@@ -40,6 +47,7 @@ from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
     Marker,
+    curves_of,
     last_attempt,
     log_of,
     make_durable,
@@ -48,6 +56,8 @@ from reconciler.engines.local.marker import (
 )
 from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
+from reconciler.engines.local.progress import AttemptProgress
+from reconciler.engines.local.reports import ReportListener
 from reconciler.engines.local.run_context import RunContext, StoppedError
 from reconciler.engines.local.use import in_use
 from reconciler.engines.local.verification import (
@@ -239,30 +249,41 @@ class _Execution:
         attempt = last_attempt(self.output / LOGS) + 1
         scratch = run.layout.scratch(spec.name)
         remove_tree(scratch)
-        commands = self._commands(attempt, environments, secrets, scratch)
-        find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
-        output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
-        started = run.clock.now()
-        try:
+        progress = AttemptProgress(
+            attempt=attempt,
+            files=[progress_file(scratch, rank) for rank in range(spec.resources.nodes)],
+            newest=run.run.progress,
+            curves=curves_of(self.output / LOGS, attempt),
+            clock=run.clock,
+        )
+        with closing(ReportListener(spec.name, progress.take)) as reports:
+            commands = self._commands(attempt, environments, secrets, scratch, reports)
+            find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
+            output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
+            started = run.clock.now()
             try:
-                run.attempt(
-                    commands,
-                    output,
-                    [lock],
-                    timeout=spec.timeout,
-                    place=self.output,
-                    secret=secrets.values(),
-                )
-            except BaseException:
-                self._unmark()
-                raise
+                try:
+                    run.attempt(
+                        commands,
+                        output,
+                        [lock],
+                        timeout=spec.timeout,
+                        place=self.output,
+                        secret=secrets.values(),
+                        progress=progress,
+                        reports=reports,
+                    )
+                except BaseException:
+                    self._unmark()
+                    raise
+                finally:
+                    elapsed = (run.clock.now() - started).total_seconds()
+                    self.gpu_seconds += elapsed * spec.resources.gpus
+                    progress.close()
+                return self._complete(attempt, started, output, signing_key)
             finally:
-                elapsed = (run.clock.now() - started).total_seconds()
-                self.gpu_seconds += elapsed * spec.resources.gpus
-            return self._complete(attempt, started, output, signing_key)
-        finally:
-            output.close()
-            remove_tree(scratch)
+                output.close()
+                remove_tree(scratch)
 
     def _complete(
         self, attempt: int, started: datetime, output: Output, signing_key: SigningKey | None
@@ -310,6 +331,7 @@ class _Execution:
         environments: tuple[Path, ...],
         secrets: Mapping[str, str],
         scratch: Path,
+        listener: ReportListener,
     ) -> list[RankCommand]:
         spec, nodes = self.spec, self.spec.resources.nodes
         inputs = [path for path in (self.base, self.dataset) if path]
@@ -317,6 +339,10 @@ class _Execution:
         protected = self._protected([self.image.tree, *environments, *inputs])
         gpus, each = self.run.allocation.gpus, spec.resources.gpus // nodes
         port = _free_port()
+        scratch.mkdir(parents=True)
+        token = scratch / "token"
+        write_new(token, listener.token.encode(), 0o600)
+        reports = ReportServer(url=listener.url, token=str(token))
         commands = []
         for rank in range(nodes):
             folder = scratch / str(rank)
@@ -325,7 +351,7 @@ class _Execution:
             own_gpus = gpus[rank * each : (rank + 1) * each]
             variables = {
                 **DEFAULTS,
-                **passed_on(self.environ),
+                **reaching_itself(passed_on(self.environ)),
                 "PATH": search_path(self.environ, env),
                 "HOME": str(folder / "home"),
                 "TMPDIR": str(folder / "tmp"),
@@ -333,10 +359,15 @@ class _Execution:
                 **manifest_variables(spec.env, spec.params),
                 **secrets,
                 **contract_variables(
-                    self._paths(self.output if rank == 0 else folder / "out", folder / "work"),
+                    self._paths(
+                        self.output if rank == 0 else folder / "out",
+                        scratch=folder / "work",
+                        progress=progress_file(scratch, rank),
+                    ),
                     Ranks(nodes=nodes, address="127.0.0.1", port=port, rank=rank),
                     kind=spec.output_kind,
                     attempt=attempt,
+                    reports=reports,
                 ),
                 "CUDA_VISIBLE_DEVICES": ",".join(own_gpus),
             }
@@ -347,11 +378,12 @@ class _Execution:
             )
         return commands
 
-    def _paths(self, output: Path, scratch: Path) -> CommandPaths:
+    def _paths(self, output: Path, *, scratch: Path, progress: Path) -> CommandPaths:
         dataset = self.dataset if self.spec.task is TaskKind.TRAIN else None
         return CommandPaths(
             output=str(output),
             params=str(self.run.run.params),
+            progress=str(progress),
             scratch=str(scratch),
             base=str(self.base) if self.base else None,
             dataset=str(dataset) if dataset else None,
@@ -369,30 +401,9 @@ class _Execution:
         )
 
 
-def _explained(name: str, mounted: Mounted, faults: Sequence[FileFault]) -> Reason:
-    """Return the reason of an input's faults.
-
-    A signature that is not valid is no loss: what was signed would not come back by making it
-    again unasked. Nor is a change of a folder that no task made.
-    """
-    place = f"the {name} at {mounted.url}"
-    unread = next((fault for fault in faults if fault.kind is FaultKind.UNREADABLE), None)
-    if unread is not None:
-        return Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=f"{place}: {unread}")
-    if mounted.external or faults[0].kind is FaultKind.SIGNATURE:
-        code = ReasonCode.ARTIFACT_NOT_VERIFIED
-        return Reason.of(code, input=name, url=mounted.url, detail=str(faults[0]))
-    lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
-    text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
-    return replace(lost, recorded=text)
-
-
-def _refused(reason: Reason) -> RunFailedError:
-    return RunFailedError(reason, FailureClass.INFRASTRUCTURE)
-
-
-def _infrastructure(detail: str) -> RunFailedError:
-    return _refused(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))
+def progress_file(scratch: Path, rank: int) -> Path:
+    """Return the PROGRESS_FILE of a rank; its folder takes a file beside it."""
+    return scratch / str(rank) / "progress.json"
 
 
 def _have_folder(path: Path) -> None:

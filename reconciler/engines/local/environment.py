@@ -49,6 +49,15 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def reaching_itself(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables by which a program uses no proxy for 127.0.0.1."""
+    found = dict(variables)
+    if any(name.lower() in ("http_proxy", "all_proxy") for name in variables):
+        for name in ("NO_PROXY", "no_proxy"):
+            found[name] = ",".join(filter(None, (variables.get(name), "127.0.0.1")))
+    return found
+
+
 def for_supervisor(environ: Mapping[str, str], package: Path) -> dict[str, str]:
     """Return a supervisor's environment: the daemon's without its configuration.
 

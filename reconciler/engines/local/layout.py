@@ -68,6 +68,11 @@ class RunDirectory:
         return self.path / "state.json"
 
     @property
+    def progress(self) -> Path:
+        """The newest values that the command reported."""
+        return self.path / "progress.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor while it lives."""
         return self.path / "lock"

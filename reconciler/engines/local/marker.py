@@ -334,3 +334,8 @@ def last_attempt(logs: Path) -> int:
 def log_of(logs: Path, attempt: int) -> Path:
     """Return the log file of an attempt."""
     return logs / f"attempt-{attempt}.log"
+
+
+def curves_of(logs: Path, attempt: int) -> Path:
+    """Return the file with the curves of an attempt."""
+    return logs / f"progress-{attempt}.jsonl"

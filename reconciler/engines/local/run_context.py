@@ -23,6 +23,8 @@ from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
 from reconciler.engines.local.program import windows_script
+from reconciler.engines.local.progress import AttemptProgress
+from reconciler.engines.local.reports import ReportListener
 from reconciler.engines.local.spec import Allocation
 from reconciler.engines.local.state import RunState, Stopwatch
 from reconciler.reasons import Reason, ReasonCode
@@ -138,11 +140,13 @@ class RunContext:
         timeout: float,
         place: Path,
         secret: Collection[str] = (),
+        progress: AttemptProgress | None = None,
+        reports: ReportListener | None = None,
     ) -> None:
         """Run commands to their end. Raises RunFailedError and OSError.
 
         ``place`` is the folder that they write to: if that disk is full, the failure is not the
-        command's.
+        command's. ``reports`` are given to ``progress``.
         """
         token = secrets.token_hex(16)
 
@@ -159,6 +163,9 @@ class RunContext:
             output=output,
             control=self.control,
             timeout=timeout,
+            stall=self.spec.stall,
+            progress=progress,
+            reports=reports,
             grace=self.allocation.grace,
             inherit=[lock.lock.handle for lock in locks],
             record=record,
@@ -188,6 +195,8 @@ class RunContext:
         code = ReasonCode.BUILD_FAILED if build else ReasonCode.COMMAND_FAILED
         if failed.ended.end is End.TIMED_OUT:
             code = ReasonCode.DEADLINE_EXCEEDED
+        elif failed.ended.end is End.STALLED:
+            code = ReasonCode.STALLED
         elif failed.starved and not build:
             code = ReasonCode.OUT_OF_MEMORY
         return RunFailedError(Reason.read(code, detail), FailureClass.COMMAND, again=True)
@@ -199,6 +208,11 @@ class RunContext:
             name = Path(name).name
         if ended.end is End.TIMED_OUT:
             return f"{name} was ended after its timeout of {self.spec.timeout:g} s"
+        if ended.end is End.STALLED:
+            return (
+                f"{name} was ended, as it neither printed nor reported progress for "
+                f"{self.spec.stall:g} s"
+            )
         rank = f"{name} (rank {ended.rank})" if self.spec.resources.nodes > 1 else name
         # A shell gives the end of its last process as its own.
         code = 128 - ended.code if ended.code < 0 else ended.code

@@ -1,0 +1,333 @@
+"""Progress of attempts: what commands report of themselves while they run.
+
+A report is a JSON object with any of ``progressPercentage``, ``estimatedRemainingSeconds``,
+``step`` and ``metrics``: the content of ``PROGRESS_FILE``, or the body of a request as Kubeflow
+Trainer's SDK sends it, where the object is within ``trainerStatus``. A command may write anything
+there: what cannot be used is dropped and counted, and never an error of the run.
+
+The curves of an attempt are kept as JSON Lines (``progress-<attempt>.jsonl``, version 1): a header
+``{"version": 1}``, then a line a point in time::
+
+    {"seconds": 12.5, "progressPercentage": 40, "step": 100, "metrics": {"loss": 0.31}}
+
+``seconds`` counts from the start of the attempt. A metric has at most :data:`MOST_POINTS` points:
+with more, every second one is left out, and of those that follow as many.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.codec import Codec
+from reconciler.engine.logs import LogOf
+from reconciler.engine.results import MOST_METRICS, is_metric_name, metric_of
+from reconciler.types import JSON, Metrics
+
+#: Bytes of a report.
+LONGEST_REPORT = 64 << 10
+#: Points of a metric that are kept of an attempt.
+MOST_POINTS = 500
+#: Bytes of the curves of an attempt: beyond what the bounds of a report and of points leave.
+LONGEST_CURVES = 32 << 20
+#: The name of the file with an attempt's curves, beside its log.
+PROGRESS_LOG = re.compile(r"progress-(\d{1,9})\.jsonl")
+#: The name of the percentage among the curves: no metric, as a metric's name is printable.
+PERCENTAGE = "\0percentage"
+
+_VERSION = 1
+_MOST_SECONDS = 1e9
+_HEADER = json.dumps({"version": _VERSION}) + "\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The usable part of a report. ``percentage`` is 0 to 100, ``remaining`` in seconds."""
+
+    percentage: float | None = None
+    remaining: float | None = None
+    step: int | float | None = None
+    metrics: Metrics = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics) or any(
+            value is not None for value in (self.percentage, self.remaining, self.step)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The newest values that an attempt reported, each as of its own report.
+
+    ``at`` is the time of the newest report, by which ``remaining`` counts, and ``seconds`` that
+    since the attempt began. ``dropped`` counts the values, and reports, that were not usable.
+    """
+
+    attempt: int
+    at: datetime
+    seconds: float = 0.0
+    percentage: float | None = None
+    remaining: float | None = None
+    step: int | float | None = None
+    metrics: Metrics = field(default_factory=dict)
+    dropped: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """The progress between 0 and 1."""
+        return None if self.percentage is None else self.percentage / 100
+
+    def remaining_at(self, now: datetime) -> float | None:
+        """Return the seconds that remain: as reported, else as the percentage has grown so far."""
+        remaining = self.remaining
+        if remaining is None and self.percentage is not None and self.percentage >= 1:
+            remaining = self.seconds * (100 - self.percentage) / self.percentage
+        if remaining is None:
+            return None
+        return max(0.0, remaining - max(0.0, (now - self.at).total_seconds()))
+
+    def updated(self, report: Report, *, at: datetime, seconds: float, dropped: int) -> Progress:
+        """Return the progress after another report. Metrics are bounded."""
+        metrics = {**self.metrics, **report.metrics}
+        kept = dict(list(metrics.items())[:MOST_METRICS])
+
+        def newer(value: float | None, before: float | None) -> float | None:
+            return before if value is None else value
+
+        return Progress(
+            attempt=self.attempt,
+            at=at,
+            seconds=round(seconds, 3),
+            percentage=newer(report.percentage, self.percentage),
+            # It counts from the time of its own report.
+            remaining=newer(report.remaining, self.remaining and self.remaining_at(at)),
+            step=newer(report.step, self.step),
+            metrics=kept,
+            dropped=self.dropped + dropped + len(metrics) - len(kept),
+        )
+
+
+#: The format of ``progress.json``: the newest values.
+PROGRESS: Codec[Progress] = Codec(
+    Progress,
+    omit="none",
+    names={"percentage": "progressPercentage", "remaining": "estimatedRemainingSeconds"},
+    timespec="microseconds",
+    version=_VERSION,
+)
+
+
+class ProgressReader(Protocol):
+    """Reader of the progress of an engine's runs."""
+
+    def latest(self, run: str) -> Progress | None:
+        """Return the progress of a live run's attempt; None without a report."""
+        ...
+
+    async def curves(self, log: LogOf) -> Curves | None:
+        """Return the curves beside a log; None where there are none.
+
+        No content of a file raises an error.
+        """
+        ...
+
+
+def read_report(data: bytes) -> tuple[Report, int]:
+    """Return the usable part of a report, and the number of unusable values.
+
+    A report that is too long, or no JSON object, counts as one.
+    """
+    if len(data) > LONGEST_REPORT:
+        return Report(), 1
+    try:
+        value: JSON = json.loads(data)
+    except (ValueError, RecursionError):
+        return Report(), 1
+    if isinstance(value, dict) and isinstance(value.get("trainerStatus"), dict):
+        value = value["trainerStatus"]
+    if not isinstance(value, dict):
+        return Report(), 1
+    percentage, bad = _bounded(value.get("progressPercentage"), 100)
+    remaining, worse = _bounded(value.get("estimatedRemainingSeconds"), _MOST_SECONDS)
+    step = _number(value.get("step"))
+    metrics, worst = _metrics(value.get("metrics"))
+    unread = int(step is None and value.get("step") is not None)
+    report = Report(percentage=percentage, remaining=remaining, step=step, metrics=metrics)
+    return report, bad + worse + worst + unread
+
+
+def _bounded(value: JSON, most: float) -> tuple[float | None, int]:
+    number = _number(value)
+    if number is None or not 0 <= number <= most:
+        return None, int(value is not None)
+    return number, 0
+
+
+def _number(value: JSON) -> int | float | None:
+    """Return a finite number; the SDK sends metrics as text."""
+    if not isinstance(value, str):
+        return metric_of(value)
+    if len(value) > 40 or not value.isascii():
+        return None
+    try:
+        return metric_of(int(value) if value.strip().lstrip("+-").isdigit() else float(value))
+    except ValueError:
+        return None
+
+
+def _metrics(value: JSON) -> tuple[dict[str, int | float], int]:
+    if value is None:
+        return {}, 0
+    pairs: list[tuple[JSON, JSON]] = []
+    bad = 0
+    if isinstance(value, dict):
+        pairs += value.items()
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict):
+                pairs.append((item.get("name"), item.get("value")))
+            else:
+                bad += 1
+    else:
+        return {}, 1
+    kept: dict[str, int | float] = {}
+    for name, given in pairs:
+        number = _number(given)
+        usable = isinstance(name, str) and is_metric_name(name) and number is not None
+        if usable and (len(kept) < MOST_METRICS or name in kept):
+            assert isinstance(name, str)
+            assert number is not None
+            kept[name] = number
+        else:
+            bad += 1
+    return kept, bad
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value of a curve, ``seconds`` after the start of its attempt."""
+
+    seconds: float
+    value: int | float
+    step: int | float | None = None
+
+
+@dataclass(slots=True)
+class _Series:
+    points: list[Point] = field(default_factory=list)
+    stride: int = 1
+    skipped: int = 0
+
+    def add(self, point: Point) -> tuple[bool, bool]:
+        """Add a point; return whether it is kept, and others are not any more."""
+        if self.skipped + 1 < self.stride and self.points:
+            self.skipped += 1
+            return False, False
+        self.skipped = 0
+        self.points.append(point)
+        if len(self.points) <= MOST_POINTS:
+            return True, False
+        del self.points[1::2]
+        self.stride *= 2
+        return True, True
+
+
+class Curves:
+    """The thinned points of an attempt, by metric."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, _Series] = {}
+
+    def add(self, report: Report, seconds: float) -> tuple[str, bool]:
+        """Add a report; return its line in the file, and whether others changed.
+
+        The line is empty where nothing of the report is kept. Reports come in the order of time.
+        """
+        values: dict[str, int | float] = dict(report.metrics)
+        if report.percentage is not None:
+            values[PERCENTAGE] = report.percentage
+        kept: dict[str, int | float] = {}
+        thinned = False
+        at = round(seconds, 3)
+        for name, value in values.items():
+            if name not in self._series:
+                if len(self._series) > MOST_METRICS:
+                    continue
+                self._series[name] = _Series()
+            stays, other = self._series[name].add(Point(at, value, report.step))
+            thinned = thinned or other
+            if stays:
+                kept[name] = value
+        return (_line(at, report.step, kept) if kept else ""), thinned
+
+    @property
+    def percentage(self) -> tuple[Point, ...]:
+        """The points of the percentage."""
+        return self._points(PERCENTAGE)
+
+    @property
+    def metrics(self) -> Mapping[str, tuple[Point, ...]]:
+        """The points of each metric, in the order in which they came."""
+        return {name: self._points(name) for name in self._series if name != PERCENTAGE}
+
+    def _points(self, name: str) -> tuple[Point, ...]:
+        found = self._series.get(name)
+        return tuple(found.points) if found is not None else ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the file, with their ends."""
+        yield _HEADER
+        at: dict[tuple[float, float], tuple[int | float | None, dict[str, int | float]]] = {}
+        for name, series in self._series.items():
+            for point in series.points:
+                place = (point.seconds, -1.0 if point.step is None else float(point.step))
+                at.setdefault(place, (point.step, {}))[1][name] = point.value
+        for seconds, step in sorted(at):
+            yield _line(seconds, *at[seconds, step])
+
+
+def _line(seconds: float, step: float | None, values: Mapping[str, int | float]) -> str:
+    document: dict[str, JSON] = {"seconds": seconds}
+    if PERCENTAGE in values:
+        document["progressPercentage"] = values[PERCENTAGE]
+    if step is not None:
+        document["step"] = step
+    metrics: dict[str, JSON] = {name: value for name, value in values.items() if name != PERCENTAGE}
+    if metrics:
+        document["metrics"] = metrics
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_curves(lines: Iterable[bytes]) -> Curves | None:
+    """Read the lines of a file; None of another version.
+
+    A command could have written them, so lines that cannot be used are passed over: the last one
+    may be half written, too.
+    """
+    curves: Curves | None = None
+    last = 0.0
+    for line in lines:
+        if curves is None:
+            if _document(line).get("version") != _VERSION:
+                return None
+            curves = Curves()
+            continue
+        report, _ = read_report(line)
+        seconds = _document(line).get("seconds")
+        number = metric_of(seconds) if len(line) <= LONGEST_REPORT else None
+        if report and number is not None and last <= number <= _MOST_SECONDS:
+            last = number
+            curves.add(report, number)
+    return curves
+
+
+def _document(line: bytes) -> dict[str, JSON]:
+    try:
+        value: JSON = json.loads(line) if len(line) <= LONGEST_REPORT else None
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
