@@ -20,6 +20,7 @@ from rich.live import Live
 from reconciler.backoff import jittered
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, load, seconds
+from reconciler.cli.progress import local_progress
 from reconciler.cli.table import Listing, console, object_table
 from reconciler.cli.terminal import tell, visible
 from reconciler.config import ConfigError, Setup
@@ -35,7 +36,7 @@ from reconciler.errors import ReconcilerError, UsageFault
 from reconciler.manifests import LARGEST_FILE
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskAction, TaskPhase
 from reconciler.reasons import ReasonCode, remedy
-from reconciler.review import failure_remedy, log_command
+from reconciler.review import Latest, failure_remedy, log_command
 from reconciler.types import ObjectRef, Problem
 from reconciler.web import ListenError
 
@@ -106,6 +107,7 @@ class _Observed:
     records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
     errors: Sequence[Problem] = ()
     wanted: Collection[ObjectRef] = ()
+    latest: Latest | None = None
 
     def __call__(
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
@@ -114,7 +116,9 @@ class _Observed:
         self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
     def table(self, *, compact: bool = False) -> Listing:
-        return object_table(self.records.values(), compact=compact)
+        return object_table(
+            self.records.values(), compact=compact, latest=self.latest, bars=compact
+        )
 
     @property
     def bad(self) -> bool:
@@ -136,7 +140,7 @@ class _Observed:
 
 
 def _once(setup: Setup, patience: float) -> int:
-    seen, screen = _Observed(), console()
+    seen, screen = _Observed(latest=local_progress(setup)), console()
     try:
         with _progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, patience, seen))

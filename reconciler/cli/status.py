@@ -19,6 +19,7 @@ from rich.text import Text
 
 from reconciler.backoff import jittered
 from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.progress import local_progress
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
 from reconciler.cli.removal import removed_error
 from reconciler.cli.select import (
@@ -98,9 +99,14 @@ def status(
     The daemon commits the status to a branch of the manifest repository. This command reads that
     branch: from the repository that the configuration names, or without a configuration from the
     clone in this folder, as of its last `git fetch`. No access to a cluster is needed.
+
+    A run of the local engine on this machine is shown with the percentage and the remaining time
+    that it reports.
     """
     order = _order(sort, history=history)
-    reader = StateReader(load_if_there(config_file), Path())
+    setup = load_if_there(config_file)
+    reader = StateReader(setup, Path())
+    latest = local_progress(setup)
     wanted = read_labels(labels)
 
     everything: list[ObjectStatus] = []
@@ -131,7 +137,7 @@ def status(
     def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> Listing:
         if history:
             return _history_table(records, order, compact=compact)
-        return object_table(records, among=everything, compact=compact)
+        return object_table(records, among=everything, compact=compact, latest=latest, bars=compact)
 
     with suppress(KeyboardInterrupt):
         if watch and style == "text" and screen.is_terminal:

@@ -10,7 +10,17 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from reconciler.planner import ObjectStatus, Phase
-from reconciler.review import printable, seconds, shown_message, shown_metric, task_seconds
+from reconciler.review import (
+    Latest,
+    printable,
+    progress_bar,
+    progress_of,
+    progress_text,
+    seconds,
+    shown_message,
+    shown_metric,
+    task_seconds,
+)
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 _STYLE = {
@@ -134,9 +144,12 @@ def object_table(
     among: Iterable[ObjectStatus] | None = None,
     now: datetime | None = None,
     compact: bool = False,
+    latest: Latest | None = None,
+    bars: bool = False,
 ) -> Listing:
     """Render a row per object: phase, run time, metrics and message.
 
+    ``latest`` gives the progress of runs that are here; ``bars`` draws it too.
     A build that several of the objects ``among`` all share counts in the time of the first.
     """
     now = now or datetime.now(UTC)
@@ -158,12 +171,21 @@ def object_table(
         table.add(
             ref.kind.value,
             printable(name),
-            Text(record.phase.value, style=_STYLE[record.phase]),
+            Text(_phase(record, latest, now, bars=bars), style=_STYLE[record.phase]),
             duration(record, builders, now),
             printable(shown_metric(record)),
             Text(printable(shown_message(record)), style="dim"),
         )
     return table
+
+
+def _phase(record: ObjectStatus, latest: Latest | None, now: datetime, *, bars: bool) -> str:
+    """The phase; of a run that reports also its progress: ``Training 42%, 3m20s left``."""
+    found = progress_of(record, latest) if latest is not None else None
+    if found is None:
+        return record.phase.value
+    bar = progress_bar(found) if bars else ""
+    return " ".join(filter(None, (record.phase.value, bar, progress_text(found, now))))
 
 
 def console() -> Console:

@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from reconciler.config import Setup
-from reconciler.engine import LogOf, Logs, NoTail, Tail
+from reconciler.engine import LogOf, Logs, NoTail, ProgressReader, Tail
 from reconciler.engines.local import LocalLogs
 from reconciler.git import GitError, is_local, local_path
 from reconciler.review import seconds
@@ -31,7 +32,10 @@ LOG_AGE = 10.0
 
 
 def status_page(
-    setup: Setup, cache: PageCache, current: Callable[[], Daemon | None]
+    setup: Setup,
+    cache: PageCache,
+    current: Callable[[], Daemon | None],
+    progress: ProgressReader,
 ) -> Site | None:
     """The page of the current daemon; None if the configuration disables it."""
     server = setup.config.server
@@ -64,6 +68,7 @@ def status_page(
         cluster=setup.config.cluster,
         cache=cache,
         logs=_logs(setup),
+        progress=progress,
         standby=standby,
         troubles=troubles,
         hosts=frozenset(server.hosts),
@@ -111,8 +116,12 @@ def _logs(setup: Setup) -> Logs:
         from reconciler.daemon.leader import pod_logs  # noqa: PLC0415 -- takes 0.3 seconds
 
         return _CachedLogs(pod_logs(setup))
-    buckets = [local_path(url) for url in setup.buckets.values() if is_local(url)]
-    return LocalLogs([setup.root, *buckets])
+    return LocalLogs([setup.root, *local_buckets(setup)])
+
+
+def local_buckets(setup: Setup) -> list[Path]:
+    """Return the folders of artifacts that are on this disk."""
+    return [local_path(url) for url in setup.buckets.values() if is_local(url)]
 
 
 class _CachedLogs:

@@ -8,7 +8,8 @@ A pygit2.Repository is not safe to share. A handle, and every object read throug
 thread at a time and never leaves this package: callers get ids, bytes and paths. Sources and
 exports open a handle for each use. ``Mirror`` has a lock, as an export may find it damaged while a
 sync reads it. ``StatusBranch``, ``Proposals`` and ``UpdateBranches`` are each called by one task of
-the daemon, which waits for its thread. The event loop's thread may open a handle, and does nothing else with it.
+the daemon, which waits for its thread. The event loop's thread may open a handle, and does nothing
+else with it.
 """
 
 from typing import TYPE_CHECKING

@@ -19,7 +19,7 @@ from prometheus_client import disable_created_metrics
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from reconciler.engine import Collected, RunSpec
+from reconciler.engine import Collected, Progress, RunSpec
 from reconciler.errors import trouble_of
 from reconciler.metrics.definitions import Definitions
 from reconciler.metrics.runs import RunSeries
@@ -34,14 +34,18 @@ from reconciler.planner import (
     TaskStatus,
 )
 from reconciler.reasons import UnresolvedSource
-from reconciler.types import FoundSource, Kind, ObjectRef, Problem, TaskKind
+from reconciler.review import Latest, progress_of
+from reconciler.types import FoundSource, Kind, ObjectRef, Problem, ResolvedSource, TaskKind
 
 
 class ObjectSeries(Collector):
-    """Series of at most ``most`` objects, at most nine series each."""
+    """Series of at most ``most`` objects, at most 31 series each."""
 
-    def __init__(self, definitions: Definitions, *, most: int) -> None:
+    def __init__(
+        self, definitions: Definitions, *, most: int, latest: Latest | None = None
+    ) -> None:
         self._most = most
+        self._latest = latest
         self._records: dict[ObjectRef, ObjectStatus] = {}
         self._gpus: Mapping[ObjectRef, int] = {}
         self._metrics = definitions
@@ -65,6 +69,8 @@ class ObjectSeries(Collector):
         phase, artifact = metrics.object_phase.gauge(), metrics.object_artifact.gauge()
         requested, left_out = metrics.object_gpus.gauge(), metrics.objects_left_out.gauge()
         attempts, seconds = metrics.object_attempts.gauge(), metrics.object_seconds.gauge()
+        ratio, remaining = metrics.run_progress.gauge(), metrics.run_remaining.gauge()
+        reported = metrics.run_metric.gauge()
         for record in self._shown():
             labels = (record.ref.kind.value, record.ref.namespace, record.ref.name)
             phase.add_metric((*labels, record.phase.value), 1)
@@ -76,10 +82,23 @@ class ObjectSeries(Collector):
                 attempts.add_metric((*labels, task.task.value), task.attempts)
                 if (took := _took(task, now)) is not None:
                     seconds.add_metric((*labels, task.task.value), took)
+            if (progress := self._progress(record)) is not None:
+                if progress.ratio is not None:
+                    ratio.add_metric(labels, progress.ratio)
+                if (left := progress.remaining_at(now)) is not None:
+                    remaining.add_metric(labels, left)
+                for name, value in list(progress.metrics.items())[:MOST_RUN_METRICS]:
+                    reported.add_metric((*labels, name), value)
         left_out.add_metric((), max(0, len(self._records) - self._most))
         lost = metrics.artifacts_lost.gauge()
         lost.add_metric((), sum(record.artifact_lost for record in self._records.values()))
         yield from (phase, artifact, requested, attempts, seconds, left_out, lost)
+        yield from (ratio, remaining, reported)
+
+    def _progress(self, record: ObjectStatus) -> Progress | None:
+        if self._latest is None or record.phase not in (Phase.LOADING, Phase.TRAINING):
+            return None
+        return progress_of(record, self._latest)
 
     def _shown(self) -> Iterator[ObjectStatus]:
         """Yield at most ``most`` records: by urgency, then by name."""
@@ -116,6 +135,8 @@ def _took(task: TaskStatus, now: datetime) -> float | None:
 
 log = structlog.get_logger(__name__)
 
+#: Metrics of a run that have series of their own: those that were reported first.
+MOST_RUN_METRICS = 20
 #: Objects that have series of their own, unless the configuration says otherwise.
 MOST_OBJECTS = 1000
 #: The label of what is of no tenant, or of all of them.
@@ -138,14 +159,14 @@ class Metrics(Definitions):
     """The daemon's metrics, in a registry of their own.
 
     ``objects`` is how many objects have series of their own. No method raises an error of a value
-    that it is given.
+    that it is given. ``latest`` is the progress of runs.
     """
 
-    def __init__(self, *, objects: int = MOST_OBJECTS) -> None:
+    def __init__(self, *, objects: int = MOST_OBJECTS, latest: Latest | None = None) -> None:
         super().__init__()
         self._tenants: tuple[str, ...] = (NOBODY,)
         self.runs = RunSeries(self, most=objects)
-        self._objects = ObjectSeries(self, most=objects)
+        self._objects = ObjectSeries(self, most=objects, latest=latest)
         ProcessSeries(self)
 
     def failed(self, where: str, error: BaseException) -> None:

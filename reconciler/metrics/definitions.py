@@ -243,6 +243,25 @@ class Definitions(Registry):
             *_OBJECT,
             "task",
         )
+        self.run_progress = self.define(
+            "run_progress_ratio",
+            "gauge",
+            "How far an object's running task says that it is, from 0 to 1.",
+            *_OBJECT,
+        )
+        self.run_remaining = self.define(
+            "run_remaining_seconds",
+            "gauge",
+            "What an object's running task needs yet, as it says or as its progress gives.",
+            *_OBJECT,
+        )
+        self.run_metric = self.define(
+            "run_metric",
+            "gauge",
+            "A number that an object's running task reports, of at most 20 names each.",
+            *_OBJECT,
+            "metric",
+        )
         self.objects_left_out = self.define(
             "objects_left_out", "gauge", "Objects that have no series of their own."
         )

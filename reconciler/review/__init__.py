@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.review.document import plan_document
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
+    from reconciler.review.progress import Latest, progress_bar, progress_of, progress_text
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
         counted,
@@ -64,6 +65,10 @@ _MODULES = {
     "plan_document": "document",
     "printable": "escape",
     "promotion_updates": "updates",
+    "Latest": "progress",
+    "progress_bar": "progress",
+    "progress_of": "progress",
+    "progress_text": "progress",
     "prose": "escape",
     "render_markdown": "markdown",
     "render_text": "text",
@@ -84,6 +89,7 @@ __all__ = [
     "Basis",
     "CommitState",
     "CommitStatus",
+    "Latest",
     "Review",
     "Update",
     "code",
@@ -103,6 +109,9 @@ __all__ = [
     "plain",
     "plan_document",
     "printable",
+    "progress_bar",
+    "progress_of",
+    "progress_text",
     "promotion_updates",
     "prose",
     "render_markdown",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,10 +15,13 @@ from reconciler.engine import NoTail
 from reconciler.planner import ObjectStatus, Phase, TaskPhase, status_path
 from reconciler.reasons import message
 from reconciler.review import (
+    Latest,
     cut,
     format_number,
     format_value,
     plain,
+    progress_of,
+    progress_text,
     seconds,
     shown_message,
     shown_metric,
@@ -25,6 +29,9 @@ from reconciler.review import (
     why_lines,
 )
 from reconciler.types import JSON, Kind, ObjectRef, TaskKind
+from reconciler.web.curves import HEIGHT as CHART_HEIGHT
+from reconciler.web.curves import WIDTH as CHART_WIDTH
+from reconciler.web.curves import Charts
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
 from reconciler.web.selection import ROWS, Selection, listed
@@ -58,9 +65,40 @@ class ShownLog:
     attempt: int
     where: str
     found: TerminalOutput | NoTail
+    charts: Charts = field(default_factory=Charts)
 
 
-def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
+@dataclass(frozen=True, slots=True)
+class ShownProgress:
+    """The progress of an object's running task: text, percentage, and what was not usable."""
+
+    text: str
+    percentage: float | None
+    dropped: int
+
+
+#: The progress of objects whose running task reports it.
+Progresses = Mapping[ObjectRef, ShownProgress]
+NO_PROGRESS: Progresses = MappingProxyType({})
+
+
+def shown_progress(
+    records: Iterable[ObjectStatus], latest: Latest | None, now: datetime
+) -> Progresses:
+    """Return what is shown of the progress of objects."""
+    found: dict[ObjectRef, ShownProgress] = {}
+    for record in records if latest is not None else ():
+        if record.phase in (Phase.LOADING, Phase.TRAINING):
+            progress = progress_of(record, latest)
+            if progress is not None:
+                text = progress_text(progress, now)
+                found[record.ref] = ShownProgress(text, progress.percentage, progress.dropped)
+    return found
+
+
+def overview_page(
+    frame: Frame, catalog: Catalog, selection: Selection, progress: Progresses = NO_PROGRESS
+) -> str:
     """Render the page of all objects, or those selected."""
     page = listed(catalog, selection)
     return _render(
@@ -68,6 +106,7 @@ def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
         frame=frame,
         catalog=catalog,
         page=page,
+        progress=progress,
         selection=page.selection,
         lineage=overview(catalog, page.found),
         rows_a_page=ROWS,
@@ -75,7 +114,13 @@ def overview_page(frame: Frame, catalog: Catalog, selection: Selection) -> str:
 
 
 def object_page(
-    frame: Frame, catalog: Catalog, record: ObjectStatus, *, order: Order, log: ShownLog | None
+    frame: Frame,
+    catalog: Catalog,
+    record: ObjectStatus,
+    *,
+    order: Order,
+    log: ShownLog | None,
+    progress: Progresses = NO_PROGRESS,
 ) -> str:
     """Render the page of one object."""
     return _render(
@@ -85,6 +130,7 @@ def object_page(
         record=record,
         order=order,
         log=log,
+        progress=progress,
         lines=list(why_lines(catalog.plan, record.ref)),
         lineage=neighbourhood(catalog, record.ref),
         comparisons=comparisons(record, order),
@@ -185,6 +231,8 @@ def _environment() -> Environment:
         "version": __version__,
         "log_lines": LINES,
         "most_listed": MOST_LISTED,
+        "chart_width": CHART_WIDTH,
+        "chart_height": CHART_HEIGHT,
         "box_width": WIDTH,
         "box_height": HEIGHT,
         "Phase": Phase,

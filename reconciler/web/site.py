@@ -16,27 +16,31 @@ import hashlib
 import hmac
 import secrets
 import zlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib import resources
 from ipaddress import ip_address
 
 from aiohttp import web
 
-from reconciler.engine import LogOf, Logs, NoTail
+from reconciler.engine import LogOf, Logs, NoTail, ProgressReader
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import Kind, ObjectRef
+from reconciler.web.curves import charts_of
 from reconciler.web.history import Order
 from reconciler.web.render import (
     Frame,
+    Progresses,
     ShownLog,
     message_page,
     object_page,
     overview_page,
+    shown_progress,
 )
 from reconciler.web.selection import Selection
-from reconciler.web.snapshot import Catalog, PageCache
+from reconciler.web.snapshot import PageCache
 from reconciler.web.terminal import LONGEST, terminal_output
 
 HEADERS = {
@@ -73,6 +77,7 @@ class Site:
     cluster: str
     cache: PageCache
     logs: Logs
+    progress: ProgressReader
     standby: Callable[[], Awaitable[Sequence[str]]]
     troubles: Callable[[], Sequence[str]]
     hosts: Collection[str] = ()
@@ -135,11 +140,12 @@ class Site:
         catalog = self.cache.catalog()
         if catalog is None:
             return await self._nothing()
-        tag = self._tag()
+        progress = self._progress(catalog.records.values())
+        tag = self._tag(repr(progress))
         if _has(request, tag):
             return _unchanged(tag)
         selection = Selection.parse(request.query_string)
-        return _html(overview_page(self._frame(tag), catalog, selection), tag=tag)
+        return _html(overview_page(self._frame(tag), catalog, selection, progress), tag=tag)
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()
@@ -156,21 +162,18 @@ class Site:
                 "What became of one that is gone is on the status branch, in removed/.",
             )
         log = await self._log(request, record)
-        tag = self._tag(repr(log))
+        progress = self._progress([record])
+        tag = self._tag(repr((log, progress)))
         if _has(request, tag):
             return _unchanged(tag)
-        return _html(self._object_html(request, catalog, record, log, tag), tag=tag)
-
-    def _object_html(
-        self,
-        request: web.Request,
-        catalog: Catalog,
-        record: ObjectStatus,
-        log: ShownLog | None,
-        tag: str,
-    ) -> str:
         order = Order.parse(request.query_string)
-        return object_page(self._frame(tag), catalog, record, order=order, log=log)
+        page = object_page(
+            self._frame(tag), catalog, record, order=order, log=log, progress=progress
+        )
+        return _html(page, tag=tag)
+
+    def _progress(self, records: Iterable[ObjectStatus]) -> Progresses:
+        return shown_progress(records, self.progress.latest, datetime.now(UTC))
 
     async def _log(self, request: web.Request, record: ObjectStatus) -> ShownLog | None:
         """Read the log of the query's ``task`` and ``attempt``, else the newest."""
@@ -185,10 +188,13 @@ class Site:
         )
         tail = await self.logs.tail(wanted, LONGEST)
         number = attempt or task.attempts
+        charts = charts_of(await self.progress.curves(wanted))
         if isinstance(tail, NoTail):
-            return ShownLog(task=task.task, attempt=number, where="", found=tail)
+            return ShownLog(task=task.task, attempt=number, where="", found=tail, charts=charts)
         shown = terminal_output(tail.data, whole=tail.whole)
-        return ShownLog(task=task.task, attempt=number, where=tail.where, found=shown)
+        return ShownLog(
+            task=task.task, attempt=number, where=tail.where, found=shown, charts=charts
+        )
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

@@ -6,12 +6,13 @@ import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from reconciler.engines.local import LocalLogs
+from reconciler.engines.local import LocalLogs, LocalProgress
 from reconciler.metrics import Metrics
 from reconciler.web.server import Served, serve
 from reconciler.web.site import Site
@@ -35,6 +36,7 @@ async def served(
         cluster="test",
         cache=cache,
         logs=LocalLogs([]),
+        progress=LocalProgress(Path("/nowhere")),
         standby=standing_by,
         troubles=tuple,
         hosts=hosts,

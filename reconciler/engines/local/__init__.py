@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import MARKER, Marker
+    from reconciler.engines.local.progress_reader import LocalProgress
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.scrub import is_stored_as_made
     from reconciler.engines.local.store_verification import StoredArtifact
@@ -73,6 +74,7 @@ __all__ = [
     "FileFault",
     "LocalEngine",
     "LocalLogs",
+    "LocalProgress",
     "Marker",
     "StoredArtifact",
     "StoredEnvironment",
@@ -88,6 +90,7 @@ __all__ = [
 _MODULES = {
     "LocalEngine": "engine",
     "LocalLogs": "logs",
+    "LocalProgress": "progress_reader",
     "MARKER": "marker",
     "Marker": "marker",
     "is_stored_as_made": "scrub",

@@ -406,6 +406,32 @@ def progress_file(scratch: Path, rank: int) -> Path:
     return scratch / str(rank) / "progress.json"
 
 
+def _explained(name: str, mounted: Mounted, faults: Sequence[FileFault]) -> Reason:
+    """Return the reason of an input's faults.
+
+    A signature that is not valid is no loss: what was signed would not come back by making it
+    again unasked. Nor is a change of a folder that no task made.
+    """
+    place = f"the {name} at {mounted.url}"
+    unread = next((fault for fault in faults if fault.kind is FaultKind.UNREADABLE), None)
+    if unread is not None:
+        return Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=f"{place}: {unread}")
+    if mounted.external or faults[0].kind is FaultKind.SIGNATURE:
+        code = ReasonCode.ARTIFACT_NOT_VERIFIED
+        return Reason.of(code, input=name, url=mounted.url, detail=str(faults[0]))
+    lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
+    text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
+    return replace(lost, recorded=text)
+
+
+def _refused(reason: Reason) -> RunFailedError:
+    return RunFailedError(reason, FailureClass.INFRASTRUCTURE)
+
+
+def _infrastructure(detail: str) -> RunFailedError:
+    return _refused(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))
+
+
 def _have_folder(path: Path) -> None:
     """Make a real folder, replacing anything that a command put there."""
     if path.is_symlink() or not path.is_dir():
