@@ -24,12 +24,13 @@ from reconciler.config.schema import (
     CredentialsSection,
     config_schema,
 )
-from reconciler.config.setup import Setup
+from reconciler.config.setup import SHORTEST_KEY, Setup
 
 __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_FILE",
     "REPOSITORY_VARIABLE",
+    "SHORTEST_KEY",
     "BucketConfig",
     "Config",
     "ConfigError",

@@ -1,4 +1,4 @@
-"""Sections of the configuration for notifications and pull requests."""
+"""Sections of the configuration for progress, notifications and pull requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ from reconciler.planner import Phase
 from reconciler.types import ObjectRef
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class ProgressSection(Section):
+    """Reports of progress from pods, for `engine: kubernetes`.
+
+    ``url`` is how pods reach this server, such as http://reconciler.reconciler.svc:8080.
+    ``keyFile`` holds a key of at least 16 bytes, from which the token of each run is derived.
+    ``caFile`` is the CA of an https URL, in PEM. The local engine needs none of it.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2048)]
+    key_file: FilePath
+    ca_file: FilePath | None = None
 
 
 class NotificationsSection(Section):

@@ -18,6 +18,7 @@ from reconciler.config.kubernetes import (
 from reconciler.config.reporting import (
     FilePath,
     NotificationsSection,
+    ProgressSection,
     RequestsSection,
     ReviewSection,
     forge_site,
@@ -281,6 +282,7 @@ class ServerSection(Section):
         default_factory=list
     )
     proxy_secret_file: FilePath | None = None
+    progress: ProgressSection | None = None
 
 
 class LogSection(Section):

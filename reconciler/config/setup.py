@@ -17,6 +17,8 @@ from reconciler.signing import KeyFileError, SigningFiles
 from reconciler.types import Kind, Location, Problem, Verify
 from reconciler.urls import innermost
 
+#: Bytes of a key.
+SHORTEST_KEY = 16
 _REMOTE = re.compile(r"^([a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s:]+:|[A-Za-z0-9.-]{2,}:(?!//))")
 
 
@@ -44,6 +46,20 @@ class Setup:
         """The manifest repository's URL, absolute."""
         url = self.config.repository.url
         return url if _REMOTE.match(url) else self.path(url).as_uri()
+
+    def report_key(self) -> bytes:
+        """Read the key that tokens of reports are derived from.
+
+        Empty where there is none, it cannot be read, or it is too short to be one.
+        """
+        section = self.config.server.progress
+        if section is None:
+            return b""
+        try:
+            key = self.file(section.key_file).read_bytes().strip()
+        except OSError:
+            return b""
+        return key if len(key) >= SHORTEST_KEY else b""
 
     @property
     def root(self) -> Path:

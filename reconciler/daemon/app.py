@@ -17,14 +17,15 @@ from reconciler.daemon.controller import Daemon
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer
+from reconciler.daemon.progress import progress_of_runs
 from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
 from reconciler.daemon.shutdown import WritePermission, run_until
-from reconciler.daemon.status_page import local_buckets, status_page
+from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.update_requests import UpdateRequestController, requesting_updates
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
-from reconciler.engines.local import LocalEngine, LocalProgress
+from reconciler.engines.local import LocalEngine
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan
@@ -86,9 +87,10 @@ async def run_daemon(
     pushed, however it ends. ``observe`` is called after each sync; without one, the status page
     shows the result.
     """
-    progress = LocalProgress(setup.root, local_buckets(setup))
+    replica = Replica()
+    progress, reports = progress_of_runs(setup, lambda: replica.daemon)
     metrics = Metrics(objects=setup.config.server.metrics_objects, latest=progress.latest)
-    replica, cache = Replica(), PageCache()
+    cache = PageCache()
 
     def observe_sync(
         plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
@@ -125,6 +127,7 @@ async def run_daemon(
         reviews=setup.config.review is not None,
         secret_file=setup.file(secret) if secret is not None else None,
         page=status_page(setup, cache, lambda: replica.daemon, progress),
+        reports=reports,
     )
     async with serve("" if once else server.address, served) as bound:
         if bound:

@@ -189,6 +189,10 @@ class Daemon:
         except GitError as error:
             log.warning("the last status could not be pushed", error=str(error))
 
+    def runs(self) -> Mapping[str, Run]:
+        """Return the engine's runs, by name."""
+        return self._engine.runs()
+
     def state(self) -> DaemonState | None:
         """Return a copy of the state; None before the first fetch."""
         if self._snapshot is None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
-from reconciler.config import Setup
+from reconciler.config import SHORTEST_KEY, ConfigError, Setup
 from reconciler.daemon.once import StillWaitingError
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.engines.kubernetes import (
@@ -21,10 +21,12 @@ from reconciler.engines.kubernetes import (
     KubernetesEngine,
     Leadership,
     PodLogs,
+    ReportedProgress,
     render,
     render_inventory,
     render_listing,
 )
+from reconciler.types import Location, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,10 @@ async def kubernetes_engine(
     """The engine, not started. Raises EngineError if no cluster is found."""
     config = setup.config.kubernetes
     settings = ClusterSettings.from_setup(setup)
+    if settings.reports is not None and settings.reports.key is None:
+        file = setup.config.server.progress.key_file if setup.config.server.progress else ""
+        message = f"{file} cannot be read, or has less than {SHORTEST_KEY} bytes"
+        raise ConfigError([Problem(Location("configuration"), "server.progress.keyFile", message)])
     return KubernetesEngine(
         await Api.connect(context=config.context, asked=asked),
         instance=config.instance,
@@ -50,6 +56,11 @@ def pod_logs(setup: Setup) -> PodLogs:
     """The logs of runs in the cluster that the configuration names."""
     context = setup.config.kubernetes.context
     return PodLogs(lambda: Api.connect(context=context))
+
+
+def reported_progress(attempt: Callable[[str], int | None]) -> ReportedProgress:
+    """The progress that pods report; ``attempt`` is that of a live run."""
+    return ReportedProgress(attempt)
 
 
 async def while_leading(

@@ -37,6 +37,7 @@ from reconciler.engine.progress import (
     Report,
     read_curves,
     read_report,
+    report_token,
 )
 from reconciler.engine.results import (
     LONGEST_METRIC,
@@ -102,6 +103,7 @@ __all__ = [
     "output_variable",
     "read_curves",
     "read_report",
+    "report_token",
     "usable_warnings",
     "warnings_of",
 ]

@@ -16,6 +16,8 @@ with more, every second one is left out, and of those that follow as many.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +43,8 @@ PERCENTAGE = "\0percentage"
 
 _VERSION = 1
 _MOST_SECONDS = 1e9
+#: The metric in which the callback of `transformers` has the step.
+_STEP_METRIC = "current_step"
 _HEADER = json.dumps({"version": _VERSION}) + "\n"
 
 
@@ -136,6 +140,11 @@ class ProgressReader(Protocol):
         ...
 
 
+def report_token(key: bytes, run: str) -> str:
+    """Derive the token of a run's reports, which is good for that run alone."""
+    return hmac.new(key, f"progress/{run}".encode(), hashlib.sha256).hexdigest()
+
+
 def read_report(data: bytes) -> tuple[Report, int]:
     """Return the usable part of a report, and the number of unusable values.
 
@@ -156,6 +165,8 @@ def read_report(data: bytes) -> tuple[Report, int]:
     step = _number(value.get("step"))
     metrics, worst = _metrics(value.get("metrics"))
     unread = int(step is None and value.get("step") is not None)
+    if step is None and not unread:
+        step = metrics.get(_STEP_METRIC)
     report = Report(percentage=percentage, remaining=remaining, step=step, metrics=metrics)
     return report, bad + worse + worst + unread
 
@@ -263,6 +274,11 @@ class Curves:
             if stays:
                 kept[name] = value
         return (_line(at, report.step, kept) if kept else ""), thinned
+
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return sum(len(series.points) for series in self._series.values())
 
     @property
     def percentage(self) -> tuple[Point, ...]:

@@ -24,6 +24,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.forge import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
 from reconciler.metrics import Metrics
 from reconciler.web.limits import IDLE, Connection, RequestRates, Spaced, listening
+from reconciler.web.reports import Reports
 from reconciler.web.site import Site
 
 #: A text is served again for so many times the time that it took: a flood of scrapes takes at most
@@ -96,7 +97,7 @@ class Served:
     ``pushed`` is called for webhooks about a push to one of ``branches``, and with ``reviews``
     for those about pull requests; many at once make one call.
     ``secret_file`` is read at each delivery, as it may rotate; without one there is no webhook.
-    Without a ``page`` there is none.
+    Without a ``page`` there is none, and without ``reports`` no pod reports progress here.
     """
 
     metrics: Metrics
@@ -106,6 +107,7 @@ class Served:
     reviews: bool = False
     secret_file: Path | None = None
     page: Site | None = None
+    reports: Reports | None = None
     rates: RequestRates = field(default_factory=RequestRates)
     _deliveries: Deliveries = field(init=False)
     _scrapes: Scrapes = field(init=False)
@@ -227,6 +229,8 @@ async def serve(
             web.post("/webhook", served.post_webhook),
         ]
     )
+    if served.reports is not None:
+        app.add_routes(served.reports.routes())
     if served.page is not None:
         app.add_routes(served.page.routes())
         app.middlewares.append(served.page.missing)

@@ -46,6 +46,12 @@ def test_a_report_of_the_sdk_is_within_trainer_status() -> None:
     assert report(trainerStatus=status) == (Report(percentage=5), 0)
 
 
+def test_the_step_may_be_a_metric_as_transformers_has_it() -> None:
+    metrics = [{"name": "current_step", "value": "40"}]
+    assert report(metrics=metrics)[0].step == 40
+    assert report(metrics=metrics, step=7)[0].step == 7
+
+
 @pytest.mark.parametrize(
     ("members", "dropped"),
     [

@@ -21,6 +21,7 @@ from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.kubernetes.logs import PodLogs
 from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.engines.kubernetes.reported_progress import ReportedProgress
 
 __all__ = [
     "Api",
@@ -30,6 +31,7 @@ __all__ = [
     "Leadership",
     "PodLogs",
     "RenderError",
+    "ReportedProgress",
     "dump",
     "image_tag",
     "render",

@@ -8,6 +8,7 @@ The user's image is started through the wrapper, with these directories:
 | ``/base-model/saved``, ``/data`` | base, dataset | read-only |
 | ``/params/params.json`` | params | from the pod's own annotation |
 | ``/scratch`` | local disk | emptyDir |
+| :data:`REPORTS` | the token for reports | from the pod's own annotation |
 | :data:`STAGED` | the artifact of a staged bucket | for the wrapper alone |
 """
 
@@ -23,14 +24,16 @@ import rfc8785
 from reconciler.engine import (
     CommandPaths,
     Ranks,
+    ReportServer,
     RunSpec,
     contract_variables,
     manifest_variables,
+    report_token,
 )
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.buckets.interface import Directory, Writes
 from reconciler.engines.kubernetes.buckets.registry import DRIVERS
-from reconciler.engines.kubernetes.config import ClusterSettings
+from reconciler.engines.kubernetes.config import ClusterSettings, ReportSettings
 from reconciler.engines.kubernetes.pod_parts import (
     CONTAINER,
     UNPRIVILEGED,
@@ -52,6 +55,11 @@ SCRATCH = "/scratch"
 PARAMS = "/params/params.json"
 #: Where the directory of a staged bucket is mounted.
 STAGED = "/.reconciler-bucket"
+
+#: The token of the run's reports, and the CA of the server that takes them.
+REPORTS = "/.reconciler-reports"
+TOKEN_ANNOTATION = f"{GROUP}/progress-token"
+CA_ANNOTATION = f"{GROUP}/progress-ca"
 
 PARAMS_ANNOTATION = f"{GROUP}/params"
 #: "true" on pods whose wrapper copies between local disk and the bucket.
@@ -101,6 +109,9 @@ def command_pod(
             if not mounted.external:
                 verified[name] = read.bucket.verify
             fragment += mount_at(read, place).fragment
+    reports = _reports(spec, settings.reports)
+    if settings.reports is not None:
+        fragment += _report_files(spec, settings.reports)
     install = wrapper.install_container(settings.images.wrapper)
     fragment = (
         Fragment(
@@ -127,12 +138,13 @@ def command_pod(
         inputs=inputs,
         verify={name: how for name, how in verified.items() if how is not None},
         stall=spec.stall,
+        reports=reports,
     )
     container = {
         "name": CONTAINER,
         "image": spec.image,
         "command": wrapper.wrapped(spec.command),
-        "env": [*_environment(spec, own), *environment],
+        "env": [*_environment(spec, own, reports), *environment],
         "resources": container_resources,
         "securityContext": dict(UNPRIVILEGED),
         "terminationMessagePath": wrapper.TERMINATION,
@@ -218,7 +230,34 @@ def _local_files(spec: RunSpec) -> Fragment:
     )
 
 
-def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
+def _reports(spec: RunSpec, settings: ReportSettings | None) -> ReportServer | None:
+    if settings is None:
+        return None
+    return ReportServer(
+        url=f"{settings.url}/progress/{spec.name}",
+        token=f"{REPORTS}/token",
+        ca=f"{REPORTS}/ca.crt" if settings.ca is not None else None,
+    )
+
+
+def _report_files(spec: RunSpec, settings: ReportSettings) -> Fragment:
+    """Return the volume of the run's token, and of the server's CA."""
+    key = settings.key
+    files = {TOKEN_ANNOTATION: ("token", report_token(key, spec.name) if key else "unknown")}
+    if settings.ca is not None:
+        files[CA_ANNOTATION] = ("ca.crt", settings.ca)
+    items: list[ApiObject] = []
+    for annotation, (name, _) in files.items():
+        volume = annotation_file("reports", annotation, name)
+        items += volume["downwardAPI"]["items"]
+    return Fragment(
+        volumes=({"name": "reports", "downwardAPI": {"items": items}},),
+        mounts=({"name": "reports", "mountPath": REPORTS, "readOnly": True},),
+        annotations={annotation: text for annotation, (_, text) in files.items()},
+    )
+
+
+def _environment(spec: RunSpec, own: str, reports: ReportServer | None) -> list[ApiObject]:
     """Return the command's variables: the manifest's and, over them, the contract's."""
     paths = CommandPaths(
         output=own,
@@ -230,7 +269,7 @@ def _environment(spec: RunSpec, own: str) -> list[ApiObject]:
     )
     plain = {
         **manifest_variables(spec.env, spec.params),
-        **contract_variables(paths, _ranks(spec), kind=spec.output_kind),
+        **contract_variables(paths, _ranks(spec), kind=spec.output_kind, reports=reports),
     }
     secret = [
         {

@@ -75,6 +75,18 @@ class GpuType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """The server that pods report progress to.
+
+    ``key`` is None where only the daemon has it; then no token is known. ``ca`` is a PEM bundle.
+    """
+
+    url: str
+    key: bytes | None
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
     """All settings of a cluster.
 
@@ -97,6 +109,7 @@ class ClusterSettings:
     build_secrets: tuple[BuildSecret, ...] = ()
     ca: str | None = None
     scrubbed: bool = False
+    reports: ReportSettings | None = None
 
     @classmethod
     def from_setup(cls, setup: Setup) -> ClusterSettings:
@@ -154,8 +167,9 @@ class ClusterSettings:
                 for source in config.sources.credentials
                 if source.build_secret is not None
             ),
-            ca=_certificates(setup),
             scrubbed=config.retention.verify is not None,
+            ca=_certificates("tls.caFile", setup, config.tls.ca_file),
+            reports=_reports(setup),
         )
 
     @property
@@ -275,17 +289,27 @@ def _template_problems(cluster: KubernetesSection) -> Iterator[Problem]:
                 yield _problem(f"kubernetes.{group}.{name}.{field_}", message)
 
 
-def _certificates(setup: Setup) -> str | None:
-    name = setup.config.tls.ca_file
+def _reports(setup: Setup) -> ReportSettings | None:
+    section = setup.config.server.progress
+    if section is None:
+        return None
+    return ReportSettings(
+        url=section.url.rstrip("/"),
+        key=setup.report_key() or None,
+        ca=_certificates("server.progress.caFile", setup, section.ca_file),
+    )
+
+
+def _certificates(field_: str, setup: Setup, name: str | None) -> str | None:
     if name is None:
         return None
     try:
         text = setup.path(name).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([_problem("tls.caFile", f"cannot be read: {error}")]) from error
+        raise ConfigError([_problem(field_, f"cannot be read: {error}")]) from error
     if len(text) > LARGEST_CA:
-        message = f"has {len(text)} bytes; build pods take at most {LARGEST_CA}"
-        raise ConfigError([_problem("tls.caFile", message)])
+        message = f"has {len(text)} bytes; pods take at most {LARGEST_CA}"
+        raise ConfigError([_problem(field_, message)])
     return text
 
 

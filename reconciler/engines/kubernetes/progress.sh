@@ -25,7 +25,7 @@ start_watch() {
     watcher=$!
 }
 watch() {
-    seen=$(signs_of_life) alive=$(clock) posted=''
+    seen=$(signs_of_life) alive=$(clock)
     while sleep "${RECONCILER_WATCH:-1}"; do
         post
         now=$(signs_of_life)
@@ -38,11 +38,11 @@ watch() {
         return
     done
 }
-post() { # PROGRESS_FILE, if it is another one
+post() { # PROGRESS_FILE, if it is another one; the last of them once the command has ended
     [ -n "$reports" ] && [ -f "$progress" ] || return 0
     now=$(reported_file)
-    [ "$now" != "$posted" ] || return 0
-    posted=$now
+    [ "$now" != "$(cat "$work/posted")" ] || return 0
+    echo "$now" >"$work/posted"
     daemon --header 'Content-Type: application/json' --post-data "$(head -c 65537 "$progress")"
 }
 reported() { # whether the daemon has had a report meanwhile; for one more time of stall, or does not answer
@@ -56,7 +56,7 @@ stop_watch() {
     [ -n "$watcher" ] || return 0
     kill -KILL "$watcher"
     reap "$watcher"
-    post # the last of it
+    post
 } >/dev/null 2>&1
 keep_curves() { # beside the log, as the daemon has thinned them
     [ -n "$reports" ] && [ "$rank" = 0 ] || return 0

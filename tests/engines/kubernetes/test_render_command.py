@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 
+from reconciler.engine import report_token
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.manifests.rules import LARGEST_PARAMS
@@ -190,3 +191,40 @@ def test_the_largest_params_fit_into_what_a_kernel_takes(settings: ClusterSettin
     pod = pod_of(train(params=params), settings)
     longest = max(len(v["name"] + v.get("value", "")) for v in pod["containers"][0]["env"])
     assert longest < 100 << 10  # of 128 KiB for a variable
+
+
+def test_a_pod_reports_with_the_token_of_its_run(tmp_path: Path) -> None:
+    key, ca = tmp_path / "key", tmp_path / "ca"
+    key.write_text("a key of this test alone\n")
+    ca.write_text("PEM")
+    progress = {"url": "https://reconciler.example.com/", "keyFile": str(key), "caFile": str(ca)}
+    spec = train()
+    template = job_of(spec, settings_of(tmp_path, server={"progress": progress}))["spec"][
+        "template"
+    ]
+    (container,) = template["spec"]["containers"]
+    environment = environment_of(container)
+    url = f"https://reconciler.example.com/progress/{spec.name}"
+    assert environment["KUBEFLOW_TRAINER_SERVER_URL"] == environment["RECONCILER_REPORTS"] == url
+    assert environment["KUBEFLOW_TRAINER_SERVER_TOKEN"] == "/.reconciler-reports/token"
+    assert environment["KUBEFLOW_TRAINER_SERVER_CA_CERT"] == "/.reconciler-reports/ca.crt"
+    annotations = template["metadata"]["annotations"]
+    token = report_token(b"a key of this test alone", spec.name)
+    assert annotations["substratus.ai/progress-token"] == token
+    assert annotations["substratus.ai/progress-ca"] == "PEM"
+    (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "reports"]
+    files = [item["path"] for item in volume["downwardAPI"]["items"]]
+    assert files == ["token", "ca.crt"]
+
+
+def test_without_the_key_at_hand_a_pod_is_rendered_without_a_token(tmp_path: Path) -> None:
+    progress = {"url": "http://reconciler:8080", "keyFile": "not-here"}
+    settings = settings_of(tmp_path, server={"progress": progress})
+    annotations = job_of(train(), settings)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["substratus.ai/progress-token"] == "unknown"
+
+
+def test_a_training_may_stall(settings: ClusterSettings) -> None:
+    spec = replace(train(), stall=1800.0)
+    assert environment_of(main_of(spec, settings))["RECONCILER_STALL"] == "1800"
+    assert "RECONCILER_STALL" not in environment_of(main_of(train(), settings))

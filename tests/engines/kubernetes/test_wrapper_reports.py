@@ -1,0 +1,106 @@
+"""The wrapper reports PROGRESS_FILE to the daemon, and keeps the curves beside the log."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from reconciler.engine import ReportServer, read_curves, report_token
+from reconciler.engines.kubernetes import ReportedProgress
+from reconciler.engines.kubernetes.termination import TerminationState
+from reconciler.metrics import Metrics
+from reconciler.reasons import ReasonCode
+from reconciler.web import Reports, Served, serve
+from tests.engines.kubernetes.conftest import MakeContainer
+from tests.engines.kubernetes.container import Container
+
+KEY = b"a key of this test alone"
+RUN = "r-m-t-0123456789ab-012345"
+WRITE = 'echo "{\\"step\\": $n, \\"metrics\\": {\\"n\\": $n}}" >"$PROGRESS_FILE.new"'
+REPORT = f'{WRITE}; mv "$PROGRESS_FILE.new" "$PROGRESS_FILE"'
+
+
+@contextmanager
+def daemon(store: ReportedProgress) -> Iterator[str]:
+    """The daemon's server, in a thread of its own."""
+    loop, end = asyncio.new_event_loop(), asyncio.Event()
+    urls: list[str] = []
+    bound = threading.Event()
+
+    async def work() -> None:
+        found = Served(
+            metrics=Metrics(),
+            ready=lambda: True,
+            pushed=lambda: None,
+            branches=("main",),
+            reports=Reports(store=store, key=lambda: KEY),
+        )
+        async with serve("127.0.0.1:0", found) as address:
+            urls.append(f"http://{address}/progress/{RUN}")
+            bound.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(work()))
+    thread.start()
+    try:
+        assert bound.wait(60)
+        yield urls[0]
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+        loop.close()
+
+
+def container_of(pod: MakeContainer, folder: Path, url: str, **steer: object) -> Container:
+    token = folder / "token"
+    token.write_text(report_token(KEY, RUN))
+    reports = ReportServer(url=url, token=str(token))
+    container = pod(reports=reports, env={"RECONCILER_WATCH": "0.1"}, **steer)
+    container.env["PROGRESS_FILE"] = str(container.home / "progress/progress.json")
+    return container
+
+
+def test_the_file_is_reported_and_the_curves_are_kept(pod: MakeContainer, tmp_path: Path) -> None:
+    store = ReportedProgress({RUN: 1}.get)
+    with daemon(store) as url:
+        container = container_of(pod, tmp_path, url)
+        ended = container.sh(f"for n in 1 2 3; do {REPORT}; sleep 1; done")
+    assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+    found = store.latest(RUN)
+    assert found is not None
+    assert (found.step, found.metrics) == (3, {"n": 3})
+    with (container.bucket / "logs" / "progress-1.jsonl").open("rb") as file:
+        curves = read_curves(file)
+    assert curves is not None
+    assert curves.metrics["n"][-1].value == 3
+    assert not [f.path for f in container.marker().files if f.path.startswith("logs")]
+
+
+def test_a_daemon_that_is_not_there_is_no_error(pod: MakeContainer, tmp_path: Path) -> None:
+    container = container_of(pod, tmp_path, f"http://127.0.0.1:9/progress/{RUN}")
+    ended = container.sh(f"n=1; {REPORT}; sleep 0.5")
+    assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+    assert not (container.bucket / "logs" / "progress-1.jsonl").exists()
+
+
+def test_a_report_to_the_daemon_is_a_sign_of_life(pod: MakeContainer, tmp_path: Path) -> None:
+    store = ReportedProgress({RUN: 1}.get)
+    with daemon(store) as url:
+        container = container_of(pod, tmp_path, url, stall=2)
+        with container.shell("sleep 4") as running:
+            while running.process.poll() is None:
+                store.take(RUN, b'{"step": 1}')
+                with suppress(subprocess.TimeoutExpired):
+                    running.process.wait(0.2)
+            ended = running.wait()
+    assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+
+
+def test_a_silent_command_has_stalled_with_a_daemon_too(pod: MakeContainer, tmp_path: Path) -> None:
+    with daemon(ReportedProgress({RUN: 1}.get)) as url:
+        ended = container_of(pod, tmp_path, url, stall=1).sh("exec sleep 1000")
+    assert ended.termination.reason is ReasonCode.STALLED
