@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,8 +35,6 @@ LONGEST_REPORT = 64 << 10
 MOST_POINTS = 500
 #: Bytes of the curves of an attempt: beyond what the bounds of a report and of points leave.
 LONGEST_CURVES = 32 << 20
-#: The name of the file with an attempt's curves, beside its log.
-PROGRESS_LOG = re.compile(r"progress-(\d{1,9})\.jsonl")
 #: The name of the percentage among the curves: no metric, as a metric's name is printable.
 PERCENTAGE = "\0percentage"
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Coroutine, Sequence
+<<<<<<< HEAD
 from contextlib import suppress
+=======
+from itertools import pairwise
+>>>>>>> 39929d8 (Search the parsers of reports and curves)
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +17,16 @@ import msgspec
 
 from reconciler import signing
 from reconciler.config import ConfigError, load_setup
-from reconciler.engine import Result, Wanted, metrics_of, warnings_of
+from reconciler.engine import (
+    MOST_POINTS,
+    Curves,
+    Result,
+    Wanted,
+    metrics_of,
+    read_curves,
+    read_report,
+    warnings_of,
+)
 from reconciler.engines.kubernetes.api_types import Pod
 from reconciler.engines.kubernetes.copies import read_progress
 from reconciler.engines.kubernetes.inventory import Folder, read_inventory
@@ -45,6 +58,7 @@ from reconciler.status import (
 from reconciler.status.encoding import load_sync
 from reconciler.types import Commit, ForeignRef, Kind, ObjectRef, Problem, TaskKey, TaskKind
 from reconciler.urls.git import normal_url, redact_url
+from reconciler.web.curves import charts_of
 from tests.specs import EXECUTION_HASH, REQUEST_HASH
 
 T = TypeVar("T")
@@ -218,6 +232,29 @@ def build_message(data: bytes, _: Path) -> None:
     result = _image(owner, pod)
     if result is not None:
         assert re.fullmatch(rf"{_BUILD}@sha256:[0-9a-f]{{64}}", result.image or "")
+
+
+def report(data: bytes, _: Path) -> None:
+    found, dropped = read_report(data)
+    assert dropped >= 0
+    assert metrics_of(dict(found.metrics)) == found.metrics
+    assert found.percentage is None or 0 <= found.percentage <= 100
+    assert found.remaining is None or found.remaining >= 0
+    curves = Curves()
+    curves.add(found, 1.5)
+    again = read_curves(line.encode() for line in curves.lines())
+    assert again is not None
+    assert (again.metrics, again.percentage) == (curves.metrics, curves.percentage)
+
+
+def curves(data: bytes, _: Path) -> None:
+    found = read_curves(data.splitlines(keepends=True))
+    if found is None:
+        return
+    for points in (found.percentage, *found.metrics.values()):
+        assert len(points) <= MOST_POINTS
+        assert all(a.seconds <= b.seconds for a, b in pairwise(points))
+    assert charts_of(found).more >= 0
 
 
 def progress(data: bytes, _: Path) -> None:

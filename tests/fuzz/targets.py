@@ -30,6 +30,10 @@ JSON = (
     b"{", b"}", b"[", b"]", b",", b":", b'"', b"[" * 1200, b'{"a":', b"null", b"true", b"1e999",
     b"-0", b"NaN", b"Infinity", b"1" * 400, b'"\\ud83d"', b'"\\u0000"', b"\xff", b"0.5", b"-1",
 )  # fmt: skip
+REPORT = (
+    b'"trainerStatus":', b'"progressPercentage":', b'"estimatedRemainingSeconds":', b'"step":',
+    b'"metrics":', b'"name":', b'"value":', b'"current_step":', b'"1e3"', b'"+7"', b'" 7"',
+)  # fmt: skip
 TOML = (
     b"[project]\n", b"[build-system]\n", b"[tool.uv.sources]\n", b"dynamic = ", b"dependencies = ",
     b"[", b"]", b"{", b"}", b"a.", b"=", b'"', b"'''", b"1979-05-27T07:32:00Z", b"[" * 1200, b"1",
@@ -99,6 +103,8 @@ TARGETS: Mapping[str, Target] = {
             parse=parsers.progress,
             tokens=(b"[reconciler] ", b"copying ", b" of ", b" files, ", b" %", b"\n", b"\xd9\xa1"),
         ),
+        Target(name="report", parse=parsers.report, tokens=(*JSON, *REPORT)),
+        Target(name="curves", parse=parsers.curves, tokens=(*JSON, *REPORT, b"\n", b'"seconds":')),
         Target(
             name="inventory",
             parse=parsers.inventory,

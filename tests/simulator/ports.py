@@ -30,6 +30,7 @@ CLOCKS = (
     "reconciler.daemon.plan_reporter",
     "reconciler.daemon.scrubber",
     "reconciler.engines.kubernetes.leader_election",
+    "reconciler.engines.kubernetes.reported_progress",
     "reconciler.metrics.daemon",
     "reconciler.status.own_branch",
 )

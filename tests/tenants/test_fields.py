@@ -34,6 +34,7 @@ OWN = {
     *(f"spec.source.git.{n}" for n in ("branch", "commit", "tag", "update")),
     *(f"spec.source.git.{n}" for n in ("buildArgs", "dockerfile")),
     *(f"spec.{task}.{n}" for task in ("load", "training") for n in ("command", "env", "params")),
+    *(f"spec.{task}.stall" for task in ("load", "training")),
     *(
         f"spec.{task}.{n}"
         for task in ("build", "load", "training")
