@@ -8,7 +8,7 @@ from reconciler.review import Latest
 
 
 def local_progress(setup: Setup | None) -> Latest | None:
-    """Return the reader of this machine's runs; None where runs are not here."""
+    """Return the reader of this machine's runs; None without any."""
     if setup is None or setup.config.engine != "local":
         return None
     return LocalProgress(setup.root).latest

@@ -180,7 +180,7 @@ def object_table(
 
 
 def _phase(record: ObjectStatus, latest: Latest | None, now: datetime, *, bars: bool) -> str:
-    """The phase; of a run that reports also its progress: ``Training 42%, 3m20s left``."""
+    """Phase, and progress of a run that reports: ``Training 42%, 3m20s left``."""
     found = progress_of(record, latest) if latest is not None else None
     if found is None:
         return record.phase.value

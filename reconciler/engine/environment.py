@@ -73,7 +73,7 @@ def is_reserved(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPaths:
-    """Directories of a command, and the files of its params and of its progress."""
+    """Directories of a command, and its files for params and progress."""
 
     output: str
     params: str

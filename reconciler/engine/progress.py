@@ -47,7 +47,10 @@ _HEADER = json.dumps({"version": _VERSION}) + "\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The usable part of a report. ``percentage`` is 0 to 100, ``remaining`` in seconds."""
+    """The usable part of a report.
+
+    ``percentage`` is 0 to 100, ``remaining`` in seconds.
+    """
 
     percentage: float | None = None
     remaining: float | None = None
@@ -62,8 +65,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The newest values that an attempt reported, each as of its own report.
+    """The newest values that an attempt reported.
 
+    Each is as of its own report.
     ``at`` is the time of the newest report, by which ``remaining`` counts, and ``seconds`` that
     since the attempt began. ``dropped`` counts the values, and reports, that were not usable.
     """
@@ -83,7 +87,10 @@ class Progress:
         return None if self.percentage is None else self.percentage / 100
 
     def remaining_at(self, now: datetime) -> float | None:
-        """Return the seconds that remain: as reported, else as the percentage has grown so far."""
+        """Return the seconds that remain; None if unknown.
+
+        They are as reported, else as the percentage has grown so far.
+        """
         remaining = self.remaining
         if remaining is None and self.percentage is not None and self.percentage >= 1:
             remaining = self.seconds * (100 - self.percentage) / self.percentage
@@ -138,12 +145,12 @@ class ProgressReader(Protocol):
 
 
 def report_token(key: bytes, run: str) -> str:
-    """Derive the token of a run's reports, which is good for that run alone."""
+    """Derive the token of a run's reports, for this run alone."""
     return hmac.new(key, f"progress/{run}".encode(), hashlib.sha256).hexdigest()
 
 
 def read_report(data: bytes) -> tuple[Report, int]:
-    """Return the usable part of a report, and the number of unusable values.
+    """Return the usable part of a report, and the unusable values' number.
 
     A report that is too long, or no JSON object, counts as one.
     """
@@ -231,7 +238,7 @@ class _Series:
     skipped: int = 0
 
     def add(self, point: Point) -> tuple[bool, bool]:
-        """Add a point; return whether it is kept, and others are not any more."""
+        """Add a point; return whether it stays, and others were thinned."""
         if self.skipped + 1 < self.stride and self.points:
             self.skipped += 1
             return False, False
@@ -251,7 +258,7 @@ class Curves:
         self._series: dict[str, _Series] = {}
 
     def add(self, report: Report, seconds: float) -> tuple[str, bool]:
-        """Add a report; return its line in the file, and whether others changed.
+        """Add a report; return its line, and whether others were thinned.
 
         The line is empty where nothing of the report is kept. Reports come in the order of time.
         """

@@ -17,7 +17,7 @@ MOST_DRAWN = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """The curve of a metric: a path, and the numbers beside it as text.
+    """The curve of a metric as a path, with numbers as text.
 
     ``x`` is the place of the last point. ``single``: there is one point alone, and no line.
     """
@@ -74,7 +74,7 @@ def _chart(name: str, points: Sequence[Point]) -> Chart:
 
 
 def _steps(points: Sequence[Point]) -> list[float]:
-    """Return the steps of points; none unless each point has a later one."""
+    """Return the steps of points; none unless they rise."""
     steps = [float(point.step) for point in points if point.step is not None]
     if len(steps) < len(points) or any(a >= b for a, b in pairwise(steps)):
         return []

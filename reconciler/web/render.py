@@ -70,7 +70,10 @@ class ShownLog:
 
 @dataclass(frozen=True, slots=True)
 class ShownProgress:
-    """The progress of an object's running task: text, percentage, and what was not usable."""
+    """The progress of an object's running task.
+
+    ``dropped`` counts what was reported and not usable.
+    """
 
     text: str
     percentage: float | None

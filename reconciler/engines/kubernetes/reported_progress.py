@@ -76,7 +76,7 @@ class ReportedProgress:
         return None if found is None or found.heard is None else self._clock() - found.heard
 
     def lines(self, run: str) -> str:
-        """Return the curves of a run as a file has them; empty without a point."""
+        """Return the curves as a file; empty without a point."""
         found = self._runs.get(run)
         return "".join(found.curves.lines()) if found is not None and found.curves.size else ""
 

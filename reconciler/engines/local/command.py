@@ -402,7 +402,7 @@ class _Execution:
 
 
 def progress_file(scratch: Path, rank: int) -> Path:
-    """Return the PROGRESS_FILE of a rank; its folder takes a file beside it."""
+    """Return a rank's PROGRESS_FILE, in a folder that is writable."""
     return scratch / str(rank) / "progress.json"
 
 

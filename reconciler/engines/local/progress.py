@@ -151,7 +151,7 @@ def _append(file: Path, data: bytes) -> None:
 
 
 def _replace(file: Path, data: bytes) -> None:
-    """Replace a file at once. Until its directory is synced it is not durable."""
+    """Replace a file at once, and not durably."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

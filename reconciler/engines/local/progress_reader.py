@@ -1,4 +1,4 @@
-"""Reader of the progress of local runs, for the page, the metrics and the command line."""
+"""Reader of the progress of local runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RUN = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
 
 
 class LocalProgress:
-    """The progress of runs below a local root, and the curves beside their logs.
+    """The progress and curves of runs below a local root.
 
     ``folders`` are those that may have logs. A status names its run and its log, and a status
     branch can be written by more people than may read this machine's files: so neither another

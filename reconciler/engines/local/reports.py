@@ -34,7 +34,7 @@ class _Connection:
 
 
 class ReportListener:
-    """A server on a free port of 127.0.0.1, for the reports of one run.
+    """A server on 127.0.0.1 for the reports of one run.
 
     ``take`` gets the body of each report whose token is right.
     """
@@ -54,7 +54,7 @@ class ReportListener:
         return f"http://127.0.0.1:{self._server.getsockname()[1]}{self._path}"
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Have a selector call this server: the data of its keys are functions."""
+        """Register with a selector; the data of a key is a function to call."""
         self._selector = selector
         selector.register(self._server, selectors.EVENT_READ, self._accept)
 
