@@ -85,12 +85,10 @@ Progresses = Mapping[ObjectRef, ShownProgress]
 NO_PROGRESS: Progresses = MappingProxyType({})
 
 
-def shown_progress(
-    records: Iterable[ObjectStatus], latest: Latest | None, now: datetime
-) -> Progresses:
+def shown_progress(records: Iterable[ObjectStatus], latest: Latest, now: datetime) -> Progresses:
     """Return what is shown of the progress of objects."""
     found: dict[ObjectRef, ShownProgress] = {}
-    for record in records if latest is not None else ():
+    for record in records:
         if record.phase in (Phase.LOADING, Phase.TRAINING):
             progress = progress_of(record, latest)
             if progress is not None:

@@ -54,7 +54,7 @@ class ReportListener:
         return f"http://127.0.0.1:{self._server.getsockname()[1]}{self._path}"
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Register with a selector; the data of a key is a function to call."""
+        """Register with a selector; a key's data is a function to call."""
         self._selector = selector
         selector.register(self._server, selectors.EVENT_READ, self._accept)
 
