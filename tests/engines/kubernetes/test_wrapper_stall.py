@@ -47,9 +47,9 @@ def test_a_command_that_ignores_its_end_is_killed(pod: MakeContainer) -> None:
     ],
 )
 def test_a_sign_of_life_begins_the_time_anew(pod: MakeContainer, sign: str) -> None:
-    container = pod(stall=2, env=FAST)
+    container = pod(stall=4, env=FAST)
     container.env["PROGRESS_FILE"] = str(container.home / "progress/progress.json")
-    ended = container.sh(f"for n in 1 2 3; do sleep 0.9; {sign}; done")
+    ended = container.sh(f"for n in 1 2 3; do sleep 1.5; {sign}; done")
     assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
 
 

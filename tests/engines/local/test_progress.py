@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from reconciler.engine import Curves, FailureClass, Progress, RunPhase, read_curves
-from reconciler.engines.local.progress import read_progress
+from reconciler.engines.local.progress import AttemptProgress, read_progress
 from reconciler.reasons import ReasonCode
 from tests.engines.local.bench import Bench, reason, script, until
 
@@ -109,22 +110,30 @@ async def test_a_command_that_does_nothing_for_so_long_has_stalled(bench: Bench)
     assert text in bench.log(spec)
 
 
-@pytest.mark.parametrize(
-    "sign",
-    [
-        "echo printed",
-        'echo "{\\"step\\": $n}" > "$PROGRESS_FILE"',
-        './post.py "{\\"progressPercentage\\": $n}" >/dev/null',
-    ],
-    ids=["output", "file", "http"],
-)
-async def test_a_sign_of_life_begins_the_time_anew(bench: Bench, sign: str) -> None:
+async def test_output_begins_the_time_anew(bench: Bench) -> None:
     # Longer than the bound in all, but no pause of it is.
-    body = f'for n in 1 2 3; do sleep 0.9; {sign}; done\necho model > "$MODEL_DIR/model"'
-    async with bench.engine() as engine:
-        image = await bench.image(engine, {"run.sh": script(body), "post.py": POST})
-        run = await bench.complete(engine, bench.spec(image, stall=2.0))
+    body = 'for n in 1 2 3; do sleep 1.5; echo printed; done\necho model > "$MODEL_DIR/model"'
+    _, run = await bench.carry_out(body, stall=4.0)
     assert run.phase is RunPhase.SUCCEEDED, reason(run)
+
+
+def test_a_change_of_a_ranks_file_and_a_usable_report_are_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.engines.local.progress._INTERVAL", 0.0)
+    files = [tmp_path / "0", tmp_path / "1"]
+    progress = AttemptProgress(
+        attempt=1, files=files, newest=tmp_path / "newest", curves=tmp_path / "curves"
+    )
+    assert not progress.poll()
+    for file in files:
+        file.write_text('{"step": 1}')
+        assert progress.poll()
+        assert not progress.poll()
+    progress.take(b'{"step": 2}')
+    assert progress.poll()
+    progress.take(b"{")
+    assert not progress.poll()
 
 
 async def test_each_attempt_has_curves_of_its_own(bench: Bench) -> None:
