@@ -105,7 +105,7 @@ class AttemptProgress:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as stream:
             if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                self.take(stream.read(LONGEST_REPORT + 1))
+                self._take(*read_report(stream.read(LONGEST_REPORT + 1)))
             else:
                 self._take(Report(), 1)
 
