@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Coroutine, Sequence
-<<<<<<< HEAD
 from contextlib import suppress
-=======
 from itertools import pairwise
->>>>>>> 39929d8 (Search the parsers of reports and curves)
 from pathlib import Path
 from typing import Any, TypeVar
 
