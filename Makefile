@@ -36,6 +36,11 @@ try: setup ## Run the examples on this machine: Git in, trained models and statu
 test: cluster-build ## Run all tests
 	@$(BIN)/python -m pytest $(TESTFLAGS)
 
+.PHONY: test-chart
+test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some 5 minutes the first time
+	@$(BIN)/python -m tests.cluster build --helm
+	@$(BIN)/python -m pytest -n0 tests/test_chart.py
+
 .PHONY: cluster
 cluster: cluster-build ## Run a Kubernetes here, with a node, a registry and an S3 server (root on Linux)
 	@$(BIN)/python -m tests.cluster up $(CLUSTERFLAGS)
@@ -100,6 +105,7 @@ schemas: setup ## Write the published JSON Schemas to config/
 
 .PHONY: docs
 docs: setup schemas ## Write the reference pages in docs/, and in deploy/ what is written
+	@$(BIN)/python -m tools.chart
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m tools.alerts

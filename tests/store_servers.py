@@ -34,7 +34,7 @@ class StoreServer:
 @contextmanager
 def s3_server(root: Path) -> Iterator[StoreServer]:
     """An S3 server: rclone's own."""
-    rclone = built("rclone")
+    rclone = built("node").get("rclone")
     if rclone is None:
         unavailable("rclone is not built: make cluster-build")
     (root / BUCKET).mkdir(parents=True)

@@ -26,10 +26,14 @@ def main() -> None:
 
 
 @main.command()
-def build() -> None:
+@click.option("--helm", is_flag=True, help="Build Helm, and a control plane without a node.")
+def build(helm: bool) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
         programs("control-plane")
+        if helm:
+            programs("helm")
+            return
         machine.check()
         programs("node")
     except ClusterUnavailable as error:

@@ -68,13 +68,14 @@ def programs(level: Level, say: Say = say) -> Mapping[str, Path]:
     return found
 
 
-def built(name: str) -> Path | None:
-    """A program that was built for a node, or None; nothing is built for it."""
-    for module, folder in _places("node"):
-        if any(program.name == name for program in module.programs):
-            path = folder / name
-            return path if path.exists() else None
-    return None
+def built(level: Level) -> Mapping[str, Path]:
+    """Those programs of the level that are there already, by their names."""
+    return _assets() | {
+        program.name: folder / program.name
+        for module, folder in _places(level)
+        for program in module.programs
+        if (folder / program.name).exists()
+    }
 
 
 def _assets() -> dict[str, Path]:

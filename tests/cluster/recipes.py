@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["control-plane", "node"]
+Level = Literal["control-plane", "node", "helm"]
 
 _KUBERNETES = "v1.37.2"
 _STAMP = (
@@ -103,6 +103,16 @@ _NODE = (
 )
 
 
+#: For ``make test-chart`` alone.
+_HELM = Module("helm", 5, (Program("helm", "helm.sh/helm/v4/cmd/helm"),))
+
+_LEVELS: dict[Level, tuple[Module, ...]] = {
+    "control-plane": (CONTROL_PLANE,),
+    "node": (CONTROL_PLANE, *_NODE),
+    "helm": (_HELM,),
+}
+
+
 def modules(level: Level) -> tuple[Module, ...]:
-    """What a cluster of this level is made of, in the order it is built."""
-    return (CONTROL_PLANE, *_NODE) if level == "node" else (CONTROL_PLANE,)
+    """What a cluster of this level is made of, in the order it is built; or Helm alone."""
+    return _LEVELS[level]
