@@ -56,6 +56,7 @@ class TaskKind(enum.StrEnum):
     BUILD = "build"
     LOAD = "load"
     TRAIN = "train"
+    EVALUATE = "evaluate"
 
     __hash__ = str.__hash__
 

@@ -101,6 +101,26 @@ def train(**changes: Any) -> RunSpec:
     return replace(spec, **changes)
 
 
+def evaluate(**changes: Any) -> RunSpec:
+    """The evaluation of a Model on a dataset."""
+    spec = run_spec(
+        "falcon",
+        TaskKind.EVALUATE,
+        name="r-falcon-e-0123456789ab-abcdef",
+        image=DIGEST,
+        command=("evaluate.sh",),
+        params={"batch": 64},
+        output="gs://models/prod/clusters/local/namespaces/default/models/falcon/"
+        f"evaluations/{KEY}/",
+        artifact=Mounted(BASE_KEY, f"gs://models/prod/falcon/{BASE_KEY}/"),
+        dataset=Mounted(DATA_KEY, f"gs://models/prod/data/{DATA_KEY}/"),
+        labels=labels(TaskKind.EVALUATE, ObjectRef(Kind.MODEL, "default", "falcon")),
+        annotations=ANNOTATIONS,
+        lineage={"task": "evaluate"},
+    )
+    return replace(spec, **changes)
+
+
 def load() -> RunSpec:
     """The load of a Dataset, with nothing asked for."""
     return run_spec(

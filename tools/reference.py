@@ -14,6 +14,7 @@ from reconciler.engine import CollectedKind, RunPhase
 from reconciler.errors import Trouble
 from reconciler.forge import DeliveryResult
 from reconciler.manifests import (
+    ACCEPT_ANNOTATION,
     ANNOTATION_EFFECTS,
     EFFECT,
     FORMERLY_ANNOTATION,
@@ -23,7 +24,7 @@ from reconciler.manifests import (
     Effect,
 )
 from reconciler.manifests.json_schema import kind_schema
-from reconciler.metrics import DELIVERIES, PLACES, RESULTS, RETRIERS, Metrics
+from reconciler.metrics import DELIVERIES, GATE_RESULTS, PLACES, RESULTS, RETRIERS, Metrics
 from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.planner.plan import HoldKind
 from reconciler.reasons import ReasonCode
@@ -78,6 +79,8 @@ def manifests() -> str:
         "| image | as git | the same without the build |",
         "| bucket, or `load.from` | | nothing: it is there |",
         "",
+        "With `evaluation` a Model's artifact is tested before it is accepted: [gates](gates.md).",
+        "",
         *_ABOUT_EFFECTS.splitlines(),
         "",
         "| annotation | a change | meaning |",
@@ -112,6 +115,7 @@ _EFFECTS = {
 _ANNOTATIONS = {
     RETRY_ANNOTATION: "a new value runs what has failed once more",
     UPDATE_ANNOTATION: "a new value takes a pinned source's newest commit",
+    ACCEPT_ANNOTATION: "the key of a rejected artifact, or its first 12 digits: accepts it",
     PRUNE_ANNOTATION: '`"false"`: the object stays when its manifest goes',
     FORMERLY_ANNOTATION: ("`[[<cluster>/]<namespace>/]<name>`: a rename that keeps the artifacts"),
 }
@@ -177,6 +181,7 @@ def _label_values() -> dict[str, list[str]]:
         "`result` of runs": [*RESULTS],
         "`result` of webhooks": [*DeliveryResult],
         "`result` of notifications": [*DELIVERIES],
+        "`result` of gates": [*GATE_RESULTS],
         "`result` of reviews": [*CommitState],
         "`by`": [*RETRIERS],
         "`what`": [*CollectedKind],

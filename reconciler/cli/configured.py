@@ -30,8 +30,12 @@ def run_sections(manifest: Manifest) -> Iterator[tuple[Path, RunSection]]:
     spec = manifest.document.spec
     yield ("spec", "build"), spec.build
     yield ("spec", "load"), spec.load
-    if isinstance(manifest.document, ModelManifest) and manifest.document.spec.training is not None:
-        yield ("spec", "training"), manifest.document.spec.training
+    if isinstance(manifest.document, ModelManifest):
+        model = manifest.document.spec
+        if model.training is not None:
+            yield ("spec", "training"), model.training
+        if model.evaluation is not None:
+            yield ("spec", "evaluation"), model.evaluation
 
 
 def _source(manifest: Manifest, setup: Setup) -> Iterator[Problem]:

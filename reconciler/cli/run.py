@@ -122,14 +122,21 @@ class _Observed:
 
     @property
     def bad(self) -> bool:
-        return bool(self.errors) or any(self._in(Phase.FAILED, Phase.INVALID))
+        return bool(self.errors) or any(self._in(Phase.FAILED, Phase.INVALID, Phase.REJECTED))
 
     def waiting(self) -> list[ObjectStatus]:
         """The objects that are neither at an end, suspended nor held.
 
         A promotion that still serves an earlier artifact waits too.
         """
-        ends = (Phase.READY, Phase.SUSPENDED, Phase.HELD, Phase.FAILED, Phase.INVALID)
+        ends = (
+            Phase.READY,
+            Phase.SUSPENDED,
+            Phase.HELD,
+            Phase.FAILED,
+            Phase.INVALID,
+            Phase.REJECTED,
+        )
         serving = (r for r in self._in(Phase.READY) if r.reason == ReasonCode.STILL_SERVING)
         waiting = [*self._in(*set(Phase).difference(ends)), *serving]
         return sorted(waiting, key=lambda record: record.ref)
@@ -287,12 +294,12 @@ def _content(file: Path) -> tuple[str, bytes | str]:
 
 
 #: Phases that only a user ends. The errors of Invalid objects are listed by file and line.
-_PHASES = (Phase.FAILED, Phase.HELD, Phase.LOST)
+_PHASES = (Phase.FAILED, Phase.REJECTED, Phase.HELD, Phase.LOST)
 _SHOWN_NAMES = 5
 
 
 def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[str]:
-    """Yield lines about the objects that are Failed, Held or Lost.
+    """Yield lines about the objects that are Failed, Rejected, Held or Lost.
 
     Objects with the same message, as those of a hold, are named together. ``plan`` is the one that
     the records are of.

@@ -40,7 +40,7 @@ from reconciler.cli.table import Column, Listing, console, object_table
 from reconciler.cli.terminal import json_text, tell
 from reconciler.git import GitError
 from reconciler.manifests import did_you_mean
-from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, Verdict
 from reconciler.review import metric_texts, printable
 from reconciler.status import status_document
 from reconciler.types import JSON
@@ -299,6 +299,8 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     made = entry.phase is TaskPhase.SUCCEEDED and entry.lost is None
     current = made and record.artifact is not None and record.artifact.key == entry.key
     result = "current" if current else "Lost" if entry.lost is not None else entry.phase.value
+    if made and entry.verdict is Verdict.REJECTED:
+        result = entry.verdict.value
     metrics = ", ".join(metric_texts(entry.metrics))
     params = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in entry.params.items()

@@ -40,6 +40,7 @@ class TemplatesSection(Section):
     build: PodTemplate = Field(default_factory=dict)
     load: PodTemplate = Field(default_factory=dict)
     train: PodTemplate = Field(default_factory=dict)
+    evaluate: PodTemplate = Field(default_factory=dict)
     inventory: PodTemplate = Field(default_factory=dict)
 
 

@@ -42,7 +42,13 @@ class NotificationsSection(Section):
     url_file: FilePath
     secret_file: FilePath | None = None
     phases: list[Annotated[Phase, Field(strict=False)]] = Field(
-        default_factory=lambda: [Phase.INVALID, Phase.FAILED, Phase.HELD, Phase.READY]
+        default_factory=lambda: [
+            Phase.INVALID,
+            Phase.FAILED,
+            Phase.REJECTED,
+            Phase.HELD,
+            Phase.READY,
+        ]
     )
     interval: Seconds = 10.0
     template: Annotated[str, Field(max_length=65536)] | None = None

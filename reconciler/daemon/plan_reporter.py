@@ -12,7 +12,7 @@ from reconciler.config import Setup
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git import Mirror
 from reconciler.metrics import Metrics
-from reconciler.planner import ObjectStatus, Phase, Plan, update_status
+from reconciler.planner import ObjectStatus, Phase, Plan, new_verdicts, update_status
 from reconciler.status import MOST_ERRORS, RefusedHead, Sync
 from reconciler.types import Commit, Location, ObjectRef, Problem
 from reconciler.workspace import CommitPlanner, CommitSnapshot, PlannedCommit
@@ -66,10 +66,16 @@ class PlanReporter:
             for ref in (*records, *plan.removed)
             if (known := store.records.get(ref)) is not None
         }
+        verdicts = [
+            verdict
+            for ref, record in records.items()
+            for verdict in new_verdicts(store.records.get(ref), record)
+        ]
         sync = self._sync(planned.snapshot, objects.errors)
         store.update(records, removed=plan.removed, sync=sync)
         self._planner.applied(plan)
         _log_changes(plan, records, before)
+        self._metrics.gated(verdicts)
         self._metrics.report(plan, store.records, store.phases, errors=objects.errors)
         self._observe(plan, store.records, (*self._refusal(planned.snapshot), *objects.errors))
 

@@ -16,12 +16,15 @@ import rfc8785
 
 from reconciler.types import JSON, Kind
 
+#: Of an evaluation: the directory that it writes.
+RESULT_DIR = "RESULT_DIR"
 #: Variables of the contract, which a manifest cannot set.
 RESERVED_ENV = frozenset(
     {
         "MODEL_DIR",
         "BASE_MODEL_DIR",
         "DATA_DIR",
+        RESULT_DIR,
         "SCRATCH_DIR",
         "PARAMS_FILE",
         "PROGRESS_FILE",
@@ -73,7 +76,10 @@ def is_reserved(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPaths:
-    """Directories of a command, and its files for params and progress."""
+    """Directories of a command, and its files for params and progress.
+
+    ``artifact`` is set for an evaluation alone: what it is of.
+    """
 
     output: str
     params: str
@@ -81,6 +87,7 @@ class CommandPaths:
     scratch: str
     base: str | None = None
     dataset: str | None = None
+    artifact: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,7 @@ class Ranks:
 
 
 def output_variable(kind: Kind) -> str:
-    """Return the name of the variable that holds the artifact's directory."""
+    """Return the name of the variable that holds an object's artifact."""
     return "DATA_DIR" if kind is Kind.DATASET else "MODEL_DIR"
 
 
@@ -140,8 +147,11 @@ def contract_variables(
     ``kind`` is that of the artifact. ``attempt`` is None where it is not known yet. ``reports`` is
     None where no server takes reports.
     """
+    own = {output_variable(kind): paths.output}
+    if paths.artifact is not None:
+        own = {output_variable(kind): paths.artifact, RESULT_DIR: paths.output}
     found = {
-        output_variable(kind): paths.output,
+        **own,
         "PARAMS_FILE": paths.params,
         "PROGRESS_FILE": paths.progress,
         "SCRATCH_DIR": paths.scratch,

@@ -35,7 +35,8 @@ class RunSpec:
     ``name`` has the key and the execution hash in it, so creating the same name twice is adoption.
     ``build`` is set for a build alone; every other task has ``image``, a build's result or the
     image that the manifest names. ``output`` is the URL of the artifact directory, ending in ``/``:
-    ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``).
+    ``/model/saved`` of a Model, ``/data`` of a Dataset (``output_kind``), ``/result`` of an
+    evaluation, which has the ``artifact`` that it is of.
     ``timeout`` is of one attempt, in seconds; ``stall`` is the longest time in it without output or
     progress, None for no bound. ``lineage`` goes into ``completed.json`` as is.
     ``user`` is the one as whom a cluster's Job is created; None: the daemon itself.
@@ -66,6 +67,7 @@ class RunSpec:
     output_kind: Kind = Kind.MODEL
     base: Mounted | None = None
     dataset: Mounted | None = None
+    artifact: Mounted | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, JSON] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from reconciler.manifests.collection import (
 )
 from reconciler.manifests.edit import CannotEditError, annotate, replace_value
 from reconciler.manifests.effects import (
+    ACCEPT_ANNOTATION,
     ANNOTATION_EFFECTS,
     FORMERLY_ANNOTATION,
     PRUNE_ANNOTATION,
@@ -44,11 +45,13 @@ from reconciler.manifests.fields import (
     Subdomain,
     parse_duration,
 )
+from reconciler.manifests.gate_lines import GateLine
 from reconciler.manifests.ignore import Ignore
 from reconciler.manifests.json_schema import EFFECT, kind_schema
 from reconciler.manifests.loader import (
     BASE_FIELD,
     DATASET_FIELD,
+    EVALUATION_DATASET_FIELD,
     FileContent,
     Manifest,
     identity_of,
@@ -60,6 +63,7 @@ from reconciler.manifests.schema import (
     BuildSection,
     CommandSection,
     DatasetManifest,
+    EvaluationSection,
     LoadSection,
     ModelManifest,
     ModelSpec,
@@ -77,11 +81,13 @@ from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown
 from reconciler.manifests.yaml_nodes import Path, TextBounds
 
 __all__ = [
+    "ACCEPT_ANNOTATION",
     "ANNOTATION_EFFECTS",
     "ANY_GPU",
     "BASE_FIELD",
     "DATASET_FIELD",
     "EFFECT",
+    "EVALUATION_DATASET_FIELD",
     "FORMERLY_ANNOTATION",
     "GPU_TYPE",
     "IGNORE_FILE",
@@ -102,7 +108,9 @@ __all__ = [
     "CommandSection",
     "DatasetManifest",
     "Effect",
+    "EvaluationSection",
     "FileContent",
+    "GateLine",
     "GitRef",
     "GitSection",
     "Ignore",

@@ -37,6 +37,7 @@ class Effect(enum.StrEnum):
 
 RETRY_ANNOTATION = f"{GROUP}/retry"
 UPDATE_ANNOTATION = f"{GROUP}/update"
+ACCEPT_ANNOTATION = f"{GROUP}/accept"
 PRUNE_ANNOTATION = f"{GROUP}/prune"
 FORMERLY_ANNOTATION = f"{GROUP}/formerly"
 
@@ -45,6 +46,7 @@ ANNOTATION_EFFECTS: Mapping[str, Effect] = MappingProxyType(
     {
         RETRY_ANNOTATION: Effect.EXECUTION,
         UPDATE_ANNOTATION: Effect.KEY,
+        ACCEPT_ANNOTATION: Effect.NONE,
         PRUNE_ANNOTATION: Effect.NONE,
         FORMERLY_ANNOTATION: Effect.KEY,
     }

@@ -57,6 +57,7 @@ _NO_MANIFEST = "; if it is no manifest, name it in .reconcilerignore"
 #: The fields that hold references.
 BASE_FIELD: Path = ("spec", "source", "model")
 DATASET_FIELD: Path = ("spec", "training", "dataset")
+EVALUATION_DATASET_FIELD: Path = ("spec", "evaluation", "dataset")
 
 #: The object, the reference, and the field it is in.
 Referred: TypeAlias = tuple[ObjectRef | ForeignRef, Reference, Path]
@@ -110,6 +111,8 @@ def _references(ref: ObjectRef, document: ManifestDocument) -> tuple[Referred, .
     ]
     if document.spec.training is not None:
         found.append((Kind.DATASET, document.spec.training.dataset, DATASET_FIELD))
+    if document.spec.evaluation is not None:
+        found.append((Kind.DATASET, document.spec.evaluation.dataset, EVALUATION_DATASET_FIELD))
     return tuple(
         (_target(ref, kind, reference), reference, path)
         for kind, reference, path in found

@@ -7,6 +7,8 @@ uses ``fullmatch``.
 
 from __future__ import annotations
 
+from reconciler.manifests import gate_lines
+
 _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -27,6 +29,7 @@ ANNOTATION_KEY = (
     rf"{_QUALIFIED}$"
 )
 LABEL_VALUE = rf"^({_QUALIFIED})?$"
+GATE_LINE = gate_lines.PATTERN
 
 _QUALIFIED_IN_WORDS = (
     "a name of at most 63 of A-Z, a-z, 0-9, -, _ and ., the first and the last a letter or digit, "
@@ -44,6 +47,7 @@ IN_WORDS = {
     SUBDOMAIN: "a DNS-1123 name: at most 253 of a-z, 0-9, - and .",
     DATA_KEY: "the key of a Secret: A-Z, a-z, 0-9, -, _ and .",
     ENV: "a name for an environment variable: A-Z, a-z, 0-9 and _, the first no digit",
+    GATE_LINE: gate_lines.IN_WORDS,
     LABEL_KEY: _QUALIFIED_IN_WORDS,
     ANNOTATION_KEY: _QUALIFIED_IN_WORDS,
     LABEL_VALUE: "a label value: at most 63 of A-Z, a-z, 0-9, -, _ and ., the first and the last "

@@ -30,6 +30,7 @@ LARGEST_ANNOTATIONS = 256 << 10
 Finding: TypeAlias = tuple[Path, str]
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SHORT_KEY = re.compile(r"[0-9a-f]{12,40}")
 _FORMERLY = re.compile(rf"(({_LABEL}/)?{_LABEL}/)?{_LABEL}")
 
 
@@ -37,7 +38,9 @@ def check(kind: Kind, value: JSON) -> Iterator[Finding]:
     """Find the fields that break a rule, each with a message."""
     yield from _check_prefixes(_mapping(value, "metadata"))
     yield from _check_annotations(_mapping(value, "metadata", "annotations"))
-    sections = ("build", "load", "training") if kind is Kind.MODEL else ("build", "load")
+    sections: tuple[str, ...] = ("build", "load")
+    if kind is Kind.MODEL:
+        sections = (*sections, "training", "evaluation")
     for name in sections:
         section = _mapping(value, "spec", name)
         path: Path = ("spec", name)
@@ -80,6 +83,11 @@ def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
     for key, value in _texts(annotations):
         if key == f"{GROUP}/formerly" and not _FORMERLY.fullmatch(value):
             message = f"expected [[<cluster>/]<namespace>/]<name>, found {described(value)}"
+            yield (*path, key), message
+        elif key == f"{GROUP}/accept" and not _SHORT_KEY.fullmatch(value):
+            message = (
+                f"expected the key of an artifact, or 12 digits of it, found {described(value)}"
+            )
             yield (*path, key), message
         elif key == f"{GROUP}/prune" and value not in ("true", "false"):
             yield (*path, key), f'expected "true" or "false", found {described(value)}'

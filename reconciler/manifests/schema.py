@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import patterns
@@ -38,6 +38,7 @@ from reconciler.manifests.fields import (
     Section,
     Subdomain,
 )
+from reconciler.manifests.gate_lines import GateLine, parse_gate_line
 from reconciler.manifests.sources import BucketSection, DatasetSource, ModelSource, Reference
 
 
@@ -204,6 +205,61 @@ class TrainingSection(CommandSection):
     retries: Annotated[Retries, Effect.EXECUTION] = 0
 
 
+def _gate_line(text: str) -> str:
+    parse_gate_line(text)
+    return text
+
+
+class EvaluationSection(CommandSection):
+    """The evaluation of a Model's artifact, and the gate that it must pass."""
+
+    command: Annotated[
+        Annotated[Command, Field(min_length=1)] | None,
+        Effect.KEY,
+        Field(
+            description="Program and arguments. It finds the artifact in MODEL_DIR, read-only, and "
+            "writes RESULT_DIR/metrics.json. Default: none; the artifact's own metrics count.",
+        ),
+    ] = None
+    dataset: Annotated[
+        Reference | None, Field(description="The Dataset that is mounted as /data.")
+    ] = None
+    require: Annotated[
+        list[
+            Annotated[
+                str,
+                Field(pattern=patterns.GATE_LINE, max_length=300),
+                AfterValidator(_gate_line),
+            ]
+        ],
+        Effect.NONE,
+        Field(
+            default_factory=list,
+            max_length=50,
+            description="Lines such as accuracy >= 0.95 or accuracy >= current.accuracy - 0.005, "
+            "all of which the metrics must pass. current is the accepted artifact.",
+        ),
+    ]
+    timeout: Annotated[Seconds, Effect.EXECUTION] = 86400.0
+    retries: Annotated[Retries, Effect.EXECUTION] = 0
+
+    @model_validator(mode="after")
+    def _without_a_command_nothing_runs(self) -> EvaluationSection:
+        if self.command is None:
+            extra = sorted(self.model_fields_set - {"command", "require"})
+            if extra:
+                names = ", ".join(map(to_camel, extra))
+                raise ValueError(f"without a command nothing runs; remove {names}")
+            if not self.require:
+                raise ValueError("expected a command, require, or both")
+        return self
+
+    @property
+    def lines(self) -> tuple[GateLine, ...]:
+        """The parsed lines of ``require``."""
+        return tuple(map(parse_gate_line, self.require))
+
+
 class Metadata(Section):
     """Name, labels and annotations of an object, as in Kubernetes."""
 
@@ -221,7 +277,8 @@ class Metadata(Section):
         Effect.NONE,
         Field(
             default_factory=dict,
-            description="substratus.ai/retry, update, prune and formerly mean something here.",
+            description="substratus.ai/retry, update, accept, prune and formerly mean something "
+            "here.",
         ),
     ]
 
@@ -234,6 +291,10 @@ class ModelSpec(Section):
     load: LoadSection = Field(default_factory=LoadSection)
     training: Annotated[
         TrainingSection | None, Field(description="Default: none; the loaded weights are it.")
+    ] = None
+    evaluation: Annotated[
+        EvaluationSection | None,
+        Field(description="A test of each new artifact. Default: none; each is accepted."),
     ] = None
     suspend: Annotated[
         bool, Effect.NONE, Field(description="Starts nothing new; what runs, goes on.")

@@ -224,8 +224,10 @@ class _Named:
         ):
             if section is not None and not admits_bucket(section.url, self.tenant.buckets):
                 yield path, self._not_in(f"the bucket {section.url}", "buckets")
-        training = spec.training if isinstance(spec, ModelSpec) else None
-        for name, run in (("build", spec.build), ("load", spec.load), ("training", training)):
+        runs: list[tuple[str, RunSection | None]] = [("build", spec.build), ("load", spec.load)]
+        if isinstance(spec, ModelSpec):
+            runs += [("training", spec.training), ("evaluation", spec.evaluation)]
+        for name, run in runs:
             if run is not None:
                 for path, message in self._run(run):
                     yield ("spec", name, *path), message

@@ -32,6 +32,7 @@ from reconciler.planner import (
     Plan,
     TaskPhase,
     TaskStatus,
+    Verdict,
 )
 from reconciler.reasons import UnresolvedSource
 from reconciler.review import Latest, progress_of
@@ -188,6 +189,11 @@ class Metrics(Definitions):
         ``status`` is the HTTP status, 0 where there was no answer.
         """
         self.requests.labels(method, str(status)).inc()
+
+    def gated(self, found: Iterable[Verdict]) -> None:
+        """Count verdicts that are recorded for the first time."""
+        for verdict in found:
+            self.gates.labels(verdict.value.lower()).inc()
 
     def collected(self, found: Iterable[Collected]) -> None:
         """Count what an engine has removed."""

@@ -83,6 +83,8 @@ _QUEUE_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 
 PLACES = ("fetch", "clusters", "push", "engine", "forge")
 #: Values of ``result``: the outcomes of deliveries to the webhook of notifications.
 DELIVERIES = ("sent", "failed")
+#: Values of ``result``: what gates decide.
+GATE_RESULTS = ("accepted", "rejected")
 #: Values of ``result``: the outcomes of runs.
 RESULTS = ("succeeded", "failed", "infrastructure", "cancelled")
 #: Values of ``by``: the engine retries within a run, the daemon by another run.
@@ -161,6 +163,11 @@ class Definitions(Registry):
         self.pull_requests = self.gauge("pull_requests", "Open pull requests that are followed.")
         self.reviews = self.counter(
             "reviews_total", "Plans of pull requests, by the commit status they gave.", "result"
+        )
+        self.gates = self.counter(
+            "gate_total",
+            "Verdicts of gates, each when it is first recorded.",
+            "result",
         )
         self.collected_bytes = self.counter(
             "collected_bytes_total",
@@ -287,12 +294,17 @@ class Definitions(Registry):
                 self.errors.labels(where, trouble.value)
         for kind in CollectedKind:
             self.collected_bytes.labels(kind.value)
+        for verdict in GATE_RESULTS:
+            self.gates.labels(verdict)
         for result in DELIVERIES:
             self.notifications.labels(result)
         for state in CommitState:
             self.reviews.labels(state.value)
         for result in DeliveryResult:
             self.webhooks.labels(result.value)
+        self._preset_runs()
+
+    def _preset_runs(self) -> None:
         for task in TaskKind:
             self.runs_created.labels(task.value)
             self.run_queue_seconds.labels(task.value)

@@ -14,7 +14,7 @@ from reconciler.planner import URGENCY, ObjectStatus, Phase
 from reconciler.types import ObjectRef, TaskKey
 
 #: The phases of which an object has another event when it is in them for another key.
-_OF_A_KEY = frozenset({Phase.READY, Phase.FAILED})
+_OF_A_KEY = frozenset({Phase.READY, Phase.FAILED, Phase.REJECTED})
 #: Characters of a message, which may quote the output of a command.
 LONGEST_MESSAGE = 500
 #: How many events are kept until they are sent; further ones are only counted.

@@ -11,6 +11,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
+    from reconciler.planner.gates import judge, new_verdicts
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Phases,
         TaskPhase,
         TaskStatus,
+        Verdict,
         newest_printed,
     )
     from reconciler.planner.own_cluster import OwnCluster
@@ -91,6 +93,7 @@ _MODULES = {
     "TaskAction": "plan",
     "TaskPhase": "object_status",
     "TaskStatus": "object_status",
+    "Verdict": "object_status",
     "URGENCY": "object_status",
     "Unavailable": "remote_clusters",
     "all_images_in_use": "image_use",
@@ -101,6 +104,8 @@ _MODULES = {
     "is_removed_path": "names",
     "object_of_path": "names",
     "make_plan": "diff",
+    "judge": "gates",
+    "new_verdicts": "gates",
     "newest_printed": "object_status",
     "preview": "run_spec",
     "read_release": "holds",
@@ -147,13 +152,16 @@ __all__ = [
     "TaskPhase",
     "TaskStatus",
     "Unavailable",
+    "Verdict",
     "all_images_in_use",
     "artifact_url",
     "artifacts_in_use",
     "differing",
     "images_in_use",
     "is_removed_path",
+    "judge",
     "make_plan",
+    "new_verdicts",
     "newest_printed",
     "object_of_path",
     "preview",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.engine import FailureClass, Run, RunPhase
+from reconciler.planner.gates import Judgement, judge, required_keys
 from reconciler.planner.holds import Releases, guards
 from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.live_runs import LiveRuns
@@ -108,6 +109,7 @@ class _Diff:
     endings: list[RunDeletion] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
     producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
+    verdicts: dict[ObjectRef, Judgement] = field(default_factory=dict)
     live: LiveRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +124,7 @@ class _Diff:
             for task in item.tasks:
                 if task.key is not None:
                     producers.setdefault(task.key, (item.ref, task))
+            roots.extend(self._evaluations(item))
             root = item.key if item.key is not None and item.external is None else None
             if root is None:
                 root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
@@ -134,6 +137,38 @@ class _Diff:
             self.wanted.add(key)
             if key in producers:
                 roots.extend(producers[key][1].needs)
+
+    def _evaluations(self, item: ResolvedObject) -> Iterator[TaskKey]:
+        """Yield the evaluations that an object asks for.
+
+        That of the accepted artifact is of use only while another is judged.
+        """
+        gate = item.gate
+        if gate is not None and gate.task is not None and gate.task.key is not None:
+            yield gate.task.key
+            current = gate.current_task.key if gate.current_task is not None else None
+            if current is not None and not self._judge(item.ref).accepted:
+                yield current
+
+    def _judge(self, ref: ObjectRef) -> Judgement:
+        """Return the verdict of an object's gate; what is unchanged is accepted."""
+        if ref not in self.verdicts:
+            inputs = self.inputs
+            item = inputs.desired[ref]
+            self.verdicts[ref] = judge(item, inputs.records.get(ref), inputs.ledger)
+        return self.verdicts[ref]
+
+    def _unaccepted(self, task: Task) -> Iterator[tuple[ObjectRef, Judgement]]:
+        """Yield the gates that have not accepted what a task reads."""
+        found = ((ref, self._judge(ref)) for ref in task.gates)
+        return ((ref, judgement) for ref, judgement in found if not judgement.accepted)
+
+    def _needs(self, task: Task) -> Iterator[TaskKey]:
+        """Yield the keys that must be complete before a task, with the evaluations of its base."""
+        yield from task.needs
+        for ref, judgement in self._unaccepted(task):
+            if not judgement.rejected:
+                yield from required_keys(self.inputs.desired[ref])
 
     def _complete(self, key: TaskKey) -> bool:
         ledger, made_by = self.inputs.ledger, self.producers.get(key)
@@ -280,9 +315,8 @@ class _Diff:
             return answer.wait(Reason.of(ReasonCode.SUSPENDED))
         if item.ref in self.holds:
             return answer.hold(self.holds[item.ref])
-        for need in task.needs:
-            if need in self.stuck:
-                return answer.wait(self.stuck[need])
+        if upstream := self._upstream(task):
+            return answer.wait(upstream)
         halted = item.halted(task)
         if halted is not None:
             return answer.wait(halted)
@@ -301,6 +335,17 @@ class _Diff:
         reported = self._reported(task, TaskPhase.WAITING)
         return answer.wait(reported) if reported is not None else None
 
+    def _upstream(self, task: Task) -> Reason | None:
+        """Return the reason if what a task reads cannot be made, or was rejected."""
+        for need in self._needs(task):
+            if need in self.stuck:
+                return self.stuck[need]
+        for ref, judgement in self._unaccepted(task):
+            if judgement.rejected:
+                key = (self.inputs.desired[ref].key or "")[:12]
+                return Reason.of(ReasonCode.BASE_REJECTED, object=ref, key=key)
+        return None
+
     def _reported(self, task: Task, phase: TaskPhase) -> Reason | None:
         """Return the reason of a task that is recorded in this phase."""
         assert task.key is not None  # tasks without a key wait
@@ -316,9 +361,12 @@ class _Diff:
         shadow: bool,
     ) -> TaskAction:
         task, inputs = answer.task, self.inputs
-        needs = tuple(key for key in task.needs if not self._complete(key))
+        needs = tuple(key for key in self._needs(task) if not self._complete(key))
         if needs:
             return answer.create(self._waiting(item.ref, task, needs), needs=needs)
+        for ref, _ in self._unaccepted(task):  # an evaluation whose key is not known yet
+            key = (inputs.desired[ref].key or "")[:12]
+            return answer.wait(Reason.of(ReasonCode.BASE_NOT_ACCEPTED, object=ref, key=key))
         if superseded:
             reason = Reason.of(ReasonCode.WAITING_FOR_SUPERSEDED_RUN)
             return answer.lost(superseded) or answer.create(reason)
@@ -370,6 +418,8 @@ class _Diff:
             code = ReasonCode.WAITING_FOR_LOAD
         elif key == task.dataset:
             code = ReasonCode.WAITING_FOR_DATASET
+        elif self.producers[key][1].kind is TaskKind.EVALUATE:
+            code = ReasonCode.WAITING_FOR_EVALUATION
         else:
             code = ReasonCode.WAITING_FOR_BASE
         return Reason.of(code, needs=tuple(needs))
@@ -383,7 +433,7 @@ class _Diff:
         return built.result.image if built else None
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
-        read = (key for key in (task.base, task.dataset) if key is not None)
+        read = (key for key in (task.base, task.dataset, task.artifact) if key is not None)
         return {key: task.external.get(key) or self._made(key) for key in read}
 
     def _made(self, key: TaskKey) -> ExternalArtifact:

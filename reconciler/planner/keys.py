@@ -22,6 +22,7 @@ from reconciler.manifests import (
     BucketSection,
     BuildSection,
     Effect,
+    EvaluationSection,
     GitSection,
     LoadSection,
     ObservedBucketSection,
@@ -93,6 +94,21 @@ def train_key(
     """Hash a training. ``base`` is None for mode Scratch."""
     fields = values_with(Effect.KEY, section)
     return _inputs("train", object=identity, image=image, base=base, dataset=dataset, **fields)
+
+
+def evaluate_key(
+    *,
+    identity: dict[str, JSON],
+    image: Hash,
+    section: EvaluationSection,
+    artifact: Hash,
+    dataset: Hash | None,
+) -> Hash:
+    """Hash an evaluation of the artifact with a key. ``require`` is in no key."""
+    fields = values_with(Effect.KEY, section)
+    return _inputs(
+        "evaluate", object=identity, image=image, artifact=artifact, dataset=dataset, **fields
+    )
 
 
 def given_key(*, identity: dict[str, JSON], bucket: BucketSection, listing: JSON = None) -> Hash:

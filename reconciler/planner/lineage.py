@@ -49,6 +49,7 @@ class _Lineage:
     source: _Source | None
     base: _Input | None
     dataset: _Input | None
+    artifact: _Input | None
 
 
 _LINEAGE = Codec(_Lineage, omit="none")
@@ -80,6 +81,7 @@ def lineage_of(
             else None,
             base=_input(task.base, mounts),
             dataset=_input(task.dataset, mounts),
+            artifact=_input(task.artifact, mounts),
         )
     )
 

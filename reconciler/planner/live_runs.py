@@ -23,6 +23,7 @@ class LiveRuns:
         settings: PlannerConfig,
     ) -> None:
         self._settings = settings
+        self._objects = objects
         self._by_slot: defaultdict[str, list[Run]] = defaultdict(list)
         self._by_task: defaultdict[tuple[ObjectRef, TaskKind], list[Run]] = defaultdict(list)
         #: By tenant; those of None are of all.
@@ -42,7 +43,11 @@ class LiveRuns:
 
     def superseded_by(self, ref: ObjectRef, task: Task) -> list[Run]:
         """The runs of an object's task that have another key."""
-        return superseded_runs(self._by_task.get((ref, task.kind), ()), task)
+        found = superseded_runs(self._by_task.get((ref, task.kind), ()), task)
+        item = self._objects.get(ref) if found else None
+        # An object can have two evaluations at a time.
+        keys = {each.key for each in item.tasks} if item is not None else ()
+        return [run for run in found if run.key not in keys]
 
     def limit(self, ref: ObjectRef, task: Task) -> Reason | None:
         """The limit that one more run of an object's task would exceed."""

@@ -23,7 +23,7 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
     inputs = plan.inputs
     found: dict[TaskKey, Wanted] = {}
     for spec in plan.creates():
-        for mounted in (spec.base, spec.dataset):
+        for mounted in (spec.base, spec.dataset, spec.artifact):
             if mounted is not None and mounted.key in inputs.ledger.completed:
                 found[mounted.key] = Wanted(TaskKind.TRAIN, mounted.key, mounted.url)
     for ref, item in inputs.desired.items() if all_current else plan.compared():
@@ -53,7 +53,7 @@ def _reported(action: TaskAction, ledger: Ledger) -> Iterator[TaskKey]:
     failure = ledger.failure(task.key, task.execution_hash) if task.key is not None else None
     if failure is None or failure.reason.code is not ReasonCode.ARTIFACT_LOST:
         return
-    inputs = {"base": task.base, "dataset": task.dataset}
+    inputs = {"base": task.base, "dataset": task.dataset, "model": task.artifact}
     named = failure.reason.arguments.get("input")
     # A status file does not say which input it was: read back, only an only one is known.
     keys = [inputs[named]] if isinstance(named, str) and named in inputs else inputs.values()

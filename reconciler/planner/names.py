@@ -32,8 +32,8 @@ def run_name(
 ) -> str:
     """Return the name of a run.
 
-    ``r-<name, cut to 24>-<b|l|t>-<12 hex of instance, namespace and key>-<6 hex>``; the last are of
-    the execution hash.
+    ``r-<name, cut to 24>-<b|l|t|e>-<12 hex of instance, namespace and key>-<6 hex>``; the last are
+    of the execution hash.
 
     ``ref`` is None for a build, which several objects share. The namespace is hashed in so that
     an engine with one flat list of names can hold equal builds of two namespaces.
@@ -47,6 +47,12 @@ def artifact_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -> 
     """The artifact directory of a key, ending in ``/``."""
     folder = namespace_folder(bucket.rstrip("/"), cluster, ref.namespace)
     return f"{folder}/{ref.kind.plural}/{ref.name}/{key}/"
+
+
+def evaluation_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -> str:
+    """The directory of an evaluation's results, beside those of artifacts."""
+    folder = namespace_folder(bucket.rstrip("/"), cluster, ref.namespace)
+    return f"{folder}/{ref.kind.plural}/{ref.name}/evaluations/{key}/"
 
 
 def status_path(ref: ObjectRef) -> str:

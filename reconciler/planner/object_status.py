@@ -44,9 +44,11 @@ class Phase(enum.StrEnum):
     BUILDING = "Building"
     LOADING = "Loading"
     TRAINING = "Training"
+    EVALUATING = "Evaluating"
     FAILED = "Failed"
     LOST = "Lost"
     READY = "Ready"
+    REJECTED = "Rejected"
     SUSPENDED = "Suspended"
     WAITING = "Waiting"
     PENDING = "Pending"
@@ -58,12 +60,14 @@ class Phase(enum.StrEnum):
 URGENCY = (
     Phase.INVALID,
     Phase.FAILED,
+    Phase.REJECTED,
     Phase.LOST,
     Phase.HELD,
     Phase.WAITING,
     Phase.BUILDING,
     Phase.LOADING,
     Phase.TRAINING,
+    Phase.EVALUATING,
     Phase.PENDING,
     Phase.SUSPENDED,
     Phase.READY,
@@ -152,6 +156,24 @@ class ArtifactStatus:
     verified: datetime | None = None
 
 
+class Verdict(enum.StrEnum):
+    """A gate's answer on an artifact; pending while a metric is not known yet."""
+
+    PENDING = "Pending"
+    ACCEPTED = "Accepted"
+    REJECTED = "Rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateStatus:
+    """A rejected artifact, with its metrics and the lines that they failed."""
+
+    key: TaskKey
+    url: str
+    metrics: Metrics = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+
+
 #: The type of a condition that an object has while its artifact is lost.
 ARTIFACT_LOST = "ArtifactLost"
 #: The type of a condition that an object has while the data it is made from is not what was pinned.
@@ -213,7 +235,8 @@ class HistoryEntry:
     """A task that ended.
 
     ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
-    digest of that. ``lost`` is when a result was noticed to be gone.
+    digest of that. ``verdict`` is of an artifact that was made for a gate; one without was made
+    before there was one, and counts as accepted. ``lost`` is when a result was noticed to be gone.
     """
 
     task: TaskKind
@@ -230,6 +253,7 @@ class HistoryEntry:
     artifact: str | None = None
     image: str | None = None
     image_key: str | None = None
+    verdict: Verdict | None = None
     lost: datetime | None = None
     reason: str = ""
     message: str = ""
@@ -249,6 +273,7 @@ class ObjectStatus:
     references: tuple[ReferenceStatus, ...] = ()
     image: str | None = None
     artifact: ArtifactStatus | None = None
+    candidate: CandidateStatus | None = None
     desired: TaskKey | None = None
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from reconciler.manifests import NAME
 from reconciler.planner.keys import Hash
-from reconciler.types import Kind, TaskKey
+from reconciler.types import Kind, TaskKey, TaskKind
 from reconciler.urls import Address, admits_image, below, namespace_folder
 
 _NAME = NAME.strip("^$")
 _DIGEST = r"sha256:[0-9a-f]{64}"
 #: Below an object's namespace, in a bucket: its artifacts, by key.
 _ARTIFACT = re.compile(
-    rf"(?:{'|'.join(kind.plural for kind in Kind)})/{_NAME}/(?P<key>[0-9a-f]{{40}})/?"
+    rf"(?:{'|'.join(kind.plural for kind in Kind)})/{_NAME}/(?P<evaluation>evaluations/)?"
+    r"(?P<key>[0-9a-f]{40})/?"
 )
 _KEY = re.compile("[0-9a-f]{40}")
 _LOG = re.compile(r"logs/attempt-[0-9]{1,9}\.log")
@@ -41,13 +42,15 @@ class OwnCluster:
     run_folder: str | None = None
     allow_images: tuple[str, ...] = ()
 
-    def is_artifact(self, url: str, namespace: str, key: TaskKey) -> bool:
-        """Return whether a key's artifact is there.
+    def is_artifact(self, url: str, namespace: str, key: TaskKey, task: TaskKind) -> bool:
+        """Return whether a key's artifact, or the result of an evaluation, is there.
 
         That of an object that was renamed is below its former name, in the same namespace.
         """
         return any(
-            (found := _ARTIFACT.fullmatch(inside)) is not None and found["key"] == key
+            (found := _ARTIFACT.fullmatch(inside)) is not None
+            and found["key"] == key
+            and (found["evaluation"] is not None) is (task is TaskKind.EVALUATE)
             for inside in self._inside(url, namespace)
         )
 

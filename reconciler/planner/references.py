@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference, Tenants
+from reconciler.planner.gates import is_accepted, judge, makes
 from reconciler.planner.keys import (
     Hash,
     as_request_hash,
@@ -14,7 +15,13 @@ from reconciler.planner.keys import (
     tenant_build_key,
 )
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import HistoryEntry, ObjectStatus, ReferenceStatus, TaskPhase
+from reconciler.planner.object_status import (
+    HistoryEntry,
+    ObjectStatus,
+    ReferenceStatus,
+    TaskPhase,
+    Verdict,
+)
 from reconciler.planner.remote_clusters import (
     RemoteArtifact,
     RemoteCluster,
@@ -187,6 +194,7 @@ class ReferenceResolver:
             image_build=item.image_build,
             image_request_hash=item.image_request_hash,
             image=item.image,
+            gates=item.gates,
         )
 
     def _pinned(self, target: ObjectRef, key: TaskKey) -> ResolvedReference | Reason:
@@ -198,14 +206,19 @@ class ReferenceResolver:
         if item is not None and item.key == key and item.external is not None:
             return self._current(target)
         entries = record.history if record is not None else ()
-        made = next((e for e in entries if e.key == key and e.phase is TaskPhase.SUCCEEDED), None)
-        wanted = item is not None and any(task.key == key for task in item.tasks)
+        made = next((e for e in entries if _is_of(e, key)), None)
+        wanted = item is not None and any(
+            task.key == key and task.kind is not TaskKind.EVALUATE for task in item.tasks
+        )
         complete = self.ledger.result(key) if made is not None or wanted else None
         loss = self.ledger.losses.get(key)
         if loss is not None and not wanted:
             return Reason.of(ReasonCode.ARTIFACT_LOST, input=f"artifact of {target}", url=loss.url)
         if complete is None or complete.result.url is None:
             return Reason.of(ReasonCode.REFERENCE_INCOMPLETE, object=target, key=key)
+        unaccepted = self._unaccepted(target, key, item, record)
+        if unaccepted is not None:
+            return unaccepted
         image_key, image_build, image = self._image(target, complete.image_key, item, made)
         return ResolvedReference(
             who=target,
@@ -215,6 +228,32 @@ class ReferenceResolver:
             image_request_hash=image_key,
             image=image,
         )
+
+    def _unaccepted(
+        self,
+        target: ObjectRef,
+        key: TaskKey,
+        item: ResolvedObject | None,
+        record: ObjectStatus | None,
+    ) -> Reason | None:
+        """Return the reason if the target's gate has not accepted a pinned artifact."""
+        if item is not None and item.key == key:
+            found = judge(item, record, self.ledger)
+            verdict = found.verdict
+        else:
+            entries = [e for e in (record.history if record else ()) if makes(e, key)]
+            if not entries or any(map(is_accepted, entries)):
+                return None
+            current = record.artifact if record is not None else None
+            if current is not None and current.key == key:
+                return None
+            verdict = entries[-1].verdict or Verdict.ACCEPTED
+        if verdict is Verdict.ACCEPTED:
+            return None
+        code = ReasonCode.BASE_REJECTED
+        if verdict is Verdict.PENDING:
+            code = ReasonCode.BASE_NOT_ACCEPTED
+        return Reason.of(code, object=target, key=key[:12])
 
     def _image(
         self,
@@ -317,3 +356,12 @@ class ReferenceResolver:
                     key=known.key, url=known.url, image=known.image, image_key=known.image_key
                 )
         return None
+
+
+def _is_of(entry: HistoryEntry, key: TaskKey) -> bool:
+    """Return whether an entry is of what a task with a key made; an evaluation makes nothing."""
+    return (
+        entry.key == key
+        and entry.phase is TaskPhase.SUCCEEDED
+        and entry.task is not TaskKind.EVALUATE
+    )

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from reconciler.manifests import Manifest, Tenants
+from reconciler.planner.evaluation_graph import accepted_artifact, compares, with_gate
 from reconciler.planner.identical import differing, same_keys
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
@@ -34,8 +35,8 @@ class _Resolution:
 
     ``depends`` has what each object's keys depend on beside its manifest, ``places`` the place of
     each object, upstream first, and ``consumers`` who refers to it. ``external`` are the objects
-    with references whose result is in no manifest. Where references that pin a key lead back, which
-    no order suits, not ``ordered``.
+    whose result is in no manifest: with such references, or with a gate that compares. Where
+    references that pin a key lead back, which no order suits, not ``ordered``.
     """
 
     found: Mapping[ObjectRef, ResolvedObject] = field(default_factory=dict)
@@ -64,6 +65,8 @@ class Resolver:
         consumers: dict[ObjectRef, list[ObjectRef]] = {}
         external, ordered = set(), True
         for ref, manifest in objects.items():
+            if compares(manifest):
+                external.add(ref)
             for target, reference, _ in manifest.references:
                 if isinstance(target, ForeignRef) or reference.key is not None:
                     external.add(ref)
@@ -119,8 +122,12 @@ class Resolver:
 
     def _one(self, manifest: Manifest) -> ResolvedObject:
         ref = manifest.ref
+        current = None
+        if compares(manifest):
+            current = accepted_artifact(self.referring.records.get(ref), self.referring.ledger)
         depends = self.depends[ref] = (
             self.shaping.sourcing.of(manifest),
+            current,
             *[
                 self.referring.depends(ref, target, reference)
                 for target, reference, _ in manifest.references
@@ -134,6 +141,7 @@ class Resolver:
             for target, reference, path in manifest.references
         }
         found = self.shaping.of(manifest, upstream)
+        found = with_gate(found, upstream, current, cluster=self.shaping.cluster)
         resolved = (up.reference for up in upstream.values() if isinstance(up, ResolvedReference))
         return replace(found, references=tuple(known for known in resolved if known is not None))
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from reconciler.engine import RunSpec, Wanted
 from reconciler.manifests import (
     CommandSection,
+    EvaluationSection,
     LoadSection,
     RunSection,
     TrainingSection,
     identity_of,
 )
 from reconciler.planner.lineage import lineage_of
-from reconciler.planner.names import artifact_url, label_value, run_name
+from reconciler.planner.names import artifact_url, evaluation_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
@@ -59,7 +60,8 @@ def render_run(
     tenant = settings.tenants.of_path(desired.manifest.file)
     shared = task.kind is TaskKind.BUILD
     section = task.section
-    command = section.command if isinstance(section, LoadSection | TrainingSection) else []
+    commands = LoadSection | TrainingSection | EvaluationSection
+    command = (section.command or []) if isinstance(section, commands) else []
     return RunSpec(
         name=run_name(
             instance=settings.instance,
@@ -89,14 +91,11 @@ def render_run(
         queue=section.queue,
         priority=section.priority,
         service_account=section.service_account,
-        output=None
-        if shared
-        else artifact_url(
-            bucket=settings.buckets[ref.kind], cluster=settings.cluster, ref=ref, key=task.key
-        ),
+        output=None if shared else _output(task.kind, ref, task.key, settings),
         output_kind=ref.kind,
         base=_mounted(task, task.base, mounts),
         dataset=_mounted(task, task.dataset, mounts),
+        artifact=_mounted(task, task.artifact, mounts),
         labels=_labels(ref, task, settings, desired.manifest.document.metadata.labels),
         annotations={
             f"{GROUP}/object": str(ref),
@@ -108,6 +107,12 @@ def render_run(
         ),
         user=tenant.user if tenant is not None else None,
     )
+
+
+def _output(kind: TaskKind, ref: ObjectRef, key: TaskKey, settings: PlannerConfig) -> str:
+    """Return the directory that a task writes."""
+    url = evaluation_url if kind is TaskKind.EVALUATE else artifact_url
+    return url(bucket=settings.buckets[ref.kind], cluster=settings.cluster, ref=ref, key=key)
 
 
 def _secrets(section: RunSection) -> dict[str, SecretKey]:
@@ -266,7 +271,8 @@ class _Preview:
         return self._image_tag(maker.namespace, key), True
 
     def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
-        read = (key for key in (task.base, task.dataset) if key is not None)
+        keys = (task.base, task.dataset, task.artifact)
+        read = (key for key in keys if key is not None)
         return {key: task.external.get(key) or ExternalArtifact(at=self._url(key)) for key in read}
 
     def _url(self, key: TaskKey) -> str:
@@ -306,8 +312,4 @@ def _places(
     cluster, former = identity_of(item.manifest, settings.cluster)
     if (cluster, former.namespace) == (settings.cluster, item.ref.namespace):
         refs = [former, *refs]
-    bucket = settings.buckets[item.ref.kind]
-    return [
-        artifact_url(bucket=bucket, cluster=settings.cluster, ref=ref, key=key)
-        for ref in dict.fromkeys(refs)
-    ]
+    return [_output(task.kind, ref, key, settings) for ref in dict.fromkeys(refs)]

@@ -10,10 +10,16 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskPhase, TaskStatus
+from reconciler.planner.object_status import (
+    FAILED_HISTORY,
+    HistoryEntry,
+    TaskPhase,
+    TaskStatus,
+    Verdict,
+)
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
 from reconciler.reasons import message
-from reconciler.types import JSON, Commit
+from reconciler.types import JSON, Commit, TaskKey
 
 #: Characters of JSON that the params of an entry may have, and those that tell of others.
 LARGEST_PARAMS, _OTHERS = 4096, 80
@@ -26,6 +32,7 @@ def extended_history(
     ledger: Ledger,
     commit: Commit | None,
     image: Callable[[str | None], str | None],
+    judged: tuple[TaskKey, Verdict, bool] | None,
     replaced: Iterable[RunDeletion],
     now: datetime,
 ) -> tuple[HistoryEntry, ...]:
@@ -34,9 +41,10 @@ def extended_history(
     A key is added once when it is complete, again when it was lost and made anew, and once for
     each execution hash under which it failed. A run that was interrupted, or ``replaced`` while it
     ran, is added with what it cost. Of those that made nothing, the last FAILED_HISTORY are kept.
-    ``image`` returns the image of a build key or digest.
+    ``image`` returns the image of a build key or digest. ``judged`` is the key of the desired
+    artifact with its verdict, and whether a gate has given that.
     """
-    history = [_marked(entry, ledger) for entry in before]
+    history = [_judged(_marked(entry, ledger), judged) for entry in before]
     complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED and e.lost is None}
     failed = {(e.key, e.execution_hash) for e in history if e.phase is TaskPhase.FAILED}
     pairs = list(tasks)
@@ -62,6 +70,7 @@ def extended_history(
                     artifact=done.result.url,
                     image=done.result.image or image(decision.task.image_key),
                     image_key=decision.task.image_key,
+                    verdict=_verdict(decision, judged),
                 )
             )
         elif (
@@ -153,6 +162,20 @@ def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
         return entry
     loss = ledger.losses.get(entry.key)
     return replace(entry, lost=loss.at) if loss is not None else entry
+
+
+def _judged(entry: HistoryEntry, judged: tuple[TaskKey, Verdict, bool] | None) -> HistoryEntry:
+    """Renew the verdict on an artifact that was made for a gate."""
+    if judged is None or entry.key != judged[0] or entry.verdict in (None, judged[1]):
+        return entry
+    return replace(entry, verdict=judged[1])
+
+
+def _verdict(action: TaskAction, judged: tuple[TaskKey, Verdict, bool] | None) -> Verdict | None:
+    """Return the verdict on an artifact that is recorded now, if there is a gate."""
+    if judged is None or action.task.key != judged[0] or not judged[2]:
+        return None
+    return judged[1]
 
 
 def _params(decision: TaskAction) -> dict[str, JSON]:

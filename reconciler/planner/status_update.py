@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
 from reconciler.manifests import PRUNE_ANNOTATION
 from reconciler.planner.conditions import ready_condition, warning_conditions
+from reconciler.planner.gates import Judgement, judge
 from reconciler.planner.object_status import (
     ArtifactStatus,
+    CandidateStatus,
     Condition,
     HistoryEntry,
     ManifestStatus,
@@ -21,6 +23,7 @@ from reconciler.planner.object_status import (
     SourceStatus,
     TaskPhase,
     TaskStatus,
+    Verdict,
 )
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.status_history import extended_history
@@ -41,6 +44,7 @@ _BUSY = {
     TaskKind.BUILD: Phase.BUILDING,
     TaskKind.LOAD: Phase.LOADING,
     TaskKind.TRAIN: Phase.TRAINING,
+    TaskKind.EVALUATE: Phase.EVALUATING,
 }
 _DONE = (TaskPhase.SUCCEEDED, TaskPhase.NEEDLESS)
 
@@ -150,6 +154,7 @@ class _StatusUpdate:
         self.before = self.inputs.records.get(item.ref) or ObjectStatus(
             ref=item.ref, phase=Phase.PENDING
         )
+        self.judgement = judge(item, self.inputs.records.get(item.ref), self.inputs.ledger)
 
     def record(self) -> ObjectStatus:
         phase, reason = self._phase()
@@ -166,6 +171,7 @@ class _StatusUpdate:
             references=self._references(),
             image=self._image(),
             artifact=self._artifact(),
+            candidate=self._candidate(),
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
@@ -188,15 +194,22 @@ class _StatusUpdate:
             return Phase.FAILED, failed.reason
         if self._complete():
             return Phase.READY, Reason.of(ReasonCode.COMPLETE)
+        if rejected := self._rejected():
+            return Phase.REJECTED, rejected
         if lost := self._lost():
             return Phase.LOST, lost
+        return self._unstarted(by_phase.get(TaskPhase.WAITING))
+
+    def _unstarted(self, waiting: TaskAction | None) -> tuple[Phase, Reason]:
+        """Return the phase of an object for which nothing runs, and that is not complete."""
+        item = self.item
         if item.manifest.document.spec.suspend:
             return Phase.SUSPENDED, Reason.of(ReasonCode.SUSPENDED)
-        waiting = by_phase.get(TaskPhase.WAITING)
         phase, reason = (Phase.WAITING, waiting.reason) if waiting else self._pending()
         if item.blocked is not None:
             phase, reason = Phase.WAITING, item.blocked
-        served = self._artifact() if not item.tasks and item.manifest.observed is None else None
+        follows = not item.tasks and item.manifest.observed is None
+        served = self._artifact() if follows or item.promoted is not None else None
         if served is None:
             return phase, reason
         key = served.key[:12]
@@ -216,6 +229,10 @@ class _StatusUpdate:
         starting = [d for d in self.decisions if d.phase is TaskPhase.PENDING]
         if starting:
             return Phase.PENDING, starting[0].reason
+        for ref, judgement in self._upstream():
+            if judgement.rejected:
+                key = (self.item.key or "")[:12]
+                return Phase.WAITING, Reason.of(ReasonCode.BASE_REJECTED, object=ref, key=key)
         who = str(self.item.promoted)
         return Phase.WAITING, Reason.of(ReasonCode.WAITING_FOR_PROMOTION, object=who)
 
@@ -229,9 +246,41 @@ class _StatusUpdate:
         loss = self.inputs.ledger.losses.get(self.item.key) if self.item.key else None
         return Reason.of(ReasonCode.ARTIFACT_LOST, input="artifact", url=loss.url) if loss else None
 
+    # -- gates -----------------------------------------------------------------------------
+
+    def _upstream(self) -> Iterator[tuple[ObjectRef, Judgement]]:
+        """Yield the verdicts of other gates on the artifact that is taken over."""
+        for ref in self.item.gates:
+            if ref != self.item.ref:
+                upstream = self.inputs.desired[ref]
+                record = self.inputs.records.get(ref)
+                yield ref, judge(upstream, record, self.inputs.ledger)
+
+    def _candidate(self) -> CandidateStatus | None:
+        """Return the artifact that the object's own gate has rejected, if it is the desired one."""
+        found = self._made_now()
+        if found is None or not self.judgement.rejected:
+            return None
+        return self.judgement.candidate(found.key, found.url)
+
+    def _rejected(self) -> Reason | None:
+        candidate = self._candidate()
+        if candidate is None:
+            return None
+        failed = "; ".join(candidate.failed)
+        return Reason.of(ReasonCode.GATE_FAILED, key=candidate.key[:12], failed=failed)
+
     # -- parts -----------------------------------------------------------------------------
 
     def _artifact_now(self) -> ArtifactStatus | None:
+        """Return the desired artifact, once it is complete and accepted."""
+        if not self.judgement.accepted:
+            return None
+        if not all(judgement.accepted for _, judgement in self._upstream()):
+            return None
+        return self._made_now()
+
+    def _made_now(self) -> ArtifactStatus | None:
         key = self.item.key
         if key is None:
             return None
@@ -395,6 +444,12 @@ class _StatusUpdate:
             ),
         )
 
+    def _judged(self) -> tuple[TaskKey, Verdict, bool] | None:
+        """Return the desired artifact's verdict, and whether a gate has given it."""
+        if self.item.key is None:
+            return None
+        return self.item.key, self.judgement.verdict, self.item.gate is not None
+
     def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
     ) -> tuple[HistoryEntry, ...]:
@@ -404,6 +459,7 @@ class _StatusUpdate:
             ledger=self.inputs.ledger,
             commit=manifest.commit if manifest else None,
             image=self._image_now,
+            judged=self._judged(),
             replaced=self.replaced,
             now=self.inputs.now,
         )

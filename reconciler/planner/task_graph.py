@@ -46,7 +46,7 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, ExecutionHash, TaskKey, TaskKind
+from reconciler.types import JSON, ExecutionHash, ObjectRef, TaskKey, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
@@ -71,6 +71,10 @@ class Image:
     def base_artifact(self) -> PlannedArtifact | None:
         """The base's artifact, as a training reads it."""
         return self.base.artifact if self.base is not None else None
+
+    def gates(self, base: PlannedArtifact | None) -> tuple[ObjectRef, ...]:
+        """The gates of a task's base, if that is the base model's artifact."""
+        return self.base.gates if self.base is not None and base is self.base.artifact else ()
 
     def desired(
         self,
@@ -105,7 +109,10 @@ class TaskGraphBuilder:
     tenants: Tenants
 
     def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
-        """Build the object's tasks, with as many keys as are known."""
+        """Build the object's tasks, with as many keys as are known.
+
+        All but its evaluations, which :mod:`reconciler.planner.evaluation_graph` adds.
+        """
         document = manifest.document
         if isinstance(document, ModelManifest):
             return self._model(manifest, document, upstream)
@@ -184,7 +191,7 @@ class TaskGraphBuilder:
         def hashed(image: Hash, base: Hash | None, _: Hash | None) -> Hash:
             return load_key(identity=who, image=image, section=section, base=base)
 
-        return _made(TaskKind.LOAD, manifest, section, image, hashed, base=image.base_artifact)
+        return made_task(TaskKind.LOAD, manifest, section, image, hashed, base=image.base_artifact)
 
     def _train(
         self,
@@ -203,7 +210,7 @@ class TaskGraphBuilder:
         def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
             return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
 
-        artifact = _made(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
+        artifact = made_task(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
         return image.desired(manifest, artifact, before=base)
 
     def _external(
@@ -258,6 +265,7 @@ def _promoted(manifest: Manifest, image: Image) -> ResolvedObject:
         image=image.external,
         external=base.artifact.external,
         promoted=base.who,
+        gates=base.gates,
     )
 
 
@@ -278,7 +286,7 @@ def _blocked(
     )
 
 
-def _made(
+def made_task(
     kind: TaskKind,
     manifest: Manifest,
     section: CommandSection,
@@ -311,6 +319,7 @@ def _made(
         image_build=image.made_by,
         base=base.key if base else None,
         dataset=data.key if data else None,
+        gates=image.gates(base),
         needs=needs(image, base, data),
         external=external_artifacts(base, data),
     )
@@ -381,16 +390,21 @@ def unknown(manifest: Manifest, known: Container[TaskKind]) -> tuple[Task, ...]:
         (TaskKind.TRAIN, training),
     )
     return tuple(
-        Task(
-            kind=kind,
-            key=None,
-            execution_hash=execution_hash_of(manifest, section),
-            request_hash=None,
-            section=section,
-            image_key=None,
-        )
+        unknown_task(manifest, kind, section)
         for kind, section in sections
         if section is not None and kind not in known
+    )
+
+
+def unknown_task(manifest: Manifest, kind: TaskKind, section: RunSection) -> Task:
+    """Return a task of an object with an unknown key."""
+    return Task(
+        kind=kind,
+        key=None,
+        execution_hash=execution_hash_of(manifest, section),
+        request_hash=None,
+        section=section,
+        image_key=None,
     )
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.manifests import (
-    CommandSection,
-    GitSection,
-    Manifest,
-    ObservedBucketSection,
-    RunSection,
-)
+from reconciler.manifests import CommandSection, GateLine, GitSection, Manifest, ObservedBucketSection, RunSection
 from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason
@@ -23,6 +17,7 @@ from reconciler.types import (
     ForeignRef,
     GitSource,
     ListingDigest,
+    Metrics,
     ObjectRef,
     RequestHash,
     ResolvedSource,
@@ -58,6 +53,8 @@ class Task:
 
     ``needs`` are the tasks that must be complete before it can start, by key; ``external`` are the
     artifacts that it reads and that nothing here makes.
+    ``artifact`` is the one that it evaluates. ``gates`` are the objects that must have accepted
+    what they make before the task reads it.
     ``image_key`` is the build key or image digest of the image it runs in (of a build: its own),
     ``image_build`` the key of the build that makes that image, if one does.
     """
@@ -71,6 +68,8 @@ class Task:
     image_build: TaskKey | None = None
     base: TaskKey | None = None
     dataset: TaskKey | None = None
+    artifact: TaskKey | None = None
+    gates: tuple[ObjectRef, ...] = ()
     needs: tuple[TaskKey, ...] = ()
     external: Mapping[TaskKey, ExternalArtifact] = field(default_factory=dict)
 
@@ -89,7 +88,7 @@ class Task:
 
     @property
     def params(self) -> Mapping[str, JSON]:
-        """The params of a load or training; of a build, none."""
+        """The params of the command; of a build, none."""
         return self.section.params if isinstance(self.section, CommandSection) else {}
 
 
@@ -149,6 +148,33 @@ class ResolvedReference:
     image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     reference: ReferenceStatus | None = None
+    gates: tuple[ObjectRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedArtifact:
+    """The artifact that an object's gate accepted last; ``known``: a task here made it."""
+
+    key: TaskKey
+    url: str
+    metrics: Metrics = field(default_factory=dict)
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The gate of a Model: lines that its metrics must pass before it is accepted.
+
+    ``task`` is the evaluation of the artifact, None if its own metrics count; its key is None while
+    an input is unknown. ``current`` is the accepted artifact to compare with, ``current_task`` its
+    evaluation under the same test. ``accept`` is the key that Git accepts, or the begin of one.
+    """
+
+    lines: tuple[GateLine, ...] = ()
+    task: Task | None = None
+    current: AcceptedArtifact | None = None
+    current_task: Task | None = None
+    accept: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +185,8 @@ class ResolvedObject:
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
     that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
     whose artifact it takes over; ``references`` what its references to other clusters were resolved
-    to.
+    to. ``gate`` is its own gate; ``gates`` are the objects that must have accepted its artifact
+    before others use it.
     """
 
     manifest: Manifest
@@ -176,6 +203,8 @@ class ResolvedObject:
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
     references: tuple[ReferenceStatus, ...] = ()
+    gate: Gate | None = None
+    gates: tuple[ObjectRef, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:

@@ -27,6 +27,8 @@ INVALID_SOURCES = frozenset({ReasonCode.SOURCE_INVALID, ReasonCode.SOURCE_FOLDER
 ON_OTHERS = frozenset(
     {
         ReasonCode.DEPENDENCY_BLOCKED,
+        ReasonCode.BASE_REJECTED,
+        ReasonCode.BASE_NOT_ACCEPTED,
         ReasonCode.CLUSTER_NOT_CONFIGURED,
         ReasonCode.REMOTE_STATUS_UNAVAILABLE,
         ReasonCode.REMOTE_INCOMPLETE,
@@ -62,6 +64,7 @@ WITHOUT_RUN = AFTER_A_RUN | {
     ReasonCode.WAITING_FOR_LOAD,
     ReasonCode.WAITING_FOR_BASE,
     ReasonCode.WAITING_FOR_DATASET,
+    ReasonCode.WAITING_FOR_EVALUATION,
     ReasonCode.RUN_LIMIT_REACHED,
     ReasonCode.GPU_LIMIT_REACHED,
 }

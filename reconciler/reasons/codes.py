@@ -25,6 +25,7 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_BASE = "WaitingForBase"
     WAITING_FOR_DATASET = "WaitingForDataset"
     DEPENDENCY_BLOCKED = "DependencyBlocked"
+    WAITING_FOR_EVALUATION = "WaitingForEvaluation"
     WAITING_FOR_PROMOTION = "WaitingForPromotion"
     STILL_SERVING = "StillServing"
     TERMINATING = "Terminating"
@@ -65,6 +66,8 @@ class ReasonCode(enum.StrEnum):
     REFERENCE_INVALID = "ReferenceInvalid"
     REFERENCE_BLOCKED = "ReferenceBlocked"
     REFERENCE_INCOMPLETE = "ReferenceIncomplete"
+    BASE_REJECTED = "BaseRejected"
+    BASE_NOT_ACCEPTED = "BaseNotAccepted"
     REFERENCE_IMAGE_UNKNOWN = "ReferenceImageUnknown"
     CLUSTER_NOT_CONFIGURED = "ClusterNotConfigured"
     REMOTE_STATUS_UNAVAILABLE = "RemoteStatusUnavailable"
@@ -74,6 +77,7 @@ class ReasonCode(enum.StrEnum):
 
     # -- Planner: objects, holds and runs that are ended
     INVALID_MANIFEST = "InvalidManifest"
+    GATE_FAILED = "GateFailed"
     HELD_BY_GUARD = "HeldByGuard"
     HELD_BY_PRUNE = "HeldByPrune"
     RECOMPUTE_TOO_LARGE = "RecomputeTooLarge"

@@ -138,6 +138,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Something that the task needs cannot start or has failed.",
         "Mend what the cause names.",
     ),
+    ReasonCode.WAITING_FOR_EVALUATION: Entry(
+        "waiting for {needs}",
+        "An evaluation decides whether the base is accepted, and is not complete yet.",
+        "Nothing, or look at the base: `reconciler why NAME` follows the chain.",
+    ),
     ReasonCode.WAITING_FOR_PROMOTION: Entry(
         "waiting for the artifact of {object}",
         "The artifact that the object takes over is not complete yet.",
@@ -323,6 +328,16 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The artifact that `key` pins does not exist.",
         "Pin a key from the object's history.",
     ),
+    ReasonCode.BASE_REJECTED: Entry(
+        "{object} was rejected by its gate: artifact {key}",
+        "The artifact that is to be used did not pass the `evaluation` of its object.",
+        "Make a better one, or accept this one in Git: [gates.md](gates.md).",
+    ),
+    ReasonCode.BASE_NOT_ACCEPTED: Entry(
+        "waiting for {object}: its gate has not accepted artifact {key}",
+        "The artifact that `key` pins is not evaluated yet.",
+        "Nothing, or look at the evaluation of the object.",
+    ),
     ReasonCode.REFERENCE_IMAGE_UNKNOWN: Entry(
         "waiting for {object}: no image of it is known",
         "The image that the base was made in cannot be named any more.",
@@ -354,6 +369,13 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing; or pin it with `key`.",
     ),
     # -- Planner: objects, holds and runs that are ended
+    ReasonCode.GATE_FAILED: Entry(
+        "artifact {key} was rejected: {failed}",
+        "The artifact did not pass the lines of `evaluation.require`. It is kept, and nobody's "
+        "base, promotion or production.",
+        "Make a better one, change `require`, or accept it by the annotation "
+        "`substratus.ai/accept`: [gates.md](gates.md).",
+    ),
     ReasonCode.INVALID_MANIFEST: Entry(
         "{problem}",
         "The manifest at head is wrong.",

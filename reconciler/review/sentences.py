@@ -18,7 +18,13 @@ from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
 
-_TASKS = {TaskKind.BUILD: "build", TaskKind.LOAD: "load", TaskKind.TRAIN: "training"}
+_TASKS = {
+    TaskKind.BUILD: "build",
+    TaskKind.LOAD: "load",
+    TaskKind.TRAIN: "training",
+    TaskKind.EVALUATE: "evaluation",
+}
+_RESULTS = {TaskKind.BUILD: "image", TaskKind.EVALUATE: "result"}
 
 
 def symbol(action: Action) -> str:
@@ -78,7 +84,7 @@ def _created(action: Action) -> str:
 def _kept(action: Action) -> str:
     if action.made is None:
         return message(action.reason)
-    thing = "image" if action.task is TaskKind.BUILD else "artifact"
+    thing = _RESULTS.get(action.task, "artifact") if action.task is not None else "artifact"
     text = [f"its {thing} is there already"]
     if action.made.finished is not None:
         text.append(f"made {action.made.finished:%Y-%m-%d}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from reconciler.manifests import LoadSection, TrainingSection
+from reconciler.manifests import EvaluationSection, LoadSection, TrainingSection
 from reconciler.planner import (
     ActionKind,
     Hold,
@@ -14,6 +14,7 @@ from reconciler.planner import (
     ResolvedObject,
     TaskAction,
     TaskPhase,
+    judge,
     newest_printed,
 )
 from reconciler.reasons import ON_FILES, ON_OTHERS, Reason, ReasonCode, message, names, remedy
@@ -78,6 +79,17 @@ class _Explanation:
             if decision.ref == item.ref and (decision.task.key or item.blocked is None):
                 yield 0, f"{decision.task.kind}: {self._state(decision)}"
                 yield from self._below(decision, 1)
+        yield from self._gate(item)
+
+    def _gate(self, item: ResolvedObject) -> Iterator[Line]:
+        """Say which lines an object's artifact has failed."""
+        inputs = self._plan.inputs
+        found = judge(item, inputs.records.get(item.ref), inputs.ledger)
+        if found.rejected and item.key is not None:
+            yield 0, f"Its gate has rejected artifact {item.key}:"
+            for line in found.failed:
+                yield 1, line
+            yield from _remedy(Reason.of(ReasonCode.GATE_FAILED), 1)
 
     def _state(self, decision: TaskAction) -> str:
         match decision.phase:
@@ -196,10 +208,11 @@ def _program(plan: Plan, action: TaskAction) -> tuple[str, str]:
     The URL is empty for the manifests' own, and the path for an image that no build here makes.
     """
     section, build = action.task.section, action.task.image_build
-    if build is None or not isinstance(section, LoadSection | TrainingSection):
+    if build is None or not isinstance(section, LoadSection | TrainingSection | EvaluationSection):
         return "", ""
+    command = section.command or [""]
     for item in plan.inputs.desired.values():
         if item.source is not None and item.image_build == build:
             git = item.source.request
-            return posixpath.normpath(posixpath.join(git.path, section.command[0])), git.url
+            return posixpath.normpath(posixpath.join(git.path, command[0])), git.url
     return "", ""

@@ -237,7 +237,7 @@ class _Reading:
             own.is_built_image(image, key or "") if built else own.is_image(image, key or "")
         )
         artifact_known = entry.artifact is None or own.is_artifact(
-            entry.artifact, self.ref.namespace, entry.key
+            entry.artifact, self.ref.namespace, entry.key, entry.task
         )
         if not image_known:
             self._fault(f"{place}.image", "no image of this cluster is there")

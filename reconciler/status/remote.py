@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import KEY, NAME, read_documents, validate
-from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable
-from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey
+from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable, Verdict
+from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
 
 _Name = Annotated[str, Field(pattern=NAME)]
 _Key = Annotated[str, Field(pattern=KEY)]
@@ -49,6 +49,8 @@ class _Entry(_Part):
     artifact: _Url | None = None
     image: _Image | None = None
     image_key: _ImageKey | None = None
+    task: _Word | None = None
+    verdict: _Word | None = None
 
 
 class _Reference(_Part):
@@ -104,8 +106,13 @@ def read_cluster(path: str, data: bytes) -> str | Unavailable:
 
 
 def _entry(entry: _Entry) -> RemoteArtifact | None:
-    """Return the artifact of a history entry; None for a build."""
+    """Return the artifact of a history entry.
+
+    None for a build, an evaluation, and what a gate has not accepted.
+    """
     if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
+        return None
+    if entry.task == TaskKind.EVALUATE.value or entry.verdict not in (None, Verdict.ACCEPTED.value):
         return None
     return RemoteArtifact(
         key=TaskKey(entry.key), url=entry.artifact, image=entry.image, image_key=entry.image_key

@@ -193,7 +193,7 @@ def _total(record: ObjectStatus) -> float:
 
 def _since(record: ObjectStatus) -> datetime | None:
     """Return the start of the task that runs now."""
-    if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING):
+    if record.phase not in (Phase.BUILDING, Phase.LOADING, Phase.TRAINING, Phase.EVALUATING):
         return None
     times = [t.started for t in record.tasks if t.started is not None and t.finished is None]
     return max(times, default=None)

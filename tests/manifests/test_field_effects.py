@@ -58,6 +58,12 @@ MANIFESTS = [
         build=RESOURCES,
         load=RESOURCES,
         training={**RESOURCES, "dataset": {"name": "data"}},
+        evaluation={
+            **RESOURCES,
+            "command": ["test.sh"],
+            "dataset": {"name": "data"},
+            "require": ["accuracy > 0.1"],
+        },
     ),
     document("Model", "m", source={"model": {"name": "base"}}, training={}),
     document("Model", "m", source=IMAGE),
@@ -74,14 +80,21 @@ REFERRED = [
     for name, namespace in ((known, "default"), (known, "other"), ("other", "default"))
 ]
 #: Values of fields with a pattern: the first that matches is taken.
-STRINGS = ["other", "0" * 40, "s3://other/bucket", f"registry.example.com/o@sha256:{'1' * 64}"]
+STRINGS = [
+    "other",
+    "accuracy > 0.5",
+    "0" * 40,
+    "s3://other/bucket",
+    f"registry.example.com/o@sha256:{'1' * 64}",
+]
 VALUES = {
     ("metadata", "name"): "renamed",
     ("spec", "source", "git", "url"): "host:other",
     ("metadata", "annotations", "substratus.ai/prune"): "false",
+    ("metadata", "annotations", "substratus.ai/accept"): "0" * 12,
 }
 #: Fields of a task that can have one value alone, although the class is shared with others.
-FIXED = {("spec", task, "resources", "nodes") for task in ("build", "load")}
+FIXED = {("spec", task, "resources", "nodes") for task in ("build", "load", "evaluation")}
 
 Path = tuple[str, ...]
 
@@ -98,14 +111,17 @@ class World(worlds.World):
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
         return ResolvedSource(Commit(digest), TreeId(digest))
 
-    def observe(self, changed: dict[str, Any]) -> tuple[str, dict[str, str]]:
-        """The artifact key of the manifest and the execution hash of each task."""
+    def observe(
+        self, changed: dict[str, Any]
+    ) -> tuple[tuple[TaskKey, TaskKey | None], dict[str, str]]:
+        """The keys of the manifest's artifact and evaluation, and each task's execution hash."""
         self.files["m.yaml"] = yaml(changed)
         desired, invalid, _, _ = self.desired()
         assert not invalid
         (item,) = (each for each in desired.values() if each.manifest.file == "m.yaml")
         assert item.key is not None, item.blocked
-        return item.key, {task.kind: task.execution_hash for task in item.tasks}
+        evaluation = item.gate.task.key if item.gate is not None and item.gate.task else None
+        return (item.key, evaluation), {task.kind: task.execution_hash for task in item.tasks}
 
 
 @cache
@@ -261,12 +277,12 @@ def test_a_changed_field_has_the_declared_effect(
     check(number, changed, effect_at(ROOTS[kind], path), commits=int(path[-1] == "update"))
 
 
-#: Fields of a task that are in its key to have it run again, or decide what it is given.
-NOT_OF_RUNS = {"rerun", "mode"}
+#: Fields of a task that are in its key to have it run again, decide what it is given, or judge it.
+NOT_OF_RUNS = {"rerun", "mode", "require"}
 TASKS = [
     (kind, path, section)
     for kind, path, section in FIELDS
-    if path[1:2] in {("build",), ("load",), ("training",)}
+    if path[1:2] in {("build",), ("load",), ("training",), ("evaluation",)}
     and path[-1] not in NOT_OF_RUNS
     and path[2] not in {"dataset", "from"}  # artifacts that are there, with keys of their own
 ]

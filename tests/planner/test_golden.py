@@ -102,7 +102,7 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
     return keys
 
 
-@pytest.mark.parametrize("name", ["keys-k1", "observed-keys-k1"])
+@pytest.mark.parametrize("name", ["keys-k1", "keys-k1-evaluations", "observed-keys-k1"])
 def test_keys_are_what_they_always_were(name: str) -> None:
     golden = json.loads((GOLDEN / f"{name}.json").read_text())
     assert keys_of(GOLDEN / f"{name}.yaml") == golden

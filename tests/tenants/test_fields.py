@@ -15,16 +15,17 @@ BOUND = {
     "spec.load.from.url",
     *(
         f"spec.{reference}.{field}"
-        for reference in ("source.model", "training.dataset")
+        for reference in ("source.model", "training.dataset", "evaluation.dataset")
         for field in ("name", "namespace", "cluster", "key")
     ),
     *(
         f"spec.{task}.{field}"
-        for task in ("build", "load", "training")
+        for task in ("build", "load", "training", "evaluation")
         for field in ("profile", "queue", "priority", "serviceAccount", "resources.gpu.type")
     ),
     "spec.load.secretEnv",
     "spec.training.secretEnv",
+    "spec.evaluation.secretEnv",
 }
 #: Fields about the object itself, and the choice within what a bound field names.
 OWN = {
@@ -33,11 +34,16 @@ OWN = {
     "spec.source.bucket.update",
     *(f"spec.source.git.{n}" for n in ("branch", "commit", "tag", "update")),
     *(f"spec.source.git.{n}" for n in ("buildArgs", "dockerfile")),
-    *(f"spec.{task}.{n}" for task in ("load", "training") for n in ("command", "env", "params")),
-    *(f"spec.{task}.stall" for task in ("load", "training")),
+    *(f"spec.{task}.stall" for task in ("load", "training", "evaluation")),
+    "spec.evaluation.require",
     *(
         f"spec.{task}.{n}"
-        for task in ("build", "load", "training")
+        for task in ("load", "training", "evaluation")
+        for n in ("command", "env", "params")
+    ),
+    *(
+        f"spec.{task}.{n}"
+        for task in ("build", "load", "training", "evaluation")
         for n in ("rerun", "retries", "timeout", *(
             f"resources.{r}" for r in ("cpu", "memory", "disk", "shm", "nodes", "gpu", "gpu.count")
         ))

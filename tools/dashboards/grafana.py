@@ -16,6 +16,7 @@ _GRID = 24
 _PHASES = {
     "Invalid": "dark-red",
     "Failed": "red",
+    "Rejected": "light-red",
     "Lost": "semi-dark-red",
     "Held": "orange",
     "Waiting": "yellow",
@@ -23,6 +24,7 @@ _PHASES = {
     "Building": "blue",
     "Loading": "purple",
     "Training": "dark-blue",
+    "Evaluating": "semi-dark-blue",
     "Suspended": "gray",
     "Ready": "green",
 }

@@ -93,11 +93,13 @@ read_found() { # of the marker: metrics, warnings and GPU seconds, a line each
 *}
 }
 inventory() { # complete artifacts below $artifact: "KIND/NAME/KEY GPU-SECONDS [METRICS, WARNINGS]"
+    # An evaluation is KIND/NAME/evaluations/KEY.
     cd "$artifact" || return
-    find . -mindepth 4 -maxdepth 4 -type f -name completed.json | sort >"$work/found"
+    find . -mindepth 4 -maxdepth 5 -type f -name completed.json | sort >"$work/found"
     while IFS= read -r marker; do
         place=${marker%/completed.json} place=${place#./}
         case $place in *[!a-z0-9./-]*) continue ;; esac # no name of ours
+        case $place in */*/evaluations/*) ;; */*/*/*) continue ;; esac
         list_files "$place" >"$work/files" 2>/dev/null || continue
         found=$(awk -v mode=marker -v file="$place/completed.json" -v list="$work/files" \
             -v key="${place##*/}" -f "$home/wrapper.awk") || continue

@@ -1,4 +1,4 @@
-"""The pod of a load or a training.
+"""The pod of a load, a training or an evaluation.
 
 The user's image is started through the wrapper, with these directories:
 
@@ -6,6 +6,7 @@ The user's image is started through the wrapper, with these directories:
 |---|---|---|
 | ``/model/saved`` (a Dataset: ``/data``) | the artifact | its directory; staged: local disk |
 | ``/base-model/saved``, ``/data`` | base, dataset | read-only |
+| ``/model/saved``, ``/result`` of an evaluation | the artifact, its result | read-only; as above |
 | ``/params/params.json`` | params | from the pod's own annotation |
 | ``/scratch`` | local disk | emptyDir |
 | :data:`REPORTS` | the token for reports | from the pod's own annotation |
@@ -51,6 +52,7 @@ from reconciler.types import GROUP, JSON, Kind, Verify
 MODEL = "/model/saved"
 BASE = "/base-model/saved"
 DATA = "/data"
+RESULT = "/result"
 SCRATCH = "/scratch"
 PARAMS = "/params/params.json"
 #: Where the directory of a staged bucket is mounted.
@@ -71,7 +73,7 @@ GRACE = {Writes.DIRECT: 30, Writes.STAGED: 90}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPod:
-    """A load's or training's pod, but for what every run's pod has."""
+    """The pod of a command, but for what every run's pod has."""
 
     container: ApiObject
     fragment: Fragment
@@ -89,13 +91,17 @@ def command_pod(
         raise refuse(f"the {spec.task} has no command, image or artifact to run with")
     _check_secrets(spec, settings)
     output = settings.directory("artifact", spec.output, namespace=spec.namespace, read_only=False)
-    own = DATA if spec.output_kind is Kind.DATASET else MODEL
+    own = _own(spec)
     artifact = _artifact(output, own)
     fragment = artifact.fragment + _local_files(spec)
     # Content that a scrub found damaged has its size, and would be taken for complete again.
     own_check = Verify.DIGESTS if settings.scrubbed else output.bucket.verify
     inputs, verified = [], {"artifact": own_check}
-    for name, mounted, place in (("base", spec.base, BASE), ("dataset", spec.dataset, DATA)):
+    for name, mounted, place in (
+        ("base", spec.base, BASE),
+        ("dataset", spec.dataset, DATA),
+        ("model", spec.artifact, MODEL),
+    ):
         if mounted is not None:
             if not mounted.external:
                 inputs.append(f"{name}={mounted.key}:{place}")
@@ -152,6 +158,13 @@ def command_pod(
         "volumeMounts": list(fragment.mounts),
     }
     return CommandPod(container=container, fragment=fragment, grace=grace)
+
+
+def _own(spec: RunSpec) -> str:
+    """Return the place of the directory that a run writes."""
+    if spec.artifact is not None:
+        return RESULT
+    return DATA if spec.output_kind is Kind.DATASET else MODEL
 
 
 def _bounded(params: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -266,6 +279,7 @@ def _environment(spec: RunSpec, own: str, reports: ReportServer | None) -> list[
         scratch=SCRATCH,
         base=BASE if spec.base is not None else None,
         dataset=DATA if spec.dataset is not None else None,
+        artifact=MODEL if spec.artifact is not None else None,
     )
     plain = {
         **manifest_variables(spec.env, spec.params),

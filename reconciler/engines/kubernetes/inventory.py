@@ -28,7 +28,8 @@ from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job_output import JobOutput
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject, Fragment
-from reconciler.types import GROUP, TaskKey
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import GROUP, TaskKey, TaskKind
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +60,15 @@ class Folder:
 def folders(wanted: Iterable[Wanted]) -> list[Folder]:
     """Return the folders that may hold the wanted artifacts.
 
-    A folder is ``BUCKET/clusters/C/namespaces/N/``; in it an artifact is ``KIND/NAME/KEY/``.
+    A folder is ``BUCKET/clusters/C/namespaces/N/``; in it an artifact is ``KIND/NAME/KEY/``, and an
+    evaluation ``KIND/NAME/evaluations/KEY/``.
     """
     found: dict[str, dict[str, Wanted]] = defaultdict(dict)
     for item in wanted:
         if item.url is not None:
-            *place, kind, name, key = item.url.rstrip("/").split("/")
-            found["/".join(place)][f"{kind}/{name}/{key}"] = item
+            parts = item.url.rstrip("/").split("/")
+            depth = 4 if item.task is TaskKind.EVALUATE else 3
+            found["/".join(parts[:-depth])]["/".join(parts[-depth:])] = item
     return [Folder(url, url.rpartition("/")[2], items) for url, items in found.items()]
 
 

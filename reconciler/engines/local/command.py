@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reconciler.engine import (
     DEFAULTS,
+    RESULT_DIR,
     CommandPaths,
     FailureClass,
     Ranks,
@@ -114,6 +115,10 @@ class _Execution:
     def dataset(self) -> Path | None:
         return path_of(self.spec.dataset.url) if self.spec.dataset else None
 
+    @property
+    def artifact(self) -> Path | None:
+        return path_of(self.spec.artifact.url) if self.spec.artifact else None
+
     def execute(self) -> Result:
         run = self.run
         lock = run.lock(run.layout.key_lock(self.spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
@@ -142,7 +147,9 @@ class _Execution:
                 # The command would take it for what an earlier attempt left.
                 remove_tree(self.output / fault.path)
         self.damaged = ()
-        for name, mounted in (("base", self.spec.base), ("dataset", self.spec.dataset)):
+        spec = self.spec
+        inputs = {"base": spec.base, "dataset": spec.dataset, "model": spec.artifact}
+        for name, mounted in inputs.items():
             if mounted is not None:
                 self._check(name, mounted)
                 if mounted.listing is not None:
@@ -290,7 +297,8 @@ class _Execution:
     ) -> Result:
         finished = self.run.clock.now()
         if self.output.is_symlink() or not self.output.is_dir():
-            variable = output_variable(self.spec.output_kind)
+            kind = self.spec.output_kind
+            variable = RESULT_DIR if self.spec.artifact is not None else output_variable(kind)
             raise ArtifactError(
                 f"the directory that {variable} names is not there any more; write "
                 "into it, and remove or replace no more than what is in it"
@@ -334,7 +342,7 @@ class _Execution:
         listener: ReportListener,
     ) -> list[RankCommand]:
         spec, nodes = self.spec, self.spec.resources.nodes
-        inputs = [path for path in (self.base, self.dataset) if path]
+        inputs = [path for path in (self.base, self.dataset, self.artifact) if path]
         env = environments[0] if environments else None
         protected = self._protected([self.image.tree, *environments, *inputs])
         gpus, each = self.run.allocation.gpus, spec.resources.gpus // nodes
@@ -379,7 +387,8 @@ class _Execution:
         return commands
 
     def _paths(self, output: Path, *, scratch: Path, progress: Path) -> CommandPaths:
-        dataset = self.dataset if self.spec.task is TaskKind.TRAIN else None
+        reads = self.spec.task in (TaskKind.TRAIN, TaskKind.EVALUATE)
+        dataset = self.dataset if reads else None
         return CommandPaths(
             output=str(output),
             params=str(self.run.run.params),
@@ -387,6 +396,7 @@ class _Execution:
             scratch=str(scratch),
             base=str(self.base) if self.base else None,
             dataset=str(dataset) if dataset else None,
+            artifact=str(self.artifact) if self.artifact else None,
         )
 
     def _protected(self, paths: Sequence[Path]) -> tuple[Path, ...]:

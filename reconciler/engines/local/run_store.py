@@ -220,7 +220,11 @@ def check_spec(spec: RunSpec, layout: RootLayout) -> None:
         gone = Reason.of(ReasonCode.IMAGE_GONE, image=str(spec.image))
         raise ImageGoneError(gone, TaskKey(image.name))
     directories = {"the artifact": spec.output}
-    for name, mounted in (("the base", spec.base), ("the dataset", spec.dataset)):
+    for name, mounted in (
+        ("the base", spec.base),
+        ("the dataset", spec.dataset),
+        ("the model", spec.artifact),
+    ):
         if mounted is not None:
             directories[name] = mounted.url
     for name, url in directories.items():

@@ -20,7 +20,7 @@ from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.types import Mounted, Resources
 from tests.engines.kubernetes.specs import GOLDEN, check_schema, settings_of
-from tests.specs import BASE_KEY, DATA_KEY, KEY, build, load, train
+from tests.specs import BASE_KEY, DATA_KEY, KEY, build, evaluate, load, train
 
 Rendered = Callable[[Path], str]
 
@@ -61,6 +61,10 @@ def _load_gcs(folder: Path) -> str:
     return _checked(objects)
 
 
+def _evaluate(folder: Path) -> str:
+    return _checked(render(evaluate(), settings_of(folder)))
+
+
 def _train_three_buckets(folder: Path) -> str:
     settings = settings_of(
         folder,
@@ -99,6 +103,7 @@ CASES: dict[str, Rendered] = {
     "build.yaml": _build,
     "build-attested.yaml": _build_attested,
     "load-gcs.yaml": _load_gcs,
+    "evaluate.yaml": _evaluate,
     "train-three-buckets.yaml": _train_three_buckets,
     "train-nodes.yaml": _train_nodes,
 }

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local.launch import can_protect
+from reconciler.reasons import ReasonCode
 from reconciler.types import Gpu, Kind, Mounted, Resources, SecretKey, TaskKind
 from tests.engines.local.bench import Bench, key_of, reason, script, until
 
@@ -62,6 +63,45 @@ async def test_a_datasets_load_writes_data_and_has_no_model(bench: Bench) -> Non
     found = environment(bench.artifact(spec))
     assert found["DATA_DIR"] == str(bench.artifact(spec))
     assert "MODEL_DIR" not in found
+
+
+async def test_an_evaluation_reads_the_artifact_and_writes_its_result(bench: Bench) -> None:
+    model = bench.folder / "model"
+    model.mkdir()
+    spec = await bench.succeed(
+        'env -0 > "$RESULT_DIR/env"; echo \'{"accuracy": 0.9}\' > "$RESULT_DIR/metrics.json"',
+        task=TaskKind.EVALUATE,
+        artifact=Mounted(key_of("model"), f"{model.as_uri()}/", external=True),
+    )
+    result = bench.artifact(spec)
+    found = environment(result)
+    assert (found["MODEL_DIR"], found["RESULT_DIR"]) == (str(model), str(result))
+    assert json.loads((result / "completed.json").read_text())["metrics"] == {"accuracy": 0.9}
+    assert list(model.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+async def test_an_evaluation_cannot_write_the_artifact(bench: Bench) -> None:
+    model = bench.folder / "model"
+    model.mkdir()
+    if not can_protect(bench.folder):
+        pytest.skip("this machine cannot mount read-only")
+    _, run = await bench.carry_out(
+        'touch "$MODEL_DIR/forged"',
+        task=TaskKind.EVALUATE,
+        artifact=Mounted(key_of("model"), f"{model.as_uri()}/", external=True),
+    )
+    assert run.phase is RunPhase.FAILED
+    assert list(model.iterdir()) == []
+
+
+async def test_an_evaluation_of_a_lost_artifact_blames_the_artifact(bench: Bench) -> None:
+    gone = Mounted(key_of("model"), f"{(bench.folder / 'gone').as_uri()}/")
+    _, run = await bench.carry_out("true", task=TaskKind.EVALUATE, artifact=gone)
+    assert run.failure is FailureClass.INFRASTRUCTURE
+    assert run.reason is not None
+    assert run.reason.code is ReasonCode.ARTIFACT_LOST
+    assert run.reason.arguments["input"] == "model"
 
 
 async def test_scratch_home_and_tmp_are_its_own_and_gone_afterwards(bench: Bench) -> None:
