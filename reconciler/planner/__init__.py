@@ -11,7 +11,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
-    from reconciler.planner.gates import judge, new_verdicts
+    from reconciler.planner.gates import judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
@@ -115,6 +115,7 @@ _MODULES = {
     "same_keys": "identical",
     "status_path": "names",
     "statuses_after": "status_update",
+    "unaccepted": "gates",
     "update_status": "status_update",
     "wanted_results": "run_spec",
 }
@@ -172,6 +173,7 @@ __all__ = [
     "same_keys",
     "status_path",
     "statuses_after",
+    "unaccepted",
     "update_status",
     "wanted_results",
 ]

@@ -20,7 +20,7 @@ from reconciler.planner.object_status import (
     Verdict,
 )
 from reconciler.planner.tasks import Gate, ResolvedObject, Task
-from reconciler.types import Metrics, TaskKey, TaskKind
+from reconciler.types import Metrics, ObjectRef, TaskKey, TaskKind
 
 _OF_ARTIFACTS = frozenset({TaskKind.LOAD, TaskKind.TRAIN})
 
@@ -112,6 +112,12 @@ def _measured(task: Task | None, own: Metrics, ledger: Ledger) -> Metrics | None
     return ledger.completed[task.key].result.metrics
 
 
+def evaluation_metrics(item: ResolvedObject, ledger: Ledger) -> Metrics:
+    """Return the metrics of the evaluation of the desired artifact, once it is complete."""
+    task = item.gate.task if item.gate is not None else None
+    return _measured(task, {}, ledger) or {}
+
+
 def _current(gate: Gate, ledger: Ledger) -> Metrics | None:
     """Return the metrics of the accepted artifact; None while they are not known."""
     if gate.current is None:
@@ -135,6 +141,19 @@ def _failure(
         return None
     compared_to = f", {line.current} is {current[line.current]:g}" if line.current else ""
     return f"{line.text} (found {value:g}{compared_to})"
+
+
+def unaccepted(
+    item: ResolvedObject,
+    desired: Mapping[ObjectRef, ResolvedObject],
+    records: Mapping[ObjectRef, ObjectStatus],
+    ledger: Ledger,
+) -> Iterator[tuple[ObjectRef, Judgement]]:
+    """Yield the gates that have not accepted the artifact that an object asks for."""
+    for ref in item.gates:
+        found = judge(desired[ref], records.get(ref), ledger)
+        if not found.accepted:
+            yield ref, found
 
 
 def required_keys(item: ResolvedObject) -> tuple[TaskKey, ...]:

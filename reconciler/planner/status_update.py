@@ -10,7 +10,7 @@ from datetime import datetime
 from reconciler.engine import FailureClass, Run
 from reconciler.manifests import PRUNE_ANNOTATION
 from reconciler.planner.conditions import ready_condition, warning_conditions
-from reconciler.planner.gates import Judgement, judge
+from reconciler.planner.gates import Judgement, evaluation_metrics, judge, unaccepted
 from reconciler.planner.object_status import (
     ArtifactStatus,
     CandidateStatus,
@@ -249,12 +249,10 @@ class _StatusUpdate:
     # -- gates -----------------------------------------------------------------------------
 
     def _upstream(self) -> Iterator[tuple[ObjectRef, Judgement]]:
-        """Yield the verdicts of other gates on the artifact that is taken over."""
-        for ref in self.item.gates:
-            if ref != self.item.ref:
-                upstream = self.inputs.desired[ref]
-                record = self.inputs.records.get(ref)
-                yield ref, judge(upstream, record, self.inputs.ledger)
+        """Yield other gates that have not accepted the artifact that is taken over."""
+        inputs = self.inputs
+        found = unaccepted(self.item, inputs.desired, inputs.records, inputs.ledger)
+        return ((ref, judgement) for ref, judgement in found if ref != self.item.ref)
 
     def _candidate(self) -> CandidateStatus | None:
         """Return the artifact that the object's own gate has rejected, if it is the desired one."""
@@ -274,9 +272,7 @@ class _StatusUpdate:
 
     def _artifact_now(self) -> ArtifactStatus | None:
         """Return the desired artifact, once it is complete and accepted."""
-        if not self.judgement.accepted:
-            return None
-        if not all(judgement.accepted for _, judgement in self._upstream()):
+        if not self.judgement.accepted or any(self._upstream()):
             return None
         return self._made_now()
 
@@ -297,7 +293,10 @@ class _StatusUpdate:
             key=key,
             image=image,
             image_key=image_key,
-            metrics=complete.result.metrics,
+            metrics={
+                **complete.result.metrics,
+                **evaluation_metrics(self.item, self.inputs.ledger),
+            },
             verified=self._verified(key),
         )
 

@@ -102,6 +102,7 @@ class ReasonCode(enum.StrEnum):
     # -- Review: an object for which nothing runs
     TAKES_OVER = "TakesOver"
     TAKES_OVER_ONCE_MADE = "TakesOverOnceMade"
+    TAKES_OVER_ONCE_ACCEPTED = "TakesOverOnceAccepted"
     KEPT_WHILE_BLOCKED = "KeptWhileBlocked"
     KEPT_UNTIL_MENDED = "KeptUntilMended"
     ALREADY_THERE = "AlreadyThere"

@@ -331,7 +331,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.BASE_REJECTED: Entry(
         "{object} was rejected by its gate: artifact {key}",
         "The artifact that is to be used did not pass the `evaluation` of its object.",
-        "Make a better one, or accept this one in Git: [gates.md](gates.md).",
+        "Make a better one, or accept this one by the annotation `substratus.ai/accept` there.",
     ),
     ReasonCode.BASE_NOT_ACCEPTED: Entry(
         "waiting for {object}: its gate has not accepted artifact {key}",
@@ -374,7 +374,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The artifact did not pass the lines of `evaluation.require`. It is kept, and nobody's "
         "base, promotion or production.",
         "Make a better one, change `require`, or accept it by the annotation "
-        "`substratus.ai/accept`: [gates.md](gates.md).",
+        "`substratus.ai/accept`, whose value is its key.",
     ),
     ReasonCode.INVALID_MANIFEST: Entry(
         "{problem}",
@@ -493,6 +493,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.TAKES_OVER_ONCE_MADE: Entry(
         "takes over the artifact of {object} once it is made",
         "A promotion of an artifact that is still to be made.",
+        "Nothing.",
+    ),
+    ReasonCode.TAKES_OVER_ONCE_ACCEPTED: Entry(
+        "takes over the artifact of {object} once a gate has accepted it",
+        "A promotion of an artifact that is still to be evaluated.",
         "Nothing.",
     ),
     ReasonCode.KEPT_WHILE_BLOCKED: Entry(

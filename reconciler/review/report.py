@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.manifests import Effect
-from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after
+from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after, unaccepted
 from reconciler.reasons import UNKNOWABLE, Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
@@ -246,6 +246,12 @@ def _place(why: Change | None, actions: Sequence[Action]) -> Location | None:
 def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
     item = plan.inputs.desired[ref]
     if item.promoted is not None:
+        inputs = plan.inputs
+        for gate, found in unaccepted(item, inputs.desired, inputs.records, inputs.ledger):
+            if found.rejected:
+                key = (item.key or "")[:12]
+                return Reason.of(ReasonCode.BASE_REJECTED, object=gate, key=key)
+            return Reason.of(ReasonCode.TAKES_OVER_ONCE_ACCEPTED, object=item.promoted)
         there = item.external is not None or plan.inputs.ledger.result(item.key) is not None
         code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
         return Reason.of(code, object=item.promoted)

@@ -252,6 +252,8 @@ def swap_text(swap: Swap) -> str:
 
 def once_made(swap: Swap) -> str:
     """Return the condition of a swap; empty where its artifact is there."""
+    if not swap.after.accepted:
+        return " once a gate has accepted that"
     return "" if swap.after.made else " once that is made"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.planner import ObjectStatus, Plan
+from reconciler.planner import ObjectStatus, Plan, unaccepted
 from reconciler.types import ForeignRef, Metrics, ObjectRef, TaskKey
 
 
@@ -14,12 +14,14 @@ class ServedArtifact:
     """An artifact and its object, None where that is not recorded.
 
     ``metrics`` is None while the artifact is not complete, or where its metrics are not recorded.
+    ``accepted`` is false while a gate has not accepted it.
     """
 
     key: TaskKey
     object: ObjectRef | ForeignRef | None = None
     metrics: Metrics | None = None
     made: bool = True
+    accepted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,10 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
             continue
         if item.key == artifact.key or (ref in last and last[ref].key == item.key):
             continue
+        inputs = plan.inputs
+        gates = dict(unaccepted(item, inputs.desired, inputs.records, inputs.ledger))
+        if any(judgement.rejected for judgement in gates.values()):
+            continue
         complete = plan.inputs.ledger.result(item.key)
         yield Swap(
             ref=ref,
@@ -57,6 +63,7 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
                 object=item.promoted,
                 metrics=complete.result.metrics if complete is not None else None,
                 made=complete is not None or item.external is not None,
+                accepted=not gates,
             ),
         )
 

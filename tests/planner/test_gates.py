@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from reconciler.engine import FailureClass
+from reconciler.planner.gates import new_verdicts
 from reconciler.planner.object_status import ObjectStatus, Phase, Verdict
 from reconciler.reasons import ReasonCode
+from reconciler.review import why_lines
 from reconciler.types import Metrics, TaskKind
+from tests.planner.histories import restart
 from tests.planner.world import World, actions, finetune, model, scratch
-from tests.planner.world import model as ref_of
 
 GATED = """\
 kind: Model
@@ -59,7 +61,7 @@ def settle(world: World, accuracy: float | None) -> None:
 
 
 def record(world: World, name: str = "base") -> ObjectStatus:
-    return world.records[ref_of(name)]
+    return world.records[model(name)]
 
 
 def desired_key(world: World) -> str:
@@ -306,3 +308,42 @@ def test_an_evaluation_waits_for_its_dataset() -> None:
     assert spec.dataset is not None
     assert spec.dataset.url == "s3://b/h"
     assert world.phase("base") is Phase.READY
+
+
+def test_the_metrics_of_an_accepted_artifact_are_those_of_its_evaluation() -> None:
+    world = World({"base": gated()})
+    settle(world, 0.95)
+    artifact = record(world).artifact
+    assert artifact is not None
+    assert artifact.metrics == {"accuracy": 0.95}
+
+
+def test_a_verdict_is_counted_once() -> None:
+    world = World({"base": gated()})
+    settle(world, 0.8)
+    rejected = record(world)
+    assert list(new_verdicts(None, rejected)) == [Verdict.REJECTED]
+    assert list(new_verdicts(rejected, rejected)) == []
+    world.files["base"] = gated(require="accuracy >= 0.7")
+    settle(world, 0.8)
+    assert list(new_verdicts(rejected, record(world))) == [Verdict.ACCEPTED]
+
+
+def test_why_names_the_lines_that_failed() -> None:
+    world = World({"base": gated()})
+    settle(world, 0.8)
+    lines = [line for _, line in why_lines(world.plan(), model("base"))]
+    assert "accuracy >= 0.9 (found 0.8)" in lines
+
+
+def test_a_restart_forgets_no_verdict() -> None:
+    world = World({"base": gated(), "tuned": finetune("tuned", "base")})
+    settle(world, 0.8)
+    world.files["base"] = gated(accept=desired_key(world))
+    settle(world, 0.8)
+    world.files["base"] = gated()
+    world.made()
+    restart(world)
+    settle(world, 0.8)
+    assert world.phases() == {"base": Phase.READY, "tuned": Phase.READY}
+    assert world.made() == []
