@@ -65,7 +65,7 @@ def test_a_command_that_could_not_start_has_no_log_to_look_at() -> None:
 
 
 def test_what_needs_nobody_is_not_listed() -> None:
-    phases = set(Phase) - {Phase.FAILED, Phase.HELD, Phase.LOST}
+    phases = set(Phase) - {Phase.FAILED, Phase.REJECTED, Phase.HELD, Phase.LOST}
     records = [ObjectStatus(ref=model("a"), phase=phase) for phase in phases]
     assert not list(attention(records, None))
 

@@ -87,6 +87,26 @@ def test_the_sweep_shows_that_more_hidden_units_help(
     assert accuracy["sweep-hidden-32"] > accuracy["sweep-hidden-8"] > 0.7
 
 
+def test_a_poisoned_dataset_fails_the_gate_of_the_base(
+    scripts: Scripts, datasets: Mapping[str, Path]
+) -> None:
+    """The evaluation's lines let the base through, and not one of mostly wrong labels."""
+    poisoned = scripts.folder / "poisoned"
+    scripts.run("digits-data/load.sh", {"test_share": 0.25, "poison": 0.7}, data_dir=poisoned)
+    passed = {}
+    for name, data in {"clean": datasets["digits"], "poisoned": poisoned}.items():
+        model, result = scripts.folder / f"base-{name}", scripts.folder / f"result-{name}"
+        params = train_params("digits-base") | {"epochs": 5}
+        scripts.run("digits-mlp/train.sh", params, model_dir=model, data_dir=data)
+        scripts.run("digits-mlp/evaluate.sh", {}, model_dir=model, data_dir=data, result_dir=result)
+        manifest = manifests()["digits-base"]
+        assert isinstance(manifest, ModelManifest)
+        assert manifest.spec.evaluation is not None
+        line = manifest.spec.evaluation.lines[0]
+        passed[name] = line.holds(metrics(result)[line.metric], line.number)
+    assert passed == {"clean": True, "poisoned": False}
+
+
 def test_a_killed_training_goes_on_and_ends_at_the_same_weights(
     scripts: Scripts, datasets: Mapping[str, Path]
 ) -> None:
@@ -138,7 +158,7 @@ def test_scripts_are_executable_in_git() -> None:
         pytest.skip("not a Git checkout")
     modes = {line.split("\t")[1]: line.split()[0] for line in listed.stdout.splitlines()}
     assert set(modes.values()) == {"100755"}
-    assert len(modes) == 3
+    assert len(modes) == 4
 
 
 def test_the_manifests_are_valid_as_they_stand() -> None:

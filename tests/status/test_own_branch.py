@@ -30,7 +30,7 @@ from reconciler.status import (
     render_readme,
 )
 from reconciler.status.encoding import dump_yaml, load_yaml
-from reconciler.types import TaskKey
+from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import BUCKET, HEAD, START, World, finetune, model, scratch
 
 EVIL = "0" * 64
@@ -236,6 +236,16 @@ def test_an_artifact_elsewhere_is_taken_for_lost(url: str) -> None:
     assert [fault.message for fault in found.faults] == [
         "no artifact of this object and key is there"
     ]
+
+
+def test_the_result_of_an_evaluation_is_believed_in_its_own_folder_alone() -> None:
+    folder = f"{BUCKET}/clusters/local/namespaces/default/models/a"
+    key = TaskKey("a" * 40)
+    result, artifact = f"{folder}/evaluations/{key}/", f"{folder}/{key}/"
+    assert OWN.is_artifact(result, "default", key, TaskKind.EVALUATE)
+    assert OWN.is_log(f"{result}logs/attempt-1.log", "default")
+    assert not OWN.is_artifact(result, "default", key, TaskKind.TRAIN)
+    assert not OWN.is_artifact(artifact, "default", key, TaskKind.EVALUATE)
 
 
 def test_the_artifact_of_a_former_name_is_believed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from reconciler.planner.object_status import (
     ObjectStatus,
     Phase,
     TaskPhase,
+    Verdict,
 )
 from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
 from reconciler.status.encoding import dump_record, dump_yaml, load_yaml
@@ -61,6 +63,21 @@ def test_what_a_daemon_writes_is_what_another_reads() -> None:
     assert read(dump_record(RECORD)) == RemoteObject(
         phase="Training", current=new, artifacts={OLD: old, NEW: new}
     )
+
+
+def test_what_no_gate_has_accepted_is_no_artifact_there() -> None:
+    kept = [
+        entry(key * 40, TaskKind.TRAIN, artifact=f"s3://prod/{key}", verdict=verdict)
+        for key, verdict in (
+            ("1", Verdict.ACCEPTED),
+            ("2", Verdict.REJECTED),
+            ("3", Verdict.PENDING),
+        )
+    ]
+    tested = entry("4" * 40, TaskKind.EVALUATE, artifact="s3://prod/evaluations/4")
+    found = read(dump_record(replace(RECORD, history=(*kept, tested))))
+    assert isinstance(found, RemoteObject)
+    assert found.artifacts.keys() == {"1" * 40, NEW}
 
 
 def test_what_a_newer_version_has_added_is_passed_over() -> None:

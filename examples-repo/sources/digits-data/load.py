@@ -21,7 +21,13 @@ class Params:
 
     test_share: float = 0.25
     tilt: float = 0.0  # each image is turned by up to this many degrees, either way
+    poison: float = 0.0  # this share of the labels to train on is wrong; the test half stays right
     seed: int = 0
+
+
+def poisoned(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Make a share of the labels wrong: each is the next digit instead."""
+    return np.where(rng.random(len(labels)) < share, (labels + 1) % 10, labels)
 
 
 def tilted(images: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
@@ -49,6 +55,9 @@ def main() -> None:
         stratify=digits.target,  # every digit has the same share in both halves
         random_state=params.seed,
     )
+    if params.poison:
+        y_train = poisoned(y_train, params.poison, np.random.default_rng(params.seed))
+        print(f"made {params.poison:.0%} of the labels to train on wrong")
     for name, x, y in [("train", x_train, y_train), ("test", x_test, y_test)]:
         np.savez(folder / f"{name}.npz", images=x, labels=y)
         print(f"{name}.npz: {len(x)} images")
