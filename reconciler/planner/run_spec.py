@@ -60,8 +60,9 @@ def render_run(
     tenant = settings.tenants.of_path(desired.manifest.file)
     shared = task.kind is TaskKind.BUILD
     section = task.section
-    commands = LoadSection | TrainingSection | EvaluationSection
-    command = (section.command or []) if isinstance(section, commands) else []
+    command = section.command if isinstance(section, LoadSection | TrainingSection) else None
+    if isinstance(section, EvaluationSection):
+        command = section.command
     return RunSpec(
         name=run_name(
             instance=settings.instance,
@@ -79,7 +80,7 @@ def render_run(
         object=None if shared else ref,
         build=_context(desired) if shared else None,
         image=image,
-        command=tuple(command),
+        command=tuple(command or ()),
         params=dict(section.params) if isinstance(section, CommandSection) else {},
         env=dict(section.env) if isinstance(section, CommandSection) else {},
         secret_env=_secrets(section),

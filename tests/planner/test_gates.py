@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -41,7 +41,7 @@ def gated(
     return GATED % {"epochs": epochs, "evaluation": evaluation, "annotations": annotations}
 
 
-def measuring(metrics: Mapping[str, Metrics]) -> object:
+def measuring(metrics: Mapping[str, Metrics]) -> Callable[[World, str], None]:
     """Let runs succeed; an evaluation has the metrics of the key that it is of, or any."""
 
     def end(world: World, name: str) -> None:
@@ -56,8 +56,8 @@ def measuring(metrics: Mapping[str, Metrics]) -> object:
 
 
 def settle(world: World, accuracy: float | None) -> None:
-    metrics = {} if accuracy is None else {"accuracy": accuracy}
-    world.settle(measuring({"any": metrics}))  # type: ignore[arg-type]
+    metrics: Metrics = {} if accuracy is None else {"accuracy": accuracy}
+    world.settle(measuring({"any": metrics}))
 
 
 def record(world: World, name: str = "base") -> ObjectStatus:
@@ -202,7 +202,7 @@ def test_current_is_evaluated_again_where_the_test_has_changed() -> None:
     world.made()
     world.files["base"] = gated(epochs=2, test=2, require=compared)
     # By the new test, the accepted one is worse than the old test had it.
-    world.settle(measuring({accepted: {"accuracy": 0.6}, "any": {"accuracy": 0.7}}))  # type: ignore[arg-type]
+    world.settle(measuring({accepted: {"accuracy": 0.6}, "any": {"accuracy": 0.7}}))
     assert world.made() == [("base", "evaluate"), ("base", "evaluate"), ("base", "train")]
     assert world.phase("base") is Phase.READY
     assert desired_key(world) != accepted
