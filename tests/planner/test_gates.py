@@ -347,3 +347,29 @@ def test_a_restart_forgets_no_verdict() -> None:
     settle(world, 0.8)
     assert world.phases() == {"base": Phase.READY, "tuned": Phase.READY}
     assert world.made() == []
+
+
+def test_two_evaluations_of_an_object_do_not_supersede_each_other() -> None:
+    compared = "accuracy >= current.accuracy"
+    world = World({"base": gated(require=compared)})
+    settle(world, 0.9)
+    world.files["base"] = gated(epochs=2, test=2, require=compared)
+    world.sync()
+    world.succeed(world.run_of("base", TaskKind.TRAIN))
+    world.sync()
+    both = [name for name in world.live() if world.specs[name].task is TaskKind.EVALUATE]
+    assert len(both) == 2
+    plan = world.sync()
+    assert not plan.endings
+    assert world.live() == both
+
+
+def test_what_was_once_accepted_is_accepted_when_it_comes_back() -> None:
+    world = worlds(0.95)
+    world.files["base"] = gated(epochs=2)
+    settle(world, 0.97)
+    world.made()
+    world.files["base"] = gated(require="accuracy >= 0.99")
+    settle(world, 0.97)
+    assert world.phases() == {"base": Phase.READY, "tuned": Phase.READY}
+    assert world.made() == []
