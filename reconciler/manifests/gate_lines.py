@@ -42,9 +42,10 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLine:
-    """One line: ``metric op number``, or with ``current`` the metric that ``number`` is added to.
+    """One line: a metric, an operator, and a number.
 
-    ``text`` is the line as the manifest has it.
+    With ``current`` the number is added to that metric of the accepted artifact. ``text`` is the
+    line as the manifest has it.
     """
 
     text: str
@@ -54,7 +55,10 @@ class GateLine:
     current: str | None = None
 
     def bound(self, current: Mapping[str, float]) -> float | None:
-        """Return the number to compare with; None if the current artifact has no such metric."""
+        """Return the number to compare with.
+
+        None if the accepted artifact has no such metric.
+        """
         if self.current is None:
             return self.number
         known = current.get(self.current)

@@ -211,7 +211,7 @@ def _gate_line(text: str) -> str:
 
 
 class EvaluationSection(CommandSection):
-    """The evaluation of a Model's artifact, and the gate that it must pass."""
+    """The evaluation of a Model's artifact, and its gate."""
 
     command: Annotated[
         Annotated[Command, Field(min_length=1)] | None,

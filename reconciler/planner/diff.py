@@ -164,7 +164,10 @@ class _Diff:
         return ((ref, judgement) for ref, judgement in found if not judgement.accepted)
 
     def _needs(self, task: Task) -> Iterator[TaskKey]:
-        """Yield the keys that must be complete before a task, with the evaluations of its base."""
+        """Yield the keys that must be complete before a task.
+
+        Those of the evaluations of its base are among them.
+        """
         yield from task.needs
         for ref, judgement in self._unaccepted(task):
             if not judgement.rejected:
@@ -336,7 +339,7 @@ class _Diff:
         return answer.wait(reported) if reported is not None else None
 
     def _upstream(self, task: Task) -> Reason | None:
-        """Return the reason if what a task reads cannot be made, or was rejected."""
+        """Return the reason if an input cannot be made, or was rejected."""
         for need in self._needs(task):
             if need in self.stuck:
                 return self.stuck[need]

@@ -1,4 +1,4 @@
-"""Evaluations in the task graph: the gate of a Model, and the tasks that it takes. Pure."""
+"""Gates in the task graph, and the evaluations that they take. Pure."""
 
 from __future__ import annotations
 
@@ -108,7 +108,10 @@ def _unknown(
 
 
 def _planned(current: AcceptedArtifact, item: ResolvedObject) -> PlannedArtifact:
-    """Return the accepted artifact as an input; one that nothing here made is external."""
+    """Return the accepted artifact as an input.
+
+    One that nothing here made is external.
+    """
     external = None
     if not current.known:
         cluster = item.external.cluster if item.external is not None else None

@@ -27,7 +27,7 @@ _OF_ARTIFACTS = frozenset({TaskKind.LOAD, TaskKind.TRAIN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A verdict, with the metrics that it is of and the lines that they failed.
+    """A verdict, with its metrics and the failed lines.
 
     A failed line says what was found.
     """
@@ -56,7 +56,7 @@ _PENDING = Judgement(verdict=Verdict.PENDING)
 
 
 def judge(item: ResolvedObject, record: ObjectStatus | None, ledger: Ledger) -> Judgement:
-    """Return the verdict of an object's own gate on the artifact that is desired.
+    """Return the verdict of an object's own gate on the desired artifact.
 
     Without a gate each artifact is accepted.
     """
@@ -99,7 +99,10 @@ def makes(entry: HistoryEntry, key: TaskKey) -> bool:
 
 
 def is_accepted(entry: HistoryEntry) -> bool:
-    """Return whether an entry's artifact is accepted, or was made without a gate."""
+    """Return whether an entry's artifact is accepted.
+
+    One that was made without a gate is.
+    """
     return entry.verdict in (None, Verdict.ACCEPTED)
 
 
@@ -113,13 +116,13 @@ def _measured(task: Task | None, own: Metrics, ledger: Ledger) -> Metrics | None
 
 
 def evaluation_metrics(item: ResolvedObject, ledger: Ledger) -> Metrics:
-    """Return the metrics of the evaluation of the desired artifact, once it is complete."""
+    """Return the metrics of the desired artifact's evaluation, once complete."""
     task = item.gate.task if item.gate is not None else None
     return _measured(task, {}, ledger) or {}
 
 
 def _current(gate: Gate, ledger: Ledger) -> Metrics | None:
-    """Return the metrics of the accepted artifact; None while they are not known."""
+    """Return the metrics of the accepted artifact; None while unknown."""
     if gate.current is None:
         return {}
     return _measured(gate.current_task, gate.current.metrics, ledger)
@@ -149,7 +152,7 @@ def unaccepted(
     records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
 ) -> Iterator[tuple[ObjectRef, Judgement]]:
-    """Yield the gates that have not accepted the artifact that an object asks for."""
+    """Yield the gates that have not accepted an object's desired artifact."""
     for ref in item.gates:
         found = judge(desired[ref], records.get(ref), ledger)
         if not found.accepted:

@@ -104,7 +104,7 @@ def evaluate_key(
     artifact: Hash,
     dataset: Hash | None,
 ) -> Hash:
-    """Hash an evaluation of the artifact with a key. ``require`` is in no key."""
+    """Hash an evaluation of an artifact. ``require`` is in no key."""
     fields = values_with(Effect.KEY, section)
     return _inputs(
         "evaluate", object=identity, image=image, artifact=artifact, dataset=dataset, **fields

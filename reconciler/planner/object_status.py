@@ -157,7 +157,7 @@ class ArtifactStatus:
 
 
 class Verdict(enum.StrEnum):
-    """A gate's answer on an artifact; pending while a metric is not known yet."""
+    """A gate's verdict on an artifact; pending while a metric is unknown."""
 
     PENDING = "Pending"
     ACCEPTED = "Accepted"

@@ -43,7 +43,7 @@ class OwnCluster:
     allow_images: tuple[str, ...] = ()
 
     def is_artifact(self, url: str, namespace: str, key: TaskKey, task: TaskKind) -> bool:
-        """Return whether a key's artifact, or the result of an evaluation, is there.
+        """Return whether the result of a load, training or evaluation is there.
 
         That of an object that was renamed is below its former name, in the same namespace.
         """

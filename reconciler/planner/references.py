@@ -236,7 +236,7 @@ class ReferenceResolver:
         item: ResolvedObject | None,
         record: ObjectStatus | None,
     ) -> Reason | None:
-        """Return the reason if the target's gate has not accepted a pinned artifact."""
+        """Return the reason if a gate has not accepted a pinned artifact."""
         if item is not None and item.key == key:
             found = judge(item, record, self.ledger)
             verdict = found.verdict
@@ -359,7 +359,7 @@ class ReferenceResolver:
 
 
 def _is_of(entry: HistoryEntry, key: TaskKey) -> bool:
-    """Return whether an entry is of what a task with a key made; an evaluation makes nothing."""
+    """Return whether an entry is of a complete artifact or image."""
     return (
         entry.key == key
         and entry.phase is TaskPhase.SUCCEEDED

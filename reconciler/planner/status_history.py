@@ -172,7 +172,7 @@ def _judged(entry: HistoryEntry, judged: tuple[TaskKey, Verdict, bool] | None) -
 
 
 def _verdict(action: TaskAction, judged: tuple[TaskKey, Verdict, bool] | None) -> Verdict | None:
-    """Return the verdict on an artifact that is recorded now, if there is a gate."""
+    """Return a gate's verdict on the artifact of a new entry."""
     if judged is None or action.task.key != judged[0] or not judged[2]:
         return None
     return judged[1]

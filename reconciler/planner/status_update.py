@@ -201,7 +201,7 @@ class _StatusUpdate:
         return self._unstarted(by_phase.get(TaskPhase.WAITING))
 
     def _unstarted(self, waiting: TaskAction | None) -> tuple[Phase, Reason]:
-        """Return the phase of an object for which nothing runs, and that is not complete."""
+        """Return the phase of an incomplete object for which nothing runs."""
         item = self.item
         if item.manifest.document.spec.suspend:
             return Phase.SUSPENDED, Reason.of(ReasonCode.SUSPENDED)
@@ -249,13 +249,13 @@ class _StatusUpdate:
     # -- gates -----------------------------------------------------------------------------
 
     def _upstream(self) -> Iterator[tuple[ObjectRef, Judgement]]:
-        """Yield other gates that have not accepted the artifact that is taken over."""
+        """Yield other gates that have not accepted the promoted artifact."""
         inputs = self.inputs
         found = unaccepted(self.item, inputs.desired, inputs.records, inputs.ledger)
         return ((ref, judgement) for ref, judgement in found if ref != self.item.ref)
 
     def _candidate(self) -> CandidateStatus | None:
-        """Return the artifact that the object's own gate has rejected, if it is the desired one."""
+        """Return the desired artifact if the object's own gate has rejected it."""
         found = self._made_now()
         if found is None or not self.judgement.rejected:
             return None

@@ -73,7 +73,7 @@ class Image:
         return self.base.artifact if self.base is not None else None
 
     def gates(self, base: PlannedArtifact | None) -> tuple[ObjectRef, ...]:
-        """The gates of a task's base, if that is the base model's artifact."""
+        """The gates of a base that is the base model's artifact."""
         return self.base.gates if self.base is not None and base is self.base.artifact else ()
 
     def desired(

@@ -153,7 +153,10 @@ class ResolvedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedArtifact:
-    """The artifact that an object's gate accepted last; ``known``: a task here made it."""
+    """The artifact that a gate accepted last.
+
+    ``known``: a task here made it.
+    """
 
     key: TaskKey
     url: str
@@ -163,7 +166,7 @@ class AcceptedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The gate of a Model: lines that its metrics must pass before it is accepted.
+    """The gate of a Model: the lines that its metrics must pass.
 
     ``task`` is the evaluation of the artifact, None if its own metrics count; its key is None while
     an input is unknown. ``current`` is the accepted artifact to compare with, ``current_task`` its

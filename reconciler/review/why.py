@@ -89,7 +89,7 @@ class _Explanation:
             yield 0, f"Its gate has rejected artifact {item.key}:"
             for line in found.failed:
                 yield 1, line
-            yield from _remedy(Reason.of(ReasonCode.GATE_FAILED), 1)
+            yield 1, f"What to do: {remedy(ReasonCode.GATE_FAILED)}"
 
     def _state(self, decision: TaskAction) -> str:
         match decision.phase:
