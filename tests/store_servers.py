@@ -39,7 +39,7 @@ def s3_server(root: Path) -> Iterator[StoreServer]:
         unavailable("rclone is not built: make cluster-build")
     (root / BUCKET).mkdir(parents=True)
     address = f"127.0.0.1:{free(1)[0]}"
-    command = [rclone, "--config=/dev/null", "serve", "s3", f"--addr={address}"]
+    command = [str(rclone), "--config=/dev/null", "serve", "s3", f"--addr={address}"]
     process = subprocess.Popen(
         [*command, "--auth-key=key,secret", "--dir-cache-time=0s", str(root)],
         stdout=subprocess.DEVNULL,

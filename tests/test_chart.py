@@ -74,7 +74,8 @@ def rendered(
 def refused(helm: Path, folder: Path, values: dict[str, Any]) -> str:
     done = _template(helm, folder, values, check=False)
     assert done.returncode != 0
-    return done.stderr
+    stderr: str = done.stderr
+    return stderr
 
 
 def _template(

@@ -36,7 +36,7 @@ from reconciler.planner import (
 )
 from reconciler.reasons import UnresolvedSource
 from reconciler.review import Latest, progress_of
-from reconciler.types import FoundSource, Kind, ObjectRef, Problem, ResolvedSource, TaskKind
+from reconciler.types import FoundSource, Kind, ObjectRef, Problem, TaskKind
 
 
 class ObjectSeries(Collector):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.manifests import CommandSection, GateLine, GitSection, Manifest, ObservedBucketSection, RunSection
+from reconciler.manifests import (
+    CommandSection,
+    GateLine,
+    GitSection,
+    Manifest,
+    ObservedBucketSection,
+    RunSection,
+)
 from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason

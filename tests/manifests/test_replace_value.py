@@ -50,7 +50,8 @@ def test_what_cannot_be_replaced_by_itself_is_refused(source: str) -> None:
 
 
 def test_a_value_that_two_objects_share_is_not_replaced() -> None:
-    text = f"{HEAD}  source: {{git: &git {{url: {GIT}, commit: {OLD}}}}}\n  training: {{mode: Scratch}}\n"
+    source = f"  source: {{git: &git {{url: {GIT}, commit: {OLD}}}}}\n"
+    text = f"{HEAD}{source}  training: {{mode: Scratch}}\n"
     assert replaced(text).count(NEW) == 1
     shared = (
         "kind: Model\nmetadata: {name: n, labels: {a: &c " + OLD + "}}\nspec:\n"

@@ -28,7 +28,6 @@ from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job_output import JobOutput
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject, Fragment
-from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, TaskKey, TaskKind
 
 log = structlog.get_logger(__name__)
