@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from reconciler import stores
+from reconciler.cli.followed_log import follow_log, live_task
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import (
@@ -26,6 +27,7 @@ from reconciler.cli.terminal import tell, visible_log
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail, newest_attempt
+from reconciler.engines.local import rank_lines
 from reconciler.planner import (
     ObjectStatus,
     Phase,
@@ -51,6 +53,17 @@ _CHUNK = 1 << 20
 )
 @click.option("--attempt", type=click.IntRange(min=1), help="The attempt.  [default: the last one]")
 @click.option(
+    "--rank",
+    type=click.IntRange(min=0),
+    help="The rank of a training on several nodes.  [default: 0 on a cluster, else all]",
+)
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Print what is written from now on too, until the task has ended.",
+)
+@click.option(
     "--tail",
     type=click.IntRange(min=0),
     default=LINES,
@@ -64,6 +77,8 @@ def logs(
     name: str,
     task: str | None,
     attempt: int | None,
+    rank: int | None,
+    follow: bool,
     tail: int,
     namespace: str | None,
     kind: str | None,
@@ -77,9 +92,14 @@ def logs(
     On Kubernetes the log is read from the pod while there is one, with your kubeconfig. Otherwise
     it is read from its place beside the artifact: on this machine's disk, or in an s3://, gs:// or
     az:// bucket with the credentials in your environment.
+
+    With --follow, the attempts that come are printed as well, of a pod that is replaced too, and
+    without --task the tasks that come: a load or training after its build. It begins to wait where
+    nothing has started yet. The exit code does not depend on how the task ends.
     """
     setup = load_if_there(config_file)
-    state = StateReader(setup, Path()).read()
+    reader = StateReader(setup, Path())
+    state = reader.read()
     state.check_synced()
     records = with_removed(state, name)
     ref = one(
@@ -88,11 +108,22 @@ def logs(
     record = records[ref]
     key = find_key(name, records) if name != ref.name else None
     if key is not None and all(key != of.key for of in record.tasks):
-        log = _of_history(setup, record, key, attempt)
+        log = replace(_of_history(setup, record, key, attempt), rank=rank)
         where, chunks = _recorded(log, tail)
+    elif follow and (live := live_task(record, task, key)) is not None:
+        wanted = LogOf(object=ref, task=live.task, attempt=attempt, rank=rank)
+        follow_log(setup, reader.read, wanted, lines=tail, only=task is not None or key is not None)
+        return
     else:
         found = _task(record, task, key)
-        log = LogOf(object=ref, task=found.task, attempt=attempt, run=found.job, url=found.log)
+        log = LogOf(
+            object=ref,
+            task=found.task,
+            attempt=attempt,
+            rank=rank,
+            run=found.job,
+            url=found.log,
+        )
         where, chunks = _found(setup, log, tail)
     tell(f"==> {log.object}, {log.task}: {where}", err=True)
     if sys.stdout.isatty():
@@ -128,11 +159,40 @@ def _recorded(log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
     Raises ClickException or StoreError.
     """
     assert log.url is not None
-    if urlsplit(log.url).scheme == "file":
-        file = _file(log.url, log.attempt)
-        return str(file), _tail(file, lines) if lines else _whole(file)
     url = _url(log.url, log.attempt)
-    return url, _last(stores.end(url, _LONGEST_TAIL), lines) if lines else stores.whole(url)
+    if urlsplit(url).scheme == "file":
+        file = _file(log.url, log.attempt)
+        own = file.with_name(_of_rank(file.name, log.rank))
+        if own.is_file():
+            file = own
+        chunks = iter([_end(file)]) if lines else _whole(file)
+        return str(file), _shown(chunks, None if file == own else log.rank, lines)
+    folder, _, name = url.rpartition("/")
+    own_name = _of_rank(name, log.rank)
+    shared = own_name != name and own_name not in stores.names(folder)
+    url = url if shared else f"{folder}/{own_name}"
+    chunks = iter([stores.end(url, _LONGEST_TAIL)]) if lines else stores.whole(url)
+    return url, _shown(chunks, log.rank if shared else None, lines)
+
+
+def _of_rank(name: str, rank: int | None) -> str:
+    """Return the name of a rank's own log, as wrappers on a cluster name it."""
+    return name if not rank else f"{name.removesuffix('.log')}.rank-{rank}.log"
+
+
+def _shown(chunks: Iterator[bytes], rank: int | None, lines: int) -> Iterator[bytes]:
+    """Yield the last lines, or all, of a rank or of all."""
+    if rank is not None:
+        chunks = _lines_of(chunks, rank)
+    return _last(b"".join(chunks), lines) if lines else chunks
+
+
+def _lines_of(chunks: Iterator[bytes], rank: int) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        whole, end, rest = (rest + chunk).rpartition(b"\n")
+        yield rank_lines(whole + end, rank)
+    yield rank_lines(rest, rank)
 
 
 def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskStatus:
@@ -241,12 +301,12 @@ def _whole(file: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _tail(file: Path, lines: int) -> Iterator[bytes]:
-    """The last lines, out of the last ``_LONGEST_TAIL`` bytes."""
+def _end(file: Path) -> bytes:
+    """Read the last ``_LONGEST_TAIL`` bytes."""
     with file.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _LONGEST_TAIL))
-        yield from _last(stream.read(_LONGEST_TAIL), lines)
+        return stream.read(_LONGEST_TAIL)
 
 
 def _last(data: bytes, lines: int) -> Iterator[bytes]:

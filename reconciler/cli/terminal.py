@@ -42,8 +42,19 @@ def _escaped(char: str) -> str:
 
 def visible_log(chunks: Iterable[bytes]) -> Iterator[str]:
     """Decode a log for a terminal, chunk by chunk."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    log = VisibleLog()
     for chunk in chunks:
+        yield log.text(chunk)
+    yield log.text(b"", final=True)
+
+
+class VisibleLog:
+    """A log that is decoded for a terminal as it comes."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def text(self, chunk: bytes, *, final: bool = False) -> str:
+        """Return the visible text of a chunk."""
         # The states of a progress bar become lines.
-        yield visible(decoder.decode(chunk)).replace("\\x0d", "\n")
-    yield visible(decoder.decode(b"", final=True))
+        return visible(self._decoder.decode(chunk, final=final)).replace("\\x0d", "\n")

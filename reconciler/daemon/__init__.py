@@ -12,7 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.daemon.app import run_daemon
-    from reconciler.daemon.leader import pod_logs
+    from reconciler.daemon.leader import followed_pod_logs, pod_logs
     from reconciler.daemon.logging import configure_logging
     from reconciler.daemon.once import PATIENCE, OncePatience, StillWaitingError
     from reconciler.daemon.shutdown import stop_on_signals
@@ -22,6 +22,7 @@ __all__ = [
     "OncePatience",
     "StillWaitingError",
     "configure_logging",
+    "followed_pod_logs",
     "pod_logs",
     "run_daemon",
     "stop_on_signals",
@@ -32,6 +33,7 @@ _MODULE_OF = {
     "OncePatience": "once",
     "StillWaitingError": "once",
     "configure_logging": "logging",
+    "followed_pod_logs": "leader",
     "pod_logs": "leader",
     "run_daemon": "app",
     "stop_on_signals": "shutdown",

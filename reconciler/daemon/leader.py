@@ -18,6 +18,7 @@ from reconciler.engines.kubernetes import (
     Api,
     Asked,
     ClusterSettings,
+    FollowedPodLogs,
     KubernetesEngine,
     Leadership,
     PodLogs,
@@ -61,6 +62,12 @@ def pod_logs(setup: Setup) -> PodLogs:
 def reported_progress(attempt: Callable[[str], int | None]) -> ReportedProgress:
     """The progress that pods report; ``attempt`` is that of a live run."""
     return ReportedProgress(attempt)
+
+
+def followed_pod_logs(setup: Setup, lines: int) -> FollowedPodLogs:
+    """The growing logs of runs there, from their last lines on; 0 for all."""
+    context = setup.config.kubernetes.context
+    return FollowedPodLogs(lambda: Api.connect(context=context), lines)
 
 
 async def while_leading(

@@ -24,7 +24,16 @@ from reconciler.engine.interface import (
     Wanted,
 )
 from reconciler.engine.listing import LISTING_PATIENCE, ListingBuilder, ListingTooLargeError
-from reconciler.engine.logs import ATTEMPT_LOG, LogOf, Logs, NoTail, Tail, newest_attempt
+from reconciler.engine.logs import (
+    ATTEMPT_LOG,
+    FollowedLogs,
+    LogOf,
+    Logs,
+    NoTail,
+    OpenedLog,
+    Tail,
+    newest_attempt,
+)
 from reconciler.engine.progress import (
     LONGEST_CURVES,
     LONGEST_REPORT,
@@ -73,12 +82,14 @@ __all__ = [
     "Engine",
     "EngineError",
     "FailureClass",
+    "FollowedLogs",
     "ImageGoneError",
     "ListingBuilder",
     "ListingTooLargeError",
     "LogOf",
     "Logs",
     "NoTail",
+    "OpenedLog",
     "Point",
     "Progress",
     "ProgressReader",

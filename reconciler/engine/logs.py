@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,13 +25,14 @@ def newest_attempt(names: Iterable[str]) -> int:
 class LogOf:
     """The log of a task's attempt.
 
-    ``attempt`` is None for the newest, ``run`` is the name of the run, ``url`` the status's URL of
-    the run's newest log.
+    ``attempt`` is None for the newest, ``rank`` None for what one log has of them (on a cluster
+    rank 0's), ``run`` is the name of the run, ``url`` the status's URL of the run's newest log.
     """
 
     object: ObjectRef
     task: TaskKind
     attempt: int | None = None
+    rank: int | None = None
     run: str | None = None
     url: str | None = None
 
@@ -46,6 +47,13 @@ class Tail:
     data: bytes
     where: str
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLog:
+    """The beginning of one attempt's log among those that are followed."""
+
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +74,20 @@ class Logs(Protocol):
 
         No content of a log raises an error.
         """
+        ...
+
+
+class FollowedLogs(Protocol):
+    """The growing logs of a task's attempts.
+
+    ``finished``: the only attempt that was asked for has ended, and is read.
+    """
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing can follow."""
+        ...
+
+    def poll(self, log: LogOf) -> AsyncGenerator[OpenedLog | bytes]:
+        """Iterate over what was printed since the last poll. Raises EngineError."""
         ...

@@ -52,7 +52,10 @@ def test_logs_come_from_the_pod_and_then_from_the_object_store(
         f"  training: {{mode: Scratch, params: {{refs: {json.dumps(refs)}}}, retries: 1}}\n",
     )
     site.push()
+    followed = tmp_path / "followed"
     with daemon(site):
+        until(lambda: "m" in site.statuses(), what="the first status")
+        follower = follow(site, followed)
         until(
             lambda: "attempt 2 begins" in logs(site).stdout,
             what="what the second attempt prints while it runs",
@@ -69,6 +72,10 @@ def test_logs_come_from_the_pod_and_then_from_the_object_store(
         git(site.work, "push", "--quiet", "origin", "HEAD:refs/heads/go")
         until(lambda: site.phases()["m"] == "Ready", what="the end")
         assert "attempt 2 ends" in logs(site).stdout
+        assert follower.wait(90) == 0
+        lines = followed.read_text().splitlines()
+        train = [line for line in lines if line.startswith("attempt ")]
+        assert train == ["attempt 1 begins", "attempt 2 begins", "attempt 2 ends"]
 
         job = training(site)["job"]
         node_cluster.api.request(
@@ -98,6 +105,18 @@ def training(site: NodeSite) -> dict[str, Any]:
 
 def logs(site: NodeSite, *options: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
     return run(site, "logs", "m", *options, key=key)
+
+
+def follow(site: NodeSite, out: Path) -> subprocess.Popen[bytes]:
+    """`logs -f` in the background; both of its outputs go to a file."""
+    with out.open("wb") as file:
+        return subprocess.Popen(
+            site.command("logs", "-f", "m", "--task", "train", "--tail", "0"),
+            cwd=site.root,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **site.environment()},
+        )
 
 
 def run(site: NodeSite, *command: str, key: str | None = None) -> subprocess.CompletedProcess[str]:

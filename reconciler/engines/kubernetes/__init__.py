@@ -16,6 +16,7 @@ from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.data_listing import render_listing
 from reconciler.engines.kubernetes.engine import KubernetesEngine
+from reconciler.engines.kubernetes.followed_logs import FollowedPodLogs
 from reconciler.engines.kubernetes.inventory import render_inventory
 from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.leader_election import Leadership
@@ -27,6 +28,7 @@ __all__ = [
     "Api",
     "Asked",
     "ClusterSettings",
+    "FollowedPodLogs",
     "KubernetesEngine",
     "Leadership",
     "PodLogs",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -139,6 +139,24 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from error
 
+    @asynccontextmanager
+    async def follow(
+        self, path: str, query: Mapping[str, str], *, silence: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a text that grows, and yield its pieces. Raises ApiError.
+
+        It ends after ``silence`` seconds without any: a connection that is half dead says nothing.
+        """
+        limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=silence)
+        try:
+            response = await self._send("GET", path, query=query, limits=limits, accept="*/*")
+            try:
+                yield _pieces(response)
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(error) from error
+
     async def create(
         self, path: str, body: Mapping[str, JSON], *, user: str | None = None
     ) -> bytes:
@@ -258,6 +276,12 @@ class Api:
                     response.status, await response.content.read(64 << 10), _retry_after(response)
                 )
         return response
+
+
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with suppress(TimeoutError):
+        async for piece in response.content.iter_any():
+            yield piece
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

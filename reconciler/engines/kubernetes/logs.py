@@ -35,7 +35,7 @@ class PodLogs:
         self._connect = connect
 
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
-        """Return the end of an attempt's output, of several nodes' rank 0's."""
+        """Return the end of the output of an attempt's rank, by default 0."""
         if log.run is None:
             return _elsewhere(log, "It has no log yet")
         try:
@@ -49,15 +49,13 @@ class PodLogs:
 
 
 async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
-    pods = f"/api/v1/namespaces/{log.object.namespace}/pods"
-    found = await api.get(pods, {"labelSelector": f"{JOB_NAME}={run}"})
-    pod = _pod(_of(log, run, msgspec.json.decode(found, type=PodList).items), log.attempt)
+    pod = pod_of_attempt(await started_pods(api, log, run), log.attempt)
     if pod is None:
         of = "its newest attempt" if log.attempt is None else f"attempt {log.attempt}"
         return _elsewhere(log, f"There is no pod of {of} in the cluster")
     name, lines = pod.metadata.name, longest // LINE
     data, dropped = await api.tail(
-        f"{pods}/{quote(name)}/log",
+        log_path(log, pod),
         {"container": CONTAINER, "tailLines": str(lines)},
         longest=longest,
     )
@@ -65,11 +63,23 @@ async def _tail(api: Api, log: LogOf, run: str, longest: int) -> Tail | NoTail:
     return Tail(data=data, where=f"pod {log.object.namespace}/{name}", whole=whole)
 
 
-def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
-    """Return the task's pods of rank 0 that have started, by age.
+def pods_path(log: LogOf) -> str:
+    """Return the path of the pods of a log's namespace."""
+    return f"/api/v1/namespaces/{log.object.namespace}/pods"
+
+
+def log_path(log: LogOf, pod: Pod) -> str:
+    """Return the path of a pod's log."""
+    return f"{pods_path(log)}/{quote(pod.metadata.name)}/log"
+
+
+async def started_pods(api: Api, log: LogOf, run: str) -> list[Pod]:
+    """Return the task's pods of a rank that have started, by age. Raises ApiError.
 
     Status files name runs, and more people may write them than may read all that is printed.
     """
+    found = await api.get(pods_path(log), {"labelSelector": f"{JOB_NAME}={run}"})
+    pods = msgspec.json.decode(found, type=PodList).items
     return sorted(
         (
             pod
@@ -77,15 +87,15 @@ def _of(log: LogOf, run: str, pods: Sequence[Pod]) -> list[Pod]:
             if (owner := identify(pod.metadata, run)) is not None
             and (owner.task, owner.object)
             == (log.task, None if owner.object is None else log.object)
-            and pod.metadata.labels.get(JOB_INDEX, "0") == "0"
+            and pod.metadata.labels.get(JOB_INDEX, "0") == str(log.rank or 0)
             and has_started(pod)
         ),
         key=creation_key,
     )
 
 
-def _pod(begun: Sequence[Pod], attempt: int | None) -> Pod | None:
-    """The pod of an attempt, None for the newest.
+def pod_of_attempt(begun: Sequence[Pod], attempt: int | None) -> Pod | None:
+    """Return the pod of an attempt, or the newest.
 
     A pod says which attempt it was when it ends. One that runs is the newest, and a build's pods
     are numbered as they came.

@@ -51,6 +51,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
+    from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import MARKER, Marker
     from reconciler.engines.local.progress_reader import LocalProgress
@@ -72,6 +73,7 @@ __all__ = [
     "MARKER",
     "FaultKind",
     "FileFault",
+    "FollowedFileLogs",
     "LocalEngine",
     "LocalLogs",
     "LocalProgress",
@@ -82,6 +84,7 @@ __all__ = [
     "find_gpus",
     "finish",
     "is_stored_as_made",
+    "rank_lines",
     "stored_environments",
 ]
 
@@ -91,6 +94,8 @@ _MODULES = {
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "LocalProgress": "progress_reader",
+    "FollowedFileLogs": "followed_logs",
+    "rank_lines": "followed_logs",
     "MARKER": "marker",
     "Marker": "marker",
     "is_stored_as_made": "scrub",
