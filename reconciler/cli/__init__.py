@@ -30,6 +30,7 @@ COMMANDS = {
     "why": "Explain why a task waits, failed or runs again, and what to do.",
     "logs": "Print the output of a task's command.",
     "retry": "Run failed tasks once more, by a patch or commit.",
+    "compare": "Compare artifacts by params, metrics, code and cost.",
     "artifacts": "List artifacts, images and environments, with sizes and uses.",
     "verify": "Compare the files of an artifact with what was recorded of them.",
     "plan": "Show what a commit would run, cancel and remove.",

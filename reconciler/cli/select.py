@@ -54,6 +54,23 @@ def name_argument(*, required: bool) -> Callable[[F], F]:
     return click.argument("name", required=required, shell_complete=_names)
 
 
+def names_argument(command: F) -> F:
+    """``[NAMES]...``, completed as ``NAME`` is."""
+    return click.argument("names", nargs=-1, shell_complete=_names)(command)
+
+
+def label_option(command: F) -> F:
+    """``-l LABEL=VALUE``, any number of them."""
+    return click.option(
+        "-l",
+        "labels",
+        multiple=True,
+        metavar="LABEL=VALUE",
+        help="Only objects with this label in their manifest; repeat it, or join several by "
+        "commas.",
+    )(command)
+
+
 def namespace_option(command: F) -> F:
     """``-n NAMESPACE``."""
     return click.option("-n", "--namespace", help="Only objects of this namespace.")(command)

@@ -27,6 +27,7 @@ from reconciler.cli.select import (
     has_labels,
     keys_of,
     kind_option,
+    label_option,
     name_argument,
     namespace_option,
     note_unknown_labels,
@@ -51,13 +52,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @click.command()
 @name_argument(required=False)
-@click.option(
-    "-l",
-    "labels",
-    multiple=True,
-    metavar="LABEL=VALUE",
-    help="Only objects with this label in their manifest; repeat it, or join several by commas.",
-)
+@label_option
 @namespace_option
 @kind_option
 @phase_option

@@ -37,6 +37,8 @@ from reconciler.types import Commit, TreeId
 T = TypeVar("T")
 
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+#: Characters of a commit's subject or author that are kept.
+_LONGEST_SUBJECT = 200
 #: Bytes of the largest blob that is read; files of more than 1 MiB are no manifests anyway.
 LARGEST_UNPACKED = 16 << 20
 #: Bytes of all files of a commit that are read at once.
@@ -174,6 +176,15 @@ class Repository:
         """Return the committer's date of a commit."""
         at = self._reading(lambda: self._commit(commit).commit_time)
         return datetime.fromtimestamp(at, UTC)
+
+    def subject(self, commit: Commit) -> str:
+        """Return the first line of a commit's message, cut. Raises GitError."""
+
+        def read() -> str:
+            lines = self._commit(commit).message.strip().splitlines()
+            return lines[0][:_LONGEST_SUBJECT] if lines else ""
+
+        return self._reading(read)
 
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000

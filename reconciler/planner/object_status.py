@@ -235,8 +235,9 @@ class HistoryEntry:
     """A task that ended.
 
     ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
-    digest of that. ``verdict`` is of an artifact that was made for a gate; one without was made
-    before there was one, and counts as accepted. ``lost`` is when a result was noticed to be gone.
+    digest of that, ``source`` the commit of the object's Git source. ``verdict`` is of an artifact
+    that was made for a gate; one without was made before there was one, and counts as accepted.
+    ``lost`` is when a result was noticed to be gone.
     """
 
     task: TaskKind
@@ -253,6 +254,7 @@ class HistoryEntry:
     artifact: str | None = None
     image: str | None = None
     image_key: str | None = None
+    source: Commit | None = None
     verdict: Verdict | None = None
     lost: datetime | None = None
     reason: str = ""

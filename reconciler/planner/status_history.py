@@ -62,6 +62,7 @@ def extended_history(
                     key=key,
                     phase=TaskPhase.SUCCEEDED,
                     commit=commit,
+                    started=record.started,
                     finished=record.finished,
                     params=_params(decision),
                     metrics=done.result.metrics,

@@ -452,7 +452,7 @@ class _StatusUpdate:
     def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
     ) -> tuple[HistoryEntry, ...]:
-        return extended_history(
+        history = extended_history(
             self.before.history,
             zip(self.decisions, tasks, strict=True),
             ledger=self.inputs.ledger,
@@ -462,6 +462,16 @@ class _StatusUpdate:
             replaced=self.replaced,
             now=self.inputs.now,
         )
+        return tuple(self._with_code(entry) for entry in history)
+
+    def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
+        """Add the source's commit to an entry of a desired key that is new."""
+        source, phases = self.item.source, (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
+        if source is None or entry.source is not None or entry.phase not in phases:
+            return entry
+        if not any(action.task.key == entry.key for action in self.decisions):
+            return entry
+        return replace(entry, source=source.resolved.commit)
 
 
 def _whole(time: datetime | None) -> datetime | None:

@@ -12,6 +12,19 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.review.changes import explain
     from reconciler.review.commit_status import CommitState, CommitStatus, make_status, status_of
+    from reconciler.review.comparison import (
+        COMPARISON,
+        COMPARISON_ROW,
+        ArtifactComparison,
+        ComparedArtifact,
+        CompareOrder,
+        code_text,
+        compare_artifacts,
+        comparison_columns,
+        comparison_rows,
+        comparison_summary,
+        sortable_columns,
+    )
     from reconciler.review.document import plan_document
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
@@ -42,6 +55,17 @@ if TYPE_CHECKING:
     from reconciler.review.why import failure_remedy, log_command, why_lines
 
 _MODULES = {
+    "ComparedArtifact": "comparison",
+    "sortable_columns": "comparison",
+    "COMPARISON": "comparison",
+    "COMPARISON_ROW": "comparison",
+    "ArtifactComparison": "comparison",
+    "CompareOrder": "comparison",
+    "code_text": "comparison",
+    "compare_artifacts": "comparison",
+    "comparison_columns": "comparison",
+    "comparison_rows": "comparison",
+    "comparison_summary": "comparison",
     "Basis": "report",
     "CommitState": "commit_status",
     "CommitStatus": "commit_status",
@@ -86,13 +110,23 @@ _MODULES = {
 __getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
+    "COMPARISON",
+    "COMPARISON_ROW",
+    "ArtifactComparison",
     "Basis",
     "CommitState",
     "CommitStatus",
     "Latest",
+    "CompareOrder",
+    "ComparedArtifact",
     "Review",
     "Update",
     "code",
+    "code_text",
+    "compare_artifacts",
+    "comparison_columns",
+    "comparison_rows",
+    "comparison_summary",
     "counted",
     "cut",
     "error_line",
@@ -122,6 +156,7 @@ __all__ = [
     "shown_message",
     "shown_metric",
     "source_updates",
+    "sortable_columns",
     "status_of",
     "task_seconds",
     "why_lines",

@@ -29,9 +29,8 @@ from reconciler.review import (
     why_lines,
 )
 from reconciler.types import JSON, Kind, ObjectRef, TaskKind
-from reconciler.web.curves import HEIGHT as CHART_HEIGHT
-from reconciler.web.curves import WIDTH as CHART_WIDTH
-from reconciler.web.curves import Charts
+from reconciler.web.comparison import compared_selection
+from reconciler.web.curves import Charts, HEIGHT as CHART_HEIGHT, WIDTH as CHART_WIDTH
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
 from reconciler.web.selection import ROWS, Selection, listed
@@ -137,6 +136,13 @@ def object_page(
         comparisons=comparisons(record, order),
         params=_params(catalog, record),
     )
+
+
+def compare_page(frame: Frame, catalog: Catalog, selection: Selection, query: str) -> str:
+    """Render the page that compares the artifacts of selected objects."""
+    page = listed(catalog, selection)
+    compared = compared_selection(page.found, catalog.records, page.selection, query)
+    return _render("compare.html", frame=frame, catalog=catalog, compared=compared)
 
 
 def message_page(frame: Frame, title: str, *sentences: str) -> str:

@@ -53,6 +53,11 @@ class Selection:
         query = urlencode([(name, text) for name, text in pairs if text])
         return f"/?{query}" if query else "/"
 
+    @property
+    def compare_href(self) -> str:
+        """Return the URL of the comparison of its artifacts."""
+        return self.href.replace("/", "/compare", 1)
+
     def at(self, page: int) -> Selection:
         """Return the same filter with another page."""
         return replace(self, page=page)

@@ -34,6 +34,7 @@ from reconciler.web.render import (
     Frame,
     Progresses,
     ShownLog,
+    compare_page,
     message_page,
     object_page,
     overview_page,
@@ -92,6 +93,7 @@ class Site:
                 "/objects/{namespace}/{plural:models|datasets}/{name}",
                 self._guarded(self._object),
             ),
+            web.get("/compare", self._guarded(self._compare)),
             web.get("/static/{name}", self._guarded(self._static)),
         ]
 
@@ -146,6 +148,18 @@ class Site:
             return _unchanged(tag)
         selection = Selection.parse(request.query_string)
         return _html(overview_page(self._frame(tag), catalog, selection, progress), tag=tag)
+
+    async def _compare(self, request: web.Request) -> web.StreamResponse:
+        catalog = self.cache.catalog()
+        if catalog is None:
+            return await self._nothing()
+        tag = self._tag()
+        if _has(request, tag):
+            return _unchanged(tag)
+        query = request.query_string
+        return _html(
+            compare_page(self._frame(tag), catalog, Selection.parse(query), query), tag=tag
+        )
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()

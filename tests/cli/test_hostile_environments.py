@@ -35,6 +35,8 @@ CALLS = [
     "logs m",
     "retry m",
     "retry m --commit",
+    "compare",
+    "compare --format csv",
     "artifacts",
     "verify m",
     "plan --base HEAD~1 --head HEAD",

@@ -20,6 +20,7 @@ from reconciler.web.render import (
     MOST_NODES,
     Frame,
     ShownLog,
+    compare_page,
     message_page,
     object_page,
     overview_page,
@@ -274,3 +275,32 @@ def test_every_style_is_of_something_that_a_page_has() -> None:
     written = {word for file in files for word in re.findall(r"[a-zA-Z][\w-]*", file.read_text())}
     made = {phase.lower() for phase in (*Phase, *TaskPhase)} | {f"depth-{n}" for n in range(7)}
     assert styled - written - made == set()
+
+
+def test_a_comparison_has_a_row_for_each_artifact_of_the_selected_objects() -> None:
+    of = world(base=scratch("base"), tuned=finetune("tuned", "base"))
+    of.settle()
+    known = catalog(of)
+    all_of_them = Page(compare_page(FRAME, known, Selection(), ""))
+    assert set(all_of_them.links("/objects/")) == {
+        f"/objects/default/models/{name}" for name in ("base", "tuned")
+    }
+    one = Page(compare_page(FRAME, known, Selection.parse("q=tuned"), "q=tuned&sort=nothing"))
+    assert one.links("/objects/") == ["/objects/default/models/tuned"]
+    assert "/compare?q=tuned&sort=duration" in one.links("/compare")
+    assert "No artifact" in Page(compare_page(FRAME, known, Selection.parse("q=x"), "q=x")).text
+
+
+def test_hostile_text_is_text_in_a_comparison() -> None:
+    of = world(base=scratch("base"))
+    of.settle()
+    known = catalog(of)
+    record = known.records[model("base")]
+    made = [
+        replace(entry, params={HOSTILE: HOSTILE}, metrics={HOSTILE: 1.0})
+        for entry in record.history
+    ]
+    other = replace(made[-1], key=TaskKey("0" * 40), params={HOSTILE: 1})
+    changed = replace(record, history=(*made, other))
+    html = compare_page(FRAME, Catalog(known.plan, {record.ref: changed}, []), Selection(), "")
+    assert HOSTILE not in html

@@ -1,0 +1,216 @@
+"""``reconciler compare``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.recorded_state import RecordedState, StateReader
+from reconciler.cli.select import (
+    find_key,
+    has_labels,
+    keys_of,
+    kind_option,
+    label_option,
+    names_argument,
+    namespace_option,
+    note_unknown_labels,
+    read_labels,
+    same,
+    unknown_name,
+    with_removed,
+)
+from reconciler.cli.table import Column, Listing, console
+from reconciler.cli.terminal import json_text, visible
+from reconciler.git import GitError
+from reconciler.planner import ObjectStatus
+from reconciler.review import (
+    COMPARISON,
+    COMPARISON_ROW,
+    ArtifactComparison,
+    CompareOrder,
+    code_text,
+    compare_artifacts,
+    comparison_columns,
+    comparison_rows,
+    comparison_summary,
+    printable,
+    prose,
+)
+from reconciler.types import JSON, Commit, TaskKey
+
+
+@click.command()
+@names_argument
+@label_option
+@namespace_option
+@kind_option
+@click.option(
+    "--sort",
+    default="finished",
+    show_default=True,
+    metavar="COLUMN[:asc]",
+    help="A metric, `finished`, `duration`, `gpuSeconds` or `cost`; the highest first, or with "
+    ":asc the lowest.",
+)
+@format_option("text", "markdown", "csv", "json")
+@config_option
+def compare(
+    names: tuple[str, ...],
+    labels: tuple[str, ...],
+    namespace: str | None,
+    kind: str | None,
+    sort: str,
+    style: str,
+    config_file: Path,
+) -> None:
+    """Compare artifacts: the params that differ, metrics, code and cost.
+
+    NAMES are Models and Datasets, all of whose artifacts are compared, or keys (their first 6 or
+    more digits are enough) of single artifacts. Without NAMES, the artifacts of all objects are
+    compared, or of those with a label.
+
+    A row is an artifact. Params that are the same in all have no column. The code is the commit of
+    the source, with its subject where the clone knows the commit. Of an object that is trained, the
+    artifacts of its trainings are compared.
+    """
+    state = StateReader(load_if_there(config_file), Path()).read()
+    state.check_synced()
+    wanted = read_labels(labels)
+    if wanted:
+        note_unknown_labels(state)
+    found = compare_artifacts(
+        *_selected(state, names, namespace=namespace, kind=kind, labels=wanted),
+        order=CompareOrder.parse(sort),
+        subject=_subjects(state),
+    )
+    if style == "json":
+        click.echo(json_text(COMPARISON.dump(found)))
+    elif style == "csv":
+        click.echo(_csv(found), nl=False)
+    elif style == "markdown":
+        click.echo(_markdown(found))
+    else:
+        _print_table(found)
+
+
+def _selected(
+    state: RecordedState,
+    names: Iterable[str],
+    *,
+    namespace: str | None,
+    kind: str | None,
+    labels: dict[str, str],
+) -> tuple[list[tuple[ObjectStatus, TaskKey | None]], list[ObjectStatus]]:
+    """Return the objects that are meant, each with a key if one was given; and all.
+
+    Raises ClickException for an unknown name, and UsageError for the beginning of several keys.
+    """
+    everything = [*state.records.values(), *state.removed.values()]
+    found: list[tuple[ObjectStatus, TaskKey | None]] = []
+    for name in names:
+        records = with_removed(state, name)
+        named = [(record, None) for ref, record in records.items() if ref.name == name]
+        if not named and (key := find_key(name, records)) is not None:
+            found += [(record, key) for record in records.values() if key in keys_of(record)]
+        elif not named:
+            raise unknown_name(name, records, recorded=True)
+        found += named
+    if not names:
+        found = [(record, None) for record in state.records.values()]
+    return [
+        (record, key)
+        for record, key in found
+        if same(record.ref, name=None, namespace=namespace, kind=kind)
+        and has_labels(record, labels, state)
+    ], everything
+
+
+def _subjects(state: RecordedState) -> Callable[[Commit], str | None]:
+    """Return a reader of subjects of commits, as far as the clone has them."""
+
+    def subject(commit: Commit) -> str | None:
+        repository = state.repository
+        try:
+            if repository is None or not repository.has(commit):
+                return None
+            return repository.subject(commit)
+        except GitError:  # a shallow clone, or a damaged one
+            return None
+
+    return subject
+
+
+def _print_table(found: ArtifactComparison) -> None:
+    titles = comparison_columns(found)
+    rows = comparison_rows(found)
+    numbers = [cell.number for cell in rows[0]] if rows else [False for _ in titles]
+    columns = [
+        Column(printable(title).upper() if title in _OWN else printable(title), right=number)
+        for title, number in zip(titles, numbers, strict=True)
+    ]
+    table = Listing(*columns)
+    for row in rows:
+        table.add(*(printable(cell.text) for cell in row))
+    if rows:
+        console().print(table, crop=False)
+    click.echo(comparison_summary(found))
+
+
+_OWN = ("object", "key", "code", "duration", "GPU seconds", "cost")
+
+
+def _markdown(found: ArtifactComparison) -> str:
+    rows = comparison_rows(found)
+    if not rows:
+        return comparison_summary(found)
+    lines = [
+        [prose(title) for title in comparison_columns(found)],
+        ["--:" if cell.number else "---" for cell in rows[0]],
+        *([prose(cell.text) if cell.text else "" for cell in row] for row in rows),
+    ]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    return f"{table}\n\n{comparison_summary(found)}"
+
+
+def _csv(found: ArtifactComparison) -> str:
+    """Write a row per artifact, with whole keys and values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fixed = ["kind", "namespace", "name", "key", "current", "finished"]
+    figures = ["commit", "code", "seconds", "gpuSeconds", "cost", "url"]
+    params = [f"params.{name}" for name in found.params]
+    metrics = [f"metrics.{name}" for name in found.metrics]
+    writer.writerow([_cell(each) for each in (*fixed, *params, *metrics, *figures)])
+    for row in found.artifacts:
+        entry = COMPARISON_ROW.dump(row)
+        writer.writerow(
+            [
+                *(_cell(entry[name]) for name in fixed),
+                *(_cell(row.params.get(name)) for name in found.params),
+                *(_cell(row.metrics.get(name)) for name in found.metrics),
+                _cell(row.commit),
+                _cell(code_text(row.code) or None),
+                *(_cell(entry[name]) for name in figures[2:]),
+            ]
+        )
+    return visible(text.getvalue())
+
+
+def _cell(value: JSON) -> str:
+    """Format a value for a spreadsheet, which would take some texts for formulas."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return f"'{value}" if value[:1] in _FORMULA else value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
