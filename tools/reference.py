@@ -16,6 +16,7 @@ from reconciler.forge import DeliveryResult
 from reconciler.manifests import (
     ACCEPT_ANNOTATION,
     ANNOTATION_EFFECTS,
+    CANCEL_ANNOTATION,
     EFFECT,
     FORMERLY_ANNOTATION,
     PRUNE_ANNOTATION,
@@ -118,6 +119,7 @@ _ANNOTATIONS = {
     ACCEPT_ANNOTATION: "the key of a rejected artifact, or its first 12 digits: accepts it",
     PRUNE_ANNOTATION: '`"false"`: the object stays when its manifest goes',
     FORMERLY_ANNOTATION: ("`[[<cluster>/]<namespace>/]<name>`: a rename that keeps the artifacts"),
+    CANCEL_ANNOTATION: "a time: while `spec.suspend` is true, runs created up to it are ended",
 }
 
 

@@ -87,6 +87,13 @@ def clone(folder: Path, setup: Setup | None) -> LocalRepository:
     return open_clone(folder)
 
 
+def dry_run_option(command: F) -> F:
+    """``--dry-run``."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Commit nothing; print the change as a patch."
+    )(command)
+
+
 def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     """Parse an option's duration, such as 90s or 1h30m."""
     try:

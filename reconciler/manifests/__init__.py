@@ -21,10 +21,11 @@ from reconciler.manifests.collection import (
     collect,
     is_manifest_path,
 )
-from reconciler.manifests.edit import CannotEditError, annotate, replace_value
+from reconciler.manifests.edit import CannotEditError, annotate, replace_value, set_suspend
 from reconciler.manifests.effects import (
     ACCEPT_ANNOTATION,
     ANNOTATION_EFFECTS,
+    CANCEL_ANNOTATION,
     FORMERLY_ANNOTATION,
     PRUNE_ANNOTATION,
     RETRY_ANNOTATION,
@@ -85,6 +86,7 @@ __all__ = [
     "ANNOTATION_EFFECTS",
     "ANY_GPU",
     "BASE_FIELD",
+    "CANCEL_ANNOTATION",
     "DATASET_FIELD",
     "EFFECT",
     "EVALUATION_DATASET_FIELD",
@@ -150,6 +152,7 @@ __all__ = [
     "read_documents",
     "read_file",
     "replace_value",
+    "set_suspend",
     "shown_path",
     "validate",
     "values_with",

@@ -1,14 +1,15 @@
-"""Setting of an annotation or a value in a manifest's text, all else unchanged. Pure.
+"""Setting of a field in a manifest's text, all else unchanged. Pure.
 
 A YAML library that loads and dumps the text would reflow lines and move comments, which makes
 large diffs. So the text is changed at the place that the reader has recorded, and the result is
-read again: if anything but the annotation differs, the text cannot be edited this way.
+read again: if anything but the field differs, the text cannot be edited this way.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ S = TypeVar("S", bound=Section)
 
 
 class CannotEditError(ReconcilerError):
-    """A value cannot be set without changing more than it."""
+    """A field cannot be set without changing more than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +44,91 @@ class _Insertion:
 
 def annotate(text: str, *, file: str, ref: ObjectRef, name: str, value: str) -> str:
     """Set an annotation in the text of a file. Raises CannotEditError."""
-    before = read_file(file, text.encode(), default_namespace=ref.namespace)
-    manifest = next((m for m in before.manifests if m.ref == ref), None)
-    if manifest is None:
-        raise CannotEditError(f"{file} holds no valid manifest of {ref}")
+    before, manifest = _read(text, file, ref)
     wanted = manifest.document.model_copy(deep=True)
     wanted.metadata.annotations[name] = value
-    for edit in _edits(text, manifest, name, value):
-        changed = text[: edit.start] + edit.text + text[edit.end :]
-        if _differs_only_in(before, changed, manifest, wanted):
-            return changed
-    raise CannotEditError(
-        f"{file} is written in a way that keeps it from being edited by itself (an anchor that "
-        f"several objects share, perhaps); set the annotation {name}: {json.dumps(value)} by hand"
+    by_hand = f"set the annotation {name}: {json.dumps(value)}"
+    return _edited(
+        before, text, manifest, wanted, _annotations(text, manifest, name, value), by_hand
     )
+
+
+def set_suspend(text: str, *, file: str, ref: ObjectRef, suspend: bool) -> str:
+    """Set ``spec.suspend`` in the text of a file. Raises CannotEditError."""
+    before, manifest = _read(text, file, ref)
+    document = manifest.document
+    spec = document.spec.model_copy(update={"suspend": suspend})
+    wanted = document.model_copy(update={"spec": spec})
+    value = json.dumps(suspend)
+    edits: list[_Insertion] = []
+    offset, section = _Offsets(text), _child(manifest.source.root, "spec")
+    known = _child(section, "suspend")
+    if known is not None:
+        scalar = _SCALAR.match(text, offset.of(known))
+        if scalar is not None:
+            edits.append(_Insertion(scalar.start(), scalar.end(), value))
+    elif section is not None:
+        key = '"suspend"' if file.endswith(".json") else "suspend"
+        edits += _into(text, offset, section, f"{key}: {value}")
+    return _edited(before, text, manifest, wanted, edits, f"set spec.suspend: {value}")
 
 
 def replace_value(
     text: str, *, file: str, ref: ObjectRef, field: tuple[str, ...], value: str
 ) -> str:
     """Replace the text at a field that is there. Raises CannotEditError."""
-    before, dotted = (
-        read_file(file, text.encode(), default_namespace=ref.namespace),
-        ".".join(field),
-    )
-    manifest = next((m for m in before.manifests if m.ref == ref), None)
-    node: Node | None = manifest.source.root if manifest is not None else None
+    before, manifest = _read(text, file, ref)
+    dotted, node = ".".join(field), manifest.source.root
     for name in field:
-        node = _child(node, name)
-    if manifest is None or node is None:
-        raise CannotEditError(f"{file} holds no valid manifest of {ref} with {dotted}")
-    start = _Offsets(text).of(node)
-    scalar = _SCALAR.match(text, start)
+        found = _child(node, name)
+        if found is None:
+            raise CannotEditError(f"{ref} has no {dotted} in {file}")
+        node = found
+    scalar = _SCALAR.match(text, _Offsets(text).of(node))
+    edits = []
     if scalar is not None:
-        changed = text[:start] + json.dumps(value) + text[scalar.end() :]
-        if _differs_only_in(
-            before, changed, manifest, _with_value(manifest.document, field, value)
-        ):
+        edits.append(_Insertion(scalar.start(), scalar.end(), json.dumps(value)))
+    wanted = _with_value(manifest.document, field, value)
+    return _edited(before, text, manifest, wanted, edits, f"set {dotted}: {json.dumps(value)}")
+
+
+def _with_value(section: S, field: tuple[str, ...], value: str) -> S:
+    """Return a copy with another value at a field."""
+    name, *inner = field
+    found = _with_value(getattr(section, name), tuple(inner), value) if inner else value
+    return section.model_copy(update={name: found})
+
+
+def _read(text: str, file: str, ref: ObjectRef) -> tuple[FileContent, Manifest]:
+    """Read a file and the manifest of an object in it. Raises CannotEditError."""
+    content = read_file(file, text.encode(), default_namespace=ref.namespace)
+    manifest = next((m for m in content.manifests if m.ref == ref), None)
+    if manifest is None:
+        raise CannotEditError(f"{file} holds no valid manifest of {ref}")
+    return content, manifest
+
+
+def _edited(
+    before: FileContent,
+    text: str,
+    manifest: Manifest,
+    wanted: ManifestDocument,
+    edits: Iterable[_Insertion],
+    by_hand: str,
+) -> str:
+    """Return the text after the first edit that works. Raises CannotEditError."""
+    for edit in edits:
+        changed = text[: edit.start] + edit.text + text[edit.end :]
+        if _differs_only_in(before, changed, manifest, wanted):
             return changed
     raise CannotEditError(
-        f"{file} is written in a way that keeps {dotted} of {ref} from being replaced by "
-        f"itself; set it to {json.dumps(value)} by hand"
+        f"{manifest.file} is written in a way that keeps it from being edited by itself (an anchor "
+        f"that several objects share, perhaps); {by_hand} by hand"
     )
 
 
-def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insertion]:
-    """Possible insertions, the simplest first; :func:`annotate` finds the one that works."""
+def _annotations(text: str, manifest: Manifest, name: str, value: str) -> list[_Insertion]:
+    """Possible insertions, the simplest first; :func:`_edited` finds the one that works."""
     edits: list[_Insertion] = []
     offset = _Offsets(text)
     flow_only = manifest.file.endswith(".json")
@@ -122,13 +162,13 @@ def _edits(text: str, manifest: Manifest, name: str, value: str) -> list[_Insert
     return edits
 
 
-def _into(text: str, offset: _Offsets, annotations: Node, pair: str) -> list[_Insertion]:
+def _into(text: str, offset: _Offsets, mapping: Node, pair: str) -> list[_Insertion]:
     """Insert into a mapping: between its braces, or as first line."""
-    start = offset.of(annotations)
+    start = offset.of(mapping)
     if text.startswith("{", start):
-        comma = ", " if annotations.children else ""
+        comma = ", " if mapping.children else ""
         return [_Insertion(start + 1, start + 1, f"{pair}{comma}")]
-    return [_Insertion(start, start, f"{pair}{_newline(text, start)}{_indent(annotations)}")]
+    return [_Insertion(start, start, f"{pair}{_newline(text, start)}{_indent(mapping)}")]
 
 
 def _newline(text: str, at: int) -> str:
@@ -163,17 +203,10 @@ class _Offsets:
         return self._starts[node.line - 1] + node.column - 1
 
 
-def _with_value(section: S, field: tuple[str, ...], value: str) -> S:
-    """Return a copy with another value at a field."""
-    name, *inner = field
-    found = _with_value(getattr(section, name), tuple(inner), value) if inner else value
-    return section.model_copy(update={name: found})
-
-
 def _differs_only_in(
     before: FileContent, text: str, manifest: Manifest, wanted: ManifestDocument
 ) -> bool:
-    """Return whether the text differs from before only as its manifest is wanted.
+    """Return whether the text differs from before only in the wanted manifest.
 
     Other documents may be wrong, as they were; their lines may have moved.
     """

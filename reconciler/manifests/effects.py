@@ -40,6 +40,7 @@ UPDATE_ANNOTATION = f"{GROUP}/update"
 ACCEPT_ANNOTATION = f"{GROUP}/accept"
 PRUNE_ANNOTATION = f"{GROUP}/prune"
 FORMERLY_ANNOTATION = f"{GROUP}/formerly"
+CANCEL_ANNOTATION = f"{GROUP}/cancel"
 
 #: The annotations that the reconciler reads. Any other annotation has the field's effect, NONE.
 ANNOTATION_EFFECTS: Mapping[str, Effect] = MappingProxyType(
@@ -49,6 +50,7 @@ ANNOTATION_EFFECTS: Mapping[str, Effect] = MappingProxyType(
         ACCEPT_ANNOTATION: Effect.NONE,
         PRUNE_ANNOTATION: Effect.NONE,
         FORMERLY_ANNOTATION: Effect.KEY,
+        CANCEL_ANNOTATION: Effect.NONE,
     }
 )
 _ANNOTATIONS: Path = ("metadata", "annotations")

@@ -24,6 +24,10 @@ LARGEST_PARAMS = 64 << 10
 LARGEST_INTEGER = 2**53 - 1
 #: Of a label's or an annotation's name: a DNS name, as Kubernetes has it.
 LONGEST_PREFIX = 253
+#: RFC 3339 in UTC and whole seconds, so that texts compare as times do.
+_TIME = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII
+)
 #: As Kubernetes bounds an object's annotations, keys and values together.
 LARGEST_ANNOTATIONS = 256 << 10
 
@@ -88,6 +92,9 @@ def _check_annotations(annotations: Mapping[str, JSON]) -> Iterator[Finding]:
             message = (
                 f"expected the key of an artifact, or 12 digits of it, found {described(value)}"
             )
+            yield (*path, key), message
+        elif key == f"{GROUP}/cancel" and not _TIME.fullmatch(value):
+            message = f"expected a time such as 2026-11-29T20:00:00Z, found {described(value)}"
             yield (*path, key), message
         elif key == f"{GROUP}/prune" and value not in ("true", "false"):
             yield (*path, key), f'expected "true" or "false", found {described(value)}'

@@ -30,7 +30,7 @@ from reconciler.planner.plan import (
 from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.prune import deletions, gone_objects, prune_holds, unneeded_builds
 from reconciler.planner.run_spec import build_owners, render_run
-from reconciler.planner.superseding import cancellations, goes_on
+from reconciler.planner.superseding import cancel, cancellations, goes_on, is_cancelled
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.planner.unchanged import split_unchanged
 from reconciler.reasons import INVALID_SOURCES, Reason, ReasonCode
@@ -242,6 +242,9 @@ class _Diff:
         if not shadow:
             self.endings.extend(cancellations(superseded, task))
         earlier = next((run for run in superseded if goes_on(run, task)), None)
+        cancelled = self._cancelled(answer, item, earlier, shadow=shadow)
+        if cancelled is not None:
+            return cancelled
         if key is None:
             blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             if earlier is not None:
@@ -264,6 +267,18 @@ class _Diff:
             or self._blocked(answer, item)
             or self._start(answer, item, superseded, shadow=shadow)
         )
+
+    def _cancelled(
+        self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None, *, shadow: bool
+    ) -> TaskAction | None:
+        """End the run of a suspended object that a user has cancelled, if any."""
+        own = self.live.of_slot(self._name(item.ref, answer.task)) if answer.task.key else ()
+        for run in (*own, *([earlier] if earlier is not None else [])):
+            if is_cancelled(run, item):
+                if not shadow and not run.deleting:
+                    self.endings.append(cancel(run))
+                return answer.lost([run]) or answer.wait(Reason.of(ReasonCode.SUSPENDED))
+        return None
 
     def _live(self, answer: TaskActionBuilder, run: Run, *, shadow: bool) -> TaskAction:
         task = answer.task

@@ -9,10 +9,12 @@ model.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC
 
 from reconciler.engine import Run, RunPhase
+from reconciler.manifests import CANCEL_ANNOTATION
 from reconciler.planner.plan import ActionKind, RunDeletion
-from reconciler.planner.tasks import Task
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKind
 
@@ -38,6 +40,26 @@ def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
         for run in superseded
         if not run.deleting and not goes_on(run, task)
     ]
+
+
+def is_cancelled(run: Run, item: ResolvedObject) -> bool:
+    """Return whether a user has cancelled the object's run.
+
+    The annotation substratus.ai/cancel ends what was created up to its time while the object is
+    suspended. A build is not ended: several objects may share it.
+    """
+    document = item.manifest.document
+    until = document.metadata.annotations.get(CANCEL_ANNOTATION)
+    begun = run.created or run.started
+    if until is None or begun is None or not document.spec.suspend:
+        return False
+    return run.object is not None and f"{begun.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" <= until
+
+
+def cancel(run: Run) -> RunDeletion:
+    """Return the deletion of a run that a user has cancelled."""
+    reason = Reason.of(ReasonCode.CANCELLED)
+    return RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
 
 
 def goes_on(run: Run, task: Task) -> bool:

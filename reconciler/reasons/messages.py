@@ -941,7 +941,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.CANCELLED: Entry(
         "it was cancelled",
         "The run was ended on request.",
-        "Nothing.",
+        "Nothing; of an object that is suspended, `reconciler resume NAME` lets it run again.",
     ),
     ReasonCode.IMAGE_GONE: Entry(
         "the image {image} is not there any more; it has to be built again",

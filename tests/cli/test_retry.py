@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifests.edit import CannotEditError, annotate
+from reconciler.manifests.edit import CannotEditError, annotate, set_suspend
 from reconciler.manifests.loader import read_file
+from reconciler.planner.object_status import Phase, TaskPhase
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
@@ -154,12 +155,12 @@ def test_the_step_after_the_commit_is_named(
         config.write_text(f"repository: {{url: {url}}}\n")
     more = () if remote == "none" else ("--config", str(config))
     step = {
-        ("none", "main"): "the next sync runs it",
-        ("none", "other"): "the next sync runs it",
-        ("followed", "main"): "push it to have it run",
-        ("followed", "other"): "merge it into main and push it to have it run",
-        ("itself", "main"): "the next sync runs it",
-        ("itself", "other"): "merge it into main to have it run",
+        ("none", "main"): "with the next sync it runs",
+        ("none", "other"): "with the next sync it runs",
+        ("followed", "main"): "push it; then it runs",
+        ("followed", "other"): "merge it into main and push it; then it runs",
+        ("itself", "main"): "with the next sync it runs",
+        ("itself", "other"): "merge it into main; then it runs",
     }[remote, branch]
     said = cli("retry", "digits-base", "--commit", *more, code=0)
     assert said.out.endswith(f"in models/base.yaml; {step}.\n")
@@ -168,7 +169,7 @@ def test_the_step_after_the_commit_is_named(
 def test_a_commit_of_a_clone_with_a_remote_is_to_be_pushed(example: Example, cli: Cli) -> None:
     example.git("remote", "add", "origin", "https://git.example.com/models")
     said = cli("retry", "digits-base", "--commit", code=0)
-    assert said.out.endswith("; push it to have it run.\n")
+    assert said.out.endswith("; push it; then it runs.\n")
 
 
 def test_a_file_with_changes_of_its_own_is_not_committed(example: Example, cli: Cli) -> None:
@@ -224,3 +225,74 @@ def test_a_wrong_neighbour_in_the_file_keeps_nothing_from_being_edited() -> None
     changed = edited(text)
     assert changed.startswith(neighbour)
     assert f'annotations: {{{RETRY}: "1"}}' in changed
+
+
+# -- suspend, resume and cancel --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("spec: {source: x}", "spec: {suspend: true, source: x}"),
+        ("spec:\n  # so\n  source: x", "spec:\n  # so\n  suspend: true\n  source: x"),
+        ("spec:\n  source: x\n  suspend: false # y", "spec:\n  source: x\n  suspend: true # y"),
+        ("spec:\r\n  source: x\r", "spec:\r\n  suspend: true\r\n  source: x\r"),
+    ],
+)
+def test_suspend_is_set_and_nothing_else_changes(before: str, after: str) -> None:
+    frame = f"kind: Dataset\nmetadata: {{name: d}}\n{SPEC}"
+    source = "{git: {url: ., path: src}}"
+    text, wanted = (
+        f"{frame}---\nkind: Model\nmetadata: {{name: m}}\n{spec}\n---\n{frame.replace('d}', 'e}')}"
+        for spec in (before.replace("x", source), after.replace("x", source))
+    )
+    assert set_suspend(text, file="m.yaml", ref=M, suspend=True) == wanted
+
+
+def test_a_suspend_that_several_objects_share_is_not_set() -> None:
+    text = f"kind: Model\nmetadata: {{name: m}}\n{SPEC.replace('spec: ', 'spec: &s ')}"
+    text = f"kind: List\nitems:\n  - {text.strip().replace(chr(10), chr(10) + '    ')}\n"
+    text += "  - kind: Model\n    metadata: {name: n}\n    spec: *s\n"
+    with pytest.raises(CannotEditError, match=r"set spec\.suspend: true by hand"):
+        set_suspend(text, file="m.yaml", ref=M, suspend=True)
+
+
+def test_suspend_and_resume_are_commits(example: Example, cli: Cli) -> None:
+    said = cli("suspend", "digits", code=0)
+    assert said.out.startswith("Committed spec.suspend: true in datasets/")
+    assert example.git("log", "-1", "--format=%s") == "Suspend Dataset default/digits"
+    assert "suspended already; nothing to commit" in cli("suspend", "digits", code=0).out
+    patch = cli("resume", "digits", "--dry-run", code=0).out
+    assert "suspend: false" in patch
+    assert cli("resume", "digits", code=0).out.endswith("it runs what is missing.\n")
+    assert "is not suspended" in cli("resume", "digits", code=0).out
+
+
+def test_a_cancelled_training_ends_and_its_object_is_suspended(example: Example, cli: Cli) -> None:
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    example.commit("Longer")
+    example.sync(running=("digits-base",))
+    ref = ObjectRef(Kind.MODEL, "default", "digits-base")
+    assert example.records[ref].phase is Phase.TRAINING
+    (run,) = [run for run in example.runs.values() if run.object == ref and run.live]
+    cli("cancel", "digits-base", "--reason", "diverged", code=0)
+    assert example.git("log", "-1", "--format=%b") == "diverged"
+    plan = cli("plan", "--base", "HEAD~1", "--head", "HEAD").out
+    assert "cancelled" in plan
+    example.sync()
+    record = example.records[ref]
+    assert (record.phase, run.name in example.runs) == (Phase.SUSPENDED, False)
+    last = record.history[-1]
+    assert (last.phase, last.reason) == (TaskPhase.INTERRUPTED, "Cancelled")
+
+    cli("resume", "digits-base", code=0)
+    example.sync()
+    assert example.records[ref].phase is Phase.READY
+
+
+def test_a_time_of_a_cancellation_that_is_none_is_an_error() -> None:
+    text = (
+        f"kind: Model\nmetadata:\n  name: m\n  annotations: {{substratus.ai/cancel: now}}\n{SPEC}"
+    )
+    (problem,) = read_file("m.yaml", text.encode()).problems
+    assert "expected a time such as 2026-11-29T20:00:00Z, found" in problem.message

@@ -92,6 +92,7 @@ VALUES = {
     ("spec", "source", "git", "url"): "host:other",
     ("metadata", "annotations", "substratus.ai/prune"): "false",
     ("metadata", "annotations", "substratus.ai/accept"): "0" * 12,
+    ("metadata", "annotations", "substratus.ai/cancel"): "2026-01-01T00:00:00Z",
 }
 #: Fields of a task that can have one value alone, although the class is shared with others.
 FIXED = {("spec", task, "resources", "nodes") for task in ("build", "load", "evaluation")}

@@ -1,0 +1,81 @@
+"""``reconciler cancel``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from reconciler.cli.clone_planning import clock
+from reconciler.cli.manifest_commit import EditedManifest
+from reconciler.cli.options import config_option, dry_run_option, repo_option
+from reconciler.cli.select import kind_option, name_argument, namespace_option
+from reconciler.manifests import CANCEL_ANNOTATION, annotate, set_suspend
+from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.types import TaskKind
+
+
+@click.command()
+@name_argument(required=True)
+@click.option("--reason", metavar="TEXT", help="Why; it becomes part of the commit's message.")
+@dry_run_option
+@namespace_option
+@kind_option
+@repo_option
+@config_option
+def cancel(
+    name: str,
+    reason: str | None,
+    dry_run: bool,
+    namespace: str | None,
+    kind: str | None,
+    folder: Path,
+    config_file: Path,
+) -> None:
+    """End the load or training of NAME, and start nothing new.
+
+    NAME may also be a key, or the first 6 or more digits of one. The commit sets
+    `spec.suspend: true` and the annotation substratus.ai/cancel to the present time: with both,
+    the daemon ends what was created up to then. A build goes on, as other objects may share it.
+
+    Afterwards the object is Suspended. Its last artifact stays, and what the command has left in
+    its directory too; `reconciler resume NAME` goes on from there. The history lists the run as
+    Interrupted, with the reason Cancelled and the GPU seconds that it took.
+    """
+    edited = EditedManifest.find(
+        name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
+    )
+    _note_nothing_runs(edited.record)
+    file, ref = edited.manifest.file, edited.ref
+    until = _until(edited.record, clock())
+    changed = set_suspend(edited.text, file=file, ref=ref, suspend=True)
+    changed = annotate(changed, file=file, ref=ref, name=CANCEL_ANNOTATION, value=until)
+    if dry_run:
+        click.echo(edited.patch(changed), nl=False)
+        return
+    subject = f"Cancel {ref}" + (f"\n\n{reason}" if reason else "")
+    what = f"spec.suspend: true and {CANCEL_ANNOTATION}: {until}"
+    click.echo(edited.commit(changed, subject, what, effect="ends what runs of it"))
+
+
+def _until(record: ObjectStatus | None, now: datetime) -> str:
+    """Return the time up to which runs are ended.
+
+    It is not before the start of one that runs: the daemon's clock may be ahead of this one.
+    """
+    started = (
+        task.started + timedelta(seconds=1)
+        for task in (record.tasks if record is not None else ())
+        if task.started is not None and task.phase is TaskPhase.RUNNING
+    )
+    return f"{max([now, *started]):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _note_nothing_runs(record: ObjectStatus | None) -> None:
+    """Print a note if no load or training is recorded as running."""
+    if record is None:
+        return
+    live = (TaskPhase.RUNNING, TaskPhase.PENDING, TaskPhase.WAITING)
+    if not any(task.phase in live and task.task is not TaskKind.BUILD for task in record.tasks):
+        click.echo(f"Note: nothing of {record.ref} runs, by the last recorded sync.", err=True)

@@ -1,0 +1,48 @@
+"""``reconciler resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reconciler.cli.manifest_commit import EditedManifest
+from reconciler.cli.options import config_option, dry_run_option, repo_option
+from reconciler.cli.select import kind_option, name_argument, namespace_option
+from reconciler.manifests import set_suspend
+
+
+@click.command()
+@name_argument(required=True)
+@dry_run_option
+@namespace_option
+@kind_option
+@repo_option
+@config_option
+def resume(
+    name: str,
+    dry_run: bool,
+    namespace: str | None,
+    kind: str | None,
+    folder: Path,
+    config_file: Path,
+) -> None:
+    """Run NAME again: commit `spec.suspend: false`.
+
+    NAME may also be a key, or the first 6 or more digits of one. What is missing of its desired
+    state runs; a training that was cancelled goes on from what it left in its directory. The commit
+    is on the branch that is checked out, and takes effect once it is on the branch that the daemon
+    follows.
+    """
+    edited = EditedManifest.find(
+        name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
+    )
+    if edited.manifest.document.spec.suspend is False:
+        click.echo(f"{edited.ref} is not suspended; nothing to commit.")
+        return
+    changed = set_suspend(edited.text, file=edited.manifest.file, ref=edited.ref, suspend=False)
+    if dry_run:
+        click.echo(edited.patch(changed), nl=False)
+        return
+    what = "spec.suspend: false"
+    click.echo(edited.commit(changed, f"Resume {edited.ref}", what, effect="runs what is missing"))
