@@ -35,6 +35,7 @@ COMMANDS = {
     "cancel": "End a load or training and suspend its object, by a commit.",
     "compare": "Compare artifacts by params, metrics, code and cost.",
     "artifacts": "List artifacts, images and environments, with sizes and uses.",
+    "get": "Copy an artifact to a folder, checked against its marker.",
     "verify": "Compare the files of an artifact with what was recorded of them.",
     "plan": "Show what a commit would run, cancel and remove.",
     "render": "Print the Kubernetes manifests of a Model's or Dataset's Jobs.",

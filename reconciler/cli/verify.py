@@ -160,14 +160,16 @@ def verify(
     )
     if key is None and name != ref.name:
         key = find_key(name, records)
-    key_found, url = _artifact(state, records[ref], key)
+    key_found, url = find_artifact(state, records[ref], key)
     found = _verified(ref, key_found, url, _Signatures.of(setup, url))
     click.echo(json_text(_DOCUMENT.dump(found.document)) if style == "json" else _text(found))
     if found.faults:
         sys.exit(ExitCode.FAILURE)
 
 
-def _artifact(state: RecordedState, record: ObjectStatus, key: str | None) -> tuple[TaskKey, str]:
+def find_artifact(
+    state: RecordedState, record: ObjectStatus, key: str | None
+) -> tuple[TaskKey, str]:
     """Return the key and URL of an artifact. Raises ClickException without one."""
     current = record.artifact
     made = {

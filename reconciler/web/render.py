@@ -30,7 +30,9 @@ from reconciler.review import (
 )
 from reconciler.types import JSON, Kind, ObjectRef, TaskKind
 from reconciler.web.comparison import compared_selection
-from reconciler.web.curves import Charts, HEIGHT as CHART_HEIGHT, WIDTH as CHART_WIDTH
+from reconciler.web.curves import HEIGHT as CHART_HEIGHT
+from reconciler.web.curves import WIDTH as CHART_WIDTH
+from reconciler.web.curves import Charts
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
 from reconciler.web.selection import ROWS, Selection, listed

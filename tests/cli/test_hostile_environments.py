@@ -42,6 +42,7 @@ CALLS = [
     "compare --format csv",
     "artifacts",
     "verify m",
+    "get m NEW",
     "plan --base HEAD~1 --head HEAD",
     "plan --base HEAD~1 --head HEAD --format json",
     "render m",

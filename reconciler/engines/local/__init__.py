@@ -53,8 +53,13 @@ if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
     from reconciler.engines.local.logs import LocalLogs
-    from reconciler.engines.local.marker import MARKER, Marker
-    from reconciler.engines.local.progress_reader import LocalProgress
+    from reconciler.engines.local.marker import (
+        MARKER,
+        ArtifactFile,
+        Marker,
+        is_reserved,
+        load_marker,
+    )
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.scrub import is_stored_as_made
     from reconciler.engines.local.store_verification import StoredArtifact
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MARKER",
+    "ArtifactFile",
     "FaultKind",
     "FileFault",
     "FollowedFileLogs",
@@ -83,7 +89,9 @@ __all__ = [
     "find_faults",
     "find_gpus",
     "finish",
+    "is_reserved",
     "is_stored_as_made",
+    "load_marker",
     "rank_lines",
     "stored_environments",
 ]
@@ -97,7 +105,10 @@ _MODULES = {
     "FollowedFileLogs": "followed_logs",
     "rank_lines": "followed_logs",
     "MARKER": "marker",
+    "ArtifactFile": "marker",
     "Marker": "marker",
+    "load_marker": "marker",
+    "is_reserved": "marker",
     "is_stored_as_made": "scrub",
     "StoredArtifact": "store_verification",
     "FaultKind": "verification",
