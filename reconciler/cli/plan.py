@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -19,12 +20,24 @@ from reconciler.cli.options import (
 from reconciler.cli.recorded_state import note_refused
 from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
-from reconciler.review import plan_document, render_markdown, render_text, review
+from reconciler.cli.working_tree import WORKTREE, upstream_of, working_tree_commit
+from reconciler.review import Review, plan_document, render_markdown, render_text, review
+from reconciler.workspace import CommitSnapshot
 
 
 @click.command()
-@click.option("--base", required=True, metavar="REV", help="The commit before the change.")
-@click.option("--head", required=True, metavar="REV", help="The commit after it.")
+@click.option(
+    "--base",
+    metavar="REV",
+    help="The commit before the change.  [default: the upstream of the branch]",
+)
+@click.option(
+    "--head",
+    default=WORKTREE,
+    show_default=True,
+    metavar="REV",
+    help="The commit after it; WORKTREE is the files as they are, committed or not.",
+)
 @repo_option
 @format_option("text", "markdown", "json")
 @click.option(
@@ -32,9 +45,12 @@ from reconciler.review import plan_document, render_markdown, render_text, revie
 )
 @config_option
 def plan(
-    base: str, head: str, folder: Path, style: str, everything: bool, config_file: Path
+    base: str | None, head: str, folder: Path, style: str, everything: bool, config_file: Path
 ) -> None:
     """Show what the change from commit BASE to commit HEAD would do.
+
+    Without options, it is that of the working tree: of all files that Git does not ignore, against
+    the upstream of the branch that is checked out. Nothing of the repository changes by it.
 
     It compares a sync of each of both commits with the last recorded status: the tasks that would
     run, wait, be cancelled or be held, and the objects that would be removed. Nothing is run, and
@@ -44,12 +60,15 @@ def plan(
     wrong. In a GitHub Actions workflow, errors are printed as annotations as well.
     """
     setup = load_if_there(config_file)
-    planning = Planning(setup, open_clone(folder), ahead=True)
+    clone = open_clone(folder)
+    planning = Planning(setup, clone, ahead=True)
     note_refused(planning.state)
-    old, new = planning.read(base), planning.read(head)
-    after, before = planning.planned(new), planning.plan(old)
-    errors = after.resolved.objects.errors
-    found = review(after.plan, before=before, errors=errors, basis=planning.basis(after.plan))
+    old = planning.read(base if base is not None else upstream_of(clone))
+    with ExitStack() as stack:
+        if head == WORKTREE:
+            head = stack.enter_context(working_tree_commit(clone))
+        new = planning.read(head)
+        found = _reviewed(planning, old, new)
     if style == "json":
         click.echo(json_text(plan_document(found)))
     elif style == "markdown":
@@ -60,3 +79,10 @@ def plan(
     if found.errors:
         sys.exit(ExitCode.FAILURE)
     sys.exit(ExitCode.FINDINGS if found.changes else ExitCode.FINE)
+
+
+def _reviewed(planning: Planning, old: CommitSnapshot, new: CommitSnapshot) -> Review:
+    """Compare the syncs of two commits."""
+    after, before = planning.planned(new), planning.plan(old)
+    errors = after.resolved.objects.errors
+    return review(after.plan, before=before, errors=errors, basis=planning.basis(after.plan))

@@ -92,6 +92,10 @@ class LocalRepository(Repository):
             )
             raise GitError(f"there is no commit {rev} in {self.path}; {why}") from error
 
+    def add_objects(self, folder: Path) -> None:
+        """Read the objects in a folder as well, for as long as this object lives."""
+        self._objects.add_disk_alternate(str(folder))
+
     def status_branch(self, branch: str) -> Commit | None:
         """Return the branch's tip: the fetched, else the local, else None."""
         remotes = sorted((r.name or "" for r in self._repository.remotes), key=_origin_first)

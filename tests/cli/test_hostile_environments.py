@@ -43,6 +43,7 @@ CALLS = [
     "artifacts",
     "verify m",
     "get m NEW",
+    "plan",
     "plan --base HEAD~1 --head HEAD",
     "plan --base HEAD~1 --head HEAD --format json",
     "render m",

@@ -1,0 +1,92 @@
+"""The files of a working tree as a commit, without a trace in its repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from reconciler.errors import ReconcilerError
+from reconciler.git import GitError, LocalRepository, user_environment
+from reconciler.types import Commit
+
+#: The revision by which a command names the working tree.
+WORKTREE = "WORKTREE"
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "reconciler",
+    "GIT_AUTHOR_EMAIL": "reconciler@localhost",
+    "GIT_COMMITTER_NAME": "reconciler",
+    "GIT_COMMITTER_EMAIL": "reconciler@localhost",
+}
+
+
+@contextmanager
+def working_tree_commit(repository: LocalRepository) -> Iterator[Commit]:
+    """Commit all files that Git does not ignore, onto HEAD, in a folder that is removed.
+
+    Neither the index nor the objects of the repository change. Raises ClickException without a
+    working tree, and ReconcilerError where git fails.
+    """
+    root = repository.work_tree
+    if root is None:
+        raise click.ClickException(f"{repository.path} is a bare repository: it has no files")
+    head = repository.resolve("HEAD")
+    with tempfile.TemporaryDirectory(prefix="reconciler-") as place:
+        folder = Path(place)
+        objects, index = folder / "objects", folder / "index"
+        objects.mkdir()
+        own = Path(_git(root, {}, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+        if own.is_file():
+            shutil.copyfile(own, index)
+        there = _git(root, {}, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        date = f"{int(repository.committed(head).timestamp())} +0000"
+        variables = {
+            **_IDENTITY,
+            "GIT_AUTHOR_DATE": date,
+            "GIT_COMMITTER_DATE": date,
+            "GIT_INDEX_FILE": str(index),
+            "GIT_OBJECT_DIRECTORY": str(objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": there,
+        }
+        _git(root, variables, "add", "--all", ".")
+        tree = _git(root, variables, "write-tree")
+        message = "The working tree"
+        commit = _git(root, variables, "commit-tree", tree, "-p", head, "-m", message)
+        repository.add_objects(objects)
+        yield Commit(commit)
+
+
+def upstream_of(repository: LocalRepository) -> str:
+    """Return the upstream of the branch that is checked out, else HEAD with a note."""
+    try:
+        repository.resolve("@{upstream}")
+    except GitError:
+        click.echo(
+            "Note: the branch that is checked out has no upstream, so the base is HEAD; --base "
+            "names another.",
+            err=True,
+        )
+        return "HEAD"
+    return "@{upstream}"
+
+
+def _git(root: Path, variables: dict[str, str], *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            env={**user_environment(), **variables},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise ReconcilerError("the git command is needed, and is not installed") from error
+    if done.returncode != 0:
+        raise ReconcilerError(f"git {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
