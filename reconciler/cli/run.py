@@ -20,6 +20,7 @@ from rich.live import Live
 from reconciler.backoff import jittered
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, load, seconds
+from reconciler.cli.phase_lines import PhaseLines
 from reconciler.cli.progress import local_progress
 from reconciler.cli.table import Listing, console, object_table
 from reconciler.cli.terminal import tell, visible
@@ -100,7 +101,8 @@ def configure_logs(setup: Setup, *, once: bool = False, level: str | None = None
 class _Observed:
     """The observer of a run: the newest plan, records and errors.
 
-    ``wanted`` are the objects that have a manifest, right or wrong.
+    ``wanted`` are the objects that have a manifest, right or wrong. ``lines`` are printed as their
+    phases change.
     """
 
     plan: Plan | None = None
@@ -108,11 +110,14 @@ class _Observed:
     errors: Sequence[Problem] = ()
     wanted: Collection[ObjectRef] = ()
     latest: Latest | None = None
+    lines: PhaseLines | None = None
 
     def __call__(
         self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
     ) -> None:
         self.plan, self.records, self.errors = plan, dict(records), errors
+        for line in self.lines.changes(self.records) if self.lines is not None else ():
+            tell(line, err=True)
         self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
     def table(self, *, compact: bool = False) -> Listing:
@@ -179,9 +184,15 @@ def _once(setup: Setup, patience: float) -> int:
 
 @contextmanager
 def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
-    """Show a live table on a terminal, elsewhere the log alone."""
+    """Show a live table on a terminal, elsewhere a line for each phase.
+
+    A configured format of the log asks for the log instead.
+    """
     if not screen.is_terminal:
-        configure_logs(setup, once=True)
+        if setup.config.log.format == "auto":
+            seen.lines = PhaseLines()
+        level = "warning" if seen.lines is not None else None
+        configure_logs(setup, once=True, level=level)
         yield
         return
     live = Live(

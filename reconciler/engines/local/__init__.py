@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         is_reserved,
         load_marker,
     )
+    from reconciler.engines.local.progress_reader import LocalProgress
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.scrub import is_stored_as_made
     from reconciler.engines.local.store_verification import StoredArtifact
