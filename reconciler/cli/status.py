@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import click
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from reconciler.backoff import jittered
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.progress import local_progress
+from reconciler.cli.promotions import served_table
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
 from reconciler.cli.removal import removed_error
 from reconciler.cli.select import (
@@ -39,7 +40,7 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import Column, Listing, console, object_table
 from reconciler.cli.terminal import json_text, tell
-from reconciler.git import GitError
+from reconciler.git import GitError, Repository
 from reconciler.manifests import did_you_mean
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, Verdict
 from reconciler.review import metric_texts, printable
@@ -59,7 +60,8 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 @click.option(
     "--history",
     is_flag=True,
-    help="List the finished runs: artifacts and failures, with metrics and params.",
+    help="List the finished runs: artifacts, failures, lost and superseded attempts, with metrics "
+    "and params; of promotions, what they served since when, and by which commit.",
 )
 @click.option(
     "--sort",
@@ -105,10 +107,12 @@ def status(
     wanted = read_labels(labels)
 
     everything: list[ObjectStatus] = []
+    clones: list[Repository | None] = [None]
 
     def read(*, first: bool = False) -> list[ObjectStatus]:
         state = reader.read()
         everything[:] = state.records.values()
+        clones[0] = state.repository
         if wanted and first:
             note_unknown_labels(state)
         if first:
@@ -129,9 +133,11 @@ def status(
     _check_metric(order, records)
     screen = console()
 
-    def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> Listing:
+    def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> RenderableType:
         if history:
-            return _history_table(records, order, compact=compact)
+            table = _history_table(records, order, compact=compact)
+            served = served_table(records, everything, clones[0], compact=compact)
+            return Group(table, Text(), served) if served is not None else table
         return object_table(records, among=everything, compact=compact, latest=latest, bars=compact)
 
     with suppress(KeyboardInterrupt):
@@ -176,7 +182,9 @@ def _named(
 class _Render(Protocol):
     """Renders records as a table."""
 
-    def __call__(self, records: Sequence[ObjectStatus], *, compact: bool = False) -> Listing: ...
+    def __call__(
+        self, records: Sequence[ObjectStatus], *, compact: bool = False
+    ) -> RenderableType: ...
 
 
 def _watch(

@@ -186,6 +186,10 @@ class Repository:
 
         return self._reading(read)
 
+    def author(self, commit: Commit) -> str:
+        """Return the name of a commit's author, cut. Raises GitError."""
+        return self._reading(lambda: self._commit(commit).author.name)[:_LONGEST_SUBJECT]
+
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000
     ) -> dict[str, Commit]:

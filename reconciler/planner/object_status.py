@@ -261,9 +261,28 @@ class HistoryEntry:
     message: str = ""
 
 
+#: How many artifacts that a promotion has served its status keeps.
+SERVED_HISTORY = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedArtifact:
+    """An artifact that a promotion has served from a time on, to that of the next.
+
+    ``commit`` is of the promotion's manifest. ``pinned``: that names the key; else the promotion
+    follows the artifact of another object.
+    """
+
+    key: TaskKey
+    url: str
+    at: datetime
+    commit: Commit | None = None
+    pinned: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStatus:
-    """One object's status file."""
+    """One object's status file; ``served`` is what a promotion has served, the newest last."""
 
     ref: ObjectRef
     phase: Phase
@@ -280,6 +299,7 @@ class ObjectStatus:
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    served: tuple[ServedArtifact, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -12,6 +12,7 @@ from reconciler.manifests import PRUNE_ANNOTATION
 from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.gates import Judgement, evaluation_metrics, judge, unaccepted
 from reconciler.planner.object_status import (
+    SERVED_HISTORY,
     ArtifactStatus,
     CandidateStatus,
     Condition,
@@ -20,6 +21,7 @@ from reconciler.planner.object_status import (
     ObjectStatus,
     Phase,
     ReferenceStatus,
+    ServedArtifact,
     SourceStatus,
     TaskPhase,
     TaskStatus,
@@ -176,6 +178,7 @@ class _StatusUpdate:
             conditions=self._conditions(phase, reason),
             tasks=tasks,
             history=self._history(tasks, manifest),
+            served=self._served(manifest),
         )
 
     # -- phase -----------------------------------------------------------------------------
@@ -463,6 +466,21 @@ class _StatusUpdate:
             now=self.inputs.now,
         )
         return tuple(self._with_code(entry) for entry in history)
+
+    def _served(self, manifest: ManifestStatus | None) -> tuple[ServedArtifact, ...]:
+        """Add the artifact that a promotion serves now, if it is another than before."""
+        before = self.before.served
+        serves, artifact = self.item.promoted is not None and not self.item.tasks, self._artifact()
+        if not serves or artifact is None or (before and before[-1].key == artifact.key):
+            return before
+        new = ServedArtifact(
+            key=artifact.key,
+            url=artifact.url,
+            at=self.inputs.now.replace(microsecond=0),
+            commit=manifest.commit if manifest else None,
+            pinned=any(r.key == artifact.key for _, r, _ in self.item.manifest.references),
+        )
+        return (*before, new)[-SERVED_HISTORY:]
 
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
         """Add the source's commit to an entry of a desired key that is new."""
