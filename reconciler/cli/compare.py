@@ -108,7 +108,7 @@ def _selected(
     kind: str | None,
     labels: dict[str, str],
 ) -> tuple[list[tuple[ObjectStatus, TaskKey | None]], list[ObjectStatus]]:
-    """Return the objects that are meant, each with a key if one was given; and all.
+    """Return the selected objects with the given keys, and all objects.
 
     Raises ClickException for an unknown name, and UsageError for the beginning of several keys.
     """
@@ -133,7 +133,7 @@ def _selected(
 
 
 def _subjects(state: RecordedState) -> Callable[[Commit], str | None]:
-    """Return a reader of subjects of commits, as far as the clone has them."""
+    """Return a reader of subjects of the clone's commits."""
 
     def subject(commit: Commit) -> str | None:
         repository = state.repository
@@ -205,7 +205,7 @@ def _csv(found: ArtifactComparison) -> str:
 
 
 def _cell(value: JSON) -> str:
-    """Format a value for a spreadsheet, which would take some texts for formulas."""
+    """Format a value so that no spreadsheet takes it for a formula."""
     if value is None:
         return ""
     if not isinstance(value, str):

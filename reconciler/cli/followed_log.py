@@ -34,7 +34,7 @@ _LIVE = (TaskPhase.PENDING, TaskPhase.WAITING, TaskPhase.RUNNING)
 
 
 class _Records(Protocol):
-    """What is known of the objects."""
+    """The recorded objects."""
 
     @property
     def records(self) -> dict[ObjectRef, ObjectStatus]: ...
@@ -43,7 +43,7 @@ class _Records(Protocol):
 def live_task(
     record: ObjectStatus, kind: str | None = None, key: TaskKey | None = None
 ) -> TaskStatus | None:
-    """Return the task that runs, else the first that is to run, or None."""
+    """Return the running task, else the next to run, or None."""
     live = [
         task
         for task in record.tasks
@@ -61,7 +61,9 @@ def follow_log(
     lines: int,
     only: bool,
 ) -> None:
-    """Print a task's output until it ends, and without ``only`` that of the tasks after it.
+    """Print the output of a task until it ends.
+
+    Without ``only``, that of the tasks after it follows.
 
     Raises ClickException, EngineError and GitError.
     """
@@ -84,7 +86,7 @@ def follow_log(
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A task's log as its status has it, and its end if it has ended."""
+    """A task's recorded log, and its outcome once it has ended."""
 
     log: LogOf
     record: ObjectStatus | None
@@ -196,7 +198,7 @@ def _check_place(log: LogOf, logs: FollowedLogs) -> None:
 
 
 class _Printer:
-    """Output to a terminal, where nothing controls it, or as it is to a pipe."""
+    """Output of a log to a terminal or a pipe."""
 
     def __init__(self, log: LogOf) -> None:
         self._object = log.object

@@ -92,7 +92,7 @@ def _check_target(target: Path) -> None:
 
 
 def _copy(url: str, key: TaskKey, target: Path) -> Marker:
-    """Copy an artifact beside its place, and move it there once it is whole.
+    """Copy an artifact, and give it its name once it is whole.
 
     Raises IncompleteArtifactError, StoreError and OSError.
     """
@@ -139,7 +139,7 @@ def _check_path(path: str) -> None:
 
 
 def _read(url: str, path: str, *, limit: int) -> Iterator[bytes]:
-    """Yield a file of an artifact, at most one byte more than ``limit``."""
+    """Yield a file of an artifact, at most ``limit`` + 1 bytes."""
     split = urlsplit(url)
     if split.scheme == "file":
         pieces = _on_disk(Path(unquote(split.path)), path)

@@ -176,7 +176,7 @@ def _recorded(log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:
 
 
 def _of_rank(name: str, rank: int | None) -> str:
-    """Return the name of a rank's own log, as wrappers on a cluster name it."""
+    """Return the name of a rank's own log on a cluster."""
     return name if not rank else f"{name.removesuffix('.log')}.rank-{rank}.log"
 
 

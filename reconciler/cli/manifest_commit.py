@@ -1,4 +1,4 @@
-"""Changes of one manifest in a clone, as a patch or as a commit.
+"""Changes of one manifest in a clone, as patch or commit.
 
 A commit is made by the git binary, with the user's hooks and signing key. One that is refused
 leaves everything as it was.
@@ -31,7 +31,7 @@ from reconciler.types import ObjectRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditedManifest:
-    """An object's manifest in the work tree of a clone, to be edited.
+    """A manifest in the work tree of a clone, to be edited.
 
     ``record`` is the recorded status, None before the first sync.
     """
@@ -48,7 +48,10 @@ class EditedManifest:
     def find(
         cls, name: str, *, namespace: str | None, kind: str | None, folder: Path, config_file: Path
     ) -> EditedManifest:
-        """Find the manifest of a name or key at HEAD. Raises ClickException and UsageError."""
+        """Find the manifest of a name or key at HEAD.
+
+        Raises ClickException and UsageError.
+        """
         repository = open_clone(folder)
         setup = load_if_there(config_file)
         planning = Planning(setup, repository)

@@ -1,4 +1,4 @@
-"""The progress of ``run --once`` on a pipe: a line for each phase of an object."""
+"""Progress of ``run --once`` on a pipe, a line for each phase."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class PhaseLines:
         self._began = self.clock()
 
     def changes(self, records: Mapping[ObjectRef, ObjectStatus]) -> Iterator[str]:
-        """Yield a line for each object in another phase; at first, the number in each."""
+        """Yield a line for each object in another phase.
+
+        The first call yields the number of objects in each phase.
+        """
         before, self._phases = self._phases, {ref: r.phase for ref, r in records.items()}
         elapsed = f"{seconds(self.clock() - (self._began or 0.0)):>6}"
         if before is None:

@@ -1,4 +1,4 @@
-"""What each promotion has served, since when, and by whose commit."""
+"""Artifacts that promotions have served, with times and commits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from reconciler.cli.table import Column, Listing
 from reconciler.git import GitError, Repository
-from reconciler.planner import ObjectStatus, ServedArtifact
+from reconciler.planner import ObjectStatus, ServedPromotion
 from reconciler.review import printable
 from reconciler.types import Commit, TaskKey
 
@@ -18,7 +18,9 @@ def served_table(
     *,
     compact: bool = False,
 ) -> Listing | None:
-    """Render a row for each artifact that was served, the newest first; None without any.
+    """Render a row for each served artifact, the newest first.
+
+    None without any.
 
     A promotion that names a key serves it by the commit of its own manifest. One that follows
     another object serves by the commit that had the artifact made.
@@ -49,12 +51,12 @@ def served_table(
     return table
 
 
-def _commit(served: ServedArtifact, made: dict[TaskKey, Commit | None]) -> Commit | None:
+def _commit(served: ServedPromotion, made: dict[TaskKey, Commit | None]) -> Commit | None:
     return served.commit if served.pinned else made.get(served.key) or served.commit
 
 
 def _told(commit: Commit | None, repository: Repository | None) -> str:
-    """Format a commit with its author and subject, where the clone knows it."""
+    """Format a commit, with author and subject if the clone has it."""
     if commit is None:
         return ""
     try:

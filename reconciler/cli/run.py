@@ -184,7 +184,7 @@ def _once(setup: Setup, patience: float) -> int:
 
 @contextmanager
 def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
-    """Show a live table on a terminal, elsewhere a line for each phase.
+    """Show a live table on a terminal, elsewhere lines of phases.
 
     A configured format of the log asks for the log instead.
     """

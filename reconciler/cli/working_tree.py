@@ -1,4 +1,4 @@
-"""The files of a working tree as a commit, without a trace in its repository."""
+"""Working trees as commits, without a trace in their repositories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _IDENTITY = {
 
 @contextmanager
 def working_tree_commit(repository: LocalRepository) -> Iterator[Commit]:
-    """Commit all files that Git does not ignore, onto HEAD, in a folder that is removed.
+    """Commit all files that Git does not ignore, for a while.
 
     Neither the index nor the objects of the repository change. Raises ClickException without a
     working tree, and ReconcilerError where git fails.
@@ -62,7 +62,7 @@ def working_tree_commit(repository: LocalRepository) -> Iterator[Commit]:
 
 
 def upstream_of(repository: LocalRepository) -> str:
-    """Return the upstream of the branch that is checked out, else HEAD with a note."""
+    """Return the upstream of the current branch, else HEAD."""
     try:
         repository.resolve("@{upstream}")
     except GitError:

@@ -65,7 +65,10 @@ def reported_progress(attempt: Callable[[str], int | None]) -> ReportedProgress:
 
 
 def followed_pod_logs(setup: Setup, lines: int) -> FollowedPodLogs:
-    """The growing logs of runs there, from their last lines on; 0 for all."""
+    """The growing logs of runs there, from their last lines on.
+
+    0 ``lines`` are all.
+    """
     context = setup.config.kubernetes.context
     return FollowedPodLogs(lambda: Api.connect(context=context), lines)
 

@@ -85,7 +85,7 @@ class FollowedLogs(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing can follow."""
+        """True once nothing can follow."""
         ...
 
     def poll(self, log: LogOf) -> AsyncGenerator[OpenedLog | bytes]:

@@ -93,7 +93,7 @@ class LocalRepository(Repository):
             raise GitError(f"there is no commit {rev} in {self.path}; {why}") from error
 
     def add_objects(self, folder: Path) -> None:
-        """Read the objects in a folder as well, for as long as this object lives."""
+        """Read the objects in a folder as well."""
         self._objects.add_disk_alternate(str(folder))
 
     def status_branch(self, branch: str) -> Commit | None:

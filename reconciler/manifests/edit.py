@@ -100,7 +100,7 @@ def _with_value(section: S, field: tuple[str, ...], value: str) -> S:
 
 
 def _read(text: str, file: str, ref: ObjectRef) -> tuple[FileContent, Manifest]:
-    """Read a file and the manifest of an object in it. Raises CannotEditError."""
+    """Read a file and a manifest in it. Raises CannotEditError."""
     content = read_file(file, text.encode(), default_namespace=ref.namespace)
     manifest = next((m for m in content.manifests if m.ref == ref), None)
     if manifest is None:

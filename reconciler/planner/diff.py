@@ -271,7 +271,7 @@ class _Diff:
     def _cancelled(
         self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None, *, shadow: bool
     ) -> TaskAction | None:
-        """End the run of a suspended object that a user has cancelled, if any."""
+        """End the run that a user has cancelled, if any."""
         own = self.live.of_slot(self._name(item.ref, answer.task)) if answer.task.key else ()
         for run in (*own, *([earlier] if earlier is not None else [])):
             if is_cancelled(run, item):

@@ -266,8 +266,8 @@ SERVED_HISTORY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedArtifact:
-    """An artifact that a promotion has served from a time on, to that of the next.
+class ServedPromotion:
+    """An artifact that a promotion serves from ``at`` on.
 
     ``commit`` is of the promotion's manifest. ``pinned``: that names the key; else the promotion
     follows the artifact of another object.
@@ -282,7 +282,10 @@ class ServedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStatus:
-    """One object's status file; ``served`` is what a promotion has served, the newest last."""
+    """One object's status file.
+
+    ``served`` are a promotion's artifacts, the newest last.
+    """
 
     ref: ObjectRef
     phase: Phase
@@ -299,7 +302,7 @@ class ObjectStatus:
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
-    served: tuple[ServedArtifact, ...] = ()
+    served: tuple[ServedPromotion, ...] = ()
 
     @property
     def complete(self) -> bool:

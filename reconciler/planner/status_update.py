@@ -21,7 +21,7 @@ from reconciler.planner.object_status import (
     ObjectStatus,
     Phase,
     ReferenceStatus,
-    ServedArtifact,
+    ServedPromotion,
     SourceStatus,
     TaskPhase,
     TaskStatus,
@@ -467,13 +467,13 @@ class _StatusUpdate:
         )
         return tuple(self._with_code(entry) for entry in history)
 
-    def _served(self, manifest: ManifestStatus | None) -> tuple[ServedArtifact, ...]:
-        """Add the artifact that a promotion serves now, if it is another than before."""
+    def _served(self, manifest: ManifestStatus | None) -> tuple[ServedPromotion, ...]:
+        """Add the artifact that a promotion serves now, if it is new."""
         before = self.before.served
         serves, artifact = self.item.promoted is not None and not self.item.tasks, self._artifact()
         if not serves or artifact is None or (before and before[-1].key == artifact.key):
             return before
-        new = ServedArtifact(
+        new = ServedPromotion(
             key=artifact.key,
             url=artifact.url,
             at=self.inputs.now.replace(microsecond=0),
@@ -483,7 +483,7 @@ class _StatusUpdate:
         return (*before, new)[-SERVED_HISTORY:]
 
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
-        """Add the source's commit to an entry of a desired key that is new."""
+        """Add the source's commit to a new entry of a desired key."""
         source, phases = self.item.source, (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
         if source is None or entry.source is not None or entry.phase not in phases:
             return entry

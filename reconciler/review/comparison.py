@@ -1,4 +1,4 @@
-"""Artifacts of any objects side by side: their inputs, metrics and costs. Pure."""
+"""Comparison of artifacts by inputs, metrics and costs. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ComparedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactComparison:
-    """Artifacts in order, the params that differ among them, and all their metrics."""
+    """Artifacts in order, with differing params and all metrics."""
 
     params: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -67,7 +67,7 @@ COMPARISON_ROW = Codec(ComparedArtifact, omit="nothing")
 
 @dataclass(frozen=True, slots=True)
 class CompareOrder:
-    """The order of artifacts: by a metric or a figure, else the newest first."""
+    """The order of artifacts, by default the newest first."""
 
     column: str = "finished"
     ascending: bool = False
@@ -92,7 +92,7 @@ def compare_artifacts(
     subject: Subject = lambda _: None,
     cost: Cost = lambda _: None,
 ) -> ArtifactComparison:
-    """Compare the artifacts of objects, or one of an object by its key.
+    """Compare all artifacts of objects, or those of given keys.
 
     ``among`` are the objects whose builds may have made the images. Raises UsageFault for an order
     by what no artifact has.
@@ -122,7 +122,7 @@ def _entries(
 
 
 def _made(record: ObjectStatus, key: TaskKey | None) -> list[HistoryEntry]:
-    """Return the entry of a key, or those of the object's last task.
+    """Return the entry of a key, else the last task's.
 
     An artifact that was lost is not among them.
     """
@@ -138,7 +138,7 @@ def _made(record: ObjectStatus, key: TaskKey | None) -> list[HistoryEntry]:
 
 
 def _sources(records: Iterable[ObjectStatus]) -> Mapping[str, Commit]:
-    """Return the commit of the source of each build, by the image's key."""
+    """Return the source's commit of each build, by key."""
     return {
         entry.key: entry.source
         for record in records
@@ -178,7 +178,7 @@ def _compared(
 
 
 def _ordered(rows: list[ComparedArtifact], order: CompareOrder) -> list[ComparedArtifact]:
-    """Sort by a column; rows without a value come last, and equal ones the newest first."""
+    """Sort by a column; rows without a value come last."""
     newest = sorted(rows, key=lambda row: row.finished or _LONG_AGO, reverse=True)
     if order.column == "finished":
         return newest[::-1] if order.ascending else newest
@@ -224,14 +224,14 @@ def _varies(name: str, rows: Sequence[ComparedArtifact]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ComparedCell:
-    """A value as people read it. ``number``: it is aligned to the right."""
+    """A formatted value; a ``number`` is aligned to the right."""
 
     text: str
     number: bool = False
 
 
 def comparison_columns(found: ArtifactComparison) -> list[str]:
-    """Return the titles of the columns; of cost only where it is known."""
+    """Return the titles of the columns."""
     objects = {(row.namespace, row.kind, row.name) for row in found.artifacts}
     titles = ["object", "key"] if len(objects) != 1 else ["key"]
     titles += [*found.params, *found.metrics, "code", "duration", "GPU seconds"]

@@ -1,4 +1,4 @@
-"""The artifacts of selected objects, as the page of a comparison shows them."""
+"""The page that compares the artifacts of selected objects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ComparedSelection:
     more_columns: int
 
     def href(self, column: str) -> str:
-        """Return the URL of the same rows by a column, or in its reverse order."""
+        """Return the URL of the rows sorted by a column."""
         ascending = column == self.order.column and not self.order.ascending
         sort = {"sort": column} | ({"order": "asc"} if ascending else {})
         query = self.selection.href.partition("?")[2]
@@ -57,7 +57,7 @@ def compared_selection(
     selection: Selection,
     query: str,
 ) -> ComparedSelection:
-    """Compare the artifacts of the selected objects, in the order of a query."""
+    """Compare the artifacts of selected objects, ordered by a query."""
     order = _order(query)
     shown = [(record, None) for record in records[:MOST_OBJECTS]]
     found = compare_artifacts(shown, among.values(), order=CompareOrder())

@@ -40,7 +40,7 @@ def test_help_describes_commands_as_terms_and_not_by_pronouns(cli: Cli, name: st
         (["frob"], "No such command 'frob'.\n"),
         (["statsu"], "No such command 'statsu'. Did you mean status?\n"),
         (["log"], "No such command 'log'. Did you mean logs?\n"),
-        (["plan"], "Missing option '--base'"),
+        (["plan", "--base"], "Option '--base' requires an argument"),
         (["plan", "--base", "a", "--head", "b", "--format", "yaml"], "'yaml' is not one of"),
         (["status", "-l", "team"], "expected LABEL=VALUE, found team"),
         (["status", "-l", "team!=vision"], "expected LABEL=VALUE, found team!=vision"),

@@ -34,13 +34,16 @@ Stamp = tuple[int, int]
 
 @dataclass(slots=True)
 class Position:
-    """The last line that was read: its time, and how many lines had that time."""
+    """The last line that was read, by its time.
+
+    ``count`` lines had that time.
+    """
 
     last: Stamp = (0, 0)
     count: int = 0
 
     def take(self, stamp: Stamp | None, passed: int) -> tuple[bool, int]:
-        """Return whether a line is new, and how many of its time have passed."""
+        """Test whether a line is new; count those of its time."""
         if stamp is None:
             return True, passed
         if stamp < self.last:
@@ -52,14 +55,14 @@ class Position:
         return True, passed
 
     def since(self) -> dict[str, str]:
-        """Return the query for the lines from there on; its unit is a second."""
+        """Return the query for the lines from that second on."""
         if not self.count:
             return {}
         return {"sinceTime": f"{datetime.fromtimestamp(self.last[0], UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 class FollowedPodLogs:
-    """The output of a run's pods of one rank, each to its end, in the order of their creation.
+    """The output of a run's pods of one rank, by age.
 
     The first is the newest, from its last ``lines`` on (0: from its beginning), or that of the
     attempt that is asked for.
@@ -74,7 +77,10 @@ class FollowedPodLogs:
         self.finished = False
 
     async def poll(self, log: LogOf) -> AsyncGenerator[OpenedLog | bytes]:
-        """Iterate over what is new, until the newest pod's stream ends. Raises EngineError."""
+        """Iterate over new output, until the newest pod's stream ends.
+
+        Raises EngineError.
+        """
         if log.run is None:
             return
         api = await self._connect()
@@ -120,7 +126,7 @@ class FollowedPodLogs:
 
 
 async def unread(pieces: AsyncIterator[bytes], position: Position) -> AsyncGenerator[bytes]:
-    """Iterate over lines without their times, those after a position, which is moved.
+    """Iterate over lines after a position, which is moved.
 
     A line longer than ``_LONGEST_LINE`` comes in parts, and the last may have no end.
     """
@@ -146,7 +152,7 @@ async def unread(pieces: AsyncIterator[bytes], position: Position) -> AsyncGener
 
 
 def _stamped(line: bytes) -> tuple[Stamp | None, bytes]:
-    """Split a line into its time and its text; a kubelet's own has no time."""
+    """Split a line into its time, if it has one, and text."""
     found = _STAMP.match(line)
     if found is None:
         return None, line

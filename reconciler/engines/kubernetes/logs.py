@@ -35,7 +35,7 @@ class PodLogs:
         self._connect = connect
 
     async def tail(self, log: LogOf, longest: int) -> Tail | NoTail:
-        """Return the end of the output of an attempt's rank, by default 0."""
+        """Return the end of the output of an attempt's rank."""
         if log.run is None:
             return _elsewhere(log, "It has no log yet")
         try:
@@ -74,7 +74,7 @@ def log_path(log: LogOf, pod: Pod) -> str:
 
 
 async def started_pods(api: Api, log: LogOf, run: str) -> list[Pod]:
-    """Return the task's pods of a rank that have started, by age. Raises ApiError.
+    """Return the task's started pods of a rank, by age. Raises ApiError.
 
     Status files name runs, and more people may write them than may read all that is printed.
     """

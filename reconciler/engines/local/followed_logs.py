@@ -20,7 +20,7 @@ _RANK = re.compile(rb"\[rank (\d{1,9})\] ")
 
 
 class FollowedFileLogs:
-    """The logs of a folder's attempts, from the newest on, or of the one asked for.
+    """The logs of a folder's attempts, from the newest on.
 
     An attempt's log is at its end when that of the next is there. The first begins with its last
     ``lines``; 0 for all.
@@ -60,7 +60,7 @@ class FollowedFileLogs:
             self._read, self._opened, self._partial = 0, False, b""
 
     def _more(self, file: Path) -> Iterator[OpenedLog | bytes]:
-        """Yield what a file has beyond what was read; nothing if it is not there."""
+        """Yield the unread part of a file that may be missing."""
         assert ATTEMPT_LOG.fullmatch(file.name)
         try:
             # A command can put anything in its place: a link elsewhere, a pipe without a writer.
