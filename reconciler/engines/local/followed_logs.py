@@ -69,10 +69,11 @@ class FollowedFileLogs:
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 return
             raise
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(handle)
+            return
         with os.fdopen(handle, "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return
             if not self._opened:
                 self._opened = True
                 yield OpenedLog(str(file))
