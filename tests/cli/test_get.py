@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from obstore.store import LocalStore
 
-from reconciler.cli import stores
+from reconciler import stores
 from reconciler.engines.local.marker import make_durable, write_marker
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
