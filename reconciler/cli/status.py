@@ -42,8 +42,8 @@ from reconciler.cli.table import Column, Listing, console, object_table
 from reconciler.cli.terminal import json_text, tell
 from reconciler.git import GitError, Repository
 from reconciler.manifests import did_you_mean
-from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, Verdict
-from reconciler.review import metric_texts, printable
+from reconciler.planner import HOUR, HistoryEntry, ObjectStatus, Prices, TaskPhase, Verdict
+from reconciler.review import metric_texts, printable, seconds
 from reconciler.status import status_document
 from reconciler.types import JSON
 
@@ -286,15 +286,25 @@ def _sorted(
 def _history_table(
     records: Sequence[ObjectStatus], order: _Order, *, compact: bool = False
 ) -> Listing:
-    """Render a row per entry; MESSAGE only where there is one."""
+    """Render a row per entry; TIME to COST and MESSAGE only where there is one."""
     rows = [_history_row(record, entry) for record, entry in _sorted(records, order)]
     columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
+    columns += [Column(title) for title in _PRICED]
     columns += [Column(title, below=True) for title in ("METRICS", "PARAMS", "MESSAGE")]
-    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
-    table = Listing(*columns[:shown], compact=compact)
+    optional = {*_PRICED, "MESSAGE"}
+    shown = [
+        place
+        for place, column in enumerate(columns)
+        if column.title not in optional or any(row[place] for row in rows)
+    ]
+    table = Listing(*(columns[place] for place in shown), compact=compact)
     for row in rows:
-        table.add(*row[:shown])
+        table.add(*(row[place] for place in shown))
     return table
+
+
+#: Columns of what a run took, where any did.
+_PRICED = ("TIME", "GPU HOURS", "COST")
 
 
 def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
@@ -310,5 +320,9 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     )
     message = "" if entry.phase is TaskPhase.SUCCEEDED else entry.message
     key = entry.key[:12]
-    row = (record.ref.name, finished, entry.task.value, key, result, metrics, params, message)
-    return tuple(map(printable, row))
+    took = seconds(entry.seconds) if entry.seconds else ""
+    gpu_hours = f"{entry.gpu_seconds / HOUR:.2f}" if entry.gpu_seconds else ""
+    cost = Prices().shown(entry.cost) if entry.cost else ""
+    price = (took, gpu_hours, cost)
+    row = (record.ref.name, finished, entry.task.value, key, result, *price)
+    return tuple(map(printable, (*row, metrics, params, message)))

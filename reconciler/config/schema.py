@@ -15,6 +15,7 @@ from reconciler.config.kubernetes import (
     KubernetesSection,
     RegistrySection,
 )
+from reconciler.config.prices import PricesSection
 from reconciler.config.reporting import (
     FilePath,
     NotificationsSection,
@@ -313,6 +314,7 @@ class Config(Section):
             description="Who may use what. Default: one tenant, with every path and everything.",
         ),
     ]
+    prices: PricesSection = Field(default_factory=lambda: PricesSection.model_validate({}))
     guard: GuardSection = Field(default_factory=GuardSection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     prune: PruneSection = Field(default_factory=PruneSection)

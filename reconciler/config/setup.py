@@ -206,4 +206,5 @@ class Setup:
                 for name, cluster in config.clusters.items()
             },
             tenants=self.tenants,
+            prices=config.prices.prices,
         )

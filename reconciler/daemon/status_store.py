@@ -222,8 +222,14 @@ class StatusStore:
             return record
         known = {(entry.key, entry.execution_hash, entry.phase) for entry in old.history}
         new = [e for e in record.history if (e.key, e.execution_hash, e.phase) not in known]
+        spent = {**old.spent}
+        for month, cost in record.spent.items():
+            spent[month] = spent.get(month, 0.0) + cost
         return replace(
-            record, history=(*old.history, *new), artifact=record.artifact or old.artifact
+            record,
+            history=(*old.history, *new),
+            artifact=record.artifact or old.artifact,
+            spent=spent,
         )
 
     @property

@@ -118,7 +118,8 @@ class Run:
     """A run as an engine sees it now.
 
     ``reason`` is the cause of its waiting or failure.
-    ``attempts`` counts started commands over all runs of this key; times are UTC.
+    ``attempts`` counts started commands over all runs of this key; times are UTC. ``placed`` is
+    when its first pod got a node, None where nothing comes before the command.
     ``log`` is the URL of the newest attempt's output.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
     the run's node does not report: the run may go on there, so it is live as well.
@@ -135,6 +136,7 @@ class Run:
     phase: RunPhase
     attempts: int = 0
     created: datetime | None = None
+    placed: datetime | None = None
     started: datetime | None = None
     finished: datetime | None = None
     reason: Reason | None = None

@@ -38,9 +38,12 @@ from reconciler.reasons import UnresolvedSource
 from reconciler.review import Latest, progress_of
 from reconciler.types import FoundSource, Kind, ObjectRef, Problem, TaskKind
 
+#: Phases of objects whose running task may report progress.
+_REPORTING = (Phase.LOADING, Phase.TRAINING, Phase.EVALUATING)
+
 
 class ObjectSeries(Collector):
-    """Series of at most ``most`` objects, at most 31 series each."""
+    """Series of at most ``most`` objects, at most 32 series each."""
 
     def __init__(
         self, definitions: Definitions, *, most: int, latest: Latest | None = None
@@ -49,14 +52,22 @@ class ObjectSeries(Collector):
         self._latest = latest
         self._records: dict[ObjectRef, ObjectStatus] = {}
         self._gpus: Mapping[ObjectRef, int] = {}
+        self._priced = False
         self._metrics = definitions
         definitions.registry.register(self)
 
     def update(
-        self, records: Mapping[ObjectRef, ObjectStatus], gpus: Mapping[ObjectRef, int]
+        self,
+        records: Mapping[ObjectRef, ObjectStatus],
+        gpus: Mapping[ObjectRef, int],
+        *,
+        priced: bool,
     ) -> None:
-        """Keep a sync's records, at the cost of copying the mapping."""
-        self._records = dict(records)
+        """Keep a sync's records, at the cost of copying the mapping.
+
+        Costs have series where there are prices.
+        """
+        self._records, self._priced = dict(records), priced
         self._gpus = gpus
 
     def clear(self) -> None:
@@ -70,34 +81,46 @@ class ObjectSeries(Collector):
         phase, artifact = metrics.object_phase.gauge(), metrics.object_artifact.gauge()
         requested, left_out = metrics.object_gpus.gauge(), metrics.objects_left_out.gauge()
         attempts, seconds = metrics.object_attempts.gauge(), metrics.object_seconds.gauge()
-        ratio, remaining = metrics.run_progress.gauge(), metrics.run_remaining.gauge()
-        reported = metrics.run_metric.gauge()
-        for record in self._shown():
+        cost, shown = metrics.cost.counter(), list(self._shown())
+        for record in shown:
             labels = (record.ref.kind.value, record.ref.namespace, record.ref.name)
             phase.add_metric((*labels, record.phase.value), 1)
             if (made := _made(record)) is not None:
                 artifact.add_metric(labels, made.timestamp())
             if asked := self._gpus.get(record.ref, 0):
                 requested.add_metric(labels, asked)
+            if self._priced:
+                cost.add_metric(labels, sum(record.spent.values()))
             for task in record.tasks:
                 attempts.add_metric((*labels, task.task.value), task.attempts)
                 if (took := _took(task, now)) is not None:
                     seconds.add_metric((*labels, task.task.value), took)
-            if (progress := self._progress(record)) is not None:
-                if progress.ratio is not None:
-                    ratio.add_metric(labels, progress.ratio)
-                if (left := progress.remaining_at(now)) is not None:
-                    remaining.add_metric(labels, left)
-                for name, value in list(progress.metrics.items())[:MOST_RUN_METRICS]:
-                    reported.add_metric((*labels, name), value)
         left_out.add_metric((), max(0, len(self._records) - self._most))
         lost = metrics.artifacts_lost.gauge()
         lost.add_metric((), sum(record.artifact_lost for record in self._records.values()))
-        yield from (phase, artifact, requested, attempts, seconds, left_out, lost)
-        yield from (ratio, remaining, reported)
+        yield from (phase, artifact, requested, attempts, seconds, cost, left_out, lost)
+        yield from self._reported(shown, now)
+
+    def _reported(self, shown: Iterable[ObjectStatus], now: datetime) -> tuple[Metric, ...]:
+        """Return the families of what running tasks report."""
+        metrics = self._metrics
+        ratio, remaining = metrics.run_progress.gauge(), metrics.run_remaining.gauge()
+        reported = metrics.run_metric.gauge()
+        for record in shown:
+            progress = self._progress(record)
+            if progress is None:
+                continue
+            labels = (record.ref.kind.value, record.ref.namespace, record.ref.name)
+            if progress.ratio is not None:
+                ratio.add_metric(labels, progress.ratio)
+            if (left := progress.remaining_at(now)) is not None:
+                remaining.add_metric(labels, left)
+            for name, value in list(progress.metrics.items())[:MOST_RUN_METRICS]:
+                reported.add_metric((*labels, name), value)
+        return ratio, remaining, reported
 
     def _progress(self, record: ObjectStatus) -> Progress | None:
-        if self._latest is None or record.phase not in (Phase.LOADING, Phase.TRAINING):
+        if self._latest is None or record.phase not in _REPORTING:
             return None
         return progress_of(record, self._latest)
 
@@ -213,7 +236,8 @@ class Metrics(Definitions):
         with _harmless():
             gpus = self.runs.report(plan, records)
         with _harmless():
-            self._objects.update(records, gpus)
+            priced = bool(plan.inputs.settings.prices)
+            self._objects.update(records, gpus, priced=priced)
             self._set_counts(phases.counts(), plan.task_counts())
             tenants = plan.inputs.settings.tenants
             self._tenants = (NOBODY, *(tenant.name for tenant in tenants.members))

@@ -216,8 +216,8 @@ class Definitions(Registry):
         )
         self.gpu_seconds = self.counter(
             "gpu_seconds_total",
-            "GPU seconds of runs that ended, however they did; all attempts. Objects beyond the "
-            f"bound are counted under the name `{OTHERS}`.",
+            "GPU seconds of the pods of runs that ended, however they did; all attempts. Objects "
+            f"beyond the bound are counted under the name `{OTHERS}`.",
             "kind",
             "namespace",
             "name",
@@ -268,6 +268,13 @@ class Definitions(Registry):
             "A number that an object's running task reports, of at most 20 names each.",
             *_OBJECT,
             "metric",
+        )
+        self.cost = self.define(
+            "cost_total",
+            "counter",
+            "Estimated cost of the runs of an object that ended in two years, however they did, "
+            "by `prices`; also of runs before this process.",
+            *_OBJECT,
         )
         self.objects_left_out = self.define(
             "objects_left_out", "gauge", "Objects that have no series of their own."

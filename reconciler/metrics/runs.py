@@ -145,8 +145,13 @@ class RunSeries:
         if seen.started is not None and finished is not None:
             seconds = max(0.0, (finished - seen.started).total_seconds())
             self._metrics.run_seconds.labels(run.task.value, result).observe(seconds)
+        began = run.placed or seen.started
         measured = max(0.0, run.result.gpu_seconds) if run.result is not None else 0.0
-        used = measured or seen.gpus * seconds
+        occupied = 0.0
+        if began is not None and finished is not None:
+            occupied = seen.gpus * max(0.0, (finished - began).total_seconds())
+        # The pod's time; what the command measured where the times of its pods are gone.
+        used = occupied or measured
         if run.object is not None and used:
             self._metrics.gpu_seconds.labels(*self._owner(run.object)).inc(used)
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         TaskAction,
     )
     from reconciler.planner.plan_cache import CacheEntry, PlanCache
+    from reconciler.planner.prices import HOUR, Prices
     from reconciler.planner.remote_clusters import (
         RemoteArtifact,
         RemoteCluster,
@@ -61,13 +62,16 @@ if TYPE_CHECKING:
     from reconciler.planner.resolver import resolve
     from reconciler.planner.retry_policy import CLOCK_SKEW
     from reconciler.planner.run_spec import Preview, preview, wanted_results
+    from reconciler.planner.spending import MOST_MONTHS, month_of
     from reconciler.planner.status_update import statuses_after, update_status
     from reconciler.planner.tasks import ResolvedObject
 
 _MODULES = {
+    "MOST_MONTHS": "spending",
     "ActionKind": "plan",
     "CacheEntry": "plan_cache",
     "Completed": "ledger",
+    "HOUR": "prices",
     "HistoryEntry": "object_status",
     "ServedPromotion": "object_status",
     "Hold": "plan",
@@ -83,6 +87,7 @@ _MODULES = {
     "PlanInput": "plan",
     "PlannerConfig": "plan",
     "Preview": "run_spec",
+    "Prices": "prices",
     "RELEASE_FILE": "plan",
     "RemoteArtifact": "remote_clusters",
     "RemoteCluster": "remote_clusters",
@@ -108,6 +113,7 @@ _MODULES = {
     "make_plan": "diff",
     "judge": "gates",
     "new_verdicts": "gates",
+    "month_of": "spending",
     "newest_printed": "object_status",
     "preview": "run_spec",
     "read_release": "holds",
@@ -125,6 +131,8 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "CLOCK_SKEW",
+    "HOUR",
+    "MOST_MONTHS",
     "RELEASE_FILE",
     "URGENCY",
     "ActionKind",
@@ -143,6 +151,7 @@ __all__ = [
     "PlanInput",
     "PlannerConfig",
     "Preview",
+    "Prices",
     "RemoteArtifact",
     "RemoteCluster",
     "RemoteObject",
@@ -165,6 +174,7 @@ __all__ = [
     "is_removed_path",
     "judge",
     "make_plan",
+    "month_of",
     "new_verdicts",
     "newest_printed",
     "object_of_path",

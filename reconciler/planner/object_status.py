@@ -27,6 +27,7 @@ from reconciler.types import (
     ObjectRef,
     RequestHash,
     ResolvedSource,
+    Resources,
     TaskKey,
     TaskKind,
     TreeId,
@@ -196,7 +197,8 @@ class TaskStatus:
     """A task's state.
 
     ``failures`` counts failures that were not the command's. ``run_key`` is the key that the run in
-    ``job`` makes, where that is an earlier one than ``key``.
+    ``job`` makes, where that is an earlier one than ``key``; ``resources`` are those that the run
+    was created with.
     """
 
     task: TaskKind
@@ -206,6 +208,7 @@ class TaskStatus:
     request_hash: RequestHash | None = None
     phase: TaskPhase
     job: str | None = None
+    resources: Resources | None = None
     attempts: int = 0
     failures: int = 0
     failure: FailureClass | None = None
@@ -237,7 +240,8 @@ class HistoryEntry:
     ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
     digest of that, ``source`` the commit of the object's Git source. ``verdict`` is of an artifact
     that was made for a gate; one without was made before there was one, and counts as accepted.
-    ``lost`` is when a result was noticed to be gone.
+    ``lost`` is when a result was noticed to be gone. ``seconds`` are those that the
+    run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that time.
     """
 
     task: TaskKind
@@ -250,7 +254,9 @@ class HistoryEntry:
     params: Mapping[str, JSON] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=dict)
     warnings: tuple[ResultWarning, ...] = ()
+    seconds: float = 0.0
     gpu_seconds: float = 0.0
+    cost: float = 0.0
     artifact: str | None = None
     image: str | None = None
     image_key: str | None = None
@@ -284,7 +290,8 @@ class ServedPromotion:
 class ObjectStatus:
     """One object's status file.
 
-    ``served`` are a promotion's artifacts, the newest last.
+    ``served`` are a promotion's artifacts, the newest last. ``spent`` is the cost of its runs by
+    the month in which they ended, such as ``2026-11``.
     """
 
     ref: ObjectRef
@@ -301,6 +308,7 @@ class ObjectStatus:
     desired: TaskKey | None = None
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
     history: tuple[HistoryEntry, ...] = ()
     served: tuple[ServedPromotion, ...] = ()
 

@@ -12,6 +12,7 @@ from reconciler.engine import Capacity, Run, RunSpec
 from reconciler.manifests import Tenants
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus, TaskPhase
+from reconciler.planner.prices import Prices
 from reconciler.planner.remote_clusters import RemoteCluster
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
@@ -46,6 +47,7 @@ class PlannerConfig:
     history_jobs: int = 3
     clusters: Mapping[str, RemoteCluster] = field(default_factory=dict)
     tenants: Tenants = field(default_factory=Tenants)
+    prices: Prices = field(default_factory=Prices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from reconciler.engine import FailureClass
+from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import (
     FAILED_HISTORY,
@@ -18,143 +18,220 @@ from reconciler.planner.object_status import (
     Verdict,
 )
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
+from reconciler.planner.spending import RunCost, RunPricing
+from reconciler.planner.tasks import Task
 from reconciler.reasons import message
-from reconciler.types import JSON, Commit, TaskKey
+from reconciler.types import JSON, Commit, ExecutionHash, TaskKey
 
+#: The key of the desired artifact with its verdict, and whether a gate has given that.
+Judged = tuple[TaskKey, Verdict, bool]
 #: Characters of JSON that the params of an entry may have, and those that tell of others.
 LARGEST_PARAMS, _OTHERS = 4096, 80
 
 
-def extended_history(
-    before: Iterable[HistoryEntry],
-    tasks: Iterable[tuple[TaskAction, TaskStatus]],
-    *,
-    ledger: Ledger,
-    commit: Commit | None,
-    image: Callable[[str | None], str | None],
-    judged: tuple[TaskKey, Verdict, bool] | None,
-    replaced: Iterable[RunDeletion],
-    now: datetime,
-) -> tuple[HistoryEntry, ...]:
-    """Add tasks that have ended since to an object's history.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryUpdate:
+    """The new entries of one object's history.
 
-    A key is added once when it is complete, again when it was lost and made anew, and once for
-    each execution hash under which it failed. A run that was interrupted, or ``replaced`` while it
-    ran, is added with what it cost. Of those that made nothing, the last FAILED_HISTORY are kept.
-    ``image`` returns the image of a build key or digest. ``judged`` is the key of the desired
-    artifact with its verdict, and whether a gate has given that.
+    ``tasks`` are its decided tasks with their new statuses, ``recorded`` those of before. ``ended``
+    are its ended runs by name, ``image`` returns the image of a build key or digest. A run that was
+    ``replaced`` while it ran is added with its cost. ``judged`` is the desired artifact's verdict.
     """
-    history = [_judged(_marked(entry, ledger), judged) for entry in before]
-    complete = {e.key for e in history if e.phase is TaskPhase.SUCCEEDED and e.lost is None}
-    failed = {(e.key, e.execution_hash) for e in history if e.phase is TaskPhase.FAILED}
-    pairs = list(tasks)
-    history.extend(_replaced(history, pairs, replaced, commit, now))
-    for decision, record in pairs:
-        key = decision.task.key
-        if key is None:
-            continue
-        history.extend(_interrupted(history, decision, record, ledger, commit))
-        done = ledger.result(key)
-        if decision.phase is TaskPhase.SUCCEEDED and done is not None and key not in complete:
-            history.append(
-                HistoryEntry(
-                    task=decision.task.kind,
-                    key=key,
+
+    before: tuple[HistoryEntry, ...]
+    tasks: Sequence[tuple[TaskAction, TaskStatus]]
+    recorded: tuple[TaskStatus, ...]
+    ended: Mapping[str, Run]
+    ledger: Ledger
+    commit: Commit | None
+    image: Callable[[str | None], str | None]
+    judged: Judged | None
+    replaced: Sequence[RunDeletion]
+    pricing: RunPricing
+    now: datetime
+
+    def added(self) -> list[HistoryEntry]:
+        """Return the entries of tasks that have ended since.
+
+        A key is added once when it is complete, again when it was lost and made anew, and once for
+        each execution hash under which it failed. So is each interrupted run.
+        """
+        added = [*self._replaced(), *self._earlier()]
+        for action, record in self.tasks:
+            added += self._interrupted(action, record)
+            added += self._outcome(action, record)
+        return added
+
+    def _outcome(self, action: TaskAction, record: TaskStatus) -> Iterator[HistoryEntry]:
+        """Yield the entry of a task that is complete or failed."""
+        task, ledger = action.task, self.ledger
+        known = {
+            (e.key, e.execution_hash if e.phase is TaskPhase.FAILED else None)
+            for e in self.before
+            if e.phase is not TaskPhase.INTERRUPTED and not _is_lost(e, ledger)
+        }
+        done = ledger.result(task.key)
+        if task.key is None:
+            return
+        if action.phase is TaskPhase.SUCCEEDED and done is not None:
+            if (task.key, None) not in known:
+                run = self._run_of(task.key)
+                entry = HistoryEntry(
+                    task=task.kind,
+                    key=task.key,
                     phase=TaskPhase.SUCCEEDED,
-                    commit=commit,
-                    started=record.started,
+                    commit=self.commit,
                     finished=record.finished,
-                    params=_params(decision),
+                    params=_kept(task.params),
                     metrics=done.result.metrics,
                     warnings=done.result.warnings,
                     gpu_seconds=done.result.gpu_seconds,
                     artifact=done.result.url,
-                    image=done.result.image or image(decision.task.image_key),
-                    image_key=decision.task.image_key,
-                    verdict=_verdict(decision, judged),
+                    image=done.result.image or self.image(task.image_key),
+                    image_key=task.image_key,
+                    verdict=_verdict(action, self.judged),
                 )
+                yield self._priced(entry, run, task)
+        elif action.phase is TaskPhase.FAILED and (task.key, task.execution_hash) not in known:
+            run = self._run_of(task.key, task.execution_hash)
+            entry = HistoryEntry(
+                task=task.kind,
+                key=task.key,
+                phase=TaskPhase.FAILED,
+                execution_hash=task.execution_hash,
+                commit=self.commit,
+                finished=record.finished,
+                params=_kept(task.params),
+                reason=action.reason.code.value,
+                message=message(action.reason),
             )
-        elif (
-            decision.phase is TaskPhase.FAILED and (key, decision.task.execution_hash) not in failed
-        ):
-            history.append(
-                HistoryEntry(
-                    task=decision.task.kind,
-                    key=key,
-                    phase=TaskPhase.FAILED,
-                    execution_hash=decision.task.execution_hash,
-                    commit=commit,
-                    finished=record.finished,
-                    params=_params(decision),
-                    reason=decision.reason.code.value,
-                    message=message(decision.reason),
+            yield self._priced(entry, run, task)
+
+    def _interrupted(self, action: TaskAction, record: TaskStatus) -> Iterator[HistoryEntry]:
+        """Yield an entry if a run was just interrupted."""
+        task = action.task
+        failure = self.ledger.failure(task.key, task.execution_hash) if task.key else None
+        if failure is None or failure.kind is not FailureClass.INFRASTRUCTURE or failure.remembered:
+            return
+        if any(e.key == failure.key and e.finished == failure.at for e in self.before):
+            return
+        entry = HistoryEntry(
+            task=task.kind,
+            key=failure.key,
+            phase=TaskPhase.INTERRUPTED,
+            execution_hash=task.execution_hash,
+            commit=self.commit,
+            started=record.started,
+            finished=failure.at,
+            reason=failure.reason.code.value,
+            message=message(failure.reason),
+        )
+        run = self._run_of(failure.key, failure.execution_hash)
+        if run is not None or record.started is None:
+            yield self._priced(entry, run, task)
+        else:
+            cost = self.pricing.between(record.started, failure.at, task.resources)
+            yield _with_cost(entry, cost)
+
+    def _replaced(self) -> Iterator[HistoryEntry]:
+        """Yield entries of runs that are ended now, and have cost something."""
+        known = {(e.key, e.started) for e in self.before if e.phase is TaskPhase.INTERRUPTED}
+        asked = {action.task.kind: action.task for action, _ in self.tasks}
+        for deletion in self.replaced:
+            run, began = deletion.run, deletion.run.placed or deletion.run.started
+            if began is None or not run.live or deletion.action is ActionKind.KEEP:
+                continue
+            started = began.replace(microsecond=0)
+            if (run.key, started) not in known:
+                entry = HistoryEntry(
+                    task=run.task,
+                    key=run.key,
+                    phase=TaskPhase.INTERRUPTED,
+                    execution_hash=run.execution_hash,
+                    commit=self.commit,
+                    started=started,
+                    finished=self.now.replace(microsecond=0),
+                    reason=deletion.reason.code.value,
+                    message=message(deletion.reason),
                 )
-            )
-    return _bounded(history)
+                cost = self.pricing.of(run, asked.get(run.task), until=self.now)
+                yield _with_cost(entry, cost)
 
-
-def _replaced(
-    history: Iterable[HistoryEntry],
-    tasks: Iterable[tuple[TaskAction, TaskStatus]],
-    replaced: Iterable[RunDeletion],
-    commit: Commit | None,
-    now: datetime,
-) -> Iterator[HistoryEntry]:
-    """Yield entries of started runs that are cancelled now."""
-    gpus = {action.task.kind: action.task.resources.gpus for action, _ in tasks}
-    known = {(e.key, e.started) for e in history if e.phase is TaskPhase.INTERRUPTED}
-    for deletion in replaced:
-        run = deletion.run
-        if run.started is None or deletion.action is not ActionKind.CANCEL:
-            continue
-        started = run.started.replace(microsecond=0)
-        if (run.key, started) not in known:
-            yield HistoryEntry(
+    def _earlier(self) -> Iterator[HistoryEntry]:
+        """Yield the entries of runs of earlier keys, which went on to their ends."""
+        keys = {action.task.key for action, _ in self.tasks}
+        for record in self.recorded:
+            run = self.ended.get(record.job) if record.run_key and record.job else None
+            if run is None or run.key in keys or run.finished is None:
+                continue
+            finished = run.finished.replace(microsecond=0)
+            if any(e.key == run.key and e.finished == finished for e in self.before):
+                continue
+            done = self.ledger.result(run.key)
+            complete = run.phase is RunPhase.SUCCEEDED and done is not None
+            entry = HistoryEntry(
                 task=run.task,
                 key=run.key,
-                phase=TaskPhase.INTERRUPTED,
-                execution_hash=run.execution_hash,
-                commit=commit,
-                started=started,
-                finished=now.replace(microsecond=0),
-                gpu_seconds=_cost(started, now, gpus.get(run.task, 0)),
-                reason=deletion.reason.code.value,
-                message=message(deletion.reason),
+                phase=TaskPhase.SUCCEEDED if complete else TaskPhase.INTERRUPTED,
+                execution_hash=None if complete else run.execution_hash,
+                commit=self.commit,
+                started=run.started.replace(microsecond=0) if run.started else None,
+                finished=finished,
+                metrics=done.result.metrics if complete and done else {},
+                warnings=done.result.warnings if complete and done else (),
+                artifact=done.result.url if complete and done else None,
+                reason=run.reason.code.value if run.reason and not complete else "",
+                message=message(run.reason) if run.reason and not complete else "",
             )
+            yield self._priced(entry, run, None)
+
+    def _run_of(self, key: TaskKey, execution_hash: ExecutionHash | None = None) -> Run | None:
+        """Return the ended run of a key: the successful one, or that of an execution."""
+        for run in self.ended.values():
+            good = run.phase is RunPhase.SUCCEEDED
+            wanted = good is (execution_hash is None)
+            if run.key == key and wanted and execution_hash in (None, run.execution_hash):
+                return run
+        return None
+
+    def _priced(self, entry: HistoryEntry, run: Run | None, asked: Task | None) -> HistoryEntry:
+        if run is None or run.finished is None:
+            return entry
+        return _with_cost(entry, self.pricing.of(run, asked, until=run.finished))
 
 
-def _interrupted(
-    history: Iterable[HistoryEntry],
-    action: TaskAction,
-    record: TaskStatus,
+def extended(
+    before: Iterable[HistoryEntry],
+    added: Iterable[HistoryEntry],
     ledger: Ledger,
-    commit: Commit | None,
-) -> Iterator[HistoryEntry]:
-    """Yield an entry if a run was just interrupted."""
-    task = action.task
-    assert task.key is not None
-    failure = ledger.failure(task.key, task.execution_hash)
-    if failure is None or failure.kind is not FailureClass.INFRASTRUCTURE or failure.remembered:
-        return
-    if any(e.key == task.key and e.finished == failure.at for e in history):
-        return
-    yield HistoryEntry(
-        task=task.kind,
-        key=task.key,
-        phase=TaskPhase.INTERRUPTED,
-        execution_hash=task.execution_hash,
-        commit=commit,
-        started=record.started,
-        finished=failure.at,
-        gpu_seconds=_cost(record.started, failure.at, task.resources.gpus),
-        reason=failure.reason.code.value,
-        message=message(failure.reason),
-    )
+    judged: Judged | None,
+) -> tuple[HistoryEntry, ...]:
+    """Add entries to a history; of those that made nothing keep FAILED_HISTORY."""
+    return _bounded([*(_judged(_marked(entry, ledger), judged) for entry in before), *added])
 
 
-def _cost(started: datetime | None, finished: datetime, gpus: int) -> float:
-    """Return the GPU seconds of a run without an account."""
-    return max(0.0, (finished - started).total_seconds()) * gpus if started is not None else 0.0
+def _judged(entry: HistoryEntry, judged: Judged | None) -> HistoryEntry:
+    """Renew the verdict on an artifact that was made for a gate."""
+    if judged is None or entry.key != judged[0] or entry.verdict in (None, judged[1]):
+        return entry
+    return replace(entry, verdict=judged[1])
+
+
+def _verdict(action: TaskAction, judged: Judged | None) -> Verdict | None:
+    """Return a gate's verdict on the artifact of a new entry."""
+    if judged is None or action.task.key != judged[0] or not judged[2]:
+        return None
+    return judged[1]
+
+
+def _with_cost(entry: HistoryEntry, cost: RunCost) -> HistoryEntry:
+    if not cost.seconds:
+        return entry
+    return replace(entry, seconds=cost.seconds, gpu_seconds=cost.gpu_seconds, cost=cost.cost)
+
+
+def _is_lost(entry: HistoryEntry, ledger: Ledger) -> bool:
+    return _marked(entry, ledger).lost is not None
 
 
 def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
@@ -163,24 +240,6 @@ def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
         return entry
     loss = ledger.losses.get(entry.key)
     return replace(entry, lost=loss.at) if loss is not None else entry
-
-
-def _judged(entry: HistoryEntry, judged: tuple[TaskKey, Verdict, bool] | None) -> HistoryEntry:
-    """Renew the verdict on an artifact that was made for a gate."""
-    if judged is None or entry.key != judged[0] or entry.verdict in (None, judged[1]):
-        return entry
-    return replace(entry, verdict=judged[1])
-
-
-def _verdict(action: TaskAction, judged: tuple[TaskKey, Verdict, bool] | None) -> Verdict | None:
-    """Return a gate's verdict on the artifact of a new entry."""
-    if judged is None or action.task.key != judged[0] or not judged[2]:
-        return None
-    return judged[1]
-
-
-def _params(decision: TaskAction) -> dict[str, JSON]:
-    return _kept(decision.task.params)
 
 
 def _kept(params: Mapping[str, JSON]) -> dict[str, JSON]:

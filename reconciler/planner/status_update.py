@@ -28,16 +28,17 @@ from reconciler.planner.object_status import (
     Verdict,
 )
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
-from reconciler.planner.status_history import extended_history
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner.spending import RunPricing, with_spent
+from reconciler.planner.status_history import HistoryUpdate, extended
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     Commit,
-    ExecutionHash,
     ForeignRef,
     Location,
     ObjectRef,
     Problem,
+    Resources,
     TaskKey,
     TaskKind,
 )
@@ -66,20 +67,19 @@ def update_status(
     """
     inputs = plan.inputs
     keys = {decision.task.key for each in plan.decided.values() for decision in each}
-    ended = {
-        (run.key, run.execution_hash): run
-        for run in inputs.runs.values()
-        if not run.live and run.key in keys
-    }
-    replaced = defaultdict(list)
-    for deletion in plan.endings:
-        if deletion.run.object is not None:
-            replaced[deletion.run.object].append(deletion)
+    ended = defaultdict(list)
+    for run in inputs.runs.values():
+        if not run.live and run.key in keys:
+            ended[run.key].append(run)
+    payers = _payers(plan)
+    replaced = _replaced(plan, payers)
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
-        update = _StatusUpdate(plan, item, decisions, ended, changed, replaced.get(ref, ()))
+        update = _StatusUpdate(plan, item, decisions, ended, changed, replaced.get(ref, ()), payers)
         records[ref] = update.record()
+    for ref in plan.removed & replaced.keys() & inputs.records.keys():
+        records[ref] = _removed(plan, inputs.records[ref], replaced[ref])
     for ref, problem in inputs.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
@@ -96,6 +96,52 @@ def update_status(
                 hold=hold.id if hold is not None else None,
             )
     return records
+
+
+def _payers(plan: Plan) -> Mapping[str, ObjectRef]:
+    """Map each build's run to the one object, of those that share it, that pays it."""
+    payers: dict[str, ObjectRef] = {}
+    for ref in (*plan.decided, *sorted(plan.removed)):
+        record = plan.inputs.records.get(ref)
+        for task in record.tasks if record is not None else ():
+            if task.task is TaskKind.BUILD and task.job is not None:
+                payers.setdefault(task.job, ref)
+    return payers
+
+
+def _replaced(
+    plan: Plan, payers: Mapping[str, ObjectRef]
+) -> Mapping[ObjectRef, Sequence[RunDeletion]]:
+    """Return the deletions of runs by the object that pays them."""
+    found: dict[ObjectRef, list[RunDeletion]] = {}
+    for deletion in plan.endings:
+        payer = deletion.run.object or payers.get(deletion.run.name)
+        if payer is not None:
+            found.setdefault(payer, []).append(deletion)
+    return found
+
+
+def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
+    """Return the last status of an object that is removed while it runs."""
+    inputs = plan.inputs
+    update = HistoryUpdate(
+        before=known.history,
+        tasks=(),
+        recorded=known.tasks,
+        ended={},
+        ledger=inputs.ledger,
+        commit=known.manifest.commit if known.manifest else None,
+        image=lambda _: None,
+        replaced=replaced,
+        pricing=RunPricing(inputs.settings.prices, known.tasks),
+        now=inputs.now,
+    )
+    added = update.added()
+    return replace(
+        known,
+        history=extended(known.history, added, inputs.ledger),
+        spent=with_spent(known.spent, added, inputs.now),
+    )
 
 
 def statuses_after(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
@@ -143,12 +189,14 @@ class _StatusUpdate:
         plan: Plan,
         item: ResolvedObject,
         decisions: Sequence[TaskAction],
-        ended: Mapping[tuple[TaskKey, ExecutionHash], Run],
+        ended: Mapping[TaskKey, Sequence[Run]],
         changed: Mapping[str, Commit],
         replaced: Sequence[RunDeletion],
+        payers: Mapping[str, ObjectRef],
     ) -> None:
         self.inputs = plan.inputs
         self.replaced = replaced
+        self.payers = payers
         self.item = item
         self.decisions = decisions
         self.ended = ended
@@ -162,6 +210,7 @@ class _StatusUpdate:
         phase, reason = self._phase()
         tasks = tuple(self._task(decision) for decision in self.decisions)
         manifest = self._manifest()
+        added = self._ended_since(tasks, manifest)
         return ObjectStatus(
             ref=self.item.ref,
             phase=phase,
@@ -177,8 +226,9 @@ class _StatusUpdate:
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
-            history=self._history(tasks, manifest),
             served=self._served(manifest),
+            spent=with_spent(self.before.spent, added, self.inputs.now),
+            history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
 
     # -- phase -----------------------------------------------------------------------------
@@ -380,7 +430,8 @@ class _StatusUpdate:
         before = self._task_before(decision)
         run = decision.run
         if run is None and task.key is not None:
-            run = self.ended.get((task.key, task.execution_hash))
+            runs = self.ended.get(task.key, ())
+            run = next((r for r in runs if r.execution_hash == task.execution_hash), None)
         failure = (
             self.inputs.ledger.failure(task.key, task.execution_hash)
             if task.key is not None
@@ -403,6 +454,7 @@ class _StatusUpdate:
             )
         if decision.spec is not None:
             run_part = replace(run_part, job=decision.spec.name)
+        run_part = replace(run_part, resources=self._resources(run_part.job, task))
         reason = None if decision.phase in _DONE else decision.reason
         if failure is not None and decision.phase is TaskPhase.WAITING:
             # The failure's own, which a later daemon reads as that; it adds by itself what is next.
@@ -424,6 +476,13 @@ class _StatusUpdate:
             reason=reason.code.value if reason is not None else "",
             message=message(reason) if reason is not None else "",
         )
+
+    def _resources(self, job: str | None, task: Task) -> Resources | None:
+        """Return the resources of a task's run, None where it asked for none."""
+        for known in self.before.tasks if job is not None else ():
+            if known.job == job:
+                return known.resources
+        return task.resources if job is not None and task.resources != Resources() else None
 
     def _task_before(self, decision: TaskAction) -> TaskStatus:
         for task in self.before.tasks:
@@ -452,20 +511,37 @@ class _StatusUpdate:
             return None
         return self.item.key, self.judgement.verdict, self.item.gate is not None
 
-    def _history(
+    def _ended_since(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
-    ) -> tuple[HistoryEntry, ...]:
-        history = extended_history(
-            self.before.history,
-            zip(self.decisions, tasks, strict=True),
+    ) -> list[HistoryEntry]:
+        """Return the new entries of the history."""
+        before, runs = self.before.tasks, self.inputs.runs
+        keys = [decision.task.key for decision in self.decisions if decision.task.key is not None]
+        ended = {run.name: run for key in keys for run in self.ended.get(key, ())}
+        earlier = (task.job for task in before if task.run_key is not None)
+        ended |= {job: runs[job] for job in earlier if job in runs and not runs[job].live}
+        update = HistoryUpdate(
+            before=self.before.history,
+            tasks=tuple(zip(self.decisions, tasks, strict=True)),
+            recorded=before,
+            ended=ended,
             ledger=self.inputs.ledger,
             commit=manifest.commit if manifest else None,
             image=self._image_now,
             judged=self._judged(),
             replaced=self.replaced,
+            pricing=RunPricing(
+                self.inputs.settings.prices,
+                before,
+                frozenset(
+                    run.name
+                    for run in ended.values()
+                    if run.object is None and self.payers.get(run.name) != self.item.ref
+                ),
+            ),
             now=self.inputs.now,
         )
-        return tuple(self._with_code(entry) for entry in history)
+        return [self._with_code(entry) for entry in update.added()]
 
     def _served(self, manifest: ManifestStatus | None) -> tuple[ServedPromotion, ...]:
         """Add the artifact that a promotion serves now, if it is new."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from reconciler.manifests import NAME
 from reconciler.planner import (
+    MOST_MONTHS,
     HistoryEntry,
     Ledger,
     ObjectStatus,
@@ -42,6 +43,7 @@ _MOST_FAULTS = 10
 #: Characters of JSON that the params of an entry may have; four times what is written.
 _LARGEST_PARAMS = 16 << 10
 _IMAGE_KEY = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _HOLD = re.compile(r"[0-9a-f]{12}")
 _JOB = re.compile(NAME.strip("^$"))
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]{1,2048}")
@@ -185,6 +187,7 @@ class _Reading:
             hold=hold,
             artifact=artifact,
             references=references,
+            spent=self._spent(record.spent),
             tasks=tuple(self._task(n, task) for n, task in enumerate(record.tasks)),
             history=tuple(
                 found
@@ -192,6 +195,12 @@ class _Reading:
                 if (found := self._entry(f"status.history[{number}]", entry, now)) is not None
             ),
         )
+
+    def _spent(self, spent: Mapping[str, float]) -> Mapping[str, float]:
+        known = {m: cost for m, cost in spent.items() if _MONTH.fullmatch(m) and cost >= 0}
+        if len(known) < len(spent) or len(known) > MOST_MONTHS:
+            self._fault("status.spent", "not all are costs of months")
+        return {month: known[month] for month in sorted(known)[-MOST_MONTHS:]}
 
     def _task(self, number: int, task: TaskStatus) -> TaskStatus:
         place = f"status.tasks[{number}]"
@@ -219,9 +228,9 @@ class _Reading:
         if not _is_small(entry.params):
             self._fault(f"{place}.params", f"they are no JSON of {_LARGEST_PARAMS >> 10} KiB")
             entry = replace(entry, params={})
-        if entry.gpu_seconds < 0:
-            self._fault(f"{place}.gpuSeconds", "it is negative")
-            entry = replace(entry, gpu_seconds=0.0)
+        if min(entry.seconds, entry.gpu_seconds, entry.cost) < 0:
+            self._fault(place, "a time or cost is negative")
+            entry = replace(entry, seconds=0.0, gpu_seconds=0.0, cost=0.0)
         return self._placed(place, entry, now) if self.own is not None else entry
 
     def _placed(self, place: str, entry: HistoryEntry, now: datetime) -> HistoryEntry:

@@ -200,7 +200,7 @@ class Panel:
     def _organize(self) -> JSON:
         order = {name: index for index, name in enumerate([*self.columns, *self.hidden])}
         options = {
-            "excludeByName": {"Time": True, "Value": True},
+            "excludeByName": {"Time": True, "Value": "Value" not in self.columns},
             "indexByName": order,
             "renameByName": {},
         }

@@ -126,6 +126,7 @@ def observe_run(
         _pending(owner),
         attempts=attempts,
         created=job.metadata.creation_timestamp,
+        placed=min((at for pod in pods if (at := pod.status.start_time)), default=None),
         started=min((at for pod in pods if (at := started_at(pod))), default=None),
         deleting=deleting or job.metadata.deletion_timestamp is not None,
         log=_log(owner, max((t.attempt for t in written), default=0)),

@@ -1,0 +1,141 @@
+"""What runs cost: each once, by the time of its pod, however it ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconciler.engine import FailureClass
+from reconciler.planner.object_status import TaskPhase
+from reconciler.planner.prices import Prices
+from reconciler.planner.status_update import update_status
+from reconciler.types import Gpu, Resources, TaskKind
+from tests.planner.histories import training
+from tests.planner.world import World, finetune, model, scratch
+
+GPUS = ", resources: {gpu: {type: l4, count: 2}}"
+PRICES = Prices(currency="EUR", gpus={"l4": 1.0})
+HOUR = timedelta(hours=1)
+
+
+def priced(**files: str) -> World:
+    world = World({f"{name}.yaml": text for name, text in files.items()})
+    world.settings = replace(world.settings, prices=PRICES)
+    return world
+
+
+def costs(world: World, name: str) -> list[tuple[TaskPhase, float, float]]:
+    history = world.records[model(name)].history
+    return [(e.phase, e.gpu_seconds / 3600, e.cost) for e in history if e.task is TaskKind.TRAIN]
+
+
+def spent(world: World, name: str) -> float:
+    return sum(world.records[model(name)].spent.values())
+
+
+def test_a_complete_run_costs_the_time_of_its_pod_on_all_gpus() -> None:
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.runs[run] = replace(world.runs[run], placed=world.now - HOUR)
+    world.sync()
+    world.now += HOUR
+    world.succeed(run)
+    world.sync()
+    world.sync()
+    assert costs(world, "a") == [(TaskPhase.SUCCEEDED, 4.0, 4.0)]
+    assert world.records[model("a")].spent == {"2026-01": 4.0}
+
+
+def test_interrupted_and_failed_runs_cost_as_well() -> None:
+    world = priced(a=scratch("a", GPUS))
+    training(world, "a")
+    for end in (FailureClass.INFRASTRUCTURE, FailureClass.COMMAND):
+        run = world.run_of("a", TaskKind.TRAIN)
+        world.start(run)
+        world.sync()
+        world.now += HOUR
+        world.fail(run, end)
+        world.sync()
+        world.now += HOUR
+        world.sync()
+        world.sync()
+    found = costs(world, "a")
+    assert found == [(TaskPhase.INTERRUPTED, 2.0, 2.0), (TaskPhase.FAILED, 2.0, 2.0)]
+    assert spent(world, "a") == 4.0
+
+
+def test_a_superseded_run_costs_what_it_was_created_with() -> None:
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.files["a.yaml"] = scratch("a", GPUS.replace("2", "8")).replace("epochs: 3", "epochs: 9")
+    world.sync()
+    assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
+
+
+def test_a_run_of_a_removed_object_costs_until_it_is_ended() -> None:
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.files = {"b.yaml": scratch("b")}
+    plan = world.plan()
+    assert model("a") in plan.removed
+    (last,) = (
+        r for ref, r in update_status(plan, changed={}, places={}).items() if ref == model("a")
+    )
+    assert last.spent == {"2026-01": 2.0}
+
+
+def test_a_followed_source_that_moves_leaves_the_entry_of_the_run_that_went_on() -> None:
+    follow = scratch("a", GPUS).replace("path: src/a", "path: src/a, update: Follow")
+    world = priced(a=follow.replace("url: .", "url: https://example.com/a"))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.trees["https://example.com/a//src/a"] = "moved"
+    world.sync()
+    world.now += HOUR
+    world.succeed(run)
+    world.sync()
+    world.sync()
+    assert costs(world, "a") == [(TaskPhase.SUCCEEDED, 2.0, 2.0)]
+    assert spent(world, "a") == 2.0
+
+
+def test_a_build_that_objects_share_is_paid_once() -> None:
+    text = scratch("a").replace("training", "build: {resources: {gpu: {type: l4}}}\n  training", 1)
+    world = priced(a=text, b=text.replace("name: a", "name: b"))
+    world.sync()
+    (run,) = world.live()
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.succeed(run)
+    world.settle()
+    assert spent(world, "a") + spent(world, "b") == 1.0
+
+
+def test_prices_are_by_type_core_and_gib() -> None:
+    prices = Prices(gpus={"l4": 0.81, "any": 0.5}, cpu=0.03, memory=0.004, startup=60)
+    asked = Resources(cpu=4, memory=16 << 30, gpu=Gpu("l4", 2), nodes=3)
+    hourly = 3 * (2 * 0.81 + 4 * 0.03 + 16 * 0.004)
+    assert prices.hourly(asked) == pytest.approx(hourly)
+    assert prices.cost(asked, 3540) == pytest.approx(hourly)
+    assert prices.hourly(Resources(gpu=Gpu("h100", 1))) == 0.5
+    assert prices.hourly(Resources()) == 0
+
+
+def test_a_price_is_in_no_key() -> None:
+    world = priced(a=scratch("a"), b=finetune("b", "a"))
+    world.settle()
+    world.made()
+    world.settings = replace(world.settings, prices=Prices(cpu=9.0))
+    world.settle()
+    assert world.made() == []
