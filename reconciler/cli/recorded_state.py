@@ -26,7 +26,7 @@ from reconciler.planner import (
 )
 from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
 from reconciler.status import SYNC_FILE, BelievedBranch
-from reconciler.types import Commit, ObjectRef, Problem, TaskKind
+from reconciler.types import Commit, ObjectRef, Problem, RequestHash, TaskKind
 from reconciler.workspace import PlanState, believed_status, git_folder, status_branch
 
 DEFAULT_BRANCH = "reconciler/status/local"
@@ -116,19 +116,21 @@ def _reported(task: TaskStatus) -> Reason | None:
 
 def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
     """Return the live run of a recorded task, with its reason."""
-    started = task.phase is TaskPhase.RUNNING
+    # Until a hold is released, a superseded run goes on, of which no request is wanted any more.
+    held = task.phase is TaskPhase.HELD and task.run_key is not None
+    started = task.phase is TaskPhase.RUNNING or held
     lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
     if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in WITHOUT_RUN:
         return None
     if not (task.job and task.key and task.execution_hash and task.request_hash):
         return None
-    plain = task.reason in ("", ReasonCode.RUNNING, ReasonCode.SHARED)
+    plain = held or task.reason in ("", ReasonCode.RUNNING, ReasonCode.SHARED)
     return Run(
         name=task.job,
         task=task.task,
-        key=task.key,
+        key=task.run_key if held and task.run_key is not None else task.key,
         execution_hash=task.execution_hash,
-        request_hash=task.request_hash,
+        request_hash=RequestHash(task.run_key) if held and task.run_key else task.request_hash,
         object=None if task.task is TaskKind.BUILD else ref,
         phase=RunPhase.RUNNING if started or lost else RunPhase.PENDING,
         attempts=task.attempts,

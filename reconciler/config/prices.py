@@ -7,11 +7,27 @@ from typing import Annotated
 from pydantic import Field
 
 from reconciler.manifests import Seconds, Section
-from reconciler.planner import Prices
+from reconciler.planner import PlannerConfig, Prices
 
+_PLANNER = PlannerConfig()
 #: An amount of money, in `prices.currency`.
 Money = Annotated[float, Field(ge=0, le=1e12, strict=False, allow_inf_nan=False)]
 GpuType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+
+
+class BudgetSection(Section):
+    """A limit of what runs cost in a month; what exceeds it is held."""
+
+    month: Annotated[Money, Field(description="In UTC; 0: none. Needs prices.")] = 0.0
+
+
+class RunningGuard(Section):
+    """Limits of what the runs have taken that one sync cancels; 0: none."""
+
+    gpu_hours: Annotated[float, Field(ge=0, le=1e9, strict=False, allow_inf_nan=False)] = (
+        _PLANNER.guard_running_gpu_hours
+    )
+    time: Annotated[Seconds | None, Field(description="Of all of them. Default: none.")] = None
 
 
 class PricesSection(Section):

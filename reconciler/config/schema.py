@@ -15,7 +15,7 @@ from reconciler.config.kubernetes import (
     KubernetesSection,
     RegistrySection,
 )
-from reconciler.config.prices import PricesSection
+from reconciler.config.prices import BudgetSection, Money, PricesSection, RunningGuard
 from reconciler.config.reporting import (
     FilePath,
     NotificationsSection,
@@ -205,11 +205,14 @@ class ClusterSection(Section):
 class GuardSection(Section):
     """Limits of what one sync makes without a release.
 
-    ``tasks``: of artifacts that are made again. ``gpus``: of these, and of new objects.
+    ``tasks``: of artifacts that are made again. ``gpus``: of these, and of new objects. ``cost``:
+    of all, by their forecasts (0: none; needs prices). ``running``: of runs that it would cancel.
     """
 
     tasks: Annotated[int, Field(ge=0)] = _PLANNER.guard_tasks
     gpus: Annotated[int, Field(ge=0)] = _PLANNER.guard_gpus
+    cost: Money = _PLANNER.guard_cost
+    running: RunningGuard = Field(default_factory=RunningGuard)
 
 
 class LimitsSection(Section):
@@ -316,6 +319,7 @@ class Config(Section):
     ]
     prices: PricesSection = Field(default_factory=lambda: PricesSection.model_validate({}))
     guard: GuardSection = Field(default_factory=GuardSection)
+    budget: BudgetSection = Field(default_factory=BudgetSection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     prune: PruneSection = Field(default_factory=PruneSection)
     clusters: Annotated[
@@ -362,6 +366,15 @@ class Config(Section):
         faults = list(tenant_faults(self.tenants, verified=self.repository.verify is not None))
         if faults:
             raise ValueError("; ".join(faults[:10]))
+        return self
+
+    @model_validator(mode="after")
+    def _costs_have_prices(self) -> Config:
+        costs = [self.guard.cost, self.budget.month]
+        for tenant in self.tenants:
+            costs += [tenant.budget.month, (tenant.guard.cost or 0.0) if tenant.guard else 0.0]
+        if any(costs) and not self.prices.prices:
+            raise ValueError("guard.cost and budget.month need prices: without, nothing costs")
         return self
 
     @model_validator(mode="after")

@@ -207,4 +207,8 @@ class Setup:
             },
             tenants=self.tenants,
             prices=config.prices.prices,
+            guard_cost=config.guard.cost,
+            guard_running_gpu_hours=config.guard.running.gpu_hours,
+            guard_running_seconds=config.guard.running.time or 0.0,
+            budget_month=config.budget.month,
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from reconciler.config.prices import BudgetSection, Money
 from reconciler.config.reporting import FilePath
 from reconciler.manifests import Name, RepositoryPath, Section, Subdomain, Tenant, Tenants
 from reconciler.urls import admits_name
@@ -53,11 +54,12 @@ class TenantLimits(Section):
 class TenantGuard(Section):
     """A guard over a tenant's objects alone.
 
-    A key that is left out is as in ``guard``.
+    A key that is left out is as in ``guard``, but for ``cost``, which is then none.
     """
 
     tasks: Annotated[int | None, Field(ge=0)] = None
     gpus: Annotated[int | None, Field(ge=0)] = None
+    cost: Money | None = None
 
 
 class TenantUser(Section):
@@ -108,6 +110,7 @@ class TenantSection(Section):
     gpus: Annotated[Names, Field(description="Of resources.gpu.type; any for GPUs without one.")]
     limits: TenantLimits = Field(default_factory=TenantLimits)
     guard: Annotated[TenantGuard | None, Field(description="Default: none of its own.")] = None
+    budget: BudgetSection = Field(default_factory=BudgetSection)
     releases: Annotated[
         list[RepositoryPath],
         Field(default_factory=list, max_length=8, description="Files, not globs."),
@@ -146,6 +149,8 @@ class TenantSection(Section):
             limit_gpus=self.limits.gpus,
             guard_tasks=_or(guard.tasks, guard_tasks) if guard else None,
             guard_gpus=_or(guard.gpus, guard_gpus) if guard else None,
+            guard_cost=(guard.cost or 0.0) if guard else 0.0,
+            budget_month=self.budget.month,
             user=self.impersonate.user if self.impersonate else None,
             releases=tuple(f"{root}/{file}" if root else file for file in self.releases),
         )

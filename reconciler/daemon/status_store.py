@@ -175,6 +175,7 @@ class StatusStore:
         for ref in removed:
             known = self.records.pop(ref, None)
             if known is not None:
+                self.ledger.removed_spent[ref] = known.spent
                 self.phases.put(ref, None)
                 self._pending[status_path(ref)] = None
                 path = removed_path(ref)
@@ -216,6 +217,7 @@ class StatusStore:
         if data is None:
             return record
         self._pending[path] = None
+        self.ledger.removed_spent.pop(record.ref, None)
         file = read_own_file(path, data, self._own_cluster)
         old = file.record if file is not None else None
         if old is None:

@@ -40,7 +40,8 @@ class Tenant:
     All of ``paths`` to ``gpus`` but ``uses`` and ``used_by`` are globs; an empty tuple admits
     nothing. ``uses`` are the tenants whose objects may be referred to, ``used_by`` those that may
     refer to this one's; empty: each that names it in ``uses``. A limit of 0 is none. Without
-    ``guard_tasks`` and ``guard_gpus`` it has no guard of its own. ``releases`` are the files with
+    ``guard_tasks`` and ``guard_gpus`` it has no guard of its own, nor with a ``guard_cost`` or
+    ``budget_month`` of 0. ``releases`` are the files with
     release lines for its holds alone. ``user`` is the one as whom its Jobs are created, None: the
     daemon itself.
     """
@@ -63,6 +64,8 @@ class Tenant:
     limit_gpus: int = 0
     guard_tasks: int | None = None
     guard_gpus: int | None = None
+    guard_cost: float = 0.0
+    budget_month: float = 0.0
     releases: tuple[str, ...] = ()
     user: str | None = None
 

@@ -12,6 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
     from reconciler.planner.gates import judge, new_verdicts, unaccepted
+    from reconciler.planner.forecast import ZERO, Basis, Forecast, Forecaster, Spread
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
@@ -65,8 +66,16 @@ if TYPE_CHECKING:
     from reconciler.planner.spending import MOST_MONTHS, month_of
     from reconciler.planner.status_update import statuses_after, update_status
     from reconciler.planner.tasks import ResolvedObject
+    from reconciler.planner.wall_time import TimedTask, makespan
 
 _MODULES = {
+    "Basis": "forecast",
+    "Forecast": "forecast",
+    "Forecaster": "forecast",
+    "Spread": "forecast",
+    "TimedTask": "wall_time",
+    "ZERO": "forecast",
+    "makespan": "wall_time",
     "MOST_MONTHS": "spending",
     "ActionKind": "plan",
     "CacheEntry": "plan_cache",
@@ -135,9 +144,13 @@ __all__ = [
     "MOST_MONTHS",
     "RELEASE_FILE",
     "URGENCY",
+    "ZERO",
     "ActionKind",
+    "Basis",
     "CacheEntry",
     "Completed",
+    "Forecast",
+    "Forecaster",
     "HistoryEntry",
     "Hold",
     "HoldKind",
@@ -161,9 +174,11 @@ __all__ = [
     "ResolvedObject",
     "RunDeletion",
     "ServedPromotion",
+    "Spread",
     "TaskAction",
     "TaskPhase",
     "TaskStatus",
+    "TimedTask",
     "Unavailable",
     "Verdict",
     "all_images_in_use",
@@ -174,6 +189,7 @@ __all__ = [
     "is_removed_path",
     "judge",
     "make_plan",
+    "makespan",
     "month_of",
     "new_verdicts",
     "newest_printed",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, RunPhase
+from reconciler.planner.cost_holds import CostHolds, next_month, running_holds
 from reconciler.planner.gates import Judgement, judge, required_keys
 from reconciler.planner.holds import Releases, guards
 from reconciler.planner.job_retention import expired_jobs
@@ -58,14 +60,17 @@ def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
             releases,
         ),
         *prune_holds(inputs, gone.removed, releases),
+        *CostHolds(inputs, comparison.objects, frozenset(comparison.wanted), releases).all(),
+        *running_holds(inputs, comparison.objects, comparison.live, gone.removed, releases),
     ]
     active = [hold for hold, released in held if not released]
-    waiting = {(hold.kind, ref): hold for hold in active for ref in hold.objects}
-    comparison.holds = {
-        ref: hold for (kind, ref), hold in waiting.items() if kind is HoldKind.GUARD
+    waiting = {ref: hold for hold in reversed(active) for ref in hold.objects}
+    comparison.holds = {ref: hold for ref, hold in waiting.items() if ref in inputs.desired}
+    comparison.going_on = {
+        ref: hold for hold in active if hold.kind is HoldKind.RUNNING for ref in hold.objects
     }
     decided = comparison.all()
-    spared = {ref: hold.held for (kind, ref), hold in waiting.items() if kind is HoldKind.PRUNE}
+    spared = {ref: hold.held for ref, hold in waiting.items() if ref in gone.removed}
     removed = gone.removed - spared.keys()
     kept = {**gone.kept, **spared}
     ends = [
@@ -87,14 +92,20 @@ def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
             hold
             for hold, released in held
             # What another hold still keeps would have to be released once more.
-            if released and not any((hold.kind, ref) in waiting for ref in hold.objects)
+            if released and not any(ref in waiting for ref in hold.objects)
         ),
         refused=tuple(releases.refused(active)),
-        retry_at=min(
-            (d.retry_at for each in decided.values() for d in each if d.retry_at is not None),
-            default=None,
-        ),
+        retry_at=min(_retries(inputs, decided, active), default=None),
     )
+
+
+def _retries(
+    inputs: PlanInput, decided: Mapping[ObjectRef, tuple[TaskAction, ...]], holds: list[Hold]
+) -> Iterator[datetime]:
+    """Yield the moments at which time alone changes the plan."""
+    yield from (d.retry_at for each in decided.values() for d in each if d.retry_at is not None)
+    if any(hold.kind is HoldKind.BUDGET for hold in holds):
+        yield next_month(inputs.now)
 
 
 @dataclass(slots=True)
@@ -104,6 +115,8 @@ class _Diff:
     inputs: PlanInput
     objects: Mapping[ObjectRef, ResolvedObject]
     holds: Mapping[ObjectRef, Hold] = field(default_factory=dict)
+    #: Objects whose superseded runs go on until their hold is released.
+    going_on: Mapping[ObjectRef, Hold] = field(default_factory=dict)
     wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, Reason] = field(default_factory=dict)
     endings: list[RunDeletion] = field(default_factory=list)
@@ -217,7 +230,8 @@ class _Diff:
         owner, owned = self.owners[slot] if build else self.producers[task.key]
         if owner == item.ref:
             return None
-        self.endings.extend(cancellations(self.live.superseded_by(item.ref, task), task))
+        if item.ref not in self.going_on:
+            self.endings.extend(cancellations(self.live.superseded_by(item.ref, task), task))
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
@@ -239,7 +253,8 @@ class _Diff:
         answer = TaskActionBuilder(item.ref, task)
         key = task.key
         superseded = self.live.superseded_by(item.ref, task)
-        if not shadow:
+        kept = self.going_on.get(item.ref)
+        if not shadow and kept is None:
             self.endings.extend(cancellations(superseded, task))
         earlier = next((run for run in superseded if goes_on(run, task)), None)
         cancelled = self._cancelled(answer, item, earlier, shadow=shadow)
@@ -260,6 +275,8 @@ class _Diff:
             return answer.keep(TaskPhase.RUNNING, earlier_goes_on)
         for run in self.live.of_slot(self._name(item.ref, task)):
             return self._live(answer, run, shadow=shadow)
+        if kept is not None and superseded:
+            return answer.hold(kept, run=superseded[0])
         if earlier is not None:
             return self._earlier(answer, earlier, Reason.of(ReasonCode.SOURCE_MOVED))
         return (

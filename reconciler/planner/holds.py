@@ -134,7 +134,7 @@ def guard(
             continue
         record = records.get(ref)
         has_artifact = record is not None and (record.artifact is not None or item.key in lost)
-        accepted = _accepted(record) if record is not None else frozenset()
+        accepted = accepted_tasks(record) if record is not None else frozenset()
         for task in item.tasks:
             if task.key is None or task.key not in wanted:
                 continue
@@ -189,7 +189,7 @@ def release_files(tenant: Tenant | None) -> tuple[str, ...]:
     return (*(tenant.releases if tenant is not None else ()), RELEASE_FILE)
 
 
-def _accepted(
+def accepted_tasks(
     record: ObjectStatus,
 ) -> frozenset[tuple[TaskKey | None, ExecutionHash | None]]:
     """The accepted tasks of earlier syncs, by key and execution.

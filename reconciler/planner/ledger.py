@@ -15,7 +15,7 @@ from reconciler.planner.identical import differing
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ExecutionHash, TaskKey, TaskKind
+from reconciler.types import ExecutionHash, ObjectRef, TaskKey, TaskKind
 
 #: Ids of released holds that are remembered.
 MOST_RELEASES = 1_000
@@ -62,8 +62,9 @@ class Ledger:
     """Key → result or loss, and (key, execution hash) → failure.
 
     ``losses_changed`` counts the changes of ``losses``. ``releases`` are the ids of holds that were
-    released, the oldest first; each releases once. ``turn`` counts what was learnt in this process,
-    in that order, which no clock can change.
+    released, the oldest first; each releases once. ``removed_spent`` is what objects that are gone
+    have spent, by month. ``turn`` counts what was learnt in this process, in that order, which no
+    clock can change.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Ledger:
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
     releases: tuple[str, ...] = ()
+    removed_spent: dict[ObjectRef, Mapping[str, float]] = field(default_factory=dict)
     turn: int = 0
     _learnt: Mapping[str, Run] | None = None
 
@@ -86,6 +88,7 @@ class Ledger:
             completed=dict(self.completed),
             failures=dict(self.failures),
             losses=dict(self.losses),
+            removed_spent=dict(self.removed_spent),
         )
 
     def learn_record(self, record: ObjectStatus) -> None:

@@ -198,7 +198,7 @@ class TaskStatus:
 
     ``failures`` counts failures that were not the command's. ``run_key`` is the key that the run in
     ``job`` makes, where that is an earlier one than ``key``; ``resources`` are those that the run
-    was created with.
+    was created with. ``released`` is the id of the budget's hold that was released for the task.
     """
 
     task: TaskKind
@@ -212,6 +212,7 @@ class TaskStatus:
     attempts: int = 0
     failures: int = 0
     failure: FailureClass | None = None
+    released: str | None = None
     started: datetime | None = None
     finished: datetime | None = None
     reason: str = ""

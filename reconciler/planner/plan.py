@@ -48,6 +48,10 @@ class PlannerConfig:
     clusters: Mapping[str, RemoteCluster] = field(default_factory=dict)
     tenants: Tenants = field(default_factory=Tenants)
     prices: Prices = field(default_factory=Prices)
+    guard_cost: float = 0.0
+    guard_running_gpu_hours: float = 8.0
+    guard_running_seconds: float = 0.0
+    budget_month: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,18 @@ class HoldKind(enum.StrEnum):
 
     GUARD = "guard"
     PRUNE = "prune"
+    COST = "cost"
+    BUDGET = "budget"
+    RUNNING = "running"
+
+
+_HELD_BY = {
+    HoldKind.GUARD: ReasonCode.HELD_BY_GUARD,
+    HoldKind.PRUNE: ReasonCode.HELD_BY_PRUNE,
+    HoldKind.COST: ReasonCode.HELD_BY_COST,
+    HoldKind.BUDGET: ReasonCode.HELD_BY_BUDGET,
+    HoldKind.RUNNING: ReasonCode.HELD_BY_RUNNING,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +195,7 @@ class Hold:
     @property
     def held(self) -> Reason:
         """The reason of objects and tasks on hold: cause and id."""
-        code = ReasonCode.HELD_BY_GUARD if self.kind is HoldKind.GUARD else ReasonCode.HELD_BY_PRUNE
-        return Reason.of(code, hold=self.reason, id=self.id, files=self.place)
+        return Reason.of(_HELD_BY[self.kind], hold=self.reason, id=self.id, files=self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +241,8 @@ class TaskActionBuilder:
                 return self.wait(Reason.of(ReasonCode.PREVIOUS_RUN_UNREACHABLE, cause=cause))
         return None
 
-    def hold(self, hold: Hold) -> TaskAction:
-        """Wait until the hold is released."""
+    def hold(self, hold: Hold, *, run: Run | None = None) -> TaskAction:
+        """Wait until the hold is released; ``run`` goes on until then."""
         return TaskAction(
             ref=self.ref,
             task=self.task,
@@ -235,6 +250,7 @@ class TaskActionBuilder:
             phase=TaskPhase.HELD,
             reason=hold.held,
             hold=hold.id,
+            run=run,
         )
 
     def create(

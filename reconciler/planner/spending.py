@@ -48,7 +48,7 @@ class RunPricing:
         began = run.placed or run.started or self._started(run)
         if began is None or run.name in self.others_pay:
             return RunCost()
-        return self.between(began, until, self._resources(run, asked))
+        return self.between(began, until, self.resources(run, asked))
 
     def between(self, began: datetime, until: datetime, resources: Resources) -> RunCost:
         """Return the cost of these resources between two times."""
@@ -64,7 +64,8 @@ class RunPricing:
         found = (task.started for task in self.recorded if task.job == run.name)
         return next(found, None) if run.attempts else None
 
-    def _resources(self, run: Run, asked: Task | None) -> Resources:
+    def resources(self, run: Run, asked: Task | None) -> Resources:
+        """Return the resources that a run was created with, as far as is known."""
         for task in self.recorded:
             if task.job == run.name and task.resources is not None:
                 return task.resources

@@ -158,11 +158,17 @@ class HistoryUpdate:
                 yield _with_cost(entry, cost)
 
     def _earlier(self) -> Iterator[HistoryEntry]:
-        """Yield the entries of runs of earlier keys, which went on to their ends."""
+        """Yield the entries of recorded runs that are no task's any more.
+
+        A run of an earlier key went on to its end, or another execution hash came as it ended.
+        """
         keys = {action.task.key for action, _ in self.tasks}
+        asked = {(action.task.key, action.task.execution_hash) for action, _ in self.tasks}
         for record in self.recorded:
-            run = self.ended.get(record.job) if record.run_key and record.job else None
-            if run is None or run.key in keys or run.finished is None:
+            run = self.ended.get(record.job) if record.job else None
+            if run is None or run.finished is None or (run.key, run.execution_hash) in asked:
+                continue
+            if run.phase is RunPhase.SUCCEEDED and run.key in keys:
                 continue
             finished = run.finished.replace(microsecond=0)
             if any(e.key == run.key and e.finished == finished for e in self.before):
@@ -172,7 +178,7 @@ class HistoryUpdate:
             entry = HistoryEntry(
                 task=run.task,
                 key=run.key,
-                phase=TaskPhase.SUCCEEDED if complete else TaskPhase.INTERRUPTED,
+                phase=TaskPhase.SUCCEEDED if complete else _ended_as(run),
                 execution_hash=None if complete else run.execution_hash,
                 commit=self.commit,
                 started=run.started.replace(microsecond=0) if run.started else None,
@@ -222,6 +228,11 @@ def _verdict(action: TaskAction, judged: Judged | None) -> Verdict | None:
     if judged is None or action.task.key != judged[0] or not judged[2]:
         return None
     return judged[1]
+
+
+def _ended_as(run: Run) -> TaskPhase:
+    failed = run.failure is FailureClass.COMMAND
+    return TaskPhase.FAILED if failed else TaskPhase.INTERRUPTED
 
 
 def _with_cost(entry: HistoryEntry, cost: RunCost) -> HistoryEntry:

@@ -27,7 +27,7 @@ from reconciler.planner.object_status import (
     TaskStatus,
     Verdict,
 )
-from reconciler.planner.plan import Plan, RunDeletion, TaskAction
+from reconciler.planner.plan import HoldKind, Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
 from reconciler.planner.tasks import ResolvedObject, Task
@@ -195,6 +195,7 @@ class _StatusUpdate:
         payers: Mapping[str, ObjectRef],
     ) -> None:
         self.inputs = plan.inputs
+        self.released = plan.released
         self.replaced = replaced
         self.payers = payers
         self.item = item
@@ -472,10 +473,20 @@ class _StatusUpdate:
             phase=decision.phase,
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,
+            released=before.released or self._released(decision),
             finished=finished,
             reason=reason.code.value if reason is not None else "",
             message=message(reason) if reason is not None else "",
         )
+
+    def _released(self, decision: TaskAction) -> str | None:
+        """Return the hold of a budget that is released for a task now."""
+        if decision.phase in _DONE:
+            return None
+        for hold in self.released:
+            if hold.kind is HoldKind.BUDGET and self.item.ref in hold.objects:
+                return hold.id
+        return None
 
     def _resources(self, job: str | None, task: Task) -> Resources | None:
         """Return the resources of a task's run, None where it asked for none."""
@@ -518,8 +529,8 @@ class _StatusUpdate:
         before, runs = self.before.tasks, self.inputs.runs
         keys = [decision.task.key for decision in self.decisions if decision.task.key is not None]
         ended = {run.name: run for key in keys for run in self.ended.get(key, ())}
-        earlier = (task.job for task in before if task.run_key is not None)
-        ended |= {job: runs[job] for job in earlier if job in runs and not runs[job].live}
+        jobs = (task.job for task in before if task.job is not None)
+        ended |= {job: runs[job] for job in jobs if job in runs and not runs[job].live}
         update = HistoryUpdate(
             before=self.before.history,
             tasks=tuple(zip(self.decisions, tasks, strict=True)),

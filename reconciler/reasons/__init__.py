@@ -7,6 +7,7 @@ both: ``reason`` is the code, ``message`` the sentence.
 from reconciler.reasons.classes import (
     AFTER_A_RUN,
     FROM_GIT,
+    HELD_REMOVALS,
     INVALID_SOURCES,
     OBSTACLES,
     ON_FILES,
@@ -23,6 +24,7 @@ from reconciler.reasons.reason import Argument, Reason, UnresolvedSource
 __all__ = [
     "AFTER_A_RUN",
     "FROM_GIT",
+    "HELD_REMOVALS",
     "INVALID_SOURCES",
     "OBSTACLES",
     "ON_FILES",

@@ -49,6 +49,9 @@ FROM_GIT = ON_OTHERS | {
     ReasonCode.REMOTE_UNKNOWN,
 }
 
+#: Of an object without a manifest that stays until a hold is released.
+HELD_REMOVALS = frozenset({ReasonCode.HELD_BY_PRUNE, ReasonCode.HELD_BY_RUNNING})
+
 #: Of a task that is to be started once an earlier run is out of its way.
 AFTER_A_RUN = frozenset(
     {

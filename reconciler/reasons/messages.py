@@ -391,6 +391,36 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The sync would remove more objects than `prune` admits.",
         "Add the line to the file that the message names and commit that, or restore the manifests.",
     ),
+    ReasonCode.HELD_BY_COST: Entry(
+        "needs the line {id} in {files}: {hold}",
+        "The sync would cost more than `guard.cost` admits, by its forecast.",
+        "Add the line to the file that the message names and commit that, or revert the change.",
+    ),
+    ReasonCode.HELD_BY_BUDGET: Entry(
+        "needs the line {id} in {files}: {hold}",
+        "What is to run does not fit into the rest of the month's budget.",
+        "Add the line to the file that the message names and commit that, raise `budget.month`, or wait for the next month.",
+    ),
+    ReasonCode.HELD_BY_RUNNING: Entry(
+        "needs the line {id} in {files}: {hold}",
+        "The sync would cancel runs that have taken more than `guard.running` admits. They go on meanwhile.",
+        "Add the line to the file that the message names and commit that, revert the change, or let the runs end.",
+    ),
+    ReasonCode.COST_TOO_HIGH: Entry(
+        "would cost an estimated {cost} with {tasks} tasks, of which {unknown} are unknown ({guard}: cost {limit})",
+        "What a cost hold holds.",
+        "Release the hold, or revert.",
+    ),
+    ReasonCode.BUDGET_EXCEEDED: Entry(
+        "{tasks} tasks would cost an estimated {cost} ({unknown} are unknown); {spent} were spent in {month}, and {running} are for what runs ({budget}: {limit} a month)",
+        "What a budget hold holds.",
+        "Release the hold, raise the budget, or wait for the next month.",
+    ),
+    ReasonCode.RUNNING_WORK_LOST: Entry(
+        "would cancel {runs} runs that have taken {hours:.1f} hours, {gpu_hours:.1f} GPU hours{cost} (guard.running)",
+        "What a running hold holds: the work that would be lost.",
+        "Release the hold, revert, or let the runs end.",
+    ),
     ReasonCode.RECOMPUTE_TOO_LARGE: Entry(
         "would make {tasks} tasks with {gpus} GPUs, of {objects} objects, {existing} of which have an artifact ({guard}: {guard_tasks} tasks made again, {guard_gpus} GPUs)",
         "What a guard hold holds.",

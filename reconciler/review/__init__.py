@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         sortable_columns,
     )
     from reconciler.review.document import plan_document
+    from reconciler.review.durations import seconds
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
     from reconciler.review.progress import Latest, progress_bar, progress_of, progress_text
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         format_number,
         format_value,
         metric_texts,
-        seconds,
         shown_conditions,
         shown_message,
         shown_metric,
@@ -97,7 +97,7 @@ _MODULES = {
     "render_markdown": "markdown",
     "render_text": "text",
     "review": "report",
-    "seconds": "sentences",
+    "seconds": "durations",
     "shown_conditions": "sentences",
     "shown_message": "sentences",
     "shown_metric": "sentences",

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Run
-from reconciler.planner import ActionKind, ObjectStatus, Plan, TaskAction, TaskPhase
-from reconciler.reasons import Reason, ReasonCode, message
+from reconciler.planner import (
+    ActionKind,
+    Forecast,
+    Forecaster,
+    ObjectStatus,
+    Plan,
+    TaskAction,
+    TaskPhase,
+)
+from reconciler.reasons import HELD_REMOVALS, Reason, ReasonCode, message
 from reconciler.review.changes import Change
 from reconciler.types import Metrics, ObjectRef, Problem, Resources, TaskKey, TaskKind
 
@@ -29,8 +37,8 @@ class Action:
     the plan of base does not have it. ``again``: the object has an artifact already. ``retried``:
     a remembered failure of this key is forgotten. ``made`` is what a complete task left.
     ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
-    ended. ``took`` is how many seconds this task took the last time. A removal that is held is one
-    action of its object, without a task.
+    ended. ``forecast`` is of the run that is created or held, which starts after all of ``after``
+    that run as well. A removal that is held is one action of its object, without a task.
     """
 
     action: ActionKind
@@ -49,7 +57,8 @@ class Action:
     made: Made | None = None
     last_good: bool = False
     run: Run | None = None
-    took: float | None = None
+    forecast: Forecast | None = None
+    after: tuple[TaskKey, ...] = ()
 
     @property
     def gpus(self) -> int:
@@ -59,7 +68,7 @@ class Action:
     @property
     def held_removal(self) -> bool:
         """True for an object without a manifest whose removal is held."""
-        return self.action is ActionKind.HOLD and self.reason.code is ReasonCode.HELD_BY_PRUNE
+        return self.action is ActionKind.HOLD and self.task is None
 
     @property
     def message(self) -> str:
@@ -71,20 +80,28 @@ class Action:
 
 
 def actions_of(
-    plan: Plan, whys: Mapping[ObjectRef, Change], errors: Sequence[Problem]
+    plan: Plan,
+    whys: Mapping[ObjectRef, Change],
+    errors: Sequence[Problem],
+    forecaster: Forecaster | None = None,
 ) -> Iterator[Action]:
     """Yield all actions of a plan.
 
     ``whys`` has the change of each object.
     """
     for decision in plan.decisions:
-        yield _decided(plan, decision, whys)
+        yield _decided(plan, decision, whys, forecaster)
     yield from _ended(plan)
     yield from _gone(plan)
     yield from _refused(plan, errors)
 
 
-def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change]) -> Action:
+def _decided(
+    plan: Plan,
+    decision: TaskAction,
+    whys: Mapping[ObjectRef, Change],
+    forecaster: Forecaster | None,
+) -> Action:
     ref, task = decision.ref, decision.task
     item = plan.inputs.desired[ref]
     manifest = item.manifest
@@ -92,6 +109,7 @@ def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change])
     # What it is made from cannot be asked now, and may be another when it can.
     unknown = decision.phase is TaskPhase.WAITING and decision.reason == item.halted(task)
     create = decision.action is ActionKind.CREATE
+    held = decision.action is ActionKind.HOLD
     return Action(
         action=decision.action,
         task=task.kind,
@@ -106,7 +124,8 @@ def _decided(plan: Plan, decision: TaskAction, whys: Mapping[ObjectRef, Change])
         again=record is not None and record.artifact is not None,
         retried=create and _failed(record, task.key),
         made=_made(record, task.key) if decision.phase is TaskPhase.SUCCEEDED else None,
-        took=_took(record, task.kind),
+        forecast=forecaster.of(ref, task) if forecaster is not None and (create or held) else None,
+        after=task.needs,
     )
 
 
@@ -122,15 +141,6 @@ def _failed(record: ObjectStatus | None, key: TaskKey | None) -> bool:
     """Return whether a failure of the key is recorded."""
     tasks = record.tasks if record else ()
     return any(task.phase is TaskPhase.FAILED and task.key == key for task in tasks)
-
-
-def _took(record: ObjectStatus | None, kind: TaskKind) -> float | None:
-    for task in record.tasks if record else ():
-        if task.phase is not TaskPhase.SUCCEEDED:
-            continue
-        if task.task is kind and task.started and task.finished:
-            return max(0.0, (task.finished - task.started).total_seconds())
-    return None
 
 
 def _ended(plan: Plan) -> Iterator[Action]:
@@ -176,8 +186,8 @@ def _gone(plan: Plan) -> Iterator[Action]:
             action, reason = ActionKind.DELETE, Reason.of(ReasonCode.MANIFEST_REMOVED)
         elif ref in plan.kept:
             reason = plan.kept[ref]
-            by_prune = reason.code is ReasonCode.HELD_BY_PRUNE
-            action = ActionKind.HOLD if by_prune else ActionKind.KEEP
+            held = reason.code in HELD_REMOVALS
+            action = ActionKind.HOLD if held else ActionKind.KEEP
         else:
             continue
         file = record.manifest.path if record.manifest else None

@@ -10,12 +10,34 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.codec import Codec
-from reconciler.planner import ActionKind, Hold, HoldKind
+from reconciler.planner import ActionKind, Basis, Forecast, Hold, HoldKind, Spread
 from reconciler.reasons import ReasonCode, message
 from reconciler.review.actions import Action
 from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Commit, Kind, Metrics, ProblemEntry, TaskKey, TaskKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forecast:
+    """An estimate; its members are null where nothing like the run is recorded."""
+
+    seconds: Spread | None
+    gpu_seconds: Spread | None
+    cost: Spread | None
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Estimate:
+    """The sums of the forecasts that are known; ``cost`` is null without prices."""
+
+    seconds: Spread
+    gpu_seconds: Spread
+    wall_seconds: Spread
+    cost: Spread | None
+    currency: str
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +54,7 @@ class _Action:
     line: int | None
     gpus: int
     needs: tuple[TaskKey, ...]
+    forecast: _Forecast | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +112,7 @@ class _Summary:
     swaps: tuple[_Swap, ...]
     status: _Status | None
     unknown: tuple[str, ...]
+    forecast: _Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +158,29 @@ def _summary(review: Review) -> _Summary:
         swaps=tuple(map(_swap, review.swaps)),
         status=_Status(observed=basis.observed, head=basis.head) if basis is not None else None,
         unknown=tuple(review.unknowns()),
+        forecast=_estimate(review),
+    )
+
+
+def _estimate(review: Review) -> _Estimate:
+    found = review.estimate(caused=False)
+    return _Estimate(
+        seconds=found.seconds.rounded(),
+        gpu_seconds=found.gpu_seconds.rounded(),
+        wall_seconds=found.wall.rounded(),
+        cost=found.cost.rounded() if found.cost is not None else None,
+        currency=review.prices.currency,
+        unknown=found.unknown,
+    )
+
+
+def _forecast(forecast: Forecast) -> _Forecast:
+    seconds, gpu_seconds, cost = forecast.seconds, forecast.gpu_seconds, forecast.cost
+    return _Forecast(
+        seconds=seconds.rounded() if seconds is not None else None,
+        gpu_seconds=gpu_seconds.rounded() if gpu_seconds is not None else None,
+        cost=cost.rounded() if cost is not None else None,
+        basis=forecast.basis,
     )
 
 
@@ -151,6 +198,7 @@ def _action(action: Action) -> _Action:
         line=action.line,
         gpus=action.gpus,
         needs=action.needs,
+        forecast=_forecast(action.forecast) if action.forecast is not None else None,
     )
 
 

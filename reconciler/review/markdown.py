@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from reconciler.planner import ActionKind, Hold
 from reconciler.reasons import message
+from reconciler.review.actions import Action
 from reconciler.review.escape import code, label, prose
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
@@ -20,6 +21,8 @@ from reconciler.review.sentences import (
     refusals,
     rest,
     served,
+    shown_estimate,
+    shown_forecast,
     shown_gpus,
     status_age,
     summary,
@@ -51,6 +54,8 @@ def render_markdown(review: Review, title: str = "Plan") -> str:
     Summary, holds and errors are open; objects and the graph are folded.
     """
     parts = [f"### {title}\n\n{summary(review)}"]
+    if estimated := shown_estimate(review):
+        parts.append(prose(estimated))
     if review.swaps:
         swaps = _lines(review.swaps, _swap, _LONGEST_SWAPS, "promotion")
         parts.append(f"**Production**\n\n{swaps}")
@@ -177,9 +182,14 @@ def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
     for action in found.actions:
         sign = symbol(action)
         task = f"**{action.task}** " if action.task else ""
-        yield f"{code(sign)} {task}{prose(verb(action, review.now) + shown_gpus(action))}"
+        yield f"{code(sign)} {task}{prose(_run(action, review))}"
     if found.free:
         yield f"{code('=')} {prose(message(found.free))}"
+
+
+def _run(action: Action, review: Review) -> str:
+    forecast = shown_forecast(action, review.prices)
+    return verb(action, review.now) + shown_gpus(action) + forecast
 
 
 #: Beyond this a graph of boxes tells nothing to anybody.

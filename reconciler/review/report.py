@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.manifests import Effect
-from reconciler.planner import ActionKind, Hold, ObjectStatus, Plan, statuses_after, unaccepted
-from reconciler.reasons import UNKNOWABLE, Reason, ReasonCode, message
+from reconciler.planner import ActionKind, Forecaster, Hold, ObjectStatus, Plan, Prices, statuses_after, unaccepted
+from reconciler.reasons import HELD_REMOVALS, Reason, ReasonCode, UNKNOWABLE, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
+from reconciler.review.estimate import Estimate, estimate
 from reconciler.review.swaps import Swap, swaps_of
 from reconciler.types import Commit, Location, ObjectRef, Problem, TaskKind
 
@@ -82,6 +83,7 @@ class Review:
     counts: Mapping[ActionKind, int] = field(default_factory=dict)
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
     swaps: tuple[Swap, ...] = ()
+    prices: Prices = field(default_factory=Prices)
 
     @property
     def incomplete(self) -> tuple[ObjectStatus, ...]:
@@ -98,6 +100,16 @@ class Review:
     def gpus(self) -> int:
         """GPUs of all runs that would be created."""
         return sum(a.gpus for a in self.actions if a.action is ActionKind.CREATE)
+
+    def estimate(self, *, caused: bool) -> Estimate:
+        """Sum up the forecasts of all runs, or of those that the change causes."""
+        settings = self.plan.inputs.settings if self.plan is not None else None
+        return estimate(
+            (action for action in self.actions if action.caused or not caused),
+            self.prices,
+            limit_runs=settings.limit_runs if settings is not None else 0,
+            limit_gpus=settings.limit_gpus if settings is not None else 0,
+        )
 
     def caused(self, kind: ActionKind) -> list[Action]:
         """The actions of a kind that this change is the cause of."""
@@ -133,10 +145,12 @@ def review(
     """
     desired = plan.inputs.desired
     whys = explain(before.inputs.desired, desired)
+    prices = plan.inputs.settings.prices
+    forecaster = Forecaster(plan.inputs.records, desired, prices)
     same = {_identity(before, action) for action in actions_of(before, {}, ())}
     actions = [
         replace(action, caused=_identity(plan, action) not in same)
-        for action in actions_of(plan, whys, errors)
+        for action in actions_of(plan, whys, errors, forecaster)
     ]
     actions.sort(key=lambda a: (a.ref, list(TaskKind).index(a.task) if a.task else 9, a.action))
     return Review(
@@ -154,6 +168,7 @@ def review(
         counts=Counter(action.action for action in actions),
         withheld=tuple(_withheld(plan, before)),
         swaps=tuple(swaps_of(plan, before)),
+        prices=prices,
     )
 
 
@@ -168,8 +183,7 @@ def _unknown(plan: Plan) -> dict[Reason, tuple[ObjectRef, ...]]:
 
 def _kept(plan: Plan) -> set[ObjectRef]:
     """Return the objects without a manifest that stay without a hold."""
-    held = ReasonCode.HELD_BY_PRUNE
-    return {ref for ref, reason in plan.kept.items() if reason.code is not held}
+    return {ref for ref, reason in plan.kept.items() if reason.code not in HELD_REMOVALS}
 
 
 def _withheld(plan: Plan, before: Plan) -> Iterator[tuple[Reason, tuple[ObjectRef, ...]]]:

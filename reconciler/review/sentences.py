@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner import ActionKind, ObjectStatus, Phase, TaskPhase, TaskStatus
+from reconciler.planner import ActionKind, ObjectStatus, Phase, Prices, TaskPhase, TaskStatus
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
+from reconciler.review.durations import seconds
 from reconciler.review.escape import printable
+from reconciler.review.estimate import estimate, estimate_text
 from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
@@ -106,6 +108,20 @@ def _progress(action: Action, now: datetime) -> str:
     return f"in the middle of running{since}{attempt}"
 
 
+def shown_forecast(action: Action, prices: Prices) -> str:
+    """Format the forecast of a run; empty where it is unknown."""
+    forecast = action.forecast
+    if forecast is None or forecast.seconds is None:
+        return ""
+    text = f", about {seconds(forecast.seconds.p50)}"
+    return text + (f" and {prices.shown(forecast.cost.p50)}" if forecast.cost is not None else "")
+
+
+def shown_estimate(review: Review) -> str:
+    """Return the estimate of what the change makes run; empty if that is nothing."""
+    return estimate_text(review.estimate(caused=True), review.prices)
+
+
 def shown_gpus(action: Action) -> str:
     """Format the GPUs, type and nodes of a run; empty without GPUs."""
     resources = action.resources
@@ -129,7 +145,7 @@ def _parts(review: Review) -> Iterable[str]:
     creates = review.caused(ActionKind.CREATE)
     if creates:
         run = "runs" if len(creates) == 1 else "run"
-        yield f"{runs(creates)} {run} {_times(creates)}{_cost(creates)}"
+        yield f"{runs(creates)} {run} {_times(creates)}{_cost(creates, review.prices)}"
     cancelled = [a for a in review.actions if a.caused and a.run is not None]
     if cancelled:
         running = sum(1 for a in cancelled if a.run and a.run.phase is RunPhase.RUNNING)
@@ -144,7 +160,8 @@ def _parts(review: Review) -> Iterable[str]:
         yield f"{counted(len(review.swaps), 'promotion')} {serve} another artifact"
     held = [action for action in review.caused(ActionKind.HOLD) if not action.held_removal]
     if held:
-        yield f"{counted(len(held), 'task')} held until {_they(held)} released{_cost(held)}"
+        cost = _cost(held, review.prices)
+        yield f"{counted(len(held), 'task')} held until {_they(held)} released{cost}"
     removals = [action for action in review.caused(ActionKind.HOLD) if action.held_removal]
     if removals:
         yield f"{counted(len(removals), 'removal')} held until {_they(removals)} released"
@@ -179,14 +196,16 @@ def _time(action: Action) -> str:
     return "again" if action.again else "for the first time"
 
 
-def _cost(actions: Iterable[Action]) -> str:
+def _cost(actions: Iterable[Action], prices: Prices) -> str:
     actions = list(actions)
     gpus = sum(action.gpus for action in actions)
-    known = [action.took for action in actions if action.took is not None]
+    found = estimate(actions, prices)
     text = f" with {counted(gpus, 'GPU')}" if gpus else ""
-    if known and sum(known) >= 1:
-        of = "" if len(known) == len(actions) else f" for {len(known)} of {len(actions)}"
-        text += f", {seconds(sum(known))} in all going by the last time{of}"
+    if found.seconds.p50 >= 1:
+        of = "" if not found.unknown else f" for {found.known} of {len(actions)}"
+        text += f", an estimated {seconds(found.seconds.p50)}"
+        text += f" and {prices.shown(found.cost.p50)}" if found.cost is not None else ""
+        text += f" in all{of}"
     return text
 
 
@@ -304,18 +323,6 @@ def runs(actions: Iterable[Action]) -> str:
 def counted(count: int, noun: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def seconds(value: float) -> str:
-    """``12s``, ``3m04s``, ``2h10m`` or ``3d4h``."""
-    whole = max(0, round(value))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
 #: Of a swap without any recorded metric.

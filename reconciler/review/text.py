@@ -20,6 +20,8 @@ from reconciler.review.sentences import (
     grouped_errors,
     refusals,
     rest,
+    shown_estimate,
+    shown_forecast,
     shown_gpus,
     status_age,
     summary,
@@ -95,7 +97,12 @@ def _action(action: Action, review: Review) -> str:
     sign = symbol(action)
     task = f"{action.task} " if action.task else ""
     styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
-    return f"  {styled}{printable(verb(action, review.now) + shown_gpus(action))}"
+    return f"  {styled}{printable(_run(action, review))}"
+
+
+def _run(action: Action, review: Review) -> str:
+    forecast = shown_forecast(action, review.prices)
+    return verb(action, review.now) + shown_gpus(action) + forecast
 
 
 def _swaps(review: Review) -> str:
@@ -156,6 +163,8 @@ def _end(review: Review, *, everything: bool) -> str:
         legend = "   ".join(f"{sign} {means}" for sign, means in _LEGEND.items() if sign in used)
         lines += [click.style(legend, dim=True), ""]
     lines.append(click.style("Plan: ", bold=True) + summary(review))
+    if estimated := shown_estimate(review):
+        lines.append(printable(estimated))
     besides = rest(review)
     if besides:
         hint = "" if everything or not review.others else " (--all lists them)"

@@ -213,6 +213,9 @@ class _Reading:
         if task.log is not None and not (known and _is_url(task.log)):
             self._fault(f"{place}.log", "no run of this cluster logs there")
             task = replace(task, log=None)
+        if task.released is not None and not _HOLD.fullmatch(task.released):
+            self._fault(f"{place}.released", "it is no id of a hold")
+            task = replace(task, released=None)
         if task.attempts < 0 or task.failures < 0:
             self._fault(place, "a count is negative")
             task = replace(task, attempts=max(0, task.attempts), failures=max(0, task.failures))
@@ -299,6 +302,8 @@ class BelievedBranch:
                 self.doubted |= bool(file.faults) and not file.removed
                 if file.record is not None:
                     self.ledger.learn_record(file.record)
+                    if file.removed:
+                        self.ledger.removed_spent[file.ref] = file.record.spent
                     (self.removed if file.removed else self.records)[file.ref] = file.record
 
     def _learn_sync(self, data: bytes | None) -> None:

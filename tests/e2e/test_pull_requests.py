@@ -77,7 +77,7 @@ def longer(team: Site, forge: ForgeServer, number: int = 7) -> str:
 def told(forge: ForgeServer, commit: str) -> tuple[str, str]:
     """The status of a commit, without how long its runs took the last time: that varies."""
     state, words = forge.status(commit) or ("", "")
-    return state, re.sub(r", \d+s in all going by the last time\b", "", words)
+    return state, re.sub(r", an estimated \d+s in all\b", "", words)
 
 
 def test_a_head_gets_a_status_and_one_comment_that_is_edited(

@@ -231,7 +231,9 @@ class World:
             self.ledger.learn_image_keys(record)
         self.cache.applied = plan
         for ref in plan.removed:
-            self.records.pop(ref, None)
+            gone = self.records.pop(ref, None)
+            if gone is not None:
+                self.ledger.removed_spent[ref] = gone.spent
         return plan
 
     def start(self, name: str) -> None:

@@ -1,0 +1,15 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+
+def seconds(value: float) -> str:
+    """``12s``, ``3m04s``, ``2h10m`` or ``3d4h``."""
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600}h"
