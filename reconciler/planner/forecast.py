@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from statistics import median
 
+from reconciler.manifests import ModelSource
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.tasks import ResolvedObject, Task
@@ -87,7 +88,7 @@ class Forecaster:
     desired: Mapping[ObjectRef, ResolvedObject]
     prices: Prices
     _by_image: dict[tuple[TaskKind, str], list[HistoryEntry]] | None = None
-    _by_base: dict[object, list[ObjectRef]] | None = None
+    _by_base: dict[tuple[str, ...], list[ObjectRef]] | None = None
     _known: dict[tuple[ObjectRef, TaskKind], Forecast] = field(default_factory=dict)
 
     def of(self, ref: ObjectRef, task: Task) -> Forecast:
@@ -135,16 +136,21 @@ class Forecaster:
             for other, item in self.desired.items():
                 if (base := _base(item)) is not None:
                     self._by_base[base].append(other)
-        item = self.desired.get(ref)
-        base = _base(item) if item is not None else None
+        own = self.desired.get(ref)
+        base = _base(own) if own is not None else None
         if base is None or task.kind is TaskKind.BUILD:
             return []
         kin = (self.records.get(other) for other in self._by_base[base] if other != ref)
         return [e for r in kin if r is not None for e in complete(r.history, task.kind)]
 
 
-def _base(item: ResolvedObject) -> object:
-    return item.manifest.document.spec.source.model if item.ref.kind == "Model" else None
+def _base(item: ResolvedObject) -> tuple[str, ...] | None:
+    """Return the place of an object's base model, if it has one."""
+    source = item.manifest.document.spec.source
+    base = source.model if isinstance(source, ModelSource) else None
+    if base is None:
+        return None
+    return base.cluster or "", base.namespace or item.ref.namespace, base.name
 
 
 def is_complete(entry: HistoryEntry) -> bool:

@@ -106,3 +106,17 @@ def test_the_wall_time_is_the_critical_path_within_the_limits() -> None:
     gpus = [timed("a", 10, gpus=4), timed("b", 10, gpus=4), timed("c", 10)]
     assert makespan(gpus, gpus=4) == 20
     assert makespan([timed("a", 10, gpus=8)], gpus=4) == 0
+
+
+def test_models_with_images_of_their_own_are_kin_by_their_base() -> None:
+    world = World({"base.yaml": scratch("base"), "a.yaml": finetune("a", "base")})
+    took(world, "a", 100)
+    record = world.records[model("a")]
+    entries = tuple(replace(entry, image_key=None) for entry in record.history)
+    world.records[model("a")] = replace(record, history=entries)
+    world.files["b.yaml"] = finetune("b", "base")
+    task = world.inputs().desired[model("b")].tasks[-1]
+    inputs = world.inputs()
+    records = {model("a"): world.records[model("a")]}
+    found = Forecaster(records, inputs.desired, Prices()).of(model("b"), task)
+    assert (found.basis, found.seconds, found.cost) == (Basis.KIN, Spread(100, 100), None)
