@@ -71,7 +71,13 @@ from reconciler.manifests.schema import (
     RunSection,
     TrainingSection,
 )
-from reconciler.manifests.sources import BucketSection, GitSection, ModelSource, ObservedBucketSection, Reference
+from reconciler.manifests.sources import (
+    BucketSection,
+    GitSection,
+    ModelSource,
+    ObservedBucketSection,
+    Reference,
+)
 from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
 from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
 from reconciler.manifests.yaml_nodes import Path, TextBounds

@@ -11,8 +11,8 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
-    from reconciler.planner.gates import judge, new_verdicts, unaccepted
     from reconciler.planner.forecast import ZERO, Basis, Forecast, Forecaster, Spread
+    from reconciler.planner.gates import judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use

@@ -261,11 +261,7 @@ class _Diff:
         if cancelled is not None:
             return cancelled
         if key is None:
-            blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-            if earlier is not None:
-                return self._earlier(answer, earlier, blocked)
-            never = blocked.code in INVALID_SOURCES
-            return answer.wait(blocked, phase=TaskPhase.FAILED if never else TaskPhase.WAITING)
+            return self._keyless(answer, item, earlier)
         if self._complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted:
@@ -284,6 +280,16 @@ class _Diff:
             or self._blocked(answer, item)
             or self._start(answer, item, superseded, shadow=shadow)
         )
+
+    def _keyless(
+        self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None
+    ) -> TaskAction:
+        """Return the action of a task whose key is unknown."""
+        blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+        if earlier is not None:
+            return self._earlier(answer, earlier, blocked)
+        never = blocked.code in INVALID_SOURCES
+        return answer.wait(blocked, phase=TaskPhase.FAILED if never else TaskPhase.WAITING)
 
     def _cancelled(
         self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None, *, shadow: bool

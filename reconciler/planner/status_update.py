@@ -132,6 +132,7 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
         ledger=inputs.ledger,
         commit=known.manifest.commit if known.manifest else None,
         image=lambda _: None,
+        judged=None,
         replaced=replaced,
         pricing=RunPricing(inputs.settings.prices, known.tasks),
         now=inputs.now,
@@ -139,7 +140,7 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
     added = update.added()
     return replace(
         known,
-        history=extended(known.history, added, inputs.ledger),
+        history=extended(known.history, added, inputs.ledger, None),
         spent=with_spent(known.spent, added, inputs.now),
     )
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from reconciler.codec import Codec
 from reconciler.errors import UsageFault
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review.sentences import counted, format_number, format_value, seconds
+from reconciler.review.durations import seconds
+from reconciler.review.sentences import counted, format_number, format_value
 from reconciler.types import JSON, Commit, Kind, Metrics, TaskKey, TaskKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,9 +80,8 @@ class CompareOrder:
         return cls(found["column"], found["order"] == "asc") if found else cls()
 
 
-#: What is known of a commit's subject, and of the price of a run.
+#: What is known of a commit's subject.
 Subject = Callable[[Commit], str | None]
-Cost = Callable[[HistoryEntry], float | None]
 
 
 def compare_artifacts(
@@ -90,7 +90,6 @@ def compare_artifacts(
     *,
     order: CompareOrder,
     subject: Subject = lambda _: None,
-    cost: Cost = lambda _: None,
 ) -> ArtifactComparison:
     """Compare all artifacts of objects, or those of given keys.
 
@@ -99,7 +98,7 @@ def compare_artifacts(
     """
     sources = _sources(among)
     rows = _ordered(
-        [_compared(record, entry, sources, subject, cost) for record, entry in _entries(selected)],
+        [_compared(record, entry, sources, subject) for record, entry in _entries(selected)],
         order,
     )
     return ArtifactComparison(
@@ -152,12 +151,8 @@ def _compared(
     entry: HistoryEntry,
     sources: Mapping[str, Commit],
     subject: Subject,
-    cost: Cost,
 ) -> ComparedArtifact:
     code = sources.get(entry.image_key or "") or entry.source
-    took = None
-    if entry.started is not None and entry.finished is not None:
-        took = max(0.0, (entry.finished - entry.started).total_seconds())
     return ComparedArtifact(
         kind=record.ref.kind,
         namespace=record.ref.namespace,
@@ -170,9 +165,9 @@ def _compared(
         metrics=entry.metrics,
         commit=entry.commit,
         code=CodeVersion(code, subject(code)) if code is not None else None,
-        seconds=took,
+        seconds=entry.seconds or None,
         gpu_seconds=entry.gpu_seconds,
-        cost=cost(entry),
+        cost=entry.cost or None,
         url=entry.artifact or "",
     )
 

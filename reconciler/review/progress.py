@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.engine import Progress
 from reconciler.planner import ObjectStatus, TaskPhase
-from reconciler.review.sentences import seconds
+from reconciler.review.durations import seconds
 
 #: The newest progress of a run, by its name.
 Latest = Callable[[str], Progress | None]

@@ -12,8 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.manifests import Effect
-from reconciler.planner import ActionKind, Forecaster, Hold, ObjectStatus, Plan, Prices, statuses_after, unaccepted
-from reconciler.reasons import HELD_REMOVALS, Reason, ReasonCode, UNKNOWABLE, message
+from reconciler.planner import (
+    ActionKind,
+    Forecaster,
+    Hold,
+    ObjectStatus,
+    Plan,
+    Prices,
+    statuses_after,
+    unaccepted,
+)
+from reconciler.reasons import HELD_REMOVALS, UNKNOWABLE, Reason, ReasonCode, message
 from reconciler.review.actions import Action, actions_of
 from reconciler.review.changes import Change, explain
 from reconciler.review.estimate import Estimate, estimate

@@ -95,7 +95,7 @@ def test_a_table_that_is_drawn_anew_has_a_bar() -> None:
 def scraped(latest: Mapping[str, Progress]) -> str:
     of = training()
     metrics = Metrics(latest=latest.get)
-    metrics._objects.update(of.records, {})
+    metrics._objects.update(of.records, {}, priced=False)
     return generate_latest(metrics.registry).decode()
 
 
