@@ -41,6 +41,10 @@ test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some
 	@$(BIN)/python -m tests.cluster build --helm
 	@$(BIN)/python -m pytest -n0 tests/test_chart.py
 
+.PHONY: check
+check: lint ## Run lint and the fast tests: those that need no cluster and are not slow
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow'
+
 .PHONY: cluster
 cluster: cluster-build ## Run a Kubernetes here, with a node, a registry and an S3 server (root on Linux)
 	@$(BIN)/python -m tests.cluster up $(CLUSTERFLAGS)
@@ -69,6 +73,7 @@ simulate: setup ## Simulate faults in virtual time: SEEDS=20, each of STEPS=1000
 .PHONY: bench
 bench: setup ## Measure, each figure against a baseline of the same run
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.startup
 	@$(BIN)/python -m benchmarks.metrics
 	@$(BIN)/python -m benchmarks.push_to_job
 	@$(BIN)/python -m benchmarks.many_jobs

@@ -38,6 +38,7 @@ def test_every_page_with_commands_is_followed() -> None:
     assert typed == FOLLOWED | set(ELSEWHERE)
 
 
+@pytest.mark.slow("installs the examples' requirements, and trains them as the page says")
 def test_the_tutorial(tmp_path: Path) -> None:
     Reader(_folder(tmp_path), path=(CHECKOUT,)).follow("docs/tutorial.md")
 
@@ -46,6 +47,7 @@ def test_the_page_on_security(tmp_path: Path) -> None:
     Reader(_folder(tmp_path), path=(CHECKOUT,)).follow("docs/security.md")
 
 
+@pytest.mark.slow("installs the examples' requirements, and trains them as the page says")
 @pytest.mark.timeout(900)
 def test_the_readme(tmp_path: Path) -> None:
     checkout = _checkout(tmp_path)
@@ -53,11 +55,13 @@ def test_the_readme(tmp_path: Path) -> None:
     Reader(checkout, edits=(LONGER,), path=(tmp_path / "empty/bin",)).follow("README.md")
 
 
+@pytest.mark.slow("installs the examples' requirements, and trains them as the page says")
 @pytest.mark.timeout(600)
 def test_the_readme_of_the_examples(tmp_path: Path) -> None:
     Reader(_demo(tmp_path), edits=(LONGER,), path=(CHECKOUT,)).follow("examples-repo/README.md")
 
 
+@pytest.mark.slow("installs the examples' requirements, and trains them as the page says")
 @pytest.mark.timeout(600)
 def test_the_pages_on_review_and_on_operations(tmp_path: Path) -> None:
     demo = _demo(tmp_path)

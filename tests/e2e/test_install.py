@@ -24,6 +24,7 @@ def run(*command: str, folder: Path, code: int = 0) -> str:
     return done.stdout
 
 
+@pytest.mark.slow("installs the package and the examples' requirements, and trains them")
 @pytest.mark.timeout(900)
 def test_the_first_ten_minutes_from_the_installed_package(tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "empty", folder=tmp_path)

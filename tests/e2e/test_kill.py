@@ -25,6 +25,7 @@ def manifests(site: Site, epochs: dict[str, int]) -> None:
         site.finetune(f"m{number}", upstream, params={"epochs": epochs.get(f"m{number}", 0)})
 
 
+@pytest.mark.slow("a daemon lives 1.3 seconds on average, a hundred times")
 @pytest.mark.timeout(1200)
 def test_killed_a_hundred_times_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     chance = random.Random(SEED)

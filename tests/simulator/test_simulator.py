@@ -27,6 +27,7 @@ def simulated(*words: object) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "-m", "tests.simulator", *map(str, words)], timeout=290, cwd=ROOT)
 
 
+@pytest.mark.slow("10,000 steps, and some 100 pass in a second")
 @pytest.mark.parametrize(("seed", "steps"), [*((seed, 1000) for seed in range(10)), *FOUND])
 def test_what_must_hold_holds_whatever_happens(seed: int, steps: int) -> None:
     done = simulated("--seed", seed, "--steps", steps)
@@ -44,6 +45,7 @@ def without_time(text: str) -> list[str]:
     return text.splitlines()[:-1]
 
 
+@pytest.mark.slow("up to 10,000 steps for each fault, and some 100 pass in a second")
 @pytest.mark.parametrize("mutation", sorted(MUTATIONS))
 def test_a_planted_fault_is_found(mutation: str) -> None:
     done = simulated("--mutation", mutation, "--seed", 88, "--seeds", 10, "--steps", 1000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.processes import run
@@ -16,6 +18,7 @@ from tests.soak.soak import Soak, drawn
 SEED = 7
 
 
+@pytest.mark.slow("a minute of a daemon's life")
 def test_a_daemon_that_is_used_and_misused_ends_as_a_new_one_would(tmp_path: Path) -> None:
     options = {"minutes": 0, "steps": 20, "pace": 0.5, "seed": SEED, "folder": tmp_path / "soak"}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
