@@ -13,7 +13,6 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.cost_holds import CostHolds, next_month, running_holds
-from reconciler.planner.gates import Judgement, judge, required_keys
 from reconciler.planner.holds import Releases, guards
 from reconciler.planner.job_retention import expired_jobs
 from reconciler.planner.live_runs import LiveRuns
@@ -31,10 +30,11 @@ from reconciler.planner.plan import (
 )
 from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.prune import deletions, gone_objects, prune_holds, unneeded_builds
-from reconciler.planner.run_spec import build_owners, render_run
+from reconciler.planner.run_spec import build_owners, image_of, mounts_of, render_run
 from reconciler.planner.superseding import cancel, cancellations, goes_on, is_cancelled
-from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.planner.unchanged import split_unchanged
+from reconciler.planner.wanted_tasks import WantedTasks
 from reconciler.reasons import INVALID_SOURCES, Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 from reconciler.urls import admits_image
@@ -54,13 +54,13 @@ def make_plan(inputs: PlanInput, cache: PlanCache | None = None) -> Plan:
         *guards(
             comparison.objects,
             inputs.records,
-            frozenset(comparison.wanted),
+            frozenset(comparison.wanted.keys),
             inputs.ledger.losses,
             inputs.settings,
             releases,
         ),
         *prune_holds(inputs, gone.removed, releases),
-        *CostHolds(inputs, comparison.objects, frozenset(comparison.wanted), releases).all(),
+        *CostHolds(inputs, comparison.objects, frozenset(comparison.wanted.keys), releases).all(),
         *running_holds(inputs, comparison.objects, comparison.live, gone.removed, releases),
     ]
     active = [hold for hold, released in held if not released]
@@ -117,80 +117,16 @@ class _Diff:
     holds: Mapping[ObjectRef, Hold] = field(default_factory=dict)
     #: Objects whose superseded runs go on until their hold is released.
     going_on: Mapping[ObjectRef, Hold] = field(default_factory=dict)
-    wanted: set[TaskKey] = field(default_factory=set)
     stuck: dict[TaskKey, Reason] = field(default_factory=dict)
     endings: list[RunDeletion] = field(default_factory=list)
     owners: dict[tuple[str, TaskKey], tuple[ObjectRef, Task]] = field(default_factory=dict)
-    producers: dict[TaskKey, tuple[ObjectRef, Task]] = field(default_factory=dict)
-    verdicts: dict[ObjectRef, Judgement] = field(default_factory=dict)
+    wanted: WantedTasks = field(init=False)
     live: LiveRuns = field(init=False)
 
     def __post_init__(self) -> None:
         self.live = LiveRuns(self.inputs.runs.values(), self.objects, self.inputs.settings)
         self.owners = build_owners(self.objects)
-        self._find_wanted()
-
-    def _find_wanted(self) -> None:
-        producers = self.producers
-        roots: list[TaskKey] = []
-        for item in self.objects.values():
-            for task in item.tasks:
-                if task.key is not None:
-                    producers.setdefault(task.key, (item.ref, task))
-            roots.extend(self._evaluations(item))
-            root = item.key if item.key is not None and item.external is None else None
-            if root is None:
-                root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
-            if root is not None:
-                roots.append(root)
-        while roots:
-            key = roots.pop()
-            if key in self.wanted or self._complete(key):
-                continue
-            self.wanted.add(key)
-            if key in producers:
-                roots.extend(producers[key][1].needs)
-
-    def _evaluations(self, item: ResolvedObject) -> Iterator[TaskKey]:
-        """Yield the evaluations that an object asks for.
-
-        That of the accepted artifact is of use only while another is judged.
-        """
-        gate = item.gate
-        if gate is not None and gate.task is not None and gate.task.key is not None:
-            yield gate.task.key
-            current = gate.current_task.key if gate.current_task is not None else None
-            if current is not None and not self._judge(item.ref).accepted:
-                yield current
-
-    def _judge(self, ref: ObjectRef) -> Judgement:
-        """Return the verdict of an object's gate; what is unchanged is accepted."""
-        if ref not in self.verdicts:
-            inputs = self.inputs
-            item = inputs.desired[ref]
-            self.verdicts[ref] = judge(item, inputs.records.get(ref), inputs.ledger)
-        return self.verdicts[ref]
-
-    def _unaccepted(self, task: Task) -> Iterator[tuple[ObjectRef, Judgement]]:
-        """Yield the gates that have not accepted what a task reads."""
-        found = ((ref, self._judge(ref)) for ref in task.gates)
-        return ((ref, judgement) for ref, judgement in found if not judgement.accepted)
-
-    def _needs(self, task: Task) -> Iterator[TaskKey]:
-        """Yield the keys that must be complete before a task.
-
-        Those of the evaluations of its base are among them.
-        """
-        yield from task.needs
-        for ref, judgement in self._unaccepted(task):
-            if not judgement.rejected:
-                yield from required_keys(self.inputs.desired[ref])
-
-    def _complete(self, key: TaskKey) -> bool:
-        ledger, made_by = self.inputs.ledger, self.producers.get(key)
-        if made_by is None:
-            return key in ledger.completed
-        return ledger.has(key, made_by[1].kind)
+        self.wanted = WantedTasks(self.inputs, self.objects)
 
     # -- one decision per task -------------------------------------------------------------
 
@@ -223,11 +159,11 @@ class _Diff:
 
         The latter while an object and the one that it is to become are both there.
         """
-        if task.key is None or task.key not in self.wanted:
+        if task.key is None or task.key not in self.wanted.keys:
             return None
         build = task.kind is TaskKind.BUILD
         slot = item.ref.namespace, task.key
-        owner, owned = self.owners[slot] if build else self.producers[task.key]
+        owner, owned = self.owners[slot] if build else self.wanted.producers[task.key]
         if owner == item.ref:
             return None
         if item.ref not in self.going_on:
@@ -262,9 +198,9 @@ class _Diff:
             return cancelled
         if key is None:
             return self._keyless(answer, item, earlier)
-        if self._complete(key):
+        if self.wanted.is_complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
-        if key not in self.wanted:
+        if key not in self.wanted.keys:
             return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
         earlier_goes_on = self._reported(task, TaskPhase.RUNNING)
         if earlier_goes_on is not None:
@@ -378,10 +314,10 @@ class _Diff:
 
     def _upstream(self, task: Task) -> Reason | None:
         """Return the reason if an input cannot be made, or was rejected."""
-        for need in self._needs(task):
+        for need in self.wanted.needs(task):
             if need in self.stuck:
                 return self.stuck[need]
-        for ref, judgement in self._unaccepted(task):
+        for ref, judgement in self.wanted.unaccepted(task):
             if judgement.rejected:
                 key = (self.inputs.desired[ref].key or "")[:12]
                 return Reason.of(ReasonCode.BASE_REJECTED, object=ref, key=key)
@@ -402,10 +338,10 @@ class _Diff:
         shadow: bool,
     ) -> TaskAction:
         task, inputs = answer.task, self.inputs
-        needs = tuple(key for key in self._needs(task) if not self._complete(key))
+        needs = tuple(key for key in self.wanted.needs(task) if not self.wanted.is_complete(key))
         if needs:
             return answer.create(self._waiting(item.ref, task, needs), needs=needs)
-        for ref, _ in self._unaccepted(task):  # an evaluation whose key is not known yet
+        for ref, _ in self.wanted.unaccepted(task):  # an evaluation whose key is not known yet
             key = (inputs.desired[ref].key or "")[:12]
             return answer.wait(Reason.of(ReasonCode.BASE_NOT_ACCEPTED, object=ref, key=key))
         if superseded:
@@ -430,8 +366,8 @@ class _Diff:
             task,
             settings=inputs.settings,
             head=inputs.head,
-            image=self._image(item, task),
-            mounts=self._mounts(task),
+            image=image_of(self.inputs.ledger, item, task),
+            mounts=mounts_of(self.inputs.ledger, task),
         )
         assert task.key is not None  # tasks without a key wait
         failure = inputs.ledger.failure(task.key, task.execution_hash)
@@ -449,7 +385,7 @@ class _Diff:
         """
         needs: list[ObjectRef | TaskKind] = []
         for key in keys:
-            owner, made_by = self.producers[key]
+            owner, made_by = self.wanted.producers[key]
             shared = owner.namespace == ref.namespace and made_by.kind is TaskKind.BUILD
             needs.append(made_by.kind if owner == ref or shared else owner)
         first, key = needs[0], keys[0]
@@ -459,29 +395,11 @@ class _Diff:
             code = ReasonCode.WAITING_FOR_LOAD
         elif key == task.dataset:
             code = ReasonCode.WAITING_FOR_DATASET
-        elif self.producers[key][1].kind is TaskKind.EVALUATE:
+        elif self.wanted.producers[key][1].kind is TaskKind.EVALUATE:
             code = ReasonCode.WAITING_FOR_EVALUATION
         else:
             code = ReasonCode.WAITING_FOR_BASE
         return Reason.of(code, needs=tuple(needs))
-
-    def _image(self, item: ResolvedObject, task: Task) -> str | None:
-        if task.kind is TaskKind.BUILD:
-            return None
-        if item.image is not None:
-            return item.image.at
-        built = self.inputs.ledger.result(task.image_build)
-        return built.result.image if built else None
-
-    def _mounts(self, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
-        read = (key for key in (task.base, task.dataset, task.artifact) if key is not None)
-        return {key: task.external.get(key) or self._made(key) for key in read}
-
-    def _made(self, key: TaskKey) -> ExternalArtifact:
-        complete = self.inputs.ledger.result(key)
-        assert complete is not None  # it was needed
-        assert complete.result.url is not None  # and is no build
-        return ExternalArtifact(at=complete.result.url)
 
     def _name(self, ref: ObjectRef, task: Task) -> str:
         assert task.key is not None  # tasks without a key wait

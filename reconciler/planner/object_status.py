@@ -94,6 +94,10 @@ class TaskPhase(enum.StrEnum):
     __hash__ = str.__hash__
 
 
+#: Phases of tasks of which nothing is left to do.
+DONE_TASKS = (TaskPhase.SUCCEEDED, TaskPhase.NEEDLESS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestStatus:
     """The commit that last changed the manifest, and its content then.

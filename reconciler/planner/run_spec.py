@@ -18,6 +18,7 @@ from reconciler.manifests import (
     TrainingSection,
     identity_of,
 )
+from reconciler.planner.ledger import Ledger
 from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, evaluation_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
@@ -314,3 +315,26 @@ def _places(
     if (cluster, former.namespace) == (settings.cluster, item.ref.namespace):
         refs = [former, *refs]
     return [_output(task.kind, ref, key, settings) for ref in dict.fromkeys(refs)]
+
+
+def image_of(ledger: Ledger, item: ResolvedObject, task: Task) -> str | None:
+    """Return the image that a task runs in, None for a build and while it is unknown."""
+    if task.kind is TaskKind.BUILD:
+        return None
+    if item.image is not None:
+        return item.image.at
+    built = ledger.result(task.image_build)
+    return built.result.image if built else None
+
+
+def mounts_of(ledger: Ledger, task: Task) -> Mapping[TaskKey, ExternalArtifact]:
+    """Return what a task reads, by key; all of it is complete."""
+    read = (key for key in (task.base, task.dataset, task.artifact) if key is not None)
+    return {key: task.external.get(key) or _made(ledger, key) for key in read}
+
+
+def _made(ledger: Ledger, key: TaskKey) -> ExternalArtifact:
+    complete = ledger.result(key)
+    assert complete is not None  # it was needed
+    assert complete.result.url is not None  # and is no build
+    return ExternalArtifact(at=complete.result.url)

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
-from reconciler.engine import FailureClass, Run
+from reconciler.engine import Run
 from reconciler.manifests import PRUNE_ANNOTATION
+from reconciler.planner.artifact_status import ArtifactUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
-from reconciler.planner.gates import Judgement, evaluation_metrics, judge, unaccepted
+from reconciler.planner.gates import judge
 from reconciler.planner.object_status import (
-    SERVED_HISTORY,
-    ArtifactStatus,
-    CandidateStatus,
+    DONE_TASKS,
     Condition,
     HistoryEntry,
     ManifestStatus,
     ObjectStatus,
     Phase,
     ReferenceStatus,
-    ServedPromotion,
     SourceStatus,
     TaskPhase,
     TaskStatus,
     Verdict,
 )
-from reconciler.planner.plan import HoldKind, Plan, RunDeletion, TaskAction
+from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
-from reconciler.planner.tasks import ResolvedObject, Task
+from reconciler.planner.task_status import TaskUpdate
+from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     Commit,
@@ -38,7 +36,6 @@ from reconciler.types import (
     Location,
     ObjectRef,
     Problem,
-    Resources,
     TaskKey,
     TaskKind,
 )
@@ -49,7 +46,6 @@ _BUSY = {
     TaskKind.TRAIN: Phase.TRAINING,
     TaskKind.EVALUATE: Phase.EVALUATING,
 }
-_DONE = (TaskPhase.SUCCEEDED, TaskPhase.NEEDLESS)
 
 
 def update_status(
@@ -196,7 +192,6 @@ class _StatusUpdate:
         payers: Mapping[str, ObjectRef],
     ) -> None:
         self.inputs = plan.inputs
-        self.released = plan.released
         self.replaced = replaced
         self.payers = payers
         self.item = item
@@ -207,10 +202,12 @@ class _StatusUpdate:
             ref=item.ref, phase=Phase.PENDING
         )
         self.judgement = judge(item, self.inputs.records.get(item.ref), self.inputs.ledger)
+        self.tasks = TaskUpdate(plan, self.before, ended)
+        self.artifacts = ArtifactUpdate(self.inputs, item, self.before, self.judgement)
 
     def record(self) -> ObjectStatus:
         phase, reason = self._phase()
-        tasks = tuple(self._task(decision) for decision in self.decisions)
+        tasks = tuple(self.tasks.status(decision) for decision in self.decisions)
         manifest = self._manifest()
         added = self._ended_since(tasks, manifest)
         return ObjectStatus(
@@ -222,13 +219,13 @@ class _StatusUpdate:
             manifest=manifest,
             source=self._source(),
             references=self._references(),
-            image=self._image(),
-            artifact=self._artifact(),
-            candidate=self._candidate(),
+            image=self.artifacts.image(),
+            artifact=self.artifacts.artifact(),
+            candidate=self.artifacts.candidate(),
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
-            served=self._served(manifest),
+            served=self.artifacts.served(manifest.commit if manifest else None),
             spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
@@ -249,7 +246,7 @@ class _StatusUpdate:
             return Phase.FAILED, failed.reason
         if self._complete():
             return Phase.READY, Reason.of(ReasonCode.COMPLETE)
-        if rejected := self._rejected():
+        if rejected := self.artifacts.rejection():
             return Phase.REJECTED, rejected
         if lost := self._lost():
             return Phase.LOST, lost
@@ -264,7 +261,7 @@ class _StatusUpdate:
         if item.blocked is not None:
             phase, reason = Phase.WAITING, item.blocked
         follows = not item.tasks and item.manifest.observed is None
-        served = self._artifact() if follows or item.promoted is not None else None
+        served = self.artifacts.artifact() if follows or item.promoted is not None else None
         if served is None:
             return phase, reason
         key = served.key[:12]
@@ -284,7 +281,7 @@ class _StatusUpdate:
         starting = [d for d in self.decisions if d.phase is TaskPhase.PENDING]
         if starting:
             return Phase.PENDING, starting[0].reason
-        for ref, judgement in self._upstream():
+        for ref, judgement in self.artifacts.upstream():
             if judgement.rejected:
                 key = (self.item.key or "")[:12]
                 return Phase.WAITING, Reason.of(ReasonCode.BASE_REJECTED, object=ref, key=key)
@@ -294,97 +291,14 @@ class _StatusUpdate:
     def _complete(self) -> bool:
         if self.item.blocked is not None or self.item.key is None:
             return False
-        return self._artifact_now() is not None and all(d.phase in _DONE for d in self.decisions)
+        return self.artifacts.current() is not None and all(
+            d.phase in DONE_TASKS for d in self.decisions
+        )
 
     def _lost(self) -> Reason | None:
         """Return the loss of the requested artifact, until it is made again."""
         loss = self.inputs.ledger.losses.get(self.item.key) if self.item.key else None
         return Reason.of(ReasonCode.ARTIFACT_LOST, input="artifact", url=loss.url) if loss else None
-
-    # -- gates -----------------------------------------------------------------------------
-
-    def _upstream(self) -> Iterator[tuple[ObjectRef, Judgement]]:
-        """Yield other gates that have not accepted the promoted artifact."""
-        inputs = self.inputs
-        found = unaccepted(self.item, inputs.desired, inputs.records, inputs.ledger)
-        return ((ref, judgement) for ref, judgement in found if ref != self.item.ref)
-
-    def _candidate(self) -> CandidateStatus | None:
-        """Return the desired artifact if the object's own gate has rejected it."""
-        found = self._made_now()
-        if found is None or not self.judgement.rejected:
-            return None
-        return self.judgement.candidate(found.key, found.url)
-
-    def _rejected(self) -> Reason | None:
-        candidate = self._candidate()
-        if candidate is None:
-            return None
-        failed = "; ".join(candidate.failed)
-        return Reason.of(ReasonCode.GATE_FAILED, key=candidate.key[:12], failed=failed)
-
-    # -- parts -----------------------------------------------------------------------------
-
-    def _artifact_now(self) -> ArtifactStatus | None:
-        """Return the desired artifact, once it is complete and accepted."""
-        if not self.judgement.accepted or any(self._upstream()):
-            return None
-        return self._made_now()
-
-    def _made_now(self) -> ArtifactStatus | None:
-        key = self.item.key
-        if key is None:
-            return None
-        image_key = self.item.image_key
-        image = self._image_now(image_key) or self._image_before(key, image_key)
-        if self.item.external is not None:
-            url = self.item.external.at
-            return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
-        complete = self.inputs.ledger.result(key)
-        if complete is None or complete.result.url is None:
-            return None
-        return ArtifactStatus(
-            url=complete.result.url,
-            key=key,
-            image=image,
-            image_key=image_key,
-            metrics={
-                **complete.result.metrics,
-                **evaluation_metrics(self.item, self.inputs.ledger),
-            },
-            verified=self._verified(key),
-        )
-
-    def _verified(self, key: TaskKey) -> datetime | None:
-        """Return the recorded time of an artifact's last verification."""
-        before = self.before.artifact
-        return before.verified if before is not None and before.key == key else None
-
-    def _artifact(self) -> ArtifactStatus | None:
-        before = self.before.artifact
-        if before is not None and before.key in self.inputs.ledger.losses:
-            before = None
-        return self._artifact_now() or before
-
-    def _image(self) -> str | None:
-        return self._image_now(self.item.image_key) or self.before.image
-
-    def _image_now(self, key: str | None) -> str | None:
-        """The image of a build key or digest, where it is known."""
-        item = self.item
-        if item.image is not None:
-            return item.image.at if key == item.image_key else None
-        built = self.inputs.ledger.result(item.image_build) if key == item.image_key else None
-        return built.result.image if built is not None else None
-
-    def _image_before(self, key: TaskKey, image_key: str | None) -> str | None:
-        """The recorded image of an artifact.
-
-        Its build may have another key now.
-        """
-        before = self.before.artifact
-        made = before is not None and (before.key, before.image_key) == (key, image_key)
-        return before.image if before is not None and made else None
 
     def _manifest(self) -> ManifestStatus | None:
         if self.item.ref in self.inputs.invalid:
@@ -427,81 +341,6 @@ class _StatusUpdate:
             if known is not None
         )
 
-    def _task(self, decision: TaskAction) -> TaskStatus:
-        task = decision.task
-        before = self._task_before(decision)
-        run = decision.run
-        if run is None and task.key is not None:
-            runs = self.ended.get(task.key, ())
-            run = next((r for r in runs if r.execution_hash == task.execution_hash), None)
-        failure = (
-            self.inputs.ledger.failure(task.key, task.execution_hash)
-            if task.key is not None
-            else None
-        )
-        if failure is not None and failure.kind is FailureClass.UNAVAILABLE:
-            failure = None  # nothing has happened that a later daemon must know of
-        if run is None:
-            run_part = before
-        else:
-            run_part = TaskStatus(
-                task=task.kind,
-                phase=decision.phase,
-                job=run.name,
-                run_key=run.key if run.key != task.key else None,
-                attempts=max(run.attempts, before.attempts),
-                started=_whole(run.started) or before.started,
-                finished=_whole(run.finished),
-                log=run.log or before.log,
-            )
-        if decision.spec is not None:
-            run_part = replace(run_part, job=decision.spec.name)
-        run_part = replace(run_part, resources=self._resources(run_part.job, task))
-        reason = None if decision.phase in _DONE else decision.reason
-        if failure is not None and decision.phase is TaskPhase.WAITING:
-            # The failure's own, which a later daemon reads as that; it adds by itself what is next.
-            reason = failure.reason
-        started, finished = run_part.started, failure.at if failure else run_part.finished
-        if started is not None and finished is not None:
-            finished = max(started, finished)  # the clock was set back meanwhile
-        return replace(
-            run_part,
-            task=task.kind,
-            key=task.key,
-            # A run that goes on under its old execution hash is found again by it.
-            execution_hash=decision.run.execution_hash if decision.run else task.execution_hash,
-            request_hash=task.request_hash,
-            phase=decision.phase,
-            failures=failure.count if failure else 0,
-            failure=failure.kind if failure else None,
-            released=before.released or self._released(decision),
-            finished=finished,
-            reason=reason.code.value if reason is not None else "",
-            message=message(reason) if reason is not None else "",
-        )
-
-    def _released(self, decision: TaskAction) -> str | None:
-        """Return the hold of a budget that is released for a task now."""
-        if decision.phase in _DONE:
-            return None
-        for hold in self.released:
-            if hold.kind is HoldKind.BUDGET and self.item.ref in hold.objects:
-                return hold.id
-        return None
-
-    def _resources(self, job: str | None, task: Task) -> Resources | None:
-        """Return the resources of a task's run, None where it asked for none."""
-        for known in self.before.tasks if job is not None else ():
-            if known.job == job:
-                return known.resources
-        return task.resources if job is not None and task.resources != Resources() else None
-
-    def _task_before(self, decision: TaskAction) -> TaskStatus:
-        for task in self.before.tasks:
-            if task.task is decision.task.kind and task.key == decision.task.key is not None:
-                return task
-        return TaskStatus(task=decision.task.kind, phase=decision.phase)
-
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.inputs.now
         keys = dict.fromkeys([*(d.task.key for d in self.decisions), self.item.key])
@@ -539,7 +378,7 @@ class _StatusUpdate:
             ended=ended,
             ledger=self.inputs.ledger,
             commit=manifest.commit if manifest else None,
-            image=self._image_now,
+            image=self.artifacts.image_now,
             judged=self._judged(),
             replaced=self.replaced,
             pricing=RunPricing(
@@ -555,21 +394,6 @@ class _StatusUpdate:
         )
         return [self._with_code(entry) for entry in update.added()]
 
-    def _served(self, manifest: ManifestStatus | None) -> tuple[ServedPromotion, ...]:
-        """Add the artifact that a promotion serves now, if it is new."""
-        before = self.before.served
-        serves, artifact = self.item.promoted is not None and not self.item.tasks, self._artifact()
-        if not serves or artifact is None or (before and before[-1].key == artifact.key):
-            return before
-        new = ServedPromotion(
-            key=artifact.key,
-            url=artifact.url,
-            at=self.inputs.now.replace(microsecond=0),
-            commit=manifest.commit if manifest else None,
-            pinned=any(r.key == artifact.key for _, r, _ in self.item.manifest.references),
-        )
-        return (*before, new)[-SERVED_HISTORY:]
-
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
         """Add the source's commit to a new entry of a desired key."""
         source, phases = self.item.source, (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
@@ -578,11 +402,3 @@ class _StatusUpdate:
         if not any(action.task.key == entry.key for action in self.decisions):
             return entry
         return replace(entry, source=source.resolved.commit)
-
-
-def _whole(time: datetime | None) -> datetime | None:
-    """Round down to whole seconds, as a status file stores them.
-
-    So the value read back is the value written.
-    """
-    return time.replace(microsecond=0) if time is not None else None

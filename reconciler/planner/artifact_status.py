@@ -1,0 +1,133 @@
+"""The artifact and the image of an object's status, as its gate lets them through. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.planner.gates import Judgement, evaluation_metrics, unaccepted
+from reconciler.planner.object_status import (
+    SERVED_HISTORY,
+    ArtifactStatus,
+    CandidateStatus,
+    ObjectStatus,
+    ServedPromotion,
+)
+from reconciler.planner.plan import PlanInput
+from reconciler.planner.tasks import ResolvedObject
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import Commit, ObjectRef, TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactUpdate:
+    """The update of an object's artifact and image."""
+
+    inputs: PlanInput
+    item: ResolvedObject
+    before: ObjectStatus
+    judgement: Judgement
+
+    def upstream(self) -> Iterator[tuple[ObjectRef, Judgement]]:
+        """Yield other gates that have not accepted the promoted artifact."""
+        inputs = self.inputs
+        found = unaccepted(self.item, inputs.desired, inputs.records, inputs.ledger)
+        return ((ref, judgement) for ref, judgement in found if ref != self.item.ref)
+
+    def candidate(self) -> CandidateStatus | None:
+        """Return the desired artifact if the object's own gate has rejected it."""
+        found = self.made()
+        if found is None or not self.judgement.rejected:
+            return None
+        return self.judgement.candidate(found.key, found.url)
+
+    def rejection(self) -> Reason | None:
+        """Return the reason of a rejected candidate."""
+        candidate = self.candidate()
+        if candidate is None:
+            return None
+        failed = "; ".join(candidate.failed)
+        return Reason.of(ReasonCode.GATE_FAILED, key=candidate.key[:12], failed=failed)
+
+    def current(self) -> ArtifactStatus | None:
+        """Return the desired artifact, once it is complete and accepted."""
+        if not self.judgement.accepted or any(self.upstream()):
+            return None
+        return self.made()
+
+    def made(self) -> ArtifactStatus | None:
+        """Return the desired artifact, once it is complete."""
+        key = self.item.key
+        if key is None:
+            return None
+        image_key = self.item.image_key
+        image = self.image_now(image_key) or self._image_before(key, image_key)
+        if self.item.external is not None:
+            url = self.item.external.at
+            return ArtifactStatus(url=url, key=key, image=image, image_key=image_key)
+        complete = self.inputs.ledger.result(key)
+        if complete is None or complete.result.url is None:
+            return None
+        return ArtifactStatus(
+            url=complete.result.url,
+            key=key,
+            image=image,
+            image_key=image_key,
+            metrics={
+                **complete.result.metrics,
+                **evaluation_metrics(self.item, self.inputs.ledger),
+            },
+            verified=self._verified(key),
+        )
+
+    def _verified(self, key: TaskKey) -> datetime | None:
+        """Return the recorded time of an artifact's last verification."""
+        before = self.before.artifact
+        return before.verified if before is not None and before.key == key else None
+
+    def artifact(self) -> ArtifactStatus | None:
+        """Return the desired artifact, or the last one that is not lost."""
+        before = self.before.artifact
+        if before is not None and before.key in self.inputs.ledger.losses:
+            before = None
+        return self.current() or before
+
+    def image(self) -> str | None:
+        """Return the image that consumers run in, or the last known one."""
+        return self.image_now(self.item.image_key) or self.before.image
+
+    def image_now(self, key: str | None) -> str | None:
+        """The image of a build key or digest, where it is known."""
+        item = self.item
+        if item.image is not None:
+            return item.image.at if key == item.image_key else None
+        built = self.inputs.ledger.result(item.image_build) if key == item.image_key else None
+        return built.result.image if built is not None else None
+
+    def _image_before(self, key: TaskKey, image_key: str | None) -> str | None:
+        """The recorded image of an artifact.
+
+        Its build may have another key now.
+        """
+        before = self.before.artifact
+        made = before is not None and (before.key, before.image_key) == (key, image_key)
+        return before.image if before is not None and made else None
+
+    def served(self, commit: Commit | None) -> tuple[ServedPromotion, ...]:
+        """Return what a promotion has served, with what it serves now.
+
+        ``commit`` is the manifest's.
+        """
+        before, artifact = self.before.served, self.artifact()
+        serves = self.item.promoted is not None and not self.item.tasks
+        if not serves or artifact is None or (before and before[-1].key == artifact.key):
+            return before
+        new = ServedPromotion(
+            key=artifact.key,
+            url=artifact.url,
+            at=self.inputs.now.replace(microsecond=0),
+            commit=commit,
+            pinned=any(r.key == artifact.key for _, r, _ in self.item.manifest.references),
+        )
+        return (*before, new)[-SERVED_HISTORY:]
