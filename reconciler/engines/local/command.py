@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from reconciler.engine import (
     DEFAULTS,
     RESULT_DIR,
     CommandPaths,
-    FailureClass,
     Ranks,
     ReportServer,
     Result,
@@ -31,7 +30,7 @@ from reconciler.engines.local.environment import (
     read_secrets,
     search_path,
 )
-from reconciler.engines.local.failures import ArtifactError, RunFailedError
+from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import (
     make_read_only,
     make_writable,
@@ -39,15 +38,14 @@ from reconciler.engines.local.fsync import (
     sync_directory,
     write_new,
 )
+from reconciler.engines.local.input_check import InputCheck, read_signing_key
 from reconciler.engines.local.launch import RankCommand, can_protect
 from reconciler.engines.local.layout import ImageDirectory, path_of
-from reconciler.engines.local.listing import FolderError, list_folder
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
     LOGS,
     MARKER,
-    Marker,
     curves_of,
     last_attempt,
     log_of,
@@ -59,22 +57,16 @@ from reconciler.engines.local.metrics import read_metrics
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.progress import AttemptProgress
 from reconciler.engines.local.reports import ReportListener
-from reconciler.engines.local.run_context import RunContext, StoppedError
+from reconciler.engines.local.run_context import RunContext
 from reconciler.engines.local.use import in_use
 from reconciler.engines.local.verification import (
     FaultKind,
     FileFault,
-    Verification,
-    find_external_faults,
     find_faults,
-    finish,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.signing import SIGNATURE, KeyFileError, SigningKey, TrustedKeys
-from reconciler.types import ListingDigest, Mounted, TaskKind, Verify
-
-#: Digits of a listing in a message.
-_SHOWN = 12
+from reconciler.signing import SIGNATURE, SigningKey
+from reconciler.types import TaskKind
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
@@ -92,8 +84,10 @@ class _Execution:
     gpu_seconds: float = 0.0
     #: Files of this artifact, once complete, that are not as they were made.
     damaged: tuple[FileFault, ...] = ()
-    #: What is in the dataset's folder as the command starts, if that is observed.
-    listing: ListingDigest | None = None
+    inputs: InputCheck = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = InputCheck(self.run)
 
     @property
     def spec(self) -> RunSpec:
@@ -124,7 +118,7 @@ class _Execution:
         lock = run.lock(run.layout.key_lock(self.spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
         try:
             # Its content may have been found damaged: then it is made again, whatever sizes say.
-            marker, self.damaged = self._finish(find_faults(self.output, self.spec.key))
+            marker, self.damaged = self.inputs.finish(find_faults(self.output, self.spec.key))
             if marker is None or self.damaged:
                 run.not_lost()
                 with in_use(run.layout, self.image.path.name):
@@ -147,110 +141,13 @@ class _Execution:
                 # The command would take it for what an earlier attempt left.
                 remove_tree(self.output / fault.path)
         self.damaged = ()
-        spec = self.spec
-        inputs = {"base": spec.base, "dataset": spec.dataset, "model": spec.artifact}
-        for name, mounted in inputs.items():
-            if mounted is not None:
-                self._check(name, mounted)
-                if mounted.listing is not None:
-                    self._check_listing(mounted, mounted.listing)
-
-    def _check_listing(self, mounted: Mounted, wanted: ListingDigest) -> None:
-        """Raise RunFailedError if the data is not what the key says."""
-        found = self._listed(mounted)
-        if found != wanted:
-            reason = Reason.of(
-                ReasonCode.DATA_NOT_AS_LISTED,
-                url=mounted.url,
-                wanted=wanted[:_SHOWN],
-                found=found[:_SHOWN],
-            )
-            raise RunFailedError(reason, FailureClass.INFRASTRUCTURE)
-        self.listing = found
-
-    def _listed(self, mounted: Mounted) -> ListingDigest:
-        """List observed data. Raises RunFailedError and StoppedError."""
-        path = path_of(mounted.url)
-        assert path is not None  # the daemon has listed it
-        try:
-            return list_folder(path, self._go_on).digest
-        except FolderError as error:
-            detail = f"{mounted.url} cannot be listed: {error}"
-            raise RunFailedError(
-                Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail),
-                FailureClass.INFRASTRUCTURE,
-            ) from error
-
-    def _changed_meanwhile(self) -> Iterator[Reason]:
-        """Yield a warning if observed data changed while the command ran."""
-        mounted = self.spec.dataset
-        if mounted is None or self.listing is None:
-            return
-        try:
-            after = self._listed(mounted)[:_SHOWN]
-        except StoppedError:
-            raise
-        except RunFailedError:
-            after = "none"
-        if after != self.listing[:_SHOWN]:
-            yield Reason.of(
-                ReasonCode.DATA_CHANGED_MEANWHILE,
-                url=mounted.url,
-                before=self.listing[:_SHOWN],
-                after=after,
-            )
-
-    def _go_on(self) -> None:
-        if (stop := self.run.control.stop()) is not None:
-            raise StoppedError(stop)
-
-    def _check(self, name: str, mounted: Mounted) -> None:
-        """Raise RunFailedError unless an input is there, as it was made."""
-        path = path_of(mounted.url)
-        if path is None:
-            return
-        if not path.is_dir():
-            raise _refused(Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url))
-        verify = self.run.allocation.verified(mounted.url)
-        if mounted.external and verify is not Verify.SIGNATURE:
-            return
-        if verify is not Verify.SIZES:
-            checking = Reason.of(ReasonCode.VERIFYING_INPUT, input=name)
-            self.run.save(self.run.state.because(checking))
-        keys = self._trusted_keys() if verify is Verify.SIGNATURE else None
-        if mounted.external and keys is not None:
-            _, faults = self._finish(find_external_faults(path, keys))
-        else:
-            digests = verify is not Verify.SIZES
-            _, faults = self._finish(find_faults(path, mounted.key, digests=digests, keys=keys))
-        if faults:
-            raise _refused(_explained(name, mounted, faults))
-
-    def _trusted_keys(self) -> TrustedKeys:
-        try:
-            return self.run.allocation.signing.trusted_keys()
-        except KeyFileError as error:
-            raise _infrastructure(str(error)) from error
-
-    def _signing_key(self) -> SigningKey | None:
-        """Read the key that signs.
-
-        It is read before the command starts: no finished work is lost for want of it.
-        """
-        try:
-            return self.run.allocation.signing.signing_key()
-        except KeyFileError as error:
-            raise _infrastructure(str(error)) from error
-
-    def _finish(self, steps: Verification) -> tuple[Marker | None, tuple[FileFault, ...]]:
-        """Return an artifact's marker and its faults. Raises StoppedError."""
-        return finish(steps, self._go_on)
+        self.inputs.check()
 
     def _once(self, lock: KeyLock) -> Result:
         run, spec = self.run, self.spec
         self._prepare()
         self._unmark()
-        signing_key = self._signing_key()
+        signing_key = read_signing_key(run.allocation.signing)
         environments = image_environments(run.layout, self.image)
         secrets = read_secrets(run.allocation.secrets, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
@@ -304,7 +201,7 @@ class _Execution:
                 "into it, and remove or replace no more than what is in it"
             )
         metrics, ignored = read_metrics(self.output)
-        warnings = [*self._changed_meanwhile()]
+        warnings = [*self.inputs.changed_meanwhile()]
         if ignored is not None:
             output.note(ignored)
             warnings.append(Reason.of(ReasonCode.METRICS_IGNORED, detail=ignored))
@@ -414,32 +311,6 @@ class _Execution:
 def progress_file(scratch: Path, rank: int) -> Path:
     """Return a rank's PROGRESS_FILE, in a folder that is writable."""
     return scratch / str(rank) / "progress.json"
-
-
-def _explained(name: str, mounted: Mounted, faults: Sequence[FileFault]) -> Reason:
-    """Return the reason of an input's faults.
-
-    A signature that is not valid is no loss: what was signed would not come back by making it
-    again unasked. Nor is a change of a folder that no task made.
-    """
-    place = f"the {name} at {mounted.url}"
-    unread = next((fault for fault in faults if fault.kind is FaultKind.UNREADABLE), None)
-    if unread is not None:
-        return Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=f"{place}: {unread}")
-    if mounted.external or faults[0].kind is FaultKind.SIGNATURE:
-        code = ReasonCode.ARTIFACT_NOT_VERIFIED
-        return Reason.of(code, input=name, url=mounted.url, detail=str(faults[0]))
-    lost = Reason.of(ReasonCode.ARTIFACT_LOST, input=name, url=mounted.url)
-    text = f"the {name} is gone or damaged: {mounted.url}: {faults[0]}"
-    return replace(lost, recorded=text)
-
-
-def _refused(reason: Reason) -> RunFailedError:
-    return RunFailedError(reason, FailureClass.INFRASTRUCTURE)
-
-
-def _infrastructure(detail: str) -> RunFailedError:
-    return _refused(Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail=detail))
 
 
 def _have_folder(path: Path) -> None:
