@@ -100,7 +100,7 @@ def test_what_needs_somebody_comes_first() -> None:
     [
         ("", 31),
         ("phase=Failed", 3),
-        ("phase=Failed&phase=Held", 6),
+        ("phase=Failed&phase=Held", 5),
         ("namespace=team-1", 10),
         ("kind=Dataset", 0),
         ("q=MODEL-0000", 10),
