@@ -286,7 +286,10 @@ def _sorted(
 def _history_table(
     records: Sequence[ObjectStatus], order: _Order, *, compact: bool = False
 ) -> Listing:
-    """Render a row per entry; TIME to COST and MESSAGE only where there is one."""
+    """Render a row per entry.
+
+    TIME to COST and MESSAGE are there only where an entry has one.
+    """
     rows = [_history_row(record, entry) for record, entry in _sorted(records, order)]
     columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
     columns += [Column(title) for title in _PRICED]

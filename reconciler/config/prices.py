@@ -16,13 +16,19 @@ GpuType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-
 
 
 class BudgetSection(Section):
-    """A limit of what runs cost in a month; what exceeds it is held."""
+    """A limit of the cost of runs in a month.
+
+    Tasks beyond it are held.
+    """
 
     month: Annotated[Money, Field(description="In UTC; 0: none. Needs prices.")] = 0.0
 
 
 class RunningGuard(Section):
-    """Limits of what the runs have taken that one sync cancels; 0: none."""
+    """Limits of the time of runs that one sync cancels.
+
+    0: none.
+    """
 
     gpu_hours: Annotated[float, Field(ge=0, le=1e9, strict=False, allow_inf_nan=False)] = (
         _PLANNER.guard_running_gpu_hours

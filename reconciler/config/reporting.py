@@ -98,7 +98,9 @@ class ReviewSection(Section):
 
 
 class RequestsSection(Section):
-    """Pull requests that the daemon opens, for newer commits and artifacts of what is pinned.
+    """Pull requests of the daemon for newer commits and artifacts.
+
+    They are for pinned commits and keys.
 
     Needs ``review``, and a token and credentials that may push ``branch`` and open requests. At
     most ``limit`` are open at once.
@@ -127,7 +129,7 @@ class RequestsSection(Section):
         return _filled(self.branch, dict(zip(_ANY, values, strict=True)))
 
     def is_own(self, branch: str, cluster: str) -> bool:
-        """Return whether a branch may be that of a request of this cluster."""
+        """Return whether a branch is of a request of this cluster."""
         values = {re.escape(part): "[a-z0-9-]+" for part in _ANY}
         values[re.escape("{cluster}")] = re.escape(cluster)
         return re.fullmatch(_filled(re.escape(self.branch), values), branch) is not None

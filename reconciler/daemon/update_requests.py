@@ -1,4 +1,6 @@
-"""Pull requests that the daemon opens for what is pinned: newer commits, and newer artifacts.
+"""Pull requests of the daemon for newer commits and newer artifacts.
+
+They are for pinned commits and keys.
 
 There is one request for an object, on a branch of its own with one commit, which changes the pinned
 value and nothing else. It is edited in place when there is something newer still, and closed when
@@ -58,7 +60,7 @@ _LARGEST_FILE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What a branch and its request were last made of."""
+    """The update and the head of a request's last push."""
 
     update: Update
     head: Commit
@@ -124,7 +126,10 @@ class UpdateRequestController:
         return delay
 
     async def round(self) -> None:
-        """Compare the requests with what they should be, once. Raises ForgeError and GitError."""
+        """Open, edit and close requests, once.
+
+        Raises ForgeError and GitError.
+        """
         plan, review = self.plan(), self.setup.config.review
         assert review is not None
         if plan is None or not self.permission.leads():
@@ -155,7 +160,7 @@ class UpdateRequestController:
     # -- what to request -------------------------------------------------------------------
 
     async def _updates(self, plan: Plan) -> tuple[list[Update], set[ObjectRef]]:
-        """Return the updates, and the objects of which none can be known now."""
+        """Return the updates, and the objects that cannot be looked up."""
         unknown = set(plan.inputs.invalid)
         found: list[Update] = []
         if self.section.promotions:
@@ -188,7 +193,10 @@ class UpdateRequestController:
     async def _request(
         self, target: str, branch: str, update: Update, head: Commit, *, is_open: bool
     ) -> bool:
-        """Have one request as an update wants it; returns whether one is open then."""
+        """Open or edit the request of an update.
+
+        Returns whether one is open then.
+        """
         if is_open and self._sent.get(branch) == _Sent(update, head):
             return True
         if not is_open and self._declined.get(branch) == update.title:
@@ -222,7 +230,10 @@ class UpdateRequestController:
         return True
 
     def _push(self, branch: str, update: Update, head: Commit) -> None:
-        """Set the branch to the commit of an update. Raises GitError and CannotEditError."""
+        """Set the branch to the commit of an update.
+
+        Raises GitError and CannotEditError.
+        """
         self.branches.fetch_base(head)
         data = self.branches.read_file(head, update.file, _LARGEST_FILE + 1)
         if data is None or len(data) > _LARGEST_FILE:

@@ -195,7 +195,10 @@ class GitHub:
         return Comment(comment.id, body)
 
     async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
-        """List our requests, open or not, to merge ``branch`` into ``target``, newest first."""
+        """List our requests to merge ``branch`` into ``target``.
+
+        Open or not, the newest first.
+        """
         me, found = await self._whoami(), list[OwnRequest]()
         for number in range(1, _REQUEST_PAGES + 1):
             query = {"state": "all", **self._dialect.newest_first, "base": target}

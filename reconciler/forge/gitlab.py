@@ -108,7 +108,10 @@ class GitLab:
         await self._rest.ask("POST", f"{self._path}/statuses/{commit}", payload)
 
     async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
-        """List our requests, open or not, to merge ``branch`` into ``target``, newest first."""
+        """List our requests to merge ``branch`` into ``target``.
+
+        Open or not, the newest first.
+        """
         me = await self._whoami()
         query = {"state": "all", "target_branch": target, "source_branch": branch}
         query |= {"order_by": "created_at", "sort": "desc"}

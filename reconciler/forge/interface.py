@@ -43,7 +43,10 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRequest:
-    """A pull request that we opened. ``merged`` has a meaning once it is not open any more."""
+    """A pull request of ours.
+
+    ``merged`` has a meaning once it is not open any more.
+    """
 
     number: int
     branch: str
@@ -92,7 +95,9 @@ class Forge(Protocol):
         ...
 
     async def own_requests(self, target: str, branch: str) -> Sequence[OwnRequest]:
-        """List our requests, open or not, to merge ``branch`` into ``target``, newest first.
+        """List our requests to merge ``branch`` into ``target``.
+
+        Open or not, the newest first.
 
         Those of long ago may be left out.
         """

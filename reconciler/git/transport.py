@@ -135,7 +135,7 @@ class Transport:
     def replace(
         self, path: Path, url: str, commit: Commit | None, ref: str, *, expected: Commit | None
     ) -> None:
-        """Set a ref to a commit, or delete it, if it is where it is expected.
+        """Set or delete a ref that is at its expected commit.
 
         ``expected`` is None for a ref that is not there. Raises PushRejectedError where the ref has
         moved, and GitError.

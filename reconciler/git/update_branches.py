@@ -1,4 +1,7 @@
-"""Branches of one commit each, by which the daemon requests a change of a file."""
+"""Branches of one commit each, for requests of the daemon.
+
+The commit changes one file.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,9 @@ class UpdateBranches(Repository):
         self._repository = self._copy.repository
 
     def tip(self, branch: str) -> Commit | None:
-        """Look up a branch's tip at the remote; None where there is no such branch.
+        """Look up a branch's tip at the remote.
+
+        None where there is no such branch.
 
         Raises GitError.
         """
@@ -77,7 +82,9 @@ class UpdateBranches(Repository):
         return found
 
     def propose(self, branch: str, base: Commit, path: str, data: bytes, message: str) -> Commit:
-        """Set a branch to one commit that changes a file of ``base``, and return it.
+        """Set a branch to one commit on ``base``, and return it.
+
+        The commit changes the content of one file.
 
         A branch that asks for the same already is left as it is, also where ``base`` has moved on
         without touching the file. Raises ForeignCommitError for a branch with commits of somebody
@@ -95,7 +102,9 @@ class UpdateBranches(Repository):
         return commit
 
     def delete(self, branch: str) -> None:
-        """Delete a branch whose tip is of this author; no-op where there is none.
+        """Delete a branch whose tip is of this author.
+
+        No-op where there is no such branch.
 
         Raises ForeignCommitError and GitError.
         """
@@ -113,7 +122,10 @@ class UpdateBranches(Repository):
             )
 
     def _asks_for(self, tip: Commit, base: Commit, path: str, data: bytes, message: str) -> bool:
-        """Return whether a branch makes the wanted change to the file as it is in the base."""
+        """Return whether a branch makes the wanted change already.
+
+        The file must be in its base as it is in this one.
+        """
         parent = Commit(str(self._reading(lambda: self._commit(tip).parent_ids[0])))
         same = self.read_file(tip, path) == data and self._message(tip) == message
         return same and self.read_file(parent, path) == self.read_file(base, path)

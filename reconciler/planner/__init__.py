@@ -11,7 +11,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
-    from reconciler.planner.forecast import ZERO, Basis, Forecast, Forecaster, Spread
+    from reconciler.planner.forecast import ZERO, Forecast, ForecastBasis, Forecaster, Spread
     from reconciler.planner.gates import judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from reconciler.planner.wall_time import TimedTask, makespan
 
 _MODULES = {
-    "Basis": "forecast",
+    "ForecastBasis": "forecast",
     "Forecast": "forecast",
     "Forecaster": "forecast",
     "Spread": "forecast",
@@ -146,10 +146,10 @@ __all__ = [
     "URGENCY",
     "ZERO",
     "ActionKind",
-    "Basis",
     "CacheEntry",
     "Completed",
     "Forecast",
+    "ForecastBasis",
     "Forecaster",
     "HistoryEntry",
     "Hold",

@@ -1,4 +1,7 @@
-"""The artifact and the image of an object's status, as its gate lets them through. Pure."""
+"""The artifact and the image of an object's status. Pure.
+
+A gate lets an artifact through, or keeps the last one.
+"""
 
 from __future__ import annotations
 

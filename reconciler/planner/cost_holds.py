@@ -1,4 +1,4 @@
-"""Holds of what a sync would cost, spend beyond a budget, or lose of what runs. Pure.
+"""Holds by cost, by budget, and by lost running work. Pure.
 
 Each is computed from the manifests and from what is recorded, as those of
 :mod:`reconciler.planner.holds`. What is unknown counts as nothing until it has run: so a budget is
@@ -75,7 +75,7 @@ class CostHolds:
             yield self.releases.settle(hold)
 
     def _cost(self, objects: Objects, limit: float, tenant: Tenant | None) -> Hold | None:
-        """Return a hold if what nobody has accepted would cost more than a limit."""
+        """Return a hold of new tasks that would exceed the limit."""
 
         def passes(record: ObjectStatus, task: Task) -> bool:
             return (task.key, task.execution_hash) in accepted_tasks(record)
@@ -96,7 +96,7 @@ class CostHolds:
         return _hold(HoldKind.COST, tasks, refs, reason, tenant)
 
     def _budget(self, objects: Objects, limit: float, tenant: Tenant | None) -> Hold | None:
-        """Return a hold of all that has not started if a month's budget is too small for it."""
+        """Return a hold of unstarted tasks beyond a month's budget."""
 
         def passes(record: ObjectStatus, task: Task) -> bool:
             known = next((t for t in record.tasks if t.key == task.key), None)
@@ -130,7 +130,10 @@ class CostHolds:
     def _tasks(
         self, objects: Objects, passes: Callable[[ObjectStatus, Task], bool]
     ) -> tuple[_Tasks, frozenset[ObjectRef]]:
-        """Return the tasks that would run, but for those that pass, and their objects."""
+        """Return the tasks that would run, and their objects.
+
+        Those that pass are left out.
+        """
         tasks: _Tasks = {}
         refs = set()
         for ref, item in objects.items():
@@ -147,7 +150,7 @@ class CostHolds:
         return tasks, frozenset(refs)
 
     def _forecast(self, tasks: _Tasks) -> tuple[float, int]:
-        """Return the cost of all tasks with a forecast, and the number of others."""
+        """Return the cost of the forecast tasks, and the others' number."""
         inputs = self.inputs
         forecaster = Forecaster(inputs.records, inputs.desired, inputs.settings.prices)
         costs = [forecaster.of(ref, task).cost for ref, task in tasks.values()]
@@ -169,7 +172,10 @@ class CostHolds:
         return sum(spent.get(month, 0.0) for each in (records, removed) for spent in each)
 
     def _running(self, tenant: Tenant | None) -> float:
-        """Return what the recorded runs have cost so far, or will by their forecast."""
+        """Return the cost of the recorded runs.
+
+        Of one that goes on it is the cost so far or, if that is more, its forecast.
+        """
         inputs, prices = self.inputs, self.inputs.settings.prices
         forecaster = Forecaster(inputs.records, inputs.desired, prices)
         total, seen = 0.0, set[str]()
@@ -231,7 +237,7 @@ def running_holds(
     removed: frozenset[ObjectRef],
     releases: Releases,
 ) -> Iterator[tuple[Hold, bool]]:
-    """Yield a hold of each tenant's runs that would be cancelled, if they have cost too much."""
+    """Yield a hold of each tenant's costly runs that would be cancelled."""
     settings = inputs.settings
     if not settings.guard_running_gpu_hours and not settings.guard_running_seconds:
         return

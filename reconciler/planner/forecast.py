@@ -1,4 +1,6 @@
-"""Forecasts of what tasks will take and cost, from the runs that were complete. Pure.
+"""Forecasts of the time and cost of tasks. Pure.
+
+They are made from the runs that were complete.
 
 A forecast is the median of the last complete runs of the object, else of its kin: runs of the same
 image, or of objects with the same base. Where the history has runs with different numbers of epochs
@@ -32,7 +34,7 @@ _FOLLOWS = 0.25
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Basis(enum.StrEnum):
+class ForecastBasis(enum.StrEnum):
     """The history that a forecast is made from."""
 
     OWN = "own"
@@ -65,12 +67,12 @@ ZERO = Spread(0.0, 0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """An estimate of one run: seconds of its pod, GPU seconds, and cost.
+    """An estimate of one run: pod seconds, GPU seconds, cost.
 
     All are None without a basis, ``cost`` also without prices. ``runs`` counts those it is made of.
     """
 
-    basis: Basis = Basis.NONE
+    basis: ForecastBasis = ForecastBasis.NONE
     seconds: Spread | None = None
     gpu_seconds: Spread | None = None
     cost: Spread | None = None
@@ -82,7 +84,10 @@ UNKNOWN = Forecast()
 
 @dataclass(slots=True)
 class Forecaster:
-    """Forecasts from the records of all objects; its indexes are made when they are needed."""
+    """Forecasts from the records of all objects.
+
+    Its indexes are made when they are needed.
+    """
 
     records: Mapping[ObjectRef, ObjectStatus]
     desired: Mapping[ObjectRef, ResolvedObject]
@@ -101,9 +106,9 @@ class Forecaster:
     def _made(self, ref: ObjectRef, task: Task) -> Forecast:
         record = self.records.get(ref)
         own = complete(record.history if record is not None else (), task.kind)
-        times, basis = forecast_times(own, task.params), Basis.OWN
+        times, basis = forecast_times(own, task.params), ForecastBasis.OWN
         if not times:
-            times, basis = forecast_times(self._image_kin(task), task.params), Basis.KIN
+            times, basis = forecast_times(self._image_kin(task), task.params), ForecastBasis.KIN
         if not times:
             times = forecast_times(self._base_kin(ref, task), task.params)
         if not times:
@@ -164,7 +169,10 @@ def complete(history: Iterable[HistoryEntry], kind: TaskKind) -> list[HistoryEnt
 
 
 def forecast_times(history: Iterable[HistoryEntry], params: Mapping[str, JSON]) -> Sequence[float]:
-    """Return the times of the last complete runs, scaled to params; empty if unknown."""
+    """Return the times of the last complete runs, scaled to params.
+
+    Empty if they are unknown.
+    """
     entries = sorted(history, key=lambda e: e.finished or _LONG_AGO)[-FITTED:]
     for name in LENGTHS:
         asked = _length(params, name)
@@ -178,7 +186,10 @@ def forecast_times(history: Iterable[HistoryEntry], params: Mapping[str, JSON]) 
 
 
 def _scaled(pairs: Sequence[tuple[float, float]], asked: float) -> Sequence[float]:
-    """Scale the times of the last runs to a length, as far as times follow it."""
+    """Scale the times of the last runs to a length.
+
+    Only as far as times follow the length.
+    """
     last = pairs[-LAST:]
     if len({n for n, _ in pairs}) == 1:
         return [seconds for _, seconds in last] if pairs[0][0] == asked else ()

@@ -18,7 +18,9 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Prices of an hour: per GPU by type, per core, per GiB of memory.
+    """Prices of an hour of GPUs, cores and GiB of memory.
+
+    Those of GPUs are by type.
 
     ``startup`` is the seconds of a node that each run costs beside those of its pod.
     """

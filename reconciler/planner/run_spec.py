@@ -318,7 +318,10 @@ def _places(
 
 
 def image_of(ledger: Ledger, item: ResolvedObject, task: Task) -> str | None:
-    """Return the image that a task runs in, None for a build and while it is unknown."""
+    """Return the image that a task runs in.
+
+    None for a build, and while it is unknown.
+    """
     if task.kind is TaskKind.BUILD:
         return None
     if item.image is not None:

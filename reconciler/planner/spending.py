@@ -1,4 +1,4 @@
-"""The cost of runs that ended, and what objects have spent in a month. Pure.
+"""The cost of ended runs, and of objects by month. Pure.
 
 The time of a run is its pod's: from the node that it got to its end, whatever the end was. Each run
 costs once, in the month in which it ended (UTC). What an object has spent is kept apart from its
@@ -24,7 +24,7 @@ _PLACES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCost:
-    """The seconds that a run's pods took, their GPU seconds, and their cost."""
+    """Seconds of a run's pods, their GPU seconds, and their cost."""
 
     seconds: float = 0.0
     gpu_seconds: float = 0.0
@@ -44,7 +44,10 @@ class RunPricing:
     others_pay: frozenset[str] = field(default=frozenset())
 
     def of(self, run: Run, asked: Task | None, *, until: datetime) -> RunCost:
-        """Return the cost of a run until a time; ``asked`` is its task now."""
+        """Return the cost of a run until a time.
+
+        ``asked`` is its task now.
+        """
         began = run.placed or run.started or self._started(run)
         if began is None or run.name in self.others_pay:
             return RunCost()
@@ -65,7 +68,10 @@ class RunPricing:
         return next(found, None) if run.attempts else None
 
     def resources(self, run: Run, asked: Task | None) -> Resources:
-        """Return the resources that a run was created with, as far as is known."""
+        """Return the known resources of a run.
+
+        They are those that it was created with.
+        """
         for task in self.recorded:
             if task.job == run.name and task.resources is not None:
                 return task.resources
@@ -82,7 +88,7 @@ def month_of(time: datetime) -> str:
 def with_spent(
     spent: Mapping[str, float], added: Iterable[HistoryEntry], now: datetime
 ) -> Mapping[str, float]:
-    """Add the cost of new entries to what an object has spent by month."""
+    """Add the cost of new entries to an object's months."""
     found = dict(spent)
     for entry in added:
         if entry.cost:

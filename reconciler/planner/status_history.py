@@ -192,7 +192,10 @@ class HistoryUpdate:
             yield self._priced(entry, run, None)
 
     def _run_of(self, key: TaskKey, execution_hash: ExecutionHash | None = None) -> Run | None:
-        """Return the ended run of a key: the successful one, or that of an execution."""
+        """Return the ended run of a key.
+
+        It is the successful one, or that of an execution hash.
+        """
         for run in self.ended.values():
             good = run.phase is RunPhase.SUCCEEDED
             wanted = good is (execution_hash is None)

@@ -95,7 +95,10 @@ def update_status(
 
 
 def _payers(plan: Plan) -> Mapping[str, ObjectRef]:
-    """Map each build's run to the one object, of those that share it, that pays it."""
+    """Map the run of each build to the object that pays it.
+
+    Of the objects that share it, that is one.
+    """
     payers: dict[str, ObjectRef] = {}
     for ref in (*plan.decided, *sorted(plan.removed)):
         record = plan.inputs.records.get(ref)
@@ -118,7 +121,7 @@ def _replaced(
 
 
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
-    """Return the last status of an object that is removed while it runs."""
+    """Return the last status of a removed object that runs."""
     inputs = plan.inputs
     update = HistoryUpdate(
         before=known.history,

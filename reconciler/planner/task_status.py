@@ -1,4 +1,7 @@
-"""The status of one task, from its last one, its run and its action. Pure."""
+"""The next status of one task. Pure.
+
+It follows from the last one, the run and the action.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,7 @@ class TaskUpdate:
         )
 
     def _released(self, decision: TaskAction) -> str | None:
-        """Return the hold of a budget that is released for a task now."""
+        """Return the released hold of a task's budget."""
         if decision.phase in DONE_TASKS:
             return None
         for hold in self.plan.released:
@@ -89,7 +92,10 @@ class TaskUpdate:
         return None
 
     def _resources(self, job: str | None, task: Task) -> Resources | None:
-        """Return the resources of a task's run, None where it asked for none."""
+        """Return the resources of a task's run.
+
+        None where it asked for none.
+        """
         for known in self.before.tasks if job is not None else ():
             if known.job == job:
                 return known.resources

@@ -1,4 +1,7 @@
-"""The wall time of a set of runs, by their needs and the limits of what runs at once. Pure."""
+"""The wall time of a set of runs. Pure.
+
+It follows from their needs, and from the limits of runs at once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ class TimedTask:
 
 
 def makespan(tasks: Iterable[TimedTask], *, runs: int = 0, gpus: int = 0) -> float:
-    """Return the seconds until all tasks are complete; a limit of 0 is none.
+    """Return the seconds until all tasks are complete.
+
+    A limit of 0 is none.
 
     Each starts, in the given order, as soon as its needs among the tasks are complete and the
     limits admit it. One that asks for more GPUs than the limit never starts, nor what needs it.

@@ -1,4 +1,4 @@
-"""The tasks that something wants made, with the gates that they wait for. Pure."""
+"""Wanted tasks, with the gates that they wait for. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.types import ObjectRef, TaskKey
 
 @dataclass(slots=True)
 class WantedTasks:
-    """The incomplete tasks that objects' artifacts need, by key, and what makes them.
+    """The keys of incomplete tasks that objects' artifacts need.
 
     ``producers`` has the task of each key, with its object.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.codec import Codec
-from reconciler.planner import ActionKind, Basis, Forecast, Hold, HoldKind, Spread
+from reconciler.planner import ActionKind, Forecast, ForecastBasis, Hold, HoldKind, Spread
 from reconciler.reasons import ReasonCode, message
 from reconciler.review.actions import Action
 from reconciler.review.report import Review
@@ -20,17 +20,23 @@ from reconciler.types import JSON, Commit, Kind, Metrics, ProblemEntry, TaskKey,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Forecast:
-    """An estimate; its members are null where nothing like the run is recorded."""
+    """An estimate.
+
+    Its members are null where nothing like the run is recorded.
+    """
 
     seconds: Spread | None
     gpu_seconds: Spread | None
     cost: Spread | None
-    basis: Basis
+    basis: ForecastBasis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Estimate:
-    """The sums of the forecasts that are known; ``cost`` is null without prices."""
+    """The sums of the known forecasts.
+
+    ``cost`` is null without prices.
+    """
 
     seconds: Spread
     gpu_seconds: Spread

@@ -12,7 +12,9 @@ from reconciler.review.durations import seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The sums of the forecasts of several runs; those of ``unknown`` runs are not in them.
+    """The sums of the forecasts of several runs.
+
+    Those of ``unknown`` runs are not in them.
 
     ``wall`` is the time until all are complete, by their needs and the limits. ``cost`` is None
     without prices.
@@ -69,7 +71,10 @@ def _timed(actions: Iterable[Action], *, high: bool) -> Iterable[TimedTask]:
 
 
 def estimate_text(found: Estimate, prices: Prices) -> str:
-    """Return the estimate in a sentence; empty if there is nothing to run."""
+    """Return the estimate in a sentence.
+
+    Empty if there is nothing to run.
+    """
     total = found.known + found.unknown
     if not total:
         return ""

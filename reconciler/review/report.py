@@ -111,7 +111,7 @@ class Review:
         return sum(a.gpus for a in self.actions if a.action is ActionKind.CREATE)
 
     def estimate(self, *, caused: bool) -> Estimate:
-        """Sum up the forecasts of all runs, or of those that the change causes."""
+        """Sum up the forecasts of all or of caused runs."""
         settings = self.plan.inputs.settings if self.plan is not None else None
         return estimate(
             (action for action in self.actions if action.caused or not caused),

@@ -118,7 +118,10 @@ def shown_forecast(action: Action, prices: Prices) -> str:
 
 
 def shown_estimate(review: Review) -> str:
-    """Return the estimate of what the change makes run; empty if that is nothing."""
+    """Return the estimate of the runs that the change causes.
+
+    Empty if there are none.
+    """
     return estimate_text(review.estimate(caused=True), review.prices)
 
 

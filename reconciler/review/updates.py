@@ -1,4 +1,4 @@
-"""Updates that the daemon may request: newer commits and artifacts of what is pinned. Pure."""
+"""Updates of pinned commits and keys. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Update:
 
 
 def pinned_sources(plan: Plan) -> Mapping[ObjectRef, GitSource]:
-    """Return the source without its pin of each object that pins a commit of another repository."""
+    """Return each pinned source of another repository, without its pin."""
     found = {}
     for ref, item in _valid(plan):
         source = item.source
@@ -67,7 +67,7 @@ def _pinned_key(item: ResolvedObject) -> str | None:
 
 
 def source_updates(plan: Plan, heads: Mapping[ObjectRef, ResolvedSource]) -> Iterator[Update]:
-    """Yield the objects whose pinned commit has another folder than the remote's HEAD."""
+    """Yield updates of commits whose folder differs at the remote's HEAD."""
     for ref, item in _valid(plan):
         source, head = item.source, heads.get(ref)
         if source is None or head is None or head.tree == source.resolved.tree:
@@ -83,7 +83,7 @@ def source_updates(plan: Plan, heads: Mapping[ObjectRef, ResolvedSource]) -> Ite
 
 
 def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
-    """Yield the promotions that pin another artifact than the one that is current."""
+    """Yield updates of promotions to the current artifact."""
     for ref, promoted in pinned_promotions(plan).items():
         item = plan.inputs.desired[ref]
         pinned = TaskKey(_pinned_key(item) or "")
@@ -116,7 +116,7 @@ def _valid(plan: Plan) -> Iterator[tuple[ObjectRef, ResolvedObject]]:
 def _current(
     plan: Plan, remote: RemoteStatus, promoted: ObjectRef | ForeignRef
 ) -> tuple[TaskKey, Metrics | None] | None:
-    """Return the current artifact of an object, with its metrics where they are known."""
+    """Return the current artifact of an object, with known metrics."""
     if isinstance(promoted, ForeignRef):
         status = remote.get(promoted)
         current = status.current if isinstance(status, RemoteObject) else None

@@ -84,7 +84,10 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
 
 
 def update_branches(setup: Setup) -> UpdateBranches:
-    """The branches of update requests, whose commits are signed where those of the status are."""
+    """The branches of update requests.
+
+    Their commits are signed where those of the status are.
+    """
     author, folder = setup.config.status.author, git_folder(setup)
     return UpdateBranches(
         folder / "updates.git",

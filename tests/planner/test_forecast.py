@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.planner.forecast import Basis, Forecaster, Spread, forecast_times, spread
+from reconciler.planner.forecast import ForecastBasis, Forecaster, Spread, forecast_times, spread
 from reconciler.planner.object_status import HistoryEntry, TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.wall_time import TimedTask, makespan
@@ -71,13 +71,13 @@ def forecaster(world: World) -> Forecaster:
 def test_own_runs_come_before_kin_and_nothing_is_unknown() -> None:
     world = World({"base.yaml": scratch("base"), "a.yaml": finetune("a", "base", GPU)})
     unknown = forecaster(world).of(model("a"), world.inputs().desired[model("a")].tasks[-1])
-    assert (unknown.basis, unknown.seconds, unknown.cost) == (Basis.NONE, None, None)
+    assert (unknown.basis, unknown.seconds, unknown.cost) == (ForecastBasis.NONE, None, None)
     took(world, "a", 100)
     world.files["b.yaml"] = finetune("b", "base", GPU)
     desired = world.inputs().desired
     own = forecaster(world).of(model("a"), desired[model("a")].tasks[-1])
     kin = forecaster(world).of(model("b"), desired[model("b")].tasks[-1])
-    assert (own.basis, kin.basis) == (Basis.OWN, Basis.KIN)
+    assert (own.basis, kin.basis) == (ForecastBasis.OWN, ForecastBasis.KIN)
     assert own.seconds == kin.seconds == Spread(100, 100)
     assert kin.gpu_seconds == Spread(200, 200)
     assert kin.cost is not None
@@ -91,7 +91,7 @@ def test_a_run_that_failed_tells_nothing() -> None:
     record = replace(world.records[model("a")], history=(failed,))
     task = world.inputs().desired[model("a")].tasks[-1]
     found = Forecaster({model("a"): record}, {}, Prices()).of(model("a"), task)
-    assert found.basis is Basis.NONE
+    assert found.basis is ForecastBasis.NONE
 
 
 def timed(key: str, seconds: float, *needs: str, gpus: int = 0) -> TimedTask:
@@ -119,4 +119,4 @@ def test_models_with_images_of_their_own_are_kin_by_their_base() -> None:
     inputs = world.inputs()
     records = {model("a"): world.records[model("a")]}
     found = Forecaster(records, inputs.desired, Prices()).of(model("b"), task)
-    assert (found.basis, found.seconds, found.cost) == (Basis.KIN, Spread(100, 100), None)
+    assert (found.basis, found.seconds, found.cost) == (ForecastBasis.KIN, Spread(100, 100), None)

@@ -1,4 +1,4 @@
-"""The check of what a run reads: that it is there, and as it was made, listed and signed."""
+"""The check of a run's inputs by content, listing and signature."""
 
 from __future__ import annotations
 
