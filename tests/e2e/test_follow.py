@@ -1,4 +1,4 @@
-"""``logs -f`` from before the build on, through a failed attempt, to the end."""
+"""``logs -f`` through a failed attempt, to the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.e2e.site import Site, environment, until
 
 BODY = """\
 echo "attempt $ATTEMPT begins"
+while ! test -e "$GATE-$ATTEMPT"; do sleep 0.1; done
 test "$ATTEMPT" != 1 || exit 9
-while ! test -e "$GATE"; do sleep 0.1; done
 echo "attempt $ATTEMPT ends"
 """
 
@@ -31,8 +31,10 @@ def test_the_output_is_followed_through_every_task_and_attempt(tmp_path: Path) -
                 stderr=subprocess.STDOUT,
                 env=environment(),
             )
-        until(lambda: b"attempt 2 begins" in said.read_bytes(), what="the second attempt")
-        gate.touch()
+        for attempt in (1, 2):
+            begins = f"attempt {attempt} begins".encode()
+            until(lambda: begins in said.read_bytes(), what=f"attempt {attempt}")  # noqa: B023
+            gate.with_name(f"gate-{attempt}").touch()
         assert follower.wait(90) == 0, said.read_text()
     text = said.read_text()
     train = text[text.index("attempt 1 begins") :]
