@@ -140,7 +140,7 @@ def test_why_and_a_plan_say_what_holds(cli: Cli, tmp_path: Path) -> None:
         "  build: complete",
         "  train: held",
         (
-            "    would make 4 tasks with 0 GPUs, of 4 objects, 4 of which have an artifact "
+            "    would make 5 tasks with 0 GPUs, of 4 objects, 4 of which have an artifact "
             "(guard: 2 tasks made again, 32 GPUs)."
         ),
         f"    To release it, add the line {held} to .reconciler/release, and commit that.",
