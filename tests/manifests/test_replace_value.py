@@ -40,7 +40,7 @@ def test_only_the_value_changes(source: str) -> None:
     [
         f"  source: {{git: {{url: {GIT}}}}}\n",
         f"  source: {{git: {{url: {GIT}, commit: &c {OLD}}}}}\n",
-        f"  source: {{git: {{url: {GIT}, commit: >-\n    {OLD}\n    }}}}\n",
+        f"  source:\n    git:\n      url: {GIT}\n      commit: >-\n        {OLD}\n",
     ],
     ids=["not there", "an anchor", "folded"],
 )
