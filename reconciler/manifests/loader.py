@@ -48,9 +48,12 @@ _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
 }
 _LIST = "List"
 _NAME = re.compile(patterns.NAME)
-#: What a text that cannot be parsed is taken for a manifest by.
+#: What a text that cannot be parsed is taken for a manifest by: our version, a kind of ours, or a
+#: kind that cannot be read.
 _SIGN = re.compile(
     rb"""\bapiVersion["']?\s*:\s*["']?substratus\.ai/|\bkind["']?\s*:[\s["'{]*(Model|Dataset)\b"""
+    rb"""|^["']?kind["']?[ \t]*:[ \t]*\[?[ \t]*\r?$""",
+    re.MULTILINE,
 )
 _NO_MANIFEST = "; if it is no manifest, name it in .reconcilerignore"
 

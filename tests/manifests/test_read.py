@@ -241,6 +241,8 @@ def test_what_is_not_ours_is_told_of_a_name_that_is_not_utf_8_and_breaks_nothing
         "apiVersion: substratus.ai/v1\nname: {{ .Values.name }}\n{{ end }}\n",
         "kind: Model\n  metadata: {}\n",
         "kind: [Model\n",
+        "kind: [\n",
+        "metadata: {name: a\nkind:\n",
         "kind: Model # caf\udce9\n",
         "kind: Model\n" + "#" * (1 << 20),
         "k\0i\0n\0d\0:\0 \0M\0o\0d\0e\0l\0\n\0",  # UTF-16, as PowerShell writes it
