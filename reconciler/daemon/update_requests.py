@@ -84,7 +84,7 @@ class UpdateRequestController:
     troubles: dict[str, str]
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _sent: dict[str, _Sent] = field(default_factory=dict)
-    _declined: dict[str, str] = field(default_factory=dict)
+    _decided: dict[str, str] = field(default_factory=dict)
     _refused: dict[str, _Sent] = field(default_factory=dict)
     _failures: int = 0
     _busy: asyncio.Future[Any] | None = None
@@ -199,16 +199,17 @@ class UpdateRequestController:
         """
         if is_open and self._sent.get(branch) == _Sent(update, head):
             return True
-        if not is_open and self._declined.get(branch) == update.title:
+        if not is_open and self._decided.get(branch) == update.title:
             return False
         if self._refused.get(branch) == _Sent(update, head):
             return is_open
         bound = log.bind(object=str(update.ref), branch=branch)
         before = await self.forge.own_requests(target, branch)
         opened = next((request for request in before if request.is_open), None)
-        if opened is None and any(r.title == update.title and not r.merged for r in before):
-            self._declined[branch] = update.title
-            bound.info("an update was declined", title=update.title)
+        if opened is None and any(request.title == update.title for request in before):
+            # Merged, and not synced yet or reverted since; or closed by a user, who declines it.
+            self._decided[branch] = update.title
+            bound.info("an update was decided on before", title=update.title)
             return False
         if opened is None and is_open:
             return True  # somebody else's, from a branch of this name

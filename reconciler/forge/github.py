@@ -78,7 +78,6 @@ class _OwnPull(Struct):
     title: str = ""
     body: str | None = None
     state: str = ""
-    merged_at: str | None = None
     user: _User | None = None
 
 
@@ -258,7 +257,6 @@ def _own(pull: _OwnPull) -> OwnRequest:
         title=pull.title,
         body=pull.body or "",
         is_open=pull.state == "open",
-        merged=pull.merged_at is not None,
     )
 
 

@@ -209,5 +209,4 @@ def _own(found: _OwnMergeRequest) -> OwnRequest:
         title=found.title,
         body=found.description or "",
         is_open=found.state == "opened",
-        merged=found.state == "merged",
     )

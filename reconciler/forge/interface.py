@@ -43,17 +43,13 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRequest:
-    """A pull request of ours.
-
-    ``merged`` has a meaning once it is not open any more.
-    """
+    """A pull request of ours."""
 
     number: int
     branch: str
     title: str
     body: str
     is_open: bool
-    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,9 @@ def test_a_promotion_is_requested_edited_declined_and_merged(
         forge.end(1)
         stop(daemon, signal.SIGKILL)
     with team.running():
-        until(lambda: "an update was declined" in team.log(), what="the decision to be read")
+        until(
+            lambda: "an update was decided on before" in team.log(), what="the decision to be read"
+        )
         assert len(requests(forge)) == 1
 
         trained(team, 4)
@@ -168,6 +170,7 @@ def test_a_newer_commit_of_a_pinned_source_is_requested(
     follow(site, forge, remote)
     site.configure_more(sources={"allow": ["file://*", "http://*"], "interval": "1s"})
     forge.tip = lambda branch: git(site.remote, "rev-parse", branch).strip()
+    (site.root / "code").mkdir()
     code = Site(site.root / "code")
     code.script("net/train.sh", GOOD)
     first = code.push()
@@ -189,5 +192,5 @@ def test_a_newer_commit_of_a_pinned_source_is_requested(
         branch = "reconciler/update/local/model-default-pinned"
         assert newest in git(site.remote, "show", f"{branch}:pinned.yaml")
         merge(site, branch)
-        until(lambda: site.statuses()["pinned"]["source"]["commit"] == newest, what="the training")
-    assert site.ran() == {"pinned": 2}
+        until(lambda: site.started().total() == 2, what="the training")
+    assert site.statuses()["pinned"]["source"]["commit"] == newest
