@@ -117,7 +117,8 @@ class _Observed:
     ) -> None:
         self.plan, self.records, self.errors = plan, dict(records), errors
         for line in self.lines.changes(self.records) if self.lines is not None else ():
-            tell(line, err=True)
+            with suppress(OSError):  # a full disk or a closed pipe ends no run
+                tell(line, err=True)
         self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
 
     def table(self, *, compact: bool = False) -> Listing:

@@ -173,6 +173,7 @@ def test_logs_are_json_with_object_task_and_commit(site: Site) -> None:
 
 
 def test_logs_of_run_once_are_text_for_a_user_also_in_a_pipe(site: Site) -> None:
+    site.configure(log={"format": "text"})
     site.trained("a")
     site.push()
     lines = site.run_once().stderr.splitlines()

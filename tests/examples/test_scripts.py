@@ -96,7 +96,7 @@ def test_a_poisoned_dataset_fails_the_gate_of_the_base(
     passed = {}
     for name, data in {"clean": datasets["digits"], "poisoned": poisoned}.items():
         model, result = scripts.folder / f"base-{name}", scripts.folder / f"result-{name}"
-        params = train_params("digits-base") | {"epochs": 5}
+        params = train_params("digits-base")
         scripts.run("digits-mlp/train.sh", params, model_dir=model, data_dir=data)
         scripts.run("digits-mlp/evaluate.sh", {}, model_dir=model, data_dir=data, result_dir=result)
         manifest = manifests()["digits-base"]
