@@ -16,7 +16,8 @@ DAY = 86400
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     site = Site(tmp_path)
-    site.configure(buckets={"default": {"url": (site.root / "bucket").as_uri()}})
+    bucket = {"default": {"url": (site.root / "bucket").as_uri()}}
+    site.configure(buckets=bucket, log={"format": "text"})
     return site
 
 
