@@ -29,7 +29,7 @@ FOLLOWED = {
 }
 ELSEWHERE = {
     "CONTRIBUTING.md": ".ci/run, which makes what it names and runs this very test",
-    "docs/progress.md": "lines of a training's command, as tests/engines/local/test_progress.py has them",
+    "docs/progress.md": "lines of a command, which tests/engines/local/test_progress.py has",
     "docs/reliability.md": "tests/simulator, which simulates as it says",
 }
 
