@@ -47,7 +47,7 @@ def test_names_are_completed_from_the_status_branch(tmp_path: Path) -> None:
         "tilted-cold", "tilted-full", "tilted-gentle", "tilted-head",
     ]  # fmt: skip
     assert complete(example.root, "stat", 1) == ["status"]
-    assert complete(example.root, "status --phase Re", 3) == ["ready"]
+    assert complete(example.root, "status --phase Re", 3) == ["ready", "rejected"]
 
 
 def test_without_a_repository_nothing_is_completed(tmp_path: Path) -> None:

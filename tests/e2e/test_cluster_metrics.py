@@ -90,8 +90,9 @@ def test_the_metrics_served_on_a_cluster_are_those_that_are_documented(site: Clu
         until(lambda: told.ended("failed") == 1, what="a run that has failed")
         families = list(told.families())
         check_metrics(told.text())
-        used = next(f for f in families if f.name == "reconciler_gpu_seconds").samples
-        assert [(s.labels, s.value) for s in used] == [({**of_a, "name": "a"}, 120.0)]
+        (used,) = next(f for f in families if f.name == "reconciler_gpu_seconds").samples
+        # Those of the pod, from its start, which is more than what its command says of itself.
+        assert (used.labels, used.value > 120) == ({**of_a, "name": "a"}, True)
         assert served(families) == documented()
 
 

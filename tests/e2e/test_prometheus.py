@@ -106,6 +106,7 @@ def troubled(site: Site) -> None:
     site.configure(
         server={"address": "127.0.0.1:0", "webhookSecretFile": "secret"},
         prune={"maxShare": 0.01, "floor": 0},
+        prices={"gpus": {"any": 3600.0}},
     )
     for name, gpus, body in (
         ("a", 1, waiting_for(site, "go-a") + GOOD),
