@@ -93,7 +93,8 @@ class GitLabServer(ForgeServer):
             return 200, [
                 pull
                 for pull in self.pulls.values()
-                if wanted in ("all", pull["state"]) and branch in (None, pull["source_branch"])
+                if wanted in ("all", pull.get("state", wanted))
+                and branch in (None, pull.get("source_branch"))
             ]
         if name == "create request":
             number = len(self.pulls) + 1

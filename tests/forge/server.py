@@ -196,7 +196,9 @@ class ForgeServer(Serving):
                 return 200, ME
             case "list requests":
                 wanted = found.get("state", "open")
-                return 200, [p for p in self.pulls.values() if wanted in ("all", p.get("state"))]
+                return 200, [
+                    p for p in self.pulls.values() if wanted in ("all", p.get("state", wanted))
+                ]
             case "create request":
                 made = self.opened(body)
                 self.pulls[made["number"]] = made
