@@ -85,7 +85,7 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
         f'flock -n 9 || echo "$ATTEMPT" >> {overlap}\n'
         # The child keeps the lock of the test but not that of the engine, and outlives a shell
         # that is killed.
-        f'python3 -c \'import subprocess; subprocess.run(["sleep", "1.2"], pass_fds=[9])\'\n'
+        f'python3 -c \'import subprocess; subprocess.run(["sleep", "2.5"], pass_fds=[9])\'\n'
         f'echo "$ATTEMPT" >> {pids}'
     )
     chance = random.Random(5)
