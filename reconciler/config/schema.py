@@ -290,7 +290,7 @@ class ServerSection(Section):
 
 
 class LogSection(Section):
-    """The log. auto: text on terminals, else JSON; of `run --once`, warnings alone."""
+    """The log. auto: text on terminals, else JSON; once: warnings."""
 
     format: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
