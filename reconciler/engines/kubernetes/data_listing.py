@@ -7,31 +7,27 @@ what the driver makes of the store's: of an object, when it was last written.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from reconciler.engine import LISTING_PATIENCE, EngineError
-from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.api_errors import ApiConflict
+from reconciler.engines.kubernetes.bucket_job import bucket_job
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.informer import JOBS
-from reconciler.engines.kubernetes.inventory import INVENTORY
 from reconciler.engines.kubernetes.job_output import JobOutput, failed
-from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.types import GROUP, BucketSource, DataListing, ListingDigest
+from reconciler.types import BucketSource, DataListing, ListingDigest
 
 #: Seconds that the Job may wait for a node, its images and its mount, beyond the listing.
 _START = 120.0
 #: Bytes of the log that are read; the line is its last one.
 _LONGEST = 16 << 10
-_TTL = 600
 _FOLDER = "/bucket"
 #: Sorting holds all names in memory: this bounds them, and with them the files.
 _MEMORY = "256Mi"
@@ -66,39 +62,15 @@ def render_listing(source: BucketSource, settings: ClusterSettings) -> list[ApiO
         "securityContext": install["securityContext"],
         "volumeMounts": list(fragment.mounts),
     }
-    labels = {
-        MANAGED_BY: "reconciler",
-        f"{GROUP}/instance": settings.instance,
-        f"{GROUP}/task": INVENTORY,
-    }
-    pod: ApiObject = {
-        "metadata": {"labels": labels},
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": int(LISTING_PATIENCE),
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "initContainers": list(fragment.init_containers),
-            "containers": [container],
-            "volumes": list(fragment.volumes),
-        },
-    }
-    if settings.registry.secret is not None:  # its images may be mirrored there
-        pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
-    pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
-    identity = json.dumps([settings.instance, source.url]).encode()
-    job: ApiObject = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": f"r-listing-{hashlib.sha256(identity).hexdigest()[:12]}",
-            "namespace": source.namespace,
-            "labels": labels,
-        },
-        "spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": _TTL, "template": pod},
-    }
-    return [job, *fragment.objects]
+    return bucket_job(
+        "listing",
+        source.url,
+        source.namespace,
+        settings,
+        container,
+        fragment,
+        deadline=LISTING_PATIENCE,
+    )
 
 
 def read_listing(text: bytes) -> DataListing | None:

@@ -21,6 +21,7 @@ import structlog
 from reconciler.engine import Capacity, Collected, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Rejected
 from reconciler.engines.kubernetes.api_types import Job, Pod
+from reconciler.engines.kubernetes.bucket_job import INVENTORY
 from reconciler.engines.kubernetes.client import Api, delete_options
 from reconciler.engines.kubernetes.copies import CopyWatch
 from reconciler.engines.kubernetes.data_listing import ListingJob
@@ -36,7 +37,7 @@ from reconciler.engines.kubernetes.headless_service import (
     needs_service,
 )
 from reconciler.engines.kubernetes.informer import JOBS, PODS, Informer
-from reconciler.engines.kubernetes.inventory import INVENTORY, Folder, Inventory
+from reconciler.engines.kubernetes.inventory import Folder, Inventory
 from reconciler.engines.kubernetes.observer import (
     MissingPods,
     RunCache,

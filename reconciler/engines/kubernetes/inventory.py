@@ -11,7 +11,6 @@ and nothing else: a run whose artifact is there finds its own marker, and ends.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
 from collections import defaultdict
@@ -21,26 +20,22 @@ from dataclasses import dataclass
 import structlog
 
 from reconciler.engine import EngineError, Result, Wanted, metrics_of, warnings_of
-from reconciler.engines.kubernetes import merge_patch as templates
 from reconciler.engines.kubernetes import wrapper
+from reconciler.engines.kubernetes.bucket_job import INVENTORY, bucket_job
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job_output import JobOutput
-from reconciler.engines.kubernetes.pod_parts import CONTAINER, MANAGED_BY, ApiObject, Fragment
-from reconciler.types import GROUP, TaskKey, TaskKind
+from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject, Fragment
+from reconciler.types import TaskKey, TaskKind
 
 log = structlog.get_logger(__name__)
 
-#: The label of its task; no task of an object is called so.
-INVENTORY = "inventory"
 #: Seconds that an inventory may take, from its creation: then it is done without.
 PATIENCE = 300.0
 AT_ONCE = 8
 #: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 50,000 artifacts.
 LONGEST = 16 << 20
-#: Seconds after which a Job that no daemon deletes goes by itself.
-_TTL = 600
 _FOLDER = "/bucket"
 
 
@@ -101,42 +96,9 @@ def render_inventory(folder: Folder, settings: ClusterSettings) -> list[ApiObjec
         "securityContext": install["securityContext"],
         "volumeMounts": list(fragment.mounts),
     }
-    pod: ApiObject = {
-        "metadata": {"labels": _labels(settings)},
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": int(PATIENCE),
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "initContainers": list(fragment.init_containers),
-            "containers": [container],
-            "volumes": list(fragment.volumes),
-        },
-    }
-    if settings.registry.secret is not None:  # its images may be mirrored there
-        pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
-    pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
-    identity = json.dumps([settings.instance, folder.url]).encode()
-    job: ApiObject = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": f"r-inventory-{hashlib.sha256(identity).hexdigest()[:12]}",
-            "namespace": folder.namespace,
-            "labels": _labels(settings),
-        },
-        "spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": _TTL, "template": pod},
-    }
-    return [job, *fragment.objects]
-
-
-def _labels(settings: ClusterSettings) -> dict[str, str]:
-    return {
-        MANAGED_BY: "reconciler",
-        f"{GROUP}/instance": settings.instance,
-        f"{GROUP}/task": INVENTORY,
-    }
+    return bucket_job(
+        INVENTORY, folder.url, folder.namespace, settings, container, fragment, deadline=PATIENCE
+    )
 
 
 def read_inventory(text: bytes, folder: Folder) -> dict[TaskKey, Result]:
