@@ -51,12 +51,9 @@ def cancel(
     until = _until(edited.record, clock())
     changed = set_suspend(edited.text, file=file, ref=ref, suspend=True)
     changed = annotate(changed, file=file, ref=ref, name=CANCEL_ANNOTATION, value=until)
-    if dry_run:
-        click.echo(edited.patch(changed), nl=False)
-        return
     subject = f"Cancel {ref}" + (f"\n\n{reason}" if reason else "")
     what = f"spec.suspend: true and {CANCEL_ANNOTATION}: {until}"
-    click.echo(edited.commit(changed, subject, what, effect="ends what runs of it"))
+    edited.apply(changed, subject, what, effect="ends what runs of it", dry_run=dry_run)
 
 
 def _until(record: ObjectStatus | None, now: datetime) -> str:

@@ -86,6 +86,16 @@ class EditedManifest:
         """Return the change as a patch for `git apply`."""
         return _patch(self.manifest.file, self.text, changed)
 
+    def apply(self, changed: str, subject: str, what: str, *, effect: str, dry_run: bool) -> None:
+        """Print the change as a patch, or commit it.
+
+        Raises as :meth:`commit` does.
+        """
+        if dry_run:
+            click.echo(self.patch(changed), nl=False)
+        else:
+            click.echo(self.commit(changed, subject, what, effect=effect))
+
     def commit(self, changed: str, subject: str, what: str, *, effect: str = "takes effect") -> str:
         """Commit the change, and return what was done and the next step.
 

@@ -41,8 +41,10 @@ def resume(
         click.echo(f"{edited.ref} is not suspended; nothing to commit.")
         return
     changed = set_suspend(edited.text, file=edited.manifest.file, ref=edited.ref, suspend=False)
-    if dry_run:
-        click.echo(edited.patch(changed), nl=False)
-        return
-    what = "spec.suspend: false"
-    click.echo(edited.commit(changed, f"Resume {edited.ref}", what, effect="runs what is missing"))
+    edited.apply(
+        changed,
+        f"Resume {edited.ref}",
+        "spec.suspend: false",
+        effect="runs what is missing",
+        dry_run=dry_run,
+    )

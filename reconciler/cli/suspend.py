@@ -41,10 +41,10 @@ def suspend(
         click.echo(f"{edited.ref} is suspended already; nothing to commit.")
         return
     changed = set_suspend(edited.text, file=edited.manifest.file, ref=edited.ref, suspend=True)
-    if dry_run:
-        click.echo(edited.patch(changed), nl=False)
-        return
-    what = "spec.suspend: true"
-    click.echo(
-        edited.commit(changed, f"Suspend {edited.ref}", what, effect="starts nothing new of it")
+    edited.apply(
+        changed,
+        f"Suspend {edited.ref}",
+        "spec.suspend: true",
+        effect="starts nothing new of it",
+        dry_run=dry_run,
     )

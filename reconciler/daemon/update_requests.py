@@ -32,7 +32,7 @@ from reconciler.metrics import Metrics
 from reconciler.planner import Plan, PlanCache, RemoteStatus, Unavailable
 from reconciler.review import (
     Update,
-    most_urgent,
+    by_urgency,
     pinned_promotions,
     pinned_sources,
     promotion_updates,
@@ -144,7 +144,7 @@ class UpdateRequestController:
             if branch not in wanted and branch not in kept:
                 await self._close(target, branch, number)
         still = len([branch for branch in own if branch in wanted or branch in kept])
-        for update in most_urgent(updates, len(updates)):
+        for update in by_urgency(updates):
             branch = self._branch(update.ref)
             if branch not in own and still >= self.section.limit:
                 continue

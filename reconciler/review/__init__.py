@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from reconciler.review.text import error_line, render_text
     from reconciler.review.updates import (
         Update,
-        most_urgent,
+        by_urgency,
         pinned_promotions,
         pinned_sources,
         promotion_updates,
@@ -82,7 +82,7 @@ _MODULES = {
     "log_command": "why",
     "make_status": "commit_status",
     "metric_texts": "sentences",
-    "most_urgent": "updates",
+    "by_urgency": "updates",
     "pinned_promotions": "updates",
     "pinned_sources": "updates",
     "plain": "escape",
@@ -121,6 +121,7 @@ __all__ = [
     "Latest",
     "Review",
     "Update",
+    "by_urgency",
     "code",
     "code_text",
     "compare_artifacts",
@@ -137,7 +138,6 @@ __all__ = [
     "log_command",
     "make_status",
     "metric_texts",
-    "most_urgent",
     "pinned_promotions",
     "pinned_sources",
     "plain",

@@ -156,6 +156,6 @@ def _shown(metrics: Metrics | None, name: str) -> str:
     return code(format_number(metrics[name])) if metrics is not None and name in metrics else "-"
 
 
-def most_urgent(updates: Iterable[Update], most: int) -> list[Update]:
-    """Return at most so many updates: promotions first, then by object."""
-    return sorted(updates, key=lambda update: (update.field != SOURCE_KEY_FIELD, update.ref))[:most]
+def by_urgency(updates: Iterable[Update]) -> list[Update]:
+    """Sort updates: promotions first, then by object."""
+    return sorted(updates, key=lambda update: (update.field != SOURCE_KEY_FIELD, update.ref))
