@@ -79,8 +79,9 @@ def test_a_daemon_killed_at_random_points_has_every_command_run_exactly_once(
 async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at_once(
     bench: Bench,
 ) -> None:
-    overlap, pids = bench.folder / "overlap", bench.folder / "pids"
+    overlap, pids, started = (bench.folder / name for name in ("overlap", "pids", "started"))
     body = (
+        f"touch {started}\n"
         f"exec 9> {bench.folder}/lock\n"
         f'flock -n 9 || echo "$ATTEMPT" >> {overlap}\n'
         # The child keeps the lock of the test but not that of the engine, and outlives a shell
@@ -96,7 +97,10 @@ async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at
         for _ in range(6):
             await engine.create(spec)
             await until(lambda: using(bench.root / "runs" / spec.name))
-            await asyncio.sleep(chance.uniform(0, 0.6))  # where the kill falls
+            # The first kill falls on a command that runs: a run that is killed before that is only
+            # started again. Where the others fall is left to chance.
+            await until(started.exists)
+            await asyncio.sleep(chance.uniform(0, 0.6))
             for pid in using(bench.root / "runs" / spec.name):
                 os.kill(pid, signal.SIGKILL)
             run = await bench.ended(engine, spec.name)
