@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import io
 import shutil
-import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,9 +21,8 @@ from reconciler.cli.options import load_if_there, open_clone
 from reconciler.cli.removal import removed_error
 from reconciler.cli.select import one, with_removed
 from reconciler.config import Setup
-from reconciler.errors import ReconcilerError
-from reconciler.git import GitError, LocalRepository, is_local, local_path, user_environment
-from reconciler.manifests import Collection, Manifest
+from reconciler.git import GitError, LocalRepository, is_local, local_path, run_as_user
+from reconciler.manifests import Collection, Manifest, set_suspend
 from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 
@@ -104,12 +102,28 @@ class EditedManifest:
         Raises ClickException for a file with other changes, and ReconcilerError where git refuses.
         """
         file = self.manifest.file
-        if _git(self.root, "status", "--porcelain", "--", file).strip():
+        if run_as_user(self.root, "status", "--porcelain", "--", file):
             raise click.ClickException(f"{file} has changes that are not committed")
         _commit(self.root, file, changed.encode(), subject)
         step = _next_step(self.root, self.repository, self.setup)
         step = step.replace("…", effect)
         return f"Committed {what} in {file}; {step}."
+
+
+def commit_suspend(edited: EditedManifest, *, suspend: bool, dry_run: bool) -> None:
+    """Commit ``spec.suspend``, or print the patch; no-op where it is so already."""
+    ref = edited.ref
+    if edited.manifest.document.spec.suspend is suspend:
+        so = f"{ref} is suspended already" if suspend else f"{ref} is not suspended"
+        click.echo(f"{so}; nothing to commit.")
+        return
+    edited.apply(
+        set_suspend(edited.text, file=edited.manifest.file, ref=ref, suspend=suspend),
+        f"{'Suspend' if suspend else 'Resume'} {ref}",
+        f"spec.suspend: {'true' if suspend else 'false'}",
+        effect="starts nothing new of it" if suspend else "runs what is missing",
+        dry_run=dry_run,
+    )
 
 
 def _no_manifest(
@@ -130,7 +144,7 @@ def _next_step(root: Path, repository: LocalRepository, setup: Setup | None) -> 
     """Return the step after the commit by which the daemon follows it."""
     if setup is None:
         return "push it; then it …" if repository.remote_url() else "with the next sync it …"
-    branch, current = setup.config.repository.branch, _git(root, "branch", "--show-current").strip()
+    branch, current = setup.config.repository.branch, run_as_user(root, "branch", "--show-current")
     into = "" if current == branch else f"merge it into {branch}"
     if _is_followed(root, setup.repository_url):
         return f"{into}; then it …" if into else "with the next sync it …"
@@ -139,7 +153,7 @@ def _next_step(root: Path, repository: LocalRepository, setup: Setup | None) -> 
 
 def _is_followed(root: Path, url: str) -> bool:
     """Return whether a URL names the repository of a work tree."""
-    place = _git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    place = run_as_user(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
     with suppress(GitError):
         return is_local(url) and LocalRepository.open(local_path(url)).path.resolve() == Path(place)
     return False
@@ -160,7 +174,7 @@ def _commit(root: Path, path: str, data: bytes, message: str) -> None:
     before = file.read_bytes()
     try:
         _replace(file, data)
-        _git(root, "commit", "--quiet", "--message", message, "--", path)
+        run_as_user(root, "commit", "--quiet", "--message", message, "--", path)
     except BaseException:
         _replace(file, before)
         raise
@@ -180,22 +194,3 @@ def _replace(file: Path, data: bytes) -> None:
         except BaseException:
             Path(new.name).unlink(missing_ok=True)
             raise
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """Run the git binary, which uses the user's hooks and signing keys."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            env=user_environment(),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise ReconcilerError("the git command is needed, and is not installed") from error
-    if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-        raise ReconcilerError(f"git {arguments[0]} failed: {said}")
-    return done.stdout

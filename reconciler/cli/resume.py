@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.manifest_commit import EditedManifest
+from reconciler.cli.manifest_commit import EditedManifest, commit_suspend
 from reconciler.cli.options import config_option, dry_run_option, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option
-from reconciler.manifests import set_suspend
 
 
 @click.command()
@@ -37,14 +36,4 @@ def resume(
     edited = EditedManifest.find(
         name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
     )
-    if edited.manifest.document.spec.suspend is False:
-        click.echo(f"{edited.ref} is not suspended; nothing to commit.")
-        return
-    changed = set_suspend(edited.text, file=edited.manifest.file, ref=edited.ref, suspend=False)
-    edited.apply(
-        changed,
-        f"Resume {edited.ref}",
-        "spec.suspend: false",
-        effect="runs what is missing",
-        dry_run=dry_run,
-    )
+    commit_suspend(edited, suspend=False, dry_run=dry_run)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.manifest_commit import EditedManifest
+from reconciler.cli.manifest_commit import EditedManifest, commit_suspend
 from reconciler.cli.options import config_option, dry_run_option, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option
-from reconciler.manifests import set_suspend
 
 
 @click.command()
@@ -37,14 +36,4 @@ def suspend(
     edited = EditedManifest.find(
         name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
     )
-    if edited.manifest.document.spec.suspend is True:
-        click.echo(f"{edited.ref} is suspended already; nothing to commit.")
-        return
-    changed = set_suspend(edited.text, file=edited.manifest.file, ref=edited.ref, suspend=True)
-    edited.apply(
-        changed,
-        f"Suspend {edited.ref}",
-        "spec.suspend: true",
-        effect="starts nothing new of it",
-        dry_run=dry_run,
-    )
+    commit_suspend(edited, suspend=True, dry_run=dry_run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.errors import ReconcilerError
-from reconciler.git import GitError, LocalRepository, user_environment
+from reconciler.git import GitError, LocalRepository, run_as_user
 from reconciler.types import Commit
 
 #: The revision by which a command names the working tree.
@@ -40,10 +38,10 @@ def working_tree_commit(repository: LocalRepository) -> Iterator[Commit]:
         folder = Path(place)
         objects, index = folder / "objects", folder / "index"
         objects.mkdir()
-        own = Path(_git(root, {}, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+        own = Path(run_as_user(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
         if own.is_file():
             shutil.copyfile(own, index)
-        there = _git(root, {}, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        there = run_as_user(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
         date = f"{int(repository.committed(head).timestamp())} +0000"
         variables = {
             **_IDENTITY,
@@ -53,10 +51,10 @@ def working_tree_commit(repository: LocalRepository) -> Iterator[Commit]:
             "GIT_OBJECT_DIRECTORY": str(objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": there,
         }
-        _git(root, variables, "add", "--all", ".")
-        tree = _git(root, variables, "write-tree")
+        run_as_user(root, "add", "--all", ".", more=variables)
+        tree = run_as_user(root, "write-tree", more=variables)
         message = "The working tree"
-        commit = _git(root, variables, "commit-tree", tree, "-p", head, "-m", message)
+        commit = run_as_user(root, "commit-tree", tree, "-p", head, "-m", message, more=variables)
         repository.add_objects(objects)
         yield Commit(commit)
 
@@ -73,20 +71,3 @@ def upstream_of(repository: LocalRepository) -> str:
         )
         return "HEAD"
     return "@{upstream}"
-
-
-def _git(root: Path, variables: dict[str, str], *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            env={**user_environment(), **variables},
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise ReconcilerError("the git command is needed, and is not installed") from error
-    if done.returncode != 0:
-        raise ReconcilerError(f"git {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()

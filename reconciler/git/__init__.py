@@ -22,7 +22,7 @@ from reconciler.lazy_exports import lazy_exports
 from reconciler.urls import is_local, local_path, normal_url, redact, resolve_url
 
 if TYPE_CHECKING:
-    from reconciler.git.command import end_running, user_environment
+    from reconciler.git.command import end_running, run_as_user
     from reconciler.git.credentials import Credential, CredentialTable
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
@@ -48,7 +48,7 @@ _MODULES = {
     "UpdateBranches": "update_branches",
     "end_running": "command",
     "rebuilding": "recovery",
-    "user_environment": "command",
+    "run_as_user": "command",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)
 
@@ -78,6 +78,6 @@ __all__ = [
     "rebuilding",
     "redact",
     "resolve_url",
+    "run_as_user",
     "unresolved",
-    "user_environment",
 ]

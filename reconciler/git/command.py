@@ -102,6 +102,28 @@ def user_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
 
 
+def run_as_user(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -> str:
+    """Run git in a clone as its user would, with hooks and signing keys; return its output.
+
+    ``more`` are further variables. Raises GitError.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            env=user_environment() | dict(more or {}),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise GitError("the git command is needed, and is not installed") from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise GitError(f"git {arguments[0]} failed: {said}")
+    return done.stdout.strip()
+
+
 def run_git(
     arguments: Sequence[str],
     *,

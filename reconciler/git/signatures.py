@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pygit2
+
 from reconciler.errors import GitError, ReconcilerError, UsageFault
 from reconciler.git.command import environment, run_git
 from reconciler.reasons import Reason, ReasonCode
@@ -261,3 +263,26 @@ def _refusal(letter: str, key: str) -> Reason | None:
     if code is ReasonCode.SIGNER_UNKNOWN:
         return Reason.of(code, key=key or "unknown")
     return Reason.of(code)
+
+
+def write_commit(
+    repository: pygit2.Repository,
+    tree: pygit2.Oid,
+    message: str,
+    *,
+    author: tuple[str, str],
+    parents: Sequence[Commit],
+    signer: CommitSigner | None,
+) -> Commit:
+    """Write a commit of a tree by an author (name, email), signed where there is a signer.
+
+    No ref is moved.
+    """
+    by, before = pygit2.Signature(*author), [pygit2.Oid(hex=parent) for parent in parents]
+    if signer is None:
+        return Commit(str(repository.create_commit(None, by, by, message, tree, [*before])))
+    # Its type in pygit2 1.21 is an id; it returns the text.
+    unsigned: object = repository.create_commit_string(by, by, message, tree, [*before])
+    text = str(unsigned)
+    signature = signer.sign(text.encode())
+    return Commit(str(repository.create_commit_with_signature(text, signature, "gpgsig")))

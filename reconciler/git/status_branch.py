@@ -19,7 +19,12 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import DamagedError, writing
 from reconciler.git.recovery import READ_ERRORS, rebuilding
 from reconciler.git.repository import LARGEST_UNPACKED, Repository
-from reconciler.git.signatures import MOST_COMMITS, CommitSigner, SignatureVerifier
+from reconciler.git.signatures import (
+    MOST_COMMITS,
+    CommitSigner,
+    SignatureVerifier,
+    write_commit,
+)
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, PushRejectedError, Transport
 from reconciler.types import Commit
 
@@ -212,7 +217,14 @@ class StatusBranch:
         tree = self._tree(changes)
         if self._tip is not None and self._commit_of(self._tip).tree.id == tree:
             return None
-        return self._commit(tree, message)
+        return write_commit(
+            self._repository,
+            tree,
+            message,
+            author=self._author,
+            parents=[self._tip] if self._tip else [],
+            signer=self._signer,
+        )
 
     def _pushed(self, commit: Commit) -> None:
         self._tip = self._believed = commit
@@ -226,21 +238,6 @@ class StatusBranch:
         found = self._repository[commit]
         assert isinstance(found, pygit2.Commit)
         return found
-
-    def _commit(self, tree: pygit2.Oid, message: str) -> Commit:
-        author = pygit2.Signature(*self._author)
-        parents = [pygit2.Oid(hex=self._tip)] if self._tip else []
-        if self._signer is None:
-            oid = self._repository.create_commit(None, author, author, message, tree, parents)
-            return Commit(str(oid))
-        # Its type in pygit2 1.21 is an id; it returns the text.
-        unsigned: object = self._repository.create_commit_string(
-            author, author, message, tree, [*parents]
-        )
-        text = str(unsigned)
-        signature = self._signer.sign(text.encode())
-        oid = self._repository.create_commit_with_signature(text, signature, "gpgsig")
-        return Commit(str(oid))
 
     def _tree(self, changes: Mapping[str, bytes | None]) -> pygit2.Oid:
         """Write the believed commit's tree with the changes in it.

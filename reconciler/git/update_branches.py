@@ -15,7 +15,7 @@ from reconciler.git.credentials import CredentialTable
 from reconciler.git.errors import writing
 from reconciler.git.recovery import rebuilding
 from reconciler.git.repository import Repository
-from reconciler.git.signatures import CommitSigner
+from reconciler.git.signatures import CommitSigner, write_commit
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, Transport
 from reconciler.types import Commit
 
@@ -143,15 +143,6 @@ class UpdateBranches(Repository):
         index.read_tree(self._commit(base).tree)
         index.add(pygit2.IndexEntry(path, repository.create_blob(data), index[path].mode))
         tree = index.write_tree(repository)
-        author = pygit2.Signature(*self._author)
-        parents = [pygit2.Oid(hex=base)]
-        if self._signer is None:
-            made = repository.create_commit(None, author, author, message, tree, parents)
-            return Commit(str(made))
-        # Its type in pygit2 1.21 is an id; it returns the text.
-        unsigned: object = repository.create_commit_string(
-            author, author, message, tree, [*parents]
+        return write_commit(
+            repository, tree, message, author=self._author, parents=[base], signer=self._signer
         )
-        text = str(unsigned)
-        signature = self._signer.sign(text.encode())
-        return Commit(str(repository.create_commit_with_signature(text, signature, "gpgsig")))
