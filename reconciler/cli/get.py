@@ -18,15 +18,7 @@ from reconciler import stores
 from reconciler.cli.artifacts import shown_size
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
-from reconciler.cli.select import (
-    find_key,
-    kind_option,
-    name_argument,
-    namespace_option,
-    one,
-    with_removed,
-)
-from reconciler.cli.verify import find_artifact
+from reconciler.cli.select import kind_option, name_argument, namespace_option, select_artifact
 from reconciler.codec import CodecError
 from reconciler.engines.local import MARKER, ArtifactFile, Marker, is_reserved, load_marker
 from reconciler.errors import ReconcilerError
@@ -69,13 +61,7 @@ def get(
     _check_target(target)
     state = StateReader(load_if_there(config_file), Path()).read()
     state.check_synced()
-    records = with_removed(state, name)
-    ref = one(
-        records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True
-    )
-    if key is None and name != ref.name:
-        key = find_key(name, records)
-    found, url = find_artifact(state, records[ref], key)
+    ref, found, url = select_artifact(state, name, key, namespace=namespace, kind=kind)
     marker = _copy(url.rstrip("/"), found, target)
     files = f"{counted(len(marker.files), 'file')}, {shown_size(sum(f.size for f in marker.files))}"
     click.echo(f"{ref}, artifact {found[:12]}: {files} in {printable(str(target))}")

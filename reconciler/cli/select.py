@@ -16,7 +16,13 @@ from reconciler.config import DEFAULT_FILE, load_setup
 from reconciler.errors import ReconcilerError
 from reconciler.git import LocalRepository
 from reconciler.manifests import LABEL_KEY, LABEL_VALUE, did_you_mean
-from reconciler.planner import ObjectStatus, Phase, is_removed_path, object_of_path
+from reconciler.planner import (
+    ObjectStatus,
+    Phase,
+    TaskPhase,
+    is_removed_path,
+    object_of_path,
+)
 from reconciler.types import Kind, ObjectRef, TaskKey
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -232,6 +238,65 @@ def only_key(text: str, keys: Iterable[TaskKey]) -> TaskKey | None:
         shown = ", ".join(found[:_SHOWN_KEYS]) + (", …" if len(found) > _SHOWN_KEYS else "")
         raise click.UsageError(f"{text} is the beginning of {len(found)} keys: {shown}")
     return found[0] if found else None
+
+
+def select_artifact(
+    state: RecordedState, name: str, key: str | None, *, namespace: str | None, kind: str | None
+) -> tuple[ObjectRef, TaskKey, str]:
+    """Return the object, key and URL of an artifact.
+
+    ``name`` is an object's name or the beginning of a key, ``key`` the beginning of the key of an
+    earlier artifact. Raises ClickException where there is none, and UsageError for several.
+    """
+    records = with_removed(state, name)
+    ref = one(
+        records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True
+    )
+    if key is None and name != ref.name:
+        key = find_key(name, records)
+    return ref, *_find_artifact(state, records[ref], key)
+
+
+def _find_artifact(
+    state: RecordedState, record: ObjectStatus, key: str | None
+) -> tuple[TaskKey, str]:
+    """Return the key and URL of an artifact. Raises ClickException without one."""
+    current = record.artifact
+    made = {
+        entry.key: entry.artifact
+        for entry in record.history
+        if entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None
+    }
+    if current is not None:
+        made.setdefault(current.key, current.url)
+    found = current.key if current is not None and key is None else None
+    if key is not None:
+        found = only_key(key, made)
+        if found is None:
+            known = [each[:12] for each in made]
+            shown = ", ".join(known[-_SHOWN_KEYS:]) or "none"
+            raise click.ClickException(
+                f"no artifact of {record.ref} has a key that begins with {key[:40]}; it has "
+                f"{'… ' if len(known) > _SHOWN_KEYS else ''}{shown}"
+            )
+    if found is None:
+        raise click.ClickException(
+            f"{record.ref} has no artifact; `reconciler why {record.ref.name}` says more"
+        )
+    if not _is_made(state, found):
+        raise click.ClickException(
+            f"the artifact of {record.ref} is external: nothing recorded what its files at "
+            f"{made[found]} are, so there is nothing to compare them with"
+        )
+    return found, made[found]
+
+
+def _is_made(state: RecordedState, key: TaskKey) -> bool:
+    """Return whether a task made an artifact, here or elsewhere."""
+    records = [*state.records.values(), *state.removed.values()]
+    return any(entry.key == key for record in records for entry in record.history) or any(
+        known.key == key for record in records for known in record.references
+    )
 
 
 def has_labels(record: ObjectStatus, wanted: dict[str, str], state: RecordedState) -> bool:

@@ -15,16 +15,8 @@ from reconciler import stores
 from reconciler.cli.artifacts import shown_size
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.recorded_state import RecordedState, StateReader
-from reconciler.cli.select import (
-    find_key,
-    kind_option,
-    name_argument,
-    namespace_option,
-    one,
-    only_key,
-    with_removed,
-)
+from reconciler.cli.recorded_state import StateReader
+from reconciler.cli.select import kind_option, name_argument, namespace_option, select_artifact
 from reconciler.cli.terminal import json_text
 from reconciler.codec import Codec
 from reconciler.config import Setup
@@ -36,7 +28,6 @@ from reconciler.engines.local import (
     find_faults,
     finish,
 )
-from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable
 from reconciler.signing import (
     SIGNATURE,
@@ -49,7 +40,6 @@ from reconciler.types import Kind, ObjectRef, TaskKey, Verify
 
 #: Files read from a store at a time.
 _CONCURRENCY = 8
-_SHOWN_KEYS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,59 +144,11 @@ def verify(
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
     state.check_synced()
-    records = with_removed(state, name)
-    ref = one(
-        records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True
-    )
-    if key is None and name != ref.name:
-        key = find_key(name, records)
-    key_found, url = find_artifact(state, records[ref], key)
-    found = _verified(ref, key_found, url, _Signatures.of(setup, url))
+    ref, found_key, url = select_artifact(state, name, key, namespace=namespace, kind=kind)
+    found = _verified(ref, found_key, url, _Signatures.of(setup, url))
     click.echo(json_text(_DOCUMENT.dump(found.document)) if style == "json" else _text(found))
     if found.faults:
         sys.exit(ExitCode.FAILURE)
-
-
-def find_artifact(
-    state: RecordedState, record: ObjectStatus, key: str | None
-) -> tuple[TaskKey, str]:
-    """Return the key and URL of an artifact. Raises ClickException without one."""
-    current = record.artifact
-    made = {
-        entry.key: entry.artifact
-        for entry in record.history
-        if entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None
-    }
-    if current is not None:
-        made.setdefault(current.key, current.url)
-    found = current.key if current is not None and key is None else None
-    if key is not None:
-        found = only_key(key, made)
-        if found is None:
-            known = [each[:12] for each in made]
-            shown = ", ".join(known[-_SHOWN_KEYS:]) or "none"
-            raise click.ClickException(
-                f"no artifact of {record.ref} has a key that begins with {key[:40]}; it has "
-                f"{'… ' if len(known) > _SHOWN_KEYS else ''}{shown}"
-            )
-    if found is None:
-        raise click.ClickException(
-            f"{record.ref} has no artifact; `reconciler why {record.ref.name}` says more"
-        )
-    if not _is_made(state, found):
-        raise click.ClickException(
-            f"the artifact of {record.ref} is external: nothing recorded what its files at "
-            f"{made[found]} are, so there is nothing to compare them with"
-        )
-    return found, made[found]
-
-
-def _is_made(state: RecordedState, key: TaskKey) -> bool:
-    """Return whether a task made an artifact, here or elsewhere."""
-    records = [*state.records.values(), *state.removed.values()]
-    return any(entry.key == key for record in records for entry in record.history) or any(
-        known.key == key for record in records for known in record.references
-    )
 
 
 @dataclass(frozen=True, slots=True)
