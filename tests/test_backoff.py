@@ -74,9 +74,8 @@ PACKAGE = Path(reconciler.__file__).parent
 #: What sleeps, by module and argument, for another cause than a try or a poll.
 OTHER_SLEEPS = {
     ("daemon/controller.py", "SETTLE"),  # for more news of the same push
-    ("daemon/pull_requests.py", "PACE"),  # the least between two plans
+    ("daemon/forge_loop.py", "PACE"),  # the least between two rounds
     ("daemon/pull_requests.py", "max(PACE, time.monotonic() - began)"),
-    ("daemon/update_requests.py", "PACE"),  # the least between two rounds
     ("engines/kubernetes/client.py", "CLOSING"),  # turns of the loop
     ("engines/kubernetes/copies.py", "min(max(nearest - now, PAUSE), COPYING.first)"),  # until due
     ("engines/local/scrub.py", "_REST * (time.monotonic() - began)"),  # the load on a disk

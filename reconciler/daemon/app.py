@@ -58,16 +58,16 @@ class Replica:
         if self.daemon is not None:
             self.daemon.wake.poll()
         if self.pull_requests is not None:
-            self.pull_requests.poll()
+            self.pull_requests.loop.poll()
 
     def synced(self, plan: Plan) -> None:
         """Have pull requests planned again, if their base branch has moved."""
         self.plan, head = plan, plan.inputs.head
         if self.update_requests is not None:
-            self.update_requests.poll()
+            self.update_requests.loop.poll()
         if self.pull_requests is not None and head != self._head:
             self._head = head
-            self.pull_requests.poll()
+            self.pull_requests.loop.poll()
 
     def ready(self) -> bool:
         """Return whether the replica has synced once, or stands by."""

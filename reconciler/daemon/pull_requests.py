@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
 import structlog
 
-from reconciler.backoff import Backoff, jittered
-from reconciler.config import Setup
+from reconciler.config import ReviewSection, Setup
 from reconciler.daemon.crash_record import CrashRecord
+from reconciler.daemon.forge_loop import PACE, ForgeLoop, connected
 from reconciler.daemon.pull_request_planner import (
     DaemonState,
     PullRequestPlanner,
@@ -30,21 +29,15 @@ from reconciler.daemon.pull_request_planner import (
 )
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.errors import ReconcilerError, Trouble
-from reconciler.forge import Comment, Forge, ForgeError, PullRequest, forge_of
-from reconciler.git import end_running, rebuilding
-from reconciler.http_client import client
+from reconciler.forge import Comment, Forge, ForgeError, PullRequest
+from reconciler.git import rebuilding
 from reconciler.metrics import Metrics
 from reconciler.review import CommitStatus, counted
 from reconciler.types import Commit
 from reconciler.workspace import git_folder
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
-#: The shortest pause between two plans in seconds. A pause is also no shorter than the last plan
-#: took, so that plans use half of a thread's time at most.
-PACE = 1.0
-RETRY = Backoff(first=5.0, longest=300.0)
 #: Tries of a request that fails by itself, before it is left until it changes.
 MOST_TRIES = 3
 ENDED_THE_DAEMON = "Planning this commit ended the daemon; push another one to have it planned"
@@ -83,58 +76,37 @@ class PullRequestController:
     metrics: Metrics
     troubles: dict[str, str]
     crashes: CrashRecord
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: ForgeLoop = field(init=False)
     _done: dict[int, _Done] = field(default_factory=dict)
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _refused: dict[int, str] = field(default_factory=dict)
-    _failures: int = 0
-    _busy: asyncio.Future[Any] | None = None
 
-    def poll(self) -> None:
-        """Ask for a poll.
+    def __post_init__(self) -> None:
+        self.loop = ForgeLoop(
+            "forge",
+            "pull requests cannot be followed",
+            self._section.interval,
+            self.round,
+            self.metrics,
+            self.troubles,
+        )
 
-        A request, or its base branch, may have changed.
-        """
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Poll and plan until cancelled; failures are retried with a growing delay."""
+    @property
+    def _section(self) -> ReviewSection:
         section = self.setup.config.review
         assert section is not None
-        while True:
-            wait = jittered(section.interval)
-            try:
-                await self._round(section.open)
-            except Exception as error:  # noqa: BLE001 -- it ends with the daemon alone
-                wait = self._failed(error)
-                await asyncio.sleep(wait)
-            else:
-                self._failures = 0
-                self.troubles.pop("forge", None)
-                await asyncio.sleep(PACE)  # however often it is woken
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-            self._wake.clear()
+        return section
 
-    def _failed(self, error: Exception) -> float:
-        """Note a failed poll; returns the seconds until the next try."""
-        self.metrics.failed("forge", error)
-        self.troubles["forge"] = f"Pull requests cannot be followed: {error}"
-        self._failures += 1
-        asked = error.pause if isinstance(error, ForgeError) else 0.0
-        delay = RETRY.delay(self._failures, at_least=asked)
-        known = isinstance(error, ReconcilerError)
-        log_it = log.warning if known else log.exception
-        log_it("pull requests cannot be followed", error=str(error), retry=round(delay, 1))
-        return delay
+    async def round(self) -> None:
+        """Poll the open requests once, and plan the changed ones.
 
-    async def _round(self, most: int) -> None:
-        """Poll the open requests once, and plan the changed ones."""
+        Raises ForgeError.
+        """
         known = self.state()
         if known is None:
             return
-        requests = await self.forge.open_requests(self.setup.config.repository.branch, most)
+        target = self.setup.config.repository.branch
+        requests = await self.forge.open_requests(target, self._section.open)
         self.metrics.pull_requests.set(len(requests))
         numbers = {request.number for request in requests}
         if numbers != self._done.keys():
@@ -143,13 +115,14 @@ class PullRequestController:
                 self._sent.pop(gone, None)
                 self._refuse(gone, None)
             refs = {request.ref for request in requests}
-            await self._in_thread(lambda: self.planner.proposals.keep_only(refs))
+            await self.loop.in_thread(lambda: self.planner.proposals.keep_only(refs))
         # A new request does not wait for all requests whose base branch has moved.
         for request in sorted(requests, key=lambda request: request.number in self._done):
             newest = self.state() or known
             if not self._is_done(request, newest.head):
                 began = time.monotonic()
                 await self._plan(request, newest)
+                # Plans use half of a thread's time at most.
                 await asyncio.sleep(max(PACE, time.monotonic() - began))
 
     def _is_done(self, request: PullRequest, base: Commit) -> bool:
@@ -169,7 +142,7 @@ class PullRequestController:
             if request.head in self.crashes:
                 head, report = request.head, unplannable(ENDED_THE_DAEMON)
             else:
-                head, report = await self._in_thread(lambda: self._review(request, known))
+                head, report = await self.loop.in_thread(lambda: self._review(request, known))
         except Exception as error:  # noqa: BLE001 -- the other requests are planned all the same
             log_it = bound.warning if isinstance(error, ReconcilerError) else bound.exception
             log_it("a pull request cannot be planned", error=str(error), tries=tries)
@@ -210,20 +183,6 @@ class PullRequestController:
         with self.crashes.attempt(request.head):
             return rebuilding(review, proposals.remake)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run work in a thread, which :meth:`idle` waits for."""
-        self._busy = asyncio.get_running_loop().run_in_executor(None, work)
-        return await asyncio.shield(self._busy)
-
-    async def idle(self) -> None:
-        """Wait for the last thread.
-
-        The git commands that it waits for are ended.
-        """
-        while self._busy is not None and not self._busy.done():
-            end_running()
-            await asyncio.wait([self._busy], timeout=0.1)
-
     def _refuse(self, number: int, message: str | None) -> None:
         """Note that the forge refuses a request's report; None: it does not."""
         self._refused.pop(number, None)
@@ -244,8 +203,7 @@ class PullRequestController:
         """
         if not self.permission.leads():
             raise ForgeError("another replica leads now", Trouble.CONFLICT)
-        section = self.setup.config.review
-        assert section is not None
+        section = self._section
         number, marker = request.number, marker_of(self.setup)
         sent = self._sent.get(number)
         if sent is None or sent.commit != head:
@@ -286,19 +244,11 @@ async def planning_pull_requests(
     if section is None or site is None:
         yield None
         return
-    ca_file = setup.config.tls.ca_file
-    async with AsyncExitStack() as stack:
-        caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
-        forge = forge_of(setup, section, site, caller)
+    async with connected(setup, section, site) as forge:
         planner = await asyncio.to_thread(PullRequestPlanner, setup)
         crashes = await asyncio.to_thread(CrashRecord, git_folder(setup) / "pull-requests")
         controller = PullRequestController(
             setup, forge, planner, permission, state, metrics, troubles, crashes
         )
-        work = asyncio.create_task(controller.run())
-        try:
+        async with controller.loop.running():
             yield controller
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await controller.idle()

@@ -14,19 +14,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import structlog
 
-from reconciler.backoff import Backoff, jittered
-from reconciler.config import RequestsSection, Setup
+from reconciler.config import RequestsSection, ReviewSection, Setup
+from reconciler.daemon.forge_loop import ForgeLoop, connected
 from reconciler.daemon.shutdown import WritePermission
-from reconciler.errors import GitError, ReconcilerError, Trouble
-from reconciler.forge import Forge, ForgeError, OwnRequest, forge_of
-from reconciler.git import ForeignCommitError, LocalRepository, Sources, UpdateBranches, end_running
-from reconciler.http_client import client
+from reconciler.errors import GitError, Trouble
+from reconciler.forge import Forge, ForgeError, OwnRequest
+from reconciler.git import ForeignCommitError, LocalRepository, Sources, UpdateBranches
 from reconciler.manifests import CannotEditError, replace_value
 from reconciler.metrics import Metrics
 from reconciler.planner import Plan, PlanCache, RemoteStatus, Unavailable
@@ -47,11 +45,7 @@ from reconciler.workspace import (
 )
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
-#: The shortest pause between two rounds in seconds, however often it is woken.
-PACE = 1.0
-RETRY = Backoff(first=5.0, longest=300.0)
 #: Seconds that a round waits for the remotes of pinned sources.
 _PATIENCE = 30.0
 #: Bytes of a file of manifests.
@@ -82,63 +76,40 @@ class UpdateRequestController:
     plan: Callable[[], Plan | None]
     metrics: Metrics
     troubles: dict[str, str]
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: ForgeLoop = field(init=False)
     _sent: dict[str, _Sent] = field(default_factory=dict)
     _decided: dict[str, str] = field(default_factory=dict)
     _refused: dict[str, _Sent] = field(default_factory=dict)
-    _failures: int = 0
-    _busy: asyncio.Future[Any] | None = None
 
-    def poll(self) -> None:
-        """Ask for a round, as something may be newer."""
-        self._wake.set()
+    def __post_init__(self) -> None:
+        self.loop = ForgeLoop(
+            "requests",
+            "updates cannot be requested",
+            self._review.interval,
+            self.round,
+            self.metrics,
+            self.troubles,
+        )
 
-    async def run(self) -> None:
-        """Look for updates until cancelled; failures are retried with a growing delay."""
+    @property
+    def _review(self) -> ReviewSection:
         review = self.setup.config.review
         assert review is not None
-        while True:
-            self._wake.clear()
-            wait = jittered(review.interval)
-            try:
-                await self.round()
-            except Exception as error:  # noqa: BLE001 -- it ends with the daemon alone
-                wait = self._failed(error)
-                await asyncio.sleep(wait)
-                continue
-            self._failures = 0
-            self.troubles.pop("requests", None)
-            await asyncio.sleep(PACE)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-
-    def _failed(self, error: Exception) -> float:
-        """Note a failed round; returns the seconds until the next try."""
-        self.metrics.failed("forge", error)
-        self.troubles["requests"] = f"Updates cannot be requested: {error}"
-        self._failures += 1
-        asked = error.pause if isinstance(error, ForgeError) else 0.0
-        delay = RETRY.delay(self._failures, at_least=asked)
-        known = isinstance(error, ReconcilerError)
-        log_it = log.warning if known else log.exception
-        log_it("updates cannot be requested", error=str(error), retry=round(delay, 1))
-        return delay
+        return review
 
     async def round(self) -> None:
         """Open, edit and close requests, once.
 
         Raises ForgeError and GitError.
         """
-        plan, review = self.plan(), self.setup.config.review
-        assert review is not None
+        plan = self.plan()
         if plan is None or not self.permission.leads():
             return
         updates, unknown = await self._updates(plan)
         target, head = self.setup.config.repository.branch, plan.inputs.head
         wanted = {self._branch(update.ref): update for update in updates}
         kept = {self._branch(ref) for ref in unknown}
-        listed = await self.forge.open_requests(target, review.open)
+        listed = await self.forge.open_requests(target, self._review.open)
         own = {r.branch: r.number for r in listed if self._is_own(r.branch)}
         for branch, number in own.items():
             if branch not in wanted and branch not in kept:
@@ -166,7 +137,7 @@ class UpdateRequestController:
         if self.section.promotions:
             promoted = pinned_promotions(plan)
             foreign = {t for t in promoted.values() if isinstance(t, ForeignRef)}
-            remote = await self._in_thread(lambda: self._read_remote(plan)) if foreign else {}
+            remote = await self.loop.in_thread(lambda: self._read_remote(plan)) if foreign else {}
             found += promotion_updates(plan, remote)
             unknown |= {
                 ref
@@ -175,7 +146,7 @@ class UpdateRequestController:
             }
         if self.section.sources:
             pinned = pinned_sources(plan)
-            resolved = await self._in_thread(lambda: self.sources.resolve({*pinned.values()}))
+            resolved = await self.loop.in_thread(lambda: self.sources.resolve({*pinned.values()}))
             heads = {ref: resolved[source] for ref, source in pinned.items()}
             known = {ref: at for ref, at in heads.items() if isinstance(at, ResolvedSource)}
             found += source_updates(plan, known)
@@ -214,7 +185,7 @@ class UpdateRequestController:
         if opened is None and is_open:
             return True  # somebody else's, from a branch of this name
         try:
-            await self._in_thread(lambda: self._push(branch, update, head))
+            await self.loop.in_thread(lambda: self._push(branch, update, head))
         except (ForeignCommitError, CannotEditError) as error:
             bound.warning("an update cannot be requested", error=str(error))
             self._refused[branch] = _Sent(update, head)
@@ -260,27 +231,13 @@ class UpdateRequestController:
         self._sent.pop(branch, None)
         log.info("update request closed", branch=branch, request=number)
         try:
-            await self._in_thread(lambda: self.branches.delete(branch))
+            await self.loop.in_thread(lambda: self.branches.delete(branch))
         except GitError as error:
             log.warning("a branch cannot be deleted", branch=branch, error=str(error))
 
     def _check_permission(self) -> None:
         if not self.permission.leads():
             raise ForgeError("another replica leads now", Trouble.CONFLICT)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run work in a thread, which :meth:`idle` waits for."""
-        self._busy = asyncio.get_running_loop().run_in_executor(None, work)
-        return await asyncio.shield(self._busy)
-
-    async def idle(self) -> None:
-        """Wait for the last thread.
-
-        The git commands that it waits for are ended.
-        """
-        while self._busy is not None and not self._busy.done():
-            end_running()
-            await asyncio.wait([self._busy], timeout=0.1)
 
 
 #: The comment of a request that is closed.
@@ -322,19 +279,11 @@ async def requesting_updates(
     if section is None or review is None or site is None:
         yield None
         return
-    ca_file = setup.config.tls.ca_file
-    async with AsyncExitStack() as stack:
-        caller = await stack.enter_async_context(client(setup.file(ca_file) if ca_file else None))
-        forge = forge_of(setup, review, site, caller)
+    async with connected(setup, review, site) as forge:
         branches = await asyncio.to_thread(update_branches, setup)
         sources = source_reader(setup, patience=_PATIENCE, folder="requests-sources")
         controller = UpdateRequestController(
             setup, section, forge, branches, sources, permission, plan, metrics, troubles
         )
-        work = asyncio.create_task(controller.run())
-        try:
+        async with controller.loop.running():
             yield controller
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await controller.idle()

@@ -103,10 +103,10 @@ async def test_only_the_leader_tells_anybody(
     propose(site, server, 7)
     controller.permission = WritePermission(lambda: False)
     with pytest.raises(ForgeError, match="another replica"):
-        await controller._round(100)
+        await controller.round()
     assert (server.statuses, server.comments) == ({}, {})
     controller.permission = WritePermission()
-    await controller._round(100)
+    await controller.round()
     assert len(server.bodies(7)) == 1
 
 
@@ -122,7 +122,7 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
 
     server.fault = fault
     for _ in range(MOST_TRIES + 2):
-        await controller._round(100)
+        await controller.round()
     assert "issue is locked" in controller.troubles["pull request"]
     told = ("success", "1 training runs for the first time.")
     assert [server.status(head) for head in (locked, other)] == [told, told]
@@ -130,7 +130,7 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
     assert sum("/7/" in call for call in server.calls if call.startswith("create")) == MOST_TRIES
     propose(site, server, 9)
     del server.pulls[7]
-    await controller._round(100)
+    await controller.round()
     assert controller.troubles == {}
 
 
@@ -142,7 +142,7 @@ async def test_without_comments_only_the_status_is_given(
     assert config.review is not None
     quiet = config.review.model_copy(update={"comment": False})
     controller.setup = replace(controller.setup, config=config.model_copy(update={"review": quiet}))
-    await controller._round(100)
+    await controller.round()
     assert (server.status(head) or ("",))[0] == "success"
     assert (server.bodies(7), server.said("list comments")) == ([], 0)
 
@@ -151,11 +151,11 @@ async def test_a_comment_that_somebody_deleted_is_written_anew(
     site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     propose(site, server, 7)
-    await controller._round(100)
+    await controller.round()
     server.comments[7].clear()
     git(site.work, "push", "--quiet", "origin", ":refs/pull/7/head")
     propose(site, server, 7, lr=0.1)
-    await controller._round(100)
+    await controller.round()
     (body,) = server.bodies(7)
     assert "a.yaml" in body
 
@@ -167,12 +167,12 @@ async def test_a_head_that_cannot_be_fetched_is_an_error_in_the_end(
     server.open(7, gone)
     for number in range(1, MOST_TRIES + 3):
         assert server.status(gone) is None or number > MOST_TRIES
-        await controller._round(100)
+        await controller.round()
     assert server.status(gone) == ("error", "It cannot be planned; the daemon's log says why")
     assert len(server.statuses[gone]) == 1
     assert server.bodies(7) == []
     server.open(7, propose(site, server, 7))
-    await controller._round(100)
+    await controller.round()
     assert len(server.bodies(7)) == 1
 
 
@@ -192,7 +192,7 @@ async def test_one_that_nobody_thought_of_does_not_end_the_following(
 
     monkeypatch.setattr(controller.planner, "review", broken)
     for _ in range(MOST_TRIES):
-        await controller._round(100)
+        await controller.round()
     assert (server.status(bad) or ("",))[0] == "error"
     assert (server.status(good) or ("",))[0] == "success"
 
@@ -201,12 +201,12 @@ async def test_a_repository_that_is_damaged_is_made_anew(
     site: Site, server: ForgeServer, controller: PullRequestController
 ) -> None:
     propose(site, server, 7)
-    await controller._round(100)
+    await controller.round()
     for pack in (site.root / "state/git/proposals.git/objects/pack").glob("*.pack"):
         pack.chmod(0o600)
         pack.write_bytes(b"damaged")
     head = propose(site, server, 8)
-    await controller._round(100)
+    await controller.round()
     assert (server.status(head) or ("",))[0] == "success"
 
 
@@ -223,7 +223,7 @@ async def test_the_comment_of_a_change_without_end_is_one_that_a_forge_takes(
     for number in range(0, 1500, 300):
         site.write(f"many-{number}.yaml", "---\n".join(many[number : number + 300]))
     head = propose_as_it_is(site, server, 7)
-    await controller._round(100)
+    await controller.round()
     (body,) = server.bodies(7)
     assert 60_000 < len(body.encode()) <= 65_536
     assert "more objects" in body
@@ -254,10 +254,10 @@ async def test_a_head_that_has_ended_the_daemon_is_not_planned_again(
     for _ in range(2):  # the second start finds both what has ended it and what was refused
         end_while_planning(folder, bad)
         controller.crashes = CrashRecord(folder)
-    await controller._round(100)
+    await controller.round()
     assert server.status(bad) == ("error", pull_requests.ENDED_THE_DAEMON)
     assert (server.status(good) or ("",))[0] == "success"
     newer = propose(site, server, 7, lr=0.1)
-    await controller._round(100)
+    await controller.round()
     assert (server.status(newer) or ("",))[0] == "success"
     assert good not in CrashRecord(folder), "what was planned to its end is not remembered"
