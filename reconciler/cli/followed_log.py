@@ -60,10 +60,11 @@ def follow_log(
     *,
     lines: int,
     only: bool,
+    key: TaskKey | None,
 ) -> None:
     """Print the output of a task until it ends.
 
-    Without ``only``, that of the tasks after it follows.
+    ``key`` is the task's, where it is known. Without ``only``, that of the tasks after it follows.
 
     Raises ClickException, EngineError and GitError.
     """
@@ -75,12 +76,12 @@ def follow_log(
             logs = followed_pod_logs(setup, lines)
         else:
             logs = FollowedFileLogs(lines)
-        ended = asyncio.run(_Following(_Watched(read, following), logs, printer).run())
+        ended = asyncio.run(_Following(_Watched(read, following, key), logs, printer).run())
         tell(f"==> {log.object}, {following.task}: {ended.outcome}", err=True)
         task = live_task(ended.record) if ended.record is not None and not only else None
         again = task is None or task.task is following.task
         following = None if again or task is None else replace(log, task=task.task, attempt=None)
-        lines = 0
+        lines, key = 0, task.run_key or task.key if task is not None else None
     printer.end()
 
 
@@ -97,17 +98,19 @@ class _Look:
 class _Watched:
     """The status of one task, from its key on."""
 
-    def __init__(self, read: Callable[[], _Records], log: LogOf) -> None:
+    def __init__(self, read: Callable[[], _Records], log: LogOf, key: TaskKey | None) -> None:
         self._read = read
         self._log = log
-        self._key: TaskKey | None = None
+        self._key = key
 
     def look(self) -> _Look:
         """Read the status again. Raises GitError."""
         record = self._read().records.get(self._log.object)
         if record is None:
             return _Look(self._log, None, "its manifest was removed")
-        task = next((each for each in record.tasks if each.task is self._log.task), None)
+        tasks = [each for each in record.tasks if each.task is self._log.task]
+        named = (each for each in tasks if self._key in (each.key, each.run_key))
+        task = next(named, next(iter(tasks), None))
         if task is None:
             return _Look(self._log, record, "its manifest asks for it no more")
         keys = {task.key, task.run_key}

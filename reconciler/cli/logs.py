@@ -86,8 +86,8 @@ def logs(
 ) -> None:
     """Print the output of a build, a load or a training.
 
-    NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task; the
-    keys of `reconciler status --history` are those of earlier runs.
+    NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task, such
+    as one training of a sweep; the keys of `reconciler status --history` are those of earlier runs.
 
     On Kubernetes the log is read from the pod while there is one, with your kubeconfig. Otherwise
     it is read from its place beside the artifact: on this machine's disk, or in an s3://, gs:// or
@@ -112,7 +112,8 @@ def logs(
         where, chunks = _recorded(log, tail)
     elif follow and (live := live_task(record, task, key)) is not None:
         wanted = LogOf(object=ref, task=live.task, attempt=attempt, rank=rank)
-        follow_log(setup, reader.read, wanted, lines=tail, only=task is not None or key is not None)
+        only = task is not None or key is not None
+        follow_log(setup, reader.read, wanted, lines=tail, only=only, key=live.run_key or live.key)
         return
     else:
         found = _task(record, task, key)

@@ -38,7 +38,7 @@ from reconciler.cli.select import (
     unknown_name,
     with_removed,
 )
-from reconciler.cli.table import Column, Listing, console, object_table
+from reconciler.cli.table import Column, Listing, console, object_table, variant_table
 from reconciler.cli.terminal import json_text, tell
 from reconciler.git import GitError, Repository
 from reconciler.manifests import did_you_mean
@@ -97,6 +97,8 @@ def status(
     branch: from the repository that the configuration names, or without a configuration from the
     clone in this folder, as of its last `git fetch`. No access to a cluster is needed.
 
+    With NAME, each training of a sweep has a row of its own.
+
     A run of the local engine on this machine is shown with the percentage and the remaining time
     that it reports.
     """
@@ -138,7 +140,12 @@ def status(
             table = _history_table(records, order, compact=compact)
             served = served_table(records, everything, clones[0], compact=compact)
             return Group(table, Text(), served) if served is not None else table
-        return object_table(records, among=everything, compact=compact, latest=latest, bars=compact)
+        table = object_table(
+            records, among=everything, compact=compact, latest=latest, bars=compact
+        )
+        sweeps = [record for record in records if record.variants] if name is not None else []
+        tables = [variant_table(each, compact=compact, latest=latest) for each in sweeps]
+        return Group(table, *(part for each in tables for part in (Text(), each)))
 
     with suppress(KeyboardInterrupt):
         if watch and style == "text" and screen.is_terminal:

@@ -12,6 +12,9 @@ from rich.text import Text
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.review import (
     Latest,
+    format_number,
+    format_value,
+    is_best,
     printable,
     progress_bar,
     progress_of,
@@ -19,7 +22,9 @@ from reconciler.review import (
     seconds,
     shown_message,
     shown_metric,
+    task_progress,
     task_seconds,
+    variant_columns,
 )
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 
@@ -177,6 +182,41 @@ def object_table(
             duration(record, builders, now),
             printable(shown_metric(record)),
             Text(printable(shown_message(record)), style="dim"),
+        )
+    return table
+
+
+def variant_table(
+    record: ObjectStatus,
+    *,
+    now: datetime | None = None,
+    compact: bool = False,
+    latest: Latest | None = None,
+) -> Listing:
+    """Render a row per training of a sweep, the best one marked."""
+    now = now or datetime.now(UTC)
+    params, metrics = variant_columns(record)
+    table = Listing(
+        Column("KEY"),
+        *(Column(printable(name)) for name in params),
+        Column("PHASE"),
+        Column("TIME", right=True),
+        *(Column(printable(name), right=True) for name in metrics),
+        Column("MESSAGE", below=True),
+        compact=compact,
+    )
+    tasks = {task.key: task for task in record.tasks}
+    for variant in record.variants:
+        task = tasks.get(variant.key)
+        found = task_progress(task, latest) if task is not None and latest is not None else None
+        phase = variant.phase.value if found is None else f"Running {progress_text(found, now)}"
+        table.add(
+            f"{variant.key[:12]}{' (best)' if is_best(record, variant) else ''}",
+            *(format_value(variant.params[n]) if n in variant.params else "" for n in params),
+            phase.rstrip(),
+            seconds(task_seconds(task, now)) if task is not None and task.started else "",
+            *(format_number(variant.metrics[n]) if n in variant.metrics else "" for n in metrics),
+            Text(printable(variant.message), style="dim"),
         )
     return table
 

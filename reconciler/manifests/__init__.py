@@ -58,6 +58,12 @@ from reconciler.manifests.loader import (
     identity_of,
     read_file,
 )
+from reconciler.manifests.matrix import (
+    MOST_COMBINATIONS,
+    BestSection,
+    Combination,
+    MatrixSection,
+)
 from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.patterns import GPU_TYPE, KEY, LABEL_KEY, LABEL_VALUE, NAME
 from reconciler.manifests.schema import (
@@ -98,16 +104,19 @@ __all__ = [
     "LABEL_KEY",
     "LABEL_VALUE",
     "LARGEST_FILE",
+    "MOST_COMBINATIONS",
     "NAME",
     "PRUNE_ANNOTATION",
     "RETRY_ANNOTATION",
     "UPDATE_ANNOTATION",
     "Admission",
+    "BestSection",
     "BucketSection",
     "BuildSection",
     "Bytes",
     "CannotEditError",
     "Collection",
+    "Combination",
     "CommandSection",
     "DatasetManifest",
     "Effect",
@@ -121,6 +130,7 @@ __all__ = [
     "LabelValue",
     "LoadSection",
     "Manifest",
+    "MatrixSection",
     "ModelManifest",
     "ModelSource",
     "ModelSpec",

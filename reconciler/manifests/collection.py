@@ -79,6 +79,7 @@ def collect(
     known = objects.keys() | {p.object for p in problems if p.object is not None}
     if clusters is not None:
         problems.extend(_unknown_clusters(objects, clusters))
+    problems.extend(_without_artifact(objects))
     refused: list[Problem] = []
     if admission is not None:
         refused.extend(admission.problems(objects, objects))
@@ -164,7 +165,23 @@ def amend(
 
 
 def _shape(content: FileContent) -> object:
-    return content.path, [(manifest.ref, manifest.references) for manifest in content.manifests]
+    return content.path, [
+        (manifest.ref, manifest.references, manifest.makes_no_artifact)
+        for manifest in content.manifests
+    ]
+
+
+def _without_artifact(objects: Mapping[ObjectRef, Manifest]) -> Iterator[Problem]:
+    """Find references to objects that have no artifact of their own."""
+    for manifest in objects.values():
+        for ref, reference, path in manifest.references:
+            target = objects.get(ref) if isinstance(ref, ObjectRef) else None
+            if target is not None and target.makes_no_artifact and reference.key is None:
+                message = (
+                    f"{ref} has a matrix without best, and so no artifact; add its "
+                    "training.matrix.best, or the key of one here"
+                )
+                yield manifest.problem((*path, "name"), message)
 
 
 def _unknown_clusters(

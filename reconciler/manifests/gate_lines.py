@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 _METRIC = r"[A-Za-z_][-A-Za-z0-9_./@%:]{0,99}"
+#: The name of a metric.
+METRIC = rf"^{_METRIC}$"
 _UNSIGNED = r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,2})?"
 _OPERATOR = r"(>=|<=|==|>|<)"
 #: The form of a line, for editors too; see :data:`reconciler.manifests.patterns.IN_WORDS`.

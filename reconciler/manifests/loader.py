@@ -88,6 +88,14 @@ class Manifest:
         object.__setattr__(self, "observed", _observed(self.document))
         object.__setattr__(self, "references", _references(self.ref, self.document))
 
+    @property
+    def makes_no_artifact(self) -> bool:
+        """True for a sweep that chooses none of its artifacts."""
+        document = self.document
+        training = document.spec.training if isinstance(document, ModelManifest) else None
+        matrix = training.matrix if training is not None else None
+        return matrix is not None and matrix.best is None
+
     def locate(self, path: Path) -> Location:
         """The place of a field, or of the nearest one around it."""
         return self.source.locate(path)

@@ -30,6 +30,7 @@ ANNOTATION_KEY = (
 )
 LABEL_VALUE = rf"^({_QUALIFIED})?$"
 GATE_LINE = gate_lines.PATTERN
+METRIC = gate_lines.METRIC
 
 _QUALIFIED_IN_WORDS = (
     "a name of at most 63 of A-Z, a-z, 0-9, -, _ and ., the first and the last a letter or digit, "
@@ -48,6 +49,7 @@ IN_WORDS = {
     DATA_KEY: "the key of a Secret: A-Z, a-z, 0-9, -, _ and .",
     ENV: "a name for an environment variable: A-Z, a-z, 0-9 and _, the first no digit",
     GATE_LINE: gate_lines.IN_WORDS,
+    METRIC: "the name of a metric, such as accuracy",
     LABEL_KEY: _QUALIFIED_IN_WORDS,
     ANNOTATION_KEY: _QUALIFIED_IN_WORDS,
     LABEL_VALUE: "a label value: at most 63 of A-Z, a-z, 0-9, -, _ and ., the first and the last "

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import rfc8785
 
 from reconciler.engine import env_name, is_reserved
+from reconciler.manifests.matrix import MOST_COMBINATIONS, check_matrix
 from reconciler.manifests.messages import described
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import GROUP, JSON, Kind
@@ -57,6 +58,8 @@ def check(kind: Kind, value: JSON) -> Iterator[Finding]:
         nodes = _mapping(section, "resources").get("nodes")
         if name != "training" and isinstance(nodes, int) and nodes > 1:
             yield (*path, "resources", "nodes"), "only a training can have more than one node"
+    if kind is Kind.MODEL:
+        yield from _check_sweep(_mapping(value, "spec"))
     yield from _check_load(kind, _mapping(value, "spec"))
     yield from _nul_characters(value, ())
 
@@ -128,6 +131,37 @@ def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
     yield from bad
     if not bad and _size(params) > LARGEST_PARAMS:
         yield path, f"params are larger than {LARGEST_PARAMS >> 10} KiB"
+
+
+def _check_sweep(spec: Mapping[str, JSON]) -> Iterator[Finding]:
+    """Check the matrix of a training: its params are those of each combination."""
+    training = _mapping(spec, "training")
+    matrix, params = _mapping(training, "matrix"), _mapping(training, "params")
+    if not isinstance(training.get("matrix"), dict):
+        return
+    path: Path = ("spec", "training", "matrix")
+    if spec.get("evaluation") is not None and matrix.get("best") is None:
+        message = "of a matrix the best artifact is evaluated; add training.matrix.best"
+        yield ("spec", "evaluation"), message
+    lists = _mapping(matrix, "params")
+    largest = {name: max(v, key=_length) for name, v in lists.items() if isinstance(v, list) and v}
+    bad = [each for name in matrix for each in _bad_numbers(matrix[name], (*path, name))]
+    if bad or any(_bad_numbers(dict(params), path)):
+        yield from bad
+        return
+    yield from _check_params({**params, **largest}, (*path, "params"))
+    included = matrix.get("include")
+    if isinstance(included, list) and len(included) <= MOST_COMBINATIONS:
+        for number, entry in enumerate(included):
+            if isinstance(entry, dict):
+                yield from _check_params({**params, **entry}, (*path, "include", number))
+        yield from check_matrix(matrix, params, path)
+    elif included is None:
+        yield from check_matrix(matrix, params, path)
+
+
+def _length(value: JSON) -> int:
+    return len(json.dumps(value))
 
 
 def _size(params: Mapping[str, JSON]) -> int:

@@ -39,6 +39,7 @@ from reconciler.manifests.fields import (
     Subdomain,
 )
 from reconciler.manifests.gate_lines import GateLine, parse_gate_line
+from reconciler.manifests.matrix import Combination, MatrixSection
 from reconciler.manifests.sources import BucketSection, DatasetSource, ModelSource, Reference
 
 
@@ -201,8 +202,16 @@ class TrainingSection(CommandSection):
     dataset: Annotated[
         Reference | None, Field(description="The Dataset that is mounted as /data.")
     ] = None
+    matrix: Annotated[
+        MatrixSection | None,
+        Field(description="A sweep: a training for each combination. Default: one training."),
+    ] = None
     timeout: Annotated[Seconds, Effect.EXECUTION] = 86400.0
     retries: Annotated[Retries, Effect.EXECUTION] = 0
+
+    def with_params(self, values: Combination) -> TrainingSection:
+        """Return the training of one combination of the matrix."""
+        return self.model_copy(update={"params": {**self.params, **values}, "matrix": None})
 
 
 def _gate_line(text: str) -> str:

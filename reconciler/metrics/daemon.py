@@ -43,7 +43,7 @@ _REPORTING = (Phase.LOADING, Phase.TRAINING, Phase.EVALUATING)
 
 
 class ObjectSeries(Collector):
-    """Series of at most ``most`` objects, at most 32 series each."""
+    """Series of at most ``most`` objects, at most 40 series each."""
 
     def __init__(
         self, definitions: Definitions, *, most: int, latest: Latest | None = None
@@ -82,6 +82,7 @@ class ObjectSeries(Collector):
         requested, left_out = metrics.object_gpus.gauge(), metrics.objects_left_out.gauge()
         attempts, seconds = metrics.object_attempts.gauge(), metrics.object_seconds.gauge()
         cost, shown = metrics.cost.counter(), list(self._shown())
+        variants = metrics.object_variants.gauge()
         for record in shown:
             labels = (record.ref.kind.value, record.ref.namespace, record.ref.name)
             phase.add_metric((*labels, record.phase.value), 1)
@@ -91,14 +92,17 @@ class ObjectSeries(Collector):
                 requested.add_metric(labels, asked)
             if self._priced:
                 cost.add_metric(labels, sum(record.spent.values()))
-            for task in record.tasks:
-                attempts.add_metric((*labels, task.task.value), task.attempts)
-                if (took := _took(task, now)) is not None:
-                    seconds.add_metric((*labels, task.task.value), took)
+            for task, tried, took in _totals(record, now):
+                attempts.add_metric((*labels, task.value), tried)
+                if took is not None:
+                    seconds.add_metric((*labels, task.value), took)
+            counts = Counted(variant.phase for variant in record.variants)
+            for variant_phase, count in sorted(counts.items()):
+                variants.add_metric((*labels, variant_phase.value), count)
         left_out.add_metric((), max(0, len(self._records) - self._most))
         lost = metrics.artifacts_lost.gauge()
         lost.add_metric((), sum(record.artifact_lost for record in self._records.values()))
-        yield from (phase, artifact, requested, attempts, seconds, cost, left_out, lost)
+        yield from (phase, artifact, requested, attempts, seconds, variants, cost, left_out, lost)
         yield from self._reported(shown, now)
 
     def _reported(self, shown: Iterable[ObjectStatus], now: datetime) -> tuple[Metric, ...]:
@@ -148,6 +152,16 @@ def _made(record: ObjectStatus) -> datetime | None:
         if entry.key == record.artifact.key and entry.phase is TaskPhase.SUCCEEDED:
             return entry.finished
     return None
+
+
+def _totals(record: ObjectStatus, now: datetime) -> Iterator[tuple[TaskKind, int, float | None]]:
+    """Yield the attempts and seconds of each kind of task; a sweep has many trainings."""
+    tasks: dict[TaskKind, list[TaskStatus]] = {}
+    for task in record.tasks:
+        tasks.setdefault(task.task, []).append(task)
+    for kind, found in tasks.items():
+        took = [each for task in found if (each := _took(task, now)) is not None]
+        yield kind, sum(task.attempts for task in found), sum(took) if took else None
 
 
 def _took(task: TaskStatus, now: datetime) -> float | None:

@@ -239,16 +239,21 @@ class Definitions(Registry):
         self.object_attempts = self.define(
             "object_task_attempts",
             "gauge",
-            "How often the command of a task was started, with its present inputs.",
+            "How often the command of a task was started, with its present inputs; of a sweep, "
+            "those of all its trainings.",
             *_OBJECT,
             "task",
         )
         self.object_seconds = self.define(
             "object_task_duration_seconds",
             "gauge",
-            "From the first start of a task, with its present inputs, to its end or to now.",
+            "From the first start of a task, with its present inputs, to its end or to now; of a "
+            "sweep, the sum of its trainings.",
             *_OBJECT,
             "task",
+        )
+        self.object_variants = self.define(
+            "object_variants", "gauge", "Trainings of a sweep, by their phase.", *_OBJECT, "phase"
         )
         self.run_progress = self.define(
             "run_progress_ratio",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ServedPromotion,
         TaskPhase,
         TaskStatus,
+        VariantStatus,
         Verdict,
         newest_printed,
     )
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from reconciler.planner.retry_policy import CLOCK_SKEW
     from reconciler.planner.run_spec import Preview, preview, wanted_results
     from reconciler.planner.spending import MOST_MONTHS, month_of
+    from reconciler.planner.status_history import kept_params
     from reconciler.planner.status_update import statuses_after, update_status
     from reconciler.planner.tasks import ResolvedObject
     from reconciler.planner.wall_time import TimedTask, makespan
@@ -109,6 +111,7 @@ _MODULES = {
     "TaskAction": "plan",
     "TaskPhase": "object_status",
     "TaskStatus": "object_status",
+    "VariantStatus": "object_status",
     "Verdict": "object_status",
     "URGENCY": "object_status",
     "Unavailable": "remote_clusters",
@@ -121,6 +124,7 @@ _MODULES = {
     "object_of_path": "names",
     "make_plan": "diff",
     "judge": "gates",
+    "kept_params": "status_history",
     "new_verdicts": "gates",
     "month_of": "spending",
     "newest_printed": "object_status",
@@ -180,6 +184,7 @@ __all__ = [
     "TaskStatus",
     "TimedTask",
     "Unavailable",
+    "VariantStatus",
     "Verdict",
     "all_images_in_use",
     "artifact_url",
@@ -188,6 +193,7 @@ __all__ = [
     "images_in_use",
     "is_removed_path",
     "judge",
+    "kept_params",
     "make_plan",
     "makespan",
     "month_of",

@@ -90,7 +90,12 @@ class ArtifactUpdate:
         return before.verified if before is not None and before.key == key else None
 
     def artifact(self) -> ArtifactStatus | None:
-        """Return the desired artifact, or the last one that is not lost."""
+        """Return the desired artifact, or the last one that is not lost.
+
+        A sweep without a best one has none.
+        """
+        if self.item.sweep is not None and self.item.sweep.best is None:
+            return None
         before = self.before.artifact
         if before is not None and before.key in self.inputs.ledger.losses:
             before = None

@@ -9,6 +9,7 @@ from reconciler.engine import Result
 from reconciler.planner.object_status import (
     ARTIFACT_LOST,
     DATA_CHANGED,
+    VARIANTS_FAILED,
     Condition,
     ObjectStatus,
     Phase,
@@ -35,18 +36,20 @@ def warning_conditions(
     results: Iterable[Result],
     *,
     lost: Reason | None,
+    failed: Reason | None,
     now: datetime,
 ) -> tuple[Condition, ...]:
     """The conditions beside Ready, each only while it holds.
 
-    ``results`` are the results that the object has, for their warnings.
+    ``results`` are the results that the object has, for their warnings; ``failed`` is the reason if
+    variants of a sweep have failed.
     """
     found = [("UpdateAvailable", _update(item))]
     found += [(kind, Reason.read(kind, text)) for kind, text in _warnings(results).items()]
     unavailable = item.unavailable if item.data is None else None
     changed = unavailable is not None and unavailable.code is ReasonCode.DATA_CHANGED
     found += [(DATA_CHANGED if changed else "ReferenceUnavailable", unavailable)]
-    found += [(ARTIFACT_LOST, lost)]
+    found += [(ARTIFACT_LOST, lost), (VARIANTS_FAILED, failed)]
     return tuple(
         _condition(before, kind, "True", reason, now=now)
         for kind, reason in found
@@ -69,9 +72,9 @@ def _update(item: ResolvedObject) -> Reason | None:
 
 def _warnings(results: Iterable[Result]) -> dict[str, str]:
     """Return the messages of results' warnings, by reason."""
-    messages: dict[str, list[str]] = {}
+    messages: dict[str, dict[str, None]] = {}
     for warning in (w for result in results for w in result.warnings):
-        messages.setdefault(warning.reason, []).append(warning.message)
+        messages.setdefault(warning.reason, {}).setdefault(warning.message)
     return {reason: "; ".join(texts) for reason, texts in messages.items()}
 
 

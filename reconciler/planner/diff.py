@@ -221,7 +221,7 @@ class _Diff:
         self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None
     ) -> TaskAction:
         """Return the action of a task whose key is unknown."""
-        blocked = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+        blocked = item.unknown
         if earlier is not None:
             return self._earlier(answer, earlier, blocked)
         never = blocked.code in INVALID_SOURCES

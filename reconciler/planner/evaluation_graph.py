@@ -25,7 +25,7 @@ from reconciler.planner.tasks import (
     Task,
     annotation,
 )
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import Reason
 from reconciler.types import TaskKind
 
 
@@ -69,8 +69,8 @@ def with_gate(
     dataset = upstream.get(EVALUATION_DATASET_FIELD)
     image = _image(item)
     if item.key is None or item.request_hash is None or image is None:
-        why = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-        return _unknown(found, gate, section, why)
+        # Of a sweep the best is evaluated, and its trainings do not wait for that.
+        return _unknown(found, gate, section, item.blocked if item.variants else item.unknown)
     if isinstance(dataset, Reason):
         return _unknown(found, gate, section, item.blocked or dataset)
     evaluations = _Evaluations(
@@ -101,7 +101,7 @@ def _image(item: ResolvedObject) -> Image | None:
 
 
 def _unknown(
-    item: ResolvedObject, gate: Gate, section: EvaluationSection, why: Reason
+    item: ResolvedObject, gate: Gate, section: EvaluationSection, why: Reason | None
 ) -> ResolvedObject:
     task = unknown_task(item.manifest, TaskKind.EVALUATE, section)
     return replace(item, tasks=(*item.tasks, task), blocked=why, gate=replace(gate, task=task))

@@ -23,7 +23,7 @@ from reconciler.manifests import ModelSource
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.tasks import ResolvedObject, Task
-from reconciler.types import JSON, ObjectRef, TaskKind
+from reconciler.types import JSON, ObjectRef, TaskKey, TaskKind
 
 #: Complete runs that a forecast is the median of, and those that show what time follows.
 LAST, FITTED = 5, 20
@@ -94,13 +94,14 @@ class Forecaster:
     prices: Prices
     _by_image: dict[tuple[TaskKind, str], list[HistoryEntry]] | None = None
     _by_base: dict[tuple[str, ...], list[ObjectRef]] | None = None
-    _known: dict[tuple[ObjectRef, TaskKind], Forecast] = field(default_factory=dict)
+    _known: dict[tuple[ObjectRef, TaskKind, TaskKey | None], Forecast] = field(default_factory=dict)
 
     def of(self, ref: ObjectRef, task: Task) -> Forecast:
         """Return the forecast of an object's task."""
-        known = self._known.get((ref, task.kind))
+        place = ref, task.kind, task.key  # the trainings of a sweep have other params
+        known = self._known.get(place)
         if known is None:
-            known = self._known[ref, task.kind] = self._made(ref, task)
+            known = self._known[place] = self._made(ref, task)
         return known
 
     def _made(self, ref: ObjectRef, task: Task) -> Forecast:

@@ -133,7 +133,8 @@ def guard(
         if item.manifest.document.spec.suspend:
             continue
         record = records.get(ref)
-        has_artifact = record is not None and (record.artifact is not None or item.key in lost)
+        has_artifact = record is not None and (_has_made(record) or item.key in lost)
+        has_artifact |= any(variant.task.key in lost for variant in item.variants)
         accepted = accepted_tasks(record) if record is not None else frozenset()
         for task in item.tasks:
             if task.key is None or task.key not in wanted:
@@ -177,6 +178,10 @@ def guard(
         tenant=tenant.name if tenant is not None else None,
         files=release_files(tenant),
     )
+
+
+def _has_made(record: ObjectStatus) -> bool:
+    return record.artifact is not None or any(v.artifact is not None for v in record.variants)
 
 
 def tenant_action(tenant: Tenant | None) -> list[str]:

@@ -45,9 +45,21 @@ class LiveRuns:
         """The runs of an object's task that have another key."""
         found = superseded_runs(self._by_task.get((ref, task.kind), ()), task)
         item = self._objects.get(ref) if found else None
-        # An object can have two evaluations at a time.
-        keys = {each.key for each in item.tasks} if item is not None else ()
-        return [run for run in found if run.key not in keys]
+        if item is None:
+            return found
+        # An object can have two evaluations at a time, and a sweep has many trainings. What was
+        # asked for as one of those is superseded by that, anything else by the first.
+        kin = [each for each in item.tasks if each.kind is task.kind]
+        keys = {each.key for each in kin}
+        others = {each.request_hash for each in kin if each is not task}
+        first = len(kin) < 2 or kin[0] is task
+        return [
+            run
+            for run in found
+            if run.key not in keys
+            and run.request_hash not in others
+            and (first or run.request_hash == task.request_hash)
+        ]
 
     def limit(self, ref: ObjectRef, task: Task) -> Reason | None:
         """The limit that one more run of an object's task would exceed."""
@@ -86,7 +98,7 @@ def _gpus(run: Run, objects: Mapping[ObjectRef, ResolvedObject]) -> int:
         return run.gpus
     item = objects.get(run.object) if run.object is not None else None
     found = (task for task in item.tasks if task.kind is run.task) if item is not None else ()
-    return sum(task.resources.gpus for task in found)
+    return max((task.resources.gpus for task in found), default=0)
 
 
 def _slot(name: str) -> str:

@@ -27,13 +27,16 @@ def artifacts_in_use(plan: Plan, *, all_current: bool) -> list[Wanted]:
             if mounted is not None and mounted.key in inputs.ledger.completed:
                 found[mounted.key] = Wanted(TaskKind.TRAIN, mounted.key, mounted.url)
     for ref, item in inputs.desired.items() if all_current else plan.compared():
-        complete = inputs.ledger.result(item.key)
-        if item.key is None or item.external is not None or complete is None:
-            continue
         record = inputs.records.get(ref)
-        before = record.artifact.key if record is not None and record.artifact else None
-        if all_current or before != item.key:
-            found[item.key] = Wanted(complete.task, item.key, complete.result.url)
+        before = {v.key for v in record.variants if v.artifact} if record is not None else set()
+        if record is not None and record.artifact is not None:
+            before.add(record.artifact.key)
+        for key in dict.fromkeys([item.key, *(variant.task.key for variant in item.variants)]):
+            complete = inputs.ledger.result(key)
+            if key is None or item.external is not None or complete is None:
+                continue
+            if all_current or key not in before:
+                found[key] = Wanted(complete.task, key, complete.result.url)
     return list(found.values())
 
 

@@ -179,6 +179,24 @@ class CandidateStatus:
     failed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantStatus:
+    """One training of a sweep.
+
+    ``params`` are those of its combination; ``artifact`` is its URL once it is complete.
+    """
+
+    key: TaskKey
+    params: Mapping[str, JSON] = field(default_factory=dict)
+    phase: TaskPhase
+    reason: str = ""
+    message: str = ""
+    metrics: Metrics = field(default_factory=dict)
+    artifact: str | None = None
+
+
+#: The type of a condition that a sweep has while some of its variants have failed.
+VARIANTS_FAILED = "VariantsFailed"
 #: The type of a condition that an object has while its artifact is lost.
 ARTIFACT_LOST = "ArtifactLost"
 #: The type of a condition that an object has while the data it is made from is not what was pinned.
@@ -295,7 +313,8 @@ class ServedPromotion:
 class ObjectStatus:
     """One object's status file.
 
-    ``served`` are a promotion's artifacts, the newest last. ``spent`` is the cost of its runs by
+    ``variants`` are the trainings of a sweep, in the order of its manifest. ``served`` are a
+    promotion's artifacts, the newest last. ``spent`` is the cost of its runs by
     the month in which they ended, such as ``2026-11``.
     """
 
@@ -310,6 +329,7 @@ class ObjectStatus:
     image: str | None = None
     artifact: ArtifactStatus | None = None
     candidate: CandidateStatus | None = None
+    variants: tuple[VariantStatus, ...] = ()
     desired: TaskKey | None = None
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()

@@ -183,8 +183,7 @@ class ReferenceResolver:
             code = ReasonCode.REFERENCE_CYCLE if known else ReasonCode.REFERENCE_INVALID
             return Reason.of(code, object=target)
         if item.key is None or item.request_hash is None:
-            cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-            return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=cause)
+            return Reason.of(ReasonCode.REFERENCE_BLOCKED, object=target, cause=item.unknown)
         return ResolvedReference(
             who=target,
             artifact=PlannedArtifact(

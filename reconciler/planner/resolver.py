@@ -21,6 +21,7 @@ from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan_cache import CacheEntry, PlanCache
 from reconciler.planner.references import ReferenceResolver, SourceState, hash_pin
 from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
+from reconciler.planner.sweeps import outcomes, with_best
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference
 from reconciler.reasons import UnresolvedSource
@@ -35,8 +36,8 @@ class _Resolution:
 
     ``depends`` has what each object's keys depend on beside its manifest, ``places`` the place of
     each object, upstream first, and ``consumers`` who refers to it. ``external`` are the objects
-    whose result is in no manifest: with such references, or with a gate that compares. Where
-    references that pin a key lead back, which no order suits, not ``ordered``.
+    whose result is in no manifest: sweeps, and those with such references or with a gate that
+    compares. Where references that pin a key lead back, which no order suits, not ``ordered``.
     """
 
     found: Mapping[ObjectRef, ResolvedObject] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Resolver:
         consumers: dict[ObjectRef, list[ObjectRef]] = {}
         external, ordered = set(), True
         for ref, manifest in objects.items():
-            if compares(manifest):
+            if compares(manifest) or self.found[ref].sweep is not None:
                 external.add(ref)
             for target, reference, _ in manifest.references:
                 if isinstance(target, ForeignRef) or reference.key is not None:
@@ -125,7 +126,8 @@ class Resolver:
         current = None
         if compares(manifest):
             current = accepted_artifact(self.referring.records.get(ref), self.referring.ledger)
-        depends = self.depends[ref] = (
+        known, ledger = self.last.found.get(ref), self.referring.ledger
+        depends: tuple[object, ...] = (
             self.shaping.sourcing.of(manifest),
             current,
             *[
@@ -133,14 +135,16 @@ class Resolver:
                 for target, reference, _ in manifest.references
             ],
         )
-        known = self.last.found.get(ref)
-        if known is not None and known.manifest is manifest and self.last.depends[ref] == depends:
+        last = (*depends, outcomes(known, ledger))
+        if known is not None and known.manifest is manifest and self.last.depends[ref] == last:
+            self.depends[ref] = last
             return known
         upstream = {
             path: self.referring.upstream(ref, target, reference)
             for target, reference, path in manifest.references
         }
-        found = self.shaping.of(manifest, upstream)
+        found = with_best(self.shaping.of(manifest, upstream), ledger)
+        self.depends[ref] = (*depends, outcomes(found, ledger))
         found = with_gate(found, upstream, current, cluster=self.shaping.cluster)
         resolved = (up.reference for up in upstream.values() if isinstance(up, ResolvedReference))
         return replace(found, references=tuple(known for known in resolved if known is not None))

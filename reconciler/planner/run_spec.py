@@ -23,7 +23,7 @@ from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, evaluation_url, label_value, run_name
 from reconciler.planner.plan import PlanInput, PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import Reason
 from reconciler.types import (
     GROUP,
     BuildContext,
@@ -243,8 +243,7 @@ class _Preview:
 
     def task(self, item: ResolvedObject, task: Task) -> Preview:
         if task.key is None or task.request_hash is None:
-            reason = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-            return Preview(task=task.kind, reason=reason)
+            return Preview(task=task.kind, reason=item.unknown)
         if task.kind is TaskKind.BUILD:
             owner, task = self._owners[item.ref.namespace, task.key]
             item = self._inputs.desired[owner]

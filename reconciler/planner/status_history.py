@@ -21,7 +21,7 @@ from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
 from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task
 from reconciler.reasons import message
-from reconciler.types import JSON, Commit, ExecutionHash, TaskKey
+from reconciler.types import JSON, Commit, ExecutionHash, TaskKey, TaskKind
 
 #: The key of the desired artifact with its verdict, and whether a gate has given that.
 Judged = tuple[TaskKey, Verdict, bool]
@@ -35,7 +35,8 @@ class HistoryUpdate:
 
     ``tasks`` are its decided tasks with their new statuses, ``recorded`` those of before. ``ended``
     are its ended runs by name, ``image`` returns the image of a build key or digest. A run that was
-    ``replaced`` while it ran is added with its cost. ``judged`` is the desired artifact's verdict.
+    ``replaced`` while it ran is added with its cost. ``judged`` is the desired artifact's verdict,
+    ``gated`` whether a gate will judge others.
     """
 
     before: tuple[HistoryEntry, ...]
@@ -46,6 +47,7 @@ class HistoryUpdate:
     commit: Commit | None
     image: Callable[[str | None], str | None]
     judged: Judged | None
+    gated: bool
     replaced: Sequence[RunDeletion]
     pricing: RunPricing
     now: datetime
@@ -82,14 +84,14 @@ class HistoryUpdate:
                     phase=TaskPhase.SUCCEEDED,
                     commit=self.commit,
                     finished=record.finished,
-                    params=_kept(task.params),
+                    params=kept_params(task.params),
                     metrics=done.result.metrics,
                     warnings=done.result.warnings,
                     gpu_seconds=done.result.gpu_seconds,
                     artifact=done.result.url,
                     image=done.result.image or self.image(task.image_key),
                     image_key=task.image_key,
-                    verdict=_verdict(action, self.judged),
+                    verdict=self._verdict(task.kind, task.key),
                 )
                 yield self._priced(entry, run, task)
         elif action.phase is TaskPhase.FAILED and (task.key, task.execution_hash) not in known:
@@ -101,7 +103,7 @@ class HistoryUpdate:
                 execution_hash=task.execution_hash,
                 commit=self.commit,
                 finished=record.finished,
-                params=_kept(task.params),
+                params=kept_params(task.params),
                 reason=action.reason.code.value,
                 message=message(action.reason),
             )
@@ -186,10 +188,20 @@ class HistoryUpdate:
                 metrics=done.result.metrics if complete and done else {},
                 warnings=done.result.warnings if complete and done else (),
                 artifact=done.result.url if complete and done else None,
+                verdict=self._verdict(run.task, run.key) if complete else None,
                 reason=run.reason.code.value if run.reason and not complete else "",
                 message=message(run.reason) if run.reason and not complete else "",
             )
             yield self._priced(entry, run, None)
+
+    def _verdict(self, task: TaskKind, key: TaskKey) -> Verdict | None:
+        """Return a gate's verdict on the artifact of a new entry.
+
+        That of another training than the desired one, of a sweep say, is still to be given.
+        """
+        if self.judged is not None and key == self.judged[0]:
+            return self.judged[1] if self.judged[2] else None
+        return Verdict.PENDING if self.gated and task is TaskKind.TRAIN else None
 
     def _run_of(self, key: TaskKey, execution_hash: ExecutionHash | None = None) -> Run | None:
         """Return the ended run of a key.
@@ -226,13 +238,6 @@ def _judged(entry: HistoryEntry, judged: Judged | None) -> HistoryEntry:
     return replace(entry, verdict=judged[1])
 
 
-def _verdict(action: TaskAction, judged: Judged | None) -> Verdict | None:
-    """Return a gate's verdict on the artifact of a new entry."""
-    if judged is None or action.task.key != judged[0] or not judged[2]:
-        return None
-    return judged[1]
-
-
 def _ended_as(run: Run) -> TaskPhase:
     failed = run.failure is FailureClass.COMMAND
     return TaskPhase.FAILED if failed else TaskPhase.INTERRUPTED
@@ -256,7 +261,7 @@ def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
     return replace(entry, lost=loss.at) if loss is not None else entry
 
 
-def _kept(params: Mapping[str, JSON]) -> dict[str, JSON]:
+def kept_params(params: Mapping[str, JSON]) -> dict[str, JSON]:
     """Return params within `LARGEST_PARAMS`, with digests in place of the largest values.
 
     Each version of an object would add as much to its file. A digest tells equal values from

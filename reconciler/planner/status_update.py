@@ -27,6 +27,12 @@ from reconciler.planner.object_status import (
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
+from reconciler.planner.sweep_status import (
+    variant_statuses,
+    variants_failed,
+    variants_running,
+    without_failed_variants,
+)
 from reconciler.planner.task_status import TaskUpdate
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
@@ -132,6 +138,7 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
         commit=known.manifest.commit if known.manifest else None,
         image=lambda _: None,
         judged=None,
+        gated=False,
         replaced=replaced,
         pricing=RunPricing(inputs.settings.prices, known.tasks),
         now=inputs.now,
@@ -225,6 +232,7 @@ class _StatusUpdate:
             image=self.artifacts.image(),
             artifact=self.artifacts.artifact(),
             candidate=self.artifacts.candidate(),
+            variants=variant_statuses(self.item, self.decisions, self.inputs.ledger),
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
@@ -240,14 +248,17 @@ class _StatusUpdate:
         if item.ref in inputs.invalid:
             problem = inputs.invalid[item.ref]
             return Phase.INVALID, Reason.of(ReasonCode.INVALID_MANIFEST, problem=str(problem))
-        by_phase = {decision.phase: decision for decision in reversed(self.decisions)}
+        counted = without_failed_variants(item, self.decisions)
+        by_phase = {decision.phase: decision for decision in reversed(counted)}
         if held := by_phase.get(TaskPhase.HELD):
             return Phase.HELD, held.reason
         if running := by_phase.get(TaskPhase.RUNNING):
-            return _BUSY[running.task.kind], running.reason
+            return _BUSY[running.task.kind], variants_running(item, running)
         if failed := by_phase.get(TaskPhase.FAILED):
             return Phase.FAILED, failed.reason
-        if self._complete():
+        if item.sweep is not None and item.sweep.has_failed:
+            return Phase.FAILED, item.unknown
+        if self._complete(counted):
             return Phase.READY, Reason.of(ReasonCode.COMPLETE)
         if rejected := self.artifacts.rejection():
             return Phase.REJECTED, rejected
@@ -274,7 +285,8 @@ class _StatusUpdate:
         """Return the task that makes the object Failed."""
         if phase is not Phase.FAILED:
             return None
-        return next(d.task.kind for d in self.decisions if d.phase is TaskPhase.FAILED)
+        counted = without_failed_variants(self.item, self.decisions)
+        return next((d.task.kind for d in counted if d.phase is TaskPhase.FAILED), None)
 
     def _pending(self) -> tuple[Phase, Reason]:
         own = {task.key for task in self.item.tasks}
@@ -291,12 +303,13 @@ class _StatusUpdate:
         who = str(self.item.promoted)
         return Phase.WAITING, Reason.of(ReasonCode.WAITING_FOR_PROMOTION, object=who)
 
-    def _complete(self) -> bool:
-        if self.item.blocked is not None or self.item.key is None:
+    def _complete(self, counted: Sequence[TaskAction]) -> bool:
+        item = self.item
+        if item.blocked is not None or not all(d.phase in DONE_TASKS for d in counted):
             return False
-        return self.artifacts.current() is not None and all(
-            d.phase in DONE_TASKS for d in self.decisions
-        )
+        if item.sweep is not None and item.sweep.best is None:
+            return item.sweep.ended
+        return item.key is not None and self.artifacts.current() is not None
 
     def _lost(self) -> Reason | None:
         """Return the loss of the requested artifact, until it is made again."""
@@ -355,6 +368,7 @@ class _StatusUpdate:
                 self.item,
                 [each.result for each in known if each],
                 lost=self._lost(),
+                failed=variants_failed(self.item, self.inputs.ledger),
                 now=now,
             ),
         )
@@ -383,6 +397,7 @@ class _StatusUpdate:
             commit=manifest.commit if manifest else None,
             image=self.artifacts.image_now,
             judged=self._judged(),
+            gated=self.item.gate is not None,
             replaced=self.replaced,
             pricing=RunPricing(
                 self.inputs.settings.prices,

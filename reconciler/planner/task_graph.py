@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from reconciler.manifests import (
@@ -42,7 +42,9 @@ from reconciler.planner.tasks import (
     ResolvedObject,
     ResolvedReference,
     Source,
+    Sweep,
     Task,
+    Variant,
     annotation,
 )
 from reconciler.reasons import Reason, ReasonCode
@@ -111,7 +113,8 @@ class TaskGraphBuilder:
     def of(self, manifest: Manifest, upstream: Found) -> ResolvedObject:
         """Build the object's tasks, with as many keys as are known.
 
-        All but its evaluations, which :mod:`reconciler.planner.evaluation_graph` adds.
+        All but its evaluations, which :mod:`reconciler.planner.evaluation_graph` adds, and the best
+        variant of a sweep, which :mod:`reconciler.planner.sweeps` chooses.
         """
         document = manifest.document
         if isinstance(document, ModelManifest):
@@ -207,11 +210,27 @@ class TaskGraphBuilder:
         data = dataset.artifact if dataset is not None else None
         who = self._identity(manifest)
 
-        def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
-            return train_key(identity=who, image=image, section=section, base=base, dataset=dataset)
+        def trained(section: TrainingSection) -> PlannedArtifact:
+            def hashed(image: Hash, base: Hash | None, dataset: Hash | None) -> Hash:
+                return train_key(
+                    identity=who, image=image, section=section, base=base, dataset=dataset
+                )
 
-        artifact = made_task(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
-        return image.desired(manifest, artifact, before=base)
+            return made_task(TaskKind.TRAIN, manifest, section, image, hashed, base=base, data=data)
+
+        if section.matrix is None:
+            return image.desired(manifest, trained(section), before=base)
+        variants = []
+        for params in section.matrix.combinations():
+            task = trained(section.with_params(params)).task
+            assert task is not None  # it is made here
+            variants.append(Variant(params, task))
+        item = image.desired(manifest, None, before=base)
+        return replace(
+            item,
+            tasks=(*item.tasks, *(variant.task for variant in variants)),
+            sweep=Sweep(variants=tuple(variants), best=section.matrix.best),
+        )
 
     def _external(
         self, manifest: Manifest, bucket: BucketSection, data: ObservedData | None = None

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.manifests import (
+    BestSection,
+    Combination,
     CommandSection,
     GateLine,
     GitSection,
@@ -15,7 +17,7 @@ from reconciler.manifests import (
 )
 from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
-from reconciler.reasons import Reason
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     JSON,
     BucketSource,
@@ -187,6 +189,40 @@ class Gate:
     accept: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One training of a sweep; ``params`` are those of its combination."""
+
+    params: Combination
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The trainings of a Model with a matrix.
+
+    ``best`` chooses the object's artifact. ``complete`` and ``failed`` count variants. ``unknown``
+    is why none is chosen: not all have ended, say.
+    """
+
+    variants: tuple[Variant, ...]
+    best: BestSection | None = None
+    complete: int = 0
+    failed: int = 0
+    unknown: Reason | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True once each variant is complete, or failed for good."""
+        return self.complete + self.failed == len(self.variants)
+
+    @property
+    def has_failed(self) -> bool:
+        """True if all variants have ended and none may be the artifact."""
+        chosen = self.best is None or self.unknown is None
+        return self.ended and not (self.complete and chosen)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedObject:
     """One object as a commit describes it.
@@ -196,7 +232,7 @@ class ResolvedObject:
     that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
     whose artifact it takes over; ``references`` what its references to other clusters were resolved
     to. ``gate`` is its own gate; ``gates`` are the objects that must have accepted its artifact
-    before others use it.
+    before others use it. ``sweep`` has the trainings of a matrix, which are among the tasks.
     """
 
     manifest: Manifest
@@ -215,11 +251,23 @@ class ResolvedObject:
     references: tuple[ReferenceStatus, ...] = ()
     gate: Gate | None = None
     gates: tuple[ObjectRef, ...] = ()
+    sweep: Sweep | None = None
 
     @property
     def ref(self) -> ObjectRef:
         """The object."""
         return self.manifest.ref
+
+    @property
+    def unknown(self) -> Reason:
+        """The reason why the key is unknown."""
+        sweep = self.sweep.unknown if self.sweep is not None else None
+        return self.blocked or sweep or Reason.of(ReasonCode.KEY_UNKNOWN)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The trainings of its sweep, if it is one."""
+        return self.sweep.variants if self.sweep is not None else ()
 
     def halted(self, task: Task) -> Reason | None:
         """Return the reason if an input keeps a task from starting.

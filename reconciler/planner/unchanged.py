@@ -79,16 +79,23 @@ def _complete(applied: Plan) -> _Actions:
 def _is_complete(record: ObjectStatus, actions: tuple[TaskAction, ...]) -> bool:
     return (
         record.phase is Phase.READY
-        # What image it was made in can still become known, where that is not known yet.
-        and record.artifact is not None
-        # A promotion may still serve an earlier one.
-        and record.artifact.key == record.desired
-        and (record.artifact.image is not None or record.artifact.image_key is None)
+        and _serves(record)
         and all(
             action.action is ActionKind.KEEP and action.phase is TaskPhase.SUCCEEDED
             for action in actions
         )
     )
+
+
+def _serves(record: ObjectStatus) -> bool:
+    """Return whether a Ready object's artifact stays as it is."""
+    artifact = record.artifact
+    if artifact is None:  # of a sweep without a best one
+        return record.desired is None and bool(record.variants)
+    # A promotion may still serve an earlier one. What image it was made in can still become known,
+    # where that is not known yet.
+    known = artifact.image is not None or artifact.image_key is None
+    return artifact.key == record.desired and known
 
 
 def _kinds(found: Iterable[tuple[TaskAction, ...]]) -> Iterable[TaskKind]:

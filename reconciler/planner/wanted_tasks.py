@@ -33,10 +33,12 @@ class WantedTasks:
                     producers.setdefault(task.key, (item.ref, task))
             roots.extend(self._evaluations(item))
             root = item.key if item.key is not None and item.external is None else None
-            if root is None:
+            if root is None and not item.variants:
                 root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
             if root is not None:
                 roots.append(root)
+            # Also those that the best one has made needless: the next best may be of use.
+            roots.extend(v.task.key for v in item.variants if v.task.key is not None)
         while roots:
             key = roots.pop()
             if key in self.keys or self.is_complete(key):

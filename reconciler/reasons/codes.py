@@ -44,6 +44,11 @@ class ReasonCode(enum.StrEnum):
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     CONTAINER_RUNTIME_MISSING = "ContainerRuntimeMissing"
     KEY_UNKNOWN = "KeyUnknown"
+    VARIANTS_INCOMPLETE = "VariantsIncomplete"
+    VARIANTS_FAILED = "VariantsFailed"
+    ALL_VARIANTS_FAILED = "AllVariantsFailed"
+    BEST_METRIC_MISSING = "BestMetricMissing"
+    BEST_NOT_CHOSEN = "BestNotChosen"
 
     # -- Commits of the manifest repository
     COMMIT_UNSIGNED = "CommitUnsigned"

@@ -233,6 +233,32 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Something that the key is made of cannot be read yet.",
         "Look at the object's other messages.",
     ),
+    ReasonCode.VARIANTS_INCOMPLETE: Entry(
+        "{complete} of {total} variants complete, {failed} failed",
+        "Not all trainings of a sweep have ended, so the best one is not known.",
+        "Nothing; `reconciler status NAME` shows each.",
+    ),
+    ReasonCode.VARIANTS_FAILED: Entry(
+        "{failed} of {total} variants failed; the first: {cause}",
+        "Some trainings of a sweep have failed. The others count.",
+        "Look at `reconciler status NAME`, and at the log of each by its key. "
+        "`reconciler retry NAME` runs those that failed once more.",
+    ),
+    ReasonCode.ALL_VARIANTS_FAILED: Entry(
+        "all {total} variants failed; the first: {cause}",
+        "No training of a sweep is complete, so it has no artifact.",
+        "Mend what the cause names.",
+    ),
+    ReasonCode.BEST_METRIC_MISSING: Entry(
+        "no complete variant has the metric {metric} of training.matrix.best",
+        "The metrics of the trainings have no such finite number, so none of them is the best.",
+        "Write the metric to metrics.json in the training, or change `matrix.best.metric`.",
+    ),
+    ReasonCode.BEST_NOT_CHOSEN: Entry(
+        "its matrix has no best, so it has no artifact",
+        "A sweep without `matrix.best` has artifacts, and none of its own that others can use.",
+        "Add `matrix.best`, or name one by its key.",
+    ),
     # -- Planner: sources and references
     ReasonCode.SOURCE_NOT_RESOLVED: Entry(
         "its source has not been looked up yet",

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from reconciler.review.durations import seconds
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.markdown import render_markdown
-    from reconciler.review.progress import Latest, progress_bar, progress_of, progress_text
+    from reconciler.review.progress import (
+        Latest,
+        progress_bar,
+        progress_of,
+        progress_text,
+        task_progress,
+    )
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
         counted,
@@ -37,11 +43,14 @@ if TYPE_CHECKING:
         format_number,
         format_value,
         metric_texts,
+        task_seconds,
+        withheld,
+    )
+    from reconciler.review.shown_status import (
         shown_conditions,
         shown_message,
         shown_metric,
-        task_seconds,
-        withheld,
+        sweep_text,
     )
     from reconciler.review.text import error_line, render_text
     from reconciler.review.updates import (
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
         promotion_updates,
         source_updates,
     )
+    from reconciler.review.variants import is_best, variant_columns, variant_text
     from reconciler.review.why import failure_remedy, log_command, why_lines
 
 _MODULES = {
@@ -93,17 +103,22 @@ _MODULES = {
     "progress_bar": "progress",
     "progress_of": "progress",
     "progress_text": "progress",
+    "task_progress": "progress",
     "prose": "escape",
     "render_markdown": "markdown",
     "render_text": "text",
     "review": "report",
     "seconds": "durations",
-    "shown_conditions": "sentences",
-    "shown_message": "sentences",
-    "shown_metric": "sentences",
+    "shown_conditions": "shown_status",
+    "shown_message": "shown_status",
+    "shown_metric": "shown_status",
     "source_updates": "updates",
     "status_of": "commit_status",
     "task_seconds": "sentences",
+    "is_best": "variants",
+    "sweep_text": "shown_status",
+    "variant_columns": "variants",
+    "variant_text": "variants",
     "why_lines": "why",
     "withheld": "sentences",
 }
@@ -135,6 +150,7 @@ __all__ = [
     "failure_remedy",
     "format_number",
     "format_value",
+    "is_best",
     "log_command",
     "make_status",
     "metric_texts",
@@ -158,7 +174,11 @@ __all__ = [
     "sortable_columns",
     "source_updates",
     "status_of",
+    "sweep_text",
+    "task_progress",
     "task_seconds",
+    "variant_columns",
+    "variant_text",
     "why_lines",
     "withheld",
 ]

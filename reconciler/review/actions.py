@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.engine import Run
+from reconciler.manifests import Combination
 from reconciler.planner import (
     ActionKind,
     Forecast,
@@ -15,6 +16,7 @@ from reconciler.planner import (
     Plan,
     TaskAction,
     TaskPhase,
+    kept_params,
 )
 from reconciler.reasons import HELD_REMOVALS, Reason, ReasonCode, message
 from reconciler.review.changes import Change
@@ -38,7 +40,8 @@ class Action:
     a remembered failure of this key is forgotten. ``made`` is what a complete task left.
     ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
     ended. ``forecast`` is of the run that is created or held, which starts after all of ``after``
-    that run as well. A removal that is held is one action of its object, without a task.
+    that run as well. ``variant`` has the params of a sweep's training. A removal that is held is
+    one action of its object, without a task.
     """
 
     action: ActionKind
@@ -59,6 +62,7 @@ class Action:
     run: Run | None = None
     forecast: Forecast | None = None
     after: tuple[TaskKey, ...] = ()
+    variant: Combination | None = None
 
     @property
     def gpus(self) -> int:
@@ -109,6 +113,7 @@ def _decided(
     # What it is made from cannot be asked now, and may be another when it can.
     unknown = decision.phase is TaskPhase.WAITING and decision.reason == item.halted(task)
     create = decision.action is ActionKind.CREATE
+    variant = next((v.params for v in item.variants if v.task.key == task.key), None)
     held = decision.action is ActionKind.HOLD
     return Action(
         action=decision.action,
@@ -121,12 +126,20 @@ def _decided(
         line=manifest.locate(()).line,
         resources=task.resources,
         needs=decision.needs,
-        again=record is not None and record.artifact is not None,
+        again=record is not None and _is_again(record, variant),
         retried=create and _failed(record, task.key),
         made=_made(record, task.key) if decision.phase is TaskPhase.SUCCEEDED else None,
         forecast=forecaster.of(ref, task) if forecaster is not None and (create or held) else None,
         after=task.needs,
+        variant=variant,
     )
+
+
+def _is_again(record: ObjectStatus, variant: Combination | None) -> bool:
+    """Return whether an object has an artifact already, or a variant has."""
+    if variant is None:
+        return record.artifact is not None
+    return any(v.artifact is not None and v.params == kept_params(variant) for v in record.variants)
 
 
 def _made(record: ObjectStatus | None, key: TaskKey | None) -> Made:
@@ -152,6 +165,8 @@ def _ended(plan: Plan) -> Iterator[Action]:
     for ending in plan.endings:
         ref = ending.run.object or builders.get(ending.run.name)
         item = plan.inputs.desired.get(ref) if ref is not None else None
+        record = plan.inputs.records.get(ref) if ref is not None else None
+        variants = record.variants if record is not None else ()
         if item is not None and ending.action is ActionKind.CANCEL:
             yield Action(
                 action=ActionKind.CANCEL,
@@ -162,6 +177,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
                 file=item.manifest.file,
                 line=item.manifest.locate(()).line,
                 run=ending.run,
+                variant=next((v.params for v in variants if v.key == ending.run.key), None),
             )
 
 
@@ -176,11 +192,10 @@ def _builders(plan: Plan) -> dict[str, ObjectRef]:
 
 
 def _gone(plan: Plan) -> Iterator[Action]:
-    live = {
-        (ending.run.object, ending.run.task): ending.run
-        for ending in plan.endings
-        if ending.action is ActionKind.DELETE and ending.run.live
-    }
+    live: dict[tuple[ObjectRef | None, TaskKind], list[Run]] = {}
+    for ending in plan.endings:
+        if ending.action is ActionKind.DELETE and ending.run.live:
+            live.setdefault((ending.run.object, ending.run.task), []).append(ending.run)
     for ref, record in plan.inputs.records.items():
         if ref in plan.removed:
             action, reason = ActionKind.DELETE, Reason.of(ReasonCode.MANIFEST_REMOVED)
@@ -195,7 +210,10 @@ def _gone(plan: Plan) -> Iterator[Action]:
         held = whole.held_removal
         tasks = [] if held else [t for t in record.tasks if t.phase is not TaskPhase.NEEDLESS]
         for task in tasks:
-            run = live.get((ref, task.task))
+            runs = live.get((ref, task.task), [])
+            # A sweep has many trainings, any other object one, perhaps of an earlier key.
+            own = [r for r in runs if r.key == task.key] if record.variants else runs
+            run = next(iter(own), None)
             yield replace(whole, task=task.task, key=task.key, run=run)
         if not tasks:
             yield whole

@@ -10,7 +10,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.manifests import Effect, Manifest, effect_at, shown_path
+from reconciler.manifests import (
+    Combination,
+    Effect,
+    Manifest,
+    ModelManifest,
+    effect_at,
+    shown_path,
+)
 from reconciler.planner import ResolvedObject
 from reconciler.reasons import Reason, message
 from reconciler.types import JSON, Commit, ForeignRef, ListingDigest, Location, ObjectRef
@@ -55,6 +62,14 @@ class SourceMove:
         return f"source {self.where} moved: {self.before[:7]} → {self.after[:7]}"
 
 
+@dataclass(frozen=True, slots=True)
+class CombinationChange:
+    """The combinations that one of two matrices has alone."""
+
+    added: tuple[Combination, ...] = ()
+    dropped: tuple[Combination, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """The difference of an object between two commits.
@@ -62,7 +77,8 @@ class Change:
     ``chain`` leads from the nearest object that it is made from, and that changes, to the one
     with which it began. ``root`` is the change of that one, or the reason why its key is unknown;
     or head does not have it any more (``gone``). Of a long chain those before the last are
-    ``skipped``: a chain of bases can be as long as the repository.
+    ``skipped``: a chain of bases can be as long as the repository. ``combinations`` are those of a
+    sweep.
     """
 
     new: bool = False
@@ -73,6 +89,7 @@ class Change:
     root: Change | Reason | None = None
     gone: bool = False
     place: Location | None = None
+    combinations: CombinationChange = CombinationChange()
 
     @property
     def is_own(self) -> bool:
@@ -157,8 +174,28 @@ def _why(
             gone=chain.gone,
             skipped=chain.skipped,
             place=place,
+            combinations=_combinations(before.manifest, item.manifest),
         )
     return None
+
+
+def _combinations(before: Manifest, after: Manifest) -> CombinationChange:
+    """Compare the combinations of two matrices."""
+    old, new = _matrix(before), _matrix(after)
+    if not old or not new:
+        return CombinationChange()
+    return CombinationChange(
+        added=tuple(params for text, params in new.items() if text not in old),
+        dropped=tuple(params for text, params in old.items() if text not in new),
+    )
+
+
+def _matrix(manifest: Manifest) -> dict[str, Combination]:
+    document = manifest.document
+    training = document.spec.training if isinstance(document, ModelManifest) else None
+    if training is None or training.matrix is None:
+        return {}
+    return {json.dumps(each, sort_keys=True): each for each in training.matrix.combinations()}
 
 
 def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | None:

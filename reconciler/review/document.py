@@ -6,6 +6,7 @@ Members do not change.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from reconciler.codec import Codec
 from reconciler.planner import ActionKind, Forecast, ForecastBasis, Hold, HoldKind, Spread
 from reconciler.reasons import ReasonCode, message
 from reconciler.review.actions import Action
+from reconciler.review.changes import CombinationChange
 from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Commit, Kind, Metrics, ProblemEntry, TaskKey, TaskKind
@@ -61,6 +63,7 @@ class _Action:
     gpus: int
     needs: tuple[TaskKey, ...]
     forecast: _Forecast | None
+    variant: Mapping[str, JSON] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,17 @@ class _Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Sweep:
+    """The combinations of an object's matrix that the change adds or drops."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    added: tuple[Mapping[str, JSON], ...]
+    dropped: tuple[Mapping[str, JSON], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Status:
     """The sync that the plan is made on.
 
@@ -116,6 +130,7 @@ class _Summary:
     held_removals: int
     holds: tuple[_Hold, ...]
     swaps: tuple[_Swap, ...]
+    sweeps: tuple[_Sweep, ...]
     status: _Status | None
     unknown: tuple[str, ...]
     forecast: _Estimate
@@ -162,6 +177,7 @@ def _summary(review: Review) -> _Summary:
         held_removals=sum(action.held_removal for action in review.actions),
         holds=tuple(map(_hold, review.holds)),
         swaps=tuple(map(_swap, review.swaps)),
+        sweeps=tuple(_sweeps(review)),
         status=_Status(observed=basis.observed, head=basis.head) if basis is not None else None,
         unknown=tuple(review.unknowns()),
         forecast=_estimate(review),
@@ -205,7 +221,21 @@ def _action(action: Action) -> _Action:
         gpus=action.gpus,
         needs=action.needs,
         forecast=_forecast(action.forecast) if action.forecast is not None else None,
+        variant=action.variant,
     )
+
+
+def _sweeps(review: Review) -> Iterator[_Sweep]:
+    for found in review.objects:
+        change = found.why.combinations if found.why is not None else CombinationChange()
+        if change != CombinationChange():
+            yield _Sweep(
+                kind=found.ref.kind,
+                namespace=found.ref.namespace,
+                name=found.ref.name,
+                added=change.added,
+                dropped=change.dropped,
+            )
 
 
 def _hold(hold: Hold) -> _Hold:

@@ -5,6 +5,7 @@ The most important parts come first, the rest is folded.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from reconciler.review.sentences import (
     withheld,
 )
 from reconciler.review.swaps import Swap
+from reconciler.review.variants import combination_lines, shown_actions, with_variant
 from reconciler.types import Kind, ObjectRef, Problem
 
 #: GitHub takes comments of 65,536 characters; counted here in bytes, of which there are never
@@ -171,6 +173,7 @@ def _why(found: ObjectReview) -> Iterator[str]:
         yield f"{code(change.name, 100)}: {code(change.before)} → {code(change.after)}"
     if len(why.fields) > 20:
         yield f"and {counted(len(why.fields) - 20, 'more field')}"
+    yield from map(prose, combination_lines(why))
     if why.source is not None:
         move = why.source
         yield f"source {code(move.where)} moved: {code(move.before[:7])} → {code(move.after[:7])}"
@@ -179,17 +182,20 @@ def _why(found: ObjectReview) -> Iterator[str]:
 
 
 def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
-    for action in found.actions:
+    actions, more = shown_actions(found.actions)
+    for action in actions:
         sign = symbol(action)
         task = f"**{action.task}** " if action.task else ""
         yield f"{code(sign)} {task}{prose(_run(action, review))}"
+    if more:
+        yield f"and {counted(more, 'more variant')}; `reconciler plan --all` lists them"
     if found.free:
         yield f"{code('=')} {prose(message(found.free))}"
 
 
 def _run(action: Action, review: Review) -> str:
     forecast = shown_forecast(action, review.prices)
-    return verb(action, review.now) + shown_gpus(action) + forecast
+    return with_variant(action, verb(action, review.now)) + shown_gpus(action) + forecast
 
 
 #: Beyond this a graph of boxes tells nothing to anybody.
@@ -254,9 +260,12 @@ def _edges(shown: Iterable[ObjectReview], names: dict[ObjectRef, str]) -> list[s
 
 def _box(found: ObjectReview) -> str:
     """Render a node; a Dataset is drawn as a cylinder."""
-    tasks = ", ".join(
-        f"{symbol(a)} {a.task or _WHOLE.get(a.action, '')}".rstrip() for a in found.actions
+    counts = Counter(
+        # The trainings of a sweep are counted.
+        (f"{symbol(a)} {a.task or _WHOLE.get(a.action, '')}".rstrip(), a.variant is None and n)
+        for n, a in enumerate(found.actions)
     )
+    tasks = ", ".join(f"{text} ({n})" if n > 1 else text for (text, _), n in counts.items())
     text = label(found.ref.name) + (f"<br/>{_signs(tasks)}" if tasks else "")
     return f'[("{text}")]' if found.ref.kind is Kind.DATASET else f'["{text}"]'
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from reconciler.engine import Progress
-from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.planner import ObjectStatus, TaskPhase, TaskStatus
 from reconciler.review.durations import seconds
 
 #: The newest progress of a run, by its name.
@@ -14,14 +14,24 @@ Latest = Callable[[str], Progress | None]
 
 
 def progress_of(record: ObjectStatus, latest: Latest) -> Progress | None:
-    """Return the progress of an object's running task; None without a report."""
-    for task in reversed(record.tasks):
-        if task.phase is TaskPhase.RUNNING and task.job is not None:
-            found = latest(task.job)
-            # The values of an attempt that has ended say nothing of the next one.
-            if found is not None and found.attempt >= task.attempts:
-                return found
+    """Return the progress of an object's running task; None without a report.
+
+    None of a sweep, whose trainings have one each.
+    """
+    for task in reversed(record.tasks) if not record.variants else ():
+        found = task_progress(task, latest)
+        if found is not None:
+            return found
     return None
+
+
+def task_progress(task: TaskStatus, latest: Latest) -> Progress | None:
+    """Return the progress of a running task; None without a report."""
+    if task.phase is not TaskPhase.RUNNING or task.job is None:
+        return None
+    found = latest(task.job)
+    # The values of an attempt that has ended say nothing of the next one.
+    return found if found is not None and found.attempt >= task.attempts else None
 
 
 def progress_text(progress: Progress, now: datetime) -> str:

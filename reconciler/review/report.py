@@ -74,8 +74,9 @@ class Review:
     ``released`` are holds that head lets pass: approving it approves them. ``plan`` is of head.
     ``unknown`` has the objects whose keys this plan cannot know, by cause. ``withheld`` are objects
     whose manifest the change removes, and which stay all the same, by the reason for it. ``swaps``
-    are the promotions that come to serve another artifact. A daemon's review of its own state has
-    no ``basis``.
+    are the promotions that come to serve another artifact. ``undecided`` are sweeps whose best is
+    not known yet, and which others are made from. A daemon's review of its own state has no
+    ``basis``.
     """
 
     base: Commit
@@ -93,6 +94,7 @@ class Review:
     withheld: tuple[tuple[Reason, tuple[ObjectRef, ...]], ...] = ()
     swaps: tuple[Swap, ...] = ()
     prices: Prices = field(default_factory=Prices)
+    undecided: tuple[tuple[ObjectRef, Reason], ...] = ()
 
     @property
     def incomplete(self) -> tuple[ObjectStatus, ...]:
@@ -140,6 +142,8 @@ class Review:
                 yield "what is made: there is no status branch here, so nothing counts as made"
             for source, why in self.basis.unread.items():
                 yield f"whether {source} has moved: it stands here as recorded, as {why}"
+        for sweep, cause in self.undecided:
+            yield f"what runs for what is made from {sweep}: of it, {message(cause)}"
         for cause, (first, *more) in self.unknown.items():
             also = f" and {len(more):,} more" if more else ""
             yield f"what runs for {first}{also}, and for what is made from it: {message(cause)}"
@@ -178,7 +182,18 @@ def review(
         withheld=tuple(_withheld(plan, before)),
         swaps=tuple(swaps_of(plan, before)),
         prices=prices,
+        undecided=tuple(_undecided(plan)),
     )
+
+
+def _undecided(plan: Plan) -> Iterator[tuple[ObjectRef, Reason]]:
+    """Yield the sweeps whose best is unknown, and which others are made from."""
+    desired = plan.inputs.desired
+    used = {ref for item in desired.values() for ref, r, _ in item.manifest.references if not r.key}
+    for ref, item in desired.items():
+        cause = item.sweep.unknown if item.sweep is not None else None
+        if cause is not None and cause.code is ReasonCode.VARIANTS_INCOMPLETE and ref in used:
+            yield ref, cause
 
 
 def _unknown(plan: Plan) -> dict[Reason, tuple[ObjectRef, ...]]:

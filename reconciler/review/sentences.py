@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner import ActionKind, ObjectStatus, Phase, Prices, TaskPhase, TaskStatus
+from reconciler.planner import ActionKind, Prices, TaskPhase, TaskStatus
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.durations import seconds
@@ -344,29 +344,6 @@ def task_seconds(task: TaskStatus, now: datetime) -> float:
         return 0.0
     end = task.finished or (now if task.phase is TaskPhase.RUNNING else task.started)
     return max(0.0, (end - task.started).total_seconds())
-
-
-def shown_metric(record: ObjectStatus) -> str:
-    """Format one metric of the artifact: accuracy, or else the first one."""
-    metrics = record.artifact.metrics if record.artifact else {}
-    name = "accuracy" if "accuracy" in metrics else next(iter(metrics), None)
-    return f"{name} {format_number(metrics[name])}" if name is not None else ""
-
-
-def shown_message(record: ObjectStatus) -> str:
-    """Return an object's message.
-
-    A Ready object has those of its other conditions.
-    """
-    if record.phase is not Phase.READY:
-        return record.message
-    own = [] if record.complete or not record.message else [record.message]
-    return "; ".join([*own, *shown_conditions(record).values()])
-
-
-def shown_conditions(record: ObjectStatus) -> dict[str, str]:
-    """Return the messages of an object's conditions by type, but for Ready."""
-    return {c.type: c.message for c in record.conditions if c.type != "Ready" and c.message}
 
 
 def metric_texts(metrics: Metrics, *, most: int | None = None) -> list[str]:

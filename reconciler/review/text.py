@@ -30,6 +30,7 @@ from reconciler.review.sentences import (
     verb,
     withheld,
 )
+from reconciler.review.variants import combination_lines, shown_actions, with_variant
 from reconciler.types import Problem
 
 _COLOUR = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "=": "cyan", "…": None}
@@ -45,7 +46,8 @@ _LEGEND = {
 
 def render_text(review: Review, *, everything: bool = False) -> str:
     """Render a review as text; ``everything`` adds what is unchanged."""
-    objects = [_object(found, review) for found in review.objects if not found.refused]
+    shown = [found for found in review.objects if not found.refused]
+    objects = [_object(found, review, everything=everything) for found in shown]
     blocks = [_errors(review), *objects, _swaps(review), *_holds(review), *_released(review)]
     if everything:
         blocks += [_others(review), _incomplete(review)]
@@ -66,7 +68,7 @@ def _errors(review: Review) -> str:
     return "\n".join(lines)
 
 
-def _object(found: ObjectReview, review: Review) -> str:
+def _object(found: ObjectReview, review: Review, *, everything: bool) -> str:
     where = ""
     if found.place is not None:
         place = found.place
@@ -74,7 +76,10 @@ def _object(found: ObjectReview, review: Review) -> str:
         where = "  " + click.style(printable(where), dim=True)
     lines = [click.style(printable(str(found.ref)), bold=True) + where]
     lines += [f"    {printable(line)}" for line in _why(found)]
-    lines += [_action(action, review) for action in found.actions]
+    actions, more = (found.actions, 0) if everything else shown_actions(found.actions)
+    lines += [_action(action, review) for action in actions]
+    if more:
+        lines.append(f"    and {counted(more, 'more variant')} (--all lists them)")
     if found.free:
         lines.append(click.style(f"  = {printable(message(found.free))}", fg="cyan"))
     return "\n".join(lines)
@@ -87,6 +92,7 @@ def _why(found: ObjectReview) -> Iterator[str]:
     if why.new:
         yield "new"
     yield from map(str, why.fields)
+    yield from combination_lines(why)
     if why.source is not None:
         yield str(why.source)
     if why.because:
@@ -102,7 +108,7 @@ def _action(action: Action, review: Review) -> str:
 
 def _run(action: Action, review: Review) -> str:
     forecast = shown_forecast(action, review.prices)
-    return verb(action, review.now) + shown_gpus(action) + forecast
+    return with_variant(action, verb(action, review.now)) + shown_gpus(action) + forecast
 
 
 def _swaps(review: Review) -> str:

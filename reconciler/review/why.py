@@ -18,6 +18,7 @@ from reconciler.planner import (
     newest_printed,
 )
 from reconciler.reasons import ON_FILES, ON_OTHERS, Reason, ReasonCode, message, names, remedy
+from reconciler.review.variants import variant_text
 from reconciler.types import ObjectRef, TaskKey
 
 Line = tuple[int, str]
@@ -75,9 +76,13 @@ class _Explanation:
             yield from self._need(item.key, 1)
         elif not item.tasks and item.external is not None:
             yield 0, f"Nothing runs for it: {item.external.at} is there already."
+        yield from _sweep(item)
+        variants = {variant.task.key: variant.params for variant in item.variants}
         for decision in self._plan.decisions:
             if decision.ref == item.ref and (decision.task.key or item.blocked is None):
-                yield 0, f"{decision.task.kind}: {self._state(decision)}"
+                params = variants.get(decision.task.key)
+                of = f" ({variant_text(params)})" if params is not None else ""
+                yield 0, f"{decision.task.kind}{of}: {self._state(decision)}"
                 yield from self._below(decision, 1)
         yield from self._gate(item)
 
@@ -164,6 +169,21 @@ class _Explanation:
         yield from self._below(decision, depth + 1)
 
 
+def _sweep(item: ResolvedObject) -> Iterator[Line]:
+    """Say which variant of a sweep is the best, or why that is not known."""
+    sweep = item.sweep
+    if sweep is None:
+        return
+    found = [variant for variant in sweep.variants if variant.task.key == item.key]
+    if found and sweep.best is not None and item.key is not None:
+        best = f"by {sweep.best.metric} ({sweep.best.goal})"
+        yield 0, f"The best variant {best} is {item.key[:12]} ({variant_text(found[0].params)})."
+    elif sweep.unknown is not None:
+        yield 0, f"None of its variants is its artifact: {message(sweep.unknown)}."
+        if sweep.ended:
+            yield from _remedy(sweep.unknown.root, 1)
+
+
 def _until_mended(plan: Plan, ref: ObjectRef) -> str:
     """Return what an invalid object is until its manifest is mended."""
     if ref in plan.inputs.desired:
@@ -198,6 +218,8 @@ def log_command(action: TaskAction, record: ObjectStatus | None) -> str:
     task = next((t for t in tasks if t.task is kind and t.key == key and t.has_printed), None)
     if task is None:
         return ""
+    if record is not None and any(variant.key == key for variant in record.variants):
+        return f"reconciler logs {(key or '')[:12]}"
     which = "" if newest_printed(tasks) is task else f" --task {kind}"
     return f"reconciler logs {action.ref.name}{which}"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.manifests import NAME
+from reconciler.manifests import MOST_COMBINATIONS, NAME
 from reconciler.planner import (
     MOST_MONTHS,
     HistoryEntry,
@@ -25,6 +25,7 @@ from reconciler.planner import (
     OwnCluster,
     TaskPhase,
     TaskStatus,
+    VariantStatus,
     is_removed_path,
     object_of_path,
 )
@@ -188,6 +189,7 @@ class _Reading:
             artifact=artifact,
             references=references,
             spent=self._spent(record.spent),
+            variants=self._variants(record.variants),
             tasks=tuple(self._task(n, task) for n, task in enumerate(record.tasks)),
             history=tuple(
                 found
@@ -201,6 +203,17 @@ class _Reading:
         if len(known) < len(spent) or len(known) > MOST_MONTHS:
             self._fault("status.spent", "not all are costs of months")
         return {month: known[month] for month in sorted(known)[-MOST_MONTHS:]}
+
+    def _variants(self, variants: tuple[VariantStatus, ...]) -> tuple[VariantStatus, ...]:
+        """Return what can be of a matrix; of variants a guard alone asks what they made."""
+        known = tuple(
+            variant
+            for variant in variants[:MOST_COMBINATIONS]
+            if _is_small(variant.params) and (variant.artifact is None or _is_url(variant.artifact))
+        )
+        if len(known) < len(variants):
+            self._fault("status.variants", "not all are of a matrix")
+        return known
 
     def _task(self, number: int, task: TaskStatus) -> TaskStatus:
         place = f"status.tasks[{number}]"

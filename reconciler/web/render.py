@@ -28,7 +28,7 @@ from reconciler.review import (
     task_seconds,
     why_lines,
 )
-from reconciler.types import JSON, Kind, ObjectRef, TaskKind
+from reconciler.types import JSON, Kind, ObjectRef, TaskKey, TaskKind
 from reconciler.web.comparison import compared_selection
 from reconciler.web.curves import HEIGHT as CHART_HEIGHT
 from reconciler.web.curves import WIDTH as CHART_WIDTH
@@ -37,6 +37,7 @@ from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
 from reconciler.web.selection import ROWS, Selection, listed
 from reconciler.web.snapshot import Catalog
+from reconciler.web.sweeps import shown_sweep
 from reconciler.web.terminal import LINES, TerminalOutput
 
 #: Errors and holds that are listed, and characters of each; the rest is counted.
@@ -66,6 +67,7 @@ class ShownLog:
     attempt: int
     where: str
     found: TerminalOutput | NoTail
+    key: TaskKey | None = None
     charts: Charts = field(default_factory=Charts)
 
 
@@ -137,6 +139,7 @@ def object_page(
         lineage=neighbourhood(catalog, record.ref),
         comparisons=comparisons(record, order),
         params=_params(catalog, record),
+        sweep=shown_sweep(record),
     )
 
 
@@ -170,12 +173,14 @@ def _params(catalog: Catalog, record: ObjectStatus) -> dict[TaskKind, Mapping[st
     Those of a run of an earlier key are not known.
     """
     earlier = {task.task for task in record.tasks if task.run_key is not None}
+    variants = {variant.key for variant in record.variants}  # a table has their params
     return {
         action.task.kind: action.task.params
         for action in catalog.plan.decided.get(record.ref, ())
         if action.phase is not TaskPhase.SUCCEEDED
         and action.task.params
         and action.task.kind not in earlier
+        and action.task.key not in variants
     }
 
 

@@ -190,9 +190,13 @@ class Site:
         return shown_progress(records, self.progress.latest, datetime.now(UTC))
 
     async def _log(self, request: web.Request, record: ObjectStatus) -> ShownLog | None:
-        """Read the log of the query's ``task`` and ``attempt``, else the newest."""
-        asked = request.query.get("task")
-        named = [task for task in record.tasks if task.task.value == asked and task.has_printed]
+        """Read the log of the query's ``task``, ``key`` and ``attempt``, else the newest."""
+        asked, key = request.query.get("task"), request.query.get("key", "")
+        named = [
+            task
+            for task in record.tasks
+            if task.task.value == asked and task.has_printed and (task.key or "").startswith(key)
+        ]
         task = named[0] if named else newest_printed(record.tasks)
         if task is None:
             return None
@@ -204,10 +208,17 @@ class Site:
         number = attempt or task.attempts
         charts = charts_of(await self.progress.curves(wanted))
         if isinstance(tail, NoTail):
-            return ShownLog(task=task.task, attempt=number, where="", found=tail, charts=charts)
+            return ShownLog(
+                task=task.task, key=task.key, attempt=number, where="", found=tail, charts=charts
+            )
         shown = terminal_output(tail.data, whole=tail.whole)
         return ShownLog(
-            task=task.task, attempt=number, where=tail.where, found=shown, charts=charts
+            task=task.task,
+            key=task.key,
+            attempt=number,
+            where=tail.where,
+            found=shown,
+            charts=charts,
         )
 
     async def _static(self, request: web.Request) -> web.StreamResponse:

@@ -72,6 +72,17 @@ MANIFESTS = [
     document("Dataset", "m", source={"bucket": {"url": "s3://bucket/m"}}),
     document("Dataset", "m", source=IMAGE),
     document("Dataset", "m", source=GIT, load=FROM),
+    document(
+        "Model",
+        "m",
+        source=IMAGE,
+        training={
+            "matrix": {
+                "params": {"lr": [1, 2]},
+                "best": {"metric": "accuracy", "goal": "maximize"},
+            }
+        },
+    ),
 ]
 #: Objects that references name, now and after a change of a reference.
 REFERRED = [
@@ -87,7 +98,10 @@ STRINGS = [
     "s3://other/bucket",
     f"registry.example.com/o@sha256:{'1' * 64}",
 ]
-VALUES = {
+VALUES: dict[tuple[str, ...], Any] = {
+    ("spec", "training", "matrix", "params"): {"lr": [1]},
+    ("spec", "training", "matrix", "include"): [{"lr": 3}],
+    ("spec", "training", "matrix", "exclude"): [{"lr": 2}],
     ("metadata", "name"): "renamed",
     ("spec", "source", "git", "url"): "host:other",
     ("metadata", "annotations", "substratus.ai/prune"): "false",
@@ -114,13 +128,16 @@ class World(worlds.World):
 
     def observe(
         self, changed: dict[str, Any]
-    ) -> tuple[tuple[TaskKey, TaskKey | None], dict[str, str]]:
-        """The keys of the manifest's artifact and evaluation, and each task's execution hash."""
+    ) -> tuple[tuple[TaskKey | None, TaskKey | None], dict[str, str]]:
+        """The keys of the manifest's artifact and evaluation, and each task's execution hash.
+
+        While not all variants of a sweep have ended, it has no key.
+        """
         self.files["m.yaml"] = yaml(changed)
         desired, invalid, _, _ = self.desired()
         assert not invalid
         (item,) = (each for each in desired.values() if each.manifest.file == "m.yaml")
-        assert item.key is not None, item.blocked
+        assert item.key is not None or item.variants, item.blocked
         evaluation = item.gate.task.key if item.gate is not None and item.gate.task else None
         return (item.key, evaluation), {task.kind: task.execution_hash for task in item.tasks}
 
@@ -134,7 +151,7 @@ def settled(number: int) -> World:
         ForeignRef("other", worlds.model("base")): ready("a"),
         ForeignRef("other", worlds.dataset("data")): ready("b"),
     }
-    world.settle()
+    world.settle(measured)
     known = world.desired()[0]
     world.older = {
         "model": str(known[worlds.model("base")].key),
@@ -144,8 +161,18 @@ def settled(number: int) -> World:
     for each in newer:
         each["spec"]["load"]["params"]["version"] = 2
     world.files["referred.yaml"] = yaml(*newer)
-    world.settle()
+    world.settle(measured)
     return world
+
+
+def measured(world: worlds.World, name: str) -> None:
+    """A run succeeds with metrics that follow its learning rate, up and down."""
+    world.succeed(name)
+    run, rate = world.runs[name], world.specs[name].params.get("lr", 0)
+    assert isinstance(rate, int)
+    assert run.result is not None
+    metrics = {"accuracy": float(rate), "other": float(-rate)}
+    world.runs[name] = replace(run, result=replace(run.result, metrics=metrics))
 
 
 def declared(section: type[Section], path: Path = ()) -> Iterator[tuple[Path, type[Section]]]:
@@ -279,7 +306,7 @@ def test_a_changed_field_has_the_declared_effect(
 
 
 #: Fields of a task that are in its key to have it run again, decide what it is given, or judge it.
-NOT_OF_RUNS = {"rerun", "mode", "require"}
+NOT_OF_RUNS = {"rerun", "mode", "require", "best", "metric", "goal"}
 TASKS = [
     (kind, path, section)
     for kind, path, section in FIELDS

@@ -1,0 +1,177 @@
+"""``spec.training.matrix``: a training for each combination of params.
+
+The combinations are the product of the lists in ``params``, in their order, without those that
+have all values of an entry of ``exclude``, and then the entries of ``include``. Each stands for the
+params of the section with its own values in their place. Two values are the same where their keys
+are: 1 and 1.0 are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import Field
+
+from reconciler.manifests import patterns
+from reconciler.manifests.effects import Effect
+from reconciler.manifests.fields import Section
+from reconciler.manifests.messages import did_you_mean
+from reconciler.manifests.yaml_nodes import Path
+from reconciler.types import JSON
+
+#: Combinations of one matrix, and those of its lists before ``exclude``.
+MOST_COMBINATIONS, LARGEST_PRODUCT = 256, 1024
+#: Params of a matrix, and entries of ``exclude``.
+MOST_NAMES, MOST_EXCLUDED = 20, 256
+
+#: The values of one combination, by the name of the param.
+Combination = Mapping[str, JSON]
+_Entry = Annotated[dict[str, Any], Field(min_length=1, max_length=MOST_NAMES)]
+
+
+class BestSection(Section):
+    """The choice of the combination whose artifact the object has."""
+
+    metric: Annotated[
+        str,
+        Effect.KEY,
+        Field(pattern=patterns.METRIC, description="A metric of the trainings."),
+    ]
+    goal: Annotated[Literal["maximize", "minimize"], Effect.KEY]
+
+
+class MatrixSection(Section):
+    """A training per combination of params, at most 256."""
+
+    params: Annotated[
+        dict[str, Annotated[list[Any], Field(min_length=1, max_length=MOST_COMBINATIONS)]],
+        Effect.KEY,
+        Field(
+            default_factory=dict,
+            max_length=MOST_NAMES,
+            description="Values of each param; every combination of them is trained.",
+        ),
+    ]
+    include: Annotated[
+        list[_Entry],
+        Effect.KEY,
+        Field(
+            default_factory=list,
+            max_length=MOST_COMBINATIONS,
+            description="More combinations, as they are written.",
+        ),
+    ]
+    exclude: Annotated[
+        list[_Entry],
+        Effect.KEY,
+        Field(
+            default_factory=list,
+            max_length=MOST_EXCLUDED,
+            description="Combinations of params that are left out: those with all these values.",
+        ),
+    ]
+    best: Annotated[
+        BestSection | None,
+        Effect.KEY,
+        Field(
+            description="Which artifact is the object's: the one with the best metric, of equal "
+            "ones that with the smallest key. Default: none is, and nothing can be made from it.",
+        ),
+    ] = None
+
+    def combinations(self) -> tuple[Combination, ...]:
+        """Return the combinations, in the order of the manifest."""
+        return tuple(_combinations(self.params, self.include, self.exclude))
+
+
+def _combinations(
+    params: Mapping[str, Sequence[JSON]],
+    include: Sequence[Combination],
+    exclude: Sequence[Combination],
+) -> Iterator[Combination]:
+    left_out = [_texts(entry) for entry in exclude]
+    for values in product(*params.values()) if params else ():
+        found = dict(zip(params, values, strict=True))
+        texts = _texts(found)
+        if not any(entry.items() <= texts.items() for entry in left_out):
+            yield found
+    yield from include
+
+
+def _text(value: JSON) -> bytes:
+    return rfc8785.dumps(value)
+
+
+def _texts(values: Combination) -> dict[str, bytes]:
+    return {name: _text(value) for name, value in values.items()}
+
+
+Finding = tuple[Path, str]
+
+
+def check_matrix(matrix: Mapping[str, JSON], params: Combination, path: Path) -> Iterator[Finding]:
+    """Find what no type of a field says; the values can be written as JSON.
+
+    ``params`` are those of the section. Values of a wrong type are skipped.
+    """
+    lists, include, exclude = matrix.get("params"), matrix.get("include"), matrix.get("exclude")
+    lists = lists if isinstance(lists, dict) else {}
+    values = {name: each for name, each in lists.items() if isinstance(each, list)}
+    included, excluded = _entries(include), _entries(exclude)
+    if len(values) < len(lists) or not all(values.values()):
+        return
+    size = math.prod(map(len, values.values())) if values else 0
+    if size > LARGEST_PRODUCT or len(excluded) > MOST_EXCLUDED:
+        if size > LARGEST_PRODUCT:
+            message = f"{size:,} combinations; {LARGEST_PRODUCT:,} are the most before exclude"
+            yield (*path, "params"), message
+        return
+    yield from _repeated(values, (*path, "params"))
+    yield from _useless(values, excluded, (*path, "exclude"))
+    found = list(_combinations(values, [each for _, each in included], [e for _, e in excluded]))
+    if not found:
+        yield path, "it has no combination"
+    elif len(found) > MOST_COMBINATIONS:
+        yield path, f"expected at most {MOST_COMBINATIONS} combinations, found {len(found)}"
+    else:
+        known = {_text({**params, **each}) for each in found[: len(found) - len(included)]}
+        for number, each in included:
+            text = _text({**params, **each})
+            if text in known:
+                yield (*path, "include", number), "this combination is there already"
+            known.add(text)
+
+
+def _entries(value: JSON) -> list[tuple[int, dict[str, JSON]]]:
+    items = enumerate(value) if isinstance(value, list) else ()
+    return [(number, each) for number, each in items if isinstance(each, dict)]
+
+
+def _repeated(values: Mapping[str, Sequence[JSON]], path: Path) -> Iterator[Finding]:
+    for name, each in values.items():
+        known: set[bytes] = set()
+        for number, value in enumerate(each):
+            text = _text(value)
+            if text in known:
+                yield (*path, name, number), "this value is there already"
+            known.add(text)
+
+
+def _useless(
+    values: Mapping[str, Sequence[JSON]],
+    excluded: Sequence[tuple[int, Combination]],
+    path: Path,
+) -> Iterator[Finding]:
+    """Find entries of ``exclude`` that leave nothing out."""
+    known = {name: {_text(value) for value in each} for name, each in values.items()}
+    for number, entry in excluded:
+        for name, value in entry.items():
+            if name not in known:
+                near = did_you_mean(name, list(known))
+                yield (*path, number, name), f"matrix.params has no such param{near}"
+            elif _text(value) not in known[name]:
+                yield (*path, number, name), f"matrix.params.{name:.80} has no such value"
