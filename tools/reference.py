@@ -81,6 +81,7 @@ def manifests() -> str:
         "| bucket, or `load.from` | | nothing: it is there |",
         "",
         "With `evaluation` a Model's artifact is tested before it is accepted: [gates](gates.md).",
+        "With `training.matrix` it is the best of many trainings: [sweeps](sweeps.md).",
         "",
         *_ABOUT_EFFECTS.splitlines(),
         "",

@@ -93,12 +93,12 @@ def _combinations(
     include: Sequence[Combination],
     exclude: Sequence[Combination],
 ) -> Iterator[Combination]:
-    left_out = [_texts(entry) for entry in exclude]
-    for values in product(*params.values()) if params else ():
-        found = dict(zip(params, values, strict=True))
-        texts = _texts(found)
-        if not any(entry.items() <= texts.items() for entry in left_out):
-            yield found
+    left_out = [_texts(entry).items() for entry in exclude]
+    lists = [[(value, _text(value)) for value in values] for values in params.values()]
+    for pairs in product(*lists) if lists else ():
+        texts = {name: text for name, (_, text) in zip(params, pairs, strict=True)}
+        if not any(entry <= texts.items() for entry in left_out):
+            yield {name: value for name, (value, _) in zip(params, pairs, strict=True)}
     yield from include
 
 
@@ -119,11 +119,11 @@ def check_matrix(matrix: Mapping[str, JSON], params: Combination, path: Path) ->
     ``params`` are those of the section. Values of a wrong type are skipped.
     """
     lists, include, exclude = matrix.get("params"), matrix.get("include"), matrix.get("exclude")
-    lists = lists if isinstance(lists, dict) else {}
-    values = {name: each for name, each in lists.items() if isinstance(each, list)}
+    values = {name: each for name, each in _pairs(lists) if isinstance(each, list)}
     included, excluded = _entries(include), _entries(exclude)
-    if len(values) < len(lists) or not all(values.values()):
-        return
+    sizes = [(lists, len(values)), (include, len(included)), (exclude, len(excluded))]
+    if any(size < _size(given) for given, size in sizes) or not all(values.values()):
+        return  # a value has the wrong type
     size = math.prod(map(len, values.values())) if values else 0
     if size > LARGEST_PRODUCT or len(excluded) > MOST_EXCLUDED:
         if size > LARGEST_PRODUCT:
@@ -138,12 +138,16 @@ def check_matrix(matrix: Mapping[str, JSON], params: Combination, path: Path) ->
     elif len(found) > MOST_COMBINATIONS:
         yield path, f"expected at most {MOST_COMBINATIONS} combinations, found {len(found)}"
     else:
-        known = {_text({**params, **each}) for each in found[: len(found) - len(included)]}
-        for number, each in included:
-            text = _text({**params, **each})
-            if text in known:
-                yield (*path, "include", number), "this combination is there already"
-            known.add(text)
+        yield from _twice(found[: len(found) - len(included)], included, params, path)
+
+
+def _pairs(value: JSON) -> Iterator[tuple[str, JSON]]:
+    yield from value.items() if isinstance(value, dict) else ()
+
+
+def _size(value: JSON) -> int:
+    """Count the members of a list or mapping; anything else but null has one."""
+    return len(value) if isinstance(value, (list, dict)) else int(value is not None)
 
 
 def _entries(value: JSON) -> list[tuple[int, dict[str, JSON]]]:
@@ -159,6 +163,25 @@ def _repeated(values: Mapping[str, Sequence[JSON]], path: Path) -> Iterator[Find
             if text in known:
                 yield (*path, name, number), "this value is there already"
             known.add(text)
+
+
+def _twice(
+    listed: Sequence[Combination],
+    included: Sequence[tuple[int, Combination]],
+    params: Combination,
+    path: Path,
+) -> Iterator[Finding]:
+    """Find entries of ``include`` that stand for what is there already."""
+    common = _texts(params)
+
+    def whole(each: Combination) -> frozenset[tuple[str, bytes]]:
+        return frozenset({**common, **_texts(each)}.items())
+
+    known = set(map(whole, listed)) if included else set()
+    for number, each in included:
+        if whole(each) in known:
+            yield (*path, "include", number), "this combination is there already"
+        known.add(whole(each))
 
 
 def _useless(

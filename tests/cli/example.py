@@ -60,6 +60,7 @@ class Example:
     ledger: Ledger = field(default_factory=Ledger)
     runs: dict[str, Run] = field(default_factory=dict)
     specs: dict[str, RunSpec] = field(default_factory=dict)
+    recorded: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.settings = replace(self.settings, buckets=dict.fromkeys(Kind, self.bucket))
@@ -162,7 +163,7 @@ class Example:
             runs=self.runs,
             capacity=Capacity(containers=True),
             now=self.now,
-            recorded=frozenset(self.runs),
+            recorded=self.recorded,
         )
         resolved = planner.resolve(head, self.records)
         plan = planner.plan(resolved, state).plan
@@ -174,6 +175,7 @@ class Example:
         paths = {m.file for m in resolved.objects.manifests.values()}
         changed = repository.last_changed(head.commit, paths)
         self.records |= update_status(plan, changed=changed, places={})
+        self.recorded = frozenset(name for name, run in self.runs.items() if not run.live)
         for record in self.records.values():
             self.ledger.learn_image_keys(record)
         for ref in plan.removed:

@@ -82,9 +82,12 @@ def test_why_leads_to_the_failure_and_what_would_release_it(example: Example, cl
 
 
 def test_why_of_what_is_there_or_running_or_suspended(example: Example, cli: Cli) -> None:
-    assert cli("why", "sweep-hidden-8").out.splitlines()[1:] == [
+    assert cli("why", "digits").out.splitlines()[1:] == ["  build: complete", "  load: complete"]
+    sweep = cli("why", "sweep-hidden").out.splitlines()
+    assert sweep[1].startswith("  The best variant by accuracy (maximize) is ")
+    assert sweep[2:] == [
         "  build: complete",
-        "  train: complete",
+        *(f"  train (hidden={units}): complete" for units in (8, 16, 32, 64)),
     ]
     assert "  train: running\n" in cli("why", "tilted-cold").out
     assert cli("why", "from-image").out.splitlines() == [

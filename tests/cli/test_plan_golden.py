@@ -63,6 +63,10 @@ def released(example: Example) -> None:
     (example.root / ".reconciler" / "release").write_text(line)
 
 
+def a_sweep(example: Example) -> None:
+    example.edit("models/sweep.yaml", "[8, 16, 32, 64]", "[16, 32, 64, 128, 256]")
+
+
 CHANGES: Mapping[str, Callable[[Example], None]] = {
     "param": one_param,
     "base": the_base,
@@ -73,6 +77,7 @@ CHANGES: Mapping[str, Callable[[Example], None]] = {
     "running": running_and_how,
     "held": above_the_guard,
     "released": released,
+    "sweep": a_sweep,
 }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
+from reconciler.engines.kubernetes.job import render
 from reconciler.planner.losses import artifacts_in_use
 from reconciler.planner.object_status import Phase, TaskPhase, Verdict
 from reconciler.planner.plan import ActionKind
 from reconciler.reasons import ReasonCode
 from reconciler.types import JSON, TaskKey, TaskKind
+from tests.engines.kubernetes.specs import settings_of
 from tests.planner.world import World, finetune, model, scratch
 
 BEST = "best: {metric: accuracy, goal: maximize}"
@@ -292,6 +295,20 @@ def test_a_followed_source_that_moves_supersedes_each_variant_by_its_own() -> No
     world.settle(end)
     assert sorted(map(str, rates(world))) == ["1", "2"]
     assert world.phase("m") is Phase.READY
+
+
+def test_each_variant_is_a_job_of_its_own(tmp_path: Path) -> None:
+    world = built(sweep("[1, 2, 3]"))
+    bucket = {"url": "s3://models", "driver": "mountpoint-s3"}
+    settings, jobs = settings_of(tmp_path, buckets={"default": bucket}), {}
+    for name in world.live():
+        spec, rate = world.specs[name], world.specs[name].params["lr"]
+        image = f"registry.example.com/m@sha256:{'0' * 64}"
+        output = f"s3://models/{spec.key}/"
+        jobs[rate], *_ = render(replace(spec, image=image, output=output), settings)
+    assert len({job["metadata"]["name"] for job in jobs.values()}) == 3
+    for rate, job in jobs.items():
+        assert f'"lr":{rate}' in str(job["spec"]["template"])
 
 
 def test_limits_apply_to_variants() -> None:
