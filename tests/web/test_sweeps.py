@@ -10,7 +10,7 @@ from reconciler.planner.object_status import TaskPhase
 from reconciler.review import shown_message
 from reconciler.status.encoding import dump_record, load_record
 from reconciler.status.own_branch import read_own_file
-from reconciler.types import TaskKind
+from reconciler.types import TaskKey, TaskKind
 from reconciler.web.history import Order
 from reconciler.web.render import Frame, ShownLog, object_page
 from reconciler.web.sweeps import ROWS, shown_sweep
@@ -55,7 +55,7 @@ def test_the_page_of_the_largest_sweep_is_bounded() -> None:
     world = trained()
     known, record = catalog(world), world.records[model("m")]
     many = tuple(
-        replace(record.variants[0], key=f"{n:040x}", params={f"p{n}": "x" * 9000})
+        replace(record.variants[0], key=TaskKey(f"{n:040x}"), params={f"p{n}": "x" * 9000})
         for n in range(256)
     )
     record = replace(record, variants=many)
