@@ -114,9 +114,10 @@ Finding = tuple[Path, str]
 
 
 def check_matrix(matrix: Mapping[str, JSON], params: Combination, path: Path) -> Iterator[Finding]:
-    """Find what no type of a field says; the values can be written as JSON.
+    """Find errors beyond the types of the fields.
 
-    ``params`` are those of the section. Values of a wrong type are skipped.
+    The values can be written as JSON. ``params`` are those of the section. Values of a wrong type
+    are skipped.
     """
     lists, include, exclude = matrix.get("params"), matrix.get("include"), matrix.get("exclude")
     values = {name: each for name, each in _pairs(lists) if isinstance(each, list)}
@@ -146,7 +147,7 @@ def _pairs(value: JSON) -> Iterator[tuple[str, JSON]]:
 
 
 def _size(value: JSON) -> int:
-    """Count the members of a list or mapping; anything else but null has one."""
+    """Count the members of a value; a scalar has one, null none."""
     return len(value) if isinstance(value, (list, dict)) else int(value is not None)
 
 

@@ -134,7 +134,7 @@ def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
 
 
 def _check_sweep(spec: Mapping[str, JSON]) -> Iterator[Finding]:
-    """Check the matrix of a training: its params are those of each combination."""
+    """Check the matrix of a training, with the params of each combination."""
     training = _mapping(spec, "training")
     matrix, params = _mapping(training, "matrix"), _mapping(training, "params")
     if not isinstance(training.get("matrix"), dict):

@@ -155,7 +155,10 @@ def _made(record: ObjectStatus) -> datetime | None:
 
 
 def _totals(record: ObjectStatus, now: datetime) -> Iterator[tuple[TaskKind, int, float | None]]:
-    """Yield the attempts and seconds of each kind of task; a sweep has many trainings."""
+    """Yield the attempts and seconds of each kind of task.
+
+    A sweep has many trainings.
+    """
     tasks: dict[TaskKind, list[TaskStatus]] = {}
     for task in record.tasks:
         tasks.setdefault(task.task, []).append(task)

@@ -42,7 +42,7 @@ def is_failed(task: Task, ledger: Ledger) -> bool:
 
 
 def with_best(item: ResolvedObject, ledger: Ledger) -> ResolvedObject:
-    """Give a sweep the key of its best variant, once that is known."""
+    """Give a sweep the key of its best variant, once known."""
     sweep = item.sweep
     if sweep is None:
         return item
@@ -83,7 +83,10 @@ def _unchosen(sweep: Sweep, ledger: Ledger) -> Reason | None:
 
 
 def _best(metric: str, complete: list[tuple[Variant, Metrics]], *, largest: bool) -> Variant | None:
-    """Return the variant with the best metric; of equal ones, the least key."""
+    """Return the variant with the best metric.
+
+    Of equal ones it is that with the least key.
+    """
     having = [
         (-value if largest else value, variant.task.key or "", variant)
         for variant, metrics in complete

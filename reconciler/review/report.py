@@ -187,7 +187,7 @@ def review(
 
 
 def _undecided(plan: Plan) -> Iterator[tuple[ObjectRef, Reason]]:
-    """Yield the sweeps whose best is unknown, and which others are made from."""
+    """Yield the sweeps in use whose best is unknown."""
     desired = plan.inputs.desired
     used = {ref for item in desired.values() for ref, r, _ in item.manifest.references if not r.key}
     for ref, item in desired.items():

@@ -1,4 +1,4 @@
-"""Variants of sweeps in words, for all forms of a plan and of a status."""
+"""Variants of sweeps in words, for plans and statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def variant_text(params: Combination) -> str:
 
 
 def with_variant(action: Action, text: str) -> str:
-    """Put the params of an action's variant before what is said of it."""
+    """Put the params of an action's variant before a text."""
     return f"({variant_text(action.variant)}) {text}" if action.variant is not None else text
 
 
@@ -55,7 +55,7 @@ _MOST_PARAMS, _MOST_METRICS = 12, 8
 
 
 def variant_columns(record: ObjectStatus) -> tuple[list[str], list[str]]:
-    """Return the names of the params and of the metrics of an object's variants."""
+    """Return the names of the params and metrics of variants."""
     params = dict.fromkeys(name for variant in record.variants for name in variant.params)
     metrics = dict.fromkeys(name for variant in record.variants for name in variant.metrics)
     return list(params)[:_MOST_PARAMS], list(metrics)[:_MOST_METRICS]

@@ -170,7 +170,7 @@ class _Explanation:
 
 
 def _sweep(item: ResolvedObject) -> Iterator[Line]:
-    """Say which variant of a sweep is the best, or why that is not known."""
+    """Name the best variant of a sweep, or the reason against one."""
     sweep = item.sweep
     if sweep is None:
         return

@@ -205,7 +205,10 @@ class _Reading:
         return {month: known[month] for month in sorted(known)[-MOST_MONTHS:]}
 
     def _variants(self, variants: tuple[VariantStatus, ...]) -> tuple[VariantStatus, ...]:
-        """Return what can be of a matrix; of variants a guard alone asks what they made."""
+        """Return the variants that can be of a matrix.
+
+        A guard alone asks what they made.
+        """
         known = tuple(
             variant
             for variant in variants[:MOST_COMBINATIONS]

@@ -190,7 +190,10 @@ class Site:
         return shown_progress(records, self.progress.latest, datetime.now(UTC))
 
     async def _log(self, request: web.Request, record: ObjectStatus) -> ShownLog | None:
-        """Read the log of the query's ``task``, ``key`` and ``attempt``, else the newest."""
+        """Read the log that the query names, else the newest.
+
+        It has a ``task``, a ``key`` and an ``attempt``.
+        """
         asked, key = request.query.get("task"), request.query.get("key", "")
         named = [
             task

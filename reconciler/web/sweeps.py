@@ -14,7 +14,7 @@ ROWS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantRow:
-    """A variant with its task, and the cells of its params and metrics."""
+    """A variant, its task, and the cells of params and metrics."""
 
     variant: VariantStatus
     task: TaskStatus | None

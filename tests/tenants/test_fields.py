@@ -36,6 +36,8 @@ OWN = {
     *(f"spec.source.git.{n}" for n in ("buildArgs", "dockerfile")),
     *(f"spec.{task}.stall" for task in ("load", "training", "evaluation")),
     "spec.evaluation.require",
+    *(f"spec.training.matrix.{n}" for n in ("params", "include", "exclude")),
+    *(f"spec.training.matrix.{n}" for n in ("best", "best.metric", "best.goal")),
     *(
         f"spec.{task}.{n}"
         for task in ("load", "training", "evaluation")
