@@ -18,6 +18,9 @@ from reconciler.types import JSON, Kind
 
 #: Of an evaluation: the directory that it writes.
 RESULT_DIR = "RESULT_DIR"
+#: Mount points in a container, on either engine.
+MODEL, BASE, DATA, RESULT = "/model/saved", "/base-model/saved", "/data", "/result"
+SCRATCH, PARAMS = "/scratch", "/params/params.json"
 #: Variables of the contract, which a manifest cannot set.
 RESERVED_ENV = frozenset(
     {

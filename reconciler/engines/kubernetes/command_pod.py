@@ -23,6 +23,12 @@ from dataclasses import dataclass, replace
 import rfc8785
 
 from reconciler.engine import (
+    BASE,
+    DATA,
+    MODEL,
+    PARAMS,
+    RESULT,
+    SCRATCH,
     CommandPaths,
     Ranks,
     ReportServer,
@@ -49,12 +55,6 @@ from reconciler.engines.kubernetes.pod_parts import (
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, JSON, Kind, Verify
 
-MODEL = "/model/saved"
-BASE = "/base-model/saved"
-DATA = "/data"
-RESULT = "/result"
-SCRATCH = "/scratch"
-PARAMS = "/params/params.json"
 #: Where the directory of a staged bucket is mounted.
 STAGED = "/.reconciler-bucket"
 
