@@ -145,7 +145,7 @@ class Planning:
         sections = (section for each in manifests for _, section in run_sections(each))
         asked = any(section.resources.gpu is not None for section in sections)
         gpus = self._gpus if asked and is_local(setup.repository_url) else None
-        return Capacity(containers=False, gpus=gpus)
+        return Capacity(containers=setup.config.local.runtime != "process", gpus=gpus)
 
     @cached_property
     def _gpus(self) -> int:

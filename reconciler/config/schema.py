@@ -54,11 +54,14 @@ class EnvironmentsSection(Section):
 class LocalSection(Section):
     """The local engine.
 
-    ``slots`` are CPU cores; by default all of this machine's.
+    ``runtime`` is how commands run: as processes of the daemon's user, or in containers of Docker
+    or Podman, which then build images too. ``network`` is that of containers. ``slots`` are CPU
+    cores; by default all of this machine's.
     """
 
     root: FilePath = "./state"
-    runtime: Literal["process"] = "process"
+    runtime: Literal["process", "docker", "podman"] = "process"
+    network: Literal["host", "bridge", "none"] = "host"
     slots: Annotated[int, Field(ge=1, le=4096)] | None = None
     secrets: FilePath = "./secrets"
     environments: EnvironmentsSection = Field(default_factory=EnvironmentsSection)

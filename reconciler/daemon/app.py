@@ -25,7 +25,7 @@ from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.update_requests import UpdateRequestController, requesting_updates
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
-from reconciler.engines.local import LocalEngine
+from reconciler.engines.local import Containers, LocalEngine
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan
@@ -248,6 +248,9 @@ async def _engine(
         keep=setup.environments_keep,
         verify=setup.verified_buckets,
         signing=setup.signing,
+        containers=None
+        if local.runtime == "process"
+        else Containers(program=local.runtime, network=local.network),
     )
 
 

@@ -138,6 +138,7 @@ class ReasonCode(enum.StrEnum):
     WAITING_FOR_SAME_KEY = "WaitingForSameKey"
     WAITING_FOR_ENVIRONMENT = "WaitingForEnvironment"
     FETCHING_SOURCE = "FetchingSource"
+    PULLING_IMAGE = "PullingImage"
     VERIFYING_INPUT = "VerifyingInput"
 
     # -- Engines: a run in a cluster

@@ -225,8 +225,8 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.CONTAINER_RUNTIME_MISSING: Entry(
         "this engine has no container runtime, so it cannot run an image by name",
-        "The local engine runs processes, not images.",
-        "Use `source.git`, or the Kubernetes engine.",
+        "The local engine runs processes unless `local.runtime` says otherwise.",
+        "Set `local.runtime` to `docker` or `podman`, use `source.git`, or the Kubernetes engine.",
     ),
     ReasonCode.KEY_UNKNOWN: Entry(
         "its key is not known yet",
@@ -589,7 +589,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     # -- Engines: a run that waits
     ReasonCode.IMAGE_PULL_FAILED: Entry(
         "the image {image} cannot be pulled: {detail}",
-        "The node cannot pull the image.",
+        "The node, or Docker or Podman of the local engine, cannot pull the image.",
         "Check the image's name, the registry and its credentials.",
     ),
     ReasonCode.UNSCHEDULABLE: Entry(
@@ -665,6 +665,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.FETCHING_SOURCE: Entry(
         "fetching the source",
         "The local engine exports the build's source.",
+        "Nothing.",
+    ),
+    ReasonCode.PULLING_IMAGE: Entry(
+        "pulling the image {image}",
+        "Docker or Podman of the local engine pulls an image that a manifest names.",
         "Nothing.",
     ),
     ReasonCode.VERIFYING_INPUT: Entry(
@@ -1001,7 +1006,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.IMAGE_GONE: Entry(
         "the image {image} is not there any more; it has to be built again",
-        "The build's folder, or its virtual environment, was removed.",
+        "The build's folder, its virtual environment or its container image was removed.",
         "Nothing; it is built again.",
     ),
     ReasonCode.ARTIFACT_LOST: Entry(

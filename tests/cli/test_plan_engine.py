@@ -15,13 +15,18 @@ MODEL = f"kind: Model\nmetadata: {{name: a}}\nspec: {{source: {{image: {{ref: '{
 
 
 @pytest.mark.parametrize(
-    ("engine", "code", "action"), [("local", 0, "wait"), ("kubernetes", 2, "create")]
+    ("engine", "code", "action"),
+    [
+        ("engine: local", 0, "wait"),
+        ("local: {runtime: podman}", 2, "create"),
+        ("engine: kubernetes", 2, "create"),
+    ],
 )
 def test_an_image_by_name_is_planned_where_containers_run(
     cli: Cli, tmp_path: Path, engine: str, code: int, action: str
 ) -> None:
     (tmp_path / "reconciler.yaml").write_text(
-        f"repository: {{url: .}}\nengine: {engine}\nregistry: {{url: registry/team}}\n"
+        f"repository: {{url: .}}\n{engine}\nregistry: {{url: registry/team}}\n"
         "buckets: {default: {url: 'gs://team/x'}}\n"
     )
     commit(tmp_path, **{"a.yaml": MODEL})

@@ -12,8 +12,8 @@ import pytest
 
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local.failures import CommandError
+from reconciler.engines.local.process_workload import oom_kills
 from reconciler.engines.local.program import find_program
-from reconciler.engines.local.run_context import oom_kills
 from reconciler.reasons import ReasonCode, message
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import Ended

@@ -1,4 +1,4 @@
-"""The local engine: runs are processes, buckets are directories.
+"""The local engine: runs are processes or containers, buckets are directories.
 
 Three kinds of process take part, and any of them may be killed at any instruction:
 
@@ -9,7 +9,9 @@ Three kinds of process take part, and any of them may be killed at any instructi
   run's ``state.json`` and holds the lock of the run as long as it lives, so "is it alive" is
   "is the lock taken", never a test of a process id, which another process may have by now.
 * The command, child of the supervisor, with the lock of its *key* open (:mod:`.locks`): the next
-  owner of that lock first ends the processes of an attempt whose supervisor was lost.
+  owner of that lock first ends the processes of an attempt whose supervisor was lost. Of a
+  container it is the attached ``docker run``; the container itself is found by its labels
+  (:mod:`.container_runtime`).
 
 Every step is decided by a file before it is done, and is safe to do again: a run exists once its
 directory does, is started once it has an allocation, and has ended once its state says so.
@@ -32,7 +34,8 @@ On disk (version 2, :mod:`.layout`)::
         supervisor.log      errors of a supervisor that failed; normally empty
     images/<key>/tree/      a build's source tree, read-only
     images/<key>/env/       the project itself, installed, above an environment of envs/
-    images/<key>/image.json written last: the image is complete
+    images/<key>/image.json written last: the image is complete. Of a container image it has the
+                            id, and stands alone
     envs/<hash>/            a virtual environment, shared by all images with these requirements
                             (of a project: its dependencies)
     envs/<hash>.json        written last: the environment is complete
@@ -50,6 +53,7 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from reconciler.engines.local.container_sweep import Containers
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
     from reconciler.engines.local.logs import LocalLogs
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MARKER",
     "ArtifactFile",
+    "Containers",
     "FaultKind",
     "FileFault",
     "FollowedFileLogs",
@@ -100,6 +105,7 @@ __all__ = [
 #: A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
 #: structlog) would double its start-up time.
 _MODULES = {
+    "Containers": "container_sweep",
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "LocalProgress": "progress_reader",

@@ -16,8 +16,10 @@ from reconciler.engines.local.failures import StillRunningError
 from reconciler.engines.local.launch import Launched, RankCommand, launch
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import ProcessIdentity, kill, members
+from reconciler.engines.local.process_workload import ProcessWorkload
 from reconciler.engines.local.progress import AttemptProgress
 from reconciler.engines.local.reports import ReportListener
+from reconciler.engines.local.runtime import Workload
 
 #: Seconds that background processes of a successful command are given to end by themselves:
 #: enough for a tee to write its last lines.
@@ -63,7 +65,8 @@ class Attempt:
 
     ``record`` is called with the processes before any of them becomes its command. ``inherit``
     are descriptors that they keep open. ``timeout`` and ``grace`` are in seconds; ``stall`` is the
-    longest time without output and without progress, None for no bound.
+    longest time without output and without progress, None for no bound. ``workload`` is what the
+    commands start beside their processes.
     """
 
     token: str
@@ -74,6 +77,7 @@ class Attempt:
     grace: float
     inherit: Sequence[int]
     record: Callable[[Sequence[ProcessIdentity]], None]
+    workload: Workload = field(default_factory=ProcessWorkload)
     stall: float | None = None
     progress: AttemptProgress | None = None
     reports: ReportListener | None = None
@@ -211,7 +215,9 @@ class Attempt:
 
     def _kill_all(self) -> None:
         leaders = [rank.process.identity for rank in self._ranks]
-        if not kill(lambda: members(self.token, leaders, own=True), self._reap, _KILL_PATIENCE):
+        killed = kill(lambda: members(self.token, leaders, own=True), self._reap, _KILL_PATIENCE)
+        self.workload.end()
+        if not killed:
             raise StillRunningError(
                 "processes of the command cannot be killed (they wait for a device)"
             )

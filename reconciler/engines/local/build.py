@@ -1,8 +1,9 @@
-"""Builds: a source tree, read-only, and its virtual environment.
+"""Builds: the image of a source tree.
 
-The environment of the dependencies (:mod:`.requirements`) is shared by all images that ask for the
-same. A project that is itself installed gets a small environment of its own in its image, on top of
-the shared one: a commit that changes code alone installs that code alone.
+Without containers it is the tree, read-only, and its virtual environment. The environment of the
+dependencies (:mod:`.requirements`) is shared by all images that ask for the same. A project that is
+itself installed gets a small environment of its own in its image, on top of the shared one: a
+commit that changes code alone installs that code alone.
 """
 
 from __future__ import annotations
@@ -15,25 +16,22 @@ from pathlib import Path
 
 from reconciler.engine import FailureClass, Result, ResultWarning, RunPhase, usable_warnings
 from reconciler.engines.local.failures import RunFailedError
-from reconciler.engines.local.fsync import (
-    make_read_only,
-    remove_tree,
-    sync_directory,
-    sync_tree,
-)
-from reconciler.engines.local.installation import Installation
+from reconciler.engines.local.fsync import remove_tree, sync_directory
 from reconciler.engines.local.layout import ImageDirectory, RootLayout
 from reconciler.engines.local.records import IMAGE, ImageRecord, read_record, write_record
-from reconciler.engines.local.requirements import requirements_of
 from reconciler.engines.local.run_context import RunContext
+from reconciler.engines.local.runtime import BuildOrder
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 
 
-def image_result(image: ImageDirectory) -> Result | None:
-    """Return the complete image of a directory as a result, or None."""
+def image_result(image: ImageDirectory, *, containers: bool | None = None) -> Result | None:
+    """Return the complete image of a directory as a result, or None.
+
+    ``containers`` selects container images or source trees; None takes either.
+    """
     record = _record(image)
-    if record is None:
+    if record is None or containers not in (None, record.container is not None):
         return None
     return Result(image=image.path.as_uri(), warnings=usable_warnings(record.warnings))
 
@@ -45,44 +43,45 @@ def image_environments(layout: RootLayout, image: ImageDirectory) -> tuple[Path,
     Raises RunFailedError where the image or an environment is gone.
     """
     record = _record(image)
-    if record is None:
-        raise RunFailedError(
-            Reason.of(ReasonCode.IMAGE_GONE, image=str(image.path)), FailureClass.INFRASTRUCTURE
-        )
+    if record is None or record.container is not None:
+        raise image_gone(str(image.path))
     own = (image.env,) if record.project else ()
     return (*own, layout.envs / record.env) if record.env else own
+
+
+def container_image(image: ImageDirectory) -> str:
+    """Return the id of a complete container image. Raises RunFailedError without one."""
+    record = _record(image)
+    if record is None or record.container is None:
+        raise image_gone(str(image.path))
+    return record.container
+
+
+def image_gone(image: str) -> RunFailedError:
+    """Return the failure of a run whose image is gone."""
+    gone = Reason.of(ReasonCode.IMAGE_GONE, image=image)
+    return RunFailedError(gone, FailureClass.INFRASTRUCTURE)
 
 
 def execute(run: RunContext, environ: dict[str, str]) -> Result:
     """Make the image. Raises RunFailedError, StoppedError and OSError."""
     spec = run.spec
-    context = spec.build
-    assert context is not None
     image = run.layout.image(spec.key)
+    containers = run.allocation.containers is not None
     lock = run.lock(run.layout.key_lock(spec.key), ReasonCode.WAITING_FOR_SAME_KEY)
     try:
         with ExitStack() as uses:
             uses.enter_context(in_use(run.layout, spec.key))
-            if (done := image_result(image)) is not None:
+            if (done := image_result(image, containers=containers)) is not None:
                 return done
             run.not_lost()
             begun = replace(run.state, phase=RunPhase.RUNNING, started=run.clock.now())
             run.save(begun.because(None))
             _place(run, image)
-            requirements = requirements_of(image.tree)
-            if requirements is not None:
-                requirements = Installation(run, image, lock, environ, uses).provide(requirements)
-            make_read_only(image.tree)
-            sync_tree(image.path)
             warning = lfs_warning(image.tree)
-            record = ImageRecord(
-                key=spec.key,
-                commit=context.commit,
-                tree=context.tree,
-                env=requirements.environment(spec.key) if requirements is not None else None,
-                project=requirements is not None and requirements.layered,
-                warnings=(warning,) if warning is not None else (),
-            )
+            order = BuildOrder(run=run, image=image, lock=lock, environ=environ, uses=uses)
+            warnings = (warning,) if warning is not None else ()
+            record = replace(run.runtime.build(order), warnings=warnings)
             write_record(image.record, IMAGE, record)
             sync_directory(image.path.parent)
             return Result(image=image.path.as_uri(), warnings=record.warnings)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.engine import (
-    DEFAULTS,
     RESULT_DIR,
     CommandPaths,
     Ranks,
@@ -19,17 +18,9 @@ from reconciler.engine import (
     Result,
     ResultWarning,
     RunSpec,
-    contract_variables,
-    manifest_variables,
     output_variable,
 )
-from reconciler.engines.local.build import image_environments
-from reconciler.engines.local.environment import (
-    passed_on,
-    reaching_itself,
-    read_secrets,
-    search_path,
-)
+from reconciler.engines.local.environment import read_secrets
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import (
     make_read_only,
@@ -39,8 +30,8 @@ from reconciler.engines.local.fsync import (
     write_new,
 )
 from reconciler.engines.local.input_check import InputCheck, read_signing_key
-from reconciler.engines.local.launch import RankCommand, can_protect
-from reconciler.engines.local.layout import ImageDirectory, path_of
+from reconciler.engines.local.launch import RankCommand
+from reconciler.engines.local.layout import path_of
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
@@ -54,10 +45,10 @@ from reconciler.engines.local.marker import (
     write_marker,
 )
 from reconciler.engines.local.metrics import read_metrics
-from reconciler.engines.local.program import find_program
 from reconciler.engines.local.progress import AttemptProgress
 from reconciler.engines.local.reports import ReportListener
 from reconciler.engines.local.run_context import RunContext
+from reconciler.engines.local.runtime import RankOrder, Workplace
 from reconciler.engines.local.use import in_use
 from reconciler.engines.local.verification import (
     FaultKind,
@@ -98,10 +89,6 @@ class _Execution:
         return path_of(self.spec.output or "") or Path()
 
     @property
-    def image(self) -> ImageDirectory:
-        return ImageDirectory(path_of(self.spec.image or "") or Path())
-
-    @property
     def base(self) -> Path | None:
         return path_of(self.spec.base.url) if self.spec.base else None
 
@@ -121,12 +108,17 @@ class _Execution:
             marker, self.damaged = self.inputs.finish(find_faults(self.output, self.spec.key))
             if marker is None or self.damaged:
                 run.not_lost()
-                with in_use(run.layout, self.image.path.name):
+                with self._image_in_use():
                     return run.with_retries(lambda: self._once(lock))
             make_read_only(self.output)
             return marker.result(self.spec.output or "")
         finally:
             lock.release()
+
+    def _image_in_use(self) -> AbstractContextManager[None]:
+        """Keep a built image from being collected. Named ones never are."""
+        image = path_of(self.spec.image or "")
+        return nullcontext() if image is None else in_use(self.run.layout, image.name)
 
     def _prepare(self) -> None:
         """Make the artifact directory writable; check the inputs."""
@@ -148,7 +140,7 @@ class _Execution:
         self._prepare()
         self._unmark()
         signing_key = read_signing_key(run.allocation.signing)
-        environments = image_environments(run.layout, self.image)
+        workplace = run.runtime.workplace(run, self.environ)
         secrets = read_secrets(run.allocation.secrets, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
         scratch = run.layout.scratch(spec.name)
@@ -161,8 +153,7 @@ class _Execution:
             clock=run.clock,
         )
         with closing(ReportListener(spec.name, progress.take)) as reports:
-            commands = self._commands(attempt, environments, secrets, scratch, reports)
-            find_program(spec.command[0], self.image.tree, commands[0].env["PATH"])
+            commands = self._commands(attempt, workplace, secrets, scratch, reports)
             output = run.begin(attempt=attempt, log=log_of(self.output / LOGS, attempt))
             started = run.clock.now()
             try:
@@ -176,6 +167,7 @@ class _Execution:
                         secret=secrets.values(),
                         progress=progress,
                         reports=reports,
+                        workload=workplace.workload,
                     )
                 except BaseException:
                     self._unmark()
@@ -233,54 +225,36 @@ class _Execution:
     def _commands(
         self,
         attempt: int,
-        environments: tuple[Path, ...],
+        workplace: Workplace,
         secrets: Mapping[str, str],
         scratch: Path,
         listener: ReportListener,
     ) -> list[RankCommand]:
         spec, nodes = self.spec, self.spec.resources.nodes
-        inputs = [path for path in (self.base, self.dataset, self.artifact) if path]
-        env = environments[0] if environments else None
-        protected = self._protected([self.image.tree, *environments, *inputs])
         gpus, each = self.run.allocation.gpus, spec.resources.gpus // nodes
         port = _free_port()
         scratch.mkdir(parents=True)
         token = scratch / "token"
         write_new(token, listener.token.encode(), 0o600)
-        reports = ReportServer(url=listener.url, token=str(token))
         commands = []
         for rank in range(nodes):
             folder = scratch / str(rank)
             for name in ("work", "home", "tmp", "out"):
                 (folder / name).mkdir(parents=True)
-            own_gpus = gpus[rank * each : (rank + 1) * each]
-            variables = {
-                **DEFAULTS,
-                **reaching_itself(passed_on(self.environ)),
-                "PATH": search_path(self.environ, env),
-                "HOME": str(folder / "home"),
-                "TMPDIR": str(folder / "tmp"),
-                **({"VIRTUAL_ENV": str(env)} if env else {}),
-                **manifest_variables(spec.env, spec.params),
-                **secrets,
-                **contract_variables(
-                    self._paths(
-                        self.output if rank == 0 else folder / "out",
-                        scratch=folder / "work",
-                        progress=progress_file(scratch, rank),
-                    ),
-                    Ranks(nodes=nodes, address="127.0.0.1", port=port, rank=rank),
-                    kind=spec.output_kind,
-                    attempt=attempt,
-                    reports=reports,
+            order = RankOrder(
+                ranks=Ranks(nodes=nodes, address="127.0.0.1", port=port, rank=rank),
+                attempt=attempt,
+                folder=folder,
+                paths=self._paths(
+                    self.output if rank == 0 else folder / "out",
+                    scratch=folder / "work",
+                    progress=progress_file(scratch, rank),
                 ),
-                "CUDA_VISIBLE_DEVICES": ",".join(own_gpus),
-            }
-            commands.append(
-                RankCommand(
-                    argv=spec.command, cwd=self.image.tree, env=variables, read_only=protected
-                )
+                reports=ReportServer(url=listener.url, token=str(token)),
+                secrets=secrets,
+                gpus=gpus[rank * each : (rank + 1) * each],
             )
+            commands.append(workplace.command(order))
         return commands
 
     def _paths(self, output: Path, *, scratch: Path, progress: Path) -> CommandPaths:
@@ -294,17 +268,6 @@ class _Execution:
             base=str(self.base) if self.base else None,
             dataset=str(dataset) if dataset else None,
             artifact=str(self.artifact) if self.artifact else None,
-        )
-
-    def _protected(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        if not can_protect(self.image.tree):
-            return ()
-        # A folder given as data may hold the bucket too; then the output must stay writable.
-        writable = (self.output.resolve(), self.run.layout.root.resolve())
-        return tuple(
-            path
-            for path in paths
-            if not any(place.is_relative_to(path.resolve()) for place in writable)
         )
 
 

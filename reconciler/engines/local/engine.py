@@ -24,7 +24,9 @@ from reconciler.backoff import Backoff
 from reconciler.engine import Capacity, Collected, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.local.build import image_result
 from reconciler.engines.local.collection import LocalCollection
+from reconciler.engines.local.container_sweep import Containers, ContainerSweep
 from reconciler.engines.local.control import poke
+from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.listing import list_url
 from reconciler.engines.local.locks import FileLock, is_locked
@@ -62,6 +64,7 @@ class LocalEngine:
     between checks for supervisors that were killed; other changes are events. Images and
     environments are collected once they were not used for ``keep``; None keeps them. ``verify`` is
     how runs check what they mount, by the URLs of buckets; ``signing`` are the keys of artifacts.
+    ``containers`` makes runs containers; None makes them processes.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class LocalEngine:
         keep: timedelta | None = None,
         verify: Mapping[str, Verify] | None = None,
         signing: SigningFiles | None = None,
+        containers: Containers | None = None,
     ) -> None:
         self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
@@ -88,6 +92,7 @@ class LocalEngine:
             verify=verify or {},
             signing=signing or SigningFiles(),
         )
+        self._containers = containers
         self._slots = max(1, slots)
         self._gpus = gpus
         self._poll = poll
@@ -96,7 +101,12 @@ class LocalEngine:
         self._runs: dict[str, Run] = {}
         self._supervisors = Supervisors()
         self._exports = SourceExports(
-            self._layout, self._store, export, at_once=self._slots, done=self._exported
+            self._layout,
+            self._store,
+            export,
+            at_once=self._slots,
+            done=self._exported,
+            containers=containers is not None,
         )
         self._changed: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
@@ -109,8 +119,8 @@ class LocalEngine:
 
     @property
     def capacity(self) -> Capacity:
-        """No containers, and the GPUs of this machine; valid once started."""
-        return Capacity(containers=False, gpus=len(self._machine.gpus))
+        """Containers if they are configured, and this machine's GPUs; valid once started."""
+        return Capacity(containers=self._containers is not None, gpus=len(self._machine.gpus))
 
     async def start(self, changed: Callable[[], None]) -> None:
         """Adopt the runs of an earlier daemon; then report each change.
@@ -120,13 +130,15 @@ class LocalEngine:
         """
         try:
             await asyncio.to_thread(self._open)
-        except LayoutError as error:
+        except (LayoutError, RunFailedError) as error:
             refused = Reason.of(ReasonCode.RUN_REFUSED, detail=str(error))
             raise EngineError(refused, permanent=True) from error
         except OSError as error:
             raise _unavailable(f"{self._layout.root} cannot be used: {error}") from error
+        enforced = "disk of a run is" if self._containers else "memory, disk and shm of a run are"
         _log.info(
-            "the local engine has started; memory, disk and shm of a run are not enforced",
+            f"the local engine has started; {enforced} not enforced",
+            runtime=self._containers.program if self._containers else "process",
             root=str(self._layout.root),
             slots=self._slots,
             gpus=len(self._machine.gpus),
@@ -187,7 +199,7 @@ class LocalEngine:
         with ExitStack() as stack:
             if image is not None and image.parent == self._layout.images:
                 stack.enter_context(in_use(self._layout, image.name))
-            check_spec(spec, self._layout)
+            check_spec(spec, self._layout, containers=self._containers is not None)
             return self._store.add(spec)
 
     async def delete(self, name: str) -> None:
@@ -239,8 +251,15 @@ class LocalEngine:
         live = [record.spec for record in self._records.values() if not record.ended]
         needed = images | {used for spec in live for used in (spec.key, spec.image) if used}
         collector = LocalCollection(self._layout, self._keep, stopped=lambda: self._stopping)
+
+        def collect() -> list[Collected]:
+            found = collector.collect(needed)
+            if self._containers is not None:
+                ContainerSweep(self._layout, self._containers.program).all()
+            return found
+
         # Not cancelled with its caller: no other daemon may use the root before it has ended.
-        task = asyncio.create_task(asyncio.to_thread(collector.collect, needed))
+        task = asyncio.create_task(asyncio.to_thread(collect))
         self._collections.add(task)
         task.add_done_callback(self._collections.discard)
         return await asyncio.shield(task)
@@ -250,7 +269,8 @@ class LocalEngine:
         for task in wanted:
             result = None
             if task.task is TaskKind.BUILD:
-                result = image_result(self._layout.image(task.key))
+                image = self._layout.image(task.key)
+                result = image_result(image, containers=self._containers is not None)
             elif task.url and (path := path_of(task.url)) is not None:
                 marker = read_marker(path, task.key)
                 result = marker.result(task.url) if marker else None
@@ -272,6 +292,10 @@ class LocalEngine:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(layout.notify, 0o600)
             self._records = self._store.load()
+            if self._containers is not None:
+                terms = self._containers.terms()
+                self._terms = replace(self._terms, containers=terms)
+                ContainerSweep(self._layout, terms.program).containers()
             # Opened for writing too: it then never reports an end of file.
             self._notify = os.open(layout.notify, os.O_RDWR | os.O_NONBLOCK)
         except BaseException:

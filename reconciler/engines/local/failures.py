@@ -27,6 +27,7 @@ class _DetailedError(RunFailedError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Reason.of(self.code, detail=detail), self.fault)
+        self.detail = detail
 
 
 class CommandError(RunFailedError):
@@ -42,6 +43,10 @@ class LaunchError(_DetailedError):
 
 class StillRunningError(_DetailedError):
     """Processes of an attempt could not be ended."""
+
+
+class ContainerError(_DetailedError):
+    """The program that runs containers cannot do what was asked."""
 
 
 class SecretError(_DetailedError):

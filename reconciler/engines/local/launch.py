@@ -46,12 +46,21 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankCommand:
-    """The command of one rank. ``read_only`` directories exist."""
+    """The command of one rank. ``read_only`` directories exist.
+
+    ``said`` is the command as the user wrote it, if that is another.
+    """
 
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
     read_only: tuple[Path, ...] = ()
+    said: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command for messages."""
+        return self.said or self.argv
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ def launch(command: RankCommand, inherit: Sequence[int]) -> Launched:
     identity = identify(pid)
     if identity is None:
         raise LaunchError("the process of the command was killed before it began")
-    return Launched(identity, output, go, status, command.argv[0])
+    return Launched(identity, output, go, status, command.words[0])
 
 
 def _become(

@@ -3,7 +3,8 @@
 The kernel releases a file lock when its owner dies, however it dies. A key lock is a file lock
 that the attempt's own processes have too, with their identities in the lock file. A lock alone is
 not enough: a process can close an inherited descriptor and go on. So a supervisor that takes the
-key over from a run without supervisor first ends the processes that the file names.
+key over from a run without supervisor first ends the processes that the file names, and the
+containers of their attempt.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from reconciler.backoff import jittered
 from reconciler.codec import Codec, CodecError
+from reconciler.engines.local.container_terms import Program
 from reconciler.engines.local.failures import StillRunningError
 from reconciler.engines.local.fsync import read_json
 from reconciler.engines.local.layout import RunDirectory
@@ -88,12 +90,13 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
 class _Note:
     """The processes that work under a key's lock.
 
-    Of each leader its pid and start.
+    Of each leader its pid and start. ``containers`` is the program that runs those of the attempt.
     """
 
     run: str
     token: str
     leaders: tuple[tuple[int, str], ...]
+    containers: Program | None = None
 
     def members(self) -> list[int]:
         """Return the ids of those that are left."""
@@ -101,7 +104,7 @@ class _Note:
         return members(self.token, leaders, own=False)
 
 
-_NOTE = Codec(_Note)
+_NOTE = Codec(_Note, omit="none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +140,15 @@ class KeyLock:
             if not wait():
                 return None
 
-    def record(self, token: str, leaders: Sequence[ProcessIdentity]) -> None:
-        """Record the processes that work under this lock, before they begin."""
-        note = _Note(self.run, token, tuple((leader.pid, leader.start) for leader in leaders))
+    def record(
+        self, token: str, leaders: Sequence[ProcessIdentity], containers: Program | None = None
+    ) -> None:
+        """Record the processes that work under this lock, before they begin.
+
+        ``containers`` is the program that runs the attempt's containers, if there are any.
+        """
+        starts = tuple((leader.pid, leader.start) for leader in leaders)
+        note = _Note(self.run, token, starts, containers)
         self._write(json.dumps(_NOTE.dump(note)).encode())
 
     def clear(self) -> None:
@@ -177,3 +186,11 @@ def _end(note: _Note) -> None:
             "processes of an earlier attempt cannot be killed (they wait for a device); "
             f"they are {', '.join(map(str, note.members()))}"
         )
+    if note.containers is not None:
+        from reconciler.engines.local.container_program import (  # noqa: PLC0415 - not for processes
+            ATTEMPT,
+            ContainerProgram,
+            end_containers,
+        )
+
+        end_containers(ContainerProgram(note.containers), {ATTEMPT: note.token})

@@ -12,14 +12,14 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reconciler.engines.local.failures import CommandError
 from reconciler.reasons import ReasonCode
 
 #: Bytes of a program that are looked at. The kernel takes no longer first line than 256.
-_HEAD = 4096
+HEAD = 4096
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ELF = b"\x7fELF"
 _LOADER = re.compile(rb"\0(/[!-~]*/ld[^/\0]*\.so[.0-9]*)\0")
@@ -66,12 +66,29 @@ def _check_head(name: str, program: str, cwd: Path, path: str) -> None:
     """Raise CommandError for a file whose beginning no kernel can execute."""
     try:
         with open(program, "rb") as file:  # noqa: PTH123 - the path may be relative
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
     except OSError:
         return  # it may be executed and not be read
+
+    def is_file(place: str) -> bool:
+        try:
+            return (cwd / place).is_file()
+        except (OSError, ValueError):
+            return False
+
+    check_head(name, head, is_file, lambda program: shutil.which(program, path=path) is not None)
+
+
+def check_head(
+    name: str, head: bytes, is_file: Callable[[str], bool], on_path: Callable[[str], bool]
+) -> None:
+    """Raise CommandError for a file whose beginning no kernel can execute.
+
+    ``is_file`` looks at a path from the working directory, ``on_path`` for a program's name.
+    """
     if head.startswith(_ELF):
         loader = _loader(head)
-        if loader is not None and not os.path.exists(loader):  # noqa: PTH110
+        if loader is not None and not is_file(loader):
             raise CommandError(ReasonCode.LOADER_MISSING, name=name, loader=loader)
         return
     line = head.partition(b"\n")[0]
@@ -83,7 +100,7 @@ def _check_head(name: str, program: str, cwd: Path, path: str) -> None:
         return
     if line.endswith(b"\r"):
         raise CommandError(ReasonCode.WINDOWS_LINE_ENDS, name=name)
-    _check_interpreter(name, os.fsdecode(line[2:]).strip(" \t"), cwd, path)
+    _check_interpreter(name, os.fsdecode(line[2:]).strip(" \t"), is_file, on_path)
 
 
 def _loader(head: bytes) -> str | None:
@@ -92,20 +109,19 @@ def _loader(head: bytes) -> str | None:
     return os.fsdecode(found[1]) if found else None
 
 
-def _check_interpreter(name: str, line: str, cwd: Path, path: str) -> None:
+def _check_interpreter(
+    name: str, line: str, is_file: Callable[[str], bool], on_path: Callable[[str], bool]
+) -> None:
     """Raise CommandError unless the interpreter of a first line is there."""
     interpreter, _, argument = line.replace("\t", " ").partition(" ")
-    try:
-        there = bool(interpreter) and (cwd / interpreter).is_file()
-    except (OSError, ValueError):
-        there = False
+    there = bool(interpreter) and is_file(interpreter)
     if there and interpreter.rpartition("/")[2] == "env":
         words = argument.strip().split()
         if words[:1] == ["-S"]:  # split by env; otherwise all of it is one name
             words = [next((word for word in words[1:] if "=" not in word), "")]
         interpreter = " ".join(words)
         found = interpreter.startswith("-") or "/" in interpreter or not interpreter
-        there = found or shutil.which(interpreter, path=path) is not None
+        there = found or on_path(interpreter)
     if not there:
         shown = "".join(filter(str.isprintable, interpreter))
         raise CommandError(ReasonCode.INTERPRETER_MISSING, name=name, interpreter=shown)
@@ -122,7 +138,7 @@ def windows_script(argv: Sequence[str], cwd: Path) -> str | None:
         with contextlib.suppress(OSError, ValueError):
             if (cwd / word).is_file():
                 with (cwd / word).open("rb") as file:
-                    line = file.readline(_HEAD)
+                    line = file.readline(HEAD)
         if line.endswith(b"\r\n"):
             return word
     return None

@@ -22,7 +22,8 @@ class ImageRecord:
     """The content of ``image.json``: a complete image.
 
     ``env`` is the name of its environment, None without requirements. ``project``: the image has
-    an environment of its own too, with the project installed.
+    an environment of its own too, with the project installed. ``container`` is the id of a
+    container image, which has neither; None where the image is a source tree.
     """
 
     key: TaskKey
@@ -30,6 +31,7 @@ class ImageRecord:
     tree: TreeId
     env: str | None
     project: bool
+    container: str | None = None
     warnings: tuple[ResultWarning, ...] = ()
 
 

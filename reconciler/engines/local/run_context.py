@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import signal
 import time
@@ -22,9 +21,11 @@ from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.process import TOKEN, ProcessIdentity
+from reconciler.engines.local.process_workload import ProcessWorkload
 from reconciler.engines.local.program import windows_script
 from reconciler.engines.local.progress import AttemptProgress
 from reconciler.engines.local.reports import ReportListener
+from reconciler.engines.local.runtime import Runtime, Workload
 from reconciler.engines.local.spec import Allocation
 from reconciler.engines.local.state import RunState, Stopwatch
 from reconciler.reasons import Reason, ReasonCode
@@ -64,6 +65,7 @@ class RunContext:
     control: Control
     state: RunState
     lost: bool
+    runtime: Runtime
     clock: Stopwatch = field(default_factory=Stopwatch)
 
     def save(self, state: RunState) -> None:
@@ -142,24 +144,26 @@ class RunContext:
         secret: Collection[str] = (),
         progress: AttemptProgress | None = None,
         reports: ReportListener | None = None,
+        workload: Workload | None = None,
     ) -> None:
         """Run commands to their end. Raises RunFailedError and OSError.
 
         ``place`` is the folder that they write to: if that disk is full, the failure is not the
-        command's. ``reports`` are given to ``progress``.
+        command's. ``reports`` are given to ``progress``. ``workload`` is what runs beside them.
         """
-        token = secrets.token_hex(16)
+        beside = workload or ProcessWorkload()
+        token = beside.token
 
         def record(leaders: Sequence[ProcessIdentity]) -> None:
             for lock in locks:
-                lock.record(token, leaders)
+                lock.record(token, leaders, containers=beside.program)
 
         if (stop := self.control.stop()) is not None:
             raise StoppedError(stop)
-        killed = oom_kills()
         ended = Attempt(
             token=token,
             commands=[replace(c, env={**c.env, TOKEN: token}) for c in commands],
+            workload=beside,
             output=output,
             control=self.control,
             timeout=timeout,
@@ -176,8 +180,12 @@ class RunContext:
             raise StoppedError(ended.stop)
         if ended.end is not End.SUCCEEDED:
             full = output.disk_full or _free(place) < _DISK_FULL
+            if ended.end is End.FAILED and not full:
+                refused = beside.refused(ended.rank, output.last_lines(3, secret))
+                if refused is not None:
+                    raise refused
             failed = _FailedAttempt(
-                ended=ended, command=commands[0], starved=oom_kills() > killed, full=full
+                ended=ended, command=commands[0], starved=beside.starved(), full=full
             )
             raise self._failure(failed, output, secret)
 
@@ -203,7 +211,7 @@ class RunContext:
 
     def _described(self, failed: _FailedAttempt) -> str:
         """Return the end of an attempt, in the wrapper's words."""
-        ended, (name, *words) = failed.ended, failed.command.argv
+        ended, (name, *words) = failed.ended, failed.command.words
         if self.spec.build is not None:
             name = Path(name).name
         if ended.end is End.TIMED_OUT:
@@ -253,45 +261,3 @@ def _signal(number: int) -> str | None:
         return signal.Signals(number).name if number < _REAL_TIME else None
     except ValueError:
         return None
-
-
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN = Path("/proc/self/cgroup")
-_MACHINE = Path("/proc/vmstat")
-
-
-def oom_kills(*, own: Path = _OWN, cgroups: Path = _CGROUPS, machine: Path = _MACHINE) -> int:
-    """Count the kills so far, of this process's cgroup.
-
-    Without a cgroup, they are the machine's. A cgroup counts its processes whether its own limit or
-    the machine's was reached. 0 where the kernel does not tell.
-    """
-    for path in (*_events(own, cgroups), machine):
-        try:
-            lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            name, _, count = line.partition(" ")
-            if name == "oom_kill" and count.strip().isdigit():
-                return int(count)
-    return 0
-
-
-def _events(own: Path, cgroups: Path) -> list[Path]:
-    """Return the files with this process's own count.
-
-    They are of either version of cgroups.
-    """
-    try:
-        lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if not controllers:
-            found.append(cgroups / path.lstrip("/") / "memory.events")
-        elif "memory" in controllers.split(","):
-            found.append(cgroups / "memory" / path.lstrip("/") / "memory.oom_control")
-    return found

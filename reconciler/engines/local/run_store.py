@@ -204,19 +204,22 @@ class RunStore:
         return os.fspath(path)
 
 
-def check_spec(spec: RunSpec, layout: RootLayout) -> None:
-    """Raise EngineError for an order that this engine cannot execute."""
+def check_spec(spec: RunSpec, layout: RootLayout, *, containers: bool) -> None:
+    """Raise EngineError for an order that this engine cannot execute.
+
+    ``containers``: it runs container images, also those that a manifest names.
+    """
     if spec.build is not None:
         return
     if not spec.command:
         raise _refused(f"{spec.task} has no command")
     image = path_of(spec.image or "")
-    if image is None:
+    if image is None and (not containers or "://" in (spec.image or "://")):
         raise _refused(
             f"this engine runs source trees, not container images: {spec.image}; use a git "
-            "source, or a cluster"
+            "source, or local.runtime: docker or podman, or a cluster"
         )
-    if image.parent != layout.images or image_result(ImageDirectory(image)) is None:
+    if image is not None and not _is_there(image, layout, containers=containers):
         gone = Reason.of(ReasonCode.IMAGE_GONE, image=str(spec.image))
         raise ImageGoneError(gone, TaskKey(image.name))
     directories = {"the artifact": spec.output}
@@ -233,6 +236,12 @@ def check_spec(spec: RunSpec, layout: RootLayout) -> None:
                 "this engine reads and writes directories: expected a file:// URL for "
                 f"{name}, found {url}"
             )
+
+
+def _is_there(image: Path, layout: RootLayout, *, containers: bool) -> bool:
+    if image.parent != layout.images:
+        return False
+    return image_result(ImageDirectory(image), containers=containers) is not None
 
 
 def _refused(detail: str) -> EngineError:

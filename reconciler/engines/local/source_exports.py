@@ -30,6 +30,7 @@ class SourceExports:
 
     ``done`` is called with the record of each that has ended, and with True if the run can go on:
     with False, what has come of it could not be written, and is tried again at the next poll.
+    ``containers``: images are container images.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class SourceExports:
         *,
         at_once: int,
         done: Callable[[RunRecord, bool], None],
+        containers: bool,
     ) -> None:
         self._layout = layout
         self._store = store
         self._export = export
         self._done = done
+        self._containers = containers
         self._turn = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -53,7 +56,8 @@ class SourceExports:
         """Return whether a run cannot start without an export."""
         if record.spec.build is None or record.directory.source.exists():
             return False
-        return image_result(self._layout.image(record.spec.key)) is None
+        image = self._layout.image(record.spec.key)
+        return image_result(image, containers=self._containers) is None
 
     def start(self, record: RunRecord) -> None:
         """Start the export of a run that waits for one."""

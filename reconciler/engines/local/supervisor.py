@@ -24,8 +24,10 @@ from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.locks import FileLock
 from reconciler.engines.local.logs import DISK_FULL
 from reconciler.engines.local.process import become_subreaper
+from reconciler.engines.local.process_runtime import ProcessRuntime
 from reconciler.engines.local.run_context import RunContext
-from reconciler.engines.local.spec import SpecError, decode_spec, read_allocation
+from reconciler.engines.local.runtime import Runtime
+from reconciler.engines.local.spec import Allocation, SpecError, decode_spec, read_allocation
 from reconciler.engines.local.state import RunState
 from reconciler.reasons import Reason, ReasonCode
 
@@ -75,10 +77,30 @@ def _supervise(run: RunDirectory, layout: RootLayout) -> int:
     except (OSError, ValueError, SpecError) as error:
         states.write(run.state, state.failed(_infrastructure(error), FailureClass.INFRASTRUCTURE))
         return 0
-    context = RunContext(spec, allocation, layout, run, control, state, lost=state.tries > 0)
+    context = RunContext(
+        spec,
+        allocation,
+        layout,
+        run,
+        control,
+        state,
+        lost=state.tries > 0,
+        runtime=runtime_of(allocation),
+    )
     _record(context, _ended(context))
     remove_tree(layout.scratch(spec.name))
     return 0
+
+
+def runtime_of(allocation: Allocation) -> Runtime:
+    """Return the runtime of a run."""
+    if allocation.containers is None:
+        return ProcessRuntime()
+    from reconciler.engines.local.container_runtime import (  # noqa: PLC0415 - not for processes
+        ContainerRuntime,
+    )
+
+    return ContainerRuntime(allocation.containers)
 
 
 def _record(run: RunContext, ended: RunState) -> None:
