@@ -42,8 +42,8 @@ test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some
 	@$(BIN)/python -m pytest -n0 tests/test_chart.py
 
 .PHONY: check
-check: lint ## Run lint and the fast tests: those that need no cluster and are not slow
-	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow'
+check: lint ## Run lint and the fast tests: those that need no cluster, no containers, and are not slow
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow and not containers'
 
 .PHONY: cluster
 cluster: cluster-build ## Run a Kubernetes here, with a node, a registry and an S3 server (root on Linux)
