@@ -92,7 +92,7 @@ class ForgeLoop:
         return delay
 
     async def _idle(self) -> None:
-        """Wait for the last thread. The git commands that it waits for are ended."""
+        """End the git commands of the last thread, and wait for it."""
         while self._busy is not None and not self._busy.done():
             end_running()
             await asyncio.wait([self._busy], timeout=0.1)

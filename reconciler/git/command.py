@@ -103,9 +103,10 @@ def user_environment() -> dict[str, str]:
 
 
 def run_as_user(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -> str:
-    """Run git in a clone as its user would, with hooks and signing keys; return its output.
+    """Run git in a clone as its user would.
 
-    ``more`` are further variables. Raises GitError.
+    Hooks and signing keys are the user's; ``more`` are further variables. Returns the output.
+    Raises GitError.
     """
     try:
         done = subprocess.run(

@@ -274,9 +274,9 @@ def write_commit(
     parents: Sequence[Commit],
     signer: CommitSigner | None,
 ) -> Commit:
-    """Write a commit of a tree by an author (name, email), signed where there is a signer.
+    """Write a commit, signed where there is a signer.
 
-    No ref is moved.
+    ``author`` is a name and an email address. No ref is moved.
     """
     by, before = pygit2.Signature(*author), [pygit2.Oid(hex=parent) for parent in parents]
     if signer is None:
