@@ -110,6 +110,12 @@ class ReasonCode(enum.StrEnum):
     DATA_NOT_AS_LISTED = "DataNotAsListed"
     UNKNOWN = "Unknown"
 
+    # -- Planner: collection of artifacts
+    COLLECTION_TOO_LARGE = "CollectionTooLarge"
+    COLLECTION_UNREADABLE = "CollectionUnreadable"
+    COLLECTION_KEY_UNKNOWN = "CollectionKeyUnknown"
+    COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
+
     # -- Review: an object for which nothing runs
     TAKES_OVER = "TakesOver"
     TAKES_OVER_ONCE_MADE = "TakesOverOnceMade"

@@ -1,0 +1,124 @@
+"""References to artifacts in records, plans and texts, and the doubts about them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from reconciler.engine import Run
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.plan import Plan
+from reconciler.planner.retention import Referrer, RetentionPolicy, Role, Roots
+from reconciler.planner.tasks import ResolvedObject
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import ObjectRef, TaskKey
+
+Reference = tuple[TaskKey, Referrer]
+_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+
+
+def collect_roots(references: Iterable[Reference]) -> Roots:
+    """Group references by key, each once."""
+    found: dict[TaskKey, dict[Referrer, None]] = defaultdict(dict)
+    for key, referrer in references:
+        found[key][referrer] = None
+    return {key: tuple(referrers) for key, referrers in found.items()}
+
+
+def recorded_references(
+    records: Mapping[ObjectRef, ObjectStatus], policy: RetentionPolicy, now: datetime
+) -> Iterator[Reference]:
+    """Yield the references of objects' statuses.
+
+    Of what a promotion has served, those count that are as new as artifacts must be to stay.
+    """
+    for ref, record in records.items():
+        name = str(ref)
+        if record.artifact is not None:
+            yield record.artifact.key, Referrer(Role.CURRENT, name)
+        if record.candidate is not None:
+            yield record.candidate.key, Referrer(Role.CANDIDATE, name)
+        asked = (
+            record.desired,
+            *(key for task in record.tasks for key in (task.key, task.run_key)),
+        )
+        for key in asked:
+            if key is not None:
+                yield key, Referrer(Role.DESIRED, name)
+        for age, served in enumerate(reversed(record.served)):
+            if age < policy.keep or now - served.at < timedelta(days=policy.days):
+                yield served.key, Referrer(Role.SERVED, name)
+
+
+def run_references(runs: Iterable[Run]) -> Iterator[Reference]:
+    """Yield the references of live runs."""
+    for run in runs:
+        if run.live:
+            yield run.key, Referrer(Role.RUN, run.name)
+
+
+def desired_keys_of(plan: Plan) -> Iterator[tuple[TaskKey, ObjectRef]]:
+    """Yield every key that the objects of a plan ask for.
+
+    They are those of artifacts, tasks and inputs, of the artifacts that gates compare with, and
+    those that manifests name.
+    """
+    for ref, item in plan.inputs.desired.items():
+        for key in (*_asked(item), *_pinned(item)):
+            if key is not None:
+                yield key, ref
+
+
+def desired_references(plan: Plan) -> Iterator[Reference]:
+    """Yield the references of the objects of a plan."""
+    return ((key, Referrer(Role.DESIRED, str(ref))) for key, ref in desired_keys_of(plan))
+
+
+def _asked(item: ResolvedObject) -> Iterator[TaskKey | None]:
+    yield item.key
+    gate = item.gate
+    tasks = list(item.tasks)
+    if gate is not None:
+        yield gate.current.key if gate.current is not None else None
+        tasks += [task for task in (gate.task, gate.current_task) if task is not None]
+    for task in tasks:
+        yield from (task.key, task.base, task.dataset, task.artifact, *task.needs)
+
+
+def _pinned(item: ResolvedObject) -> Iterator[TaskKey | None]:
+    for _, reference, _ in item.manifest.references:
+        yield TaskKey(reference.key) if reference.key is not None else None
+
+
+def named_keys(text: str) -> frozenset[TaskKey]:
+    """Return what may be keys in the text of a manifest."""
+    return frozenset(TaskKey(found) for found in _KEY.findall(text))
+
+
+def plan_doubts(plan: Plan) -> Iterator[Reason]:
+    """Yield a reason for each object of a plan whose keys are not known for certain.
+
+    A run of an earlier key reads inputs that no manifest names any more.
+    """
+    inputs = plan.inputs
+    for problem in (inputs.unreadable, *inputs.tenant_unreadable.values()):
+        if problem is not None:
+            yield unreadable("manifest", "", problem)
+    for ref, wrong in sorted(inputs.invalid.items()):
+        yield unreadable("manifest of", str(ref), str(wrong))
+    known = {key for key, _ in desired_keys_of(plan)}
+    for ref, item in sorted(inputs.desired.items()):
+        if ref not in inputs.invalid and item.key is None:
+            cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
+            yield Reason.of(ReasonCode.COLLECTION_KEY_UNKNOWN, object=ref, cause=cause)
+    for run in sorted(inputs.runs.values(), key=lambda run: run.name):
+        if run.live and run.key not in known:
+            yield Reason.of(ReasonCode.COLLECTION_RUN_GOES_ON, run=run.name)
+
+
+def unreadable(kind: str, name: str, detail: str) -> Reason:
+    """Return the doubt about something that cannot be read."""
+    what = f"{kind} {name}".strip()
+    return Reason.of(ReasonCode.COLLECTION_UNREADABLE, what=what, detail=detail)
