@@ -68,6 +68,12 @@ class Store:
         if made:
             self.roots[made[number % len(made)]] = role
 
+    def revert(self, number: int) -> None:
+        """A commit asks for something that is hidden."""
+        gone = sorted(key for key, each in self.artifacts.items() if each.hidden is not None)
+        if gone:
+            self.roots[gone[number % len(gone)]] = Role.DESIRED
+
     def forget(self, number: int) -> None:
         if self.roots:
             del self.roots[sorted(self.roots)[number % len(self.roots)]]
@@ -156,6 +162,7 @@ STEPS = st.lists(
         ),
         st.tuples(st.just("refer"), NUMBERS, st.sampled_from(ROLES)),
         st.tuples(st.just("forget"), NUMBERS),
+        st.tuples(st.just("revert"), NUMBERS),
         st.tuples(st.just("undo"), NUMBERS),
         st.tuples(st.just("doubt"), st.booleans()),
         st.tuples(st.just("wait"), st.sampled_from([0.1, 1, 3, 10, 40])),
@@ -185,6 +192,8 @@ def test_no_artifact_that_a_root_reaches_is_taken_away(
                 store.refer(number, role)
             case ("forget", int(number)):
                 store.forget(number)
+            case ("revert", int(number)):
+                store.revert(number)
             case ("undo", int(number)):
                 store.undo(number)
             case ("doubt", bool(doubted)):
