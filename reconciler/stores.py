@@ -1,12 +1,13 @@
-"""Files in cloud buckets, read with the environment's credentials.
+"""Files in cloud buckets, with the environment's credentials.
 
-A daemon reads a bucket for a scrub alone, and needs credentials for nothing else.
+A daemon reads a bucket for a scrub, and changes one for a collection; it needs credentials for
+nothing else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -79,6 +80,27 @@ def sizes(folder: str) -> dict[str, int]:
         store, path = _open(folder)
         listed = (file for page in obstore.list(store, prefix=path) for file in page)
         return {file["path"].removeprefix(f"{path}/"): file["size"] for file in listed}
+
+
+def copy(url: str, to: str) -> None:
+    """Copy a file within its bucket. Raises StoreError."""
+    import obstore  # noqa: PLC0415
+
+    with _one_line_errors(url):
+        store, path = _open(url)
+        obstore.copy(store, path, _open(to)[1])
+
+
+def delete(folder: str, paths: Sequence[str]) -> None:
+    """Delete files below a folder, each for good. Raises StoreError."""
+    import obstore  # noqa: PLC0415
+
+    with _one_line_errors(folder):
+        store, place = _open(folder)
+        for start in range(0, len(paths), _MOST_NAMES):
+            obstore.delete(
+                store, [f"{place}/{path}" for path in paths[start : start + _MOST_NAMES]]
+            )
 
 
 def _open(url: str) -> tuple[ObjectStore, str]:

@@ -319,7 +319,7 @@ _PRICED = ("TIME", "GPU HOURS", "COST")
 
 def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     finished = entry.finished.strftime("%Y-%m-%d %H:%M") if entry.finished else ""
-    made = entry.phase is TaskPhase.SUCCEEDED and entry.lost is None
+    made = entry.phase is TaskPhase.SUCCEEDED and not entry.gone
     current = made and record.artifact is not None and record.artifact.key == entry.key
     result = "current" if current else "Lost" if entry.lost is not None else entry.phase.value
     if made and entry.verdict is Verdict.REJECTED:

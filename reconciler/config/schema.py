@@ -36,7 +36,7 @@ from reconciler.manifests import (
     Section,
     Subdomain,
 )
-from reconciler.planner import PlannerConfig
+from reconciler.planner import PlannerConfig, RetentionPolicy
 from reconciler.types import JSON, Problem
 from reconciler.urls import NODE_BOUND
 
@@ -69,6 +69,7 @@ class LocalSection(Section):
 
 #: Its defaults are the defaults of the sections below.
 _PLANNER = PlannerConfig()
+_RETENTION = RetentionPolicy()
 
 
 class ConfigError(UsageFault):
@@ -243,8 +244,27 @@ class HistorySection(Section):
 
 
 class RetentionSection(Section):
-    """The care of complete artifacts."""
+    """The care of complete artifacts.
 
+    With ``enabled`` an artifact that nothing refers to is hidden, and removed after ``grace``. Of
+    an object the newest ``keep`` artifacts stay, and all younger than ``days`` days. What would
+    take more than ``maxShare`` of an object's bytes, or of all, is held.
+    """
+
+    enabled: bool = _RETENTION.enabled
+    keep: Annotated[int, Field(ge=0, le=10_000)] = _RETENTION.keep
+    days: Annotated[float, Field(ge=0, le=36_500, strict=False)] = _RETENTION.days
+    grace: Seconds = _RETENTION.grace.total_seconds()
+    max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = _RETENTION.max_share
+    branches: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(
+            default_factory=list,
+            max_length=100,
+            description="Globs of branches of the manifest repository; what their heads ask for "
+            "stays. The branch that is synced, and open pull requests, count without.",
+        ),
+    ]
     verify: Annotated[
         Seconds | None,
         Field(
@@ -330,7 +350,7 @@ class Config(Section):
         Field(default_factory=dict, description="Other clusters, whose artifacts may be used."),
     ]
     history: HistorySection = Field(default_factory=HistorySection)
-    retention: RetentionSection = Field(default_factory=RetentionSection)
+    retention: RetentionSection = Field(default_factory=lambda: RetentionSection.model_validate({}))
     signing: Annotated[SigningSection, Field(default_factory=SigningSection)]
     tls: TlsSection = Field(default_factory=TlsSection)
     server: ServerSection = Field(default_factory=ServerSection)

@@ -12,7 +12,7 @@ from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config, ConfigError
 from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Admission, Tenancy, Tenants
-from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster
+from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster, RetentionPolicy
 from reconciler.signing import KeyFileError, SigningFiles
 from reconciler.types import Kind, Location, Problem, Verify
 from reconciler.urls import innermost
@@ -181,6 +181,19 @@ class Setup:
             image_folder=(self.root / "images").as_uri() if local else None,
             run_folder=(self.root / "runs").as_uri() if local else None,
             allow_images=tuple(config.allow.images),
+        )
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """The policy of collection."""
+        section = self.config.retention
+        return RetentionPolicy(
+            enabled=section.enabled,
+            keep=section.keep,
+            days=section.days,
+            grace=timedelta(seconds=section.grace),
+            max_share=section.max_share,
+            branches=tuple(section.branches),
         )
 
     @property

@@ -61,15 +61,18 @@ class Loss:
 class Ledger:
     """Key → result or loss, and (key, execution hash) → failure.
 
-    ``losses_changed`` counts the changes of ``losses``. ``releases`` are the ids of holds that were
-    released, the oldest first; each releases once. ``removed_spent`` is what objects that are gone
-    have spent, by month. ``turn`` counts what was learnt in this process, in that order, which no
-    clock can change.
+    ``losses_changed`` counts the changes of ``losses``. ``hidden`` has the complete keys whose
+    markers a collection has hidden, to be restored before they are used; ``collected`` those that
+    it has removed. ``releases`` are the ids of holds that were released, the oldest first; each
+    releases once. ``removed_spent`` is what objects that are gone have spent, by month. ``turn``
+    counts what was learnt in this process, in that order, which no clock can change.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
+    hidden: dict[TaskKey, datetime] = field(default_factory=dict)
+    collected: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
     releases: tuple[str, ...] = ()
     removed_spent: dict[ObjectRef, Mapping[str, float]] = field(default_factory=dict)
@@ -88,6 +91,8 @@ class Ledger:
             completed=dict(self.completed),
             failures=dict(self.failures),
             losses=dict(self.losses),
+            hidden=dict(self.hidden),
+            collected=dict(self.collected),
             removed_spent=dict(self.removed_spent),
         )
 
@@ -112,7 +117,11 @@ class Ledger:
         build = entry.task is TaskKind.BUILD
         if (entry.image if build else entry.artifact) is None and entry.phase is _SUCCEEDED:
             return  # a result that is nowhere
-        if entry.lost is not None:
+        if entry.collected is not None:
+            if entry.key not in self.completed:
+                url = entry.artifact or ""
+                self.collected[entry.key] = Loss(entry.collected, url, entry.finished)
+        elif entry.lost is not None:
             if entry.key not in self.completed:
                 url = entry.artifact or entry.image or ""
                 self.losses[entry.key] = Loss(entry.lost, url, entry.finished)
@@ -133,6 +142,9 @@ class Ledger:
                     image_key=entry.image_key,
                 )
             )
+            self.hidden.pop(entry.key, None)
+            if entry.hidden is not None:
+                self.hidden[entry.key] = entry.hidden
         elif entry.phase is TaskPhase.FAILED and entry.execution_hash is not None:
             self.failures.setdefault(
                 (entry.key, entry.execution_hash),
@@ -170,6 +182,7 @@ class Ledger:
         )
 
     def _complete(self, found: Completed) -> None:
+        self.collected.pop(found.key, None)
         if self.losses.pop(found.key, None) is not None:
             self.losses_changed += 1
         known = self.completed.get(found.key)
@@ -200,11 +213,22 @@ class Ledger:
         It is made again where something needs it. Runs that have been learnt do not make the key
         complete again.
         """
+        self.hidden.pop(key, None)
         known = self.completed.pop(key, None)
         if known is not None:
             url = known.result.url or known.result.image or ""
             self.losses[key] = Loss(at.replace(microsecond=0), url, known.finished)
             self.losses_changed += 1
+
+    def collect(self, key: TaskKey, at: datetime) -> None:
+        """Note that a collection has removed a complete key's artifact.
+
+        It is made again where something needs it.
+        """
+        self.hidden.pop(key, None)
+        known = self.completed.pop(key, None)
+        if known is not None:
+            self.collected[key] = Loss(at, known.result.url or "", known.finished)
 
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
         """Learn the runs that differ from those of the last time."""
@@ -221,7 +245,8 @@ class Ledger:
         whether it ended before a loss, or before the known failure.
         """
         if run.phase is RunPhase.SUCCEEDED and run.result is not None:
-            if not news and _ended_before(run, self.losses.get(run.key)):
+            gone = self.losses.get(run.key) or self.collected.get(run.key)
+            if not news and _ended_before(run, gone):
                 return
             turn = self._next_turn() if news else 0
             self._complete(

@@ -263,8 +263,10 @@ class HistoryEntry:
     ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
     digest of that, ``source`` the commit of the object's Git source. ``verdict`` is of an artifact
     that was made for a gate; one without was made before there was one, and counts as accepted.
-    ``lost`` is when a result was noticed to be gone. ``seconds`` are those that the
-    run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that time.
+    ``lost`` is when a result was noticed to be gone. ``hidden`` is when a collection hid it,
+    ``collected`` when one removed it, and ``restored`` when it was last taken back. ``seconds`` are
+    those that the run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that
+    time.
     """
 
     task: TaskKind
@@ -286,8 +288,16 @@ class HistoryEntry:
     source: Commit | None = None
     verdict: Verdict | None = None
     lost: datetime | None = None
+    hidden: datetime | None = None
+    collected: datetime | None = None
+    restored: datetime | None = None
     reason: str = ""
     message: str = ""
+
+    @property
+    def gone(self) -> bool:
+        """True if the result was lost or removed since."""
+        return self.lost is not None or self.collected is not None
 
 
 #: How many artifacts that a promotion has served its status keeps.

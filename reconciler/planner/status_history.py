@@ -250,12 +250,12 @@ def _with_cost(entry: HistoryEntry, cost: RunCost) -> HistoryEntry:
 
 
 def _is_lost(entry: HistoryEntry, ledger: Ledger) -> bool:
-    return _marked(entry, ledger).lost is not None
+    return _marked(entry, ledger).gone
 
 
 def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
     """Mark an entry with the time of its loss, if any."""
-    if entry.phase is not TaskPhase.SUCCEEDED or entry.lost is not None:
+    if entry.phase is not TaskPhase.SUCCEEDED or entry.gone:
         return entry
     loss = ledger.losses.get(entry.key)
     return replace(entry, lost=loss.at) if loss is not None else entry

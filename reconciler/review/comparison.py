@@ -128,7 +128,7 @@ def _made(record: ObjectStatus, key: TaskKey | None) -> list[HistoryEntry]:
     made = {
         entry.key: entry
         for entry in record.history
-        if entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None and entry.lost is None
+        if entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None and not entry.gone
     }
     if key is not None:
         return [made[key]] if key in made else []

@@ -272,7 +272,7 @@ class _Reading:
         if not artifact_known:
             self._fault(f"{place}.artifact", "no artifact of this object and key is there")
         result_known = image_known if built else artifact_known
-        if not result_known and entry.phase is TaskPhase.SUCCEEDED and entry.lost is None:
+        if not result_known and entry.phase is TaskPhase.SUCCEEDED and not entry.gone:
             entry = replace(entry, lost=now)
         return entry if image_known or built else replace(entry, image=None)
 

@@ -51,6 +51,8 @@ class _Entry(_Part):
     image_key: _ImageKey | None = None
     task: _Word | None = None
     verdict: _Word | None = None
+    hidden: object = None
+    collected: object = None
 
 
 class _Reference(_Part):
@@ -108,9 +110,11 @@ def read_cluster(path: str, data: bytes) -> str | Unavailable:
 def _entry(entry: _Entry) -> RemoteArtifact | None:
     """Return the artifact of a history entry.
 
-    None for a build, an evaluation, and what a gate has not accepted.
+    None for a build, an evaluation, what a gate has not accepted, and what a collection took.
     """
     if entry.phase != TaskPhase.SUCCEEDED.value or entry.artifact is None:
+        return None
+    if entry.hidden is not None or entry.collected is not None:
         return None
     if entry.task == TaskKind.EVALUATE.value or entry.verdict not in (None, Verdict.ACCEPTED.value):
         return None

@@ -118,7 +118,7 @@ def _compared(record: ObjectStatus, kind: TaskKind, order: Order) -> Comparison:
 
 def _current(record: ObjectStatus, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
     """Return the run of the artifact, else the newest successful one."""
-    made = [e for e in entries if e.phase is TaskPhase.SUCCEEDED and e.lost is None]
+    made = [e for e in entries if e.phase is TaskPhase.SUCCEEDED and not e.gone]
     for entry in made:
         if _is_current(record, entry):
             return entry
@@ -126,7 +126,7 @@ def _current(record: ObjectStatus, entries: Sequence[HistoryEntry]) -> HistoryEn
 
 
 def _is_current(record: ObjectStatus, entry: HistoryEntry) -> bool:
-    made = entry.phase is TaskPhase.SUCCEEDED and entry.lost is None
+    made = entry.phase is TaskPhase.SUCCEEDED and not entry.gone
     if entry.task is TaskKind.BUILD:
         return made and entry.image is not None and entry.image == record.image
     return made and record.artifact is not None and record.artifact.key == entry.key

@@ -53,9 +53,16 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from reconciler.engines.local.artifact_places import (
+        ArtifactFacts,
+        ArtifactPlaceError,
+        ArtifactPlaces,
+        ArtifactState,
+    )
     from reconciler.engines.local.container_sweep import Containers
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
+    from reconciler.engines.local.layout import RootLayout
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import (
         MARKER,
@@ -81,7 +88,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MARKER",
+    "ArtifactFacts",
     "ArtifactFile",
+    "ArtifactPlaceError",
+    "ArtifactPlaces",
+    "ArtifactState",
     "Containers",
     "FaultKind",
     "FileFault",
@@ -90,6 +101,7 @@ __all__ = [
     "LocalLogs",
     "LocalProgress",
     "Marker",
+    "RootLayout",
     "StoredArtifact",
     "StoredEnvironment",
     "find_faults",
@@ -106,9 +118,14 @@ __all__ = [
 #: structlog) would double its start-up time.
 _MODULES = {
     "Containers": "container_sweep",
+    "ArtifactFacts": "artifact_places",
+    "ArtifactPlaceError": "artifact_places",
+    "ArtifactPlaces": "artifact_places",
+    "ArtifactState": "artifact_places",
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "LocalProgress": "progress_reader",
+    "RootLayout": "layout",
     "FollowedFileLogs": "followed_logs",
     "rank_lines": "followed_logs",
     "MARKER": "marker",
