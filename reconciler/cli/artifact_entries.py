@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.codec import Codec
+from reconciler.status import CollectionStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactEntry:
-    """An artifact. ``kind`` is its object's; ``size`` is null where unknown."""
+    """An artifact. ``kind`` is its object's; ``size`` is null where unknown.
+
+    ``collection`` is its next step in a collection, and ``kept_by`` are the first that keep it from
+    one, by the last collection; null and empty where that does not know it.
+    """
 
     kind: str
     namespace: str | None
@@ -21,6 +26,8 @@ class ArtifactEntry:
     size: int | None
     used_by: tuple[str, ...]
     removed: bool
+    collection: CollectionStep | None = None
+    kept_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +17,11 @@ import click
 
 from reconciler import stores
 from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
+from reconciler.cli.collected import (
+    collection_lines,
+    collection_summary,
+    shown_step,
+)
 from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import RecordedState, StateReader
@@ -30,10 +35,12 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
-from reconciler.engines.local import MARKER
+from reconciler.config import Setup
+from reconciler.engines.local import MARKER, ArtifactPlaces, RootLayout
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
-from reconciler.review import counted, printable
+from reconciler.review import counted, printable, shown_size
+from reconciler.status import CollectionEntry, CollectionReport, CollectionStep
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3
@@ -57,6 +64,12 @@ class Artifact:
     used: tuple[Use, ...]
     removed: bool
     size: int | None = None
+    collection: CollectionEntry | None = None
+
+    @property
+    def collected(self) -> bool:
+        """True if the last collection found that nothing refers to it."""
+        return self.collection is not None and self.collection.collected
 
     @property
     def entry(self) -> ArtifactEntry:
@@ -71,11 +84,17 @@ class Artifact:
             size=self.size,
             used_by=tuple(f"{role} {ref}" for role, ref in self.used),
             removed=self.removed,
+            collection=self.collection.step if self.collection is not None else None,
+            kept_by=self.collection.used_by if self.collection is not None else (),
         )
 
 
 @click.command()
 @name_argument(required=False)
+@click.option(
+    "--collect", "collecting", is_flag=True, help="Only what a collection takes, and what keeps it."
+)
+@click.option("--undo", metavar="KEY", help="Take back the hidden artifact of this key.")
 @click.option("--unused", is_flag=True, help="Only those that no object uses and no manifest pins.")
 @namespace_option
 @kind_option
@@ -83,6 +102,8 @@ class Artifact:
 @config_option
 def artifacts(
     name: str | None,
+    collecting: bool,
+    undo: str | None,
     unused: bool,
     namespace: str | None,
     kind: str | None,
@@ -94,9 +115,13 @@ def artifacts(
     NAME selects those of one Model or Dataset. It may also be a key, or the first 6 or more digits
     of one, for a single artifact.
 
-    Artifacts are the output directories of loads and trainings. Neither this command nor a sync
-    deletes any. One is unused (USED AS: history alone) if it is the current artifact of no object
-    and no manifest pins its key; while it exists, a `git revert` to its manifest runs nothing.
+    Artifacts are the output directories of loads and trainings. One is unused (USED AS: history
+    alone) if it is the current artifact of no object and no manifest pins its key; while it exists,
+    a `git revert` to its manifest runs nothing.
+
+    COLLECTED says what the last collection of the daemon found; see `retention` in the
+    configuration. --collect lists what a sync would hide or remove, and what holds it back. --undo
+    moves a marker back: the artifact counts as made at that time, and stays for retention.days.
 
     The order is kind, namespace and name; of one object the newest artifact is first. Images and
     environments follow, those that were used last first.
@@ -106,6 +131,9 @@ def artifacts(
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
+    if undo is not None:
+        _undo(setup, state, undo)
+        return
     if name is not None:
         state.check_synced()
     key = _key(state, name)
@@ -115,6 +143,7 @@ def artifacts(
         if key in (None, artifact.key)
         and same(artifact.ref, name=None if key else name, namespace=namespace, kind=kind)
         and not (unused and artifact.used)
+        and not (collecting and not artifact.collected)
     ]
     sized = sizes(artifact.url for artifact in found)
     found = [replace(artifact, size=sized[artifact.url]) for artifact in found]
@@ -122,7 +151,8 @@ def artifacts(
     environments = [
         environment
         for environment in sorted(environments_of(setup, state), key=_last_used)
-        if not (unused and environment.users)
+        if not collecting
+        and not (unused and environment.users)
         and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
     ]
     if style == "json":
@@ -130,6 +160,9 @@ def artifacts(
         click.echo(json_text(list(map(ENTRIES.dump, entries))))
         return
     screen = console()
+    if collecting:
+        _print_collection(state.collection, {artifact.key for artifact in found})
+        return
     if found:
         screen.print(_artifact_table(found), crop=False)
     known = [artifact.size for artifact in found if artifact.size is not None]
@@ -158,10 +191,13 @@ def _key(state: RecordedState, name: str | None) -> TaskKey | None:
 
 def _all(state: RecordedState) -> Iterator[Artifact]:
     users = _users(state)
+    report = state.collection
+    collected = {entry.key: entry for entry in report.artifacts} if report is not None else {}
     seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
     for record in [*state.records.values(), *state.removed.values()]:
         for entry in record.history:
-            made = entry.phase is TaskPhase.SUCCEEDED and entry.key not in seen
+            ended = entry.phase is TaskPhase.SUCCEEDED and entry.collected is None
+            made = ended and entry.key not in seen
             if made and entry.artifact is not None:
                 seen.add(entry.key)
                 yield Artifact(
@@ -171,6 +207,7 @@ def _all(state: RecordedState) -> Iterator[Artifact]:
                     finished=entry.finished,
                     used=tuple(dict.fromkeys(users.get(entry.key, ()))),
                     removed=record.ref not in state.records,
+                    collection=collected.get(entry.key),
                 )
 
 
@@ -234,9 +271,11 @@ _USE = (Column("USED AS", below=True), Column("URL", below=True, whole=True))
 
 def _artifact_table(found: list[Artifact]) -> Listing:
     columns = [Column(title) for title in ("OBJECT", "KEY", "MADE")]
-    table = Listing(*columns, Column("SIZE", right=True), *_USE)
+    shown = [Column("COLLECTED", below=True)] if any(map(_collected, found)) else []
+    table = Listing(*columns, Column("SIZE", right=True), *shown, *_USE)
     for artifact in found:
-        table.add(*_row(artifact))
+        row = _row(artifact)
+        table.add(*row[:-2], *([_collected(artifact)] if shown else []), *row[-2:])
     return table
 
 
@@ -292,6 +331,41 @@ def _row(artifact: Artifact) -> tuple[str, ...]:
     )
 
 
+def _collected(artifact: Artifact) -> str:
+    """Return what becomes of an artifact, or the first that keeps it without a use of its own."""
+    entry = artifact.collection
+    if entry is None:
+        return ""
+    if artifact.collected or entry.step is CollectionStep.RESTORE:
+        return shown_step(entry, enabled=True)
+    return f"kept: {entry.used_by[0]}" if entry.used_by and not artifact.used else ""
+
+
+def _print_collection(report: CollectionReport | None, keys: set[TaskKey]) -> None:
+    """Print what the last collection found of these artifacts."""
+    if report is None:
+        raise click.ClickException("no collection is recorded yet; a sync makes one")
+    shown = tuple(entry for entry in report.artifacts if entry.key in keys)
+    selected = replace(report, artifacts=shown)
+    for line in collection_lines(selected, datetime.now(UTC)):
+        click.echo(line)
+    click.echo(f"{collection_summary(selected)}.")
+
+
+def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
+    """Move the marker of a hidden artifact back."""
+    records = {**state.removed, **state.records}
+    key = find_key(text, records)
+    if key is None:
+        raise unknown_name(text, records, recorded=True)
+    url = next((artifact.url for artifact in _all(state) if artifact.key == key), None)
+    local = setup is not None and setup.config.engine == "local"
+    places = ArtifactPlaces(RootLayout(setup.root) if setup is not None and local else None)
+    if url is None or not places.restore(url, key):
+        raise click.ClickException(f"there is no artifact of {key[:12]} any more to take back")
+    click.echo(f"The artifact {key[:12]} is complete again: {printable(url)}")
+
+
 def _used(artifact: Artifact) -> str:
     """``current; base of a, b and 3 more``."""
     if not artifact.used:
@@ -312,15 +386,6 @@ def _used(artifact: Artifact) -> str:
 def _of(role: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
     return f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
-
-
-def shown_size(size: float) -> str:
-    """``512 B``, ``1.4 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 #: Markers read from stores at a time, and bytes of one: 64 MiB name 500,000 files.

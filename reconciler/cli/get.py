@@ -15,14 +15,13 @@ from urllib.parse import quote, unquote, urlsplit
 import click
 
 from reconciler import stores
-from reconciler.cli.artifacts import shown_size
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, select_artifact
 from reconciler.codec import CodecError
 from reconciler.engines.local import MARKER, ArtifactFile, Marker, is_reserved, load_marker
 from reconciler.errors import ReconcilerError
-from reconciler.review import counted, printable
+from reconciler.review import counted, printable, shown_size
 from reconciler.types import TaskKey
 
 _LONGEST_MARKER = 256 << 20

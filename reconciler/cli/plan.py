@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import Planning
+from reconciler.cli.collected import MOST_LINES, collection_lines, collection_summary
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import (
     config_option,
@@ -22,6 +23,7 @@ from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
 from reconciler.cli.working_tree import WORKTREE, upstream_of, working_tree_commit
 from reconciler.review import Review, plan_document, render_markdown, render_text, review
+from reconciler.status import CollectionReport
 from reconciler.workspace import CommitSnapshot
 
 
@@ -76,9 +78,19 @@ def plan(
     else:
         with annotating(found.errors, root=folder):
             click.echo(render_text(found, everything=everything))
+        _print_collection(planning.state.collection, found)
     if found.errors:
         sys.exit(ExitCode.FAILURE)
     sys.exit(ExitCode.FINDINGS if found.changes else ExitCode.FINE)
+
+
+def _print_collection(report: CollectionReport | None, found: Review) -> None:
+    """Print what the last collection found, if it takes anything or is withheld."""
+    if report is not None and report.collected:
+        click.echo("\n" + click.style("Artifacts, by the last collection:", bold=True))
+        for line in collection_lines(report, found.now, MOST_LINES):
+            click.echo(line)
+        click.echo(f"{collection_summary(report)}.")
 
 
 def _reviewed(planning: Planning, old: CommitSnapshot, new: CommitSnapshot) -> Review:

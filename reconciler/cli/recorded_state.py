@@ -25,7 +25,7 @@ from reconciler.planner import (
     object_of_path,
 )
 from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
-from reconciler.status import SYNC_FILE, BelievedBranch
+from reconciler.status import COLLECTION_FILE, SYNC_FILE, BelievedBranch
 from reconciler.types import Commit, ObjectRef, Problem, RequestHash, TaskKind
 from reconciler.workspace import PlanState, believed_status, git_folder, status_branch
 
@@ -142,7 +142,7 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
 
 
 def _is_read(path: str) -> bool:
-    return path == SYNC_FILE or object_of_path(path) is not None
+    return path in (SYNC_FILE, COLLECTION_FILE) or object_of_path(path) is not None
 
 
 def _own(setup: Setup | None) -> OwnCluster | None:

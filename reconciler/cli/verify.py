@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from reconciler import stores
-from reconciler.cli.artifacts import shown_size
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
@@ -28,7 +27,7 @@ from reconciler.engines.local import (
     find_faults,
     finish,
 )
-from reconciler.review import counted, printable
+from reconciler.review import counted, printable, shown_size
 from reconciler.signing import (
     SIGNATURE,
     SIGNATURE_LIMIT,

@@ -19,16 +19,19 @@ from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer
 from reconciler.daemon.progress import progress_of_runs
 from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
+from reconciler.daemon.retention import RequestReferences, RetentionSources, no_requests
+from reconciler.daemon.retention_heads import reading_heads
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.update_requests import UpdateRequestController, requesting_updates
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
-from reconciler.engines.local import Containers, LocalEngine
+from reconciler.engines.local import ArtifactPlaces, Containers, LocalEngine, RootLayout
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
 from reconciler.metrics import Metrics
-from reconciler.planner import ObjectStatus, Plan
+from reconciler.planner import ObjectStatus, Plan, Reference, unreadable
+from reconciler.reasons import Reason
 from reconciler.types import BuildContext, Commit, ObjectRef, Problem
 from reconciler.web import PageCache, Served, serve
 from reconciler.workspace import credential_table, git_folder, source_reader, status_branch
@@ -59,6 +62,14 @@ class Replica:
             self.daemon.wake.poll()
         if self.pull_requests is not None:
             self.pull_requests.loop.poll()
+
+    def requests(self, setup: Setup) -> tuple[Sequence[Reference], Sequence[Reason]]:
+        """Return what open pull requests refer to, and the doubts about it."""
+        if self.pull_requests is not None:
+            return self.pull_requests.references()
+        if setup.config.review is None:
+            return (), ()
+        return (), (unreadable("list of pull requests", "", "`run --once` reads none"),)
 
     def synced(self, plan: Plan) -> None:
         """Have pull requests planned again, if their base branch has moved."""
@@ -95,7 +106,11 @@ async def run_daemon(
     def observe_sync(
         plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
     ) -> None:
-        (observe or cache.update)(plan, records, problems)
+        collection = replica.daemon.collection if replica.daemon is not None else None
+        if observe is not None:
+            observe(plan, records, problems)
+        else:
+            cache.update(plan, records, problems, collection)
         replica.synced(plan)
 
     async def work(permission: WritePermission, end: asyncio.Event) -> bool:
@@ -106,6 +121,7 @@ async def run_daemon(
                 metrics=metrics,
                 observe=observe_sync,
                 notifier=notifier,
+                requests=lambda: replica.requests(setup),
                 once=once is not None,
             )
             metrics.leader.set(1)
@@ -187,6 +203,7 @@ async def assemble(
     metrics: Metrics,
     observe: Observer,
     notifier: Notifier | None = None,
+    requests: RequestReferences = no_requests,
     once: bool,
 ) -> Daemon:
     """Assemble a daemon, ready to run.
@@ -218,6 +235,15 @@ async def assemble(
         engine=await _engine(setup, permission, mirror, sources, metrics),
         store=store,
         metrics=metrics,
+        retention=RetentionSources(
+            policy=setup.retention,
+            own=setup.own_cluster,
+            places=ArtifactPlaces(
+                RootLayout(setup.root) if setup.config.engine == "local" else None
+            ),
+            requests=requests,
+            heads=reading_heads(setup, mirror),
+        ),
         observe=observe,
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NoReturn
 
 import structlog
 
 from reconciler.backoff import jittered
 from reconciler.codec import format_time
+from reconciler.daemon.retention import Retention
 from reconciler.daemon.status_store import StatusStore
-from reconciler.engine import Engine, EngineError
+from reconciler.engine import Collected, Engine, EngineError
+from reconciler.errors import ReconcilerError
 from reconciler.metrics import Metrics
 from reconciler.planner import all_images_in_use
 
@@ -23,8 +26,11 @@ _INTERVAL = 3600.0
 class Collector:
     """Collects by the records of the last sync."""
 
-    def __init__(self, engine: Engine, store: StatusStore, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, store: StatusStore, metrics: Metrics, retention: Retention
+    ) -> None:
         self._engine, self._store, self._metrics = engine, store, metrics
+        self._retention = retention
 
     async def run(self, synced: asyncio.Event) -> NoReturn:
         """Collect after the first sync, and then from time to time."""
@@ -35,12 +41,23 @@ class Collector:
 
     async def collect(self) -> None:
         """Collect once. A failure is logged, and tried again the next time."""
+        await self._environments()
+        try:
+            self._tell(await self._retention.collect())
+        except (ReconcilerError, OSError) as error:
+            self._metrics.failed("engine", error)
+            log.warning("artifacts cannot be collected", error=str(error))
+
+    async def _environments(self) -> None:
         try:
             collected = await self._engine.collect(all_images_in_use(self._store.records.values()))
         except (EngineError, OSError) as error:
             self._metrics.failed("engine", error)
             log.warning("unused environments cannot be collected", error=str(error))
             return
+        self._tell(collected)
+
+    def _tell(self, collected: Sequence[Collected]) -> None:
         self._metrics.collected(collected)
         for found in collected:
             log.info(

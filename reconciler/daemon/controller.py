@@ -24,6 +24,7 @@ from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
+from reconciler.daemon.retention import Retention, RetentionSources
 from reconciler.daemon.scrubber import Scrubber
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.wake import Wake
@@ -36,6 +37,7 @@ from reconciler.planner import (
     reported_losses,
     wanted_results,
 )
+from reconciler.status import CollectionReport
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
@@ -69,6 +71,7 @@ class Daemon:
         engine: Engine,
         store: StatusStore,
         metrics: Metrics,
+        retention: RetentionSources,
         observe: Observer = lambda *_: None,
     ) -> None:
         self._setup = setup
@@ -106,7 +109,15 @@ class Daemon:
             observe=observe,
         )
         self._verification = head_verification(setup, mirror)
-        self._collector = Collector(engine, store, metrics)
+        self._retention = Retention(
+            retention,
+            store,
+            metrics,
+            plan=lambda: self._planned.plan if self._planned is not None else None,
+            state=self.state,
+            replan=self.wake.replan,
+        )
+        self._collector = Collector(engine, store, metrics, self._retention)
         self._scrubber = Scrubber(
             engine, store, interval=setup.config.retention.verify, found=self.wake.replan
         )
@@ -189,6 +200,11 @@ class Daemon:
         except GitError as error:
             log.warning("the last status could not be pushed", error=str(error))
 
+    @property
+    def collection(self) -> CollectionReport | None:
+        """The result of the last collection."""
+        return self._store.collection
+
     def runs(self) -> Mapping[str, Run]:
         """Return the engine's runs, by name."""
         return self._engine.runs()
@@ -222,19 +238,25 @@ class Daemon:
         if self._snapshot is None or not self.wake.plan:
             return
         self.wake.plan = False
-        with self._metrics.sync_seconds.time():
-            planned = await self._plan(self._snapshot)
-            if self._planned is None:
-                planned = await self._recover(planned)
-            planned = await self._without_losses(planned)
-            with self._metrics.apply_seconds.time():
-                await self._apply(planned)
+        async with self._retention.lock:
+            await self._plan_and_apply(self._snapshot)
         self._noticed = None
         if not self.synced.is_set():
             self.synced.set()
             # The objects of a first sync stay, and have no cycles: with 10,000 manifests each full
             # garbage collection would take a second for them.
             gc.freeze()
+
+    async def _plan_and_apply(self, snapshot: CommitSnapshot) -> None:
+        with self._metrics.sync_seconds.time():
+            planned = await self._plan(snapshot)
+            if self._planned is None:
+                planned = await self._recover(planned)
+            if await self._retention.restore_desired(planned.plan):
+                planned = await self._plan(snapshot)
+            planned = await self._without_losses(planned)
+            with self._metrics.apply_seconds.time():
+                await self._apply(planned)
         self._planned = planned
 
     async def _fetch(self, *, strict: bool) -> None:
@@ -347,6 +369,8 @@ class Daemon:
         ledger, plan = self._store.ledger, planned.plan
         used = artifacts_in_use(plan, all_current=self._planned is None)
         lost = reported_losses(plan) | self._scrubber.take_losses() | await self._engine.lost(used)
+        if lost:
+            lost -= await self._retention.take_back(lost)
         if not lost:
             return planned
         now = datetime.now(UTC)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from reconciler.config import Setup
 from reconciler.git import Conflict, LocalRepository, Proposals, Sources, redact
 from reconciler.manifests import Manifest
-from reconciler.planner import PlanCache, RemoteStatus
+from reconciler.planner import PlanCache, RemoteStatus, desired_keys_of, plan_doubts
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.review import (
     CommitState,
@@ -29,7 +29,7 @@ from reconciler.review import (
     review,
     status_of,
 )
-from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource
+from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource, TaskKey
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
@@ -73,7 +73,7 @@ class PullRequestPlanner:
             branch=config.repository.branch,
             credentials=credential_table(setup),
         )
-        self._sources = _ApprovedSources(
+        self._sources = ApprovedSources(
             source_reader(setup, patience=_PATIENCE, folder="proposals-sources"),
             any_source=config.review.sources == "any",
         )
@@ -124,7 +124,7 @@ class PullRequestPlanner:
         return RemoteStatusReader.local(mirror, self._branches).read(manifests, cache)
 
 
-class _ApprovedSources:
+class ApprovedSources:
     """Sources that were approved by merging a manifest that names them.
 
     No other is contacted, unless the configuration allows it: the author of any pull request
@@ -148,6 +148,25 @@ class _ApprovedSources:
                 Reason.of(ReasonCode.SOURCE_NOT_APPROVED, url=redact(source.url))
             )
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class AskedKeys:
+    """The keys that a head asks for, and why others are not known."""
+
+    keys: frozenset[TaskKey] = frozenset()
+    doubt: Reason | None = None
+
+    @classmethod
+    def of(cls, found: Review | Conflict) -> AskedKeys:
+        """Return those of a pull request. A conflict hides what a merge would ask for."""
+        if isinstance(found, Conflict) or found.plan is None:
+            conflict = Reason.of(ReasonCode.COLLECTION_CONFLICT)
+            return cls(doubt=conflict)
+        # Of what the request does not change, the plan of the branch itself has the doubts.
+        changed = {each.ref for each in found.objects}
+        doubt = next(plan_doubts(found.plan, changed), None)
+        return cls(frozenset(key for key, _ in desired_keys_of(found.plan)), doubt)
 
 
 # -- text --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from reconciler.config import ReviewSection, Setup
 from reconciler.daemon.crash_record import CrashRecord
 from reconciler.daemon.forge_loop import PACE, ForgeLoop, connected
 from reconciler.daemon.pull_request_planner import (
+    AskedKeys,
     DaemonState,
     PullRequestPlanner,
     PullRequestReport,
@@ -32,6 +33,9 @@ from reconciler.errors import ReconcilerError, Trouble
 from reconciler.forge import Comment, Forge, ForgeError, PullRequest
 from reconciler.git import rebuilding
 from reconciler.metrics import Metrics
+from reconciler.planner import Reference, Referrer, Role, unreadable
+from reconciler.reasons import Reason
+from reconciler.reasons import message as text
 from reconciler.review import CommitStatus, counted
 from reconciler.types import Commit
 from reconciler.workspace import git_folder
@@ -45,11 +49,15 @@ ENDED_THE_DAEMON = "Planning this commit ended the daemon; push another one to h
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """The commits that a request was planned for; ``tries`` counts failed plans."""
+    """The commits that a request was planned for; ``tries`` counts failed plans.
+
+    ``asked`` are the keys of that plan; None without a plan.
+    """
 
     head: Commit
     base: Commit
     tries: int = 0
+    asked: AskedKeys | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +88,8 @@ class PullRequestController:
     _done: dict[int, _Done] = field(default_factory=dict)
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _refused: dict[int, str] = field(default_factory=dict)
+    #: The heads of the open requests; None before the first round.
+    _open: dict[int, Commit] | None = None
 
     def __post_init__(self) -> None:
         self.loop = ForgeLoop(
@@ -97,6 +107,26 @@ class PullRequestController:
         assert section is not None
         return section
 
+    def references(self) -> tuple[list[Reference], list[Reason]]:
+        """Return what open requests ask for, and the doubts about it."""
+        listed = "list of pull requests"
+        if self._open is None or "forge" in self.troubles:
+            why = self.troubles.get("forge", "they are not read yet")
+            return [], [unreadable(listed, "", why)]
+        found: list[Reference] = []
+        doubts: list[Reason] = []
+        if len(self._open) >= self._section.open:
+            doubts.append(unreadable(listed, "", "more may be open than are read"))
+        for number, head in sorted(self._open.items()):
+            name, done = f"#{number}", self._done.get(number)
+            if done is None or done.head != head or done.asked is None:
+                doubts.append(unreadable("pull request", name, "its head has no plan"))
+                continue
+            found += ((key, Referrer(Role.REQUEST, name)) for key in sorted(done.asked.keys))
+            if done.asked.doubt is not None:
+                doubts.append(unreadable("pull request", name, text(done.asked.doubt)))
+        return found, doubts
+
     async def round(self) -> None:
         """Poll the open requests once, and plan the changed ones.
 
@@ -108,6 +138,7 @@ class PullRequestController:
         target = self.setup.config.repository.branch
         requests = await self.forge.open_requests(target, self._section.open)
         self.metrics.pull_requests.set(len(requests))
+        self._open = {request.number: request.head for request in requests}
         numbers = {request.number for request in requests}
         if numbers != self._done.keys():
             for gone in self._done.keys() - numbers:
@@ -138,11 +169,14 @@ class PullRequestController:
         before = self._done.get(request.number)
         same = before is not None and (before.head, before.base) == (done.head, done.base)
         tries = before.tries + 1 if before is not None and same else 1
+        asked: AskedKeys | None = None
         try:
             if request.head in self.crashes:
                 head, report = request.head, unplannable(ENDED_THE_DAEMON)
             else:
-                head, report = await self.loop.in_thread(lambda: self._review(request, known))
+                head, report, asked = await self.loop.in_thread(
+                    lambda: self._review(request, known)
+                )
         except Exception as error:  # noqa: BLE001 -- the other requests are planned all the same
             log_it = bound.warning if isinstance(error, ReconcilerError) else bound.exception
             log_it("a pull request cannot be planned", error=str(error), tries=tries)
@@ -151,6 +185,7 @@ class PullRequestController:
                 self._done[request.number] = replace(done, tries=tries)
                 return
             head, report = request.head, unplannable()
+        done = replace(done, asked=asked)
         try:
             await self._send(request, head, report)
         except ForgeError as error:
@@ -166,19 +201,22 @@ class PullRequestController:
         self.metrics.reviews.labels(report.status.state.value).inc()
         bound.info("pull request planned", status=report.status.state.value)
 
-    def _review(self, request: PullRequest, known: DaemonState) -> tuple[Commit, PullRequestReport]:
-        """Return a report and its commit.
+    def _review(
+        self, request: PullRequest, known: DaemonState
+    ) -> tuple[Commit, PullRequestReport, AskedKeys]:
+        """Return a report with its commit, and the keys that it asks for.
 
         The commit may differ from the listed one: the ref may have moved since.
         """
         proposals = self.planner.proposals
 
-        def review() -> tuple[Commit, PullRequestReport]:
+        def review() -> tuple[Commit, PullRequestReport, AskedKeys]:
             head = request.head
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
             found = self.planner.review(known, head)
-            return head, report_of(self.setup, found, self.planner.refusal(known, head))
+            report = report_of(self.setup, found, self.planner.refusal(known, head))
+            return head, report, AskedKeys.of(found)
 
         with self.crashes.attempt(request.head):
             return rebuilding(review, proposals.remake)

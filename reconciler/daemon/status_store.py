@@ -19,6 +19,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.git import StatusBranch
 from reconciler.planner import (
     CLOCK_SKEW,
+    HistoryEntry,
     Ledger,
     ObjectStatus,
     OwnCluster,
@@ -30,13 +31,17 @@ from reconciler.planner import (
     status_path,
 )
 from reconciler.status import (
+    COLLECTION_FILE,
     README_FILE,
     SYNC_FILE,
     BelievedBranch,
+    CollectionReport,
     RefusedHead,
     Sync,
+    dump_collection,
     dump_record,
     dump_sync,
+    read_collection,
     read_own_file,
     read_own_sync,
     render_readme,
@@ -87,6 +92,8 @@ class StatusStore:
         self._pending: dict[str, bytes | None] = {}
         #: The files of removed objects, which an object that comes back goes on from.
         self._removed: dict[str, bytes] = {}
+        self._removed_read: dict[str, tuple[bytes, ObjectStatus | None]] = {}
+        self.collection: CollectionReport | None = None
         self._own: bytes | None = None
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
@@ -97,6 +104,8 @@ class StatusStore:
         self.phases = Phases()
         self.ledger = Ledger()
         self.found_memory = False
+        #: What was not believed of the branch at the start.
+        self.faults: tuple[Problem, ...] = ()
 
     async def load(self) -> None:
         """Read the branch. Raises GitError, and WrongBranchError."""
@@ -116,9 +125,11 @@ class StatusStore:
         branch.learn(self._object_files(texts), self._own_cluster)
         for record in (*branch.records.values(), *branch.removed.values()):
             self._remember_pushed(record)
+        self.collection = read_collection(self._branch.read(COLLECTION_FILE))
         self._removed = {path: texts[path] for path in map(removed_path, branch.removed)}
         self.records, self.ledger = branch.records, branch.ledger
         _log_faults(branch.faults)
+        self.faults = tuple(branch.faults)
         # What is not believed may be in the buckets all the same.
         self.found_memory = branch.whole
         self._recorded = dict(self.records)
@@ -194,6 +205,36 @@ class StatusStore:
             if artifact is not None and artifact.key in times:
                 known = replace(artifact, verified=times[artifact.key])
                 self._put(ref, replace(record, artifact=known))
+
+    def removed_records(self) -> list[ObjectStatus]:
+        """Return the statuses of removed objects, as far as they are believed."""
+        for path, data in self._removed.items():
+            known = self._removed_read.get(path)
+            if known is None or known[0] is not data:
+                file = read_own_file(path, data, self._own_cluster)
+                self._removed_read[path] = (data, file.record if file is not None else None)
+        found = (self._removed_read[path][1] for path in self._removed)
+        return [record for record in found if record is not None]
+
+    def mark_artifact(self, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
+        """Change the entries of an artifact in all records, also of removed objects."""
+        for record in list(self.records.values()):
+            marked = _marked(record, key, mark)
+            if marked is not record:
+                self._put(record.ref, marked)
+        for record in self.removed_records():
+            marked = _marked(record, key, mark)
+            if marked is not record:
+                path = removed_path(record.ref)
+                self._pending[path] = self._removed[path] = dump_record(marked)
+
+    def report_collection(self, report: CollectionReport) -> bool:
+        """Take over the result of a collection; returns whether it differs."""
+        differs = report != self.collection
+        if differs:
+            self.collection = report
+            self._pending[COLLECTION_FILE] = dump_collection(report)
+        return differs
 
     def _put(self, ref: ObjectRef, record: ObjectStatus) -> None:
         self._newer[ref] = self.records[ref] = record
@@ -290,9 +331,10 @@ class StatusStore:
         return len(self._pushed) > outcomes
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
-        count = len(changes)
+        paths = [path for path in changes if _is_object_s(path)] or list(changes)
+        count = len(paths)
         if count == 1:
-            path = next(iter(changes)).removesuffix(".yaml")
+            path = paths[0].removesuffix(".yaml")
             subject = f"{path} at {sync.head[:12]}"
         else:
             subject = (
@@ -317,6 +359,21 @@ class StatusStore:
         A failure of the infrastructure leaves nothing behind that must be recorded.
         """
         return _Recorded(runs, self._pushed)
+
+
+def _marked(
+    record: ObjectStatus, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]
+) -> ObjectStatus:
+    """Return a record with the entries of an artifact marked; itself without any."""
+
+    def is_meant(entry: HistoryEntry) -> bool:
+        made = entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None
+        return made and entry.key == key and not entry.gone
+
+    if not any(map(is_meant, record.history)):
+        return record
+    history = tuple(mark(entry) if is_meant(entry) else entry for entry in record.history)
+    return replace(record, history=history)
 
 
 def _place(sync: Sync) -> tuple[Commit, RefusedHead | None]:

@@ -44,13 +44,15 @@ class Wanted:
 
 
 class CollectedKind(enum.StrEnum):
-    """A kind of what an engine removes because nothing uses it.
+    """A kind of what is removed because nothing uses it.
 
     IMAGE: what a build made of a source tree. ENVIRONMENT: the packages that images share.
+    ARTIFACT: the result of a load, training or evaluation.
     """
 
     IMAGE = "image"
     ENVIRONMENT = "environment"
+    ARTIFACT = "artifact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

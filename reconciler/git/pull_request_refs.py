@@ -68,20 +68,30 @@ class Proposals(Repository):
         if not self.has(commit):
             raise GitError(f"{self._branch} has no commit {commit} any more")
 
-    def fetch_head(self, ref: str) -> Commit:
+    def branches(self) -> dict[str, Commit]:
+        """Return the heads of the remote's branches, by name. Raises GitError."""
+        prefix = "refs/heads/"
+        found = self._transport.list_refs(self._url, [f"{prefix}*"]).commits
+        return {n.removeprefix(prefix): c for n, c in found.items() if n.startswith(prefix)}
+
+    def fetch_head(self, ref: str, *, depth: int | None = None) -> Commit:
         """Fetch a head's ref and return its commit. Raises GitError."""
         name = _PROPOSALS + ref.removeprefix("refs/")
-        self._fetch(ref, name, largest=self._largest)
+        self._fetch(ref, name, largest=self._largest, depth=depth)
         head = self._copy.ref(name)
         if head is None or not self.has(Commit(head)):
             raise GitError(f"{ref} is no commit")
         return Commit(head)
 
-    def _fetch(self, ref: str, name: str, *, largest: int | None = None) -> None:
+    def _fetch(
+        self, ref: str, name: str, *, largest: int | None = None, depth: int | None = None
+    ) -> None:
         def fetch() -> None:
             self._copy.sweep()
             refspec = f"+{ref}:{name}"
-            self._transport.fetch(self._copy.path, self._url, [refspec], largest=largest)
+            self._transport.fetch(
+                self._copy.path, self._url, [refspec], largest=largest, depth=depth
+            )
 
         rebuilding(fetch, self.remake)
         self._copy.tidy()

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         named_keys,
         plan_doubts,
         recorded_references,
+        run_doubts,
         run_references,
         unreadable,
     )
@@ -109,6 +110,7 @@ _MODULES = {
     "named_keys": "retention_roots",
     "plan_doubts": "retention_roots",
     "recorded_references": "retention_roots",
+    "run_doubts": "retention_roots",
     "run_references": "retention_roots",
     "unreadable": "retention_roots",
     "ForecastBasis": "forecast",
@@ -261,6 +263,7 @@ __all__ = [
     "removed_path",
     "reported_losses",
     "resolve",
+    "run_doubts",
     "run_references",
     "same_keys",
     "status_path",

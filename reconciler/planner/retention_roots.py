@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from reconciler.engine import Run
@@ -59,13 +59,17 @@ def run_references(runs: Iterable[Run]) -> Iterator[Reference]:
             yield run.key, Referrer(Role.RUN, run.name)
 
 
-def desired_keys_of(plan: Plan) -> Iterator[tuple[TaskKey, ObjectRef]]:
-    """Yield every key that the objects of a plan ask for.
+def desired_keys_of(
+    plan: Plan, refs: Iterable[ObjectRef] | None = None
+) -> Iterator[tuple[TaskKey, ObjectRef]]:
+    """Yield every key that the objects of a plan, or these of them, ask for.
 
     They are those of artifacts, tasks and inputs, of the artifacts that gates compare with, and
     those that manifests name.
     """
-    for ref, item in plan.inputs.desired.items():
+    desired = plan.inputs.desired
+    for ref in desired if refs is None else refs:
+        item = desired[ref]
         for key in (*_asked(item), *_pinned(item)):
             if key is not None:
                 yield key, ref
@@ -97,22 +101,31 @@ def named_keys(text: str) -> frozenset[TaskKey]:
     return frozenset(TaskKey(found) for found in _KEY.findall(text))
 
 
-def plan_doubts(plan: Plan) -> Iterator[Reason]:
+def plan_doubts(plan: Plan, only: Container[ObjectRef] | None = None) -> Iterator[Reason]:
     """Yield a reason for each object of a plan whose keys are not known for certain.
 
-    A run of an earlier key reads inputs that no manifest names any more.
+    With ``only`` those of other objects are left out.
     """
     inputs = plan.inputs
     for problem in (inputs.unreadable, *inputs.tenant_unreadable.values()):
         if problem is not None:
             yield unreadable("manifest", "", problem)
     for ref, wrong in sorted(inputs.invalid.items()):
-        yield unreadable("manifest of", str(ref), str(wrong))
-    known = {key for key, _ in desired_keys_of(plan)}
+        if only is None or ref in only:
+            yield unreadable("manifest of", str(ref), str(wrong))
     for ref, item in sorted(inputs.desired.items()):
-        if ref not in inputs.invalid and item.key is None:
+        if ref not in inputs.invalid and item.key is None and (only is None or ref in only):
             cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             yield Reason.of(ReasonCode.COLLECTION_KEY_UNKNOWN, object=ref, cause=cause)
+
+
+def run_doubts(plan: Plan) -> Iterator[Reason]:
+    """Yield a reason for each live run of an earlier key.
+
+    It reads inputs that no manifest names any more.
+    """
+    inputs = plan.inputs
+    known = {key for key, _ in desired_keys_of(plan)}
     for run in sorted(inputs.runs.values(), key=lambda run: run.name):
         if run.live and run.key not in known:
             yield Reason.of(ReasonCode.COLLECTION_RUN_GOES_ON, run=run.name)

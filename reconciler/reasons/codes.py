@@ -114,6 +114,7 @@ class ReasonCode(enum.StrEnum):
     COLLECTION_TOO_LARGE = "CollectionTooLarge"
     COLLECTION_UNREADABLE = "CollectionUnreadable"
     COLLECTION_KEY_UNKNOWN = "CollectionKeyUnknown"
+    COLLECTION_CONFLICT = "CollectionConflict"
     COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
 
     # -- Review: an object for which nothing runs

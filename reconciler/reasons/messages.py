@@ -556,6 +556,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The keys of an object are unknown, and may be those of old artifacts.",
         "See the cause; an object that is not needed can be removed.",
     ),
+    ReasonCode.COLLECTION_CONFLICT: Entry(
+        "it conflicts with the branch",
+        "What a pull request would ask for once it is merged is not known to the collection.",
+        "Mend the conflict, or close the pull request.",
+    ),
     ReasonCode.COLLECTION_RUN_GOES_ON: Entry(
         "nothing is collected: the run {run} of an earlier key goes on, and reads what no manifest names",
         "A superseded run finishes first; its inputs are not known to the collection.",

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         shown_metric,
         sweep_text,
     )
+    from reconciler.review.sizes import shown_size
     from reconciler.review.text import error_line, render_text
     from reconciler.review.updates import (
         Update,
@@ -112,6 +113,7 @@ _MODULES = {
     "shown_conditions": "shown_status",
     "shown_message": "shown_status",
     "shown_metric": "shown_status",
+    "shown_size": "sizes",
     "source_updates": "updates",
     "status_of": "commit_status",
     "task_seconds": "sentences",
@@ -171,6 +173,7 @@ __all__ = [
     "shown_conditions",
     "shown_message",
     "shown_metric",
+    "shown_size",
     "sortable_columns",
     "source_updates",
     "status_of",

@@ -29,6 +29,11 @@ from reconciler.planner import (
     is_removed_path,
     object_of_path,
 )
+from reconciler.status.collection_report import (
+    COLLECTION_FILE,
+    CollectionReport,
+    read_collection,
+)
 from reconciler.status.encoding import (
     SYNC_FILE,
     StatusFormatError,
@@ -305,6 +310,7 @@ class BelievedBranch:
     removed: dict[ObjectRef, ObjectStatus] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     sync: Sync | None = None
+    collection: CollectionReport | None = None
     faults: list[Problem] = field(default_factory=list)
     doubted: bool = False
 
@@ -313,6 +319,8 @@ class BelievedBranch:
         for path, data in files:
             if path == SYNC_FILE:
                 self._learn_sync(data)
+            elif path == COLLECTION_FILE:
+                self.collection = read_collection(data)
             elif (file := read_own_file(path, data, own)) is not None:
                 self.faults += file.faults
                 self.doubted |= bool(file.faults) and not file.removed

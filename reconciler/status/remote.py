@@ -60,6 +60,7 @@ class _Reference(_Part):
     kind: Kind
     namespace: _Name
     name: _Name
+    key: _Key | None = None
 
 
 class _Status(_Part):
@@ -99,6 +100,23 @@ def read_remote_object(target: ForeignRef, path: str, data: bytes) -> RemoteObje
         )
         artifacts.setdefault(current.key, current)
     return RemoteObject(phase=status.phase, current=current, artifacts=artifacts)
+
+
+def read_used_keys(path: str, data: bytes | None, cluster: str) -> frozenset[TaskKey] | Unavailable:
+    """Return the keys of ``cluster`` that an object's file of another one refers to.
+
+    The artifact that it has now may be one of them, too.
+    """
+    if data is None:
+        return Unavailable(f"{path} on its status branch is too large")
+    file = _read(path, data, _File)
+    if isinstance(file, Unavailable):
+        return file
+    status = file.status
+    used = {each.key for each in status.references if each.cluster == cluster and each.key}
+    if status.artifact is not None:
+        used.add(status.artifact.key)
+    return frozenset(map(TaskKey, used))
 
 
 def read_cluster(path: str, data: bytes) -> str | Unavailable:

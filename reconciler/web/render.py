@@ -25,6 +25,7 @@ from reconciler.review import (
     seconds,
     shown_message,
     shown_metric,
+    shown_size,
     task_seconds,
     why_lines,
 )
@@ -239,6 +240,7 @@ def _environment() -> Environment:
         "total": _total,
         "since": _since,
         "more": _more,
+        "bytes": shown_size,
         "href": object_href,
     }
     found.globals |= {

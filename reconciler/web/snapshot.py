@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 
 from reconciler.planner import URGENCY, Hold, ObjectStatus, Phase, Plan
+from reconciler.status import CollectionReport
 from reconciler.types import ObjectRef, Problem
 
 _RANK = {phase: rank for rank, phase in enumerate(URGENCY)}
@@ -18,11 +19,16 @@ class Catalog:
     """The objects of one sync, with indices made when first read."""
 
     def __init__(
-        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
+        self,
+        plan: Plan,
+        records: Mapping[ObjectRef, ObjectStatus],
+        problems: Sequence[Problem],
+        collection: CollectionReport | None = None,
     ) -> None:
         self.plan = plan
         self.records = records
         self.problems = problems
+        self.collection = collection
 
     @cached_property
     def ordered(self) -> tuple[ObjectStatus, ...]:
@@ -73,11 +79,12 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The result of one sync: plan, all records, and errors at head."""
+    """The result of one sync: plan, all records, and errors at head; the last collection."""
 
     plan: Plan
     records: Mapping[ObjectRef, ObjectStatus]
     problems: tuple[Problem, ...]
+    collection: CollectionReport | None = None
 
     def same(self, other: Snapshot) -> bool:
         """Return whether both give the same page, but for the sync's time."""
@@ -86,6 +93,7 @@ class Snapshot:
             and self.plan.holds == other.plan.holds
             and self.problems == other.problems
             and self.records == other.records
+            and self.collection == other.collection
         )
 
 
@@ -103,10 +111,14 @@ class PageCache:
         self.version = 0
 
     def update(
-        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], problems: Sequence[Problem]
+        self,
+        plan: Plan,
+        records: Mapping[ObjectRef, ObjectStatus],
+        problems: Sequence[Problem],
+        collection: CollectionReport | None = None,
     ) -> None:
-        """Set the result of a sync; an :data:`~reconciler.daemon.controller.Observer`."""
-        self._newest = Snapshot(plan, dict(records), tuple(problems))
+        """Set the result of a sync, and that of the last collection."""
+        self._newest = Snapshot(plan, dict(records), tuple(problems), collection)
 
     @property
     def synced(self) -> datetime | None:
@@ -126,5 +138,5 @@ class PageCache:
                 self._catalog = None
             self._read = newest
         if self._catalog is None and newest is not None:
-            self._catalog = Catalog(newest.plan, newest.records, newest.problems)
+            self._catalog = Catalog(newest.plan, newest.records, newest.problems, newest.collection)
         return self._catalog

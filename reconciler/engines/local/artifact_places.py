@@ -50,7 +50,14 @@ class ArtifactState(enum.StrEnum):
 
 
 class ArtifactPlaceError(ReconcilerError):
-    """An artifact that cannot be read or changed."""
+    """An artifact that cannot be read or changed.
+
+    ``refused``: its bucket does not answer, or not to these credentials.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +154,8 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, stores.StoreError, CodecError, ValueError, RecursionError) as error:
-        raise ArtifactPlaceError(f"{url}: {error}") from error
+        refused = isinstance(error, stores.StoreError)
+        raise ArtifactPlaceError(f"{url}: {error}", refused=refused) from error
 
 
 def _place_of(url: str) -> _Place:

@@ -1,0 +1,66 @@
+"""Text of what a collection finds, for ``artifacts`` and ``plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from reconciler.review import counted, printable, shown_size
+from reconciler.status import CollectionEntry, CollectionReport, CollectionStep
+
+#: Lines of artifacts in a plan.
+MOST_LINES = 20
+#: A multiplication sign.
+SIGN = "\N{MULTIPLICATION SIGN}"
+
+
+def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
+    """Return what becomes of an artifact; empty for one that stays."""
+    match entry.step:
+        case CollectionStep.HIDE:
+            return "hidden next" if enabled else "unused"
+        case CollectionStep.HOLD:
+            return "held"
+        case CollectionStep.WITHHOLD:
+            return "withheld"
+        case CollectionStep.REMOVE:
+            return f"removed from {entry.due:%Y-%m-%d %H:%M}" if entry.due else "removed next"
+        case CollectionStep.RESTORE:
+            return "restored next"
+        case _:
+            return ""
+
+
+def collection_lines(
+    report: CollectionReport, now: datetime, most: int | None = None
+) -> Iterator[str]:
+    """Yield the lines about artifacts that nothing refers to, and about what keeps them."""
+    going = report.collected
+    for entry in going[:most]:
+        age = f"{max(0, (now - entry.made).days)} d old"
+        what = f"{entry.kind} {entry.namespace}/{entry.name} {entry.key[:12]}"
+        step = shown_step(entry, enabled=report.enabled)
+        sign = click.style(SIGN, fg="red")
+        yield f"  {sign} {printable(what)}  {shown_size(entry.size)}, {age}: {step}"
+    if most is not None and going[most:]:
+        yield f"  and {counted(len(going[most:]), 'more artifact')}"
+    for reason in report.withheld:
+        release = f" (released by the line {reason.hold} in .reconciler/release)"
+        text = f"{reason.message}{release if reason.hold else ''}"
+        yield f"  {click.style('!', fg='magenta')} {printable(text)}"
+
+
+def collection_summary(report: CollectionReport) -> str:
+    """Return how much is unused, and how much a collection frees."""
+    going = report.collected
+    size = shown_size(sum(entry.size for entry in going))
+    text = f"{counted(len(going), 'artifact')} that nothing refers to, {size}"
+    if not report.enabled:
+        return f"{text}; nothing is collected, as retention.enabled is false"
+    hide = sum(e.size for e in going if e.step is CollectionStep.HIDE)
+    remove = sum(e.size for e in going if e.step is CollectionStep.REMOVE)
+    parts = [f"the next collection hides {shown_size(hide)}"] if hide else []
+    parts += [f"{shown_size(remove)} is hidden, and freed after the grace time"] if remove else []
+    return "; ".join([text, *parts])

@@ -1,0 +1,271 @@
+"""Collection of artifacts, beside the daemon's loop.
+
+One lock keeps a step of it and a sync apart: what a sync plans with is there until its plan is
+applied, and a step is taken only of what the last plan does not ask for. A sync that asks for a
+hidden artifact takes it back first; the grace time is for that. So is every look for a loss: of an
+artifact whose marker is hidden nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from reconciler.daemon.pull_request_planner import DaemonState
+from reconciler.daemon.retention_heads import Found
+from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
+from reconciler.daemon.status_store import StatusStore
+from reconciler.engine import Collected, CollectedKind
+from reconciler.engines.local import ArtifactPlaceError, ArtifactPlaces, ArtifactState
+from reconciler.metrics import Metrics
+from reconciler.planner import (
+    OwnCluster,
+    Plan,
+    Reference,
+    RetainedArtifact,
+    RetentionInput,
+    RetentionPolicy,
+    collect_roots,
+    desired_keys_of,
+    desired_references,
+    plan_doubts,
+    plan_retention,
+    recorded_references,
+    run_doubts,
+    run_references,
+    unreadable,
+)
+from reconciler.reasons import Reason
+from reconciler.status import CollectionReport
+from reconciler.types import TaskKey
+
+log = structlog.get_logger(__name__)
+
+#: Doubts that are reported; one is enough for nothing to be collected.
+MOST_DOUBTS = 20
+#: What open pull requests ask for, and the doubts about it.
+RequestReferences = Callable[[], tuple[Sequence[Reference], Sequence[Reason]]]
+
+
+def no_requests() -> tuple[Sequence[Reference], Sequence[Reason]]:
+    """The references of pull requests where none are followed."""
+    return (), ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSources:
+    """What a collection asks outside of the daemon's memory.
+
+    ``heads`` reads other heads of the repository, and may block; None without any.
+    """
+
+    policy: RetentionPolicy
+    own: OwnCluster
+    places: ArtifactPlaces
+    requests: RequestReferences = no_requests
+    heads: Callable[[DaemonState], Found] | None = None
+
+
+@dataclass(slots=True)
+class Retention:
+    """Hides, restores and removes artifacts by the policy.
+
+    ``plan`` returns the last applied plan, ``state`` the daemon's state; None before the first
+    sync. ``replan`` asks for a sync.
+    """
+
+    sources: RetentionSources
+    store: StatusStore
+    metrics: Metrics
+    plan: Callable[[], Plan | None]
+    state: Callable[[], DaemonState | None]
+    replan: Callable[[], None]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    markers: MarkerReader = field(init=False)
+    #: The keys that a plan asks for, and those of its live runs.
+    _asked: tuple[Plan, frozenset[TaskKey]] | None = None
+
+    def __post_init__(self) -> None:
+        self.markers = MarkerReader(self.sources.places)
+
+    # -- in a sync, which holds the lock --------------------------------------------------------
+
+    async def restore_desired(self, plan: Plan) -> bool:
+        """Restore what a plan asks for; returns whether something of it is removed for good."""
+        hidden = self.store.ledger.hidden
+        if not hidden:
+            return False
+        # What the unchanged objects ask for was asked for before, and so is not hidden.
+        asked = {key for key, _ in desired_keys_of(plan, plan.decided)} & hidden.keys()
+        await self.take_back(sorted(asked))
+        return bool(asked - self.store.ledger.completed.keys())
+
+    async def take_back(self, keys: Iterable[TaskKey]) -> set[TaskKey]:
+        """Restore those of these complete artifacts that are hidden; return which."""
+        restored: set[TaskKey] = set()
+        own = self.sources.own
+        if not (self.sources.policy.enabled or self.store.ledger.hidden):
+            return restored
+        records = (*self.store.records.values(), *self.store.removed_records())
+        known = recorded_artifacts(records, self.store.ledger, own, datetime.now(UTC))
+        for key in keys:
+            if key not in known:
+                continue
+            try:
+                there = await asyncio.to_thread(self._restore, known[key])
+            except ArtifactPlaceError as error:
+                self._failed(error)
+                continue
+            if there is False and key in self.store.ledger.hidden:
+                self._note_removed(key)
+            elif there:
+                restored.add(key)
+                self._note_restored(key)
+        return restored
+
+    def _restore(self, artifact: RetainedArtifact) -> bool | None:
+        """Restore an artifact; None if it is not hidden."""
+        places = self.sources.places
+        facts = places.read(artifact.url, artifact.key)
+        if facts is not None and facts.state is ArtifactState.COMPLETE:
+            return True if artifact.hidden is not None else None
+        return places.restore(artifact.url, artifact.key) if facts is not None else False
+
+    # -- beside the syncs ------------------------------------------------------------------------
+
+    async def collect(self) -> list[Collected]:
+        """Collect once; return what was removed. Not enabled, only the report is made."""
+        plan, state = self.plan(), self.state()
+        if plan is None or state is None:
+            return []
+        inputs, recorded = await self._inputs(plan, state)
+        steps, removed = plan_retention(inputs), list[Collected]()
+        if inputs.policy.enabled:
+            for key in steps.hide:
+                await self._hide(inputs.artifacts[key])
+            for key in steps.remove:
+                removed += await self._remove(inputs.artifacts[key])
+        async with self.lock:
+            restored = await self.take_back(steps.restore)
+        left = recorded.retained(self.store.ledger)
+        inputs = replace(inputs, artifacts=left)
+        report = CollectionReport.of(inputs, plan_retention(inputs))
+        if self.store.report_collection(report) or restored:
+            self.replan()
+        return removed
+
+    async def _hide(self, artifact: RetainedArtifact) -> None:
+        async with self.lock:
+            if self._is_asked_for(artifact.key):
+                return
+            try:
+                await asyncio.to_thread(self.sources.places.hide, artifact.url, artifact.key)
+            except ArtifactPlaceError as error:
+                self._failed(error)
+                return
+            self._note_hidden(artifact.key)
+            log.info("artifact hidden", key=artifact.key[:12], url=artifact.url, size=artifact.size)
+
+    async def _remove(self, artifact: RetainedArtifact) -> tuple[Collected, ...]:
+        key, places = artifact.key, self.sources.places
+        async with self.lock:
+            if self._is_asked_for(key):
+                return ()
+            try:
+                freed = await asyncio.to_thread(places.remove, artifact.url, key)
+            except ArtifactPlaceError as error:
+                self._failed(error)
+                return ()
+            self._note_removed(key)
+        kind = CollectedKind.ARTIFACT
+        return (Collected(kind=kind, name=key, freed=freed, used=artifact.made),)
+
+    def _is_asked_for(self, key: TaskKey) -> bool:
+        """Return whether an artifact is asked for by now, or is not complete any more."""
+        plan = self.plan()
+        if plan is None or self.store.ledger.result(key) is None:
+            return True
+        if self._asked is None or self._asked[0] is not plan:
+            live = (run.key for run in plan.inputs.runs.values() if run.live)
+            desired = (each for each, _ in desired_keys_of(plan))
+            self._asked = plan, frozenset((*live, *desired))
+        return key in self._asked[1]
+
+    async def _inputs(
+        self, plan: Plan, state: DaemonState
+    ) -> tuple[RetentionInput, RecordedArtifacts]:
+        """Return the input of a collection, and what is read of the artifacts."""
+        store, sources, now = self.store, self.sources, datetime.now(UTC)
+        requested, doubts = sources.requests()
+        references = [
+            *recorded_references(store.records, sources.policy, now),
+            *desired_references(plan),
+            *run_references(state.state.runs.values()),
+            *requested,
+        ]
+        doubts = [*plan_doubts(plan), *run_doubts(plan), *doubts]
+        if store.faults:
+            doubts.append(unreadable("status branch", "", str(store.faults[0])))
+        if sources.heads is not None:
+            heads = await asyncio.to_thread(sources.heads, state)
+            references += heads.references
+            doubts += heads.doubts
+        records = (*store.records.values(), *store.removed_records())
+        known = recorded_artifacts(records, store.ledger, sources.own, now)
+        recorded = await asyncio.to_thread(self.markers.read, known)
+        async with self.lock:
+            self._learn(recorded)
+        inputs = RetentionInput(
+            policy=sources.policy,
+            now=now,
+            artifacts=recorded.retained(store.ledger),
+            roots=collect_roots(references),
+            doubts=tuple(dict.fromkeys((*doubts, *recorded.doubts)))[:MOST_DOUBTS],
+            released=plan.inputs.released,
+        )
+        return inputs, recorded
+
+    def _learn(self, recorded: RecordedArtifacts) -> None:
+        """Take over the states that differ from the recorded ones.
+
+        A user may have moved a marker back; a daemon may have been killed before it recorded what
+        it did.
+        """
+        for key, facts in recorded.facts.items():
+            hidden = key in self.store.ledger.hidden
+            if hidden and facts is None:
+                self._note_removed(key)
+            elif hidden and facts is not None and facts.state is ArtifactState.COMPLETE:
+                self._note_restored(key)
+            elif not hidden and facts is not None and facts.state is not ArtifactState.COMPLETE:
+                self._note_hidden(key)
+
+    # -- what is recorded -----------------------------------------------------------------------
+
+    def _note_hidden(self, key: TaskKey) -> None:
+        now = _now()
+        self.store.ledger.hidden[key] = now
+        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=now))
+
+    def _note_restored(self, key: TaskKey) -> None:
+        now = _now()
+        self.store.ledger.hidden.pop(key, None)
+        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, restored=now))
+        log.info("artifact restored", key=key[:12])
+
+    def _note_removed(self, key: TaskKey) -> None:
+        now = _now()
+        self.store.ledger.collect(key, now)
+        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, collected=now))
+
+    def _failed(self, error: ArtifactPlaceError) -> None:
+        self.metrics.failed("engine", error)
+        log.warning("an artifact cannot be collected or restored", error=str(error))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
