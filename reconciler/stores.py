@@ -35,6 +35,15 @@ class Missing(StoreError):
     """There is no such file."""
 
 
+def has_credentials(url: str) -> bool:
+    """Return whether the environment names credentials for a bucket's scheme.
+
+    Without, a client may ask the machine's own network for some.
+    """
+    prefix = SCHEMES.get(urlsplit(url).scheme, "").rstrip("*")
+    return bool(prefix) and any(name.startswith(prefix) for name in os.environ)
+
+
 def whole(url: str) -> Iterator[bytes]:
     """A file, piece by piece. Raises StoreError."""
     import obstore  # noqa: PLC0415 -- half of what a command without it takes to start

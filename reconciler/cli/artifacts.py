@@ -332,7 +332,7 @@ def _row(artifact: Artifact) -> tuple[str, ...]:
 
 
 def _collected(artifact: Artifact) -> str:
-    """Return what becomes of an artifact, or the first that keeps it without a use of its own."""
+    """Return the next step of an artifact, or its first keeper."""
     entry = artifact.collection
     if entry is None:
         return ""
@@ -344,7 +344,7 @@ def _collected(artifact: Artifact) -> str:
 def _print_collection(report: CollectionReport | None, keys: set[TaskKey]) -> None:
     """Print what the last collection found of these artifacts."""
     if report is None:
-        raise click.ClickException("no collection is recorded yet; a sync makes one")
+        raise click.ClickException("the last collection found nothing unused")
     shown = tuple(entry for entry in report.artifacts if entry.key in keys)
     selected = replace(report, artifacts=shown)
     for line in collection_lines(selected, datetime.now(UTC)):

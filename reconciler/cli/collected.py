@@ -36,7 +36,7 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
 def collection_lines(
     report: CollectionReport, now: datetime, most: int | None = None
 ) -> Iterator[str]:
-    """Yield the lines about artifacts that nothing refers to, and about what keeps them."""
+    """Yield a line per unreferenced artifact, and per reason against it."""
     going = report.collected
     for entry in going[:most]:
         age = f"{max(0, (now - entry.made).days)} d old"
@@ -48,7 +48,7 @@ def collection_lines(
         yield f"  and {counted(len(going[most:]), 'more artifact')}"
     for reason in report.withheld:
         release = f" (released by the line {reason.hold} in .reconciler/release)"
-        text = f"{reason.message}{release if reason.hold else ''}"
+        text = reason.message + release if reason.hold else f"nothing goes, as {reason.message}"
         yield f"  {click.style('!', fg='magenta')} {printable(text)}"
 
 

@@ -85,7 +85,7 @@ def plan(
 
 
 def _print_collection(report: CollectionReport | None, found: Review) -> None:
-    """Print what the last collection found, if it takes anything or is withheld."""
+    """Print the unreferenced artifacts of the last collection."""
     if report is not None and report.collected:
         click.echo("\n" + click.style("Artifacts, by the last collection:", bold=True))
         for line in collection_lines(report, found.now, MOST_LINES):

@@ -243,6 +243,7 @@ async def assemble(
             ),
             requests=requests,
             heads=reading_heads(setup, mirror),
+            leads=permission.leads,
         ),
         observe=observe,
     )

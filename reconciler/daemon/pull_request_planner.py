@@ -152,14 +152,14 @@ class ApprovedSources:
 
 @dataclass(frozen=True, slots=True)
 class AskedKeys:
-    """The keys that a head asks for, and why others are not known."""
+    """The keys that a head asks for, and the first doubt."""
 
     keys: frozenset[TaskKey] = frozenset()
     doubt: Reason | None = None
 
     @classmethod
     def of(cls, found: Review | Conflict) -> AskedKeys:
-        """Return those of a pull request. A conflict hides what a merge would ask for."""
+        """Return those of a pull request; of a conflict only a doubt."""
         if isinstance(found, Conflict) or found.plan is None:
             conflict = Reason.of(ReasonCode.COLLECTION_CONFLICT)
             return cls(doubt=conflict)

@@ -204,7 +204,7 @@ class PullRequestController:
     def _review(
         self, request: PullRequest, known: DaemonState
     ) -> tuple[Commit, PullRequestReport, AskedKeys]:
-        """Return a report with its commit, and the keys that it asks for.
+        """Return a report, its commit, and the asked keys.
 
         The commit may differ from the listed one: the ref may have moved since.
         """

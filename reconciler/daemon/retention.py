@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from reconciler import stores
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention_heads import Found
 from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
@@ -58,9 +59,10 @@ def no_requests() -> tuple[Sequence[Reference], Sequence[Reason]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSources:
-    """What a collection asks outside of the daemon's memory.
+    """The policy of collections, and their sources outside of the daemon.
 
-    ``heads`` reads other heads of the repository, and may block; None without any.
+    ``heads`` reads other heads of the repository, and may block; None without any. ``leads`` says
+    whether this replica may still change anything.
     """
 
     policy: RetentionPolicy
@@ -68,6 +70,7 @@ class RetentionSources:
     places: ArtifactPlaces
     requests: RequestReferences = no_requests
     heads: Callable[[DaemonState], Found] | None = None
+    leads: Callable[[], bool] = lambda: True
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ class Retention:
     # -- in a sync, which holds the lock --------------------------------------------------------
 
     async def restore_desired(self, plan: Plan) -> bool:
-        """Restore what a plan asks for; returns whether something of it is removed for good."""
+        """Restore hidden artifacts for a plan; True if one is removed already."""
         hidden = self.store.ledger.hidden
         if not hidden:
             return False
@@ -138,9 +141,9 @@ class Retention:
     # -- beside the syncs ------------------------------------------------------------------------
 
     async def collect(self) -> list[Collected]:
-        """Collect once; return what was removed. Not enabled, only the report is made."""
+        """Collect once, or only report; return the removed artifacts."""
         plan, state = self.plan(), self.state()
-        if plan is None or state is None:
+        if plan is None or state is None or not self._is_readable:
             return []
         inputs, recorded = await self._inputs(plan, state)
         steps, removed = plan_retention(inputs), list[Collected]()
@@ -154,9 +157,17 @@ class Retention:
         left = recorded.retained(self.store.ledger)
         inputs = replace(inputs, artifacts=left)
         report = CollectionReport.of(inputs, plan_retention(inputs))
-        if self.store.report_collection(report) or restored:
+        if self.store.report_collection(report if report.notable else None) or restored:
             self.replan()
         return removed
+
+    @property
+    def _is_readable(self) -> bool:
+        """False if a mere report would look for credentials in a network."""
+        buckets = self.sources.own.buckets
+        return self.sources.policy.enabled or all(
+            bucket.startswith("file:") or stores.has_credentials(bucket) for bucket in buckets
+        )
 
     async def _hide(self, artifact: RetainedArtifact) -> None:
         async with self.lock:
@@ -185,9 +196,9 @@ class Retention:
         return (Collected(kind=kind, name=key, freed=freed, used=artifact.made),)
 
     def _is_asked_for(self, key: TaskKey) -> bool:
-        """Return whether an artifact is asked for by now, or is not complete any more."""
+        """Return whether an artifact must be left alone by now."""
         plan = self.plan()
-        if plan is None or self.store.ledger.result(key) is None:
+        if plan is None or not self.sources.leads() or self.store.ledger.result(key) is None:
             return True
         if self._asked is None or self._asked[0] is not plan:
             live = (run.key for run in plan.inputs.runs.values() if run.live)
@@ -198,7 +209,7 @@ class Retention:
     async def _inputs(
         self, plan: Plan, state: DaemonState
     ) -> tuple[RetentionInput, RecordedArtifacts]:
-        """Return the input of a collection, and what is read of the artifacts."""
+        """Return the input of a collection, and the artifacts as read."""
         store, sources, now = self.store, self.sources, datetime.now(UTC)
         requested, doubts = sources.requests()
         references = [

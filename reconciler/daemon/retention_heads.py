@@ -63,7 +63,7 @@ class Found:
 
 
 class HeadReader:
-    """Reads what other heads refer to, each again only once it has moved."""
+    """Reader of the references of other heads, cached while they stay."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -125,7 +125,7 @@ class HeadReader:
         return found
 
     def _cluster_branches(self, branches: Mapping[str, Commit]) -> dict[str, str]:
-        """Return the status branches of other clusters, configured or of the same pattern."""
+        """Return the status branches of other clusters, by name and pattern."""
         form = re.escape(self._setup.config.status.branch).replace(r"\{cluster\}", "(.+)")
         found = {
             match[1]: branch
@@ -136,7 +136,7 @@ class HeadReader:
         return found | self._setup.cluster_branches
 
     def _read_manifests(self, found: Found, head: Commit, repository: Repository) -> None:
-        """Find keys in the text of all manifests, also of other clusters'. Raises GitError."""
+        """Find keys in the text of all manifests. Raises GitError."""
         named: dict[str, frozenset[TaskKey]] = {}
         for path, blob in sorted(repository.list_manifests(head).items()):
             keys = self._named.get(blob)
@@ -165,7 +165,7 @@ class HeadReader:
         found.doubts += known[1].doubts
 
     def _read_status(self, found: Found, cluster: str, commit: Commit) -> None:
-        """Find the keys that the files of a status commit refer to. Raises GitError."""
+        """Find the keys used by a status commit. Raises GitError."""
         what, own = "status branch of cluster", self._setup.config.cluster
         data = self._heads.read_file(commit, SYNC_FILE, LARGEST_FILE + 1)
         owner = read_cluster(SYNC_FILE, data or b"")
@@ -198,7 +198,7 @@ class HeadReader:
 
 
 def reading_heads(setup: Setup, repository: Repository) -> Callable[[DaemonState], Found]:
-    """Return what reads all heads. Its repository is made at the first call."""
+    """Return a reader of all heads, made at its first call."""
     readers: list[HeadReader] = []
 
     def read(state: DaemonState) -> Found:

@@ -1,4 +1,4 @@
-"""Artifacts that a collection is about: those of this daemon's records, with their markers."""
+"""Artifacts of the daemon's records, with the facts of their markers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecordedArtifacts:
     doubts: tuple[Reason, ...]
 
     def retained(self, ledger: Ledger) -> dict[TaskKey, RetainedArtifact]:
-        """Return the artifacts that are there by now, as their markers and the ledger say."""
+        """Return the artifacts that are still complete, with their facts."""
         return {
             key: replace(
                 self.artifacts[key],
@@ -81,7 +81,7 @@ def recorded_artifacts(
 
 
 def _url(record: ObjectStatus, entry: HistoryEntry, ledger: Ledger, own: OwnCluster) -> str | None:
-    """Return the URL of an entry's artifact, if it is complete and in its own folder."""
+    """Return the URL of an entry's complete artifact in its own folder."""
     known, url = ledger.result(entry.key), entry.artifact
     if entry.phase is not TaskPhase.SUCCEEDED or entry.gone or url is None or known is None:
         return None

@@ -217,7 +217,7 @@ class StatusStore:
         return [record for record in found if record is not None]
 
     def mark_artifact(self, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
-        """Change the entries of an artifact in all records, also of removed objects."""
+        """Change an artifact's entries, in records of removed objects too."""
         for record in list(self.records.values()):
             marked = _marked(record, key, mark)
             if marked is not record:
@@ -228,12 +228,13 @@ class StatusStore:
                 path = removed_path(record.ref)
                 self._pending[path] = self._removed[path] = dump_record(marked)
 
-    def report_collection(self, report: CollectionReport) -> bool:
+    def report_collection(self, report: CollectionReport | None) -> bool:
         """Take over the result of a collection; returns whether it differs."""
         differs = report != self.collection
         if differs:
             self.collection = report
-            self._pending[COLLECTION_FILE] = dump_collection(report)
+            data = dump_collection(report) if report is not None else None
+            self._pending[COLLECTION_FILE] = data
         return differs
 
     def _put(self, ref: ObjectRef, record: ObjectStatus) -> None:
@@ -364,7 +365,7 @@ class StatusStore:
 def _marked(
     record: ObjectStatus, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]
 ) -> ObjectStatus:
-    """Return a record with the entries of an artifact marked; itself without any."""
+    """Return a record with the marked entries of an artifact."""
 
     def is_meant(entry: HistoryEntry) -> bool:
         made = entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None

@@ -14,7 +14,7 @@ hidden, and removed once it has been hidden for the grace time::
 from __future__ import annotations
 
 import enum
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,7 +60,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Referrer:
-    """A reference to an artifact: its role, and the name of what refers."""
+    """A referrer of an artifact: its role and its name."""
 
     role: Role
     name: str
@@ -123,7 +123,7 @@ class RetentionHold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPlan:
-    """What a collection does, the oldest first.
+    """The steps of a collection, the oldest artifact first.
 
     ``kept`` has who refers to what stays. ``unreferenced`` is all that nothing refers to and that
     is not hidden; ``hide`` is the part of it that no hold and no doubt keeps.
@@ -139,7 +139,7 @@ class RetentionPlan:
 
 
 def plan_retention(inputs: RetentionInput) -> RetentionPlan:
-    """Return what is kept, and what is to be hidden, removed or restored."""
+    """Plan a collection: artifacts to keep, hide, remove and restore."""
     artifacts, policy = inputs.artifacts, inputs.policy
     kept = _reached(inputs)
     rest = sorted(
@@ -173,10 +173,10 @@ def _reached(inputs: RetentionInput) -> Roots:
     """Return who refers to each artifact that a root reaches."""
     found: dict[TaskKey, dict[Referrer, None]] = defaultdict(dict)
     upstream = _upstream(inputs.artifacts)
-    waiting = [(key, each) for key, referrers in inputs.roots.items() for each in referrers]
+    waiting = deque((key, each) for key, referrers in inputs.roots.items() for each in referrers)
     waiting += _recent(inputs)
     while waiting:
-        key, referrer = waiting.pop()
+        key, referrer = waiting.popleft()
         if key not in found:
             waiting += upstream.get(key, ())
         found[key][referrer] = None
@@ -214,7 +214,7 @@ def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
 
 
 def _holds(inputs: RetentionInput, going: list[RetainedArtifact]) -> Iterator[RetentionHold]:
-    """Yield the holds of each object's share, then that of the rest's share of all."""
+    """Yield the holds of single objects, then that of all."""
     by_object: dict[ObjectRef, list[RetainedArtifact]] = defaultdict(list)
     for artifact in going:
         by_object[artifact.ref].append(artifact)
@@ -233,7 +233,7 @@ def _holds(inputs: RetentionInput, going: list[RetainedArtifact]) -> Iterator[Re
 def _hold(
     inputs: RetentionInput, going: list[RetainedArtifact], ref: ObjectRef | None
 ) -> RetentionHold | None:
-    """Return the hold of what would go of an object, or of all."""
+    """Return the hold of an object's unreferenced artifacts, or of all."""
     share = inputs.policy.max_share
     size = sum(artifact.size for artifact in going)
     whole = sum(

@@ -1,4 +1,4 @@
-"""References to artifacts in records, plans and texts, and the doubts about them. Pure."""
+"""References to artifacts in records, plans and texts; doubts. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run_references(runs: Iterable[Run]) -> Iterator[Reference]:
 def desired_keys_of(
     plan: Plan, refs: Iterable[ObjectRef] | None = None
 ) -> Iterator[tuple[TaskKey, ObjectRef]]:
-    """Yield every key that the objects of a plan, or these of them, ask for.
+    """Yield every key that objects of a plan ask for.
 
     They are those of artifacts, tasks and inputs, of the artifacts that gates compare with, and
     those that manifests name.
@@ -102,7 +102,7 @@ def named_keys(text: str) -> frozenset[TaskKey]:
 
 
 def plan_doubts(plan: Plan, only: Container[ObjectRef] | None = None) -> Iterator[Reason]:
-    """Yield a reason for each object of a plan whose keys are not known for certain.
+    """Yield a reason for each object with uncertain keys.
 
     With ``only`` those of other objects are left out.
     """

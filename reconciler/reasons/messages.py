@@ -547,12 +547,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Look at `reconciler artifacts --collect`; release the hold if it is meant.",
     ),
     ReasonCode.COLLECTION_UNREADABLE: Entry(
-        "nothing is collected: the {what} may refer to an artifact, and cannot be read: {detail}",
+        "the {what} may refer to an artifact, and cannot be read: {detail}",
         "A manifest, status branch, pull request, branch or artifact that could not be read may keep others.",
         "Mend what is named, or remove it.",
     ),
     ReasonCode.COLLECTION_KEY_UNKNOWN: Entry(
-        "nothing is collected: what {object} asks for is not known: {cause}",
+        "what {object} asks for is not known: {cause}",
         "The keys of an object are unknown, and may be those of old artifacts.",
         "See the cause; an object that is not needed can be removed.",
     ),
@@ -562,7 +562,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Mend the conflict, or close the pull request.",
     ),
     ReasonCode.COLLECTION_RUN_GOES_ON: Entry(
-        "nothing is collected: the run {run} of an earlier key goes on, and reads what no manifest names",
+        "the run {run} of an earlier key goes on, and reads what no manifest names",
         "A superseded run finishes first; its inputs are not known to the collection.",
         "Nothing; the collection goes on once the run has ended.",
     ),

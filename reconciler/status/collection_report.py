@@ -21,7 +21,7 @@ _MOST_REFERRERS = 5
 
 
 class CollectionStep(enum.StrEnum):
-    """What becomes of an artifact: the next step of a collection."""
+    """The next step of a collection with an artifact."""
 
     KEEP = "keep"
     HIDE = "hide"
@@ -99,6 +99,11 @@ class CollectionReport:
         )
 
     @property
+    def notable(self) -> bool:
+        """True with something to collect, or a reason against it."""
+        return bool(self.collected or (self.enabled and self.withheld))
+
+    @property
     def collected(self) -> tuple[CollectionEntry, ...]:
         """The artifacts that nothing refers to."""
         return tuple(entry for entry in self.artifacts if entry.collected)
@@ -109,7 +114,7 @@ class CollectionReport:
 
 
 def _steps(plan: RetentionPlan) -> Mapping[TaskKey, CollectionStep]:
-    """Return the next step of each artifact that is neither kept nor hidden for longer."""
+    """Return the next steps of artifacts, without those that stay."""
     held = frozenset[TaskKey]().union(*(hold.keys for hold in plan.holds))
     steps = dict.fromkeys(plan.unreferenced, CollectionStep.WITHHOLD)
     steps |= dict.fromkeys(plan.hide, CollectionStep.HIDE)

@@ -103,7 +103,7 @@ def read_remote_object(target: ForeignRef, path: str, data: bytes) -> RemoteObje
 
 
 def read_used_keys(path: str, data: bytes | None, cluster: str) -> frozenset[TaskKey] | Unavailable:
-    """Return the keys of ``cluster`` that an object's file of another one refers to.
+    """Return the keys of ``cluster`` in an object's file of another cluster.
 
     The artifact that it has now may be one of them, too.
     """

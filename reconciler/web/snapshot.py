@@ -79,7 +79,7 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The result of one sync: plan, all records, and errors at head; the last collection."""
+    """The result of a sync: plan, records, errors; the last collection."""
 
     plan: Plan
     records: Mapping[ObjectRef, ObjectStatus]

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.status import CollectionReport, CollectionStep, read_collection
 from reconciler.types import TaskKey
-from tests.e2e.site import Site
+from tests.e2e.site import Site, git
 
 #: A grace time that is over by the next run.
 SOON = "0.001s"
@@ -50,6 +50,9 @@ def states(site: Site) -> list[str]:
 
 
 def report(site: Site) -> CollectionReport:
+    names = git(site.remote, "ls-tree", "--name-only", site.branch).split()
+    if "collection.json" not in names:
+        return CollectionReport()
     found = read_collection(site.show("collection.json").encode())
     assert found is not None
     return found

@@ -28,6 +28,8 @@ CLOCKS = (
     "reconciler.daemon.controller",
     "reconciler.daemon.plan_executor",
     "reconciler.daemon.plan_reporter",
+    "reconciler.daemon.retention",
+    "reconciler.daemon.retention_heads",
     "reconciler.daemon.scrubber",
     "reconciler.engines.kubernetes.leader_election",
     "reconciler.engines.kubernetes.reported_progress",
@@ -36,6 +38,7 @@ CLOCKS = (
 )
 TRANSPORTS = (
     "reconciler.git.manifest_mirror",
+    "reconciler.git.pull_request_refs",
     "reconciler.git.sources",
     "reconciler.git.status_branch",
 )

@@ -62,7 +62,7 @@ class ArtifactPlaceError(ReconcilerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFacts:
-    """What an artifact's marker says: its bytes, and what it was made from.
+    """The facts in an artifact's marker: bytes and inputs.
 
     ``evaluated`` is the artifact that it is an evaluation of.
     """
@@ -107,7 +107,7 @@ class ArtifactPlaces:
                 raise FileNotFoundError(f"it has no {MARKER}")
 
     def restore(self, url: str, key: TaskKey) -> bool:
-        """Take back a hidden artifact; False if there is none to take back.
+        """Restore a hidden artifact; False if there is none.
 
         The rest of one whose removal has begun is removed.
         """
@@ -133,7 +133,7 @@ class ArtifactPlaces:
 
     @contextmanager
     def _locked(self, key: TaskKey) -> Iterator[None]:
-        """Hold the key's lock, so that no attempt at it begins. Raises OSError."""
+        """Hold the lock of a key against attempts. Raises OSError."""
         if self.layout is None:
             yield
             return
