@@ -43,6 +43,7 @@ def recorded_references(
         asked = (
             record.desired,
             *(key for task in record.tasks for key in (task.key, task.run_key)),
+            *(variant.key for variant in record.variants),
         )
         for key in asked:
             if key is not None:
@@ -83,12 +84,22 @@ def desired_references(plan: Plan) -> Iterator[Reference]:
 def _asked(item: ResolvedObject) -> Iterator[TaskKey | None]:
     yield item.key
     gate = item.gate
-    tasks = list(item.tasks)
+    tasks = [*item.tasks, *(variant.task for variant in item.variants)]
     if gate is not None:
         yield gate.current.key if gate.current is not None else None
         tasks += [task for task in (gate.task, gate.current_task) if task is not None]
     for task in tasks:
         yield from (task.key, task.base, task.dataset, task.artifact, *task.needs)
+
+
+def _is_unknown(item: ResolvedObject) -> bool:
+    """Return whether keys of an object are unknown.
+
+    A sweep may have no artifact of its own.
+    """
+    if item.variants:
+        return any(variant.task.key is None for variant in item.variants)
+    return item.key is None
 
 
 def _pinned(item: ResolvedObject) -> Iterator[TaskKey | None]:
@@ -114,7 +125,7 @@ def plan_doubts(plan: Plan, only: Container[ObjectRef] | None = None) -> Iterato
         if only is None or ref in only:
             yield unreadable("manifest of", str(ref), str(wrong))
     for ref, item in sorted(inputs.desired.items()):
-        if ref not in inputs.invalid and item.key is None and (only is None or ref in only):
+        if ref not in inputs.invalid and _is_unknown(item) and (only is None or ref in only):
             cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
             yield Reason.of(ReasonCode.COLLECTION_KEY_UNKNOWN, object=ref, cause=cause)
 
