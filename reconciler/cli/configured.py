@@ -6,13 +6,16 @@ What an engine or a source look-up would refuse is said before, with file, line 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from reconciler.config import Setup
 from reconciler.git import GitError, resolve_url
 from reconciler.manifests import CommandSection, Manifest, ModelManifest, Path, RunSection
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import Problem
 from reconciler.urls import admits_url
+
+if TYPE_CHECKING:
+    from reconciler.config import Setup
 
 
 def configuration_problems(manifests: Iterable[Manifest], setup: Setup) -> Iterator[Problem]:

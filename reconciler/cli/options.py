@@ -1,4 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+Every command imports this module. So it imports the configuration, Git and manifests only where a
+command uses them: each takes longer than the rest of a command such as ``completion``.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,18 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reconciler.cli.terminal import tell
-from reconciler.config import (
-    CONFIG_VARIABLE,
-    DEFAULT_FILE,
-    REPOSITORY_VARIABLE,
-    Setup,
-    load_setup,
-    misspelt_variables,
-)
+from reconciler.config import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE
 from reconciler.errors import UsageFault
-from reconciler.git import LocalRepository, NoRepositoryError, is_local, local_path
-from reconciler.manifests import parse_duration
+from reconciler.urls import is_local, local_path
+
+if TYPE_CHECKING:
+    from reconciler.config import Setup
+    from reconciler.git import LocalRepository
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,6 +63,8 @@ def open_clone(folder: Path) -> LocalRepository:
 
     Raises UsageFault outside of one, and GitError where it cannot be read.
     """
+    from reconciler.git import LocalRepository, NoRepositoryError  # noqa: PLC0415 -- see above
+
     try:
         return LocalRepository.open(folder)
     except NoRepositoryError as error:
@@ -82,6 +84,8 @@ def clone(folder: Path, setup: Setup | None) -> LocalRepository:
     The latter if it is on this disk; a clone of any other must be where the command is called.
     Raises UsageFault and GitError.
     """
+    from reconciler.git import LocalRepository  # noqa: PLC0415 -- see above
+
     if setup is not None and not is_named("folder") and is_local(setup.repository_url):
         return LocalRepository.open(local_path(setup.repository_url))
     return open_clone(folder)
@@ -96,6 +100,8 @@ def dry_run_option(command: F) -> F:
 
 def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     """Parse an option's duration, such as 90s or 1h30m."""
+    from reconciler.manifests import parse_duration  # noqa: PLC0415 -- see above
+
     try:
         return parse_duration(value)
     except ValueError as error:
@@ -116,6 +122,8 @@ def format_option(*formats: str) -> Callable[[F], F]:
 
 def load(config_file: Path, *, required: bool = False) -> Setup:
     """The configuration, overridden by the environment. Raises ConfigError."""
+    from reconciler.config import load_setup, misspelt_variables  # noqa: PLC0415 -- see above
+
     for variable, key in misspelt_variables(os.environ).items():
         _warn(f"Warning: {variable} sets nothing; did you mean {key}?")
     return load_setup(config_file, os.environ, required=required)

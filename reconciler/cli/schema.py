@@ -7,7 +7,6 @@ import json
 import click
 
 from reconciler.cli.options import config_option
-from reconciler.config import config_schema
 from reconciler.manifests import kind_schema
 from reconciler.types import Kind
 
@@ -22,6 +21,8 @@ def schema(what: str, config_file: object) -> None:
     reconciler schema model > model.schema.json
     """  # noqa: D301 - click's \b is the character
     if what == "config":
+        from reconciler.config import config_schema  # noqa: PLC0415 -- as long as the manifests'
+
         document = config_schema()
     else:
         document = kind_schema(Kind.MODEL if what == "model" else Kind.DATASET)

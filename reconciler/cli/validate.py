@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +19,6 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.terminal import tell
 from reconciler.cli.workflow import annotating
 from reconciler.codec import Codec
-from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
     IGNORE_FILE,
@@ -34,6 +34,9 @@ from reconciler.manifests import (
 )
 from reconciler.review import counted, error_line
 from reconciler.types import Location, ObjectRef, Problem, ProblemList
+
+if TYPE_CHECKING:
+    from reconciler.config import Setup
 
 _ERRORS = Codec(ProblemList, omit="nothing")
 

@@ -13,15 +13,13 @@ from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from reconciler.config.kubernetes import BucketConfig, BucketsSection
+from reconciler.config.names import CONFIG_VARIABLE
 from reconciler.config.schema import Config, ConfigError
 from reconciler.config.setup import Setup
 from reconciler.manifests import Name, described, read_documents, validate
 from reconciler.types import JSON, Location, Problem
 
 ENVIRONMENT_PREFIX = "RECONCILER_"
-CONFIG_VARIABLE = "RECONCILER_CONFIG"
-REPOSITORY_VARIABLE = "RECONCILER_REPOSITORY__URL"
-DEFAULT_FILE = "reconciler.yaml"
 
 #: The variables that Kubernetes sets for a service, after the service's name.
 _OF_SERVICE = re.compile(

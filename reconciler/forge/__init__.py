@@ -6,9 +6,28 @@ by name. Answers of a forge are input from outside: bounded, and each value chec
 form. ``webhook`` checks deliveries.
 """
 
-from reconciler.forge.interface import Comment, Forge, ForgeError, OwnRequest, PullRequest
-from reconciler.forge.registry import forge_of
-from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from reconciler.forge.interface import Comment, Forge, ForgeError, OwnRequest, PullRequest
+    from reconciler.forge.registry import forge_of
+    from reconciler.forge.webhook import LARGEST_BODY, Deliveries, Delivery, DeliveryResult
+
+_MODULES = {
+    "Comment": "interface",
+    "Deliveries": "webhook",
+    "Delivery": "webhook",
+    "DeliveryResult": "webhook",
+    "Forge": "interface",
+    "ForgeError": "interface",
+    "LARGEST_BODY": "webhook",
+    "OwnRequest": "interface",
+    "PullRequest": "interface",
+    "forge_of": "registry",
+}
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "LARGEST_BODY",

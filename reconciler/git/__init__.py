@@ -1,8 +1,8 @@
 """Git: the manifest repository, the sources, pull requests and the status branch.
 
 Remotes are called with the git command (``transport``, ``command``); objects are read with pygit2.
-Names that call remotes are imported when they are first used: commands that only read a clone, such
-as ``validate``, would pay 40 ms for them at each start.
+Names are imported when they are first used: commands that only read a clone, such as ``validate``,
+would pay 40 ms for those that call remotes, and commands that read none as much for pygit2.
 
 A pygit2.Repository is not safe to share. A handle, and every object read through it, is used by one
 thread at a time and never leaves this package: callers get ids, bytes and paths. Sources and
@@ -15,18 +15,18 @@ else with it.
 from typing import TYPE_CHECKING
 
 from reconciler.errors import GitError
-from reconciler.git.errors import NoRepositoryError, unresolved
-from reconciler.git.local_repository import LocalRepository
-from reconciler.git.repository import Repository
 from reconciler.lazy_exports import lazy_exports
 from reconciler.urls import is_local, local_path, normal_url, redact, resolve_url
 
 if TYPE_CHECKING:
     from reconciler.git.command import end_running, run_as_user
     from reconciler.git.credentials import Credential, CredentialTable
+    from reconciler.git.errors import NoRepositoryError, unresolved
+    from reconciler.git.local_repository import LocalRepository
     from reconciler.git.manifest_mirror import Mirror
     from reconciler.git.pull_request_refs import Conflict, Proposals
     from reconciler.git.recovery import rebuilding
+    from reconciler.git.repository import Repository
     from reconciler.git.signatures import MOST_COMMITS, CommitSigner, Signature, SignatureVerifier
     from reconciler.git.sources import Sources
     from reconciler.git.status_branch import StatusBranch
@@ -39,8 +39,11 @@ _MODULES = {
     "Credential": "credentials",
     "CredentialTable": "credentials",
     "ForeignCommitError": "update_branches",
+    "LocalRepository": "local_repository",
     "Mirror": "manifest_mirror",
+    "NoRepositoryError": "errors",
     "Proposals": "pull_request_refs",
+    "Repository": "repository",
     "Signature": "signatures",
     "SignatureVerifier": "signatures",
     "Sources": "sources",
@@ -49,6 +52,7 @@ _MODULES = {
     "end_running": "command",
     "rebuilding": "recovery",
     "run_as_user": "command",
+    "unresolved": "errors",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)
 

@@ -11,82 +11,169 @@
 Pure: no I/O. The names below are all that other packages use.
 """
 
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
 from reconciler.manifests import patterns
-from reconciler.manifests.admission import Admission
-from reconciler.manifests.collection import (
-    IGNORE_FILE,
-    Collection,
-    amend,
-    check_folders,
-    collect,
-    is_manifest_path,
-)
-from reconciler.manifests.edit import CannotEditError, annotate, replace_value, set_suspend
-from reconciler.manifests.effects import (
-    ACCEPT_ANNOTATION,
-    ANNOTATION_EFFECTS,
-    CANCEL_ANNOTATION,
-    FORMERLY_ANNOTATION,
-    PRUNE_ANNOTATION,
-    RETRY_ANNOTATION,
-    UPDATE_ANNOTATION,
-    Effect,
-    effect_at,
-    values_with,
-)
-from reconciler.manifests.fields import (
-    Bytes,
-    GitRef,
-    LabelKey,
-    LabelValue,
-    Name,
-    RepositoryPath,
-    Seconds,
-    Section,
-    Subdomain,
-    parse_duration,
-)
-from reconciler.manifests.gate_lines import GateLine
-from reconciler.manifests.ignore import Ignore
-from reconciler.manifests.json_schema import EFFECT, kind_schema
-from reconciler.manifests.loader import (
-    BASE_FIELD,
-    DATASET_FIELD,
-    EVALUATION_DATASET_FIELD,
-    FileContent,
-    Manifest,
-    identity_of,
-    read_file,
-)
-from reconciler.manifests.matrix import (
-    MOST_COMBINATIONS,
-    BestSection,
-    Combination,
-    MatrixSection,
-)
-from reconciler.manifests.messages import described, did_you_mean
-from reconciler.manifests.patterns import GPU_TYPE, KEY, LABEL_KEY, LABEL_VALUE, NAME
-from reconciler.manifests.schema import (
-    BuildSection,
-    CommandSection,
-    DatasetManifest,
-    EvaluationSection,
-    LoadSection,
-    ModelManifest,
-    ModelSpec,
-    RunSection,
-    TrainingSection,
-)
-from reconciler.manifests.sources import (
-    BucketSection,
-    GitSection,
-    ModelSource,
-    ObservedBucketSection,
-    Reference,
-)
-from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
-from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
-from reconciler.manifests.yaml_nodes import Path, TextBounds
+
+if TYPE_CHECKING:
+    from reconciler.manifests.admission import Admission
+    from reconciler.manifests.collection import (
+        IGNORE_FILE,
+        Collection,
+        amend,
+        check_folders,
+        collect,
+        is_manifest_path,
+    )
+    from reconciler.manifests.edit import CannotEditError, annotate, replace_value, set_suspend
+    from reconciler.manifests.effects import (
+        ACCEPT_ANNOTATION,
+        ANNOTATION_EFFECTS,
+        CANCEL_ANNOTATION,
+        FORMERLY_ANNOTATION,
+        PRUNE_ANNOTATION,
+        RETRY_ANNOTATION,
+        UPDATE_ANNOTATION,
+        Effect,
+        effect_at,
+        values_with,
+    )
+    from reconciler.manifests.fields import (
+        Bytes,
+        GitRef,
+        LabelKey,
+        LabelValue,
+        Name,
+        RepositoryPath,
+        Seconds,
+        Section,
+        Subdomain,
+        parse_duration,
+    )
+    from reconciler.manifests.gate_lines import GateLine
+    from reconciler.manifests.ignore import Ignore
+    from reconciler.manifests.json_schema import EFFECT, kind_schema
+    from reconciler.manifests.loader import (
+        BASE_FIELD,
+        DATASET_FIELD,
+        EVALUATION_DATASET_FIELD,
+        FileContent,
+        Manifest,
+        identity_of,
+        read_file,
+    )
+    from reconciler.manifests.matrix import (
+        MOST_COMBINATIONS,
+        BestSection,
+        Combination,
+        MatrixSection,
+    )
+    from reconciler.manifests.messages import described, did_you_mean
+    from reconciler.manifests.patterns import GPU_TYPE, KEY, LABEL_KEY, LABEL_VALUE, NAME
+    from reconciler.manifests.schema import (
+        BuildSection,
+        CommandSection,
+        DatasetManifest,
+        EvaluationSection,
+        LoadSection,
+        ModelManifest,
+        ModelSpec,
+        RunSection,
+        TrainingSection,
+    )
+    from reconciler.manifests.sources import (
+        BucketSection,
+        GitSection,
+        ModelSource,
+        ObservedBucketSection,
+        Reference,
+    )
+    from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
+    from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
+    from reconciler.manifests.yaml_nodes import Path, TextBounds
+
+_MODULES = {
+    "ACCEPT_ANNOTATION": "effects",
+    "ANNOTATION_EFFECTS": "effects",
+    "ANY_GPU": "tenants",
+    "Admission": "admission",
+    "BASE_FIELD": "loader",
+    "BestSection": "matrix",
+    "BucketSection": "sources",
+    "BuildSection": "schema",
+    "Bytes": "fields",
+    "CANCEL_ANNOTATION": "effects",
+    "CannotEditError": "edit",
+    "Collection": "collection",
+    "Combination": "matrix",
+    "CommandSection": "schema",
+    "DATASET_FIELD": "loader",
+    "DatasetManifest": "schema",
+    "EFFECT": "json_schema",
+    "EVALUATION_DATASET_FIELD": "loader",
+    "Effect": "effects",
+    "EvaluationSection": "schema",
+    "FORMERLY_ANNOTATION": "effects",
+    "FileContent": "loader",
+    "GPU_TYPE": "patterns",
+    "GateLine": "gate_lines",
+    "GitRef": "fields",
+    "GitSection": "sources",
+    "IGNORE_FILE": "collection",
+    "Ignore": "ignore",
+    "KEY": "patterns",
+    "LABEL_KEY": "patterns",
+    "LABEL_VALUE": "patterns",
+    "LARGEST_FILE": "yaml",
+    "LabelKey": "fields",
+    "LabelValue": "fields",
+    "LoadSection": "schema",
+    "MOST_COMBINATIONS": "matrix",
+    "Manifest": "loader",
+    "MatrixSection": "matrix",
+    "ModelManifest": "schema",
+    "ModelSource": "sources",
+    "ModelSpec": "schema",
+    "NAME": "patterns",
+    "Name": "fields",
+    "ObservedBucketSection": "sources",
+    "PRUNE_ANNOTATION": "effects",
+    "Path": "yaml_nodes",
+    "RETRY_ANNOTATION": "effects",
+    "Reference": "sources",
+    "RepositoryPath": "fields",
+    "RunSection": "schema",
+    "Seconds": "fields",
+    "Section": "fields",
+    "Subdomain": "fields",
+    "Tenancy": "tenants",
+    "Tenant": "tenants",
+    "Tenants": "tenants",
+    "TextBounds": "yaml_nodes",
+    "TrainingSection": "schema",
+    "UPDATE_ANNOTATION": "effects",
+    "amend": "collection",
+    "annotate": "edit",
+    "check_folders": "collection",
+    "collect": "collection",
+    "described": "messages",
+    "did_you_mean": "messages",
+    "effect_at": "effects",
+    "identity_of": "loader",
+    "is_manifest_path": "collection",
+    "kind_schema": "json_schema",
+    "parse_duration": "fields",
+    "place": "yaml",
+    "read_documents": "yaml",
+    "read_file": "loader",
+    "replace_value": "edit",
+    "set_suspend": "edit",
+    "shown_path": "yaml",
+    "validate": "yaml",
+    "values_with": "effects",
+}
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "ACCEPT_ANNOTATION",

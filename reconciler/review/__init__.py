@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.review.document import plan_document
     from reconciler.review.durations import seconds
     from reconciler.review.escape import code, plain, printable, prose
+    from reconciler.review.lines import counted, error_line
     from reconciler.review.markdown import render_markdown
     from reconciler.review.progress import (
         Latest,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     )
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import (
-        counted,
         cut,
         format_number,
         format_value,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         sweep_text,
     )
     from reconciler.review.sizes import shown_size
-    from reconciler.review.text import error_line, render_text
+    from reconciler.review.text import render_text
     from reconciler.review.updates import (
         Update,
         by_urgency,
@@ -83,9 +83,9 @@ _MODULES = {
     "Review": "report",
     "Update": "updates",
     "code": "escape",
-    "counted": "sentences",
+    "counted": "lines",
     "cut": "sentences",
-    "error_line": "text",
+    "error_line": "lines",
     "explain": "changes",
     "failure_remedy": "why",
     "format_number": "sentences",

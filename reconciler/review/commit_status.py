@@ -6,8 +6,9 @@ import enum
 from dataclasses import dataclass
 
 from reconciler.review.escape import printable
+from reconciler.review.lines import counted
 from reconciler.review.report import Review
-from reconciler.review.sentences import counted, grouped_errors, summary
+from reconciler.review.sentences import grouped_errors, summary
 
 #: GitHub refuses descriptions of more characters than this.
 LONGEST = 140

@@ -16,6 +16,7 @@ from reconciler.review.actions import Action
 from reconciler.review.durations import seconds
 from reconciler.review.escape import printable
 from reconciler.review.estimate import estimate, estimate_text
+from reconciler.review.lines import counted
 from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import JSON, Metrics, ObjectRef, Problem, TaskKind
@@ -321,11 +322,6 @@ def runs(actions: Iterable[Action]) -> str:
     counts = Counter(action.task for action in actions if action.task is not None)
     text = [counted(counts[task], _TASKS[task]) for task in TaskKind if counts[task]]
     return " and ".join([", ".join(text[:-1]), text[-1]] if len(text) > 1 else text)
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 #: Of a swap without any recorded metric.

@@ -14,9 +14,9 @@ from reconciler.planner import ActionKind
 from reconciler.reasons import message
 from reconciler.review.actions import Action
 from reconciler.review.escape import printable
+from reconciler.review.lines import counted, error_line
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
-    counted,
     grouped_errors,
     refusals,
     rest,
@@ -31,7 +31,6 @@ from reconciler.review.sentences import (
     withheld,
 )
 from reconciler.review.variants import combination_lines, shown_actions, with_variant
-from reconciler.types import Problem
 
 _COLOUR = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "=": "cyan", "…": None}
 _LEGEND = {
@@ -179,10 +178,3 @@ def _end(review: Review, *, everything: bool) -> str:
     if age:
         lines.append(age)
     return "\n".join(lines)
-
-
-def error_line(problem: Problem) -> str:
-    """``file:line:column: error: field: message``, the form that compilers use."""
-    where = click.style(printable(str(problem.location)), bold=True)
-    field = f"{printable(problem.field)}: " if problem.field else ""
-    return f"{where}: {click.style('error', fg='red')}: {field}{printable(problem.message)}"

@@ -1,35 +1,70 @@
 """Status: what the daemon knows, as the files it commits."""
 
-from reconciler.status.collection_report import (
-    COLLECTION_FILE,
-    CollectionEntry,
-    CollectionReport,
-    CollectionStep,
-    WithheldReason,
-    dump_collection,
-    read_collection,
-)
-from reconciler.status.encoding import (
-    MOST_ERRORS,
-    README_FILE,
-    SYNC_FILE,
-    RefusedHead,
-    StatusFormatError,
-    Sync,
-    dump_record,
-    dump_sync,
-    load_record,
-    load_sync,
-    status_document,
-)
-from reconciler.status.own_branch import (
-    BelievedBranch,
-    OwnFile,
-    read_own_file,
-    read_own_sync,
-)
-from reconciler.status.readme import render_readme
-from reconciler.status.remote import read_cluster, read_remote_object, read_used_keys
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from reconciler.status.collection_report import (
+        COLLECTION_FILE,
+        CollectionEntry,
+        CollectionReport,
+        CollectionStep,
+        WithheldReason,
+        dump_collection,
+        read_collection,
+    )
+    from reconciler.status.encoding import (
+        MOST_ERRORS,
+        README_FILE,
+        SYNC_FILE,
+        RefusedHead,
+        StatusFormatError,
+        Sync,
+        dump_record,
+        dump_sync,
+        load_record,
+        load_sync,
+        status_document,
+    )
+    from reconciler.status.own_branch import (
+        BelievedBranch,
+        OwnFile,
+        read_own_file,
+        read_own_sync,
+    )
+    from reconciler.status.readme import render_readme
+    from reconciler.status.remote import read_cluster, read_remote_object, read_used_keys
+
+_MODULES = {
+    "COLLECTION_FILE": "collection_report",
+    "CollectionEntry": "collection_report",
+    "CollectionReport": "collection_report",
+    "CollectionStep": "collection_report",
+    "WithheldReason": "collection_report",
+    "dump_collection": "collection_report",
+    "read_collection": "collection_report",
+    "read_used_keys": "remote",
+    "BelievedBranch": "own_branch",
+    "MOST_ERRORS": "encoding",
+    "OwnFile": "own_branch",
+    "README_FILE": "encoding",
+    "RefusedHead": "encoding",
+    "SYNC_FILE": "encoding",
+    "StatusFormatError": "encoding",
+    "Sync": "encoding",
+    "dump_record": "encoding",
+    "dump_sync": "encoding",
+    "load_record": "encoding",
+    "load_sync": "encoding",
+    "read_cluster": "remote",
+    "read_own_file": "own_branch",
+    "read_own_sync": "own_branch",
+    "read_remote_object": "remote",
+    "render_readme": "readme",
+    "status_document": "encoding",
+}
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "COLLECTION_FILE",

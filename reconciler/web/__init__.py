@@ -17,9 +17,24 @@ The pages are whole without JavaScript. With it, ``static/page.js`` fetches the 
 every two seconds, gets 304 while nothing has changed, and else replaces the parts that have.
 """
 
-from reconciler.web.reports import Reports
-from reconciler.web.server import ListenError, Served, serve
-from reconciler.web.site import Site
-from reconciler.web.snapshot import PageCache
+from typing import TYPE_CHECKING
+
+from reconciler.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from reconciler.web.reports import Reports
+    from reconciler.web.server import ListenError, Served, serve
+    from reconciler.web.site import Site
+    from reconciler.web.snapshot import PageCache
+
+_MODULES = {
+    "ListenError": "server",
+    "PageCache": "snapshot",
+    "Reports": "reports",
+    "Served": "server",
+    "Site": "site",
+    "serve": "server",
+}
+__getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = ["ListenError", "PageCache", "Reports", "Served", "Site", "serve"]
