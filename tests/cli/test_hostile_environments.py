@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -111,6 +112,35 @@ ENVIRONMENTS: dict[str, dict[str, str | None]] = {
 }
 
 
+#: What the commands read from standard input.
+INPUT = b"kind: Model\ncaf\xe9: 1\n"
+#: Calls commands in forks of one process: each as if it had just been started with that environment
+#: and all is imported, which takes longer than the commands. Prints their exit codes.
+FORKS = """\
+import json, os, sys
+from importlib import import_module
+from reconciler.cli import COMMANDS, main
+for name in COMMANDS:
+    import_module(f"reconciler.cli.{name}")
+folder, calls = sys.argv[1], json.loads(sys.argv[2])
+codes = []
+for number, call in enumerate(calls):
+    pid = os.fork()
+    if pid == 0:
+        new = os.O_CREAT | os.O_WRONLY
+        os.dup2(os.open(f"{folder}/in", os.O_RDONLY), 0)
+        os.dup2(os.open(f"{folder}/out-{number}", new), 1)
+        os.dup2(os.open(f"{folder}/err-{number}", new), 2)
+        main(call)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+os.write(1, json.dumps(codes).encode())
+"""
+
+
+def environment(variables: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in {**plain(), **variables}.items() if value is not None}
+
+
 def run_all(
     folder: Path,
     *,
@@ -119,26 +149,50 @@ def run_all(
     variables: Mapping[str, str | None] = MappingProxyType({}),
 ) -> list[str]:
     """Call commands; return those that end in a traceback, or with an exit code of others."""
-    env = {name: value for name, value in {**plain(), **variables}.items() if value is not None}
     wrong = []
     for call in calls:
-        arguments = [*command(), *shlex.split(call)]
         done = subprocess.run(
-            ["/bin/sh", "-c", wrap, "sh", *arguments],
+            ["/bin/sh", "-c", wrap, "sh", *command(), *shlex.split(call)],
             cwd=folder,
-            env=env,
-            input=b"kind: Model\ncaf\xe9: 1\n",
+            env=environment(variables),
+            input=INPUT,
             capture_output=True,
             check=False,
         )
-        told = done.stderr.decode("utf-8", "replace")
-        if (
-            "Traceback" in told
-            or "Exception ignored" in told
-            or done.returncode not in (0, 1, 2, 64)
-        ):
-            wrong.append(f"{call}: exit code {done.returncode}\n{told}")
+        wrong += faults(call, done.returncode, done.stderr)
     return wrong
+
+
+def fork_all(
+    folder: Path,
+    *,
+    wrap: str = '"$@"',
+    variables: Mapping[str, str | None] = MappingProxyType({}),
+    output: Path,
+) -> list[str]:
+    """Call all commands in forks of one process; return as ``run_all`` does."""
+    output.mkdir()
+    (output / "in").write_bytes(INPUT)
+    calls = json.dumps([shlex.split(call) for call in CALLS])
+    done = subprocess.run(
+        ["/bin/sh", "-c", wrap, "sh", sys.executable, "-c", FORKS, str(output), calls],
+        cwd=folder,
+        env=environment(variables),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    codes = json.loads(done.stdout)
+    wrong = []
+    for number, (call, code) in enumerate(zip(CALLS, codes, strict=True)):
+        wrong += faults(call, code, (output / f"err-{number}").read_bytes())
+    return wrong
+
+
+def faults(call: str, code: int, errors: bytes) -> list[str]:
+    told = errors.decode("utf-8", "replace")
+    fine = "Traceback" not in told and "Exception ignored" not in told and code in (0, 1, 2, 64)
+    return [] if fine else [f"{call}: exit code {code}\n{told}"]
 
 
 def test_json_stays_json_in_any_encoding(cli: Cli) -> None:
@@ -159,9 +213,10 @@ def clone(origin: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("variables", ENVIRONMENTS.values(), ids=ENVIRONMENTS.keys())
 def test_no_variable_ends_a_command_in_a_traceback(
-    clone: Path, variables: dict[str, str | None]
+    clone: Path, variables: dict[str, str | None], tmp_path: Path
 ) -> None:
-    assert run_all(clone, variables=variables) == []
+    assert run_all(clone, calls=["status"], variables=variables) == []
+    assert fork_all(clone, variables=variables, output=tmp_path / "said") == []
 
 
 @pytest.mark.parametrize(
@@ -227,4 +282,6 @@ def test_no_repository_or_file_ends_a_command_in_a_traceback(
 
 def test_a_folder_that_is_gone_ends_no_command_in_a_traceback(tmp_path: Path) -> None:
     gone = 'mkdir "$0.gone" && cd "$0.gone" && rmdir "$0.gone" && exec "$@"'
-    assert run_all(tmp_path, wrap=gone.replace("$0.gone", str(tmp_path / "gone"))) == []
+    wrap = gone.replace("$0.gone", str(tmp_path / "gone"))
+    assert run_all(tmp_path, calls=["status"], wrap=wrap) == []
+    assert fork_all(tmp_path, wrap=wrap, output=tmp_path / "said") == []
