@@ -11,6 +11,7 @@ from reconciler.engine import Curves, FailureClass, Progress, RunPhase, read_cur
 from reconciler.engines.local.progress import AttemptProgress, read_progress
 from reconciler.reasons import ReasonCode
 from tests.engines.local.bench import Bench, reason, script, until
+from tests.patience import longer
 
 REPORT = 'printf \'%s\' "$1" > "$PROGRESS_FILE.new"; mv "$PROGRESS_FILE.new" "$PROGRESS_FILE"'
 #: What the SDK of Kubeflow Trainer sends, by the standard library alone.
@@ -101,19 +102,27 @@ async def test_reports_by_http_are_taken_with_the_token_of_the_run(bench: Bench)
 
 
 async def test_a_command_that_does_nothing_for_so_long_has_stalled(bench: Bench) -> None:
-    spec, run = await bench.carry_out("echo begun\nexec sleep 1000", stall=0.3)
-    assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
-    assert run.reason is not None
-    assert run.reason.code is ReasonCode.STALLED
-    text = "run.sh was ended, as it neither printed nor reported progress for 0.3 s"
+    for stall in longer(0.3):
+        name = f"train-{stall:g}"
+        spec, run = await bench.carry_out("echo begun\nexec sleep 1000", text=name, stall=stall)
+        assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.COMMAND)
+        assert run.reason is not None
+        assert run.reason.code is ReasonCode.STALLED
+        if "begun" in bench.log(spec):
+            break
+    text = f"run.sh was ended, as it neither printed nor reported progress for {stall:g} s"
     assert reason(run) == f"{text}: begun"
     assert text in bench.log(spec)
 
 
 async def test_output_begins_the_time_anew(bench: Bench) -> None:
-    # Longer than the bound in all, but no pause of it is.
-    body = 'for n in 1 2 3; do sleep 1.5; echo printed; done\necho model > "$MODEL_DIR/model"'
-    _, run = await bench.carry_out(body, stall=4.0)
+    for stall in longer(1.0):
+        # Longer than the bound in all, but no pause of it is.
+        body = f"for n in 1 2 3; do sleep {stall * 0.4}; echo printed; done\n"
+        body += 'echo model > "$MODEL_DIR/model"'
+        _, run = await bench.carry_out(body, text=f"train-{stall:g}", stall=stall)
+        if run.phase is RunPhase.SUCCEEDED:
+            break
     assert run.phase is RunPhase.SUCCEEDED, reason(run)
 
 

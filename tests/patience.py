@@ -1,0 +1,15 @@
+"""Times after which something ends, on a machine of any speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def longer(first: float) -> Iterator[float]:
+    """Yield a time, and longer ones, for a machine that was too slow for it.
+
+    A test of what ends a command after a time takes the first in which the command came so far as
+    the test needs. What is wrong is so at each of them.
+    """
+    for factor in (1, 4, 16, 64):
+        yield first * factor
