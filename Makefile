@@ -1,7 +1,7 @@
 # Everything works from a fresh clone with Python 3.11 or newer, Git and make.
 PYTHON ?= python3
-# As many tests at once as there are cores; TESTFLAGS=-n0 runs them one by one.
-TESTFLAGS ?= -n auto
+# Some more tests at once than there are cores (tests/conftest.py); TESTFLAGS=-n0 runs them one by one.
+TESTFLAGS ?= -n auto --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.cluster.fixtures", "tests.container_daemons"]
@@ -23,3 +24,34 @@ sys.dont_write_bytecode = False
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+
+#: Seconds. A test that is given more is begun early.
+_LONG = 600
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers: more than cores, as many tests mostly wait."""
+    return (os.cpu_count() or 1) * 3 // 2 or 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the share of each worker with long tests, so that none is left for the end.
+
+    ``--dist worksteal`` gives each worker an equal share of the list, in its order.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if _is_long(item)]
+    short = [item for item in items if not _is_long(item)]
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in (*long[worker::workers], *short[worker::workers])
+    ]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    bound = item.get_closest_marker("timeout")
+    return item.get_closest_marker("slow") is not None or (
+        bound is not None and bound.args[0] >= _LONG
+    )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+#: Seconds for which a test waits for what is going to happen. It costs nothing where that happens,
+#: and a machine may be twenty times slower for a while.
+PATIENCE = 240.0
+
 
 def longer(first: float) -> Iterator[float]:
     """Yield a time, and longer ones, for a machine that was too slow for it.

@@ -18,6 +18,7 @@ import pytest
 from tests.cli.conftest import Cli
 from tests.e2e.site import Site, environment, git
 from tests.git.remotes import HttpRemote
+from tests.patience import PATIENCE
 
 AGE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d UTC, [0-9a-z]+ ago, by the sync of commit [0-9a-f]{12}"
@@ -141,7 +142,7 @@ def on_a_terminal(command: list[str], columns: int = 120) -> Iterator[Any]:
         command[0],
         command[1:],
         env={**environment(), **shell},
-        timeout=60,
+        timeout=PATIENCE,
         dimensions=(40, columns),
     )
     yield program

@@ -18,8 +18,7 @@ from reconciler.cli.options import load
 from reconciler.cli.run import _watch_config
 from reconciler.config import Setup
 from tests.engines.local.bench import until
-
-PATIENCE = 30.0
+from tests.patience import PATIENCE
 
 
 def write(file: Path, cluster: str) -> None:

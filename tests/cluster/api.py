@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.cluster.certificates import Pair
+from tests.patience import PATIENCE
 
 Object = Mapping[str, Any]
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Api:
         return True
 
 
-def eventually(look: Callable[[], T | None], what: str, *, seconds: float = 60.0) -> T:
+def eventually(look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE) -> T:
     """What ``look`` finds, as soon as it finds it."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

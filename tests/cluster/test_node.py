@@ -69,7 +69,7 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
-def ended(namespace: Namespace, *, seconds: float = 120) -> str:
+def ended(namespace: Namespace) -> str:
     """The condition in which the Job ended."""
 
     def look() -> str | None:
@@ -77,7 +77,7 @@ def ended(namespace: Namespace, *, seconds: float = 120) -> str:
         held = {c["type"] for c in status.get("conditions", ()) if c["status"] == "True"}
         return next(iter(held & {"Complete", "Failed"}), None)
 
-    return eventually(look, "the Job ends", seconds=seconds)
+    return eventually(look, "the Job ends")
 
 
 def terminated(namespace: Namespace) -> Any:

@@ -50,7 +50,6 @@ def up(errors: Path) -> Iterator[str]:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(300)
 def test_make_cluster_gives_a_configuration_and_a_remote_that_pods_reach(tmp_path: Path) -> None:
     with up(tmp_path / "errors") as printed:
         # Before all that takes time.

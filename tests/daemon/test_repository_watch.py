@@ -10,8 +10,7 @@ import pytest
 from reconciler.daemon.app import watching
 from reconciler.daemon.wake import Wake
 from tests.e2e.site import git
-
-PATIENCE = 20.0
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["a clone", "a bare one"])

@@ -19,7 +19,8 @@ from ruamel.yaml import YAML
 
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
-from tests.e2e.site import PATIENCE, Site, environment, stop
+from tests.e2e.site import Site, environment, stop
+from tests.patience import PATIENCE
 from tests.processes import run
 
 IMAGE = f"registry.test/base@sha256:{'0' * 64}"

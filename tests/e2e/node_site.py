@@ -15,8 +15,7 @@ from tests.e2e.cluster_site import ClusterSite
 from tests.e2e.site import git
 from tests.e2e.site import until as until_sooner
 from tests.git.remotes import HttpRemote
-
-PATIENCE = 300.0
+from tests.patience import PATIENCE
 
 
 class NodeSite(ClusterSite):
@@ -70,7 +69,7 @@ class NodeSite(ClusterSite):
         )
 
 
-def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:
+def until(condition: Callable[[], object], *, what: str, patience: float = 2 * PATIENCE) -> None:
     """Wait for something on a node, where things take their time."""
     until_sooner(condition, what=what, patience=patience)
 

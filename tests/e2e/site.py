@@ -22,9 +22,9 @@ from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 
+from tests.patience import PATIENCE
 from tests.processes import run
 
-PATIENCE = 90.0
 GOOD = 'echo good > "$MODEL_DIR/weights"\n'
 
 #: What a source's scripts begin with: say that they ran, exactly once a start.

@@ -16,8 +16,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import IMAGE, uid
 from tests.e2e.member import ClusterMember, authors, exists
-from tests.e2e.site import PATIENCE, git, stop, until
+from tests.e2e.site import git, stop, until
 from tests.engines.kubernetes.orders import running, terminated
+from tests.patience import PATIENCE
 
 
 def bucket(cluster: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.member import LocalMember, authors
-from tests.e2e.site import PATIENCE, git, until
+from tests.e2e.site import git, until
+from tests.patience import PATIENCE
 
 CLUSTER = {"prod": {"registries": ["registry.test"], "buckets": ["s3://prod"]}}
 ROWS = "kind: Dataset\nmetadata: {name: rows}\nspec: {source: {bucket: {url: '%s'}}}\n"

@@ -12,6 +12,7 @@ from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite, daemon, uid
 from tests.e2e.site import until
 from tests.engines.kubernetes.orders import running, terminated
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_daemon_that_shares_an_instance_with_another_refuses_to_start(
     with daemon(one):
         job = one.job("one")
         refused = two.daemon()
-        assert refused.wait(60) == 1
+        assert refused.wait(PATIENCE) == 1
         assert "is of the daemon of cluster local of" in two.log_of()
         assert str(one.remote) in two.log_of()
         assert "give it a kubernetes.instance of its own" in two.log_of()

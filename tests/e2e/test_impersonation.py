@@ -71,7 +71,6 @@ def write(site: ClusterSite, name: str, namespace: str) -> None:
     )
 
 
-@pytest.mark.timeout(180)
 def test_a_job_beyond_the_rights_of_the_tenants_account_is_refused_and_says_so(
     site: ClusterSite, namespace: Namespace, foreign: Namespace
 ) -> None:

@@ -120,6 +120,6 @@ def test_what_goes_wrong_is_said_and_told_apart(node_site: NodeSite) -> None:
 
     with daemon(site):
         try:
-            until(seen, what="all reasons", patience=120)
+            until(seen, what="all reasons")
         except AssertionError:
             assert reasons() == wanted

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.node_site import NodeSite, daemon, program, until
@@ -27,7 +25,6 @@ while attempt == 1:
 """
 
 
-@pytest.mark.timeout(300)
 def test_the_attempt_after_an_eviction_resumes_where_it_was(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:

@@ -21,7 +21,7 @@ def lose_everything_but_the_bucket(site: NodeSite) -> None:
     git(site.remote, "update-ref", "-d", f"refs/heads/{site.branch}")
     site.namespace.kubectl("delete", "jobs", "--all")
     api = site.namespace.cluster.api
-    until(lambda: not api.items(site.namespace.pods), what="every pod to be gone", patience=120)
+    until(lambda: not api.items(site.namespace.pods), what="every pod to be gone")
 
 
 def attempts(cluster: NodeCluster, statuses: dict[str, Any]) -> dict[str, list[str]]:

@@ -7,8 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.cluster.api import eventually
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
@@ -43,7 +41,6 @@ SOON = [
 ]
 
 
-@pytest.mark.timeout(400)
 def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
     tmp_path: Path, own_node_cluster: NodeCluster
 ) -> None:
@@ -102,7 +99,6 @@ def test_a_lost_node_costs_one_sync_interval_and_nothing_runs_twice(
     pods.never_two_of_a_key()
 
 
-@pytest.mark.timeout(300)
 def test_a_node_that_comes_back_has_kept_its_pod(
     tmp_path: Path, own_node_cluster: NodeCluster
 ) -> None:

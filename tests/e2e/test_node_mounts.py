@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
-from tests.e2e.node_site import PATIENCE, NodeSite, daemon, program, until
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.pod_watch import watched
 from tests.e2e.rclone_bucket import brisk_template, folder_of, rclone_bucket
 from tests.e2e.store_proxy import store_proxy
+from tests.patience import PATIENCE
 
 #: The first attempt of a name in the middle trains until its dataset says that it may end.
 TRAINING = """\
@@ -131,7 +131,6 @@ class Scene:
         return True
 
 
-@pytest.mark.timeout(400)
 def test_what_is_not_safe_in_the_store_is_not_called_finished(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:

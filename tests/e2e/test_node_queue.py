@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.pod_watch import watched
 
@@ -19,7 +17,6 @@ while attempt == "1":
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_run_whose_place_is_taken_away_is_queued_again(
     node_site: NodeSite, tmp_path: Path
 ) -> None:

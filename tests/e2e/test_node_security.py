@@ -73,7 +73,6 @@ def loaded_and_trained(site: NodeSite, name: str, more: dict[str, Any]) -> None:
     site.write(f"{name}.yaml", json.dumps(manifest))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
 def test_a_load_and_a_training_run_where_the_standard_is_enforced(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster, level: str
@@ -122,7 +121,6 @@ def built(site: NodeSite, name: str, build: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.timeout(300)
 def test_a_rootless_build_needs_what_it_is_allowed(node_site: NodeSite) -> None:
     site = node_site
     profiles = {
@@ -149,7 +147,6 @@ def test_a_rootless_build_needs_what_it_is_allowed(node_site: NodeSite) -> None:
     )
 
 
-@pytest.mark.timeout(300)
 def test_a_privileged_build_and_a_mount_that_is_not_handed_on(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.site import GOOD, Site, environment, git, stop, until
 from tests.git.remotes import HttpRemote
+from tests.patience import PATIENCE
 
 
 @contextmanager
@@ -202,7 +203,7 @@ def test_an_address_in_use_is_one_clear_line(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         site.configure(server={"address": f"127.0.0.1:{taken.getsockname()[1]}"})
         with site.running() as daemon:
-            assert daemon.wait(60) == 1
+            assert daemon.wait(PATIENCE) == 1
     assert "set server.address" in site.log().splitlines()[-1]
 
 

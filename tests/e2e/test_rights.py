@@ -72,7 +72,6 @@ def used(cluster: Cluster) -> set[tuple[str, str]]:
     return {(each.verb, each.resource) for each in asked}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("where", ["one namespace", "everywhere"])
 def test_a_daemon_uses_every_right_it_has_and_needs_no_other(
     tmp_path: Path, own_control_plane: Cluster, where: str

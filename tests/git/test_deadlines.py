@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.errors import GitError
 from reconciler.git import transport as transport_module
-from reconciler.git.command import Done, LateError, end_running
+from reconciler.git.command import Done, LateError, end_running, run_git
 from reconciler.git.manifest_mirror import Mirror
 from reconciler.git.transport import Transport
 from reconciler.reasons import UnresolvedSource, message
@@ -27,7 +27,7 @@ from tests.e2e.site import hook, until
 from tests.git.copies import NOBODY, mirror_at, sources_at
 from tests.git.history import History
 from tests.git.remotes import BadServer, FileRemote, HttpRemote, SshRemote, make_bare
-from tests.patience import longer
+from tests.patience import PATIENCE, longer
 
 DEADLINE = 0.3
 Talk = Callable[[socket.socket, threading.Event], None]
@@ -110,9 +110,9 @@ def test_a_call_in_another_thread_ends_when_the_daemon_does(tmp_path: Path) -> N
     transport = Transport(NOBODY, tmp_path / "home", 600.0)
     with closing(BadServer(talk)) as server, ThreadPoolExecutor(1) as pool:
         call = pool.submit(transport.list_refs, f"http://127.0.0.1:{server.port}/a.git")
-        assert called.wait(60)
+        assert called.wait(PATIENCE)
         end_running()
-        assert isinstance(call.exception(60), GitError)
+        assert isinstance(call.exception(PATIENCE), GitError)
 
 
 def test_a_late_answer_is_told_with_the_deadline(tmp_path: Path) -> None:
@@ -161,13 +161,12 @@ def test_a_host_that_does_not_answer_is_asked_once_and_not_once_per_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    run_git = transport_module.run_git
 
     def ask(arguments: Sequence[str], **options: Any) -> Done:
         asked.append(arguments)
         return run_git(arguments, **options)
 
-    monkeypatch.setattr(transport_module, "run_git", ask)
+    monkeypatch.setattr("reconciler.git.transport.run_git", ask)
     now = [0.0]
     sources = sources_at(tmp_path / "sources", timeout=DEADLINE, per_host=1, clock=lambda: now[0])
     with closing(BadServer(silent)) as server:

@@ -16,8 +16,7 @@ from reconciler.git.manifest_mirror import Mirror
 from reconciler.types import TreeId
 from tests.git.history import History
 from tests.git.remotes import FileRemote, make_bare
-
-PATIENCE = 30.0
+from tests.patience import PATIENCE
 
 
 class Damaged(Mirror):

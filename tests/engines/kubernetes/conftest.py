@@ -16,8 +16,7 @@ from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.container import Container, need_busybox
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 from tests.engines.kubernetes.specs import settings_of
-
-PATIENCE = 60.0
+from tests.patience import PATIENCE
 
 
 class Watched:

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.engines.kubernetes.termination import read_termination
 from reconciler.engines.local.build import lfs_warning
+from tests.patience import PATIENCE
 
 SCRIPT = resources.files("reconciler.engines.kubernetes").joinpath("buildkit.sh").read_text()
 #: As buildctl does: BuildKit is up, the tag is not there, and the build ends with a line.
@@ -43,7 +44,7 @@ def ended(folder: Path, context: Path = Path("/context"), **env: str) -> tuple[i
         env={"PATH": f"{programs}:{os.environ['PATH']}", **state},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     return done.returncode, said.read_text()
 

@@ -16,8 +16,9 @@ from tests.cluster.api import eventually
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import proxy
 from tests.cluster.fixtures import Namespace
-from tests.engines.kubernetes.conftest import PATIENCE, engine_at
+from tests.engines.kubernetes.conftest import engine_at
 from tests.engines.kubernetes.orders import bare_job, order, why
+from tests.patience import PATIENCE
 
 
 def two_ranks(spec: RunSpec) -> list[ApiObject]:

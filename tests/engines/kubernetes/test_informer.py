@@ -20,8 +20,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.orders import INSTANCE, bare_job, order
 from tests.engines.kubernetes.test_api_trouble import Pauses, server
+from tests.patience import PATIENCE
 
-PATIENCE = 60.0
 SELECTOR = f"substratus.ai/instance={INSTANCE}"
 
 

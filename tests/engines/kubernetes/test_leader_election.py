@@ -10,6 +10,7 @@ import pytest
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.leader_election import Leadership, OtherOwnerError
 from tests.cluster.fixtures import Namespace
+from tests.patience import PATIENCE
 
 DURATION = 10
 
@@ -127,7 +128,7 @@ async def test_a_server_that_does_not_answer_keeps_no_daemon_from_ending(
     assert await one._try()
     monkeypatch.setattr("reconciler.engines.kubernetes.leader_election.RELEASE_WITHIN", 0.01)
     monkeypatch.setattr(one, "_read", asyncio.Event().wait)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await one.release()
     assert not one.leads
     assert lease(namespace)["holderIdentity"] == "one", "it runs out"

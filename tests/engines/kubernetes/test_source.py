@@ -20,6 +20,7 @@ from reconciler.git import normal_url
 from reconciler.urls import admits_url
 from tests.git.history import Content, Gitlink, History
 from tests.git.remotes import HttpRemote, make_bare
+from tests.patience import PATIENCE
 from tests.processes import run
 
 SCRIPT = resources.files("reconciler.engines.kubernetes").joinpath("source.sh").read_text()
@@ -65,7 +66,7 @@ class Site:
             },
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         if ended.returncode == 0:
             return None

@@ -16,6 +16,7 @@ from reconciler.reasons import ReasonCode
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import Running
 from tests.engines.kubernetes.test_wrapper_rclone import QUIET, START, Rclone
+from tests.patience import PATIENCE
 
 OFTEN = {"RECONCILER_PROGRESS": "1"}
 MIB = 1 << 20
@@ -33,7 +34,7 @@ def rclone() -> Iterator[Rclone]:
 
 def line_of(running: Running, wanted: bytes) -> re.Match[bytes]:
     """The output up to a line, once it is there."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while (found := re.search(wanted, running.output.read_bytes())) is None:
         assert time.monotonic() < deadline, running.output.read_bytes()
         assert running.process.poll() is None, running.output.read_bytes()

@@ -17,7 +17,7 @@ from reconciler.reasons import ReasonCode
 from reconciler.web import Reports, Served, serve
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import Container
-from tests.patience import longer
+from tests.patience import PATIENCE, longer
 
 KEY = b"a key of this test alone"
 RUN = "r-m-t-0123456789ab-012345"
@@ -48,7 +48,7 @@ def daemon(store: ReportedProgress) -> Iterator[str]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(work()))
     thread.start()
     try:
-        assert bound.wait(60)
+        assert bound.wait(PATIENCE)
         yield urls[0]
     finally:
         loop.call_soon_threadsafe(end.set)

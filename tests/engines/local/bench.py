@@ -20,9 +20,8 @@ from reconciler.engines.local import LocalEngine
 from reconciler.engines.local.layout import path_of
 from reconciler.reasons import message
 from reconciler.types import BuildContext, TaskKey, TaskKind, TreeId
+from tests.patience import PATIENCE
 from tests.specs import COMMIT, run_spec
-
-DEADLINE = 60.0
 
 
 def key_of(text: str) -> TaskKey:
@@ -44,7 +43,7 @@ def reason(run: Run) -> str:
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
     """Wait for a condition, by a generous deadline."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"in vain: {what or condition}"
         await asyncio.sleep(0.01)

@@ -18,8 +18,9 @@ import pytest
 
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.local.marker import read_marker
-from tests.engines.local.bench import DEADLINE, Bench, key_of, running, script, until
+from tests.engines.local.bench import Bench, key_of, running, script, until
 from tests.engines.local.victim import FAILING, RUNS
+from tests.patience import PATIENCE
 
 ROUNDS = 20
 REPOSITORY = Path(__file__).parents[3]
@@ -61,7 +62,7 @@ def test_a_daemon_killed_at_random_points_has_every_command_run_exactly_once(
             time.sleep(chance.uniform(0, 0.35))  # where the kill falls is left to chance
             process.kill()
     with victim(tmp_path) as process:
-        code = process.wait(DEADLINE)
+        code = process.wait(PATIENCE)
     assert code == 0, (tmp_path / "victim.log").read_text()
     ran = Counter(int(line) for line in (tmp_path / "ran").read_text().split())
     assert ran == {n: 2 if n in FAILING else 1 for n in range(RUNS)}
