@@ -377,6 +377,7 @@ async def test_a_source_that_cannot_be_fetched_is_not_the_commands_fault(bench: 
         assert spec.name not in engine.runs() or engine.runs()[spec.name].deleting
 
 
+@pytest.mark.slow("makes three environments by pip, as it is without uv")
 def test_without_uv_pip_installs_the_same(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
