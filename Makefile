@@ -42,7 +42,11 @@ test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some
 	@$(BIN)/python -m pytest -n0 tests/test_chart.py
 
 .PHONY: check
-check: lint ## Run lint and the fast tests: those that need no cluster, no containers, and are not slow
+check: setup ## Run lint and, beside it, the tests that need no cluster, no containers, and are not slow
+	@$(MAKE) --no-print-directory --jobs=2 lint fast-tests
+
+.PHONY: fast-tests
+fast-tests: setup
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow and not containers'
 
 .PHONY: cluster

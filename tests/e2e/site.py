@@ -1,6 +1,7 @@
 """A whole installation in a folder: a repository to push to, a clone to work in, a daemon.
 
-The daemon is the real command in a process of its own. Every command that a run executes writes a
+The daemon is the real command in a process of its own; ``run --once`` is a fork of one that has
+imported it (``tests/command_server.py``). Every command that a run executes writes a
 line to one file outside everything the daemon knows, so a test can count what really ran.
 """
 
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 
+from tests.command_server import run_command
 from tests.patience import PATIENCE
 from tests.processes import run
 
@@ -183,8 +185,8 @@ class Site:
 
     def run_once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``run --once``; a traceback is never an answer."""
-        command = self.command("run", "--once", *arguments)
-        done = run(command, timeout=PATIENCE, env=environment())
+        command = ["run", "--once", *arguments, "--config", str(self.root / "reconciler.yaml")]
+        done = run_command(command, timeout=PATIENCE, env=environment())
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

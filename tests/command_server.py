@@ -1,0 +1,193 @@
+"""Commands of the product in forks of one process that has imported it.
+
+A command is a process of its own, as if it had just been started with that environment in that
+folder. Only the imports are made once for all of them: they take longer than most commands.
+
+``python -m tests.command_server SOCKET`` is the server; ``run_command`` starts one where there is
+none for this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+#: What the interpreter or a library reads once, when it is started or imported.
+_READ_ONCE = ("HOME", "LANG", "LANGUAGE", "LC_", "PYTHON", "XDG_", "TZ", "TMPDIR", "GIT_", "SSL_")
+#: Of the server; a test may have set others meanwhile.
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+_LARGEST = 1 << 20
+
+
+def run_command(
+    arguments: Sequence[str], *, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """What a command ended with and printed, as ``processes.run`` returns it.
+
+    It reads nothing from standard input. Raises subprocess.TimeoutExpired.
+    """
+    command = [sys.executable, "-m", "reconciler", *arguments]
+    if _read_once(env) != _read_once(_ENVIRONMENT):
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=env, timeout=timeout
+        )
+    request = json.dumps({"arguments": arguments, "env": dict(env), "cwd": str(Path.cwd())})
+    outputs = [os.pipe() for _ in range(2)]
+    with socket.socket(socket.AF_UNIX) as connection, Path(os.devnull).open("rb") as nothing:
+        connection.connect(str(_server()))
+        files = [nothing.fileno(), *(there for _, there in outputs)]
+        socket.send_fds(connection, [request.encode() + b"\n"], files)
+        for _, there in outputs:
+            os.close(there)
+        readers = [_Reader(here) for here, _ in outputs]
+        with connection.makefile() as answers:
+            pid = int(answers.readline())
+            connection.settimeout(timeout)
+            try:
+                code = int(answers.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                out, err = (reader.read() for reader in readers)
+                raise subprocess.TimeoutExpired(command, timeout, out, err) from None
+        out, err = (reader.read() for reader in readers)
+        return subprocess.CompletedProcess(command, code, out, err)
+
+
+class _Reader:
+    """Reads all that is written to a pipe, so that the writer never waits."""
+
+    def __init__(self, pipe: int) -> None:
+        self._text = ""
+        self._pipe = pipe
+        self._thread = threading.Thread(target=self._take)
+        self._thread.start()
+
+    def _take(self) -> None:
+        with os.fdopen(self._pipe, encoding="utf-8") as file:
+            self._text = file.read()
+
+    def read(self) -> str:
+        self._thread.join()
+        return self._text
+
+
+def _read_once(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_READ_ONCE)}
+
+
+_LOCK = threading.Lock()
+_STARTED: list[Path] = []
+
+
+def _server() -> Path:
+    """The socket of this process's server, which ends with this process."""
+    with _LOCK:
+        if not _STARTED:
+            folder = Path(tempfile.mkdtemp(prefix="commands-"))
+            place = folder / "socket"
+            with (folder / "log").open("wb") as log:
+                server = subprocess.Popen(
+                    [sys.executable, "-m", "tests.command_server", str(place)],
+                    cwd=Path(__file__).parents[1],
+                    env=_ENVIRONMENT,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                )
+            atexit.register(_end, server, folder)
+            while not place.exists():
+                assert server.poll() is None, (folder / "log").read_text()
+                time.sleep(0.01)
+            _STARTED.append(place)
+        return _STARTED[0]
+
+
+def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
+    assert server.stdin is not None
+    server.stdin.close()  # at which it ends, as it does where this process was killed
+    server.wait()
+    shutil.rmtree(folder)
+
+
+# -- the server ----------------------------------------------------------------------------------
+
+
+def _serve(place: Path) -> NoReturn:
+    from reconciler.cli import COMMANDS
+
+    for name in COMMANDS:
+        import_module(f"reconciler.cli.{name}")
+    assert threading.active_count() == 1
+    gc.collect()
+    gc.freeze()  # else each fork copies and looks through all of it at its end: 0.3 s
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{place}.new")
+        listener.listen(64)
+        Path(f"{place}.new").rename(place)
+        while True:
+            ready, _, _ = select.select([listener, sys.stdin], [], [])
+            if sys.stdin in ready:
+                os._exit(0)
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _watch(connection)
+            connection.close()
+
+
+def _watch(connection: socket.socket) -> None:
+    """Run one command, and tell its process id and exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    text, files, _, _ = socket.recv_fds(connection, _LARGEST, 3)
+    while not text.endswith(b"\n"):
+        text += connection.recv(_LARGEST)
+    request = json.loads(text)
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        _command(request, files)
+    connection.sendall(f"{pid}\n".encode())
+    for file in files:
+        os.close(file)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def _command(request: Mapping[str, object], files: Sequence[int]) -> NoReturn:
+    from reconciler.cli import main
+
+    for target, file in enumerate(files):
+        os.dup2(file, target)
+        os.close(file)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    arguments, env, cwd = request["arguments"], request["env"], request["cwd"]
+    assert isinstance(arguments, list)
+    assert isinstance(env, dict)
+    os.chdir(str(cwd))
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["reconciler", *arguments]
+    main(arguments)
+    raise AssertionError("main has returned")
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))
