@@ -1,4 +1,4 @@
-"""Names of the configuration file and of variables, for commands without a configuration."""
+"""Names of the configuration file and of its variables."""
 
 from __future__ import annotations
 

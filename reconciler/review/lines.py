@@ -1,4 +1,4 @@
-"""Counts and error lines, which need no plan."""
+"""Counts and error lines, without a plan."""
 
 from __future__ import annotations
 
