@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 
-from reconciler import stores
 from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
+from reconciler.cli.artifact_sizes import sizes
 from reconciler.cli.collected import (
     collection_lines,
     collection_summary,
@@ -36,7 +31,7 @@ from reconciler.cli.select import (
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
 from reconciler.config import Setup
-from reconciler.engines.local import MARKER, ArtifactPlaces, RootLayout
+from reconciler.engines.local import ArtifactPlaces, RootLayout
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable, shown_size
@@ -145,7 +140,7 @@ def artifacts(
         and not (unused and artifact.used)
         and not (collecting and not artifact.collected)
     ]
-    sized = sizes(artifact.url for artifact in found)
+    sized = sizes((artifact.url, artifact.key) for artifact in found)
     found = [replace(artifact, size=sized[artifact.url]) for artifact in found]
     narrowed = name or namespace or kind
     environments = [
@@ -386,59 +381,3 @@ def _used(artifact: Artifact) -> str:
 def _of(role: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
     return f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"
-
-
-#: Markers read from stores at a time, and bytes of one: 64 MiB name 500,000 files.
-_CONCURRENCY = 16
-_LONGEST_MARKER = 64 << 20
-#: Bytes that a file of an artifact may be said to have.
-_LARGEST_FILE = (1 << 63) - 1
-
-
-def sizes(urls: Iterable[str]) -> dict[str, int | None]:
-    """Bytes of each directory; None where they cannot be read from here.
-
-    The size is that of the marker; a directory on this disk without a marker is measured.
-    """
-    closed: set[str] = set()  # stores that have refused, and are not asked again
-    distinct = list(dict.fromkeys(urls))
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        return dict(zip(distinct, pool.map(lambda url: _size(url, closed), distinct), strict=True))
-
-
-def _size(url: str, closed: set[str]) -> int | None:
-    split = urlsplit(url)
-    if split.scheme == "file":
-        return _on_disk(Path(unquote(split.path)))
-    store = f"{split.scheme}://{split.netloc}"
-    if split.scheme not in stores.SCHEMES or store in closed:
-        return None
-    try:
-        return _marker_size(stores.end(f"{url.rstrip('/')}/{MARKER}", _LONGEST_MARKER))
-    except stores.Missing:
-        return None
-    except stores.StoreError:
-        closed.add(store)
-        return None
-
-
-def _on_disk(folder: Path) -> int | None:
-    if not folder.is_dir():
-        return None
-    with suppress(OSError):
-        size = _marker_size((folder / MARKER).read_bytes())
-        if size is not None:
-            return size
-    return sum(
-        Path(root, file).lstat().st_size for root, _, files in os.walk(folder) for file in files
-    )
-
-
-def _marker_size(marker: bytes) -> int | None:
-    """The sizes of a marker's files together; None if it is none."""
-    try:
-        sizes = [file["size"] for file in json.loads(marker)["files"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    known = all(isinstance(size, int) and 0 <= size <= _LARGEST_FILE for size in sizes)
-    return sum(sizes) if known else None

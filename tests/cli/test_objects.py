@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from reconciler.cli.artifacts import Artifact, _marker_size, _used
+from reconciler.cli.artifact_sizes import sizes
+from reconciler.cli.artifacts import Artifact, _used
 from reconciler.cli.select import find_key
+from reconciler.engines.local import MARKER
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.cli.conftest import Cli
@@ -444,7 +446,18 @@ def test_logs_of_a_key_that_is_history_are_those_of_its_last_attempt(
 _BASE = ObjectRef(Kind.MODEL, "default", "digits-base")
 
 
-@pytest.mark.parametrize("size", ["1e999", "NaN", "-1", "1" * 400, '"3"', "[" * 100_000])
-def test_a_marker_with_impossible_sizes_has_no_size(size: str) -> None:
-    assert _marker_size(f'{{"files": [{{"size": 3}}, {{"size": {size}}}]}}'.encode()) is None
-    assert _marker_size(b'{"files": [{"size": 3}, {"size": 4}]}') == 7
+@pytest.mark.parametrize("size", ["1e999", "NaN", "-1", "1" * 400, '"3"', "[" * 100_000, "9"])
+def test_a_marker_with_impossible_sizes_counts_as_none(size: str, tmp_path: Path) -> None:
+    key = TaskKey("a" * 40)
+    folder = tmp_path / f"clusters/main/namespaces/default/models/a/{key}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"12345")
+    url = folder.as_uri()
+    marker = (
+        f'{{"version": 1, "key": "{key}", "attempt": 1, "durationSeconds": 1.0, "gpuSeconds": 0, '
+        '"started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z", "metrics": {}, '
+        f'"files": [{{"path": "weights", "size": {size}}}]}}'
+    )
+    (folder / MARKER).write_text(marker)
+    measured = 5 + len(marker)
+    assert sizes([(url, key)]) == {url: 9 if size == "9" else measured}

@@ -47,6 +47,8 @@ LOGS = "logs"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
 MARKER_LIMIT = 256 << 20
+#: Bytes that a file of an artifact may be said to have.
+_LARGEST_FILE = (1 << 63) - 1
 
 
 Sha256 = NewType("Sha256", str)
@@ -299,6 +301,9 @@ def load_marker(content: JSON, key: str) -> Marker:
     marker = _CODEC.load(content)
     if marker.key != key:
         raise CodecError(f"key: expected {key}")
+    for file in marker.files:
+        if not 0 <= file.size <= _LARGEST_FILE:
+            raise CodecError(f"files: the size of {file.path[:200]} is impossible")
     return marker
 
 
