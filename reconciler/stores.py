@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
 #: Which stores can be read, and in which variables their credentials are.
 SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
@@ -124,7 +124,9 @@ def _open(url: str) -> tuple[ObjectStore, str]:
     retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
     match parts.scheme:
         case "s3":
-            return S3Store(bucket, client_options=client, retry_config=retry), path
+            # Not every server of S3 answers a request to delete many files.
+            config: S3Config = {"disable_bulk_delete": True}
+            return S3Store(bucket, config=config, client_options=client, retry_config=retry), path
         case "gs":
             return GCSStore(bucket, client_options=client, retry_config=retry), path
         case "az":

@@ -3,7 +3,13 @@
 # and the daemon between that repository and the local engine.
 set -eu
 
-rm -rf try
+if [ -e try ]; then
+    echo "try/ is there already: what is there is kept, and finished work is not run again."
+    echo "To begin anew, remove it: rm -rf try"
+    cd try
+    reconciler run --once
+    exit
+fi
 mkdir try
 echo "Making a Git repository from examples-repo/ ..."
 reconciler init try/manifests >/dev/null
@@ -20,7 +26,8 @@ echo "Running everything that its manifests ask for; the first time, packages ar
 cd try
 start=$(date +%s)
 reconciler run --once
-echo "Done in $(($(date +%s) - start)) s. Nothing runs twice: a second run finds it all there."
+git -C manifests fetch --quiet origin       # the status, for plans
+echo "Done in $(($(date +%s) - start)) s. Nothing runs twice: another make try finds it all there."
 
 cat <<'EOF'
 
@@ -31,6 +38,7 @@ What to try next:
   reconciler status --watch                   # what it is doing
 
   $EDITOR manifests/models/finetune.yaml      # change a param
+  reconciler plan --repo manifests            # what that would run
   git -C manifests commit -am "Try another learning rate" && git -C manifests push
   git -C manifests revert --no-edit HEAD && git -C manifests push     # its artifact is still there
 

@@ -32,8 +32,12 @@ class StoreServer:
 
 
 @contextmanager
-def s3_server(root: Path) -> Iterator[StoreServer]:
-    """An S3 server: rclone's own."""
+def s3_server(root: Path, *, cached: str = "0s") -> Iterator[StoreServer]:
+    """An S3 server: rclone's own.
+
+    A listing is ``cached`` for so long. With 0s files may be written beside the server; but then it
+    stops answering, some time, when the last file of a folder is deleted (rclone 1.76).
+    """
     rclone = built("node").get("rclone")
     if rclone is None:
         unavailable("rclone is not built: make cluster-build")
@@ -41,7 +45,7 @@ def s3_server(root: Path) -> Iterator[StoreServer]:
     address = f"127.0.0.1:{free(1)[0]}"
     command = [str(rclone), "--config=/dev/null", "serve", "s3", f"--addr={address}"]
     process = subprocess.Popen(
-        [*command, "--auth-key=key,secret", "--dir-cache-time=0s", str(root)],
+        [*command, "--auth-key=key,secret", f"--dir-cache-time={cached}", str(root)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -31,7 +31,7 @@ from reconciler.cli.select import (
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
 from reconciler.config import Setup
-from reconciler.engines.local import ArtifactPlaces, RootLayout
+from reconciler.engines.local import ArtifactPlaces, ArtifactState, RootLayout
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable, shown_size
@@ -339,7 +339,8 @@ def _collected(artifact: Artifact) -> str:
 def _print_collection(report: CollectionReport | None, keys: set[TaskKey]) -> None:
     """Print what the last collection found of these artifacts."""
     if report is None:
-        raise click.ClickException("the last collection found nothing unused")
+        click.echo("The last collection found nothing unused.")
+        return
     shown = tuple(entry for entry in report.artifacts if entry.key in keys)
     selected = replace(report, artifacts=shown)
     for line in collection_lines(selected, datetime.now(UTC)):
@@ -349,13 +350,19 @@ def _print_collection(report: CollectionReport | None, keys: set[TaskKey]) -> No
 
 def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
     """Move the marker of a hidden artifact back."""
-    records = {**state.removed, **state.records}
-    key = find_key(text, records)
+    key = find_key(text, {**state.removed, **state.records})
     if key is None:
-        raise unknown_name(text, records, recorded=True)
+        raise click.ClickException(
+            f"no artifact has a key that begins with {printable(text)[:40]!r}; give its first 6 or "
+            "more digits"
+        )
     url = next((artifact.url for artifact in _all(state) if artifact.key == key), None)
     local = setup is not None and setup.config.engine == "local"
     places = ArtifactPlaces(RootLayout(setup.root) if setup is not None and local else None)
+    facts = places.read(url, key) if url is not None else None
+    if facts is not None and facts.state is ArtifactState.COMPLETE:
+        click.echo(f"The artifact {key[:12]} is not hidden; nothing was changed.")
+        return
     if url is None or not places.restore(url, key):
         raise click.ClickException(f"there is no artifact of {key[:12]} any more to take back")
     click.echo(f"The artifact {key[:12]} is complete again: {printable(url)}")

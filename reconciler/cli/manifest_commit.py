@@ -52,6 +52,7 @@ class EditedManifest:
         """
         repository = open_clone(folder)
         setup = load_if_there(config_file)
+        _check_clone(setup, repository)
         planning = Planning(setup, repository)
         found = planning.read("HEAD").collection
         records = with_removed(planning.state, name)
@@ -124,6 +125,21 @@ def commit_suspend(edited: EditedManifest, *, suspend: bool, dry_run: bool) -> N
         effect="starts nothing new of it" if suspend else "runs what is missing",
         dry_run=dry_run,
     )
+
+
+def _check_clone(setup: Setup | None, repository: LocalRepository) -> None:
+    """Raise ClickException for a clone of another repository than a local ``repository.url``."""
+    if setup is None or not is_local(setup.repository_url):
+        return
+    meant = Path(local_path(setup.repository_url)).resolve()
+    known = [repository.path, *repository.local_remotes()]
+    if repository.work_tree is not None:
+        known.append(repository.work_tree)
+    if not any(path.resolve() in (meant, meant / ".git") for path in known):
+        raise click.ClickException(
+            f"{repository.work_tree or repository.path} is no clone of repository.url, {meant}; "
+            "name one with --repo"
+        )
 
 
 def _no_manifest(

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 
 from reconciler.cli.table import Column, Listing
 from reconciler.git import GitError, Repository
-from reconciler.planner import ObjectStatus, ServedPromotion
+from reconciler.planner import ObjectStatus
 from reconciler.review import printable
-from reconciler.types import Commit, TaskKey
+from reconciler.types import Commit
 
 
 def served_table(
     records: Iterable[ObjectStatus],
-    among: Iterable[ObjectStatus],
     repository: Repository | None,
     *,
     compact: bool = False,
@@ -22,37 +21,26 @@ def served_table(
 
     None without any.
 
-    A promotion that names a key serves it by the commit of its own manifest. One that follows
-    another object serves by the commit that had the artifact made.
+    BY is the commit by which it came to serve that: the last change of its own manifest, or of that
+    of the object that it follows.
     """
     promotions = [record for record in sorted(records, key=lambda r: r.ref) if record.served]
     if not promotions:
         return None
-    made = {
-        entry.key: entry.commit
-        for record in among
-        for entry in record.history
-        if entry.artifact is not None
-    }
     columns = ("PROMOTION", "SINCE", "UNTIL", "KEY")
     table = Listing(*map(Column, columns), Column("BY", below=True), compact=compact)
     for record in promotions:
         ends = [f"{served.at:%Y-%m-%d %H:%M}" for served in record.served[1:]]
         rows = list(zip(record.served, [*ends, "now"], strict=True))
         for served, until in reversed(rows):
-            by = _commit(served, made)
             table.add(
                 printable(record.ref.name),
                 f"{served.at:%Y-%m-%d %H:%M}",
                 until,
                 served.key[:12],
-                printable(_told(by, repository)),
+                printable(_told(served.commit, repository)),
             )
     return table
-
-
-def _commit(served: ServedPromotion, made: dict[TaskKey, Commit | None]) -> Commit | None:
-    return served.commit if served.pinned else made.get(served.key) or served.commit
 
 
 def _told(commit: Commit | None, repository: Repository | None) -> str:

@@ -333,9 +333,10 @@ def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[st
 
 
 def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:
-    """Return the failed task of an object that is Failed."""
+    """Return the failed task that an object is Failed for."""
     actions = plan.decisions_of(record.ref) if record.phase is Phase.FAILED else ()
-    return next((action for action in actions if action.phase is TaskPhase.FAILED), None)
+    failed = (action for action in actions if action.phase is TaskPhase.FAILED)
+    return next((each for each in failed if each.reason.code.value == record.reason), None)
 
 
 def _names(records: list[ObjectStatus]) -> str:

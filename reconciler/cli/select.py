@@ -283,6 +283,17 @@ def _find_artifact(
         raise click.ClickException(
             f"{record.ref} has no artifact; `reconciler why {record.ref.name}` says more"
         )
+    entry = next((each for each in reversed(record.history) if each.key == found), None)
+    if entry is not None and entry.collected is not None:
+        raise click.ClickException(
+            f"the artifact {found[:12]} of {record.ref} was removed by a collection on "
+            f"{entry.collected:%Y-%m-%d}"
+        )
+    if entry is not None and entry.hidden is not None:
+        raise click.ClickException(
+            f"the artifact {found[:12]} of {record.ref} was hidden by a collection on "
+            f"{entry.hidden:%Y-%m-%d}; `reconciler artifacts --undo {found[:12]}` takes it back"
+        )
     if not _is_made(state, found):
         raise click.ClickException(
             f"the artifact of {record.ref} is external: nothing recorded what its files at "

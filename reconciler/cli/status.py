@@ -138,7 +138,7 @@ def status(
     def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> RenderableType:
         if history:
             table = _history_table(records, order, compact=compact)
-            served = served_table(records, everything, clones[0], compact=compact)
+            served = served_table(records, clones[0], compact=compact)
             return Group(table, Text(), served) if served is not None else table
         table = object_table(
             records, among=everything, compact=compact, latest=latest, bars=compact
@@ -321,8 +321,14 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     finished = entry.finished.strftime("%Y-%m-%d %H:%M") if entry.finished else ""
     made = entry.phase is TaskPhase.SUCCEEDED and not entry.gone
     current = made and record.artifact is not None and record.artifact.key == entry.key
-    result = "current" if current else "Lost" if entry.lost is not None else entry.phase.value
-    if made and entry.verdict is Verdict.REJECTED:
+    result = "current" if current else entry.phase.value
+    if entry.lost is not None:
+        result = "Lost"
+    elif entry.collected is not None:
+        result = "Removed"
+    elif entry.hidden is not None:
+        result = "Hidden"
+    elif made and entry.verdict is Verdict.REJECTED:
         result = entry.verdict.value
     metrics = ", ".join(metric_texts(entry.metrics))
     params = ", ".join(

@@ -21,7 +21,7 @@ from reconciler.git.command import user_environment
 from reconciler.git.errors import DamagedError, NoRepositoryError
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
-from reconciler.urls import redact
+from reconciler.urls import is_local, local_path, redact
 
 T = TypeVar("T")
 
@@ -148,6 +148,12 @@ class LocalRepository(Repository):
         """Return the URL of ``origin``, or of the first remote there is."""
         remotes = sorted(self._repository.remotes, key=lambda r: _origin_first(r.name or ""))
         return remotes[0].url if remotes else None
+
+    def local_remotes(self) -> list[Path]:
+        """Return the paths of the remotes that are on this machine."""
+        place = self.work_tree or self.path
+        urls = [remote.url or "" for remote in self._repository.remotes]
+        return [place / local_path(url) for url in urls if is_local(url)]
 
 
 def _origin_first(name: str) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import rfc8785
@@ -119,18 +119,29 @@ def _check_env(section: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
 
 
 def _check_params(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
-    variables: dict[str, str] = {}
-    for name, value in params.items():
-        if isinstance(value, (dict, list)):
-            continue
-        other = variables.setdefault(env_name(name), name)
-        if other != name:
-            message = f'"{name:.80}" and "{other:.80}" would both be {env_name(name):.80}'
-            yield (*path, name), message
+    yield from _check_variables((name for name in params if _is_scalar(params[name])), path)
+    yield from _check_values(params, path)
+
+
+def _is_scalar(value: JSON) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _check_values(params: Mapping[str, JSON], path: Path) -> Iterator[Finding]:
     bad = list(_bad_numbers(dict(params), path))
     yield from bad
     if not bad and _size(params) > LARGEST_PARAMS:
         yield path, f"params are larger than {LARGEST_PARAMS >> 10} KiB"
+
+
+def _check_variables(names: Iterable[str], path: Path) -> Iterator[Finding]:
+    """Find params that would have the same environment variable."""
+    variables: dict[str, str] = {}
+    for name in names:
+        other = variables.setdefault(env_name(name), name)
+        if other != name:
+            message = f'"{name:.80}" and "{other:.80}" would both be {env_name(name):.80}'
+            yield (*path, name), message
 
 
 def _check_sweep(spec: Mapping[str, JSON]) -> Iterator[Finding]:
@@ -149,7 +160,13 @@ def _check_sweep(spec: Mapping[str, JSON]) -> Iterator[Finding]:
     if bad or any(_bad_numbers(dict(params), path)):
         yield from bad
         return
-    yield from _check_params({**params, **largest}, (*path, "params"))
+    # A param may be a scalar in one combination and a list in another.
+    values = {name: [value] for name, value in params.items()} | {
+        name: each for name, each in lists.items() if isinstance(each, list)
+    }
+    scalars = (name for name, each in values.items() if any(map(_is_scalar, each)))
+    yield from _check_variables(scalars, (*path, "params"))
+    yield from _check_values({**params, **largest}, (*path, "params"))
     included = matrix.get("include")
     if isinstance(included, list) and len(included) <= MOST_COMBINATIONS:
         for number, entry in enumerate(included):

@@ -12,7 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
     from reconciler.planner.forecast import ZERO, Forecast, ForecastBasis, Forecaster, Spread
-    from reconciler.planner.gates import judge, new_verdicts, unaccepted
+    from reconciler.planner.gates import Judgement, judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
     from reconciler.planner.image_use import all_images_in_use, images_in_use
@@ -165,6 +165,7 @@ _MODULES = {
     "is_removed_path": "names",
     "object_of_path": "names",
     "make_plan": "diff",
+    "Judgement": "gates",
     "judge": "gates",
     "kept_params": "status_history",
     "new_verdicts": "gates",
@@ -200,6 +201,7 @@ __all__ = [
     "HistoryEntry",
     "Hold",
     "HoldKind",
+    "Judgement",
     "Ledger",
     "ObjectStatus",
     "OwnCluster",

@@ -125,7 +125,7 @@ class ArtifactUpdate:
     def served(self, commit: Commit | None) -> tuple[ServedPromotion, ...]:
         """Return what a promotion has served, with what it serves now.
 
-        ``commit`` is the manifest's.
+        ``commit`` is the one by which it serves that.
         """
         before, artifact = self.before.served, self.artifact()
         serves = self.item.promoted is not None and not self.item.tasks
@@ -136,6 +136,5 @@ class ArtifactUpdate:
             url=artifact.url,
             at=self.inputs.now.replace(microsecond=0),
             commit=commit,
-            pinned=any(r.key == artifact.key for _, r, _ in self.item.manifest.references),
         )
         return (*before, new)[-SERVED_HISTORY:]

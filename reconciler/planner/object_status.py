@@ -308,15 +308,14 @@ SERVED_HISTORY = 100
 class ServedPromotion:
     """An artifact that a promotion serves from ``at`` on.
 
-    ``commit`` is of the promotion's manifest. ``pinned``: that names the key; else the promotion
-    follows the artifact of another object.
+    ``commit`` is the last change of the manifest by which it does: of the promotion's own, or of
+    that of the object that it follows.
     """
 
     key: TaskKey
     url: str
     at: datetime
     commit: Commit | None = None
-    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.engine import Run
-from reconciler.manifests import PRUNE_ANNOTATION
+from reconciler.manifests import PRUNE_ANNOTATION, Manifest
 from reconciler.planner.artifact_status import ArtifactUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.gates import judge
@@ -236,7 +236,7 @@ class _StatusUpdate:
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
-            served=self.artifacts.served(manifest.commit if manifest else None),
+            served=self.artifacts.served(self._served_by(manifest)),
             spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
@@ -319,16 +319,29 @@ class _StatusUpdate:
     def _manifest(self) -> ManifestStatus | None:
         if self.item.ref in self.inputs.invalid:
             return self.before.manifest
-        manifest, known = self.item.manifest, self.before.manifest
-        commit = self.inputs.head
-        if known is None:
-            commit = self.changed.get(manifest.file, commit)
-        elif known.digest == manifest.digest and known.path == manifest.file:
-            commit = known.commit
+        manifest = self.item.manifest
+        commit = self._last_change(manifest, self.before.manifest)
         protected = manifest.document.metadata.annotations.get(PRUNE_ANNOTATION) == "false"
         return ManifestStatus(
             path=manifest.file, commit=commit, digest=manifest.digest, protected=protected
         )
+
+    def _last_change(self, manifest: Manifest, known: ManifestStatus | None) -> Commit:
+        """Return the commit that last changed an object's manifest."""
+        if known is None:
+            return self.changed.get(manifest.file, self.inputs.head)
+        same = known.digest == manifest.digest and known.path == manifest.file
+        return known.commit if same else self.inputs.head
+
+    def _served_by(self, manifest: ManifestStatus | None) -> Commit | None:
+        """Return the commit by which a promotion comes to serve another artifact."""
+        known, target = self.before.manifest, self.item.promoted
+        unchanged = manifest is not None and known is not None and known.digest == manifest.digest
+        followed = self.inputs.desired.get(target) if isinstance(target, ObjectRef) else None
+        if not unchanged or followed is None:
+            return manifest.commit if manifest is not None else None
+        record = self.inputs.records.get(followed.ref)
+        return self._last_change(followed.manifest, record.manifest if record else None)
 
     def _source(self) -> SourceStatus | None:
         source, data = self.item.source, self.item.data

@@ -122,6 +122,7 @@ class ReasonCode(enum.StrEnum):
     TAKES_OVER_ONCE_MADE = "TakesOverOnceMade"
     TAKES_OVER_ONCE_ACCEPTED = "TakesOverOnceAccepted"
     KEPT_WHILE_BLOCKED = "KeptWhileBlocked"
+    KEPT_UNTIL_CHOSEN = "KeptUntilChosen"
     KEPT_UNTIL_MENDED = "KeptUntilMended"
     ALREADY_THERE = "AlreadyThere"
     ONLY_EXECUTION_CHANGES = "OnlyExecutionChanges"

@@ -586,6 +586,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "The object's keys are unknown, so its last artifact stays.",
         "Mend what the cause names.",
     ),
+    ReasonCode.KEPT_UNTIL_CHOSEN: Entry(
+        "stays as it is until the sweep upstream has ended, and then runs: {cause}",
+        "Which artifact the object is made from is known once all trainings of a sweep have ended.",
+        "Nothing.",
+    ),
     ReasonCode.KEPT_UNTIL_MENDED: Entry(
         "stays as it is until that is mended",
         "Something upstream is wrong or gone, so the last artifact stays.",

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import rfc8785
+
 from reconciler.manifests import (
     Combination,
     Effect,
@@ -190,12 +192,14 @@ def _combinations(before: Manifest, after: Manifest) -> CombinationChange:
     )
 
 
-def _matrix(manifest: Manifest) -> dict[str, Combination]:
+def _matrix(manifest: Manifest) -> dict[bytes, Combination]:
+    """Return the combinations by all their params, in the canonical form that keys have."""
     document = manifest.document
     training = document.spec.training if isinstance(document, ModelManifest) else None
     if training is None or training.matrix is None:
         return {}
-    return {json.dumps(each, sort_keys=True): each for each in training.matrix.combinations()}
+    combinations = training.matrix.combinations()
+    return {rfc8785.dumps({**training.params, **each}): each for each in combinations}
 
 
 def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | None:
@@ -258,6 +262,8 @@ def changed_fields(before: Manifest, after: Manifest) -> Iterator[FieldChange]:
         if old.get(path) != new.get(path) or (path in old) != (path in new):
             was = _written(before, path, old)
             now = _written(after, path, new)
+            if was == now == "(none)":  # a list or mapping that is empty, or not there
+                continue
             was, now = _cut(was, now)
             effect = effect_at(type(after.document), path)
             yield FieldChange(path=path, before=was, after=now, effect=effect)

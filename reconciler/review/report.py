@@ -105,7 +105,7 @@ class Review:
     @property
     def changes(self) -> bool:
         """True if a sync would change anything."""
-        return any(action.action.changes for action in self.actions)
+        return bool(self.swaps) or any(action.action.changes for action in self.actions)
 
     @property
     def gpus(self) -> int:
@@ -294,6 +294,8 @@ def _free(plan: Plan, ref: ObjectRef, why: Change | None) -> Reason:
         code = ReasonCode.TAKES_OVER if there else ReasonCode.TAKES_OVER_ONCE_MADE
         return Reason.of(code, object=item.promoted)
     if item.blocked is not None:
+        if item.blocked.root.code is ReasonCode.VARIANTS_INCOMPLETE:
+            return Reason.of(ReasonCode.KEPT_UNTIL_CHOSEN, cause=item.blocked)
         if why is not None and why.chain:
             return Reason.of(ReasonCode.KEPT_UNTIL_MENDED)
         return Reason.of(ReasonCode.KEPT_WHILE_BLOCKED, cause=item.blocked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.planner import ObjectStatus, Plan, unaccepted
+from reconciler.planner import Judgement, ObjectStatus, Plan, ResolvedObject, unaccepted
 from reconciler.types import ForeignRef, Metrics, ObjectRef, TaskKey
 
 
@@ -44,11 +44,12 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
         artifact = record.artifact if record is not None else None
         if item.promoted is None or item.key is None or artifact is None:
             continue
-        if item.key == artifact.key or (ref in last and last[ref].key == item.key):
+        if item.key == artifact.key:
             continue
-        inputs = plan.inputs
-        gates = dict(unaccepted(item, inputs.desired, inputs.records, inputs.ledger))
+        gates = _gates(plan, item)
         if any(judgement.rejected for judgement in gates.values()):
+            continue
+        if ref in last and last[ref].key == item.key and not _is_refused(before, last[ref]):
             continue
         complete = plan.inputs.ledger.result(item.key)
         yield Swap(
@@ -66,6 +67,17 @@ def swaps_of(plan: Plan, before: Plan) -> Iterator[Swap]:
                 accepted=not gates,
             ),
         )
+
+
+def _gates(plan: Plan, item: ResolvedObject) -> dict[ObjectRef, Judgement]:
+    """Return the gates that have not accepted an object's artifact."""
+    inputs = plan.inputs
+    return dict(unaccepted(item, inputs.desired, inputs.records, inputs.ledger))
+
+
+def _is_refused(plan: Plan, item: ResolvedObject) -> bool:
+    """Return whether a gate has rejected what a promotion would serve."""
+    return any(judgement.rejected for judgement in _gates(plan, item).values())
 
 
 def _maker(

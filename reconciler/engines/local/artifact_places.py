@@ -16,6 +16,7 @@ from one to the next is a rename, or in a cloud bucket a copy and then a deletio
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import os
 import shutil
@@ -204,7 +205,7 @@ class _Folder:
             if handle is None:
                 return None
             for state in ArtifactState:
-                content = _content(handle, state)
+                content = _content(handle, state.value)
                 if content is not None:
                     return state, content
         return None
@@ -251,6 +252,10 @@ class _Folder:
                         raise
                     yield None
                     return
+                except OSError as error:
+                    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                        raise ValueError(f"{name} is not a folder of its own") from error
+                    raise
             yield handles[-1]
         finally:
             for handle in handles:
@@ -263,7 +268,11 @@ _NAMESPACE = 4
 
 def _content(folder: int, name: str) -> bytes | None:
     try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"{name} is not a regular file")
+        # One that has become a FIFO meanwhile is opened at once.
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
         return None
     with os.fdopen(handle, "rb") as file:
