@@ -1,6 +1,6 @@
 # Everything works from a fresh clone with Python 3.11 or newer, Git and make.
 PYTHON ?= python3
-# Some more tests at once than there are cores (tests/conftest.py); TESTFLAGS=-n0 runs them one by one.
+# As many tests at once as there are cores; TESTFLAGS=-n0 runs them one by one.
 TESTFLAGS ?= -n auto --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin

@@ -29,11 +29,6 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 _LONG = 600
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers: more than cores, as many tests mostly wait."""
-    return (os.cpu_count() or 1) * 3 // 2 or 1
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin the share of each worker with long tests, so that none is left for the end.

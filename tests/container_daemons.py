@@ -26,6 +26,8 @@ from tests.processes import run
 
 #: The image that the others are built from.
 BASE = "localhost/base:1"
+#: The beginning of the name of a daemon's folder.
+FOLDER = "mr-containers-"
 _PATIENCE = 60.0
 
 
@@ -66,7 +68,7 @@ def container_daemon(name: str) -> Iterator[ContainerDaemon]:
     busybox = Path(program("busybox", package="busybox-static"))
     program(name, package="docker.io" if name == "docker" else "podman")
     # Not pytest's folder: the path of a socket is bound to about 100 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="rt-"))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
     try:
         layer = _layer(folder / "base.tar", busybox)
         with (
@@ -99,6 +101,7 @@ def _docker(folder: Path) -> Iterator[dict[str, str]]:
         "--bridge=none",
         "--iptables=false",
         "--ip6tables=false",
+        "--ip-forward=false",
     ]
     (folder / "daemon.json").write_text("{}")
     environment = {"DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(folder / "config")}

@@ -21,7 +21,7 @@ from reconciler.git.command import user_environment
 from reconciler.git.errors import DamagedError, NoRepositoryError
 from reconciler.git.repository import Repository
 from reconciler.types import Commit
-from reconciler.urls import is_local, local_path, redact
+from reconciler.urls import is_local, local_path, redact, split_ssh
 
 T = TypeVar("T")
 
@@ -153,7 +153,8 @@ class LocalRepository(Repository):
         """Return the paths of the remotes that are on this machine."""
         place = self.work_tree or self.path
         urls = [remote.url or "" for remote in self._repository.remotes]
-        return [place / local_path(url) for url in urls if is_local(url)]
+        paths = (url for url in urls if "://" not in url and split_ssh(url) is None)
+        return [*map(local_path, filter(is_local, urls)), *(place / path for path in paths)]
 
 
 def _origin_first(name: str) -> tuple[bool, str]:

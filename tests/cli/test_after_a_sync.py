@@ -390,3 +390,18 @@ def test_why_on_a_branch_that_is_not_followed_is_of_the_branch_that_is(
     assert cli("why", "fails", code=0).out.startswith(FAILED)
     there = cli("why", "fails", "--head", "HEAD", "--repo", ".", code=0).out
     assert "Its manifest is gone: the next sync removes it." in there
+
+
+def test_nothing_is_committed_to_a_clone_of_another_repository(
+    at: Site, cli: Cli, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "other")
+    other = tmp_path / "other"
+    (other / "base.yaml").write_text((at.work / "base.yaml").read_text())
+    git(other, "add", ".")
+    git(other, "commit", "--quiet", "--message", "The same manifest")
+    for command in ("suspend", "resume", "retry"):
+        said = cli(command, "base", "--repo", str(other), code=1)
+        assert f"{other} is no clone of repository.url, {at.remote}" in said.err
+    assert git(other, "rev-list", "--count", "HEAD").strip() == "1"
+    assert "+  suspend: true" in cli("suspend", "base", "--dry-run", code=0).out

@@ -204,3 +204,14 @@ def test_what_takes_more_than_the_share_waits_for_its_release(site: Site) -> Non
     site.push()
     collect(site, maxShare=0.5)
     assert states(site) == [HIDDEN, HIDDEN, "completed.json"]
+
+
+def test_what_a_killed_collection_has_hidden_is_taken_back_with_retention_disabled(
+    site: Site,
+) -> None:
+    oldest = artifacts(site)[0]
+    (oldest / "completed.json").rename(oldest / HIDDEN)  # and no status was pushed
+    site.scratch("a", params={"epochs": 1})
+    assert site.sync().returncode == 0
+    assert site.ran() == {"a": 3}
+    assert states(site)[0] == "completed.json"

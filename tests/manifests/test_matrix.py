@@ -114,3 +114,9 @@ def test_a_reference_needs_an_artifact_or_a_key() -> None:
     )
     pinned = read_file("next.yaml", (next_ % f", key: {'a' * 40}").encode())
     assert collect([base, pinned]).problems == ()
+
+
+@pytest.mark.parametrize("values", ["[1]", "[[1, 2, 3, 4], 1]"])
+def test_two_params_of_one_variable_are_found_in_any_combination(values: str) -> None:
+    (problem,) = problems(f"{{params: {{a-b: {values}, a_b: [2]}}}}")
+    assert '"a_b" and "a-b" would both be PARAM_A_B' in problem

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.review import Review, plan_document, render_markdown, review
 from reconciler.review.text import render_text
 from reconciler.types import TaskKey
 from tests.planner.histories import changed
+from tests.planner.test_gates import gated, measuring
 from tests.planner.world import World, model, scratch
 
 PRODUCTION = (
@@ -102,3 +105,29 @@ def test_a_new_promotion_swaps_nothing() -> None:
     world = settled()
     new = (PRODUCTION % "b").replace("name: prod", "name: next")
     assert reviewed(world, n=new).swaps == ()
+
+
+def rejected() -> World:
+    """Production of an object whose newest artifact a gate has rejected."""
+    world = World({"a.yaml": gated(), "p.yaml": PRODUCTION % "base"})
+    world.settle(measuring({"any": {"accuracy": 0.95}}))
+    world.files["a.yaml"] = gated(epochs=2)
+    world.settle(measuring({"any": {"accuracy": 0.5}}))
+    return world
+
+
+@pytest.mark.parametrize("way", ["accept", "require"])
+def test_what_releases_a_gate_swaps_what_production_serves(way: str) -> None:
+    world = rejected()
+    candidate = world.records[model("base")].candidate
+    assert candidate is not None
+    assert reviewed(world, c=scratch("c")).swaps == ()
+    if way == "accept":
+        released = gated(epochs=2, accept=candidate.key[:12])
+    else:
+        released = gated(epochs=2, require="accuracy >= 0.4")
+    found = reviewed(world, a=released)
+    (swap,) = found.swaps
+    assert (swap.ref, swap.after.key) == (model("prod"), candidate.key)
+    assert found.changes
+    assert "Model default/prod serves" in render_text(found)

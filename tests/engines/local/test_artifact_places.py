@@ -280,3 +280,16 @@ def test_an_artifact_that_an_attempt_works_on_is_left_alone(bucket: Path, tmp_pa
     place.hide()
     assert place.state is ArtifactState.HIDDEN
     assert os.access(layout.key_lock(KEY), os.F_OK)
+
+
+def test_what_is_no_file_is_no_marker_and_is_not_waited_for(bucket: Path) -> None:
+    place = folder_place(bucket)
+    marker = place.folder / "completed.json"
+    marker.unlink()
+    os.mkfifo(marker)
+    with pytest.raises(ArtifactPlaceError, match=r"completed\.json is not a regular file"):
+        _ = place.state
+    marker.unlink()
+    marker.symlink_to("a")
+    with pytest.raises(ArtifactPlaceError, match=r"completed\.json is not a regular file"):
+        _ = place.state
