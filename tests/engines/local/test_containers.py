@@ -337,7 +337,9 @@ async def test_a_container_that_no_run_knows_is_removed_at_the_start(yard: Yard)
 async def test_ranks_meet_on_the_machines_network(yard: Yard) -> None:
     spec = await yard.succeed(
         'if [ "$NODE_RANK" = 0 ]; then nc -l -p "$MASTER_PORT" > "$MODEL_DIR/said"\n'
-        'else until echo "rank $NODE_RANK" | nc "$MASTER_ADDR" "$MASTER_PORT"; do sleep 0.1; done\n'
+        # From a file: nc ends with the other side, if its own input comes later.
+        'else echo "rank $NODE_RANK" > /tmp/said\n'
+        'until nc "$MASTER_ADDR" "$MASTER_PORT" < /tmp/said; do sleep 0.1; done\n'
         "fi",
         resources=Resources(nodes=2),
     )
