@@ -17,7 +17,7 @@ _CONCURRENCY = 16
 
 
 def sizes(artifacts: Iterable[tuple[str, TaskKey]]) -> dict[str, int | None]:
-    """Return the bytes of artifacts by URL; None where they cannot be read from here.
+    """Return the bytes of artifacts by URL; None if unreadable.
 
     ``artifacts`` are URLs with their keys. The size is that of the marker; a directory on this disk
     without a valid marker is measured.

@@ -193,7 +193,7 @@ def _combinations(before: Manifest, after: Manifest) -> CombinationChange:
 
 
 def _matrix(manifest: Manifest) -> dict[bytes, Combination]:
-    """Return the combinations by all their params, in the canonical form that keys have."""
+    """Return the combinations by the canonical form of their params."""
     document = manifest.document
     training = document.spec.training if isinstance(document, ModelManifest) else None
     if training is None or training.matrix is None:

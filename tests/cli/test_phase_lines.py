@@ -8,7 +8,7 @@ from pathlib import Path
 from reconciler.cli.phase_lines import PhaseLines
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef
-from tests.e2e.site import Site
+from tests.e2e.site import GOOD, Site
 
 
 def records(**phases: Phase) -> dict[ObjectRef, ObjectStatus]:
@@ -35,7 +35,10 @@ def test_each_change_of_a_phase_is_a_line_with_the_time() -> None:
 
 def test_a_pipe_gets_the_phases_of_a_sync(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    site.trained("m")
+    # It goes on until a sync has seen it: a shorter one may end between two of them.
+    status = f"git -C {site.remote} show {site.branch}:default/models/m.yaml"
+    seen = f"until {status} 2>/dev/null | grep -q 'phase: Training'; do sleep 0.1; done\n"
+    site.trained("m", seen + GOOD)
     said = site.sync().stderr
     assert "Model default/m is Training" in said
     assert "Model default/m is Ready" in said
