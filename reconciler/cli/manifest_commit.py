@@ -131,14 +131,12 @@ def _check_clone(setup: Setup | None, repository: LocalRepository) -> None:
     """Raise ClickException for a clone of another repository than a local ``repository.url``."""
     if setup is None or not is_local(setup.repository_url):
         return
-    meant = Path(local_path(setup.repository_url)).resolve()
-    known = [repository.path, *repository.local_remotes()]
-    if repository.work_tree is not None:
-        known.append(repository.work_tree)
-    if not any(path.resolve() in (meant, meant / ".git") for path in known):
+    root = repository.work_tree or repository.path
+    meant = local_path(setup.repository_url).resolve()
+    remotes = {path.resolve() for path in repository.local_remotes()}
+    if not remotes & {meant, meant / ".git"} and not _is_followed(root, setup.repository_url):
         raise click.ClickException(
-            f"{repository.work_tree or repository.path} is no clone of repository.url, {meant}; "
-            "name one with --repo"
+            f"{root} is no clone of repository.url, {meant}; name one with --repo"
         )
 
 

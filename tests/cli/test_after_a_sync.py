@@ -405,3 +405,12 @@ def test_nothing_is_committed_to_a_clone_of_another_repository(
         assert f"{other} is no clone of repository.url, {at.remote}" in said.err
     assert git(other, "rev-list", "--count", "HEAD").strip() == "1"
     assert "+  suspend: true" in cli("suspend", "base", "--dry-run", code=0).out
+
+
+def test_a_linked_worktree_is_a_clone_of_its_repository(at: Site, cli: Cli, tmp_path: Path) -> None:
+    git(at.remote, "worktree", "add", "--quiet", str(tmp_path / "linked"), "main")
+    try:
+        said = cli("suspend", "base", "--dry-run", "--repo", str(tmp_path / "linked"), code=0)
+        assert "+  suspend: true" in said.out
+    finally:
+        git(at.remote, "worktree", "remove", "--force", str(tmp_path / "linked"))
