@@ -126,8 +126,7 @@ def plan_doubts(plan: Plan, only: Container[ObjectRef] | None = None) -> Iterato
             yield unreadable("manifest of", str(ref), str(wrong))
     for ref, item in sorted(inputs.desired.items()):
         if ref not in inputs.invalid and _is_unknown(item) and (only is None or ref in only):
-            cause = item.blocked or Reason.of(ReasonCode.KEY_UNKNOWN)
-            yield Reason.of(ReasonCode.COLLECTION_KEY_UNKNOWN, object=ref, cause=cause)
+            yield Reason.of(ReasonCode.COLLECTION_KEY_UNKNOWN, object=ref, cause=item.unknown)
 
 
 def run_doubts(plan: Plan) -> Iterator[Reason]:

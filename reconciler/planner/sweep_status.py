@@ -8,7 +8,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import DONE_TASKS, TaskPhase, VariantStatus
 from reconciler.planner.plan import TaskAction
 from reconciler.planner.status_history import kept_params
-from reconciler.planner.sweeps import is_failed, variant_metrics
+from reconciler.planner.sweeps import failure_reason, is_failed, variant_metrics
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import TaskKind
@@ -71,11 +71,9 @@ def variants_failed(item: ResolvedObject, ledger: Ledger) -> Reason | None:
     failed = [v.task for v in item.variants if is_failed(v.task, ledger)]
     if sweep is None or not failed:
         return None
-    first = failed[0]
-    failure = ledger.failure(first.key, first.execution_hash) if first.key is not None else None
     return Reason.of(
         ReasonCode.VARIANTS_FAILED,
         failed=len(failed),
         total=len(sweep.variants),
-        cause=failure.reason if failure is not None else Reason.of(ReasonCode.UNKNOWN),
+        cause=failure_reason(failed[0], ledger),
     )

@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 from reconciler.planner.ledger import Ledger
+from reconciler.planner.retry_policy import Failure
 from reconciler.planner.tasks import ResolvedObject, Sweep, Task, Variant
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import Metrics, TaskKey, TaskKind
@@ -37,8 +38,18 @@ def variant_metrics(task: Task, ledger: Ledger) -> Metrics | None:
 
 def is_failed(task: Task, ledger: Ledger) -> bool:
     """Return whether a variant has failed, and is not run again."""
-    failure = ledger.failure(task.key, task.execution_hash) if task.key is not None else None
+    failure = _failure(task, ledger)
     return failure is not None and failure.remembered and variant_metrics(task, ledger) is None
+
+
+def failure_reason(task: Task, ledger: Ledger) -> Reason:
+    """Return the reason for which a variant has failed."""
+    failure = _failure(task, ledger)
+    return failure.reason if failure is not None else Reason.of(ReasonCode.UNKNOWN)
+
+
+def _failure(task: Task, ledger: Ledger) -> Failure | None:
+    return ledger.failure(task.key, task.execution_hash) if task.key is not None else None
 
 
 def with_best(item: ResolvedObject, ledger: Ledger) -> ResolvedObject:
@@ -75,9 +86,7 @@ def _unchosen(sweep: Sweep, ledger: Ledger) -> Reason | None:
             total=total,
         )
     if not sweep.complete:
-        first = sweep.variants[0].task
-        failure = ledger.failure(first.key, first.execution_hash) if first.key is not None else None
-        cause = failure.reason if failure is not None else Reason.of(ReasonCode.UNKNOWN)
+        cause = failure_reason(sweep.variants[0].task, ledger)
         return Reason.of(ReasonCode.ALL_VARIANTS_FAILED, total=total, cause=cause)
     return Reason.of(ReasonCode.BEST_NOT_CHOSEN) if sweep.best is None else None
 
