@@ -269,8 +269,15 @@ def _artifact_table(found: list[Artifact]) -> Listing:
     shown = [Column("COLLECTED", below=True)] if any(map(_collected, found)) else []
     table = Listing(*columns, Column("SIZE", right=True), *shown, *_USE)
     for artifact in found:
-        row = _row(artifact)
-        table.add(*row[:-2], *([_collected(artifact)] if shown else []), *row[-2:])
+        table.add(
+            str(artifact.ref),
+            artifact.key[:12],
+            f"{artifact.finished:%Y-%m-%d %H:%M}" if artifact.finished else "",
+            shown_size(artifact.size) if artifact.size is not None else "?",
+            *([_collected(artifact)] if shown else []),
+            _used(artifact),
+            printable(artifact.url),
+        )
     return table
 
 
@@ -313,17 +320,6 @@ def _removal(environment: Environment) -> str:
     if environment.removed is None:
         return ""
     return "next" if environment.due else f"after {environment.removed:%Y-%m-%d %H:%M}"
-
-
-def _row(artifact: Artifact) -> tuple[str, ...]:
-    return (
-        str(artifact.ref),
-        artifact.key[:12],
-        f"{artifact.finished:%Y-%m-%d %H:%M}" if artifact.finished else "",
-        shown_size(artifact.size) if artifact.size is not None else "?",
-        _used(artifact),
-        printable(artifact.url),
-    )
 
 
 def _collected(artifact: Artifact) -> str:
