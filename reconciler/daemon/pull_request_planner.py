@@ -36,6 +36,7 @@ from reconciler.workspace import (
     GitResolutions,
     PlanState,
     RefusedCommit,
+    RemoteReader,
     RemoteStatusReader,
     SourceResolver,
     credential_table,
@@ -80,18 +81,8 @@ class PullRequestPlanner:
         self._verification = head_verification(setup, self.proposals)
         self._mirror = folder / "manifests.git"
         self._branches = setup.cluster_branches
-        self._planner = CommitPlanner(
-            CommitReader.from_setup(self.proposals, setup),
-            settings=setup.settings,
-            sources=SourceResolver(
-                self.proposals,
-                setup.repository_url,
-                setup.sources_allow,
-                remote=self._sources.resolve,
-                recorded=True,
-            ),
-            remote=self._read_remote_clusters,
-            ahead=True,
+        self._planner = planner_of_heads(
+            setup, self.proposals, self._sources, self._read_remote_clusters, ahead=True
         )
 
     def review(self, known: DaemonState, head: Commit) -> Review | Conflict:
@@ -148,6 +139,33 @@ class ApprovedSources:
                 Reason.of(ReasonCode.SOURCE_NOT_APPROVED, url=redact(source.url))
             )
         return found
+
+
+def planner_of_heads(
+    setup: Setup,
+    heads: Proposals,
+    sources: ApprovedSources,
+    remote: RemoteReader,
+    *,
+    ahead: bool = False,
+) -> CommitPlanner:
+    """Return a planner of heads that are not synced.
+
+    Sources are looked up if approved, else as recorded. ``ahead``: the plans are of a sync to come.
+    """
+    return CommitPlanner(
+        CommitReader.from_setup(heads, setup),
+        settings=setup.settings,
+        sources=SourceResolver(
+            heads,
+            setup.repository_url,
+            setup.sources_allow,
+            remote=sources.resolve,
+            recorded=True,
+        ),
+        remote=remote,
+        ahead=ahead,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from reconciler.planner import (
     collect_roots,
     desired_keys_of,
     desired_references,
+    has_unreferenced,
     plan_doubts,
     plan_retention,
     recorded_references,
@@ -110,9 +111,7 @@ class Retention:
     async def take_back(self, keys: Iterable[TaskKey]) -> set[TaskKey]:
         """Restore those of these complete artifacts that are hidden; return which."""
         restored: set[TaskKey] = set()
-        own = self.sources.own
-        records = (*self.store.records.values(), *self.store.removed_records())
-        known = recorded_artifacts(records, self.store.ledger, own, datetime.now(UTC))
+        known = self._recorded(datetime.now(UTC))
         for key in keys:
             if key not in known:
                 continue
@@ -207,7 +206,11 @@ class Retention:
     async def _inputs(
         self, plan: Plan, state: DaemonState
     ) -> tuple[RetentionInput, RecordedArtifacts]:
-        """Return the input of a collection, and the artifacts as read."""
+        """Return the input of a collection, and the artifacts as read.
+
+        Other heads can but add references. A mere report does without their look-up, which calls
+        the remote, where these here refer to everything.
+        """
         store, sources, now = self.store, self.sources, datetime.now(UTC)
         requested, doubts = sources.requests()
         references = [
@@ -219,13 +222,7 @@ class Retention:
         doubts = [*plan_doubts(plan), *run_doubts(plan), *doubts]
         if store.faults:
             doubts.append(unreadable("status branch", "", str(store.faults[0])))
-        if sources.heads is not None:
-            heads = await asyncio.to_thread(sources.heads, state)
-            references += heads.references
-            doubts += heads.doubts
-        records = (*store.records.values(), *store.removed_records())
-        known = recorded_artifacts(records, store.ledger, sources.own, now)
-        recorded = await asyncio.to_thread(self.markers.read, known)
+        recorded = await asyncio.to_thread(self.markers.read, self._recorded(now))
         async with self.lock:
             self._learn(recorded)
         inputs = RetentionInput(
@@ -233,10 +230,24 @@ class Retention:
             now=now,
             artifacts=recorded.retained(store.ledger),
             roots=collect_roots(references),
-            doubts=tuple(dict.fromkeys((*doubts, *recorded.doubts)))[:MOST_DOUBTS],
             released=plan.inputs.released,
         )
+        if sources.heads is not None and (sources.policy.enabled or has_unreferenced(inputs)):
+            heads = await asyncio.to_thread(sources.heads, state)
+            references += heads.references
+            doubts += heads.doubts
+        doubts += recorded.doubts
+        inputs = replace(
+            inputs,
+            roots=collect_roots(references),
+            doubts=tuple(dict.fromkeys(doubts))[:MOST_DOUBTS],
+        )
         return inputs, recorded
+
+    def _recorded(self, now: datetime) -> dict[TaskKey, RetainedArtifact]:
+        """Return the complete artifacts of all records."""
+        records = (*self.store.records.values(), *self.store.removed_records())
+        return recorded_artifacts(records, self.store.ledger, self.sources.own, now)
 
     def _learn(self, recorded: RecordedArtifacts) -> None:
         """Take over the states that differ from the recorded ones.

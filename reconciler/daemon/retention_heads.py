@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from reconciler.config import Setup
-from reconciler.daemon.pull_request_planner import ApprovedSources, DaemonState
+from reconciler.daemon.pull_request_planner import ApprovedSources, DaemonState, planner_of_heads
 from reconciler.git import GitError, Proposals, Repository
 from reconciler.manifests import LARGEST_FILE
 from reconciler.planner import (
@@ -33,10 +33,7 @@ from reconciler.status import SYNC_FILE, read_cluster, read_used_keys
 from reconciler.types import Commit, TaskKey
 from reconciler.urls import admits_name
 from reconciler.workspace import (
-    CommitPlanner,
-    CommitReader,
     RemoteStatusReader,
-    SourceResolver,
     credential_table,
     git_folder,
     source_reader,
@@ -78,18 +75,7 @@ class HeadReader:
             source_reader(setup, patience=_PATIENCE, folder="retention-sources"), any_source=False
         )
         self._remote = RemoteStatusReader(self._heads, setup.cluster_branches)
-        self._planner = CommitPlanner(
-            CommitReader.from_setup(self._heads, setup),
-            settings=setup.settings,
-            sources=SourceResolver(
-                self._heads,
-                setup.repository_url,
-                setup.sources_allow,
-                remote=self._sources.resolve,
-                recorded=True,
-            ),
-            remote=self._remote.read,
-        )
+        self._planner = planner_of_heads(setup, self._heads, self._sources, self._remote.read)
         self._named: dict[str, frozenset[TaskKey]] = {}
         self._used: dict[str, tuple[Commit, Found]] = {}
 

@@ -208,13 +208,15 @@ class StatusStore:
 
     def removed_records(self) -> list[ObjectStatus]:
         """Return the statuses of removed objects, as far as they are believed."""
+        found: dict[str, tuple[bytes, ObjectStatus | None]] = {}
         for path, data in self._removed.items():
             known = self._removed_read.get(path)
             if known is None or known[0] is not data:
                 file = read_own_file(path, data, self._own_cluster)
-                self._removed_read[path] = (data, file.record if file is not None else None)
-        found = (self._removed_read[path][1] for path in self._removed)
-        return [record for record in found if record is not None]
+                known = (data, file.record if file is not None else None)
+            found[path] = known
+        self._removed_read = found
+        return [record for _, record in found.values() if record is not None]
 
     def mark_artifact(self, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
         """Change an artifact's entries, in records of removed objects too."""

@@ -65,12 +65,12 @@ if TYPE_CHECKING:
     from reconciler.planner.retention import (
         Referrer,
         RetainedArtifact,
-        RetentionHold,
         RetentionInput,
         RetentionPlan,
         RetentionPolicy,
         Role,
         Roots,
+        has_unreferenced,
         plan_retention,
     )
     from reconciler.planner.retention_roots import (
@@ -96,12 +96,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "Referrer": "retention",
     "RetainedArtifact": "retention",
-    "RetentionHold": "retention",
     "RetentionInput": "retention",
     "RetentionPlan": "retention",
     "RetentionPolicy": "retention",
     "Role": "retention",
     "Roots": "retention",
+    "has_unreferenced": "retention",
     "plan_retention": "retention",
     "Reference": "retention_roots",
     "collect_roots": "retention_roots",
@@ -223,7 +223,6 @@ __all__ = [
     "ReportedTasks",
     "ResolvedObject",
     "RetainedArtifact",
-    "RetentionHold",
     "RetentionInput",
     "RetentionPlan",
     "RetentionPolicy",
@@ -246,6 +245,7 @@ __all__ = [
     "desired_keys_of",
     "desired_references",
     "differing",
+    "has_unreferenced",
     "images_in_use",
     "is_removed_path",
     "judge",

@@ -14,7 +14,7 @@ hidden, and removed once it has been hidden for the grace time::
 from __future__ import annotations
 
 import enum
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -162,6 +162,11 @@ def plan_retention(inputs: RetentionInput) -> RetentionPlan:
     )
 
 
+def has_unreferenced(inputs: RetentionInput) -> bool:
+    """Return whether nothing refers to some artifact, hidden or not."""
+    return len(_reached(inputs)) < len(inputs.artifacts)
+
+
 def _keys(artifacts: Iterable[RetainedArtifact]) -> tuple[TaskKey, ...]:
     return tuple(artifact.key for artifact in artifacts)
 
@@ -218,29 +223,31 @@ def _holds(inputs: RetentionInput, going: list[RetainedArtifact]) -> Iterator[Re
     by_object: dict[ObjectRef, list[RetainedArtifact]] = defaultdict(list)
     for artifact in going:
         by_object[artifact.ref].append(artifact)
+    sizes = Counter[ObjectRef]()
+    for artifact in inputs.artifacts.values():
+        if artifact.hidden is None:
+            sizes[artifact.ref] += artifact.size
     rest: list[RetainedArtifact] = []
     for ref, own in sorted(by_object.items()):
-        hold = _hold(inputs, own, ref)
+        hold = _hold(inputs, own, ref, whole=sizes[ref])
         if hold is not None:
             yield hold
         else:
             rest += own
-    hold = _hold(inputs, rest, None)
+    hold = _hold(inputs, rest, None, whole=sizes.total())
     if hold is not None:
         yield hold
 
 
 def _hold(
-    inputs: RetentionInput, going: list[RetainedArtifact], ref: ObjectRef | None
+    inputs: RetentionInput, going: list[RetainedArtifact], ref: ObjectRef | None, *, whole: int
 ) -> RetentionHold | None:
-    """Return the hold of an object's unreferenced artifacts, or of all."""
+    """Return the hold of an object's unreferenced artifacts, or of all.
+
+    ``whole`` are the bytes that their share is of.
+    """
     share = inputs.policy.max_share
     size = sum(artifact.size for artifact in going)
-    whole = sum(
-        artifact.size
-        for artifact in inputs.artifacts.values()
-        if artifact.hidden is None and ref in (None, artifact.ref)
-    )
     if len(going) < 2 or size <= share * whole:
         return None
     identifier = hold_id(["collect", *(artifact.key for artifact in going)])

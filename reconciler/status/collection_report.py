@@ -108,10 +108,6 @@ class CollectionReport:
         """The artifacts that nothing refers to."""
         return tuple(entry for entry in self.artifacts if entry.collected)
 
-    def entry(self, key: TaskKey) -> CollectionEntry | None:
-        """Return the entry of an artifact, if it is listed."""
-        return next((entry for entry in self.artifacts if entry.key == key), None)
-
 
 def _steps(plan: RetentionPlan) -> Mapping[TaskKey, CollectionStep]:
     """Return the next steps of artifacts, without those that stay."""

@@ -142,8 +142,8 @@ def test_the_base_of_what_stays_stays_too(site: Site) -> None:
     assert site.sync().returncode == 0
     collect(site)
     assert states(site) == [HIDDEN, HIDDEN, "completed.json", "completed.json"]
-    base = report(site).entry(TaskKey(artifacts(site)[2].name))
-    assert base is not None
+    key = TaskKey(artifacts(site)[2].name)
+    (base,) = (entry for entry in report(site).artifacts if entry.key == key)
     assert any(text.startswith("input of") for text in base.used_by)
 
 
@@ -215,3 +215,15 @@ def test_what_a_killed_collection_has_hidden_is_taken_back_with_retention_disabl
     assert site.sync().returncode == 0
     assert not site.ran()
     assert states(site)[0] == "completed.json"
+
+
+def test_other_heads_are_looked_up_only_where_they_can_matter(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.trained("a")
+    assert site.sync().returncode == 0
+    folder = site.root / "state" / "git"
+    assert (folder / "manifests.git").exists()
+    assert not (folder / "retention.git").exists()
+    retention(site, enabled=True)
+    site.run_once()
+    assert (folder / "retention.git").exists()
