@@ -14,7 +14,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from reconciler.metrics import MOST_OBJECTS, Metrics
-from reconciler.planner.object_status import ObjectStatus, Phases
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phase_index import Phases
 from reconciler.planner.plan import Plan
 from reconciler.types import ObjectRef
 from tests.metrics.many import many

@@ -16,16 +16,18 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reconciler.backoff import Backoff, jittered
+from reconciler.backoff import jittered
 from reconciler.config import Setup
 from reconciler.daemon.bucket_listings import BucketListings
 from reconciler.daemon.collector import Collector
+from reconciler.daemon.head_fetcher import HeadFetcher
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention import Retention, RetentionSources
 from reconciler.daemon.scrubber import Scrubber
+from reconciler.daemon.status_pusher import StatusPusher
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine, Run
@@ -46,17 +48,12 @@ from reconciler.workspace import (
     PlanState,
     RemoteStatusReader,
     SourceResolver,
-    VerifiedHead,
-    head_verification,
 )
 
 log = structlog.get_logger(__name__)
 
 #: Seconds that a burst of engine events is waited for.
 SETTLE = 0.05
-FETCH_RETRY = Backoff(first=1.0, longest=60.0)
-#: Seconds between two pushes of the status after failures, if the interval is no longer.
-PUSH_RETRY_LONGEST = 60.0
 
 
 class Daemon:
@@ -108,7 +105,9 @@ class Daemon:
             metrics=metrics,
             observe=observe,
         )
-        self._verification = head_verification(setup, mirror)
+        #: The messages of problems that last, by the part of the daemon that has the problem.
+        self.troubles: dict[str, str] = {}
+        self._fetcher = HeadFetcher(setup, mirror, self._remote, metrics, self.troubles)
         self._retention = Retention(
             retention,
             store,
@@ -121,18 +120,22 @@ class Daemon:
         self._scrubber = Scrubber(
             engine, store, interval=setup.config.retention.verify, found=self.wake.replan
         )
+        self._pusher = StatusPusher(
+            store,
+            metrics,
+            self.troubles,
+            interval=setup.config.status.interval,
+            pushed=self._status_pushed,
+        )
         self._snapshot: CommitSnapshot | None = None
         self._planned: PlannedCommit | None = None
         #: The monotonic time at which an unplanned commit was noticed.
         self._noticed: float | None = None
         #: The monotonic time of the plan's next retry.
         self._retry_due = 0.0
-        self._fetch_failures = 0
         #: A release that is not applied, as it could not be recorded.
         self._unrecorded = False
         self.synced = asyncio.Event()
-        #: The messages of problems that last, by the part of the daemon that has the problem.
-        self.troubles: dict[str, str] = {}
 
     async def run(self, *, once: OncePatience | None = None) -> None:
         """Sync until cancelled; with ``once``, until nothing more can be done.
@@ -143,7 +146,7 @@ class Daemon:
         await self._start(once=once is not None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                own = [self._poll(), self._push_status(), self._collector.run(self.synced)]
+                own = [self._poll(), self._pusher.run(), self._collector.run(self.synced)]
                 if once is None:
                     own.append(self._scrubber.run(self.synced))
                 helpers = [tasks.create_task(one) for one in own]
@@ -185,8 +188,7 @@ class Daemon:
             except GitError as error:
                 if once:
                     raise
-                await asyncio.sleep(self._fetch_failed(error))
-        self._fetch_failures = 0
+                await asyncio.sleep(self._fetcher.failed(error))
         self._listings.start()
         await self._engine.start(self.wake.replan)
 
@@ -264,11 +266,11 @@ class Daemon:
 
         A failure is tried again later. With ``strict`` that of the first fetch is raised.
         """
-        began = time.monotonic()
+        began, known = time.monotonic(), self._snapshot
         try:
             with self._metrics.fetch_seconds.time():
-                head = await asyncio.to_thread(self._fetch_head)
-            known = self._snapshot
+                last = known.commit if known is not None else self._store.head
+                head = await asyncio.to_thread(self._fetcher.head, last)
             if known is None or (head.commit, head.refused) != (known.commit, known.refused):
                 snapshot = await asyncio.to_thread(self._planner.read, head.commit)
                 self._snapshot = replace(snapshot, refused=head.refused)
@@ -276,57 +278,15 @@ class Daemon:
                 self.wake.plan = True
                 log_head(self._snapshot)
         except GitError as error:
-            if strict and self._snapshot is None:
+            if strict and known is None:
                 raise
-            delay = self._fetch_failed(error)
+            delay = self._fetcher.failed(error)
             asyncio.get_running_loop().call_later(delay, self.wake.poll)
         else:
-            self._fetch_failures = 0
-            self.troubles.pop("fetch", None)
-            self._metrics.last_fetch.set_to_current_time()
+            self._fetcher.succeeded()
             self._store.beat(datetime.now(UTC))
-            await self._fetch_remote_clusters()
-
-    def _fetch_head(self) -> VerifiedHead:
-        """Fetch the branch; return the commit in force. Raises GitError."""
-        head = self._mirror.fetch()
-        if self._verification is None:
-            return VerifiedHead(head)
-        last = self._snapshot.commit if self._snapshot is not None else self._store.head
-        try:
-            found = self._verification.resolve(head, last)
-        except GitError:
-            self._metrics.head_refused.set(1)
-            raise
-        self._metrics.head_refused.set(found.refused is not None)
-        if found.refused is None:
-            self.troubles.pop("head", None)
-        else:
-            self.troubles["head"] = f"Not verified: {found.refused}."
-        return found
-
-    async def _fetch_remote_clusters(self) -> None:
-        """Fetch other clusters' status.
-
-        After a failure the last fetched one stays in use.
-        """
-        try:
-            tips = await asyncio.to_thread(self._mirror.fetch_tips)
-        except GitError as error:
-            self._metrics.failed("clusters", error)
-            log.warning("other clusters' status cannot be fetched", error=str(error))
-        else:
-            if self._remote.update(tips):
+            if await self._fetcher.remote_clusters():
                 self.wake.plan = True
-
-    def _fetch_failed(self, error: GitError) -> float:
-        """Note a failed fetch; returns the seconds until the next try."""
-        self._metrics.failed("fetch", error)
-        self._fetch_failures += 1
-        self.troubles["fetch"] = f"The repository cannot be fetched: {error}"
-        delay = FETCH_RETRY.delay(self._fetch_failures)
-        log.warning("the repository cannot be fetched", error=str(error), retry=round(delay, 1))
-        return delay
 
     async def _plan(self, snapshot: CommitSnapshot) -> PlannedCommit:
         """Resolve a commit's sources, and plan it on the current state."""
@@ -391,7 +351,7 @@ class Daemon:
             try:
                 await self._store.flush()
             except GitError as error:
-                self._push_failed(error)
+                self._pusher.failed(error)
                 self._planner.applied(None)
                 self._unrecorded = True
                 return
@@ -429,28 +389,6 @@ class Daemon:
             await asyncio.sleep(jittered(interval))
             self.wake.poll()
 
-    async def _push_status(self) -> None:
-        """Push changes, at most once an interval; retries have no bound."""
-        interval = self._setup.config.status.interval
-        retry = Backoff(first=2 * interval, longest=max(interval, PUSH_RETRY_LONGEST))
-        failures = 0
-        while True:
-            await asyncio.sleep(retry.delay(failures) if failures else interval)
-            if not self._store.dirty:
-                continue
-            try:
-                with self._metrics.push_seconds.time():
-                    recorded = await self._store.flush()
-                failures = 0
-                self.troubles.pop("push", None)
-                self._metrics.last_push.set_to_current_time()
-                if recorded or self._unrecorded:
-                    self.wake.replan()  # older runs can be cleared away, or a release be applied
-            except GitError as error:
-                failures += 1
-                self._push_failed(error)
-
-    def _push_failed(self, error: GitError) -> None:
-        self._metrics.failed("push", error)
-        self.troubles["push"] = f"The status cannot be pushed: {error}"
-        log.warning("status cannot be pushed", error=str(error))
+    def _status_pushed(self, recorded: bool) -> None:
+        if recorded or self._unrecorded:
+            self.wake.replan()  # older runs can be cleared away, or a release be applied

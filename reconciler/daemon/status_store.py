@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from reconciler.daemon.recorded_outcomes import RecordedOutcomes
 from reconciler.daemon.shutdown import WritePermission
-from reconciler.engine import FailureClass, Run
+from reconciler.engine import Run
 from reconciler.errors import ReconcilerError
 from reconciler.git import StatusBranch
 from reconciler.planner import (
@@ -97,7 +97,7 @@ class StatusStore:
         self._own: bytes | None = None
         self._sync: Sync | None = None
         self._sync_pushed: Sync | None = None
-        self._pushed: set[tuple[str, str]] = set()
+        self._outcomes = RecordedOutcomes()
         self._newer: dict[ObjectRef, ObjectStatus] = {}
         self._pushing = asyncio.Lock()
         self.records: dict[ObjectRef, ObjectStatus] = {}
@@ -124,7 +124,7 @@ class StatusStore:
         texts: dict[str, bytes] = {}
         branch.learn(self._object_files(texts), self._own_cluster)
         for record in (*branch.records.values(), *branch.removed.values()):
-            self._remember_pushed(record)
+            self._outcomes.add(record)
         self.collection = read_collection(self._branch.read(COLLECTION_FILE))
         self._removed = {path: texts[path] for path in map(removed_path, branch.removed)}
         self.records, self.ledger = branch.records, branch.ledger
@@ -308,7 +308,7 @@ class StatusStore:
         async with self._pushing:
             if not self.dirty or self._sync is None:
                 return False
-            outcomes = len(self._pushed)
+            outcomes = len(self._outcomes)
             changes, newer, sync = dict(self._pending), dict(self._newer), self._sync
             records = dict(self.records)
             message = self._message(changes, sync)
@@ -324,14 +324,14 @@ class StatusStore:
                 if self._pending.get(path, b"") is text or self._pending.get(path) == text:
                     self._pending.pop(path, None)
             for ref, record in newer.items():
-                self._remember_pushed(record)
+                self._outcomes.add(record)
                 if self._newer.get(ref) is record:
                     del self._newer[ref]
             before, self._recorded = self._recorded, records
         if commit is not None:
             log.info("status pushed", commit=commit[:12], files=len(changes))
             self._on_recorded(before, records)
-        return len(self._pushed) > outcomes
+        return len(self._outcomes) > outcomes
 
     def _message(self, changes: Mapping[str, bytes | None], sync: Sync) -> str:
         paths = [path for path in changes if _is_object_s(path)] or list(changes)
@@ -347,21 +347,9 @@ class StatusStore:
         trailer = f"Reconciler-Epoch: {epoch}\n" if epoch is not None else ""
         return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
 
-    def _remember_pushed(self, record: ObjectStatus) -> None:
-        for entry in record.history:
-            if entry.phase is TaskPhase.INTERRUPTED:
-                continue  # another run of the key follows, which has no entry yet
-            execution_hash = (
-                "" if entry.phase is TaskPhase.SUCCEEDED else (entry.execution_hash or "")
-            )
-            self._pushed.add((entry.key, execution_hash))
-
     def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
-        """The ended runs whose outcome is in Git, which can be deleted.
-
-        A failure of the infrastructure leaves nothing behind that must be recorded.
-        """
-        return _Recorded(runs, self._pushed)
+        """The names of ended runs whose outcome is in Git, which can be deleted."""
+        return self._outcomes.among(runs)
 
 
 def _marked(
@@ -398,27 +386,3 @@ def _log_faults(faults: Sequence[Problem]) -> None:
         )
     if more := len(faults[_MOST_FAULTS:]):
         log.warning("more of the status branch is not believed", faults=more)
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded(Container[str]):
-    """Names of recorded runs, evaluated lazily, as few are tested.
-
-    ``pushed`` has the key and the execution hash of each pushed outcome; the hash of a success
-    is empty.
-    """
-
-    runs: Mapping[str, Run]
-    pushed: AbstractSet[tuple[str, str]]
-
-    def __contains__(self, name: object) -> bool:
-        run = self.runs.get(name) if isinstance(name, str) else None
-        return (
-            run is not None
-            and not run.live
-            and (
-                (run.key, "") in self.pushed
-                or (run.key, run.execution_hash) in self.pushed
-                or run.failure is FailureClass.INFRASTRUCTURE
-            )
-        )

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.manifests import messages
+from reconciler.manifests.yaml_events import UnreadableError
 from reconciler.manifests.yaml_nodes import (
     USUAL,
     Flaw,
     Node,
     Path,
     TextBounds,
-    UnreadableError,
     compose,
 )
 from reconciler.types import JSON, Location, ObjectRef, Problem

@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ruamel.yaml import YAML
-from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined] # not in its stubs
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentEndEvent,
@@ -28,8 +25,13 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.reader import ReaderError
 
+from reconciler.manifests.yaml_events import (
+    RejectedTextError,
+    UnreadableError,
+    fast_events,
+    slow_events,
+)
 from reconciler.manifests.yaml_scalars import resolve_scalar
 from reconciler.types import JSON
 
@@ -94,59 +96,14 @@ class Composed:
     flaws: tuple[Flaw, ...] = ()
 
 
-class UnreadableError(Exception):
-    """The text cannot be parsed beyond a place; 0, 0: at all."""
-
-    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(message)
-        self.message, self.line, self.column = message, line, column
-
-
 def compose(text: str, bounds: TextBounds = USUAL) -> tuple[list[Composed], UnreadableError | None]:
     """Compose the documents of a text up to its first syntax error."""
-    documents, failure = _compose(_fast_events(text), bounds)
+    documents, failure = _compose(fast_events(text), bounds)
     # libyaml is stricter than YAML 1.2 in places (``{url: https://…}``): text that it rejects is
     # parsed again by the slower parser, which also has better messages.
-    if isinstance(failure, _SyntaxError) and len(text) <= LARGEST_SLOW:
-        return _compose(_slow_events(text), bounds)
+    if isinstance(failure, RejectedTextError) and len(text) <= LARGEST_SLOW:
+        return _compose(slow_events(text), bounds)
     return documents, failure
-
-
-class _SyntaxError(UnreadableError):
-    """The parser rejects the text."""
-
-
-def _fast_events(text: str) -> Iterator[Any]:
-    try:
-        parser = CParser(text)
-        while (event := parser.get_event()) is not None:
-            yield event
-    except YAMLError as error:
-        raise _syntax_error(error, text) from error
-
-
-def _slow_events(text: str) -> Iterator[Any]:
-    try:
-        yield from YAML(typ="safe", pure=True).parse(text)
-    except YAMLError as error:
-        raise _syntax_error(error, text) from error
-    except (ValueError, OverflowError) as error:
-        # It hands escapes beyond Unicode and overlong version numbers to chr() and int().
-        raise _SyntaxError("not valid YAML: an escape or a directive is out of range") from error
-
-
-def _syntax_error(error: YAMLError, text: str) -> _SyntaxError:
-    if isinstance(error, ReaderError):
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        code = ord(error.character) if isinstance(error.character, str) else error.character
-        return _SyntaxError(f"the character U+{code:04X} is not allowed", line, column)
-    if isinstance(error, MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        reason = " ".join(filter(None, [error.context, error.problem])) or "it cannot be parsed"
-        place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        return _SyntaxError(f"not valid YAML: {reason:.300}", *place)
-    return _SyntaxError(f"not valid YAML: {str(error).partition(chr(10))[0]:.300}")
 
 
 def _compose(

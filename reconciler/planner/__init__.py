@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         HistoryEntry,
         ObjectStatus,
         Phase,
-        Phases,
         ServedPromotion,
         TaskPhase,
         TaskStatus,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
         newest_printed,
     )
     from reconciler.planner.own_cluster import OwnCluster
+    from reconciler.planner.phase_index import Phases
     from reconciler.planner.plan import (
         RELEASE_FILE,
         ActionKind,
@@ -134,7 +134,7 @@ _MODULES = {
     "ObjectStatus": "object_status",
     "OwnCluster": "own_cluster",
     "Phase": "object_status",
-    "Phases": "object_status",
+    "Phases": "phase_index",
     "Plan": "plan",
     "PlanCache": "plan_cache",
     "PlanInput": "plan",

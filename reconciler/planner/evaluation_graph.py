@@ -12,10 +12,11 @@ from reconciler.manifests import (
     ModelSpec,
     identity_of,
 )
+from reconciler.planner.graph_nodes import Image, made_task, unknown_task
 from reconciler.planner.keys import Hash, as_request_hash, evaluate_key, identity
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
-from reconciler.planner.task_graph import Found, Image, made_task, unknown_task
+from reconciler.planner.task_graph import Found
 from reconciler.planner.tasks import (
     AcceptedArtifact,
     ExternalArtifact,

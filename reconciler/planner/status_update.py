@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.engine import Run
-from reconciler.manifests import PRUNE_ANNOTATION, Manifest
 from reconciler.planner.artifact_status import ArtifactUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.gates import judge
@@ -18,12 +17,11 @@ from reconciler.planner.object_status import (
     ManifestStatus,
     ObjectStatus,
     Phase,
-    ReferenceStatus,
-    SourceStatus,
     TaskPhase,
     TaskStatus,
     Verdict,
 )
+from reconciler.planner.origin_status import OriginUpdate
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
@@ -38,7 +36,6 @@ from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import (
     Commit,
-    ForeignRef,
     Location,
     ObjectRef,
     Problem,
@@ -207,10 +204,10 @@ class _StatusUpdate:
         self.item = item
         self.decisions = decisions
         self.ended = ended
-        self.changed = changed
         self.before = self.inputs.records.get(item.ref) or ObjectStatus(
             ref=item.ref, phase=Phase.PENDING
         )
+        self.origin = OriginUpdate(self.inputs, item, self.before, changed)
         self.judgement = judge(item, self.inputs.records.get(item.ref), self.inputs.ledger)
         self.tasks = TaskUpdate(plan, self.before, ended)
         self.artifacts = ArtifactUpdate(self.inputs, item, self.before, self.judgement)
@@ -218,7 +215,7 @@ class _StatusUpdate:
     def record(self) -> ObjectStatus:
         phase, reason = self._phase()
         tasks = tuple(self.tasks.status(decision) for decision in self.decisions)
-        manifest = self._manifest()
+        manifest = self.origin.manifest()
         added = self._ended_since(tasks, manifest)
         return ObjectStatus(
             ref=self.item.ref,
@@ -227,8 +224,8 @@ class _StatusUpdate:
             message=message(reason, task=self._failed(phase)),
             hold=next((d.hold for d in self.decisions if d.hold), None),
             manifest=manifest,
-            source=self._source(),
-            references=self._references(),
+            source=self.origin.source(),
+            references=self.origin.references(),
             image=self.artifacts.image(),
             artifact=self.artifacts.artifact(),
             candidate=self.artifacts.candidate(),
@@ -236,7 +233,7 @@ class _StatusUpdate:
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
-            served=self.artifacts.served(self._served_by(manifest)),
+            served=self.artifacts.served(self.origin.served_by(manifest)),
             spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
@@ -315,60 +312,6 @@ class _StatusUpdate:
         """Return the loss of the requested artifact, until it is made again."""
         loss = self.inputs.ledger.losses.get(self.item.key) if self.item.key else None
         return Reason.of(ReasonCode.ARTIFACT_LOST, input="artifact", url=loss.url) if loss else None
-
-    def _manifest(self) -> ManifestStatus | None:
-        if self.item.ref in self.inputs.invalid:
-            return self.before.manifest
-        manifest = self.item.manifest
-        commit = self._last_change(manifest, self.before.manifest)
-        protected = manifest.document.metadata.annotations.get(PRUNE_ANNOTATION) == "false"
-        return ManifestStatus(
-            path=manifest.file, commit=commit, digest=manifest.digest, protected=protected
-        )
-
-    def _last_change(self, manifest: Manifest, known: ManifestStatus | None) -> Commit:
-        """Return the commit that last changed an object's manifest."""
-        if known is None:
-            return self.changed.get(manifest.file, self.inputs.head)
-        same = known.digest == manifest.digest and known.path == manifest.file
-        return known.commit if same else self.inputs.head
-
-    def _served_by(self, manifest: ManifestStatus | None) -> Commit | None:
-        """Return the commit by which a promotion comes to serve another artifact."""
-        known, target = self.before.manifest, self.item.promoted
-        unchanged = manifest is not None and known is not None and known.digest == manifest.digest
-        followed = self.inputs.desired.get(target) if isinstance(target, ObjectRef) else None
-        if not unchanged or followed is None:
-            return manifest.commit if manifest is not None else None
-        record = self.inputs.records.get(followed.ref)
-        return self._last_change(followed.manifest, record.manifest if record else None)
-
-    def _source(self) -> SourceStatus | None:
-        source, data = self.item.source, self.item.data
-        if data is not None:
-            return SourceStatus(url=data.request.url, listing=data.listing, pin=data.pin)
-        if source is None:
-            manifest = self.item.manifest
-            return self.before.source if manifest.git or manifest.observed else None
-        return SourceStatus(
-            url=source.request.url or ".",
-            commit=source.resolved.commit,
-            tree=source.resolved.tree,
-            pin=source.pin,
-        )
-
-    def _references(self) -> tuple[ReferenceStatus, ...]:
-        """Return the resolutions of remote references, from now or from before."""
-        now = {known.target: known for known in self.item.references}
-        targets = [target for target, _, _ in self.item.manifest.references]
-        before = {known.target: known for known in self.before.references}
-        return tuple(
-            known
-            for target in targets
-            if isinstance(target, ForeignRef)
-            for known in (now.get(target) or before.get(target),)
-            if known is not None
-        )
 
     def _conditions(self, phase: Phase, reason: Reason) -> tuple[Condition, ...]:
         now = self.inputs.now

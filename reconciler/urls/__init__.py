@@ -1,9 +1,7 @@
 """URLs of Git repositories and buckets, and the allow-lists that admit them."""
 
+from reconciler.urls.addresses import NODE_BOUND, Address, Pattern
 from reconciler.urls.allow_lists import (
-    NODE_BOUND,
-    Address,
-    Pattern,
     admits_bucket,
     admits_image,
     admits_name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from reconciler.errors import GitError, Trouble
-from reconciler.urls.allow_lists import ABSOLUTE, PORTS, SCP, as_ssh
+from reconciler.urls.addresses import ABSOLUTE, PORTS, SCP, as_ssh
 
 #: Neither may begin with a dash: ssh would take it for an option.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")

@@ -10,8 +10,10 @@ import pytest
 from reconciler.backoff import JITTER
 from reconciler.config import load_setup
 from reconciler.daemon.app import assemble
-from reconciler.daemon.controller import FETCH_RETRY, PUSH_RETRY_LONGEST, Daemon
+from reconciler.daemon.controller import Daemon
+from reconciler.daemon.head_fetcher import FETCH_RETRY
 from reconciler.daemon.shutdown import WritePermission
+from reconciler.daemon.status_pusher import PUSH_RETRY_LONGEST
 from reconciler.daemon.status_store import StatusStore
 from reconciler.errors import GitError
 from reconciler.metrics import Metrics
@@ -30,7 +32,7 @@ async def daemon(tmp_path: Path) -> Daemon:
 
 
 async def test_fetches_that_fail_for_days_are_tried_again(daemon: Daemon) -> None:
-    pauses = [daemon._fetch_failed(GitError("it is away")) for _ in range(MANY)]
+    pauses = [daemon._fetcher.failed(GitError("it is away")) for _ in range(MANY)]
     assert pauses[0] < pauses[1] < pauses[2]
     assert FETCH_RETRY.longest <= pauses[-1] <= (1 + JITTER) * FETCH_RETRY.longest
 
@@ -52,6 +54,6 @@ async def test_pushes_that_fail_for_days_are_tried_again(
     monkeypatch.setattr(StatusStore, "flush", refuse)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
-        await daemon._push_status()
+        await daemon._pusher.run()
     assert pauses[0] < pauses[1] < pauses[2]
     assert PUSH_RETRY_LONGEST <= pauses[-1] <= (1 + JITTER) * PUSH_RETRY_LONGEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.metrics import Metrics
-from reconciler.planner.object_status import Phases
+from reconciler.planner.phase_index import Phases
 from reconciler.types import Location, Problem
 from tests.metrics.watched import value
 from tests.tenants.test_plans import flooded

@@ -12,7 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.metrics import Metrics
-from reconciler.planner.object_status import ObjectStatus, Phases
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phase_index import Phases
 from reconciler.planner.plan import Plan
 from reconciler.types import ObjectRef, TaskKind
 from tests.planner.world import World, scratch

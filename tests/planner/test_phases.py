@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.planner.object_status import URGENCY, ObjectStatus, Phase, Phases
+from reconciler.planner.object_status import URGENCY, ObjectStatus, Phase
+from reconciler.planner.phase_index import Phases
 from reconciler.types import ObjectRef
 from tests.planner.world import dataset, model
 
