@@ -37,9 +37,9 @@ class HeadFetcher:
         self._failures = 0
 
     def head(self, last: Commit | None) -> VerifiedHead:
-        """Fetch the branch; return the commit in force, by the last one that was.
+        """Fetch the branch; return the commit in force.
 
-        Raises GitError.
+        ``last`` is the one that was in force before. Raises GitError.
         """
         head = self._mirror.fetch()
         if self._verification is None:

@@ -38,7 +38,7 @@ class RecordedOutcomes:
         )
 
     def among(self, runs: Mapping[str, Run]) -> Container[str]:
-        """Return the names of the recorded ones of runs, looked up as they are asked for."""
+        """Return the names of recorded runs, looked up when asked for."""
         return _Names(self, runs)
 
 

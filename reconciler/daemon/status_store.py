@@ -348,7 +348,7 @@ class StatusStore:
         return f"{subject} [skip ci]\n\nReconciler-Head: {sync.head}\n{trailer}"
 
     def recorded(self, runs: Mapping[str, Run]) -> Container[str]:
-        """The names of ended runs whose outcome is in Git, which can be deleted."""
+        """The names of ended runs whose outcome is in Git."""
         return self._outcomes.among(runs)
 
 

@@ -24,7 +24,10 @@ class RejectedTextError(UnreadableError):
 
 
 def fast_events(text: str) -> Iterator[Any]:
-    """Yield the events of libyaml, which is stricter than YAML 1.2. Raises RejectedTextError."""
+    """Yield the events of libyaml, stricter than YAML 1.2.
+
+    Raises RejectedTextError.
+    """
     try:
         parser = CParser(text)
         while (event := parser.get_event()) is not None:
@@ -34,7 +37,10 @@ def fast_events(text: str) -> Iterator[Any]:
 
 
 def slow_events(text: str) -> Iterator[Any]:
-    """Yield the events of the Python parser. Raises RejectedTextError."""
+    """Yield the events of the Python parser.
+
+    Raises RejectedTextError.
+    """
     try:
         yield from YAML(typ="safe", pure=True).parse(text)
     except YAMLError as error:
