@@ -1,4 +1,4 @@
-"""The fetch of the repository: its head in force, and other clusters' status."""
+"""The fetch of the repository and of other clusters' status."""
 
 from __future__ import annotations
 

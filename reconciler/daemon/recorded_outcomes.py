@@ -11,7 +11,7 @@ from reconciler.planner import ObjectStatus, TaskPhase
 
 @dataclass(slots=True)
 class RecordedOutcomes:
-    """Outcomes by key and execution hash; the hash of a success is empty."""
+    """Outcomes by key and execution hash, which is empty for successes."""
 
     _known: set[tuple[str, str]] = field(default_factory=set)
 
@@ -27,7 +27,7 @@ class RecordedOutcomes:
             self._known.add((entry.key, "" if succeeded else (entry.execution_hash or "")))
 
     def has(self, run: Run) -> bool:
-        """Return whether a run has ended with an outcome that is in Git.
+        """Return whether the outcome of an ended run is in Git.
 
         A failure of the infrastructure leaves nothing behind that must be recorded.
         """

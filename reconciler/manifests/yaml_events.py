@@ -1,4 +1,4 @@
-"""The events of a YAML text: two parsers, and where a text is no YAML."""
+"""The events of a YAML text, by two parsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nodes of one object's task graph: its image, artifacts and tasks. Pure."""
+"""The nodes of a task graph: image, artifacts and tasks. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a status that says where an object comes from. Pure."""
+"""The manifest, source and references in a status. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The action for each task of the objects that need a diff. Pure."""
+"""The actions for the tasks of changed objects. Pure."""
 
 from __future__ import annotations
 
