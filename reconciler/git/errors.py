@@ -70,6 +70,11 @@ _DAMAGED = re.compile(
 #: Messages of git and of servers, with their meaning to the user who has to act, and the trouble.
 _MEANINGS = (
     (
+        r"hook declined|protected branch",
+        "a hook or a rule of the server, as for a protected branch, refuses it",
+        Trouble.REFUSED,
+    ),
+    (
         r"host key verification failed|host identification has changed",
         "its host key is not a known one; put the right one into knownHostsFile",
         Trouble.UNTRUSTED,
@@ -150,5 +155,7 @@ def _brief(said: str) -> str:
 
 
 _POINTLESS = re.compile(
-    r"could not read from remote|access rights|failed to push some refs|remote:\s*$", re.IGNORECASE
+    r"could not read from remote|access rights|failed to push some refs"
+    r"|^(remote:\s*)?(error:)?$",  # Gitea frames its messages with these
+    re.IGNORECASE,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import GitError
+from reconciler.errors import GitError, Trouble
 from reconciler.git import command
 from reconciler.git.command import environment, run_git
 from reconciler.git.errors import DamagedError, explain
@@ -74,6 +74,24 @@ def test_what_git_says_is_told_in_one_plain_line(said: str, meant: str) -> None:
     assert not isinstance(error, DamagedError)
     assert str(error).isprintable()
     assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "error:\nremote: error: Not allowed to push to protected branch s\nremote: error:",  # Gitea
+        "GitLab: You are not allowed to push code to protected branches on this project.",
+        "error: GH006: Protected branch update failed for refs/heads/s.",
+        "fatal: not found",
+    ],
+)
+def test_a_push_that_a_rule_of_the_server_refuses_is_told_as_that(said: str) -> None:
+    more = "To https://host/a\n!\tx:refs/heads/s\t[remote rejected] (pre-receive hook declined)"
+    error = explain(URL, f"remote: {said}\n{more}", configured=True, verb="pushed to")
+    assert error.trouble is Trouble.REFUSED
+    assert "cannot be pushed to: a hook or a rule of the server" in str(error)
+    told = next(line for line in said.splitlines() if line != "error:").removeprefix("remote: ")
+    assert f"(remote: {told})" in str(error)
 
 
 @pytest.mark.parametrize(
