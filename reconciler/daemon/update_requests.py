@@ -48,6 +48,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a round waits for the remotes of pinned sources.
 _PATIENCE = 30.0
+#: Rounds in which a branch that was pushed may be missing at the forge.
+MOST_UNSEEN = 5
 #: Bytes of a file of manifests.
 _LARGEST_FILE = 1 << 20
 
@@ -80,6 +82,7 @@ class UpdateRequestController:
     _sent: dict[str, _Sent] = field(default_factory=dict)
     _decided: dict[str, str] = field(default_factory=dict)
     _refused: dict[str, _Sent] = field(default_factory=dict)
+    _unseen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.loop = ForgeLoop(
@@ -110,7 +113,7 @@ class UpdateRequestController:
         wanted = {self._branch(update.ref): update for update in updates}
         kept = {self._branch(ref) for ref in unknown}
         listed = await self.forge.open_requests(target, self._review.open)
-        own = {r.branch: r.number for r in listed if self._is_own(r.branch)}
+        own = {r.branch: r.number for r in listed if self._is_own(r.branch) and not r.is_fork}
         for branch, number in own.items():
             if branch not in wanted and branch not in kept:
                 await self._close(target, branch, number)
@@ -193,7 +196,9 @@ class UpdateRequestController:
         self._check_permission()
         body = _body(update)
         if opened is None:
-            made = await self.forge.open(target, branch, update.title, body)
+            made = await self._open(target, branch, update.title, body)
+            if made is None:
+                return False
             bound.info("update requested", request=made.number, title=update.title)
         elif opened.title != update.title or not _is_in(opened, update):
             await self.forge.revise(opened.number, update.title, body)
@@ -219,6 +224,24 @@ class UpdateRequestController:
         )
         self._check_permission()
         self.branches.propose(branch, head, update.file, changed.encode(), f"{update.title}\n")
+
+    async def _open(self, target: str, branch: str, title: str, body: str) -> OwnRequest | None:
+        """Open a request; None where the forge does not know the branch yet.
+
+        Gitea's tables follow its pushes. Then the next round follows soon.
+        """
+        try:
+            made = await self.forge.open(target, branch, title, body)
+        except ForgeError as error:
+            times = self._unseen.get(branch, 0) + 1
+            if error.trouble is not Trouble.MISSING or times > MOST_UNSEEN:
+                raise
+            self._unseen[branch] = times
+            log.info("a branch is not at the forge yet", branch=branch, error=str(error))
+            self.loop.poll()
+            return None
+        self._unseen.pop(branch, None)
+        return made
 
     async def _close(self, target: str, branch: str, number: int) -> None:
         """Close a request of ours that has nothing to change any more."""

@@ -33,6 +33,7 @@ class Dialect:
     limit: str
     page: int
     newest_first: Mapping[str, str]
+    target: str
 
 
 GITHUB = Dialect(
@@ -41,6 +42,7 @@ GITHUB = Dialect(
     limit="per_page",
     page=100,
     newest_first={"sort": "updated", "direction": "desc"},
+    target="base",
 )
 GITEA = Dialect(
     scheme="token",
@@ -48,6 +50,7 @@ GITEA = Dialect(
     limit="limit",
     page=50,
     newest_first={"sort": "recentupdate"},
+    target="base_branch",  # older versions list the requests into all branches
 )
 
 
@@ -56,13 +59,28 @@ class _User(Struct):
     type: str = ""
 
 
+class _Repository(Struct):
+    id: Id
+
+
 class _Head(Struct):
     sha: Sha
     ref: str = ""
+    label: str = ""
+    repo: _Repository | None = None
+
+    @property
+    def branch(self) -> str:
+        """The name of the branch.
+
+        Of a branch that was deleted, Gitea's ``ref`` is the ref of the request.
+        """
+        return self.label if self.ref.startswith("refs/") else self.ref
 
 
 class _Base(Struct):
     ref: Branch
+    repo: _Repository | None = None
 
 
 class _Pull(Struct):
@@ -130,7 +148,7 @@ class GitHub:
         """List the open pull requests into ``target``, newest activity first."""
         found, page = list[_Pull](), self._dialect.page
         for number in range(1, -(-most // page) + 1):
-            query = {"state": "open", **self._dialect.newest_first, "base": target}
+            query = {"state": "open", **self._dialect.newest_first, self._dialect.target: target}
             path = f"{self._path}/pulls?{urlencode(query)}&{self._page(number)}"
             listed = await (self._first_page if number == 1 else PagedList()).read(self._rest, path)
             found += items(listed[:page], _Pull)
@@ -200,11 +218,11 @@ class GitHub:
         """
         me, found = await self._whoami(), list[OwnRequest]()
         for number in range(1, _REQUEST_PAGES + 1):
-            query = {"state": "all", **self._dialect.newest_first, "base": target}
+            query = {"state": "all", **self._dialect.newest_first, self._dialect.target: target}
             path = f"{self._path}/pulls?{urlencode(query)}&{self._page(number)}"
             listed = decode(await self._rest.ask("GET", path), list[Raw])
             for pull in items(listed[: self._dialect.page], _OwnPull):
-                if (pull.head.ref, pull.base.ref) == (branch, target) and _is_mine(pull, me):
+                if (pull.head.branch, pull.base.ref) == (branch, target) and _is_mine(pull, me):
                     found.append(_own(pull))
             if len(listed) < self._dialect.page:
                 break
@@ -253,7 +271,7 @@ def _is_mine(found: _Comment | _OwnPull, me: int | None) -> bool:
 def _own(pull: _OwnPull) -> OwnRequest:
     return OwnRequest(
         number=pull.number,
-        branch=pull.head.ref,
+        branch=pull.head.branch,
         title=pull.title,
         body=pull.body or "",
         is_open=pull.state == "open",
@@ -264,7 +282,8 @@ def _request(pull: _Pull) -> PullRequest:
     return PullRequest(
         number=pull.number,
         head=Commit(pull.head.sha),
-        branch=pull.head.ref,
+        branch=pull.head.branch,
         target=pull.base.ref,
         ref=f"refs/pull/{pull.number}/head",
+        is_fork=pull.head.repo != pull.base.repo,
     )

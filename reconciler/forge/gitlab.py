@@ -36,6 +36,8 @@ class _Request(Struct):
     sha: Sha
     source_branch: Branch
     target_branch: Branch
+    source_project_id: int | None = None
+    target_project_id: int | None = None
 
 
 class _OwnMergeRequest(Struct):
@@ -199,6 +201,7 @@ def _request(found: _Request) -> PullRequest:
         branch=found.source_branch,
         target=found.target_branch,
         ref=f"refs/merge-requests/{found.iid}/head",
+        is_fork=found.source_project_id != found.target_project_id,
     )
 
 

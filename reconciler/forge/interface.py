@@ -31,7 +31,8 @@ class ForgeError(ReconcilerError):
 class PullRequest:
     """An open request to merge ``head`` of ``branch`` into ``target``.
 
-    ``ref`` is the ref of its head in the repository of ``target``, also for a fork's request.
+    ``ref`` is the ref of its head in the repository of ``target``, also for a request of a fork
+    (``is_fork``). It may be behind ``head`` for a while.
     """
 
     number: int
@@ -39,6 +40,7 @@ class PullRequest:
     branch: str
     target: str
     ref: str
+    is_fork: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ From https://github.com/github/rest-api-description (2022-11-28): the operations
 and request bodies. Their schemas take other properties too; here those that are not described are
 refused, as a misspelt one would change nothing and be noticed by nobody. The lengths are not in it:
 they are what GitHub's servers answer 422 to. Gitea's description (``/swagger.v1.json``) has the
-same paths below ``/api/v1``, with ``limit`` for ``per_page`` and no ``direction``; a ``base`` that
-it does not know is ignored by it. GitLab's (``/api/v4``) is from its pages on merge requests,
+same paths below ``/api/v1``, with ``limit`` for ``per_page``, ``base_branch`` for ``base``, and no
+``direction``. GitLab's (``/api/v4``) is from its pages on merge requests,
 notes and commits.
 """
 
@@ -157,14 +157,14 @@ def operations(*, gitea: bool) -> list[Operation]:
     order = {"sort": "recentupdate|oldest|priority|leastupdate|mostcomment|leastcomment"}
     if not gitea:
         order = {"sort": "created|updated|popularity|long-running", "direction": "asc|desc"}
-    repo = "/repos/{owner}/{repo}"
+    repo, target = "/repos/{owner}/{repo}", "base_branch" if gitea else "base"
     return [
         Operation("current user", "GET", "/user"),
         Operation(
             "list requests",
             "GET",
             f"{repo}/pulls",
-            {"state": "open|closed|all", "base": ".+", **order, **pages},
+            {"state": "open|closed|all", target: ".+", **order, **pages},
         ),
         Operation("create request", "POST", f"{repo}/pulls", body=_NEW_REQUEST),
         Operation("update request", "PATCH", f"{repo}/pulls/{{number}}", body=_CHANGED_REQUEST),

@@ -37,13 +37,17 @@ class GitLabServer(ForgeServer):
     def demanded(self) -> dict[str, str]:
         return {}
 
-    def open(self, number: int, head: str, base: str = "main") -> None:
+    def open(
+        self, number: int, head: str, base: str = "main", *, branch: str = "change", fork: int = 1
+    ) -> None:
         self.pulls[number] = {
             "id": 5_000 + number,
             "iid": number,
             "sha": head,
-            "source_branch": "change",
+            "source_branch": branch,
             "target_branch": base,
+            "source_project_id": fork,
+            "target_project_id": 1,
             "title": "@all look",
             "state": "opened",
             "author": SOMEBODY,

@@ -91,12 +91,15 @@ class ForgeServer(Serving):
 
     # -- what tests do to it and see of it -----------------------------------------------------
 
-    def open(self, number: int, head: str, base: str = "main") -> None:
+    def open(
+        self, number: int, head: str, base: str = "main", *, branch: str = "change", fork: int = 1
+    ) -> None:
+        """Have somebody open a request, of a repository ``fork`` if that is not 1."""
         self.pulls[number] = {
             "number": number,
             "state": "open",
-            "head": {"ref": "change", "sha": head},
-            "base": {"ref": base, "sha": "0" * 40},
+            "head": {"ref": branch, "label": branch, "sha": head, "repo": {"id": fork}},
+            "base": {"ref": base, "sha": "0" * 40, "repo": {"id": 1}},
             "title": "@everyone look",
             "user": SOMEBODY,
         }
@@ -105,6 +108,11 @@ class ForgeServer(Serving):
         """Close a request, or say that it was merged."""
         ended = {"merged_at": "2026-01-01T00:00:00Z"} if merged else {}
         self.pulls[number] |= {"state": "closed", **ended}
+
+    def delete_branch(self, number: int) -> None:
+        """Delete the branch of a request: Gitea then has its own ref as that of the head."""
+        if self.gitea:
+            self.pulls[number]["head"]["ref"] = self.ref(number)
 
     def texts(self) -> dict[int, tuple[str, str, str]]:
         """State, title and text of each request."""
@@ -116,8 +124,8 @@ class ForgeServer(Serving):
         return {
             "number": len(self.pulls) + 1,
             "state": "open",
-            "head": {"ref": body["head"], "sha": sha},
-            "base": {"ref": body["base"], "sha": "0" * 40},
+            "head": {"ref": body["head"], "label": body["head"], "sha": sha, "repo": {"id": 1}},
+            "base": {"ref": body["base"], "sha": "0" * 40, "repo": {"id": 1}},
             "title": body["title"],
             "body": body["body"],
             "user": ME,

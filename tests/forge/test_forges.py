@@ -272,6 +272,23 @@ async def test_requests_of_others_and_of_other_branches_are_not_ours(
     assert len(await forge.own_requests("main", "update/a")) == 1
 
 
+async def test_a_request_stays_that_of_its_branch_when_the_branch_is_deleted(
+    server: ForgeServer, forge: Forge
+) -> None:
+    made = await forge.open("main", "update/a", "Update a", "")
+    server.end(made.number)
+    server.delete_branch(made.number)
+    (found,) = await forge.own_requests("main", "update/a")
+    assert (found.number, found.branch, found.is_open) == (made.number, "update/a", False)
+
+
+async def test_a_request_of_a_fork_is_told_apart(server: ForgeServer, forge: Forge) -> None:
+    server.open(7, HEAD, branch="update/a")
+    server.open(8, HEAD, branch="update/a", fork=2)
+    found = await forge.open_requests("main", 100)
+    assert {request.number: request.is_fork for request in found} == {7: False, 8: True}
+
+
 async def test_a_request_that_was_merged_is_listed_with_the_others(
     server: ForgeServer, forge: Forge
 ) -> None:
