@@ -18,7 +18,7 @@ import structlog
 
 from reconciler.config import ReviewSection, Setup
 from reconciler.daemon.crash_record import CrashRecord
-from reconciler.daemon.forge_loop import PACE, ForgeLoop, connected
+from reconciler.daemon.forge_loop import PACE, RETRY, ForgeLoop, connected
 from reconciler.daemon.pull_request_planner import (
     AskedKeys,
     DaemonState,
@@ -42,7 +42,8 @@ from reconciler.workspace import git_folder
 
 log = structlog.get_logger(__name__)
 
-#: Tries of a request that fails by itself, before it is left until it changes.
+#: Tries of a request that fails by itself, before it is left until it changes, and of a ref that is
+#: not at the listed head.
 MOST_TRIES = 3
 ENDED_THE_DAEMON = "Planning this commit ended the daemon; push another one to have it planned"
 
@@ -51,13 +52,15 @@ ENDED_THE_DAEMON = "Planning this commit ended the daemon; push another one to h
 class _Done:
     """The commits that a request was planned for; ``tries`` counts failed plans.
 
-    ``asked`` are the keys of that plan; None without a plan.
+    ``asked`` are the keys of that plan; None without a plan. ``due`` is when it is tried again, by
+    the monotonic clock; 0.0 is at the next round.
     """
 
     head: Commit
     base: Commit
     tries: int = 0
     asked: AskedKeys | None = None
+    due: float = 0.0
 
 
 @dataclass(slots=True)
@@ -160,7 +163,7 @@ class PullRequestController:
         done = self._done.get(request.number)
         if done is None or (done.head, done.base) != (request.head, base):
             return False
-        return done.tries == 0
+        return done.tries == 0 or time.monotonic() < done.due
 
     async def _plan(self, request: PullRequest, known: DaemonState) -> None:
         """Plan one request, and send the result to the forge."""
@@ -174,9 +177,15 @@ class PullRequestController:
             if request.head in self.crashes:
                 head, report = request.head, unplannable(ENDED_THE_DAEMON)
             else:
-                head, report, asked = await self.loop.in_thread(
-                    lambda: self._review(request, known)
+                reviewed = await self.loop.in_thread(
+                    lambda: self._review(request, known, at_head=tries < MOST_TRIES)
                 )
+                if reviewed is None:
+                    bound.info("the ref of a pull request is not at its head yet", tries=tries)
+                    self._done[request.number] = replace(done, tries=tries)
+                    self.loop.poll()
+                    return
+                head, report, asked = reviewed
         except Exception as error:  # noqa: BLE001 -- the other requests are planned all the same
             log_it = bound.warning if isinstance(error, ReconcilerError) else bound.exception
             log_it("a pull request cannot be planned", error=str(error), tries=tries)
@@ -185,16 +194,16 @@ class PullRequestController:
                 self._done[request.number] = replace(done, tries=tries)
                 return
             head, report = request.head, unplannable()
-        done = replace(done, asked=asked)
+        done = replace(done, head=head, asked=asked)
         try:
             await self._send(request, head, report)
         except ForgeError as error:
             if not error.lasting and error.trouble is not Trouble.REFUSED:
                 raise
-            bound.warning("a pull request cannot be commented on", error=str(error), tries=tries)
+            bound.warning("a pull request cannot be reported on", error=str(error), tries=tries)
             self.metrics.failed("forge", error)
             self._refuse(request.number, str(error))
-            self._done[request.number] = replace(done, tries=tries if tries < MOST_TRIES else 0)
+            self._done[request.number] = _tried_again(done, error, tries)
             return
         self._refuse(request.number, None)
         self._done[request.number] = done
@@ -202,18 +211,21 @@ class PullRequestController:
         bound.info("pull request planned", status=report.status.state.value)
 
     def _review(
-        self, request: PullRequest, known: DaemonState
-    ) -> tuple[Commit, PullRequestReport, AskedKeys]:
+        self, request: PullRequest, known: DaemonState, *, at_head: bool
+    ) -> tuple[Commit, PullRequestReport, AskedKeys] | None:
         """Return a report, its commit, and the asked keys.
 
-        The commit may differ from the listed one: the ref may have moved since.
+        The commit may differ from the listed one: the ref may have moved since, or be behind it.
+        Then None is returned where it must be ``at_head``.
         """
         proposals = self.planner.proposals
 
-        def review() -> tuple[Commit, PullRequestReport, AskedKeys]:
+        def review() -> tuple[Commit, PullRequestReport, AskedKeys] | None:
             head = request.head
             if not proposals.has(head):
                 head = proposals.fetch_head(request.ref)
+                if head != request.head and at_head:
+                    return None
             found = self.planner.review(known, head)
             report = report_of(self.setup, found, self.planner.refusal(known, head))
             return head, report, AskedKeys.of(found)
@@ -230,7 +242,7 @@ class PullRequestController:
         if self._refused:
             last = next(reversed(self._refused.values()))
             count = counted(len(self._refused), "pull request")
-            self.troubles["pull request"] = f"{count} cannot be commented on: {last}"
+            self.troubles["pull request"] = f"{count} cannot be reported on: {last}"
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -266,6 +278,17 @@ class PullRequestController:
             sent.comment = await self.forge.edit(number, sent.comment, text)
         if sent.comment is None:
             sent.comment = await self.forge.comment(number, text)
+
+
+def _tried_again(done: _Done, error: ForgeError, tries: int) -> _Done:
+    """Return a refused request with the time of its next try.
+
+    What lacks a right is, until it has it: a token rotates, and rights are granted. What the forge
+    cannot accept is not, until the request changes.
+    """
+    if error.trouble is Trouble.REJECTED:
+        return replace(done, tries=tries if tries < MOST_TRIES else 0)
+    return replace(done, tries=tries, due=time.monotonic() + RETRY.delay(tries))
 
 
 @asynccontextmanager

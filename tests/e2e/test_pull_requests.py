@@ -163,6 +163,22 @@ def test_a_plan_is_of_what_a_merge_would_make_and_again_when_the_branch_moves(
         until(lambda: conflict in forge.bodies(7)[0], what="the comment of it")
 
 
+def test_a_head_whose_ref_is_behind_is_planned_once_it_is_there(
+    team: Site, forge: ForgeServer
+) -> None:
+    first = longer(team, forge)
+    team.edit("left.yaml", '"epochs": 2', '"epochs": 4')
+    git(team.work, "commit", "--quiet", "--all", "--message", "More")
+    second = git(team.work, "rev-parse", "HEAD").strip()
+    forge.open(7, second)  # its list is of the branch, which the ref follows
+    with running(team):
+        until(lambda: "is not at its head yet" in team.log(), what="the ref to be looked at")
+        git(team.work, "push", "--quiet", "--force", "origin", f"{second}:{forge.ref(7)}")
+        until(lambda: forge.status(second), what="the status of the head")
+        until(lambda: "→ `4`" in "".join(forge.bodies(7)), what="the comment of it")
+    assert forge.status(first) is None or planned(team) > 1
+
+
 def test_others_requests_and_what_touches_no_manifest_are_left_alone(
     team: Site, forge: ForgeServer
 ) -> None:
@@ -260,6 +276,25 @@ def test_a_token_that_is_refused_is_told_and_a_new_one_taken(
         until(lambda: forge.status(head), what="the status")
         until(lambda: "cannot be followed" not in get(url), what="the page to be quiet again")
     assert "Bad credentials" in team.log()
+
+
+@pytest.mark.parametrize("forge", ["github"], indirect=True)
+def test_a_report_that_a_right_is_missing_for_is_sent_once_it_is_granted(
+    team: Site, forge: ForgeServer
+) -> None:
+    refusal = b'{"message": "Resource not accessible by personal access token"}'
+    forge.fault = lambda name: (403, {}, refusal) if name == "set status" else None
+    head = longer(team, forge)
+    with running(team) as url:
+        told = "1 pull request cannot be reported on: POST /repos/team/models/statuses/"
+        until(lambda: ready(url), what="the first sync")
+        until(lambda: told in get(url), what="the page to say so")
+        looks = forge.said("list requests") + 5
+        until(lambda: forge.said("list requests") >= looks, what="some looks")
+        assert "Resource not accessible" in get(url)
+        forge.fault = lambda _: None
+        until(lambda: forge.status(head), what="the status")
+        until(lambda: told not in get(url), what="the page to be quiet again")
 
 
 @pytest.mark.parametrize("mode", ["head", "every"])
