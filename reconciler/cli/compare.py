@@ -28,6 +28,8 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text, visible
+from reconciler.cli.try_artifacts import with_tries
+from reconciler.config import Setup
 from reconciler.git import GitError
 from reconciler.planner import ObjectStatus
 from reconciler.review import (
@@ -80,8 +82,10 @@ def compare(
     the source, with its subject where the clone knows the commit. Of an object that is trained, the
     artifacts of its trainings are compared.
     """
-    state = StateReader(load_if_there(config_file), Path()).read()
+    setup = load_if_there(config_file)
+    state = StateReader(setup, Path()).read()
     state.check_synced()
+    local = _add_tries(state, setup)
     wanted = read_labels(labels)
     if wanted:
         note_unknown_labels(state)
@@ -89,6 +93,7 @@ def compare(
         *_selected(state, names, namespace=namespace, kind=kind, labels=wanted),
         order=CompareOrder.parse(sort),
         subject=_subjects(state),
+        local=local,
     )
     if style == "json":
         click.echo(json_text(COMPARISON.dump(found)))
@@ -98,6 +103,15 @@ def compare(
         click.echo(_markdown(found))
     else:
         _print_table(found)
+
+
+def _add_tries(state: RecordedState, setup: Setup | None) -> set[TaskKey]:
+    """Add the artifacts of tries on this machine to the state; return their keys."""
+    keys: set[TaskKey] = set()
+    for ref, record in list(state.records.items()):
+        state.records[ref], found = with_tries(record, setup)
+        keys |= found
+    return keys
 
 
 def _selected(
@@ -184,7 +198,7 @@ def _csv(found: ArtifactComparison) -> str:
     """Write a row per artifact, with whole keys and values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fixed = ["kind", "namespace", "name", "key", "current", "finished"]
+    fixed = ["kind", "namespace", "name", "key", "current", "local", "finished"]
     figures = ["commit", "code", "seconds", "gpuSeconds", "cost", "url"]
     params = [f"params.{name}" for name in found.params]
     metrics = [f"metrics.{name}" for name in found.metrics]

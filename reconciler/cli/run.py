@@ -6,39 +6,32 @@ import asyncio
 import faulthandler
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import structlog
-from rich.console import Console
-from rich.live import Live
 
 from reconciler.backoff import jittered
+from reconciler.cli.attention import attention
 from reconciler.cli.exit_codes import ExitCode
+from reconciler.cli.observed_run import ObservedRun, configure_logs, progress
 from reconciler.cli.options import config_option, load, seconds
-from reconciler.cli.phase_lines import PhaseLines
 from reconciler.cli.progress import local_progress
-from reconciler.cli.table import Listing, console, object_table
+from reconciler.cli.select import kind_option, name_argument, namespace_option
+from reconciler.cli.table import console
 from reconciler.cli.terminal import tell, visible
+from reconciler.cli.tries import try_once
 from reconciler.config import ConfigError, Setup
 from reconciler.daemon import (
     PATIENCE,
     OncePatience,
     StillWaitingError,
-    configure_logging,
     run_daemon,
     stop_on_signals,
 )
 from reconciler.errors import ReconcilerError, UsageFault
-from reconciler.manifests import LARGEST_FILE
-from reconciler.planner import ObjectStatus, Phase, Plan, TaskAction, TaskPhase
-from reconciler.reasons import ReasonCode, remedy
-from reconciler.review import Latest, failure_remedy, log_command
-from reconciler.types import ObjectRef, Problem
+from reconciler.manifests import LARGEST_FILE, ParamChange
 from reconciler.web import ListenError
 
 log = structlog.get_logger(__name__)
@@ -48,6 +41,7 @@ CONFIG_INTERVAL = 1.0
 
 
 @click.command()
+@name_argument(required=False)
 @config_option
 @click.option(
     "--once",
@@ -62,12 +56,35 @@ CONFIG_INTERVAL = 1.0
     show_default=True,
     help="With --once: how long to wait, while nothing runs, for retries, sources and capacity.",
 )
-def run(config_file: Path, once: bool, patience: float) -> None:
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="With --once and NAME, on the local engine: try another value of a param, such as "
+    "training.params.lr=0.1, without a commit; may be given several times.",
+)
+@namespace_option
+@kind_option
+def run(
+    name: str | None,
+    config_file: Path,
+    once: bool,
+    patience: float,
+    changes: tuple[str, ...],
+    namespace: str | None,
+    kind: str | None,
+) -> None:
     """Run the daemon: sync after every push, until it is stopped.
 
     A sync reads the manifests of the configured branch, starts the builds, loads and trainings that
     are missing, and commits the status. SIGTERM and Ctrl-C stop the daemon, but no build or
     training: these go on, and the next start of the daemon finds them again.
+
+    With --once and --set, NAME alone is made with other params, and what it needs. This is a try:
+    its artifact has a key of its own and a marker that says local, nothing is committed, and the
+    status does not change. A sync of a commit with the same params takes the artifact over. Ctrl-C
+    ends the run of a try.
 
     \b
     Exit codes with --once:
@@ -79,83 +96,44 @@ def run(config_file: Path, once: bool, patience: float) -> None:
     with suppress(OSError, RuntimeError):  # standard error is closed, or no file
         faulthandler.enable()  # a crash in a C library says where
     setup = load(config_file)
+    if name is not None or changes or namespace is not None or kind is not None:
+        sys.exit(_try(setup, name, namespace, kind, changes, once=once, patience=patience))
     if once:
         sys.exit(_once(setup, patience))
     configure_logs(setup)
     asyncio.run(_serve(config_file, setup, was_there=config_file.exists()))
 
 
-def configure_logs(setup: Setup, *, once: bool = False, level: str | None = None) -> None:
-    """Set up the configured style and level of logs.
-
-    A user reads those of ``run --once``, also through a pipe to `tee` or `less`; a daemon's are
-    collected.
-    """
-    style = setup.config.log.format
-    if once and style == "auto":
-        style = "text"
-    configure_logging(style=style, level=level or setup.config.log.level)
-
-
-@dataclass
-class _Observed:
-    """The observer of a run: the newest plan, records and errors.
-
-    ``wanted`` are the objects that have a manifest, right or wrong. ``lines`` are printed as their
-    phases change.
-    """
-
-    plan: Plan | None = None
-    records: Mapping[ObjectRef, ObjectStatus] = field(default_factory=dict)
-    errors: Sequence[Problem] = ()
-    wanted: Collection[ObjectRef] = ()
-    latest: Latest | None = None
-    lines: PhaseLines | None = None
-
-    def __call__(
-        self, plan: Plan, records: Mapping[ObjectRef, ObjectStatus], errors: Sequence[Problem]
-    ) -> None:
-        self.plan, self.records, self.errors = plan, dict(records), errors
-        for line in self.lines.changes(self.records) if self.lines is not None else ():
-            with suppress(OSError):  # a full disk or a closed pipe ends no run
-                tell(line, err=True)
-        self.wanted = plan.inputs.desired.keys() | plan.inputs.invalid.keys()
-
-    def table(self, *, compact: bool = False) -> Listing:
-        return object_table(
-            self.records.values(), compact=compact, latest=self.latest, bars=compact
+def _try(
+    setup: Setup,
+    name: str | None,
+    namespace: str | None,
+    kind: str | None,
+    changes: tuple[str, ...],
+    *,
+    once: bool,
+    patience: float,
+) -> int:
+    """Try other params; return the exit code. Raises UsageError and ReconcilerError."""
+    if not once or name is None or not changes:
+        raise click.UsageError(
+            "a try needs all three of --once, --set PATH=VALUE and NAME; without NAME, everything "
+            "is synced"
         )
-
-    @property
-    def bad(self) -> bool:
-        return bool(self.errors) or any(self._in(Phase.FAILED, Phase.INVALID, Phase.REJECTED))
-
-    def waiting(self) -> list[ObjectStatus]:
-        """The objects that are neither at an end, suspended nor held.
-
-        A promotion that still serves an earlier artifact waits too.
-        """
-        ends = (
-            Phase.READY,
-            Phase.SUSPENDED,
-            Phase.HELD,
-            Phase.FAILED,
-            Phase.INVALID,
-            Phase.REJECTED,
-        )
-        serving = (r for r in self._in(Phase.READY) if r.reason == ReasonCode.STILL_SERVING)
-        waiting = [*self._in(*set(Phase).difference(ends)), *serving]
-        return sorted(waiting, key=lambda record: record.ref)
-
-    def _in(self, *phases: Phase) -> Iterator[ObjectStatus]:
-        wanted = (self.records[ref] for ref in self.wanted if ref in self.records)
-        return (record for record in wanted if record.phase in phases)
+    return try_once(
+        setup,
+        [ParamChange.parse(change) for change in changes],
+        patience=patience,
+        name=name,
+        namespace=namespace,
+        kind=kind,
+    )
 
 
 def _once(setup: Setup, patience: float) -> int:
-    seen, screen = _Observed(latest=local_progress(setup)), console()
+    seen, screen = ObservedRun(latest=local_progress(setup)), console()
     try:
-        with _progress(setup, screen, seen):
+        with progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, patience, seen))
     except StillWaitingError as error:
         tell(f"Waited in vain: {error}.", err=True)
@@ -183,32 +161,7 @@ def _once(setup: Setup, patience: float) -> int:
     return ExitCode.WAITING if waiting else ExitCode.FINE
 
 
-@contextmanager
-def _progress(setup: Setup, screen: Console, seen: _Observed) -> Iterator[None]:
-    """Show a live table on a terminal, elsewhere lines of phases.
-
-    A configured format of the log asks for the log instead.
-    """
-    if not screen.is_terminal:
-        if setup.config.log.format == "auto":
-            seen.lines = PhaseLines()
-        level = "warning" if seen.lines is not None else None
-        configure_logs(setup, once=True, level=level)
-        yield
-        return
-    live = Live(
-        get_renderable=partial(seen.table, compact=True),
-        console=screen,
-        refresh_per_second=4,
-        transient=True,
-    )
-    with live:
-        # The table says what is going on; the log above it only what goes wrong.
-        configure_logs(setup, once=True, level="warning")
-        yield
-
-
-async def _run_once(setup: Setup, patience: float, observe: _Observed) -> bool:
+async def _run_once(setup: Setup, patience: float, observe: ObservedRun) -> bool:
     stop = stop_on_signals()
     await run_daemon(setup, once=OncePatience(patience), stop=stop, observe=observe)
     return stop.is_set()
@@ -303,43 +256,3 @@ def _content(file: Path) -> tuple[str, bytes | str]:
             return place, opened.read(LARGEST_FILE + 1)
     except OSError as error:
         return place, str(error)
-
-
-#: Phases that only a user ends. The errors of Invalid objects are listed by file and line.
-_PHASES = (Phase.FAILED, Phase.REJECTED, Phase.HELD, Phase.LOST)
-_SHOWN_NAMES = 5
-
-
-def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[str]:
-    """Yield lines about the objects that are Failed, Rejected, Held or Lost.
-
-    Objects with the same message, as those of a hold, are named together. ``plan`` is the one that
-    the records are of.
-    """
-    groups: dict[tuple[Phase, str, str], list[ObjectStatus]] = {}
-    for record in sorted(records, key=lambda record: record.ref):
-        if record.phase in _PHASES:
-            groups.setdefault((record.phase, record.reason, record.message), []).append(record)
-    for (phase, reason, message), found in groups.items():
-        yield f"  {_names(found)} {'is' if len(found) == 1 else 'are'} {phase}: {message}"
-        failed = _failed(found[0], plan) if plan is not None else None
-        if failed is None or plan is None:
-            todo, log = remedy(ReasonCode.known(reason)), ""
-        else:
-            todo, log = failure_remedy(plan, failed), log_command(failed, found[0])
-        shown = [todo, f"`{log}` prints its log." if log else ""]
-        if any(shown):
-            yield f"    What to do: {' '.join(filter(None, shown))}"
-
-
-def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:
-    """Return the failed task that an object is Failed for."""
-    actions = plan.decisions_of(record.ref) if record.phase is Phase.FAILED else ()
-    failed = (action for action in actions if action.phase is TaskPhase.FAILED)
-    return next((each for each in failed if each.reason.code.value == record.reason), None)
-
-
-def _names(records: list[ObjectStatus]) -> str:
-    more = len(records) - _SHOWN_NAMES
-    names = ", ".join(str(record.ref) for record in records[:_SHOWN_NAMES])
-    return f"{names} and {more} more" if more > 0 else names

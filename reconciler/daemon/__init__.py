@@ -11,31 +11,38 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from reconciler.daemon.app import run_daemon
+    from reconciler.daemon.app import assemble_try, run_daemon
     from reconciler.daemon.leader import followed_pod_logs, pod_logs
+    from reconciler.daemon.local_try import LocalTry, run_try
     from reconciler.daemon.logging import configure_logging
     from reconciler.daemon.once import PATIENCE, OncePatience, StillWaitingError
     from reconciler.daemon.shutdown import stop_on_signals
 
 __all__ = [
     "PATIENCE",
+    "LocalTry",
     "OncePatience",
     "StillWaitingError",
+    "assemble_try",
     "configure_logging",
     "followed_pod_logs",
     "pod_logs",
     "run_daemon",
+    "run_try",
     "stop_on_signals",
 ]
 
 _MODULE_OF = {
     "PATIENCE": "once",
+    "LocalTry": "local_try",
     "OncePatience": "once",
     "StillWaitingError": "once",
+    "assemble_try": "app",
     "configure_logging": "logging",
     "followed_pod_logs": "leader",
     "pod_logs": "leader",
     "run_daemon": "app",
+    "run_try": "local_try",
     "stop_on_signals": "shutdown",
 }
 __getattr__ = lazy_exports(__name__, _MODULE_OF)

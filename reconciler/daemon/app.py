@@ -14,6 +14,7 @@ from watchfiles import awatch
 
 from reconciler.config import Setup
 from reconciler.daemon.controller import Daemon
+from reconciler.daemon.local_try import LocalTry, Select
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer
@@ -28,7 +29,9 @@ from reconciler.daemon.update_requests import UpdateRequestController, requestin
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
 from reconciler.engines.local import ArtifactPlaces, Containers, LocalEngine, RootLayout
+from reconciler.errors import UsageFault
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
+from reconciler.manifests import ParamChange
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan, Reference, unreadable
 from reconciler.reasons import Reason
@@ -245,6 +248,45 @@ async def assemble(
             heads=reading_heads(setup, mirror),
             leads=permission.leads,
         ),
+        observe=observe,
+    )
+
+
+async def assemble_try(
+    setup: Setup, changes: Sequence[ParamChange], *, select: Select, observe: Observer
+) -> LocalTry:
+    """Assemble a try, ready to run. Raises UsageFault for another engine than the local one."""
+    if setup.config.engine != "local":
+        raise UsageFault(
+            f"--set tries params on the local engine alone, and this configuration has engine: "
+            f"{setup.config.engine}; commit the change, on a branch of its own perhaps"
+        )
+    git, permission = git_folder(setup), WritePermission()
+    mirror = Mirror.open(
+        git / "manifests.git",
+        setup.repository_url,
+        branch=setup.config.repository.branch,
+        others=sorted(setup.cluster_branches.values()),
+        credentials=credential_table(setup),
+    )
+    sources = source_reader(setup, patience=None)
+    engine = await _engine(setup, permission, mirror, sources, Metrics())
+    assert isinstance(engine, LocalEngine)
+    return LocalTry(
+        setup=setup,
+        mirror=mirror,
+        sources=sources,
+        engine=engine,
+        store=StatusStore(
+            status_branch(setup, git / "status.git"),
+            cluster=setup.config.cluster,
+            instance=setup.config.kubernetes.instance,
+            path=setup.config.repository.path,
+            own=setup.own_cluster,
+            permission=permission,
+        ),
+        select=select,
+        changes=tuple(changes),
         observe=observe,
     )
 

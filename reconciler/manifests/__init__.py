@@ -18,6 +18,7 @@ from reconciler.manifests import patterns
 
 if TYPE_CHECKING:
     from reconciler.manifests.admission import Admission
+    from reconciler.manifests.change import ParamChange, changed
     from reconciler.manifests.collection import (
         IGNORE_FILE,
         Collection,
@@ -139,6 +140,7 @@ _MODULES = {
     "Name": "fields",
     "ObservedBucketSection": "sources",
     "PRUNE_ANNOTATION": "effects",
+    "ParamChange": "change",
     "Path": "yaml_nodes",
     "RETRY_ANNOTATION": "effects",
     "Reference": "sources",
@@ -155,6 +157,7 @@ _MODULES = {
     "UPDATE_ANNOTATION": "effects",
     "amend": "collection",
     "annotate": "edit",
+    "changed": "change",
     "check_folders": "collection",
     "collect": "collection",
     "described": "messages",
@@ -223,6 +226,7 @@ __all__ = [
     "ModelSpec",
     "Name",
     "ObservedBucketSection",
+    "ParamChange",
     "Path",
     "Reference",
     "RepositoryPath",
@@ -237,6 +241,7 @@ __all__ = [
     "TrainingSection",
     "amend",
     "annotate",
+    "changed",
     "check_folders",
     "collect",
     "described",

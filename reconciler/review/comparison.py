@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,7 +34,8 @@ class ComparedArtifact:
     """An artifact as ``compare --format json`` prints it.
 
     ``commit`` is the manifest's. ``seconds`` are those of the run, null where they are unknown;
-    ``cost`` is null without prices. ``current``: it is the artifact of its object.
+    ``cost`` is null without prices. ``current``: it is the artifact of its object. ``local``: a try
+    without a commit made it on this machine.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class ComparedArtifact:
     key: TaskKey
     task: TaskKind
     current: bool
+    local: bool
     finished: datetime | None
     params: Mapping[str, JSON]
     metrics: Metrics
@@ -91,15 +93,20 @@ def compare_artifacts(
     *,
     order: CompareOrder,
     subject: Subject = lambda _: None,
+    local: Container[TaskKey] = (),
 ) -> ArtifactComparison:
     """Compare all artifacts of objects, or those of given keys.
 
-    ``among`` are the objects whose builds may have made the images. Raises UsageFault for an order
+    ``among`` are the objects whose builds may have made the images, ``local`` the keys that only a
+    try has made. Raises UsageFault for an order
     by what no artifact has.
     """
     sources = _sources(among)
     rows = _ordered(
-        [_compared(record, entry, sources, subject) for record, entry in _entries(selected)],
+        [
+            _compared(record, entry, sources, subject, local=entry.key in local)
+            for record, entry in _entries(selected)
+        ],
         order,
     )
     return ArtifactComparison(
@@ -152,6 +159,8 @@ def _compared(
     entry: HistoryEntry,
     sources: Mapping[str, Commit],
     subject: Subject,
+    *,
+    local: bool,
 ) -> ComparedArtifact:
     code = sources.get(entry.image_key or "") or entry.source
     return ComparedArtifact(
@@ -161,6 +170,7 @@ def _compared(
         key=entry.key,
         task=entry.task,
         current=record.artifact is not None and record.artifact.key == entry.key,
+        local=local,
         finished=entry.finished,
         params=entry.params,
         metrics=entry.metrics,
@@ -241,7 +251,7 @@ def comparison_rows(found: ArtifactComparison) -> list[list[ComparedCell]]:
     return [
         [
             *([ComparedCell(_object(row, namespaces))] if with_object else []),
-            ComparedCell(f"{row.key[:12]}{' (current)' if row.current else ''}"),
+            ComparedCell(f"{row.key[:12]}{_role(row)}"),
             *(
                 ComparedCell(format_value(row.params[name]) if name in row.params else "")
                 for name in found.params
@@ -263,6 +273,12 @@ def comparison_rows(found: ArtifactComparison) -> list[list[ComparedCell]]:
         ]
         for row in found.artifacts
     ]
+
+
+def _role(row: ComparedArtifact) -> str:
+    if row.current:
+        return " (current)"
+    return " (local)" if row.local else ""
 
 
 def _priced(found: ArtifactComparison) -> bool:

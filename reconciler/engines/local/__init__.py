@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.scrub import is_stored_as_made
     from reconciler.engines.local.store_verification import StoredArtifact
+    from reconciler.engines.local.tries import LOCAL, TryEngine, try_name
+    from reconciler.engines.local.try_listing import TryArtifact, find_tries
     from reconciler.engines.local.verification import (
         FaultKind,
         FileFault,
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "LOCAL",
     "MARKER",
     "ArtifactFacts",
     "ArtifactFile",
@@ -104,14 +107,18 @@ __all__ = [
     "RootLayout",
     "StoredArtifact",
     "StoredEnvironment",
+    "TryArtifact",
+    "TryEngine",
     "find_faults",
     "find_gpus",
+    "find_tries",
     "finish",
     "is_reserved",
     "is_stored_as_made",
     "load_marker",
     "rank_lines",
     "stored_environments",
+    "try_name",
 ]
 
 #: A supervisor imports this package at the start of each run, and the engine's imports (asyncio,
@@ -134,6 +141,11 @@ _MODULES = {
     "load_marker": "marker",
     "is_reserved": "marker",
     "is_stored_as_made": "scrub",
+    "LOCAL": "tries",
+    "TryArtifact": "try_listing",
+    "TryEngine": "tries",
+    "find_tries": "try_listing",
+    "try_name": "tries",
     "StoredArtifact": "store_verification",
     "FaultKind": "verification",
     "FileFault": "verification",

@@ -43,6 +43,7 @@ from reconciler.engines.local.scrub import is_as_made, is_lost
 from reconciler.engines.local.source_exports import Export, SourceExports
 from reconciler.engines.local.spec import Allocation, SpecError
 from reconciler.engines.local.supervisors import Supervisors
+from reconciler.engines.local.tries import end_tries, is_try
 from reconciler.engines.local.use import in_use
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.signing import SigningFiles
@@ -173,8 +174,12 @@ class LocalEngine:
                 self._lock = None
 
     def runs(self) -> Mapping[str, Run]:
-        """Every run by name, as of now; never blocks."""
-        return dict(self._runs)
+        """Every run by name, as of now, without those of tries; never blocks."""
+        return {name: run for name, run in self._runs.items() if not is_try(name)}
+
+    def tries(self) -> Mapping[str, Run]:
+        """The runs of tries by name, as of now; never blocks."""
+        return {name: run for name, run in self._runs.items() if is_try(name)}
 
     async def create(self, spec: RunSpec) -> None:
         """Create the run, or adopt the one of that name. Raises EngineError."""
@@ -292,6 +297,7 @@ class LocalEngine:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(layout.notify, 0o600)
             self._records = self._store.load()
+            end_tries(self._store, self._records.values())
             if self._containers is not None:
                 terms = self._containers.terms()
                 self._terms = replace(self._terms, containers=terms)
