@@ -1,4 +1,4 @@
-"""Lines about the objects that need a user, below the table of ``run --once``."""
+"""Lines about objects that need a user, for ``run --once``."""
 
 from __future__ import annotations
 

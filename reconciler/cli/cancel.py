@@ -8,17 +8,27 @@ from pathlib import Path
 import click
 
 from reconciler.cli.clone_planning import clock
+from reconciler.cli.ended_now import end_now
 from reconciler.cli.manifest_commit import EditedManifest
 from reconciler.cli.options import config_option, dry_run_option, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option
 from reconciler.manifests import CANCEL_ANNOTATION, annotate, set_suspend
-from reconciler.planner import ObjectStatus, TaskPhase
-from reconciler.types import TaskKind
+from reconciler.planner import ObjectStatus, Phase, TaskPhase
+from reconciler.types import ObjectRef, TaskKind
 
 
 @click.command()
 @name_argument(required=True)
-@click.option("--reason", metavar="TEXT", help="Why; it becomes part of the commit's message.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="End the run on the local engine of this machine, without a commit.",
+)
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    help="Why; it becomes part of the commit's message, with --now of the status.",
+)
 @dry_run_option
 @namespace_option
 @kind_option
@@ -26,6 +36,7 @@ from reconciler.types import TaskKind
 @config_option
 def cancel(
     name: str,
+    now: bool,
     reason: str | None,
     dry_run: bool,
     namespace: str | None,
@@ -42,11 +53,20 @@ def cancel(
     Afterwards the object is Suspended. Its last artifact stays, and what the command has left in
     its directory too; `reconciler resume NAME` goes on from there. The history lists the run as
     Interrupted, with the reason Cancelled and the GPU seconds that it took.
+
+    With --now nothing is committed: the run is ended at once, whether or not a daemon runs. Its
+    object is Failed then, with the reason EndedByUser, and the task starts again only by
+    `reconciler retry NAME` or a change of its params or settings.
     """
+    if now:
+        if dry_run:
+            raise click.UsageError("--now commits nothing, so there is no patch; omit --dry-run")
+        end_now(name, reason or "", namespace=namespace, kind=kind, config_file=config_file)
+        return
     edited = EditedManifest.find(
         name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
     )
-    _note_nothing_runs(edited.record)
+    _check_something_runs(edited)
     file, ref = edited.manifest.file, edited.ref
     until = _until(edited.record, clock())
     changed = set_suspend(edited.text, file=file, ref=ref, suspend=True)
@@ -69,10 +89,32 @@ def _until(record: ObjectStatus | None, now: datetime) -> str:
     return f"{max([now, *started]):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _note_nothing_runs(record: ObjectStatus | None) -> None:
-    """Print a note if no load or training is recorded as running."""
+#: Phases of a task that may have a run, or get one by itself.
+_LIVE = (TaskPhase.RUNNING, TaskPhase.PENDING, TaskPhase.WAITING, TaskPhase.HELD)
+
+
+def _check_something_runs(edited: EditedManifest) -> None:
+    """Raise ClickException if no load or training is recorded as running.
+
+    A newer commit than that of the status may have started one since: then it is only noted.
+    """
+    record, ref = edited.record, edited.ref
     if record is None:
         return
-    live = (TaskPhase.RUNNING, TaskPhase.PENDING, TaskPhase.WAITING)
-    if not any(task.phase in live and task.task is not TaskKind.BUILD for task in record.tasks):
-        click.echo(f"Note: nothing of {record.ref} runs, by the last recorded sync.", err=True)
+    tasks = [task for task in record.tasks if task.task is not TaskKind.BUILD]
+    if any(task.phase in _LIVE for task in tasks):
+        return
+    known = record.manifest.digest if record.manifest is not None else ""
+    if known != edited.manifest.digest:
+        click.echo(f"Note: nothing of {ref} runs, by the last recorded sync.", err=True)
+        return
+    raise click.ClickException(
+        f"nothing of {ref} runs: it is {record.phase}. {_instead(ref, record)}"
+    )
+
+
+def _instead(ref: ObjectRef, record: ObjectStatus) -> str:
+    """Return what does something for an object of which nothing runs."""
+    if record.phase is Phase.SUSPENDED:
+        return f"It starts nothing until `reconciler resume {ref.name}`"
+    return f"`reconciler suspend {ref.name}` keeps it from starting anything new"

@@ -106,7 +106,7 @@ def compare(
 
 
 def _add_tries(state: RecordedState, setup: Setup | None) -> set[TaskKey]:
-    """Add the artifacts of tries on this machine to the state; return their keys."""
+    """Add the artifacts of local tries; return their keys."""
     keys: set[TaskKey] = set()
     for ref, record in list(state.records.items()):
         state.records[ref], found = with_tries(record, setup)

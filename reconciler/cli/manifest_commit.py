@@ -10,6 +10,7 @@ import difflib
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from reconciler.types import ObjectRef
 class EditedManifest:
     """A manifest in the work tree of a clone, to be edited.
 
-    ``record`` is the recorded status, None before the first sync.
+    ``record`` is the recorded status, None before the first sync; ``objects`` are all at HEAD.
     """
 
     setup: Setup | None
@@ -40,6 +41,7 @@ class EditedManifest:
     ref: ObjectRef
     manifest: Manifest
     record: ObjectStatus | None
+    objects: Mapping[ObjectRef, Manifest]
     text: str
 
     @classmethod
@@ -78,6 +80,7 @@ class EditedManifest:
             ref=ref,
             manifest=manifest,
             record=planning.state.records.get(ref),
+            objects=found.objects,
             text=text,
         )
 

@@ -1,4 +1,4 @@
-"""What ``run --once`` has seen of its run, and its progress while it runs."""
+"""The observer of ``run --once``, and the display of its progress."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from reconciler.cli.manifest_commit import EditedManifest
 from reconciler.cli.options import config_option, repo_option
 from reconciler.cli.select import kind_option, name_argument, namespace_option
 from reconciler.manifests import RETRY_ANNOTATION, annotate
-from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.planner import TaskPhase
 
 
 @click.command()
@@ -41,7 +41,7 @@ def retry(
     edited = EditedManifest.find(
         name, namespace=namespace, kind=kind, folder=folder, config_file=config_file
     )
-    _check_failed(edited.record)
+    _check_failed(edited)
     manifest = edited.manifest
     value = _next(manifest.document.metadata.annotations.get(RETRY_ANNOTATION, ""), clock())
     changed = annotate(
@@ -54,15 +54,21 @@ def retry(
     click.echo(edited.commit(changed, f"Retry {edited.ref}", what, effect="runs"))
 
 
-def _check_failed(record: ObjectStatus | None) -> None:
-    """Print a note if nothing has failed: a retry does nothing then."""
-    if record is not None and all(task.phase is not TaskPhase.FAILED for task in record.tasks):
-        click.echo(
-            f"Note: {record.ref} is {record.phase}, and none of its tasks has failed: a retry "
-            "runs only what has. To make a finished artifact once more, change the section's "
-            "`rerun`.",
-            err=True,
-        )
+def _check_failed(edited: EditedManifest) -> None:
+    """Raise ClickException if nothing has failed: a retry does nothing then.
+
+    Of a manifest that is not the synced one this is only noted.
+    """
+    record = edited.record
+    if record is None or any(task.phase is TaskPhase.FAILED for task in record.tasks):
+        return
+    text = (
+        f"{record.ref} is {record.phase}, and none of its tasks has failed: a retry runs only what "
+        "has. To make a finished artifact once more, change the section's `rerun`"
+    )
+    if record.manifest is not None and record.manifest.digest == edited.manifest.digest:
+        raise click.ClickException(text)
+    click.echo(f"Note: by the last recorded sync {text}.", err=True)
 
 
 def _next(known: str, now: datetime) -> str:

@@ -30,7 +30,7 @@ from reconciler.workspace import CommitSnapshot
 
 @dataclass(slots=True)
 class _Tried:
-    """What a try has come to, once it was assembled."""
+    """The parts of a try that its end is told by."""
 
     attempt: LocalTry | None = None
     stopped: bool = False
@@ -87,7 +87,7 @@ def try_once(
 
 
 def _progress(setup: Setup) -> Latest | None:
-    """Return the reader of the progress of runs, those of a try before others."""
+    """Return the reader of progress, of a try's runs first."""
     found = local_progress(setup)
 
     def latest(run: str) -> Progress | None:

@@ -1,4 +1,4 @@
-"""Artifacts of tries on this machine, among the recorded ones of an object."""
+"""Artifacts of local tries, among the recorded ones of an object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.types import TaskKey
 
 
 def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus, set[TaskKey]]:
-    """Add the artifacts of tries to an object's history; return their keys too.
+    """Add the artifacts of tries to an object's history, with their keys.
 
     They are looked for beside its artifacts, on the disk of the local engine.
     """

@@ -255,7 +255,10 @@ async def assemble(
 async def assemble_try(
     setup: Setup, changes: Sequence[ParamChange], *, select: Select, observe: Observer
 ) -> LocalTry:
-    """Assemble a try, ready to run. Raises UsageFault for another engine than the local one."""
+    """Assemble a try, ready to run.
+
+    Raises UsageFault for another engine than the local one.
+    """
     if setup.config.engine != "local":
         raise UsageFault(
             f"--set tries params on the local engine alone, and this configuration has engine: "

@@ -1,4 +1,4 @@
-"""A try of one object with other params, on the local engine and without a commit.
+"""Tries of one object with other params, without a commit.
 
 A try reads what a sync reads, and plans the object alone with what that needs. What the commit asks
 for as well runs as in a sync, and the next one takes it over. What only the change asks for has a
@@ -53,7 +53,7 @@ Select = Callable[[CommitSnapshot], ObjectRef]
 
 @dataclass(slots=True, kw_only=True)
 class LocalTry:
-    """One try: the object, its changed manifest, and the parts of a daemon that it uses."""
+    """One try, with the parts of a daemon that it uses."""
 
     setup: Setup
     mirror: Mirror
@@ -244,7 +244,7 @@ async def run_try(attempt: LocalTry, *, once: OncePatience, stop: asyncio.Event)
 
 
 async def _forget(engine: TryEngine) -> None:
-    """End the runs of a try; those that do not end are left to the next start."""
+    """End the runs of a try, or leave them behind."""
     for look in range(_MOST_LOOKS):
         try:
             if await engine.forget():

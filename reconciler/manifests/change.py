@@ -1,4 +1,4 @@
-"""Changes of params that no commit has, as ``run --once --set`` takes them. Pure."""
+"""Changes of params without a commit, for ``run --once --set``. Pure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _set(spec: dict[str, Any], manifest: Manifest, change: ParamChange) -> None:
 
 
 def _sections(manifest: Manifest) -> list[str]:
-    """Return the sections of a manifest that have params, by their names there."""
+    """Return the names of the sections that have params."""
     spec = manifest.document.spec
     return [
         name

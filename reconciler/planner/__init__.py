@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from reconciler.planner.object_status import (
         URGENCY,
+        CandidateStatus,
         HistoryEntry,
         ObjectStatus,
         Phase,
@@ -130,6 +131,7 @@ _MODULES = {
     "Hold": "plan",
     "HoldKind": "plan",
     "CLOCK_SKEW": "retry_policy",
+    "CandidateStatus": "object_status",
     "Ledger": "ledger",
     "ObjectStatus": "object_status",
     "OwnCluster": "own_cluster",
@@ -194,6 +196,7 @@ __all__ = [
     "ZERO",
     "ActionKind",
     "CacheEntry",
+    "CandidateStatus",
     "Completed",
     "Forecast",
     "ForecastBasis",

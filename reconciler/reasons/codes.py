@@ -220,6 +220,7 @@ class ReasonCode(enum.StrEnum):
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     INFRASTRUCTURE_FAILED = "InfrastructureFailed"
     CANCELLED = "Cancelled"
+    ENDED_BY_USER = "EndedByUser"
     IMAGE_GONE = "ImageGone"
     ARTIFACT_LOST = "ArtifactLost"
     ARTIFACT_NOT_VERIFIED = "ArtifactNotVerified"

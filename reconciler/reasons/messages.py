@@ -357,7 +357,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ReasonCode.BASE_REJECTED: Entry(
         "{object} was rejected by its gate: artifact {key}",
         "The artifact that is to be used did not pass the `evaluation` of its object.",
-        "Make a better one, or accept this one by the annotation `substratus.ai/accept` there.",
+        "Make a better one, or accept this one: `reconciler accept NAME` of that object.",
     ),
     ReasonCode.BASE_NOT_ACCEPTED: Entry(
         "waiting for {object}: its gate has not accepted artifact {key}",
@@ -399,8 +399,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "artifact {key} was rejected: {failed}",
         "The artifact did not pass the lines of `evaluation.require`. It is kept, and nobody's "
         "base, promotion or production.",
-        "Make a better one, change `require`, or accept it by the annotation "
-        "`substratus.ai/accept`, whose value is its key.",
+        "Make a better one, change `require`, or accept it as it is: `reconciler accept NAME`.",
     ),
     ReasonCode.INVALID_MANIFEST: Entry(
         "{problem}",
@@ -1033,6 +1032,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "it was cancelled",
         "The run was ended on request.",
         "Nothing; of an object that is suspended, `reconciler resume NAME` lets it run again.",
+    ),
+    ReasonCode.ENDED_BY_USER: Entry(
+        "a user ended it by `reconciler cancel --now`{cause}",
+        "The run was ended on the engine, without a commit. It is remembered like a failure, so it does not start again by itself.",
+        "`reconciler retry NAME` runs it again, and goes on from what the command has left; so does a change of its params or settings.",
     ),
     ReasonCode.IMAGE_GONE: Entry(
         "the image {image} is not there any more; it has to be built again",

@@ -39,6 +39,8 @@ CALLS = [
     "suspend m",
     "resume m --dry-run",
     "cancel m --dry-run",
+    "cancel m --now",
+    "accept m",
     "compare",
     "compare --format csv",
     "artifacts",

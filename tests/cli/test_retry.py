@@ -214,7 +214,8 @@ def test_a_commit_is_the_clone_s_also_where_git_s_variables_name_another(
 def test_a_retry_of_what_has_not_failed_says_that_it_does_nothing(
     example: Example, cli: Cli
 ) -> None:
-    said = cli("retry", "digits", code=0)
+    said = cli("retry", "digits", code=1)
+    assert said.out == ""
     assert "none of its tasks has failed" in said.err
     assert "change the section's `rerun`" in said.err
 
@@ -296,3 +297,12 @@ def test_a_time_of_a_cancellation_that_is_none_is_an_error() -> None:
     )
     (problem,) = read_file("m.yaml", text.encode()).problems
     assert "expected a time such as 2026-11-29T20:00:00Z, found" in problem.message
+
+
+def test_a_cancellation_where_nothing_runs_is_refused_and_suspends_nothing(
+    example: Example, cli: Cli
+) -> None:
+    said = cli("cancel", "digits", code=1)
+    assert "nothing of Dataset default/digits runs: it is Ready." in said.err
+    assert "`reconciler suspend digits` keeps it from starting anything new" in said.err
+    assert example.git("log", "-1", "--format=%s") == "Start from the examples"

@@ -27,6 +27,7 @@ On disk (version 2, :mod:`.layout`)::
         source/             of a build: the exported build context      written by the daemon
         allocation.json     it may start, with these GPUs and terms     written by the daemon
         cancel              it is to end and be forgotten               written by the daemon
+        end.json            a user has ended it, with the cause         written by ``cancel --now``
         state.json          its state                                   written by the supervisor
         progress.json       what its command reported last              written by the supervisor
         lock, control       held by the supervisor; a FIFO that wakes it
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         ArtifactState,
     )
     from reconciler.engines.local.container_sweep import Containers
+    from reconciler.engines.local.ended_runs import LocalRun, live_runs
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
     from reconciler.engines.local.layout import RootLayout
@@ -103,6 +105,7 @@ __all__ = [
     "LocalEngine",
     "LocalLogs",
     "LocalProgress",
+    "LocalRun",
     "Marker",
     "RootLayout",
     "StoredArtifact",
@@ -115,6 +118,7 @@ __all__ = [
     "finish",
     "is_reserved",
     "is_stored_as_made",
+    "live_runs",
     "load_marker",
     "rank_lines",
     "stored_environments",
@@ -132,6 +136,8 @@ _MODULES = {
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "LocalProgress": "progress_reader",
+    "LocalRun": "ended_runs",
+    "live_runs": "ended_runs",
     "RootLayout": "layout",
     "FollowedFileLogs": "followed_logs",
     "rank_lines": "followed_logs",

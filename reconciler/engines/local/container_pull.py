@@ -34,7 +34,7 @@ def pull(run: RunContext, program: ContainerProgram, image: str) -> None:
         try:
             while process.poll() is None:
                 if not run.control.wait(1.0):
-                    raise StoppedError(run.control.stop() or Stop.TERMINATED)
+                    raise StoppedError(run.control.stop() or Stop.TERMINATED, run.run)
                 if time.monotonic() > deadline:
                     raise _failed(image, f"it took longer than {_LONGEST / 3600:g} hours")
         finally:

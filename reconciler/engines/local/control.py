@@ -20,6 +20,7 @@ class Stop(enum.Enum):
     """The cause for a run to end before its command does."""
 
     CANCELLED = enum.auto()
+    ENDED = enum.auto()
     TERMINATED = enum.auto()
 
 
@@ -63,6 +64,8 @@ class Control:
                     pass
         if self.run.cancel.exists():
             return Stop.CANCELLED
+        if self.run.end.exists():
+            return Stop.ENDED
         return Stop.TERMINATED if self._terminated else None
 
     def wait(self, seconds: float) -> bool:

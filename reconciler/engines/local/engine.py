@@ -174,7 +174,7 @@ class LocalEngine:
                 self._lock = None
 
     def runs(self) -> Mapping[str, Run]:
-        """Every run by name, as of now, without those of tries; never blocks."""
+        """Every run by name, without those of tries; never blocks."""
         return {name: run for name, run in self._runs.items() if not is_try(name)}
 
     def tries(self) -> Mapping[str, Run]:

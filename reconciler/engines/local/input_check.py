@@ -94,7 +94,7 @@ class InputCheck:
 
     def _go_on(self) -> None:
         if (stop := self.run.control.stop()) is not None:
-            raise StoppedError(stop)
+            raise StoppedError(stop, self.run.run)
 
     def _check(self, name: str, mounted: Mounted) -> None:
         """Raise RunFailedError unless an input is there, as it was made."""

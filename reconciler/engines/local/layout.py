@@ -63,6 +63,11 @@ class RunDirectory:
         return self.path / "cancel"
 
     @property
+    def end(self) -> Path:
+        """Present once a user has ended the run, with the cause."""
+        return self.path / "end.json"
+
+    @property
     def state(self) -> Path:
         """The run's progress."""
         return self.path / "state.json"

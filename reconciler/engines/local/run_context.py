@@ -15,6 +15,7 @@ from reconciler.engine import FailureClass, RunPhase, RunSpec
 from reconciler.engines.local import state as states
 from reconciler.engines.local.attempt import Attempt, End, Ended
 from reconciler.engines.local.control import Control, Stop, poke
+from reconciler.engines.local.end_request import end_reason
 from reconciler.engines.local.failures import RunFailedError
 from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import RootLayout, RunDirectory
@@ -39,10 +40,16 @@ T = TypeVar("T")
 
 
 class StoppedError(RunFailedError):
-    """The run has to end before its command does."""
+    """The run has to end before its command does.
 
-    def __init__(self, stop: Stop) -> None:
-        super().__init__(Reason.of(_STOPPED[stop]), FailureClass.INFRASTRUCTURE)
+    A run that a user has ended does not begin again by itself.
+    """
+
+    def __init__(self, stop: Stop, run: RunDirectory) -> None:
+        if stop is Stop.ENDED:
+            super().__init__(end_reason(run), FailureClass.COMMAND)
+        else:
+            super().__init__(Reason.of(_STOPPED[stop]), FailureClass.INFRASTRUCTURE)
 
 
 _STOPPED = {
@@ -84,7 +91,7 @@ class RunContext:
 
         lock = KeyLock.take(path, self.run, wait)
         if lock is None:
-            raise StoppedError(self.control.stop() or Stop.TERMINATED)
+            raise StoppedError(self.control.stop() or Stop.TERMINATED, self.run)
         return lock
 
     def not_lost(self) -> None:
@@ -115,7 +122,7 @@ class RunContext:
         while (left := deadline - time.monotonic()) > 0:
             self.control.wait(left)
             if (stop := self.control.stop()) is not None:
-                raise StoppedError(stop)
+                raise StoppedError(stop, self.run)
 
     def begin(self, *, attempt: int, log: Path) -> Output:
         """Number an attempt by creating its log; record its begin."""
@@ -159,7 +166,7 @@ class RunContext:
                 lock.record(token, leaders, containers=beside.program)
 
         if (stop := self.control.stop()) is not None:
-            raise StoppedError(stop)
+            raise StoppedError(stop, self.run)
         ended = Attempt(
             token=token,
             commands=[replace(c, env={**c.env, TOKEN: token}) for c in commands],
@@ -177,7 +184,7 @@ class RunContext:
         for lock in locks:
             lock.clear()
         if ended.stop is not None:
-            raise StoppedError(ended.stop)
+            raise StoppedError(ended.stop, self.run)
         if ended.end is not End.SUCCEEDED:
             full = output.disk_full or _free(place) < _DISK_FULL
             if ended.end is End.FAILED and not full:

@@ -1,4 +1,4 @@
-"""Runs of a try: what no commit asks for, executed beside the runs of the daemon.
+"""Runs that no commit asks for, beside those of the daemon.
 
 Such a run has a name of its own, so that no daemon adopts it as one that its commit asks for, and
 the marker of what it makes says ``local``. A run ends with its try: the next start of the engine
@@ -89,12 +89,12 @@ class TryEngine(Engine):
         await self._engine.create(spec)
 
     async def delete(self, name: str) -> None:
-        """End a run of the try; one of a sync goes on. Raises EngineError."""
+        """End a run of the try alone. Raises EngineError."""
         if try_name(name) in self._engine.tries():
             await self._engine.delete(try_name(name))
 
     async def forget(self) -> bool:
-        """Have the runs of the try ended and removed; true once none is left.
+        """Remove the runs of the try; true once none is left.
 
         Raises EngineError.
         """

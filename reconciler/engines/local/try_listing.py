@@ -24,7 +24,10 @@ _LARGEST = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryArtifact:
-    """An artifact of a try, as its marker has it; ``seconds`` are of its last attempt."""
+    """An artifact of a try, as its marker has it.
+
+    ``seconds`` are of its last attempt, ``image_key`` is of the build of its image.
+    """
 
     key: TaskKey
     task: TaskKind
@@ -39,7 +42,7 @@ class TryArtifact:
 
 
 def find_tries(folder: Path, known: Container[str]) -> Iterator[TryArtifact]:
-    """Yield the artifacts of tries in an object's folder, but for known keys.
+    """Yield the artifacts of tries in an object's folder, without known keys.
 
     What cannot be read is passed over. At most the first 2,000 keys are looked at.
     """
