@@ -113,26 +113,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        tell(shown.getvalue().rstrip("\n"), err=True)
+        _tell_error(error.format_message(), error)
         bad_usage = isinstance(error, click.UsageError)
         code = ExitCode.BAD_USAGE if bad_usage else ExitCode.FAILURE
     except UsageFault as error:
-        tell(str(error), err=True)
+        _tell_error(str(error))
         code = ExitCode.BAD_USAGE
     except ReconcilerError as error:
-        tell(f"reconciler: {error}", err=True)
+        _tell_error(str(error))
         code = ExitCode.FAILURE
     except BrokenPipeError:
         code = ExitCode.FAILURE  # the reader has seen enough, as `head` does
     except OSError as error:
         # A disk that is full, a folder that may not be written: not for a traceback to tell.
         where = f"{error.filename}: " if error.filename is not None else ""
-        tell(f"reconciler: {where}{error.strerror or error}", err=True)
+        _tell_error(f"{where}{error.strerror or error}")
         code = ExitCode.FAILURE
     _drop_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_error(text: str, error: click.ClickException | None = None) -> None:
+    """Print an error, of a wrong usage with the usage before it.
+
+    Every command begins it alike: with ``error:``, as kubectl and Git do.
+    """
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        usage, path = error.ctx.get_usage(), error.ctx.command_path
+        tell(f"{usage}\nTry '{path} --help' for help.\n", err=True)
+    tell(f"error: {text}", err=True)
 
 
 def _print_anything() -> None:

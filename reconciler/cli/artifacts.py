@@ -18,7 +18,7 @@ from reconciler.cli.collected import (
     shown_step,
 )
 from reconciler.cli.environments import Environment, environments_of
-from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.options import config_option, format_option, load_if_there, wide_option
 from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import (
     find_key,
@@ -94,6 +94,7 @@ class Artifact:
 @namespace_option
 @kind_option
 @format_option("text", "json")
+@wide_option
 @config_option
 def artifacts(
     name: str | None,
@@ -103,6 +104,7 @@ def artifacts(
     namespace: str | None,
     kind: str | None,
     style: str,
+    output: str | None,
     config_file: Path,
 ) -> None:
     """List artifacts, images and environments, with their sizes and uses.
@@ -159,14 +161,14 @@ def artifacts(
         _print_collection(state.collection, {artifact.key for artifact in found})
         return
     if found:
-        screen.print(_artifact_table(found), crop=False)
+        screen.print(_artifact_table(found, wide=output is not None), crop=False)
     known = [artifact.size for artifact in found if artifact.size is not None]
     unknown = len(found) - len(known)
     also = f", and {unknown} whose size cannot be read from here" if unknown else ""
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
     if environments:
         click.echo()
-        screen.print(_environment_table(environments), crop=False)
+        screen.print(_environment_table(environments, wide=output is not None), crop=False)
         click.echo(_environment_summary(environments))
 
 
@@ -261,13 +263,16 @@ def _named(state: RecordedState, record: ObjectStatus) -> Iterator[tuple[TaskKey
                 yield target.artifact.key, role
 
 
-_USE = (Column("USED AS", below=True), Column("URL", below=True, whole=True))
+def _use(*, wide: bool) -> tuple[Column, Column]:
+    """Return the columns of use and place, which may be dropped."""
+    url = Column("URL", below=True, whole=True, drop=0 if wide else 1)
+    return Column("USED AS", below=True), url
 
 
-def _artifact_table(found: list[Artifact]) -> Listing:
+def _artifact_table(found: list[Artifact], *, wide: bool) -> Listing:
     columns = [Column(title) for title in ("OBJECT", "KEY", "MADE")]
     shown = [Column("COLLECTED", below=True)] if any(map(_collected, found)) else []
-    table = Listing(*columns, Column("SIZE", right=True), *shown, *_USE)
+    table = Listing(*columns, Column("SIZE", right=True), *shown, *_use(wide=wide))
     for artifact in found:
         table.add(
             str(artifact.ref),
@@ -281,9 +286,11 @@ def _artifact_table(found: list[Artifact]) -> Listing:
     return table
 
 
-def _environment_table(found: list[Environment]) -> Listing:
+def _environment_table(found: list[Environment], *, wide: bool) -> Listing:
     columns = [Column(title) for title in ("NAME", "KIND", "MADE", "LAST USED")]
-    table = Listing(*columns, Column("SIZE", right=True), Column("REMOVED", below=True), *_USE)
+    table = Listing(
+        *columns, Column("SIZE", right=True), Column("REMOVED", below=True), *_use(wide=wide)
+    )
     for environment in found:
         table.add(
             environment.name[:24],

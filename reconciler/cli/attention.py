@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.planner import ObjectStatus, Phase, Plan, TaskAction, TaskPhase
 from reconciler.reasons import ReasonCode, remedy
-from reconciler.review import failure_remedy, log_command
+from reconciler.review import failure_remedy, log_command, variant_text
 
 #: Phases that only a user ends. The errors of Invalid objects are listed by file and line.
 _PHASES = (Phase.FAILED, Phase.REJECTED, Phase.HELD, Phase.LOST)
@@ -33,6 +33,29 @@ def attention(records: Iterable[ObjectStatus], plan: Plan | None) -> Iterator[st
         shown = [todo, f"`{log}` prints its log." if log else ""]
         if any(shown):
             yield f"    What to do: {' '.join(filter(None, shown))}"
+
+
+def variant_warnings(records: Iterable[ObjectStatus]) -> Iterator[str]:
+    """Yield a line about each Ready sweep with failed trainings."""
+    for record in sorted(records, key=lambda record: record.ref):
+        failed = [each for each in record.variants if each.phase is TaskPhase.FAILED]
+        if record.phase is not Phase.READY or not failed:
+            continue
+        shown = [f"{variant_text(each.params)}: {each.message}" for each in failed[:_SHOWN_NAMES]]
+        more = f"; and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        yield (
+            f"warning: {record.ref} is Ready, and {len(failed)} of its {len(record.variants)} "
+            f"trainings failed: {'; '.join(shown)}{more}"
+        )
+
+
+def waiting_lines(records: Iterable[ObjectStatus]) -> Iterator[str]:
+    """Yield lines about objects that wait, those with the same message together."""
+    groups: dict[str, list[ObjectStatus]] = {}
+    for record in records:
+        groups.setdefault(record.message, []).append(record)
+    for message, found in groups.items():
+        yield f"  {_names(found)}: {message}"
 
 
 def _failed(record: ObjectStatus, plan: Plan) -> TaskAction | None:

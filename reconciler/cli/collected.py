@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import click
 
+from reconciler.cli.recorded_state import StateReader
+from reconciler.config import Setup
+from reconciler.git import GitError
 from reconciler.review import counted, printable, shown_size
 from reconciler.status import CollectionEntry, CollectionReport, CollectionStep
 
@@ -31,6 +35,27 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
             return "restored next"
         case _:
             return ""
+
+
+def collected_line(setup: Setup, since: datetime) -> str | None:
+    """Count what was hidden and removed since; None for nothing."""
+    if not setup.config.retention.enabled:
+        return None
+    try:
+        state = StateReader(setup, Path()).read()
+    except GitError:
+        return None
+    records = (*state.records.values(), *state.removed.values())
+    entries = [entry for record in records for entry in record.history]
+    begin = since.replace(microsecond=0)
+    hidden = sum(1 for e in entries if e.hidden and e.hidden >= begin and not e.collected)
+    removed = sum(1 for e in entries if e.collected and e.collected >= begin)
+    parts = [f"{counted(hidden, 'artifact')} hidden"] if hidden else []
+    parts += [f"{counted(removed, 'artifact')} removed"] if removed else []
+    if not parts:
+        return None
+    which = "; `reconciler artifacts --collect` lists those that are hidden" if hidden else ""
+    return f"\nCollected: {', '.join(parts)}{which}."
 
 
 def collection_lines(

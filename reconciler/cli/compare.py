@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import config_option, format_option, load_if_there
+from reconciler.cli.options import config_option, format_option, load_if_there, wide_option
 from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import (
     find_key,
@@ -62,6 +62,7 @@ from reconciler.types import JSON, Commit, TaskKey
     ":asc the lowest.",
 )
 @format_option("text", "markdown", "csv", "json")
+@wide_option
 @config_option
 def compare(
     names: tuple[str, ...],
@@ -70,6 +71,7 @@ def compare(
     kind: str | None,
     sort: str,
     style: str,
+    output: str | None,
     config_file: Path,
 ) -> None:
     """Compare artifacts: the params that differ, metrics, code and cost.
@@ -102,7 +104,7 @@ def compare(
     elif style == "markdown":
         click.echo(_markdown(found))
     else:
-        _print_table(found)
+        _print_table(found, wide=output is not None)
 
 
 def _add_tries(state: RecordedState, setup: Setup | None) -> set[TaskKey]:
@@ -161,12 +163,16 @@ def _subjects(state: RecordedState) -> Callable[[Commit], str | None]:
     return subject
 
 
-def _print_table(found: ArtifactComparison) -> None:
+def _print_table(found: ArtifactComparison, *, wide: bool) -> None:
     titles = comparison_columns(found)
     rows = comparison_rows(found)
     numbers = [cell.number for cell in rows[0]] if rows else [False for _ in titles]
     columns = [
-        Column(printable(title).upper() if title in _OWN else printable(title), right=number)
+        Column(
+            printable(title).upper() if title in _OWN else printable(title),
+            right=number,
+            drop=0 if wide else _DROPPED.get(title, _given(found, title)),
+        )
         for title, number in zip(titles, numbers, strict=True)
     ]
     table = Listing(*columns)
@@ -175,6 +181,18 @@ def _print_table(found: ArtifactComparison) -> None:
     if rows:
         console().print(table, crop=False)
     click.echo(comparison_summary(found))
+
+
+#: The columns that a narrow terminal has no place for, the highest number first.
+_DROPPED = {"object": 0, "key": 0, "GPU seconds": 6, "code": 5, "cost": 4, "duration": 3}
+_KEPT = 2
+
+
+def _given(found: ArtifactComparison, title: str) -> int:
+    """Return when a param's or metric's column is dropped."""
+    if title in found.metrics[:_KEPT] or title in found.params[:_KEPT]:
+        return 0
+    return 2 if title in found.metrics else 1
 
 
 _OWN = ("object", "key", "code", "duration", "GPU seconds", "cost")

@@ -36,6 +36,7 @@ from reconciler.planner import (
     artifact_url,
     newest_printed,
 )
+from reconciler.review import variant_text
 from reconciler.types import TaskKey, TaskKind
 
 #: Lines shown unless asked otherwise, and how many bytes are read for them at most.
@@ -107,6 +108,7 @@ def logs(
     )
     record = records[ref]
     key = find_key(name, records) if name != ref.name else None
+    found_key = None
     if key is not None and all(key != of.key for of in record.tasks):
         log = replace(_of_history(setup, record, key, attempt), rank=rank)
         where, chunks = _recorded(log, tail)
@@ -117,6 +119,7 @@ def logs(
         return
     else:
         found = _task(record, task, key)
+        found_key = found.key
         log = LogOf(
             object=ref,
             task=found.task,
@@ -126,7 +129,8 @@ def logs(
             url=found.log,
         )
         where, chunks = _found(setup, log, tail)
-    tell(f"==> {log.object}, {log.task}: {where}", err=True)
+    of = _variant(record, key if key is not None else found_key)
+    tell(f"==> {log.object}, {log.task}{of}: {where}", err=True)
     if sys.stdout.isatty():
         for text in visible_log(chunks):
             click.echo(text, nl=False)
@@ -134,6 +138,17 @@ def logs(
     for chunk in chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
+
+
+def _variant(record: ObjectStatus, key: TaskKey | None) -> str:
+    """Return the training of a sweep that a log is of."""
+    variant = next((each for each in record.variants if each.key == key), None)
+    if variant is None:
+        return ""
+    params = variant_text(variant.params)
+    others = len(record.variants) - 1
+    hint = f"; `reconciler status {record.ref.name}` has the keys of {others} more"
+    return f" of {params} ({variant.key[:12]}{hint if others else ''})"
 
 
 def _found(setup: Setup | None, log: LogOf, lines: int) -> tuple[str, Iterator[bytes]]:

@@ -120,12 +120,22 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
+def wide_option(command: F) -> F:
+    """``-o wide``, as kubectl has it."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["wide"]),
+        help="Print all columns of the table, also where the terminal is too narrow for them.",
+    )(command)
+
+
 def load(config_file: Path, *, required: bool = False) -> Setup:
     """The configuration, overridden by the environment. Raises ConfigError."""
     from reconciler.config import load_setup, misspelt_variables  # noqa: PLC0415 -- see above
 
     for variable, key in misspelt_variables(os.environ).items():
-        _warn(f"Warning: {variable} sets nothing; did you mean {key}?")
+        _warn(f"warning: {variable} sets nothing; did you mean {key}?")
     return load_setup(config_file, os.environ, required=required)
 
 

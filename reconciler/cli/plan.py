@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from reconciler.cli.workflow import annotating
 from reconciler.cli.working_tree import WORKTREE, upstream_of, working_tree_commit
 from reconciler.review import Review, plan_document, render_markdown, render_text, review
 from reconciler.status import CollectionReport
+from reconciler.types import ObjectRef
 from reconciler.workspace import CommitSnapshot
 
 
@@ -78,19 +80,32 @@ def plan(
     else:
         with annotating(found.errors, root=folder):
             click.echo(render_text(found, everything=everything))
-        _print_collection(planning.state.collection, found)
+        _print_collection(planning.state.collection, found, everything=everything)
     if found.errors:
         sys.exit(ExitCode.FAILURE)
     sys.exit(ExitCode.FINDINGS if found.changes else ExitCode.FINE)
 
 
-def _print_collection(report: CollectionReport | None, found: Review) -> None:
-    """Print the unreferenced artifacts of the last collection."""
-    if report is not None and report.collected:
+def _print_collection(report: CollectionReport | None, found: Review, *, everything: bool) -> None:
+    """Print the unreferenced artifacts of the last collection.
+
+    Listed are those of the objects that the change affects, or with ``everything`` all.
+    """
+    if report is None or not report.collected:
+        return
+    touched = {each.ref for each in found.objects}
+    entries = tuple(
+        entry
+        for entry in report.artifacts
+        if everything or ObjectRef(entry.kind, entry.namespace, entry.name) in touched
+    )
+    listed = replace(report, artifacts=entries)
+    if listed.collected:
         click.echo("\n" + click.style("Artifacts, by the last collection:", bold=True))
-        for line in collection_lines(report, found.now, MOST_LINES):
+        for line in collection_lines(listed, found.now, MOST_LINES):
             click.echo(line)
-        click.echo(f"{collection_summary(report)}.")
+    hint = "" if len(listed.collected) == len(report.collected) else " (--all lists them)"
+    click.echo(f"{collection_summary(report)}{hint}.")
 
 
 def _reviewed(planning: Planning, old: CommitSnapshot, new: CommitSnapshot) -> Review:

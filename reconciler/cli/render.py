@@ -75,7 +75,7 @@ def render(
         failed |= blocked is not None
         if not previews:
             why = blocked or Reason.of(ReasonCode.NOTHING_RUNS)
-            tell(f"reconciler: {ref}: {message(why)}", err=True)
+            tell(f"error: {ref}: {message(why)}", err=True)
         for item in previews:
             if task not in (None, item.task.value):
                 continue
@@ -85,7 +85,7 @@ def render(
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
                 failed = True
-                tell(f"reconciler: {ref} ({item.task}): {error}", err=True)
+                tell(f"error: {ref} ({item.task}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
     sys.exit(ExitCode.FAILURE if failed else ExitCode.FINE)
 

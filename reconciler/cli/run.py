@@ -7,13 +7,15 @@ import faulthandler
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import structlog
 
 from reconciler.backoff import jittered
-from reconciler.cli.attention import attention
+from reconciler.cli.attention import attention, variant_warnings, waiting_lines
+from reconciler.cli.collected import collected_line
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.observed_run import ObservedRun, configure_logs, progress
 from reconciler.cli.options import config_option, load, seconds
@@ -132,6 +134,7 @@ def _try(
 
 def _once(setup: Setup, patience: float) -> int:
     seen, screen = ObservedRun(latest=local_progress(setup)), console()
+    began = datetime.now(UTC)
     try:
         with progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, patience, seen))
@@ -149,16 +152,25 @@ def _once(setup: Setup, patience: float) -> int:
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return ExitCode.INTERRUPTED
+    _print_end(setup, seen, began)
+    if seen.bad:
+        return ExitCode.FAILURE
+    return ExitCode.WAITING if seen.waiting() else ExitCode.FINE
+
+
+def _print_end(setup: Setup, seen: ObservedRun, began: datetime) -> None:
+    """Print what needs a user, what waits, and what was collected."""
     for number, line in enumerate(attention(seen.records.values(), seen.plan)):
         tell(line if number else f"\nThese need attention:\n{line}")
     waiting = seen.waiting()
     if waiting:
         click.echo("\nThese wait for what this run cannot bring:")
-    for record in waiting:
-        tell(f"  {record.ref}: {record.message}")
-    if seen.bad:
-        return ExitCode.FAILURE
-    return ExitCode.WAITING if waiting else ExitCode.FINE
+    for line in waiting_lines(waiting):
+        tell(line)
+    for line in variant_warnings(seen.records.values()):
+        tell(line, err=True)
+    if (text := collected_line(setup, began)) is not None:
+        click.echo(text)
 
 
 async def _run_once(setup: Setup, patience: float, observe: ObservedRun) -> bool:

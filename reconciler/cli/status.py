@@ -99,6 +99,10 @@ def status(
 
     With NAME, each training of a sweep has a row of its own.
 
+    TIME is what runs took: those of the object's present tasks together, or in the history one. It
+    counts from the node of a run's first pod, on the local engine from the start of its command, to
+    its end. A shared build counts in the first object alone.
+
     A run of the local engine on this machine is shown with the percentage and the remaining time
     that it reports.
     """

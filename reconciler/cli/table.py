@@ -19,11 +19,11 @@ from reconciler.review import (
     progress_bar,
     progress_of,
     progress_text,
+    run_seconds,
     seconds,
     shown_message,
     shown_metric,
     task_progress,
-    task_seconds,
     variant_columns,
 )
 from reconciler.types import ObjectRef, TaskKey, TaskKind
@@ -56,19 +56,22 @@ class Column:
     """A column of a listing.
 
     ``below``: a row that is too long for the terminal has this cell on a line below. ``whole``: the
-    cell is never wrapped, as a URL is copied.
+    cell is never wrapped, as a URL is copied. ``drop``: the column is left out where the rows are
+    too long, the highest number first; 0 for never.
     """
 
     title: str
     right: bool = False
     below: bool = False
     whole: bool = False
+    drop: int = 0
 
 
 class Listing:
     """A table that cuts no cell, at any width.
 
-    A row that is too long continues on lines below; of several columns that may stand below, all
+    Columns that may be dropped are left out until the rows fit, and are named below the table. A
+    row that is too long then continues on lines below; of several columns that may stand below, all
     rows then do. ``compact``: it is cut instead, so that each row is one line of a display that is
     drawn anew.
     """
@@ -88,8 +91,8 @@ class Listing:
             max([len(column.title), *(row[at].cell_len for row in self._rows)])
             for at, column in enumerate(self._columns)
         ]
-        every = list(range(len(widths)))
-        beside = self._beside(widths, width)
+        every, dropped = self._fitting(widths, width)
+        beside = self._beside(every, widths, width)
         titles = [Text(column.title, style="bold") for column in self._columns]
         head = self._line(titles, every, widths)
         whole = [self._line(row, every, widths) for row in self._rows]
@@ -102,16 +105,30 @@ class Listing:
         for row, line, is_broken in zip(self._rows, whole, broken, strict=True):
             if is_broken and not self._compact:
                 lines.append(self._line(row, beside, widths))
-                lines += self._below(console, row, beside, width)
+                lines += self._below(console, row, [e for e in every if e not in beside], width)
             else:
                 line.truncate(width, overflow="ellipsis")
                 lines.append(line)
         longest = max(line.cell_len for line in (head, *lines))
         yield from (head, Text("─" * min(width, longest)), *lines)
+        if dropped:
+            names = ", ".join(self._columns[at].title for at in dropped)
+            yield Text(f"Left out, as the terminal is too narrow: {names}; -o wide prints all.")
 
-    def _beside(self, widths: Sequence[int], width: int) -> list[int]:
+    def _fitting(self, widths: Sequence[int], width: int) -> tuple[list[int], list[int]]:
+        """Return the columns that are printed, and those that are dropped."""
+        every, dropped = list(range(len(widths))), list[int]()
+        while sum(widths[at] + len(_GAP) for at in every) > width + len(_GAP):
+            last = max(every, key=lambda at: self._columns[at].drop)
+            if not self._columns[last].drop:
+                break
+            every.remove(last)
+            dropped.insert(0, last)
+        return every, sorted(dropped)
+
+    def _beside(self, every: Sequence[int], widths: Sequence[int], width: int) -> list[int]:
         """Return the columns of a row that continues below."""
-        beside = [at for at, column in enumerate(self._columns) if not column.below]
+        beside = [at for at in every if not self._columns[at].below]
         while len(beside) > 1 and sum(widths[at] + len(_GAP) for at in beside) > width + len(_GAP):
             beside.pop()
         return beside
@@ -126,10 +143,9 @@ class Listing:
         return line
 
     def _below(
-        self, console: Console, row: Sequence[Text], beside: Sequence[int], width: int
+        self, console: Console, row: Sequence[Text], others: Sequence[int], width: int
     ) -> Iterator[Text]:
-        """Yield the other cells of a row, several of them with titles."""
-        others = [at for at in range(len(row)) if at not in beside]
+        """Yield these other cells of a row, several of them with titles."""
         longest = max(len(self._columns[at].title) for at in others)
         for at in (at for at in others if row[at]):
             title = f"{self._columns[at].title.lower():{longest}}  " if len(others) > 1 else ""
@@ -214,7 +230,7 @@ def variant_table(
             f"{variant.key[:12]}{' (best)' if is_best(record, variant) else ''}",
             *(format_value(variant.params[n]) if n in variant.params else "" for n in params),
             phase.rstrip(),
-            seconds(task_seconds(task, now)) if task is not None and task.started else "",
+            seconds(run_seconds(record, task, now)) if task is not None and task.started else "",
             *(format_number(variant.metrics[n]) if n in variant.metrics else "" for n in metrics),
             Text(printable(variant.message), style="dim"),
         )
@@ -258,4 +274,4 @@ def duration(record: ObjectStatus, builders: Mapping[TaskKey, ObjectRef], now: d
             or builders.get(task.key) == record.ref
         )
     ]
-    return seconds(sum(task_seconds(task, now) for task in own)) if own else ""
+    return seconds(sum(run_seconds(record, task, now) for task in own)) if own else ""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         format_number,
         format_value,
         metric_texts,
+        run_seconds,
         task_seconds,
         withheld,
     )
@@ -116,6 +117,7 @@ _MODULES = {
     "shown_size": "sizes",
     "source_updates": "updates",
     "status_of": "commit_status",
+    "run_seconds": "sentences",
     "task_seconds": "sentences",
     "is_best": "variants",
     "sweep_text": "shown_status",
@@ -169,6 +171,7 @@ __all__ = [
     "render_markdown",
     "render_text",
     "review",
+    "run_seconds",
     "seconds",
     "shown_conditions",
     "shown_message",

@@ -40,8 +40,9 @@ class Action:
     a remembered failure of this key is forgotten. ``made`` is what a complete task left.
     ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
     ended. ``forecast`` is of the run that is created or held, which starts after all of ``after``
-    that run as well. ``variant`` has the params of a sweep's training. A removal that is held is
-    one action of its object, without a task.
+    that run as well. ``variant`` has the params of a sweep's training, ``compared`` is the artifact
+    that an evaluation compares the object's next one with. A removal that is held is one action of
+    its object, without a task.
     """
 
     action: ActionKind
@@ -63,6 +64,7 @@ class Action:
     forecast: Forecast | None = None
     after: tuple[TaskKey, ...] = ()
     variant: Combination | None = None
+    compared: TaskKey | None = None
 
     @property
     def gpus(self) -> int:
@@ -132,6 +134,7 @@ def _decided(
         forecast=forecaster.of(ref, task) if forecaster is not None and (create or held) else None,
         after=task.needs,
         variant=variant,
+        compared=task.artifact if task.artifact != item.key else None,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine import RunPhase
-from reconciler.planner import ActionKind, Prices, TaskPhase, TaskStatus
+from reconciler.planner import ActionKind, ObjectStatus, Prices, TaskPhase, TaskStatus
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
 from reconciler.review.durations import seconds
@@ -142,7 +142,15 @@ def summary(review: Review) -> str:
     errors = len(grouped_errors(review))
     if errors:
         text.append(f"{counted(errors, 'error')} in the manifests")
-    return f"{'; '.join(text)}." if text else "This change makes nothing run."
+    if text:
+        return f"{'; '.join(text)}."
+    first = review.others.get(ActionKind.CREATE, 0)
+    if review.basis is not None and review.basis.observed is None and first:
+        return (
+            "This change makes nothing run beyond what a first sync does: nothing was synced yet, "
+            f"so that runs {counted(first, 'task')}."
+        )
+    return "This change makes nothing run."
 
 
 def _parts(review: Review) -> Iterable[str]:
@@ -340,6 +348,18 @@ def task_seconds(task: TaskStatus, now: datetime) -> float:
         return 0.0
     end = task.finished or (now if task.phase is TaskPhase.RUNNING else task.started)
     return max(0.0, (end - task.started).total_seconds())
+
+
+def run_seconds(record: ObjectStatus, task: TaskStatus, now: datetime) -> float:
+    """Return the seconds of a task's run, as in the history.
+
+    Those of its pods, from the node that the first one got; else from the command's start.
+    """
+    if task.finished is not None:
+        for entry in reversed(record.history):
+            if entry.key == task.key and entry.finished == task.finished and entry.seconds:
+                return entry.seconds
+    return task_seconds(task, now)
 
 
 def metric_texts(metrics: Metrics, *, most: int | None = None) -> list[str]:

@@ -22,7 +22,12 @@ def variant_text(params: Combination) -> str:
 
 
 def with_variant(action: Action, text: str) -> str:
-    """Put the params of an action's variant before a text."""
+    """Put the params of an action's variant before a text.
+
+    Of an evaluation it is the current artifact, where that is tested beside the next one.
+    """
+    if action.compared is not None:
+        return f"(current artifact {action.compared[:12]}) {text}"
     return f"({variant_text(action.variant)}) {text}" if action.variant is not None else text
 
 

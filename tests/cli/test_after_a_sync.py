@@ -270,6 +270,10 @@ def test_a_plan_without_a_status_branch_makes_everything(
     document = json.loads(said.out)
     assert {a["action"] for a in document["actions"]} == {"create"}
     assert document["summary"]["create"] == 5
+    text = cli(
+        "plan", "--base", "HEAD", "--head", "HEAD", "--repo", str(tmp_path / "clone"), code=2
+    ).out
+    assert "beyond what a first sync does: nothing was synced yet, so that runs 5 tasks." in text
 
 
 def test_a_plan_as_json_has_the_promised_members(changed: Site, cli: Cli) -> None:

@@ -51,6 +51,9 @@ def test_from_a_look_to_an_undo(site: Site) -> None:
     assert "retention.enabled is false" in shown
     git(site.work, "fetch", "--quiet", "origin", f"{site.branch}:{site.branch}")
     planned = cli(site, "plan", "--base", "HEAD")
+    assert "1 artifact that nothing refers to, 2 B" in planned.stdout
+    assert key[:12] not in planned.stdout
+    planned = cli(site, "plan", "--base", "HEAD", "--all")
     assert planned.returncode == 0, planned.stderr
     assert f"\N{MULTIPLICATION SIGN} Model default/a {key[:12]}" in planned.stdout
     # It is hidden.

@@ -44,7 +44,7 @@ def test_before_the_first_sync_a_name_is_told_what_to_do(
     monkeypatch.chdir(example.root)
     for command in ("status", "logs", "artifacts", "verify"):
         said = cli(command, "digits-base", code=1)
-        assert "Error: nothing was synced yet, or its status was not fetched" in said.err
+        assert "error: nothing was synced yet, or its status was not fetched" in said.err
         assert "`reconciler run --once` syncs" in said.err
 
 

@@ -112,7 +112,7 @@ def test_what_is_not_as_it_was_made_leaves_no_folder(
     damage(folder)
     (tmp_path / "outer").mkdir()
     said = cli("get", "digits-base", str(tmp_path / "outer" / "out"), code=1)
-    assert said.err.startswith("reconciler: ")
+    assert said.err.startswith("error: ")
     assert list((tmp_path / "outer").iterdir()) == []
 
 

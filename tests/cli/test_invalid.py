@@ -39,10 +39,10 @@ def test_why_says_that_it_has_never_run_and_not_that_it_stays(example: Example, 
 
 def test_logs_and_retry_name_the_error_with_file_line_and_field(example: Example, cli: Cli) -> None:
     assert cli("logs", "wrong", code=1).err == (
-        f"Error: Dataset default/wrong has never run, so it has no log. It is Invalid: {PROBLEM}\n"
+        f"error: Dataset default/wrong has never run, so it has no log. It is Invalid: {PROBLEM}\n"
     )
     assert cli("retry", "wrong", code=1).err == (
-        f"Error: Dataset default/wrong is Invalid: {PROBLEM}\n"
+        f"error: Dataset default/wrong is Invalid: {PROBLEM}\n"
         "It has never run. Mend its manifest and commit that; then what is missing runs, without a "
         "retry\n"
     )

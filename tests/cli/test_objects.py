@@ -148,7 +148,7 @@ def test_a_log_in_a_store_that_cannot_be_read_is_told_by_its_url(cli: Cli, tmp_p
     example = Example(tmp_path / "clone", bucket="swift://bucket")
     example.sync()
     elsewhere = cli("logs", "digits", "--attempt", "2", "--config", _config(example), code=1)
-    assert elsewhere.err.startswith("reconciler: swift://bucket/clusters/local/")
+    assert elsewhere.err.startswith("error: swift://bucket/clusters/local/")
     assert elsewhere.err.endswith(
         "/logs/attempt-2.log cannot be read from here: only s3:// and gs:// and az:// can\n"
     )
@@ -349,7 +349,7 @@ def test_a_name_with_its_kind_or_namespace_is_told_how_to_give_these(
     for command in ("status", "why", "logs", "retry", "artifacts"):
         for name in ("model/digits-base", "default/digits-base"):
             assert cli(command, name, code=1).err == (
-                f"Error: no object is called {name}: give its name alone, digits-base, and where "
+                f"error: no object is called {name}: give its name alone, digits-base, and where "
                 "several have it --kind or --namespace as well\n"
             )
 
@@ -358,7 +358,7 @@ def test_a_name_that_is_not_synced_yet_is_told_so(example: Example, cli: Cli) ->
     for command in ("status", "logs", "artifacts", "verify"):
         said = cli(command, "unheard-of", code=1)
         assert said.err == (
-            "Error: no object is called unheard-of; what was committed since the last sync is not "
+            "error: no object is called unheard-of; what was committed since the last sync is not "
             "known yet\n"
         )
 

@@ -75,7 +75,7 @@ def test_without_a_registry_and_a_bucket_the_keys_to_set_are_named_with_their_fi
     file.write_text("repository: {url: .}\n")
     said = cli("render", "base", "--config", str(file), code=64)
     assert said.err == (
-        f"to print Kubernetes objects, `reconciler render` needs in {file}: "
+        f"error: to print Kubernetes objects, `reconciler render` needs in {file}: "
         "registry: {url: …}, where images go; and buckets: {default: {url: …}}, where artifacts go "
         "(engine: local may stay)\n"
     )

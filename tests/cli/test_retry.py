@@ -191,7 +191,7 @@ def test_a_commit_that_a_hook_refuses_leaves_everything_as_it_was(
     script.write_text(f"#!/bin/sh\necho no retries today\n{hook}\n")
     script.chmod(0o755)
     said = cli("retry", "digits-base", "--commit")
-    assert (said.code, said.err) == (1, "reconciler: git commit failed: no retries today\n")
+    assert (said.code, said.err) == (1, "error: git commit failed: no retries today\n")
     assert file.read_bytes() == before
     assert file.stat().st_mode & 0o777 == 0o755
     assert example.git("status", "--porcelain") == ""

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from reconciler.cli.artifacts import Artifact, _artifact_table
 from reconciler.cli.status import _history_table, _Order
-from reconciler.cli.table import console, object_table
+from reconciler.cli.table import Column, Listing, console, object_table
 from reconciler.planner import HistoryEntry, ObjectStatus, Phase, TaskPhase, TaskStatus
 from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import model
@@ -98,10 +98,24 @@ def test_artifacts_keep_to_the_width_but_for_a_url_to_be_copied() -> None:
         removed=False,
         size=1024,
     )
-    lines = printed(_artifact_table([artifact]), 60)
+    lines = printed(_artifact_table([artifact], wide=True), 60)
     assert f"    url      {url}" in lines
     assert max(len(line) for line in lines if url not in line) <= 60
     assert "base of other-0, other-1, other-2" in words(lines)
+    short = printed(_artifact_table([artifact], wide=False), 90)
+    assert not any(url in line for line in short)
+    assert short[-1] == "Left out, as the terminal is too narrow: URL; -o wide prints all."
+    assert any(url in line for line in printed(_artifact_table([artifact], wide=False), 400))
+
+
+def test_columns_that_may_be_dropped_go_one_by_one_and_are_named() -> None:
+    table = Listing(Column("KEY"), Column("LOSS", drop=1), Column("CODE", drop=2))
+    table.add("k" * 10, "l" * 10, "c" * 10)
+    rows = words(["KEY LOSS CODE", "─" * 36, "k" * 10, "l" * 10, "c" * 10])
+    assert words(printed(table, 36)) == rows
+    told = "Left out, as the terminal is too narrow:"
+    assert words(printed(table, 35)).endswith(f"{told} CODE; -o wide prints all.")
+    assert words(printed(table, 15)).endswith(f"{told} LOSS, CODE; -o wide prints all.")
 
 
 def test_a_shared_build_counts_in_the_time_of_the_first_object() -> None:

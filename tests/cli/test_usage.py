@@ -90,8 +90,9 @@ def test_outside_a_repository_every_command_says_what_to_do(
 ) -> None:
     said = cli(*arguments, code=64)
     assert said.err == (
-        f"{tmp_path} is not in a Git repository; call `reconciler {arguments[0]}` in a clone of "
-        f"the manifest repository, or {other}. `reconciler init DIR` makes a new repository\n"
+        f"error: {tmp_path} is not in a Git repository; call `reconciler {arguments[0]}` in a "
+        f"clone of the manifest repository, or {other}. `reconciler init DIR` makes a new "
+        "repository\n"
     )
     assert said.out == ""
 

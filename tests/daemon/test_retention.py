@@ -58,10 +58,12 @@ def report(site: Site) -> CollectionReport:
     return found
 
 
-def collect(site: Site, **policy: Any) -> None:
+def collect(site: Site, **policy: Any) -> str:
+    """Sync with a policy; return what is printed."""
     retention(site, enabled=True, **policy)
     done = site.run_once()
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_by_default_it_is_only_told_what_would_go(site: Site) -> None:
@@ -74,13 +76,13 @@ def test_by_default_it_is_only_told_what_would_go(site: Site) -> None:
 
 
 def test_what_is_not_referred_to_is_hidden_and_after_the_grace_time_removed(site: Site) -> None:
-    collect(site)
+    assert "\nCollected: 2 artifacts hidden; " in collect(site)
     assert states(site) == [HIDDEN, HIDDEN, "completed.json"]
     assert [entry.step for entry in report(site).collected] == [CollectionStep.REMOVE] * 2
     assert all("hidden" in e for e in site.statuses()["a"]["history"][1:3])
-    collect(site)
+    assert "Collected: " not in collect(site)
     assert states(site) == [HIDDEN, HIDDEN, "completed.json"]
-    collect(site, grace=SOON)
+    assert "\nCollected: 2 artifacts removed.\n" in collect(site, grace=SOON)
     assert states(site) == ["nothing", "nothing", "completed.json"]
     assert report(site).collected == ()
     assert site.phases() == {"a": "Ready"}

@@ -49,5 +49,5 @@ def test_a_root_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None
     done = site.sync()
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("reconciler: ")
+    assert line.startswith("error: ")
     assert "cannot be written" in line

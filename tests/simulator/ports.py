@@ -26,6 +26,7 @@ from tests.simulator.world import World
 #: Modules that read the wall clock.
 CLOCKS = (
     "reconciler.daemon.controller",
+    "reconciler.daemon.local_try",
     "reconciler.daemon.plan_executor",
     "reconciler.daemon.plan_reporter",
     "reconciler.daemon.retention",
