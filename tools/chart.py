@@ -45,6 +45,7 @@ def values_schema() -> str:
         },
         "namespaces": {"type": "array", "items": _NAMESPACE, "uniqueItems": True},
         "persistentVolumes": {"type": "boolean"},
+        "queues": {"type": "boolean"},
         **{name: sections[name] for name in SECTIONS},
         # On a cluster the daemon needs both.
         "registry": {"$ref": "#/$defs/RegistrySection"},

@@ -120,6 +120,7 @@ class Run:
     ``reason`` is the cause of its waiting or failure.
     ``attempts`` counts started commands over all runs of this key; times are UTC. ``placed`` is
     when its first pod got a node, None where nothing comes before the command.
+    ``suspended`` is since when it waits in a queue, without a pod; None while it has its place.
     ``log`` is the URL of the newest attempt's output.
     ``deleting`` is set while the run is being ended: it is still live then. ``lost`` is set while
     the run's node does not report: the run may go on there, so it is live as well.
@@ -139,6 +140,7 @@ class Run:
     placed: datetime | None = None
     started: datetime | None = None
     finished: datetime | None = None
+    suspended: datetime | None = None
     reason: Reason | None = None
     failure: FailureClass | None = None
     log: str | None = None

@@ -77,7 +77,8 @@ class RunSeries:
                 old = None  # another run of the same name
             # A superseded run is in no plan any more; it keeps its number of GPUs.
             gpus = asked.get((run.key, run.execution_hash), old.gpus if old else 0)
-            new = _Seen(run, gpus, (old.started if old else None) or run.started)
+            started = (old.started if old else None) or run.started
+            new = _Seen(run, gpus, None if run.suspended else started)
             self._put(run.name, new)
             if not first:
                 self._count(new, old)
@@ -129,9 +130,12 @@ class RunSeries:
     def _count(self, new: _Seen, old: _Seen | None) -> None:
         run = new.run
         just_started = new.started if old is None or old.started is None else None
-        if just_started is not None and run.created is not None:
-            waited = (just_started - run.created).total_seconds()
+        since = (old.run.suspended if old is not None else None) or run.created
+        if just_started is not None and since is not None:
+            waited = (just_started - since).total_seconds()
             self._metrics.run_queue_seconds.labels(run.task.value).observe(max(0.0, waited))
+        if old is not None and old.started is not None and run.suspended is not None:
+            self._count_gpu_seconds(old, run.suspended)
         if old is not None and old.run.attempts:
             again = max(0, run.attempts - old.run.attempts)
             self._metrics.run_retries.labels(run.task.value, "engine").inc(again)
@@ -145,11 +149,15 @@ class RunSeries:
         if seen.started is not None and finished is not None:
             seconds = max(0.0, (finished - seen.started).total_seconds())
             self._metrics.run_seconds.labels(run.task.value, result).observe(seconds)
-        began = run.placed or seen.started
+        self._count_gpu_seconds(seen, finished)
+
+    def _count_gpu_seconds(self, seen: _Seen, end: datetime | None) -> None:
+        """Count those of pods that have ended, or were taken away."""
+        run, began = seen.run, seen.run.placed or seen.started
         measured = max(0.0, run.result.gpu_seconds) if run.result is not None else 0.0
         occupied = 0.0
-        if began is not None and finished is not None:
-            occupied = seen.gpus * max(0.0, (finished - began).total_seconds())
+        if began is not None and end is not None:
+            occupied = seen.gpus * max(0.0, (end - began).total_seconds())
         # The pod's time; what the command measured where the times of its pods are gone.
         used = occupied or measured
         if run.object is not None and used:

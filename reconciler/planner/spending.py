@@ -53,6 +53,12 @@ class RunPricing:
             return RunCost()
         return self.between(began, until, self.resources(run, asked))
 
+    def interrupted(self, run: Run, asked: Task, began: datetime) -> RunCost:
+        """Return the cost of a run until its suspension."""
+        if run.suspended is None or run.name in self.others_pay:
+            return RunCost()
+        return self.between(began, run.suspended, self.resources(run, asked))
+
     def between(self, began: datetime, until: datetime, resources: Resources) -> RunCost:
         """Return the cost of these resources between two times."""
         seconds = round(max(0.0, (until - began).total_seconds()), 3)

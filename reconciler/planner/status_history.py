@@ -20,7 +20,7 @@ from reconciler.planner.object_status import (
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
 from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task
-from reconciler.reasons import message
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import JSON, Commit, ExecutionHash, TaskKey, TaskKind
 
 #: The key of the desired artifact with its verdict, and whether a gate has given that.
@@ -58,7 +58,7 @@ class HistoryUpdate:
         A key is added once when it is complete, again when it was lost and made anew, and once for
         each execution hash under which it failed. So is each interrupted run.
         """
-        added = [*self._replaced(), *self._earlier()]
+        added = [*self._replaced(), *self._earlier(), *self._suspended()]
         for action, record in self.tasks:
             added += self._interrupted(action, record)
             added += self._outcome(action, record)
@@ -158,6 +158,31 @@ class HistoryUpdate:
                 )
                 cost = self.pricing.of(run, asked.get(run.task), until=self.now)
                 yield _with_cost(entry, cost)
+
+    def _suspended(self) -> Iterator[HistoryEntry]:
+        """Yield entries of runs that had started, and were queued again."""
+        started = {r.job: r.started for r in self.recorded if r.job and r.started is not None}
+        for action, _ in self.tasks:
+            run = action.run
+            if run is None or run.suspended is None:
+                continue
+            began = started.get(run.name)
+            if began is not None:
+                by = run.reason.arguments.get("cause") if run.reason is not None else None
+                cause = f": {by}" if isinstance(by, str) else ""
+                reason = Reason.of(ReasonCode.RUN_SUSPENDED, cause=cause)
+                entry = HistoryEntry(
+                    task=run.task,
+                    key=run.key,
+                    phase=TaskPhase.INTERRUPTED,
+                    execution_hash=run.execution_hash,
+                    commit=self.commit,
+                    started=began,
+                    finished=max(began, run.suspended.replace(microsecond=0)),
+                    reason=reason.code.value,
+                    message=message(reason),
+                )
+                yield _with_cost(entry, self.pricing.interrupted(run, action.task, began))
 
     def _earlier(self) -> Iterator[HistoryEntry]:
         """Yield the entries of recorded runs that are no task's any more.

@@ -344,6 +344,7 @@ class _StatusUpdate:
         ended = {run.name: run for key in keys for run in self.ended.get(key, ())}
         jobs = (task.job for task in before if task.job is not None)
         ended |= {job: runs[job] for job in jobs if job in runs and not runs[job].live}
+        live = [decision.run for decision in self.decisions if decision.run is not None]
         update = HistoryUpdate(
             before=self.before.history,
             tasks=tuple(zip(self.decisions, tasks, strict=True)),
@@ -360,7 +361,7 @@ class _StatusUpdate:
                 before,
                 frozenset(
                     run.name
-                    for run in ended.values()
+                    for run in (*ended.values(), *live)
                     if run.object is None and self.payers.get(run.name) != self.item.ref
                 ),
             ),

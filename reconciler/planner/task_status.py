@@ -52,7 +52,7 @@ class TaskUpdate:
                 job=run.name,
                 run_key=run.key if run.key != task.key else None,
                 attempts=max(run.attempts, before.attempts),
-                started=_whole(run.started) or before.started,
+                started=None if run.suspended else _whole(run.started) or before.started,
                 finished=_whole(run.finished),
                 log=run.log or before.log,
             )

@@ -83,6 +83,10 @@ OBSTACLES = frozenset(
         ReasonCode.NODE_UNREACHABLE,
         ReasonCode.POD_MISSING,
         ReasonCode.QUEUED,
+        ReasonCode.QUEUED_AGAIN,
+        ReasonCode.QUEUE_CONTROLLER_MISSING,
+        ReasonCode.QUEUE_IGNORES_JOB,
+        ReasonCode.JOB_SUSPENDED,
         ReasonCode.SERVICE_MISSING,
         ReasonCode.UNSCHEDULABLE,
     }

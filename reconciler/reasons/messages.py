@@ -652,9 +652,39 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Look at the Job's events: quota or admission refuse pods there.",
     ),
     ReasonCode.QUEUED: Entry(
-        "queued: Kueue has not admitted it yet",
-        "The Job waits in a Kueue queue.",
-        "Wait, or look at the queue.",
+        "queued in {queue}{place}: {detail}",
+        "The Job waits in a Kueue queue. What follows the name of the queue is Kueue's own account, and the position where Kueue tells it.",
+        "Wait, or look at the queue: its quota, what holds it, whether it exists.",
+    ),
+    ReasonCode.QUEUED_AGAIN: Entry(
+        "queued again in {queue}{place}: {cause}{detail}",
+        "Kueue took the place of a run away, to give it to another one or because its quota was reduced. The run is not a failure: it goes on in its next attempt.",
+        "Wait, or give the object a higher priority.",
+    ),
+    ReasonCode.QUEUE_CONTROLLER_MISSING: Entry(
+        "queued in {queue}, but this cluster has no Kueue: its Job stays suspended",
+        "The manifest names a queue, and the API server knows no resources of Kueue.",
+        "Install Kueue, or take `queue` out of the manifest.",
+    ),
+    ReasonCode.QUEUE_IGNORES_JOB: Entry(
+        "queued in {queue}, but Kueue has made no Workload for its Job",
+        "Kueue's controller does not run, does not manage Jobs of this namespace, or has no integration for Jobs.",
+        "Look at Kueue's controller and its configuration.",
+    ),
+    ReasonCode.JOB_SUSPENDED: Entry(
+        "its Job is suspended, and is in no queue that would release it",
+        "Somebody has suspended the Job.",
+        "Set `spec.suspend` of the Job to false, or delete the Job: it is made anew.",
+    ),
+    ReasonCode.RUN_SUSPENDING: Entry(
+        "its Job is suspended; its pods are ending",
+        "The Job was suspended, by Kueue for another run as a rule. Its pods have their time to end, and hold their GPUs until then.",
+        "Nothing.",
+    ),
+    ReasonCode.RUN_SUSPENDED: Entry(
+        "suspended while it ran{cause}",
+        "In a history: an attempt whose Job was suspended, by Kueue for another run as a rule. It is no failure.",
+        "Nothing: the run goes on in its next attempt.",
     ),
     ReasonCode.NODE_UNREACHABLE: Entry(
         "nothing is heard of {nodes}, where its pod may still run; the next attempt waits until the cluster gives that up (where a node is gone for good, delete its Node object)",

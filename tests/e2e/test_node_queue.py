@@ -30,7 +30,7 @@ def test_a_run_whose_place_is_taken_away_is_queued_again(
         path = f"{namespace.jobs}/{job['metadata']['name']}"
         api.request("PATCH", path, {"spec": {"suspend": suspended}})
 
-    queued = "Pending: queued: Kueue has not admitted it yet"
+    queued = "Pending: queued in team, but this cluster has no Kueue: its Job stays suspended"
     with watched(namespace, tmp_path / "pods.json") as pods, daemon(site):
         until(lambda: site.told("queued") == queued, what="it to be queued")
         (job,) = api.items(namespace.jobs)

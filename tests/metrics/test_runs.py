@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from reconciler.engine import Collected, CollectedKind, FailureClass
+from reconciler.engine import Collected, CollectedKind, FailureClass, RunPhase
 from reconciler.metrics import Metrics
+from reconciler.planner.object_status import TaskPhase
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
 
@@ -49,6 +50,34 @@ def test_a_run_that_failed_has_used_its_gpus_too(kind: FailureClass, result: str
     watched.sync()
     assert watched.value("runs_ended_total", task="train", result=result) == 1
     assert watched.value("gpu_seconds_total", kind="Model", namespace="default", name="a") == 100
+
+
+def test_what_a_run_used_before_its_place_was_taken_away_is_counted() -> None:
+    watched, run = Watched.trains(GPU, started=True)
+    runs, gpus = watched.world.runs, {"kind": "Model", "namespace": "default", "name": "a"}
+    watched.wait(50)
+    runs[run] = replace(
+        runs[run], phase=RunPhase.PENDING, started=None, suspended=watched.world.now, attempts=0
+    )
+    watched.wait(30)
+    watched.sync()
+    assert watched.value("gpu_seconds_total", **gpus) == 100
+    assert watched.value("gpus_in_use") == 0
+    (entry,) = [e for e in watched.history("a") if e.phase is TaskPhase.INTERRUPTED]
+    assert (entry.reason, entry.seconds, entry.gpu_seconds) == ("RunSuspended", 50.0, 100.0)
+    watched.sync()
+    assert len(watched.history("a")) == 2, "the build and the one attempt"
+    runs[run] = replace(runs[run], suspended=None)
+    watched.world.start(run)
+    watched.sync()
+    assert watched.value("run_queue_duration_seconds_sum", task="train") == 30
+    watched.wait(10)
+    watched.world.succeed(run)
+    watched.sync()
+    assert watched.value("gpu_seconds_total", **gpus) == 120
+    assert watched.value("run_duration_seconds_sum", task="train", result="succeeded") == 10
+    assert watched.value("runs_ended_total", task="train", result="infrastructure") == 0
+    assert watched.value("retries_total", task="train", by="engine") == 0
 
 
 def test_a_superseded_run_is_cancelled_and_keeps_its_gpus_until_then() -> None:

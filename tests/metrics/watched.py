@@ -12,11 +12,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.metrics import Metrics
-from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus
 from reconciler.planner.phase_index import Phases
 from reconciler.planner.plan import Plan
 from reconciler.types import ObjectRef, TaskKind
-from tests.planner.world import World, scratch
+from tests.planner.world import World, model, scratch
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 GPU = ", resources: {gpu: {type: t4, count: 2}}"
@@ -61,6 +61,9 @@ class Watched:
 
     def value(self, metric: str, /, **labels: str) -> float | None:
         return value(self.metrics, metric, **labels)
+
+    def history(self, name: str) -> tuple[HistoryEntry, ...]:
+        return self.world.records[model(name)].history
 
     def wait(self, seconds: float) -> None:
         self.world.now += timedelta(seconds=seconds)

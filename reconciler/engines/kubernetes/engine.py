@@ -47,6 +47,7 @@ from reconciler.engines.kubernetes.observer import (
     with_outcome_pending,
 )
 from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject
+from reconciler.engines.kubernetes.queues import QueueWatch
 from reconciler.engines.local import is_stored_as_made
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.stores import SCHEMES
@@ -116,6 +117,7 @@ class KubernetesEngine:
         self._copies = CopyWatch(
             api, lambda: itertools.chain.from_iterable(self._pods), self._invalidate
         )
+        self._queues = QueueWatch(api, places, self._jobs_of_runs, self._invalidate)
         self._services = HeadlessServices(self._create_other, self._current, self._invalidate)
         self._deleted: set[str] = set()
         self._disrupted: dict[str, Reason | None] = {}
@@ -139,6 +141,7 @@ class KubernetesEngine:
             await asyncio.gather(*(informer.check() for informer in informers))
             self._watches = [asyncio.create_task(informer.run()) for informer in informers]
             self._watches.append(asyncio.create_task(self._copies.run()))
+            self._watches.append(asyncio.create_task(self._queues.run()))
             async with asyncio.timeout(START_TIMEOUT):
                 for informer in informers:
                     await informer.synced.wait()
@@ -238,6 +241,7 @@ class KubernetesEngine:
     def _invalidate(self) -> None:
         self._known.stale = True
         self._copies.notice()
+        self._queues.notice()
         self._changed()
 
     def _observe(self) -> dict[str, Run]:
@@ -260,6 +264,7 @@ class KubernetesEngine:
             if run is None:
                 self._ignore(job)
                 continue
+            run = self._queues.explain_run(run, job, own)
             if run.live:
                 self._missing_pods.follow(meta.uid)
                 reason = self._services.explain_missing(job)
@@ -272,6 +277,7 @@ class KubernetesEngine:
         self._deleted &= uids
         self._disrupted = disruptions
         self._missing_pods.retain(uids)
+        self._queues.retain(uids)
         self._run_cache.retain(uids)
         for (name, _), left in pods.items():
             if (run := observe_orphan(left, name)) is not None:

@@ -35,6 +35,7 @@ from reconciler.engines.kubernetes.diagnostics import (
     started_at,
 )
 from reconciler.engines.kubernetes.job import EXECUTION_HASH, GPUS, OUTPUT, REQUEST_HASH
+from reconciler.engines.kubernetes.queues import queued, since_admission
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, ExecutionHash, Kind, ObjectRef, RequestHash, TaskKey, TaskKind
 
@@ -53,7 +54,7 @@ _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 _RUNNING = Reason.of(ReasonCode.RUNNING)
 _POD_STARTING = Reason.of(ReasonCode.POD_STARTING)
-_QUEUED = Reason.of(ReasonCode.QUEUED)
+_SUSPENDING = Reason.of(ReasonCode.RUN_SUSPENDING)
 _OUTCOME_PENDING = Reason.of(ReasonCode.OUTCOME_PENDING)
 _BUILD_RESULT_LOST = Reason.of(ReasonCode.BUILD_RESULT_LOST)
 
@@ -122,12 +123,13 @@ def observe_run(
     ended = find_condition(job.status.conditions, "Complete", "Failed")
     written = [t for t in map(find_termination, pods) if t is not None]
     attempts = max([_count_attempts(pods), *(t.attempt for t in written)])
+    placed = since_admission(job, pods)
     run = replace(
         _pending(owner),
         attempts=attempts,
         created=job.metadata.creation_timestamp,
-        placed=min((at for pod in pods if (at := pod.status.start_time)), default=None),
-        started=min((at for pod in pods if (at := started_at(pod))), default=None),
+        placed=min((at for pod in placed if (at := pod.status.start_time)), default=None),
+        started=min((at for pod in placed if (at := started_at(pod))), default=None),
         deleting=deleting or job.metadata.deletion_timestamp is not None,
         log=_log(owner, max((t.attempt for t in written), default=0)),
     )
@@ -219,7 +221,18 @@ def _observe_live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
     if (silence := explain_silence(current)) is not None:
         return replace(run, phase=RunPhase.RUNNING, lost=True, reason=silence)
     if job.spec.suspend:
-        return replace(run, phase=RunPhase.PENDING, reason=_QUEUED)
+        if any(has_started(pod) for pod in current):
+            # Its place is taken away; until they have ended its pods hold their GPUs.
+            return replace(run, phase=RunPhase.RUNNING, reason=_SUSPENDING)
+        since = find_condition(job.status.conditions, "Suspended")
+        return replace(
+            run,
+            phase=RunPhase.PENDING,
+            placed=None,
+            started=None,
+            suspended=since.last_transition_time if since is not None else None,
+            reason=queued(job),
+        )
     if any(is_running(pod) for pod in current):
         ranks = (explain_waiting(pod) for pod in current if not has_started(pod))
         behind = next((cause for cause in ranks if cause is not None), None)
