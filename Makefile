@@ -41,6 +41,14 @@ test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some
 	@$(BIN)/python -m tests.cluster build --helm
 	@$(BIN)/python -m pytest -n0 tests/test_chart.py
 
+.PHONY: test-kueue
+test-kueue: kueue-build ## Queue, preempt and give GPUs to trainings with a real Kueue
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m kueue
+
+.PHONY: kueue-build
+kueue-build: setup ## Build Kueue and a device plugin with Go: some 4 minutes the first time, besides the cluster
+	@$(BIN)/python -m tests.cluster build --kueue
+
 .PHONY: check
 check: setup ## Run lint and, beside it, the tests that need no cluster, no containers, and are not slow
 	@$(MAKE) --no-print-directory --jobs=2 lint fast-tests

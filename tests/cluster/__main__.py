@@ -27,15 +27,18 @@ def main() -> None:
 
 @main.command()
 @click.option("--helm", is_flag=True, help="Build Helm, and a control plane without a node.")
-def build(helm: bool) -> None:
+@click.option("--kueue", is_flag=True, help="Build Kueue and a stand-in for GPUs besides.")
+def build(helm: bool, kueue: bool) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
         programs("control-plane")
         if helm:
             programs("helm")
             return
+        if kueue:
+            programs("queue")
         machine.check()
-        programs("node")
+        programs("queue-node" if kueue else "node")
     except ClusterUnavailable as error:
         if os.environ.get("CI"):
             raise click.ClickException(str(error)) from error

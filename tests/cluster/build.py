@@ -1,4 +1,4 @@
-"""Builds a cluster's programs once, into the user's cache; afterwards finding them takes no time.
+"""Builds the tests' programs once, into the user's cache; afterwards finding them takes no time.
 
 A program lies under a key over everything that went into it (go.mod, go.sum, flags, Go's version
 and the architecture), so two checkouts share it and no stale one is ever used. It appears by a
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def programs(level: Level, say: Say = say) -> Mapping[str, Path]:
     """
     found = _assets()
     places = _places(level)
-    with _one_builder(any(_missing(m, d, found) for m, d in places), say):
+    lacking = [module for module, folder in places if _missing(module, folder, found)]
+    with _one_builder(lacking, say):
         for module, folder in places:
             missing = _missing(module, folder, found)
             for number, program in enumerate(missing, 1):
@@ -100,6 +101,8 @@ def _place(module: Module, version: str) -> Path:
     for part in sorted((_SOURCES / module.folder).glob("*")):
         key.update(part.read_bytes())
     key.update(repr((version, _FLAGS, module.programs)).encode())
+    if module.data:
+        key.update(repr((module.cgo, module.source, module.data)).encode())
     return cache() / f"{module.folder}-{key.hexdigest()[:20]}"
 
 
@@ -108,13 +111,17 @@ def _missing(module: Module, folder: Path, found: Mapping[str, Path]) -> list[Pr
 
 
 @contextmanager
-def _one_builder(needed: bool, say: Say) -> Iterator[None]:
-    if not needed:
+def _one_builder(lacking: Sequence[Module], say: Say) -> Iterator[None]:
+    if not lacking:
         yield
         return
     if shutil.which("go") is None:
         raise ClusterUnavailable(
-            "the test cluster is built with Go, which is not on PATH; see https://go.dev/doc/install"
+            "it is built with Go, which is not on PATH; see https://go.dev/doc/install"
+        )
+    if any(module.cgo for module in lacking) and not any(map(shutil.which, ("cc", "gcc"))):
+        raise ClusterUnavailable(
+            "it is built with a C compiler, which is not on PATH: apt-get install gcc libc6-dev"
         )
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "build.lock").open("w") as lock:
@@ -144,7 +151,7 @@ def _build(module: Module, program: Program, folder: Path, say: Say) -> None:
         builder = subprocess.Popen(
             command,
             cwd=_SOURCES / module.folder,
-            env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
+            env=os.environ | _environment(module),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -163,8 +170,31 @@ def _build(module: Module, program: Program, folder: Path, say: Say) -> None:
         tail = "\n".join(log.read_text().splitlines()[-20:])
         raise ClusterFailed(f"{' '.join(command)} in {module.folder}: exit {code}\n{tail}")
     log.unlink()
+    _lay_data(module, folder)
     part.rename(target)
     say(f"built {program.name}, {time.monotonic() - began:.0f} s")
+
+
+def _environment(module: Module) -> dict[str, str]:
+    return {"CGO_ENABLED": "1" if module.cgo else "0", "GOFLAGS": "", "GOWORK": "off"}
+
+
+def _lay_data(module: Module, folder: Path) -> None:
+    """Copy what the programs read at run time; Go's own cache may be emptied."""
+    if not module.data:
+        return
+    source = run(
+        ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module.source],
+        check=True,
+        cwd=_SOURCES / module.folder,
+        env=os.environ | _environment(module),
+    ).stdout.strip()
+    for name in module.data:
+        for file in Path(source, name).rglob("*"):
+            if file.is_file():
+                target = folder / file.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
 
 
 def _forget_older(folder: Path) -> None:

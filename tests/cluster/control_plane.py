@@ -101,6 +101,7 @@ class ControlPlane:
             "kubernetes", "kubernetes.default", "kubernetes.default.svc",
         ))
         kubelets = pki.issue("to-kubelets", "apiserver-kubelet-client", group="system:masters")
+        front = pki.issue("front-proxy", "front-proxy")
         tokens = pki.token_key()
         etcd = f"http://127.0.0.1:{client}"
         peers = f"http://127.0.0.1:{peer}"
@@ -122,6 +123,14 @@ class ControlPlane:
                 f"--kubelet-client-certificate={kubelets.certificate}",
                 f"--kubelet-client-key={kubelets.key}",
                 "--kubelet-preferred-address-types=InternalIP",
+                # For aggregated APIs, such as that of Kueue.
+                f"--proxy-client-cert-file={front.certificate}",
+                f"--proxy-client-key-file={front.key}",
+                f"--requestheader-client-ca-file={ca}",
+                "--requestheader-allowed-names=front-proxy",
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-signing-key-file={tokens.key}",
                 f"--service-account-key-file={tokens.certificate}",

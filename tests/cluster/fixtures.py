@@ -5,6 +5,8 @@
 - ``node_cluster``: a `NodeCluster`, on which pods run; shared likewise.
 - ``node_namespace``: a `Namespace` of the test's own in that.
 - ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
+- ``queue_cluster``, ``queue_namespace``, ``own_queue_cluster``: a control plane with Kueue.
+- ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
 
 ``TEST_KUBECONFIG`` names a cluster of the user's to take as ``control_plane`` (see ``given``).
 
@@ -23,9 +25,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import given, lease, machine
+from tests.cluster import given, kueue, lease, machine
 from tests.cluster.api import ApiError, Object
-from tests.cluster.build import programs
+from tests.cluster.build import built, programs
 from tests.cluster.cluster import Cluster, NodeCluster
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level
@@ -36,7 +38,12 @@ _FIXTURES: dict[str, Level] = {
     "own_control_plane": "control-plane",
     "node_cluster": "node",
     "own_node_cluster": "node",
+    "queue_cluster": "queue",
+    "own_queue_cluster": "queue",
+    "gpu_cluster": "queue-node",
 }
+#: Levels that are built when they are asked for, by ``make test-kueue``.
+_KUEUE: tuple[Level, ...] = ("queue-node", "queue")
 _UNAVAILABLE = pytest.StashKey[dict[Level, str]]()
 
 
@@ -74,8 +81,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         used = {_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
         if used:
             item.add_marker("cluster")
-        if "node" in used:
+        if "node" in used or "queue-node" in used:
             item.add_marker("node")
+        if used.intersection(_KUEUE):
+            item.add_marker("kueue")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -88,8 +97,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with capture.global_and_fixture_disabled():
         for level in sorted({level for item in session.items if (level := _needed(item))}):
             try:
-                if level == "node":
+                if level.endswith("node"):
                     machine.check()
+                if level in _KUEUE:
+                    _check_kueue(level)
                 programs(level)
             except ClusterUnavailable as error:
                 why[level] = str(error)
@@ -107,12 +118,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _needed(item: pytest.Item) -> Level | None:
     """The level that the test takes of what is built here."""
+    levels = {_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
+    if (level := next((level for level in _KUEUE if level in levels), None)) is not None:
+        return level
     if item.get_closest_marker("node"):
         return "node"
     if item.get_closest_marker("cluster") is None:
         return None
     used = {name for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
     return None if given.kubeconfig() and used == {"control_plane"} else "control-plane"
+
+
+def _check_kueue(level: Level) -> None:
+    kueue.check()
+    if "kueue" not in built(level):
+        raise ClusterUnavailable("Kueue is not built; make test-kueue does that")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -169,6 +189,41 @@ def own_node_cluster(tmp_path: Path) -> Iterator[NodeCluster]:
     """A cluster with a node that this test may stop, freeze and break; with an audit log."""
     with lease.node(tmp_path / "c", audit=True) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def queue_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A control plane with Kueue that all tests share: queues of a test have names of its own."""
+    with lease.control_plane(_shared(request, "queue"), "queue") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_queue_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A control plane whose program ``kueue`` this test may stop and start; with an audit log."""
+    with lease.control_plane(tmp_path / "c", "queue", audit=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def gpu_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
+    """A cluster with Kueue and a node that has GPUs, shared by all tests."""
+    with lease.node(_shared(request, "queue-node"), "queue-node") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def queue_namespace(request: pytest.FixtureRequest, queue_cluster: Cluster) -> Iterator[Namespace]:
+    """A namespace of ``queue_cluster`` that only this test uses."""
+    with _namespace(request, queue_cluster) as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def gpu_namespace(request: pytest.FixtureRequest, gpu_cluster: NodeCluster) -> Iterator[Namespace]:
+    """A namespace of ``gpu_cluster`` that only this test uses."""
+    with _namespace(request, gpu_cluster) as namespace:
+        yield namespace
 
 
 @pytest.fixture

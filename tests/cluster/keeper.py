@@ -20,12 +20,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.cluster.api import ApiError
 from tests.cluster.build import programs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.node import Node
 from tests.cluster.node_site import NodeSite
 from tests.cluster.process import Program
+from tests.cluster.queue_site import QueueSite
 
 SOCKET = "keeper.sock"
 #: How long to wait for the first connection (seconds).
@@ -78,7 +80,7 @@ class Keeper:
     async def _start(self) -> Mapping[str, Any]:
         try:
             await self._site.start()
-        except (ClusterFailed, ClusterUnavailable, OSError) as error:
+        except (ApiError, ClusterFailed, ClusterUnavailable, OSError) as error:
             return {"failed": str(error), "unavailable": isinstance(error, ClusterUnavailable)}
         return {"cluster": self._site.describe()}
 
@@ -138,9 +140,17 @@ def _node(program: Program) -> Node:
 
 
 def _site(folder: Path, *, level: str, audit: bool) -> Site:
-    if level == "control-plane":
-        return ControlPlane(folder, programs("control-plane"), audit=audit)
-    return NodeSite(folder, programs("node"), audit=audit)
+    match level:
+        case "control-plane":
+            return ControlPlane(folder, programs("control-plane"), audit=audit)
+        case "node":
+            return NodeSite(folder, programs("node"), audit=audit)
+        case "queue":
+            found = programs("queue")
+            return QueueSite(folder, found, ControlPlane(folder, found, audit=audit))
+        case _:
+            found = programs("queue-node")
+            return QueueSite(folder, found, NodeSite(folder, found, audit=audit))
 
 
 async def _main(folder: Path, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.cluster.build import programs
 from tests.cluster.cluster import Cluster, NodeCluster
@@ -66,17 +66,21 @@ class Connection:
 
 
 @contextmanager
-def control_plane(folder: Path, *, audit: bool = False) -> Iterator[Cluster]:
+def control_plane(
+    folder: Path, level: Literal["control-plane", "queue"] = "control-plane", *, audit: bool = False
+) -> Iterator[Cluster]:
     """A control plane in ``folder``. With ``audit``, ``logs/audit.log`` names every request."""
-    with _join(folder, "control-plane", audit=audit) as (connection, description):
-        yield Cluster.of(folder, connection.ask, programs("control-plane"), description)
+    with _join(folder, level, audit=audit) as (connection, description):
+        yield Cluster.of(folder, connection.ask, programs(level), description)
 
 
 @contextmanager
-def node(folder: Path, *, audit: bool = False) -> Iterator[NodeCluster]:
+def node(
+    folder: Path, level: Literal["node", "queue-node"] = "node", *, audit: bool = False
+) -> Iterator[NodeCluster]:
     """A control plane with a node, a registry and an S3 server in ``folder``."""
-    with _join(folder, "node", audit=audit) as (connection, description):
-        yield NodeCluster.of(folder, connection.ask, programs("node"), description)
+    with _join(folder, level, audit=audit) as (connection, description):
+        yield NodeCluster.of(folder, connection.ask, programs(level), description)
 
 
 @contextmanager

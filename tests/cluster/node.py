@@ -23,6 +23,8 @@ from tests.cluster.node_init import HERE
 from tests.cluster.process import Program
 
 _ROOT = Path(__file__).parents[2]
+#: The resource of a device plugin, and how many of it a node has, where there is the plugin.
+GPU, GPUS = "nvidia.com/gpu", 2
 _SOCKET = HERE / "containerd" / "socket"
 
 
@@ -44,6 +46,8 @@ class Node(Program):
         self._control_plane = control_plane
         self._network = network
         self._registry = registry
+        plugin = binaries.get("device-plugin")
+        self._plugin = [] if plugin is None else [str(plugin), GPU, str(GPUS)]
         # fmt: off
         super().__init__(
             f"node{number}",
@@ -71,6 +75,8 @@ class Node(Program):
         except (ApiError, OSError):
             return False
         if node is None or node["spec"].get("taints"):
+            return False
+        if self._plugin and node["status"]["allocatable"].get(GPU) != str(GPUS):
             return False
         conditions = node["status"].get("conditions", ())
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
@@ -128,6 +134,7 @@ class Node(Program):
                 f"--node-ip={address}",
                 "--v=2",
             ],
+            "device plugin": self._plugin,
         }
         (folder / "spec.json").write_text(json.dumps(spec, indent=1))
 

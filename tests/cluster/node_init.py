@@ -44,11 +44,15 @@ def main(spec: dict[str, Any]) -> None:
         if containerd.poll() is not None or time.monotonic() > deadline:
             sys.exit("containerd does not answer")
         time.sleep(0.02)
-    kubelet = _start(spec["kubelet"], spec["logs"], "kubelet")
+    started = {"containerd": containerd}
+    for name in ("kubelet", "device plugin"):
+        if spec[name]:
+            started[name] = _start(spec[name], spec["logs"], name.replace(" ", "-"))
     while True:
         pid, status = os.wait()
-        if pid in {containerd.pid, kubelet.pid}:
-            sys.exit(f"{'containerd' if pid == containerd.pid else 'kubelet'} ended: {status}")
+        for name, program in started.items():
+            if pid == program.pid:
+                sys.exit(f"{name} ended: {status}")
 
 
 def _isolate(folder: Path) -> None:

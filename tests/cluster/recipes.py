@@ -1,4 +1,4 @@
-"""What a cluster's programs are built from: Go modules, so that checksums guard every byte.
+"""What the tests' programs are built from: Go modules, so that checksums guard every byte.
 
 The package proxy is the only thing needed from outside: no container engine, no release archives.
 ``go/kubernetes/go.mod`` replaces the staging modules by their published versions.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["control-plane", "node", "helm"]
+Level = Literal["control-plane", "node", "helm", "queue", "queue-node"]
 
 _KUBERNETES = "v1.37.2"
 _STAMP = (
@@ -33,12 +33,17 @@ class Program:
 class Module:
     """A folder of ``go/`` with its go.mod and go.sum, and the programs taken from it.
 
-    ``minutes`` is what the programs took on two cores with nothing cached.
+    ``minutes`` is what the programs took on two cores with nothing cached. ``cgo``: they need a C
+    compiler. ``data`` are folders of the Go module ``source``, which are laid beside the programs
+    that read them.
     """
 
     folder: str
     minutes: float
     programs: tuple[Program, ...]
+    cgo: bool = False
+    source: str = ""
+    data: tuple[str, ...] = ()
 
 
 def _kubernetes(name: str) -> Program:
@@ -106,13 +111,25 @@ _NODE = (
 #: For ``make test-chart`` alone.
 _HELM = Module("helm", 5, (Program("helm", "helm.sh/helm/v4/cmd/helm"),))
 
+#: For ``make test-kueue`` alone.
+_KUEUE = Module(
+    "kueue",
+    4,
+    (Program("kueue", "sigs.k8s.io/kueue/cmd/kueue"),),
+    source="sigs.k8s.io/kueue",
+    data=("config",),
+)
+_DEVICE_PLUGIN = Module("deviceplugin", 0.2, (Program("device-plugin", "."),))
+
 _LEVELS: dict[Level, tuple[Module, ...]] = {
     "control-plane": (CONTROL_PLANE,),
     "node": (CONTROL_PLANE, *_NODE),
     "helm": (_HELM,),
+    "queue": (CONTROL_PLANE, _KUEUE),
+    "queue-node": (CONTROL_PLANE, *_NODE, _KUEUE, _DEVICE_PLUGIN),
 }
 
 
 def modules(level: Level) -> tuple[Module, ...]:
-    """What a cluster of this level is made of, in the order it is built; or Helm alone."""
+    """What a cluster of this level is made of, in the order it is built; or one other program."""
     return _LEVELS[level]

@@ -56,7 +56,7 @@ class Served:
     def families(self) -> Iterator[Metric]:
         yield from text_string_to_metric_families(self.text())
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def value(self, name: str, /, **labels: str) -> float | None:
         for family in self.families():
             for sample in family.samples:
                 if sample.name == f"reconciler_{name}" and sample.labels == labels:
