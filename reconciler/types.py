@@ -197,7 +197,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """One value of a Secret (on the local engine: the file ``<name>/<key>``)."""
+    """One value of a Secret of the object's namespace.
+
+    On the local engine it is a file of ``local.secrets``.
+    """
 
     name: str
     key: str

@@ -141,7 +141,7 @@ class _Execution:
         self._unmark()
         signing_key = read_signing_key(run.allocation.signing)
         workplace = run.runtime.workplace(run, self.environ)
-        secrets = read_secrets(run.allocation.secrets, spec.secret_env)
+        secrets = read_secrets(run.allocation.secrets, spec.namespace, spec.secret_env)
         attempt = last_attempt(self.output / LOGS) + 1
         scratch = run.layout.scratch(spec.name)
         remove_tree(scratch)

@@ -37,6 +37,8 @@ _PASSED = frozenset(
 _PASSED_PREFIX = "OPENBLAS_"
 #: The daemon's configuration may stand in variables with this prefix, secrets too.
 _OWN_PREFIX = "RECONCILER_"
+#: The namespace whose secrets lie directly in their folder.
+_DEFAULT_NAMESPACE = "default"
 _SECRET_LIMIT = 100 << 10  # Linux takes at most 128 KiB for one variable
 
 
@@ -95,9 +97,13 @@ def search_path(environ: Mapping[str, str], env: Path | None) -> str:
     return os.pathsep.join(dict.fromkeys(kept))
 
 
-def read_secrets(folder: str | None, wanted: Mapping[str, SecretKey]) -> dict[str, str]:
+def read_secrets(
+    folder: str | None, namespace: str, wanted: Mapping[str, SecretKey]
+) -> dict[str, str]:
     """Read the values of ``secretEnv`` by variable. Raises SecretError.
 
+    Those of the namespace default are in ``<name>/<key>``, another's in
+    ``<namespace>/<name>/<key>``: a folder's depth keeps the two apart, whatever the names.
     One line end at the end of a file is left out: editors and echo put it there, and no token
     ends in one.
     """
@@ -106,8 +112,9 @@ def read_secrets(folder: str | None, wanted: Mapping[str, SecretKey]) -> dict[st
             "secretEnv is set but local.secrets is not configured; it names the folder that "
             "holds <name>/<key>"
         )
+    own = Path(folder or "") / (namespace if namespace != _DEFAULT_NAMESPACE else "")
     return {
-        variable: _read_secret(Path(folder or "") / secret.name, secret.key, variable)
+        variable: _read_secret(own / secret.name, secret.key, variable)
         for variable, secret in wanted.items()
     }
 
