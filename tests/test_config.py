@@ -459,6 +459,39 @@ def test_the_schema_judges_as_the_reader_does(tmp_path: Path) -> None:
 
 # -- requests --------------------------------------------------------------------------------
 
+SECRETS = """
+repository:
+  url: https://a/b
+  credentials: {passwordFile: s/1, sshKeyFile: s/2, knownHostsFile: p}
+status: {signingKeyFile: s/3}
+sources:
+  credentials: [{prefix: "https://c/", passwordFile: s/4}, {prefix: "https://d/", sshKeyFile: s/5}]
+local: {secrets: s/6, root: p}
+server:
+  webhookSecretFile: s/7
+  proxySecretFile: s/8
+  progress: {url: "http://a", keyFile: s/9, caFile: p}
+notifications: {urlFile: s/10, secretFile: s/11}
+review: {forge: gitea, api: "https://a/api/v1", repository: a/b, tokenFile: s/12}
+signing: {keyFile: s/13, publicKeyFiles: [p]}
+tls: {caFile: p}
+"""
+
+
+def test_each_secret_that_the_configuration_names_is_hidden_from_commands(tmp_path: Path) -> None:
+    setup = load(tmp_path, SECRETS)
+    assert set(setup.secret_paths) == {tmp_path / "s" / str(n) for n in range(1, 14)}
+    # A new field for a file is in this test, or it is none of a secret.
+    public = {"knownHostsFile", "caFile", "publicKeyFiles"}
+    fields = {
+        name
+        for section in (config_schema(), *config_schema()["$defs"].values())  # type: ignore[union-attr]
+        for name in section.get("properties", {})
+        if name.endswith(("File", "Files"))
+    }
+    assert {name for name in fields - public if f"{name}: s/" not in SECRETS} == set()
+
+
 REVIEW = {
     "forge": "gitea",
     "api": "https://git.example.com/api/v1",

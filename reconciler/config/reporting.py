@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from reconciler.config.secret_paths import SECRET
 from reconciler.manifests import Seconds, Section
 from reconciler.planner import Phase
 from reconciler.types import ObjectRef
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+#: A file or folder whose content no command of the local engine may read.
+SecretPath = Annotated[str, Field(min_length=1, max_length=4096), SECRET]
 
 
 class ProgressSection(Section):
@@ -27,7 +30,7 @@ class ProgressSection(Section):
     """
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2048)]
-    key_file: FilePath
+    key_file: SecretPath
     ca_file: FilePath | None = None
 
 
@@ -39,8 +42,8 @@ class NotificationsSection(Section):
     ``interval``. ``template`` makes its body, a Jinja2 template of JSON.
     """
 
-    url_file: FilePath
-    secret_file: FilePath | None = None
+    url_file: SecretPath
+    secret_file: SecretPath | None = None
     phases: list[Annotated[Phase, Field(strict=False)]] = Field(
         default_factory=lambda: [
             Phase.INVALID,
@@ -76,7 +79,7 @@ class ReviewSection(Section):
     """
 
     forge: Literal["github", "gitlab", "gitea", "forgejo"]
-    token_file: FilePath
+    token_file: SecretPath
     api: (
         Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2048)] | None
     ) = None

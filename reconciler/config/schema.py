@@ -22,6 +22,7 @@ from reconciler.config.reporting import (
     ProgressSection,
     RequestsSection,
     ReviewSection,
+    SecretPath,
     forge_site,
 )
 from reconciler.config.signing import SigningSection
@@ -55,15 +56,19 @@ class LocalSection(Section):
     """The local engine.
 
     ``runtime`` is how commands run: as processes of the daemon's user, or in containers of Docker
-    or Podman, which then build images too. ``network`` is that of containers. ``slots`` are CPU
-    cores; by default all of this machine's.
+    or Podman, which then build images too. ``network`` is that of containers. ``isolation`` hides
+    the daemon's processes, secrets and state from processes: auto where the machine allows it,
+    required to start nowhere else. ``slots`` are CPU cores; by default all of this machine's.
+    ``secrets`` is the folder of secretEnv: <name>/<key> for objects of the namespace default,
+    <namespace>/<name>/<key> for others.
     """
 
     root: FilePath = "./state"
     runtime: Literal["process", "docker", "podman"] = "process"
     network: Literal["host", "bridge", "none"] = "host"
+    isolation: Literal["auto", "required", "none"] = "auto"
     slots: Annotated[int, Field(ge=1, le=4096)] | None = None
-    secrets: FilePath = "./secrets"
+    secrets: SecretPath = "./secrets"
     environments: EnvironmentsSection = Field(default_factory=EnvironmentsSection)
 
 
@@ -95,8 +100,8 @@ class CredentialsSection(Section):
     """
 
     username: str | None = None
-    password_file: FilePath | None = None
-    ssh_key_file: FilePath | None = None
+    password_file: SecretPath | None = None
+    ssh_key_file: SecretPath | None = None
     known_hosts_file: FilePath | None = None
 
 
@@ -156,7 +161,7 @@ class StatusSection(Section):
     interval: Seconds = 5.0
     author: AuthorSection = Field(default_factory=AuthorSection)
     signing_key_file: Annotated[
-        FilePath | None, Field(description="An SSH key without a passphrase that signs commits.")
+        SecretPath | None, Field(description="An SSH key without a passphrase that signs commits.")
     ] = None
 
 
@@ -302,13 +307,13 @@ class ServerSection(Section):
     address: Annotated[str, Field(pattern=r"^(\S*:\d{1,5})?$"), AfterValidator(_with_port)] = (
         "127.0.0.1:8080"
     )
-    webhook_secret_file: FilePath | None = None
+    webhook_secret_file: SecretPath | None = None
     page: bool = True
     metrics_objects: Annotated[int, Field(ge=0, le=100_000)] = 1000
     hosts: list[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$")]] = Field(
         default_factory=list
     )
-    proxy_secret_file: FilePath | None = None
+    proxy_secret_file: SecretPath | None = None
     progress: ProgressSection | None = None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config, ConfigError
+from reconciler.config.secret_paths import secret_paths
 from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Admission, Tenancy, Tenants
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster, RetentionPolicy
@@ -131,6 +132,12 @@ class Setup:
             raise ConfigError(
                 [Problem(Location("configuration"), "signing", str(error))]
             ) from error
+
+    @property
+    def secret_paths(self) -> tuple[Path, ...]:
+        """The files and folders with secrets that the configuration names, absolute."""
+        names = dict.fromkeys(secret_paths(self.config))
+        return tuple(self.file(name).absolute() for name in names)
 
     @property
     def sources_allow(self) -> tuple[str, ...]:

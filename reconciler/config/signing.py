@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reconciler.config.kubernetes import BucketConfig
-from reconciler.config.reporting import FilePath
+from reconciler.config.reporting import FilePath, SecretPath
 from reconciler.manifests import Section
 
 
@@ -16,7 +16,7 @@ class SigningSection(Section):
     """Signatures of artifacts, as OpenSSF Model Signing 1.0 has them."""
 
     key_file: Annotated[
-        FilePath | None,
+        SecretPath | None,
         Field(
             description="A private key on an elliptic curve (P-256, P-384, P-521), in PEM without "
             "a passphrase. It signs each artifact that is completed; its signatures count."

@@ -23,12 +23,18 @@ from reconciler.daemon.pull_requests import PullRequestController, planning_pull
 from reconciler.daemon.retention import RequestReferences, RetentionSources, no_requests
 from reconciler.daemon.retention_heads import reading_heads
 from reconciler.daemon.shutdown import WritePermission, run_until
-from reconciler.daemon.status_page import status_page
+from reconciler.daemon.status_page import local_buckets, status_page
 from reconciler.daemon.status_store import StatusStore
 from reconciler.daemon.update_requests import UpdateRequestController, requesting_updates
 from reconciler.daemon.wake import Wake
 from reconciler.engine import Engine
-from reconciler.engines.local import ArtifactPlaces, Containers, LocalEngine, RootLayout
+from reconciler.engines.local import (
+    ArtifactPlaces,
+    Containers,
+    IsolationRequest,
+    LocalEngine,
+    RootLayout,
+)
 from reconciler.errors import UsageFault
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
 from reconciler.manifests import ParamChange
@@ -323,6 +329,9 @@ async def _engine(
         containers=None
         if local.runtime == "process"
         else Containers(program=local.runtime, network=local.network),
+        isolation=IsolationRequest(
+            mode=local.isolation, secrets=setup.secret_paths, buckets=tuple(local_buckets(setup))
+        ),
     )
 
 

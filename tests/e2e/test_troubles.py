@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.site import BRANCH, GOOD, Site, git, hook, stop, until
 
 
@@ -248,16 +250,19 @@ def test_a_stopped_daemon_leaves_its_runs_to_the_next_one(site: Site) -> None:
 def test_a_superseded_training_is_cancelled_with_all_its_processes(site: Site) -> None:
     site.trained(
         "a",
-        'if [ "$PARAM_EPOCHS" = 1 ]; then sleep 1000 & echo $! > "$SITE_LEDGER.pid"; wait; fi\n'
-        + GOOD,
+        'if [ "$PARAM_EPOCHS" = 1 ]; then\n'
+        'sleep 1000 9<> "$SITE_LEDGER.life" &\n: > "$SITE_LEDGER.begun"; wait; fi\n' + GOOD,
         params={"epochs": 1},
     )
+    # A process has it open as long as it lives.
+    life = Path(f"{site.ledger}.life")
+    os.mkfifo(life)
     site.push()
     with site.running():
-        pid = Path(f"{site.ledger}.pid")
-        until(lambda: pid.exists() and pid.read_text().strip(), what="the training to begin")
+        until(Path(f"{site.ledger}.begun").exists, what="the training to begin")
         site.scratch("a", params={"epochs": 2})
         site.push()
         until(lambda: site.phases().get("a") == "Ready", what="the second training")
-        assert not Path(f"/proc/{int(pid.read_text())}").exists()
+        with pytest.raises(OSError, match="No such device"):
+            os.open(life, os.O_WRONLY | os.O_NONBLOCK)
         assert site.ran() == {"a": 2}

@@ -75,7 +75,7 @@ class LocalArena(Arena):
     def processes(self) -> list[psutil.Process]:
         """What still runs of this site, but this process."""
         found = []
-        for process in psutil.process_iter(["cmdline"]):
+        for process in psutil.process_iter(["cmdline", "name"]):
             words = " ".join(process.info["cmdline"] or [])
             if str(self.root) in words and process.pid not in (os.getpid(), os.getppid()):
                 found.append(process)
@@ -178,7 +178,12 @@ class LocalArena(Arena):
 
     def kill_run(self, chance: Random) -> str:
         draw = chance.random()
-        found = [p for p in self.processes() if _SUPERVISOR in p.info["cmdline"]]
+        # What stands between a supervisor and its command has the same arguments.
+        found = [
+            p
+            for p in self.processes()
+            if _SUPERVISOR in p.info["cmdline"] and not p.info["name"].startswith("run-")
+        ]
         if not found:
             return "no run to kill"
         chosen = found[int(draw * len(found))]

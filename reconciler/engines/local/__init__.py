@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from reconciler.engines.local.ended_runs import LocalRun, live_runs
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
+    from reconciler.engines.local.isolation_request import IsolationRequest
     from reconciler.engines.local.layout import RootLayout
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import (
@@ -102,6 +103,7 @@ __all__ = [
     "FaultKind",
     "FileFault",
     "FollowedFileLogs",
+    "IsolationRequest",
     "LocalEngine",
     "LocalLogs",
     "LocalProgress",
@@ -133,6 +135,7 @@ _MODULES = {
     "ArtifactPlaceError": "artifact_places",
     "ArtifactPlaces": "artifact_places",
     "ArtifactState": "artifact_places",
+    "IsolationRequest": "isolation_request",
     "LocalEngine": "engine",
     "LocalLogs": "logs",
     "LocalProgress": "progress_reader",

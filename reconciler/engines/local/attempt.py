@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from reconciler.engines.local.control import Control, Stop
 from reconciler.engines.local.failures import StillRunningError
@@ -95,6 +96,9 @@ class Attempt:
                 self._ranks.append(_Rank(number, launch(command, self.inherit)))
             for rank in self._ranks:
                 selector.register(rank.process.output, selectors.EVENT_READ, rank)
+                if rank.process.result is not None:
+                    report = partial(self._take_code, selector, rank, rank.process.result)
+                    selector.register(rank.process.result, selectors.EVENT_READ, report)
             for handle in self.control.handles:
                 selector.register(handle, selectors.EVENT_READ)
             if self.reports is not None:
@@ -114,8 +118,15 @@ class Attempt:
             finally:
                 selector.close()
                 for rank in self._ranks:
-                    os.close(rank.process.output)
+                    rank.process.close()
         return ended
+
+    def _take_code(self, selector: selectors.BaseSelector, rank: _Rank, result: int) -> None:
+        """Take an isolated command's exit code; its leader may go on."""
+        code = os.read(result, 1)
+        selector.unregister(result)
+        if code and rank.code is None:
+            rank.code = code[0]
 
     def _watch(self, selector: selectors.BaseSelector) -> Ended:
         self._sign_of_life = time.monotonic()
@@ -167,7 +178,7 @@ class Attempt:
                 return
             if pid == 0:
                 return
-            if pid in by_pid:
+            if pid in by_pid and by_pid[pid].code is None:
                 by_pid[pid].code = os.waitstatus_to_exitcode(status)
 
     def _read(self, selector: selectors.BaseSelector, timeout: float) -> None:

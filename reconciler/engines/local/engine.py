@@ -27,6 +27,7 @@ from reconciler.engines.local.collection import LocalCollection
 from reconciler.engines.local.container_sweep import Containers, ContainerSweep
 from reconciler.engines.local.control import poke
 from reconciler.engines.local.failures import RunFailedError
+from reconciler.engines.local.isolation_request import IsolationRequest
 from reconciler.engines.local.layout import LayoutError, RootLayout, path_of
 from reconciler.engines.local.listing import list_url
 from reconciler.engines.local.locks import FileLock, is_locked
@@ -65,7 +66,8 @@ class LocalEngine:
     between checks for supervisors that were killed; other changes are events. Images and
     environments are collected once they were not used for ``keep``; None keeps them. ``verify`` is
     how runs check what they mount, by the URLs of buckets; ``signing`` are the keys of artifacts.
-    ``containers`` makes runs containers; None makes them processes.
+    ``containers`` makes runs containers; None makes them processes, whose ``isolation`` is tried at
+    the start.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class LocalEngine:
         verify: Mapping[str, Verify] | None = None,
         signing: SigningFiles | None = None,
         containers: Containers | None = None,
+        isolation: IsolationRequest | None = None,
     ) -> None:
         self._layout = RootLayout(root.resolve())
         self._store = RunStore(self._layout)
@@ -94,6 +97,7 @@ class LocalEngine:
             signing=signing or SigningFiles(),
         )
         self._containers = containers
+        self._isolation = isolation or IsolationRequest()
         self._slots = max(1, slots)
         self._gpus = gpus
         self._poll = poll
@@ -145,6 +149,8 @@ class LocalEngine:
             gpus=len(self._machine.gpus),
             runs=len(self._records),
         )
+        if self._containers is None:
+            self._isolation.log(self._terms.isolation)
         self._changed = changed
         self._stopping = False
         self._exports.resume()
@@ -302,6 +308,8 @@ class LocalEngine:
                 terms = self._containers.terms()
                 self._terms = replace(self._terms, containers=terms)
                 ContainerSweep(self._layout, terms.program).containers()
+            else:
+                self._terms = replace(self._terms, isolation=self._isolation.terms())
             # Opened for writing too: it then never reports an end of file.
             self._notify = os.open(layout.notify, os.O_RDWR | os.O_NONBLOCK)
         except BaseException:

@@ -174,9 +174,12 @@ class _Commands:
     def run(self, commands: Sequence[tuple[str, ...]], cwd: Path, locks: Sequence[KeyLock]) -> None:
         """Run commands, one after the other. Raises RunFailedError and OSError."""
         run = self._of.run
+        terms, own = run.allocation.isolation, run.layout.scratch(run.spec.name)
+        isolation = terms.of(run.layout, (own,), build=True) if terms is not None else None
         for argv in commands:
             began = time.monotonic()
-            command = RankCommand(argv=argv, cwd=cwd, env=for_installer(self._of.environ))
+            environ = for_installer(self._of.environ)
+            command = RankCommand(argv=argv, cwd=cwd, env=environ, isolation=isolation)
             left = max(self._left, 0.0)
             run.attempt([command], self._output, locks, timeout=left, place=run.layout.envs)
             self._left -= time.monotonic() - began

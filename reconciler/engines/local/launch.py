@@ -4,40 +4,28 @@ The process is forked first and waits; its identity is written down; only then d
 byte to go on. If the supervisor is killed in between, the process reads the end of the pipe and
 ends: a command without a record never runs.
 
-Directories are protected by read-only binds in a private mount namespace, which holds for root
-too, as mode bits do not. Only a guard against accidents: a process that may mount can undo it.
+With :mod:`.isolation` two more processes stand between supervisor and command: the one that was
+recorded, and the first one of the command's namespace.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.engines.local.failures import CommandError, LaunchError
-from reconciler.engines.local.process import ProcessIdentity, die_with_parent, identify, libc
+from reconciler.engines.local.isolation import Handles, Isolation, become_isolated
+from reconciler.engines.local.mounts import protect, unshare
+from reconciler.engines.local.process import ProcessIdentity, die_with_parent, identify
 from reconciler.engines.local.program import find_program
 from reconciler.reasons import ReasonCode
 
 _GO = b"g"
-_CLONE_NEWNS = 0x00020000
-_CLONE_NEWUSER = 0x10000000
-_MS_RDONLY = 0x1
-_MS_REMOUNT = 0x20
-_MS_BIND = 0x1000
-_MS_REC = 0x4000
-_MS_PRIVATE = 0x40000
-#: Flags that a user namespace may not drop when it mounts again: they are the same bits in
-#: statvfs as in mount(2) but for ST_RELATIME.
-_KEPT = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
-_ST_RELATIME = 0x1000
-_MS_RELATIME = 0x200000
 _HINTS = {
     errno.E2BIG: "; its params, env and arguments are too large together",
     errno.EINVAL: "; an argument or a variable of env or params has a NUL byte",
@@ -48,13 +36,15 @@ _HINTS = {
 class RankCommand:
     """The command of one rank. ``read_only`` directories exist.
 
-    ``said`` is the command as the user wrote it, if that is another.
+    ``isolation`` is None where the command shares the supervisor's namespaces. ``said`` is the
+    command as the user wrote it, if that is another.
     """
 
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
     read_only: tuple[Path, ...] = ()
+    isolation: Isolation | None = None
     said: tuple[str, ...] = ()
 
     @property
@@ -67,11 +57,13 @@ class RankCommand:
 class Launched:
     """A process that waits to be released.
 
-    ``output`` is its standard output and error.
+    ``output`` is its standard output and error. From ``result`` the exit code of an isolated
+    command is read, whose process may go on; None for another.
     """
 
     identity: ProcessIdentity
     output: int
+    result: int | None
     _go: int
     _status: int
     _name: str
@@ -81,6 +73,12 @@ class Launched:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, _GO)
         os.close(self._go)
+
+    def close(self) -> None:
+        """Close what the supervisor reads from."""
+        os.close(self.output)
+        if self.result is not None:
+            os.close(self.result)
 
     def confirm(self) -> None:
         """Wait until the command runs. Raises CommandError, LaunchError."""
@@ -109,18 +107,24 @@ def launch(command: RankCommand, inherit: Sequence[int]) -> Launched:
         pipe = os.pipe()
         ours.append(pipe[mine])
         theirs.append(pipe[its])
+    if command.isolation is not None:
+        result, write = os.pipe()
+        ours.append(result)
+        theirs.append(write)
     supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
         _become(command, program, supervisor, ours, theirs, inherit)
     for handle in theirs:
         os.close(handle)
-    go, status, output = ours
-    os.set_blocking(output, False)
+    go, status, *readable = ours
+    for handle in readable:
+        os.set_blocking(handle, False)
+    output, ended = readable[0], readable[1] if readable[1:] else None
     identity = identify(pid)
     if identity is None:
         raise LaunchError("the process of the command was killed before it began")
-    return Launched(identity, output, go, status, command.words[0])
+    return Launched(identity, output, ended, go, status, command.words[0])
 
 
 def _become(
@@ -132,8 +136,13 @@ def _become(
     inherit: Sequence[int],
 ) -> None:
     """Wait in the child for release, then become the command. Never returns."""
-    go, status, output = theirs
+    go, status, output, *result = theirs
     step = "session"
+
+    def enter(name: str) -> None:
+        nonlocal step
+        step = name
+
     try:
         die_with_parent()
         os.setsid()
@@ -147,13 +156,13 @@ def _become(
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         if os.read(go, 1) != _GO:
             os._exit(0)
-        step = "read-only view"
-        if command.read_only:
-            protect(command.read_only)
-        # A change of credentials, as that of a user namespace, takes the first request back.
-        die_with_parent()
-        if os.getppid() != supervisor:
-            os._exit(0)
+        if command.isolation is not None:
+            handles = Handles(supervisor, inherit, result[0])
+            become_isolated(command.isolation, command.read_only, handles, enter)
+            inherit = ()
+        else:
+            enter("read-only view")
+            _stay(command.read_only, supervisor)
         step = "output"
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -174,58 +183,12 @@ def _become(
         os._exit(127)
 
 
-def protect(paths: Sequence[Path]) -> None:
-    """Make directories read-only for this process and its children. Raises OSError.
-
-    After a failure the process may be in a half-made namespace and must not go on.
-    """
-    uid, gid = os.geteuid(), os.getegid()
-    # Root needs no user namespace, and in one could no longer give files to other users.
-    _check(libc().unshare(_CLONE_NEWNS | (_CLONE_NEWUSER if uid else 0)))
-    if uid:
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
-    _mount(None, "/", _MS_REC | _MS_PRIVATE)
-    for path in paths:
-        target = str(path)
-        _mount(target, target, _MS_BIND)
-        now = os.statvfs(target).f_flag
-        kept = (now & _KEPT) | (_MS_RELATIME if now & _ST_RELATIME else 0)
-        _mount(None, target, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
-
-
-def can_protect(directory: Path) -> bool:
-    """Return true if this machine permits it, tried in a child process."""
-    if sys.platform != "linux":
-        return False
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            protect([directory])
-            code = 0
-        except OSError:
-            pass
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    return status == 0
-
-
-def _mount(source: str | None, target: str, flags: int) -> None:
-    _check(
-        libc().mount(
-            source.encode() if source else None,
-            os.fsencode(target),
-            None,
-            ctypes.c_ulong(flags),
-            None,
-        )
-    )
-
-
-def _check(code: int) -> None:
-    if code != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def _stay(read_only: Sequence[Path], supervisor: int) -> None:
+    """Keep the supervisor's namespaces but for read-only directories. Raises OSError."""
+    if read_only:
+        unshare(processes=False)
+        protect(read_only)
+    # A change of credentials, as that of a user namespace, takes the first request back.
+    die_with_parent()
+    if os.getppid() != supervisor:
+        os._exit(0)

@@ -15,8 +15,10 @@ from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, reaching_itself, search_path
 from reconciler.engines.local.fsync import make_read_only, sync_tree
 from reconciler.engines.local.installation import Installation
-from reconciler.engines.local.launch import RankCommand, can_protect
+from reconciler.engines.local.isolation import Isolation
+from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import ImageDirectory, path_of
+from reconciler.engines.local.mounts import can_protect
 from reconciler.engines.local.process_workload import ProcessWorkload
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.records import ImageRecord
@@ -88,15 +90,25 @@ class ProcessWorkplace:
             "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
         }
         find_program(spec.command[0], self.image.tree, variables["PATH"])
+        isolation = self._isolation()
         return RankCommand(
             argv=spec.command,
             cwd=self.image.tree,
             env=variables,
-            read_only=self._protected([self.image.tree, *self.environments, *inputs]),
+            read_only=self._protected(
+                [self.image.tree, *self.environments, *inputs], surely=isolation is not None
+            ),
+            isolation=isolation,
         )
 
-    def _protected(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        if not can_protect(self.image.tree):
+    def _isolation(self) -> Isolation | None:
+        run = self.run
+        own = (self.image.path, run.run.params, run.layout.scratch(run.spec.name))
+        terms = run.allocation.isolation
+        return terms.of(run.layout, own, build=False) if terms is not None else None
+
+    def _protected(self, paths: Sequence[Path], *, surely: bool) -> tuple[Path, ...]:
+        if not surely and not can_protect(self.image.tree):
             return ()
         # A folder given as data may hold the bucket too; then the output must stay writable.
         output = path_of(self.run.spec.output or "") or Path()

@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.codec import Codec, CodecError
 from reconciler.engine import RunSpec
 from reconciler.engines.local.container_terms import ContainerTerms
+from reconciler.engines.local.isolation_terms import IsolationTerms
 from reconciler.engines.local.records import read_record, write_record
 from reconciler.signing import SigningFiles
 from reconciler.types import JSON, Verify
@@ -40,7 +41,7 @@ class Allocation:
     ``<name>/<key>``. ``grace`` seconds pass between TERM and KILL; ``retry_delay`` is the first
     pause between attempts, in seconds. ``verify`` is the check of inputs, by the URLs of buckets,
     ``signing`` the keys that sign artifacts and that are trusted. ``containers`` are the terms of
-    containers; None where runs are processes.
+    containers; None where runs are processes. ``isolation`` are those of isolated processes.
     """
 
     gpus: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Allocation:
     verify: Mapping[str, Verify] = field(default_factory=dict)
     signing: SigningFiles = field(default_factory=SigningFiles)
     containers: ContainerTerms | None = None
+    isolation: IsolationTerms | None = None
 
     def verified(self, url: str) -> Verify:
         """Return the check of an artifact, that of the innermost bucket."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -70,10 +73,26 @@ class Bench:
         self.secrets = folder / "secrets"
         self.bucket = folder / "bucket"
         self.gate = folder / "gate"
-        self.pid = folder / "pid"
+        self.begun = folder / "begun"
+        #: Held open by a process as long as it lives, whose id is another one out here.
+        self.life = folder / "life"
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self.life)
+        #: The shell's line by which it, and what it starts, count as :meth:`alive`.
+        self.live = f"exec 9<> {self.life}"
         #: What a command that waits for the gate does.
         self.wait = f"while ! test -e {self.gate}; do sleep 0.02; done"
         self._numbers = itertools.count()
+
+    def alive(self) -> bool:
+        """Whether a process that took part in ``life`` is left."""
+        try:
+            os.close(os.open(self.life, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return False
+        return True
 
     @asynccontextmanager
     async def engine(self, **options: Any) -> AsyncIterator[LocalEngine]:

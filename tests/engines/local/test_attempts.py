@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.engine import FailureClass, ResultWarning, RunPhase
 from reconciler.types import ExecutionHash, Mounted
-from tests.engines.local.bench import Bench, key_of, reason, running, script, until
+from tests.engines.local.bench import Bench, key_of, reason, script, until
 from tests.patience import longer
 
 COMMAND = FailureClass.COMMAND
@@ -74,15 +74,16 @@ async def test_an_artifact_that_lost_a_file_is_made_again(bench: Bench) -> None:
 
 
 async def test_a_timeout_ends_a_grandchild_that_ignores_term(bench: Bench) -> None:
-    tell = f"echo $$ > {bench.pid}.new; mv {bench.pid}.new {bench.pid}"
+    tell = f"{bench.live}; : > {bench.begun}"
     body = f"trap '' TERM\n(trap '' TERM; sh -c '{tell}; exec sleep 1000') &\nwait"
     for timeout in longer(0.5):
         _, run = await bench.carry_out(body, text=f"train-{timeout:g}", timeout=timeout)
         assert (run.phase, run.failure) == (RunPhase.FAILED, COMMAND)
         assert f"was ended after its timeout of {timeout:g} s" in reason(run)
-        if bench.pid.exists():
+        if bench.begun.exists():
             break
-    assert not running(int(bench.pid.read_text()))
+    assert bench.begun.exists()
+    assert not bench.alive()
 
 
 async def test_a_command_may_end_itself_in_peace_when_its_time_is_over(bench: Bench) -> None:
@@ -109,14 +110,16 @@ async def test_a_daemonised_process_does_not_outlive_its_command(bench: Bench, c
         "os.setsid()\n"
         "if os.fork(): os._exit(0)\n"
         "os.closerange(0, 256)\n"
-        f"open({str(bench.pid)!r}, 'w').write(str(os.getpid()))\n"
+        f"os.open({str(bench.life)!r}, os.O_RDWR)\n"
+        f"open({str(bench.begun)!r}, 'w').close()\n"
         "time.sleep(1000)\n"
     )
-    wait = f"until test -s {bench.pid}; do sleep 0.01; done"
+    wait = f"until test -e {bench.begun}; do sleep 0.01; done"
     body = script(f"env -i python3 daemonise.py\n{wait}\nexit {code}")
     _, run = await bench.carry_out({"run.sh": body, "daemonise.py": daemonise})
     assert run.phase is (RunPhase.FAILED if code else RunPhase.SUCCEEDED), run.reason
-    assert not running(int(bench.pid.read_text()))
+    assert bench.begun.exists()
+    assert not bench.alive()
 
 
 async def test_what_is_printed_last_in_the_background_is_in_the_log(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import FailureClass, RunPhase
-from reconciler.engines.local.launch import can_protect
+from reconciler.engines.local.mounts import can_protect
 from reconciler.reasons import ReasonCode
 from reconciler.types import Gpu, Kind, Mounted, Resources, SecretKey, TaskKind
 from tests.engines.local.bench import Bench, key_of, reason, script, until

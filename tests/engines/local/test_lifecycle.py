@@ -18,7 +18,7 @@ from reconciler.engines.local import engine as engine_module
 from reconciler.engines.local.environment import for_supervisor
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ExecutionHash, Resources, TaskKind
-from tests.engines.local.bench import Bench, export, key_of, reason, running, script, until
+from tests.engines.local.bench import Bench, export, key_of, reason, script, until
 
 
 def supervisor(root: Path, name: str) -> psutil.Process:
@@ -26,8 +26,10 @@ def supervisor(root: Path, name: str) -> psutil.Process:
     run = str(root / "runs" / name)
     found = [
         p
-        for p in psutil.process_iter(["cmdline"])
-        if p.info["cmdline"] and p.info["cmdline"][-1] == run
+        for p in psutil.process_iter(["cmdline", "name"])
+        if p.info["cmdline"]
+        and p.info["cmdline"][-1] == run
+        and not p.info["name"].startswith("run-")
     ]
     assert len(found) == 1, found
     return found[0]
@@ -59,16 +61,17 @@ async def test_deleting_a_running_run_ends_its_processes_and_keeps_its_directory
     bench: Bench,
 ) -> None:
     async with bench.engine() as engine:
-        body = f"trap '' TERM\necho $$ > {bench.pid}\nwhile true; do sleep 0.05; done"
+        body = f"trap '' TERM\n{bench.live}\n: > {bench.begun}\nwhile true; do sleep 0.05; done"
         spec = await bench.begin(body, engine)
-        await until(lambda: bench.pid.exists() and bench.pid.read_text())
+        await until(bench.begun.exists)
+        assert bench.alive()
         await engine.delete(spec.name)
         assert engine.runs()[spec.name].deleting
         assert engine.runs()[spec.name].live
         with pytest.raises(EngineError, match="still being ended"):
             await engine.create(spec)
         await until(lambda: spec.name not in engine.runs())
-        assert not running(int(bench.pid.read_text()))
+        assert not bench.alive()
         assert (bench.artifact(spec) / "logs" / "attempt-1.log").exists()
         assert not (bench.root / "runs" / spec.name).exists()
         await engine.delete(spec.name)
@@ -136,29 +139,32 @@ async def test_a_run_that_ended_while_the_daemon_was_away_is_accounted_for(bench
 
 
 async def test_a_lost_supervisor_fails_the_run_and_nothing_of_it_goes_on(bench: Bench) -> None:
-    pids = bench.folder / "pids"
+    begun = bench.begun
     # The second process closes everything it inherited, the claim too, and leaves the session.
     escape = (
         "import os, time\n"
         "os.setsid()\n"
         "os.closerange(0, 256)\n"
-        f"open({str(pids)!r}, 'a').write(str(os.getpid()) + '\\n')\n"
+        f"os.open({str(bench.life)!r}, os.O_RDWR)\n"
+        f"open({str(begun)!r}, 'a').write('escaped\\n')\n"
         "time.sleep(1000)\n"
     )
     files = {
-        "run.sh": script(f"python3 escape.py &\necho $$ >> {pids}\nexec sleep 1000"),
+        "run.sh": script(
+            f"python3 escape.py &\n{bench.live}\necho here >> {begun}\nexec sleep 1000"
+        ),
         "escape.py": escape,
     }
     async with bench.engine() as engine:
         image = await bench.image(engine, files)
         spec = bench.spec(image, retries=5)
         await engine.create(spec)
-        await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        await until(lambda: begun.exists() and len(begun.read_text().split()) == 2)
         supervisor(bench.root, spec.name).send_signal(signal.SIGKILL)
         run = await bench.ended(engine, spec.name)
         assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
         assert "supervisor was lost" in reason(run)
-        assert [pid for pid in pids.read_text().split() if running(int(pid))] == []
+        assert not bench.alive()
         # The next run of the key starts only now, as its second attempt.
         again = bench.spec(image, execution_hash=ExecutionHash("1" * 40), timeout=0.2)
         run = await bench.complete(engine, again)
@@ -181,15 +187,14 @@ async def test_term_to_the_supervisor_ends_the_command_and_blames_the_machine(
     bench: Bench,
 ) -> None:
     async with bench.engine() as engine:
-        pid = bench.pid
-        body = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000"
+        body = f"{bench.live}; : > {bench.begun}; exec sleep 1000"
         spec = await bench.begin(body, engine)
-        await until(pid.exists)
+        await until(bench.begun.exists)
         supervisor(bench.root, spec.name).terminate()
         run = await bench.ended(engine, spec.name)
     assert (run.phase, run.failure) == (RunPhase.FAILED, FailureClass.INFRASTRUCTURE)
     assert "shutdown" in reason(run)
-    assert not running(int(bench.pid.read_text()))
+    assert not bench.alive()
 
 
 async def test_a_root_has_one_daemon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
