@@ -236,7 +236,11 @@ def test_kueue_that_is_stopped_and_started_goes_on_by_the_deployed_rights(
         site.kubelet(site.job(first), terminated(0))
         until(lambda: site.phases().get(first) == "Ready", what="what runs to end")
         assert is_suspended(site, second)
+        # Nobody answers Kueue's webhooks, so that the API server takes no Job of any kind.
+        site.push_model("c")
+        until(lambda: "webhook" in site.told("c"), what="c to say what refuses it")
         cluster.start("kueue")
         carry(site, second)
+        until(lambda: "c" in site.jobs(), what="the Job of c, tried again")
     granted = {("list", "workloads"), ("watch", "workloads")}
     assert granted | {("get", "localqueues/pendingworkloads")} <= used(cluster)
