@@ -49,6 +49,11 @@ test-kueue: kueue-build ## Queue, preempt and give GPUs to trainings with a real
 kueue-build: setup ## Build Kueue and a device plugin with Go: some 4 minutes the first time, besides the cluster
 	@$(BIN)/python -m tests.cluster build --kueue
 
+.PHONY: test-dashboards
+test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs Node, some 2 minutes the first time
+	@$(BIN)/python -m tests.grafana.build
+	@$(BIN)/python -m pytest -n0 tests/grafana
+
 .PHONY: check
 check: setup ## Run lint and, beside it, the tests that need no cluster, no containers, and are not slow
 	@$(MAKE) --no-print-directory --jobs=2 lint fast-tests

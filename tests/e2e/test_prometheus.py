@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 from reconciler.metrics import Metrics
 from tests.e2e.panels import as_grafana_asks, missing, on_a_cluster, panel_queries, variables
 from tests.e2e.prometheus import ROOT, RULES, ask, check_metrics, prometheus, tool
-from tests.e2e.site import GOOD, Site, until
-from tests.e2e.test_operation import get, post, running
+from tests.e2e.site import Site, until
+from tests.e2e.test_operation import get, running
+from tests.e2e.troubled_site import more_trouble, troubled
 from tests.processes import run
 from tools.alerts import FILE, prometheus_rule
 
@@ -98,51 +99,3 @@ def test_every_query_of_every_panel_and_alert_finds_something(
     finally:
         (site.root / "go-a").touch()
         (site.root / "go-next").touch()
-
-
-def troubled(site: Site) -> None:
-    """One that trains on the only GPU, and one each that fails, waits for more, and is wrong."""
-    (site.root / "secret").write_text("a secret")
-    site.configure(
-        server={"address": "127.0.0.1:0", "webhookSecretFile": "secret"},
-        prune={"maxShare": 0.01, "floor": 0},
-        prices={"gpus": {"any": 3600.0}},
-    )
-    for name, gpus, body in (
-        ("a", 1, waiting_for(site, "go-a") + GOOD),
-        ("greedy", 9, GOOD),
-        ("bad", 0, "exit 1\n"),
-    ):
-        trained(site, name, gpus, body)
-    site.write("wrong.yaml", "kind: Model\nmetadata: {name: wrong}\nspec: {sourec: {}}\n")
-    bucket = (site.root / "data").as_uri()
-    site.write(
-        "gone.yaml",
-        "kind: Dataset\nmetadata: {name: gone}\n"
-        f"spec: {{source: {{bucket: {{url: '{bucket}'}}}}}}\n",
-    )
-    site.push()
-
-
-def trained(site: Site, name: str, gpus: int, body: str) -> None:
-    site.trained(name, body, more=f"    resources: {{gpu: {{count: {gpus}}}}}\n" if gpus else "")
-
-
-def more_trouble(site: Site, url: str) -> None:
-    """The remote is away; one is to be removed, which is held; one queues for another's GPU."""
-    away = site.root / "away.git"
-    site.remote.rename(away)
-    until(lambda: "cannot be fetched" in site.log(), what="a failed fetch")
-    away.rename(site.remote)
-    trained(site, "next", 1, waiting_for(site, "go-next") + GOOD)
-    site.push()
-    until(lambda: site.phases().get("next") == "Training", what="the next to have the GPU")
-    site.remove("gone.yaml")
-    site.scratch("a", params={"epochs": 2}, more="    resources: {gpu: {count: 1}}\n")
-    site.push()
-    assert post(f"{url}/webhook", b'{"ref": "refs/heads/main"}', "a secret") == 202
-    until(lambda: site.phases().get("gone") == "Held", what="a hold")
-
-
-def waiting_for(site: Site, name: str) -> str:
-    return f"while ! test -e '{site.root / name}'; do sleep 0.1; done\n"
