@@ -188,7 +188,7 @@ class Daemon:
             except GitError as error:
                 if once:
                     raise
-                await asyncio.sleep(self._fetcher.failed(error))
+                await asyncio.sleep(self._fetcher.delay(error))
         self._listings.start()
         await self._engine.start(self.wake.replan)
 
@@ -280,7 +280,7 @@ class Daemon:
         except GitError as error:
             if strict and known is None:
                 raise
-            delay = self._fetcher.failed(error)
+            delay = self._fetcher.delay(error)
             asyncio.get_running_loop().call_later(delay, self.wake.poll)
         else:
             self._fetcher.succeeded()

@@ -75,7 +75,7 @@ class HeadFetcher:
         self._troubles.pop("fetch", None)
         self._metrics.last_fetch.set_to_current_time()
 
-    def failed(self, error: GitError) -> float:
+    def delay(self, error: GitError) -> float:
         """Note a failed fetch; return the seconds until the next try."""
         self._metrics.failed("fetch", error)
         self._failures += 1

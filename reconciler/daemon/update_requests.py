@@ -226,7 +226,7 @@ class UpdateRequestController:
         self.branches.propose(branch, head, update.file, changed.encode(), f"{update.title}\n")
 
     async def _open(self, target: str, branch: str, title: str, body: str) -> OwnRequest | None:
-        """Open a request; None where the forge does not know the branch yet.
+        """Open a request; None if the forge lacks the branch yet.
 
         Gitea's tables follow its pushes. Then the next round follows soon.
         """

@@ -32,7 +32,7 @@ async def daemon(tmp_path: Path) -> Daemon:
 
 
 async def test_fetches_that_fail_for_days_are_tried_again(daemon: Daemon) -> None:
-    pauses = [daemon._fetcher.failed(GitError("it is away")) for _ in range(MANY)]
+    pauses = [daemon._fetcher.delay(GitError("it is away")) for _ in range(MANY)]
     assert pauses[0] < pauses[1] < pauses[2]
     assert FETCH_RETRY.longest <= pauses[-1] <= (1 + JITTER) * FETCH_RETRY.longest
 
