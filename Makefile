@@ -54,13 +54,21 @@ test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs No
 	@$(BIN)/python -m tests.grafana.build
 	@$(BIN)/python -m pytest -n0 tests/grafana
 
+.PHONY: test-gitea
+test-gitea: gitea-build ## Follow pull requests and request updates on a real Gitea
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m gitea
+
+.PHONY: gitea-build
+gitea-build: setup ## Build that Gitea with Go and a C compiler: some 5 minutes the first time
+	@$(BIN)/python -m tests.cluster build --gitea
+
 .PHONY: check
-check: setup ## Run lint and, beside it, the tests that need no cluster, no containers, and are not slow
+check: setup ## Run lint and, beside it, the tests that need no cluster, containers or Gitea, and are not slow
 	@$(MAKE) --no-print-directory --jobs=2 lint fast-tests
 
 .PHONY: fast-tests
 fast-tests: setup
-	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow and not containers'
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m 'not cluster and not slow and not containers and not gitea'
 
 .PHONY: cluster
 cluster: cluster-build ## Run a Kubernetes here, with a node, a registry and an S3 server (root on Linux)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.cluster.fixtures", "tests.container_daemons"]
+pytest_plugins = ["tests.cluster.fixtures", "tests.container_daemons", "tests.forge.gitea"]
 
 # How long an example takes says something about the machine, and nothing about the code. In CI the
 # examples are the same each time: it judges a change, and a search that goes on belongs elsewhere.

@@ -28,9 +28,13 @@ def main() -> None:
 @main.command()
 @click.option("--helm", is_flag=True, help="Build Helm, and a control plane without a node.")
 @click.option("--kueue", is_flag=True, help="Build Kueue and a stand-in for GPUs besides.")
-def build(helm: bool, kueue: bool) -> None:
+@click.option("--gitea", is_flag=True, help="Build Gitea alone.")
+def build(helm: bool, kueue: bool, gitea: bool) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
+        if gitea:
+            programs("gitea")
+            return
         programs("control-plane")
         if helm:
             programs("helm")

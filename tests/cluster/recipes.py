@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["control-plane", "node", "helm", "queue", "queue-node"]
+Level = Literal["control-plane", "node", "helm", "queue", "queue-node", "gitea"]
 
 _KUBERNETES = "v1.37.2"
 _STAMP = (
@@ -120,6 +120,15 @@ _KUEUE = Module(
     data=("config",),
 )
 _DEVICE_PLUGIN = Module("deviceplugin", 0.2, (Program("device-plugin", "."),))
+#: The newest version that builds under its own module path.
+_GITEA = Module(
+    "gitea",
+    4,
+    (Program("gitea", "code.gitea.io/gitea", "sqlite sqlite_unlock_notify"),),
+    cgo=True,
+    source="code.gitea.io/gitea",
+    data=("options", "public", "templates"),
+)
 
 _LEVELS: dict[Level, tuple[Module, ...]] = {
     "control-plane": (CONTROL_PLANE,),
@@ -127,6 +136,7 @@ _LEVELS: dict[Level, tuple[Module, ...]] = {
     "helm": (_HELM,),
     "queue": (CONTROL_PLANE, _KUEUE),
     "queue-node": (CONTROL_PLANE, *_NODE, _KUEUE, _DEVICE_PLUGIN),
+    "gitea": (_GITEA,),
 }
 
 

@@ -70,6 +70,11 @@ class Site:
         file = self.root / "reconciler.yaml"
         file.write_text(json.dumps({**json.loads(file.read_text()), **sections}))
 
+    def configure_section(self, name: str, **values: Any) -> None:
+        """Change values of a section of the configuration."""
+        known = json.loads((self.root / "reconciler.yaml").read_text()).get(name, {})
+        self.configure_more(**{name: {**known, **values}})
+
     # -- working in the clone ----------------------------------------------------------------
 
     def write(self, path: str, text: str, *, executable: bool = False) -> None:
