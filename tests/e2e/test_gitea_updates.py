@@ -68,7 +68,7 @@ def test_an_update_is_requested_edited_and_merged(team: GiteaSite) -> None:
             lambda: pinned in git(team.remote, "show", f"{BRANCH}:production.yaml"), what="a push"
         )
         assert git(team.remote, "rev-list", "--count", f"main..{BRANCH}").strip() == "1"
-        until(lambda: "`3`" in team.repository.bodies(1)[0], what="the plan to be edited")
+        until(lambda: "1 → 3" in team.repository.bodies(1)[0], what="the plan to be edited")
         assert len(team.repository.bodies(1)) == 1
 
         team.repository.merge(1, delete=True)
