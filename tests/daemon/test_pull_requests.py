@@ -120,14 +120,20 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
             return 403, {}, b'{"message": "Unable to create comment because issue is locked."}'
         return None
 
+    def tries() -> int:
+        return sum("/7/" in call for call in server.calls if call.startswith("create comment"))
+
     server.fault = fault
-    for _ in range(MOST_TRIES + 2):
+    for _ in range(3):
         await controller.round()
     assert "issue is locked" in controller.troubles["pull request"]
+    assert tries() == 1, "it is not tried at once, but after a pause"
+    controller._done[7] = replace(controller._done[7], due=0.0)
+    await controller.round()
+    assert tries() == 2
     told = ("success", "1 training runs for the first time.")
     assert [server.status(head) for head in (locked, other)] == [told, told]
     assert (len(server.bodies(7)), len(server.bodies(8))) == (0, 1)
-    assert sum("/7/" in call for call in server.calls if call.startswith("create")) == MOST_TRIES
     propose(site, server, 9)
     del server.pulls[7]
     await controller.round()
