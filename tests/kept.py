@@ -11,11 +11,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 
+def user_cache() -> Path:
+    """The folder of the user's caches."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 def made_once(name: str, source: Path, make: Callable[[Path], None]) -> Path:
     """The folder that ``make`` fills: once for this content of ``source`` and this Python."""
     content = hashlib.sha256(source.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = cache / "model-reconciler-tests" / f"{name}-{content}"
+    kept = user_cache() / "model-reconciler-tests" / f"{name}-{content}"
     if not kept.is_dir():
         kept.parent.mkdir(parents=True, exist_ok=True)
         made = Path(mkdtemp(dir=kept.parent))

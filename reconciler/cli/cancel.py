@@ -104,8 +104,7 @@ def _check_something_runs(edited: EditedManifest) -> None:
     tasks = [task for task in record.tasks if task.task is not TaskKind.BUILD]
     if any(task.phase in _LIVE for task in tasks):
         return
-    known = record.manifest.digest if record.manifest is not None else ""
-    if known != edited.manifest.digest:
+    if not edited.is_synced:
         click.echo(f"Note: nothing of {ref} runs, by the last recorded sync.", err=True)
         return
     raise click.ClickException(

@@ -44,6 +44,12 @@ class EditedManifest:
     objects: Mapping[ObjectRef, Manifest]
     text: str
 
+    @property
+    def is_synced(self) -> bool:
+        """True if the recorded status is of the manifest at HEAD."""
+        known = self.record.manifest if self.record is not None else None
+        return known is not None and known.digest == self.manifest.digest
+
     @classmethod
     def find(
         cls, name: str, *, namespace: str | None, kind: str | None, folder: Path, config_file: Path

@@ -66,7 +66,7 @@ def _check_failed(edited: EditedManifest) -> None:
         f"{record.ref} is {record.phase}, and none of its tasks has failed: a retry runs only what "
         "has. To make a finished artifact once more, change the section's `rerun`"
     )
-    if record.manifest is not None and record.manifest.digest == edited.manifest.digest:
+    if edited.is_synced:
         raise click.ClickException(text)
     click.echo(f"Note: by the last recorded sync {text}.", err=True)
 

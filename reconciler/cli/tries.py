@@ -6,8 +6,6 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -20,7 +18,7 @@ from reconciler.cli.terminal import tell
 from reconciler.config import Setup
 from reconciler.daemon import LocalTry, OncePatience, assemble_try, run_try, stop_on_signals
 from reconciler.engine import Progress
-from reconciler.engines.local import try_name
+from reconciler.engines.local import path_of, try_name
 from reconciler.manifests import ParamChange
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import Latest, metric_texts, printable
@@ -131,5 +129,4 @@ def _report(
 
 def _shown(url: str) -> str:
     """Return a place on this machine as a path."""
-    parts = urlsplit(url)
-    return printable(str(Path(unquote(parts.path)))) if parts.scheme == "file" else printable(url)
+    return printable(str(path_of(url) or url))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from reconciler.config import Setup
-from reconciler.engines.local import find_tries
+from reconciler.engines.local import find_tries, path_of
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, artifact_url
 from reconciler.types import TaskKey
 
@@ -25,8 +23,8 @@ def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus,
         ref=record.ref,
         key=TaskKey("x"),
     )
-    parts = urlsplit(url)
-    if parts.scheme != "file":
+    path = path_of(url)
+    if path is None:
         return record, set()
     known = {entry.key for entry in record.history}
     entries = [
@@ -43,7 +41,7 @@ def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus,
             image_key=found.image_key,
             source=found.source,
         )
-        for found in find_tries(Path(unquote(parts.path)).parent, known)
+        for found in find_tries(path.parent, known)
     ]
     if not entries:
         return record, set()

@@ -219,24 +219,9 @@ async def assemble(
 
     With ``once`` a sync waits for sources without a limit, as no other comes later.
     """
-    git = git_folder(setup)
-    mirror = Mirror.open(
-        git / "manifests.git",
-        setup.repository_url,
-        branch=setup.config.repository.branch,
-        others=sorted(setup.cluster_branches.values()),
-        credentials=credential_table(setup),
-    )
+    mirror = _mirror(setup)
     sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)
-    store = StatusStore(
-        status_branch(setup, git / "status.git"),
-        cluster=setup.config.cluster,
-        instance=setup.config.kubernetes.instance,
-        path=setup.config.repository.path,
-        own=setup.own_cluster,
-        permission=permission,
-        recorded=notifier.recorded if notifier is not None else lambda _before, _after: None,
-    )
+    store = _store(setup, permission, notifier)
     return Daemon(
         setup,
         mirror=mirror,
@@ -270,14 +255,8 @@ async def assemble_try(
             f"--set tries params on the local engine alone, and this configuration has engine: "
             f"{setup.config.engine}; commit the change, on a branch of its own perhaps"
         )
-    git, permission = git_folder(setup), WritePermission()
-    mirror = Mirror.open(
-        git / "manifests.git",
-        setup.repository_url,
-        branch=setup.config.repository.branch,
-        others=sorted(setup.cluster_branches.values()),
-        credentials=credential_table(setup),
-    )
+    permission = WritePermission()
+    mirror = _mirror(setup)
     sources = source_reader(setup, patience=None)
     engine = await _engine(setup, permission, mirror, sources, Metrics())
     assert isinstance(engine, LocalEngine)
@@ -286,17 +265,36 @@ async def assemble_try(
         mirror=mirror,
         sources=sources,
         engine=engine,
-        store=StatusStore(
-            status_branch(setup, git / "status.git"),
-            cluster=setup.config.cluster,
-            instance=setup.config.kubernetes.instance,
-            path=setup.config.repository.path,
-            own=setup.own_cluster,
-            permission=permission,
-        ),
+        store=_store(setup, permission),
         select=select,
         changes=tuple(changes),
         observe=observe,
+    )
+
+
+def _mirror(setup: Setup) -> Mirror:
+    """Open the mirror of the manifest repository. Raises GitError."""
+    return Mirror.open(
+        git_folder(setup) / "manifests.git",
+        setup.repository_url,
+        branch=setup.config.repository.branch,
+        others=sorted(setup.cluster_branches.values()),
+        credentials=credential_table(setup),
+    )
+
+
+def _store(
+    setup: Setup, permission: WritePermission, notifier: Notifier | None = None
+) -> StatusStore:
+    """Open the status branch."""
+    return StatusStore(
+        status_branch(setup, git_folder(setup) / "status.git"),
+        cluster=setup.config.cluster,
+        instance=setup.config.kubernetes.instance,
+        path=setup.config.repository.path,
+        own=setup.own_cluster,
+        permission=permission,
+        recorded=notifier.recorded if notifier is not None else lambda _before, _after: None,
     )
 
 

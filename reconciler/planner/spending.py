@@ -43,21 +43,17 @@ class RunPricing:
     recorded: tuple[TaskStatus, ...] = ()
     others_pay: frozenset[str] = field(default=frozenset())
 
-    def of(self, run: Run, asked: Task | None, *, until: datetime) -> RunCost:
+    def of(
+        self, run: Run, asked: Task | None, *, until: datetime, began: datetime | None = None
+    ) -> RunCost:
         """Return the cost of a run until a time.
 
-        ``asked`` is its task now.
+        ``asked`` is its task now. ``began`` is the start of a part of it, None for all.
         """
-        began = run.placed or run.started or self._started(run)
+        began = began or run.placed or run.started or self._started(run)
         if began is None or run.name in self.others_pay:
             return RunCost()
         return self.between(began, until, self.resources(run, asked))
-
-    def interrupted(self, run: Run, asked: Task, began: datetime) -> RunCost:
-        """Return the cost of a run until its suspension."""
-        if run.suspended is None or run.name in self.others_pay:
-            return RunCost()
-        return self.between(began, run.suspended, self.resources(run, asked))
 
     def between(self, began: datetime, until: datetime, resources: Resources) -> RunCost:
         """Return the cost of these resources between two times."""

@@ -145,17 +145,8 @@ class HistoryUpdate:
                 continue
             started = began.replace(microsecond=0)
             if (run.key, started) not in known:
-                entry = HistoryEntry(
-                    task=run.task,
-                    key=run.key,
-                    phase=TaskPhase.INTERRUPTED,
-                    execution_hash=run.execution_hash,
-                    commit=self.commit,
-                    started=started,
-                    finished=self.now.replace(microsecond=0),
-                    reason=deletion.reason.code.value,
-                    message=message(deletion.reason),
-                )
+                end = self.now.replace(microsecond=0)
+                entry = self._interruption(run, deletion.reason, began=started, end=end)
                 cost = self.pricing.of(run, asked.get(run.task), until=self.now)
                 yield _with_cost(entry, cost)
 
@@ -171,18 +162,25 @@ class HistoryUpdate:
                 by = run.reason.arguments.get("cause") if run.reason is not None else None
                 cause = f": {by}" if isinstance(by, str) else ""
                 reason = Reason.of(ReasonCode.RUN_SUSPENDED, cause=cause)
-                entry = HistoryEntry(
-                    task=run.task,
-                    key=run.key,
-                    phase=TaskPhase.INTERRUPTED,
-                    execution_hash=run.execution_hash,
-                    commit=self.commit,
-                    started=began,
-                    finished=max(began, run.suspended.replace(microsecond=0)),
-                    reason=reason.code.value,
-                    message=message(reason),
-                )
-                yield _with_cost(entry, self.pricing.interrupted(run, action.task, began))
+                end = max(began, run.suspended.replace(microsecond=0))
+                cost = self.pricing.of(run, action.task, began=began, until=run.suspended)
+                yield _with_cost(self._interruption(run, reason, began=began, end=end), cost)
+
+    def _interruption(
+        self, run: Run, reason: Reason, *, began: datetime, end: datetime
+    ) -> HistoryEntry:
+        """Return the entry of a run that was ended before its command was."""
+        return HistoryEntry(
+            task=run.task,
+            key=run.key,
+            phase=TaskPhase.INTERRUPTED,
+            execution_hash=run.execution_hash,
+            commit=self.commit,
+            started=began,
+            finished=end,
+            reason=reason.code.value,
+            message=message(reason),
+        )
 
     def _earlier(self) -> Iterator[HistoryEntry]:
         """Yield the entries of recorded runs that are no task's any more.

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level, Module, Program, modules
+from tests.kept import user_cache
 from tests.processes import run
 
 _SOURCES = Path(__file__).with_name("go")
@@ -40,8 +41,7 @@ def say(line: str) -> None:
 
 def cache() -> Path:
     """Where programs are kept, and nothing else."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "model-reconciler", "cluster").absolute()
+    return (user_cache() / "model-reconciler" / "cluster").absolute()
 
 
 def programs(level: Level, say: Say = say) -> Mapping[str, Path]:

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.kept import user_cache
+
 _HERE = Path(__file__).resolve().parent
 _NPM = ("install", "--no-audit", "--no-fund", "--no-package-lock", "--legacy-peer-deps")
 
@@ -60,11 +62,10 @@ def _run(what: str, *command: str, at: Path) -> None:
 
 
 def _place() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     key = hashlib.sha256()
     for source in _sources():
         key.update(f"{source.relative_to(_HERE)}\0".encode() + source.read_bytes())
-    return Path(home, "model-reconciler", "grafana", key.hexdigest()[:20]).absolute()
+    return (user_cache() / "model-reconciler" / "grafana" / key.hexdigest()[:20]).absolute()
 
 
 def _sources() -> list[Path]:

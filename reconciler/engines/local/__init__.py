@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.followed_logs import FollowedFileLogs, rank_lines
     from reconciler.engines.local.isolation_request import IsolationRequest
-    from reconciler.engines.local.layout import RootLayout
+    from reconciler.engines.local.layout import RootLayout, path_of
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import (
         MARKER,
@@ -122,6 +122,7 @@ __all__ = [
     "is_stored_as_made",
     "live_runs",
     "load_marker",
+    "path_of",
     "rank_lines",
     "stored_environments",
     "try_name",
@@ -142,6 +143,7 @@ _MODULES = {
     "LocalRun": "ended_runs",
     "live_runs": "ended_runs",
     "RootLayout": "layout",
+    "path_of": "layout",
     "FollowedFileLogs": "followed_logs",
     "rank_lines": "followed_logs",
     "MARKER": "marker",
