@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from reconciler.backoff import Backoff
@@ -66,6 +66,10 @@ class LocalTry:
     #: The object, once it is selected, and the keys that only the change asks for.
     ref: ObjectRef | None = None
     local: frozenset[TaskKey] = frozenset()
+    _remote: RemoteStatusReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._remote = RemoteStatusReader(self.mirror, self.setup.cluster_branches)
 
     async def run(self, once: OncePatience) -> None:
         """Run what is missing, and forget the runs of the try.
@@ -73,7 +77,6 @@ class LocalTry:
         Raises GitError, EngineError, UsageFault and what ``select`` raises.
         """
         await self.store.load()
-        head = await asyncio.to_thread(self._head)
         engine, wake = TryEngine(self.engine), Wake()
         listings = BucketListings(
             engine.list_data,
@@ -81,9 +84,11 @@ class LocalTry:
             changed=wake.replan,
             patience=self.sources.patience,
         )
+        planner = self._planner(listings)
+        head = await asyncio.to_thread(self._head, planner)
         listings.start()
         try:
-            planned, committed = self._planners(head, listings)
+            planned, committed = self._planners(head, planner)
             await engine.start(wake.replan)
             try:
                 await self._sync(planned, committed, engine, wake, listings, once)
@@ -93,21 +98,32 @@ class LocalTry:
         finally:
             await listings.stop()
 
-    def _head(self) -> CommitSnapshot:
-        """Fetch and read the commit in force."""
-        head = self.mirror.fetch()
-        verification = head_verification(self.setup, self.mirror)
-        commit = (
-            verification.resolve(head, self.store.head).commit if verification is not None else head
-        )
+    def _planner(self, listings: BucketListings) -> CommitPlanner:
+        """Return the planner of the commit and of its change."""
         return CommitPlanner(
             CommitReader.from_setup(self.mirror, self.setup),
             settings=self.setup.settings,
-            sources=SourceResolver(self.mirror, self.setup.repository_url, ()),
-        ).read(commit)
+            sources=SourceResolver(
+                self.mirror,
+                self.setup.repository_url,
+                self.setup.sources_allow,
+                remote=lambda wanted, urls: self.sources.resolve(wanted, refresh=urls),
+                buckets=listings.resolve,
+                recorded=True,
+            ),
+            remote=self._remote.read,
+        )
+
+    def _head(self, planner: CommitPlanner) -> CommitSnapshot:
+        """Fetch and read the commit in force. Raises GitError."""
+        head = self.mirror.fetch()
+        verification = head_verification(self.setup, self.mirror)
+        if verification is not None:
+            head = verification.resolve(head, self.store.head).commit
+        return planner.read(head)
 
     def _planners(
-        self, head: CommitSnapshot, listings: BucketListings
+        self, head: CommitSnapshot, planner: CommitPlanner
     ) -> tuple[_TryPlanner, _TryPlanner]:
         """Return the planner of the change, and that of the commit."""
         self.ref = ref = self.select(head)
@@ -117,32 +133,13 @@ class LocalTry:
             raise UsageFault(
                 f"--set changes nothing: {ref} has these params; `reconciler run --once` makes it"
             )
-        needed = _needed(ref, objects)
-        remote = RemoteStatusReader(self.mirror, self.setup.cluster_branches)
         if self.setup.cluster_branches:
-            remote.update(self.mirror.fetch_tips())
-
-        def planner(manifests: dict[ObjectRef, Manifest]) -> _TryPlanner:
-            resolver = SourceResolver(
-                self.mirror,
-                self.setup.repository_url,
-                self.setup.sources_allow,
-                remote=lambda wanted, urls: self.sources.resolve(wanted, refresh=urls),
-                buckets=listings.resolve,
-                recorded=True,
-            )
-            return _TryPlanner(
-                CommitPlanner(
-                    CommitReader.from_setup(self.mirror, self.setup),
-                    settings=self.setup.settings,
-                    sources=resolver,
-                    remote=remote.read,
-                ),
-                _only(head, manifests),
-            )
-
-        committed = {each: objects[each] for each in needed if each in objects}
-        return planner({**committed, ref: manifest}), planner(committed)
+            self._remote.update(self.mirror.fetch_tips())
+        committed = {each: objects[each] for each in _needed(ref, objects) if each in objects}
+        return (
+            _TryPlanner(planner, _only(head, {**committed, ref: manifest})),
+            _TryPlanner(planner, _only(head, committed)),
+        )
 
     async def _sync(
         self,
