@@ -169,7 +169,7 @@ class HistoryUpdate:
     def _interruption(
         self, run: Run, reason: Reason, *, began: datetime, end: datetime
     ) -> HistoryEntry:
-        """Return the entry of a run that was ended before its command was."""
+        """Return the entry of a run whose command was interrupted."""
         return HistoryEntry(
             task=run.task,
             key=run.key,
