@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -37,19 +38,39 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
             return ""
 
 
-def collected_line(setup: Setup, since: datetime) -> str | None:
-    """Count what was hidden and removed since; None for nothing."""
-    if not setup.config.retention.enabled:
+@dataclass(frozen=True)
+class CollectedArtifacts:
+    """Artifacts that the status branch records as hidden, and as removed.
+
+    Times are whole seconds there, so what a run did is a difference of two of these.
+    """
+
+    hidden: frozenset[tuple[str, datetime]] = frozenset()
+    removed: frozenset[tuple[str, datetime]] = frozenset()
+
+    @classmethod
+    def read(cls, setup: Setup) -> CollectedArtifacts | None:
+        """Read the status branch; None for one that is unreadable, or where nothing goes."""
+        if not setup.config.retention.enabled:
+            return None
+        try:
+            state = StateReader(setup, Path()).read()
+        except GitError:
+            return None
+        records = (*state.records.values(), *state.removed.values())
+        entries = [entry for record in records for entry in record.history]
+        return cls(
+            hidden=frozenset((e.key, e.hidden) for e in entries if e.hidden and not e.collected),
+            removed=frozenset((e.key, e.collected) for e in entries if e.collected),
+        )
+
+
+def collected_line(before: CollectedArtifacts | None, setup: Setup) -> str | None:
+    """Count what was hidden and removed since ``before``; None for nothing."""
+    after = CollectedArtifacts.read(setup) if before is not None else None
+    if before is None or after is None:
         return None
-    try:
-        state = StateReader(setup, Path()).read()
-    except GitError:
-        return None
-    records = (*state.records.values(), *state.removed.values())
-    entries = [entry for record in records for entry in record.history]
-    begin = since.replace(microsecond=0)
-    hidden = sum(1 for e in entries if e.hidden and e.hidden >= begin and not e.collected)
-    removed = sum(1 for e in entries if e.collected and e.collected >= begin)
+    hidden, removed = len(after.hidden - before.hidden), len(after.removed - before.removed)
     parts = [f"{counted(hidden, 'artifact')} hidden"] if hidden else []
     parts += [f"{counted(removed, 'artifact')} removed"] if removed else []
     if not parts:

@@ -7,7 +7,6 @@ import faulthandler
 import os
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ import structlog
 
 from reconciler.backoff import jittered
 from reconciler.cli.attention import attention, variant_warnings, waiting_lines
-from reconciler.cli.collected import collected_line
+from reconciler.cli.collected import CollectedArtifacts, collected_line
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.observed_run import ObservedRun, configure_logs, progress
 from reconciler.cli.options import config_option, load, seconds
@@ -134,7 +133,7 @@ def _try(
 
 def _once(setup: Setup, patience: float) -> int:
     seen, screen = ObservedRun(latest=local_progress(setup)), console()
-    began = datetime.now(UTC)
+    collected = CollectedArtifacts.read(setup)
     try:
         with progress(setup, screen, seen):
             stopped = asyncio.run(_run_once(setup, patience, seen))
@@ -152,13 +151,13 @@ def _once(setup: Setup, patience: float) -> int:
     if stopped:
         click.echo("Stopped; what runs goes on, and the next start takes it up.", err=True)
         return ExitCode.INTERRUPTED
-    _print_end(setup, seen, began)
+    _print_end(setup, seen, collected)
     if seen.bad:
         return ExitCode.FAILURE
     return ExitCode.WAITING if seen.waiting() else ExitCode.FINE
 
 
-def _print_end(setup: Setup, seen: ObservedRun, began: datetime) -> None:
+def _print_end(setup: Setup, seen: ObservedRun, before: CollectedArtifacts | None) -> None:
     """Print what needs a user, what waits, and what was collected."""
     for number, line in enumerate(attention(seen.records.values(), seen.plan)):
         tell(line if number else f"\nThese need attention:\n{line}")
@@ -169,7 +168,7 @@ def _print_end(setup: Setup, seen: ObservedRun, began: datetime) -> None:
         tell(line)
     for line in variant_warnings(seen.records.values()):
         tell(line, err=True)
-    if (text := collected_line(setup, began)) is not None:
+    if (text := collected_line(before, setup)) is not None:
         click.echo(text)
 
 
