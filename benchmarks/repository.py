@@ -11,7 +11,8 @@ from reconciler.engine import Capacity, Result
 from reconciler.git import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import status_path
-from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner.plan import Plan
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.run_spec import wanted_results
 from reconciler.planner.status_update import update_status
 from reconciler.status.encoding import dump_record

@@ -1,5 +1,5 @@
 """Entry point of ``python -m reconciler``."""
 
-from reconciler.cli import main
+from reconciler.cli import program
 
-main()
+program()

@@ -22,6 +22,9 @@ ExecutionHash = NewType("ExecutionHash", str)
 #: A task's key without the trees of followed sources: 40 lower-case hex digits. Two runs that
 #: differ only in the commit of a followed branch have the same one.
 RequestHash = NewType("RequestHash", str)
+#: A key (of resolved inputs) or a request hash (of requested inputs): the same Merkle hash over the
+#: same fields. A followed source is in a key as its tree, in a request hash as its name.
+Hash = str
 #: A Git commit id and a Git tree id: 40 (or, with SHA-256 repositories, 64) hex digits.
 Commit = NewType("Commit", str)
 TreeId = NewType("TreeId", str)

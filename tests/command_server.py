@@ -25,6 +25,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import NoReturn
 
 #: What the interpreter or a library reads once, when it is started or imported.
@@ -32,6 +33,8 @@ _READ_ONCE = ("HOME", "LANG", "LANGUAGE", "LC_", "PYTHON", "XDG_", "TZ", "TMPDIR
 #: Of the server; a test may have set others meanwhile.
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 _LARGEST = 1 << 20
+#: Imported by no command of the local engine, and slow; the entry point runs a command.
+_LEFT_OUT = ("reconciler.engines.kubernetes", "reconciler.__main__")
 
 
 def run_command(
@@ -128,10 +131,16 @@ def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _serve(place: Path) -> NoReturn:
-    from reconciler.cli import COMMANDS
+    import reconciler
+    from reconciler.config import Config
+    from reconciler.manifests import DatasetManifest, ModelManifest
 
-    for name in COMMANDS:
-        import_module(f"reconciler.cli.{name}")
+    # Commands import most modules when they come to use them.
+    for module in walk_packages(reconciler.__path__, "reconciler."):
+        if not module.name.startswith(_LEFT_OUT):
+            import_module(module.name)
+    for kind in (Config, DatasetManifest, ModelManifest):
+        kind.model_rebuild()  # else each command would build the validators
     assert threading.active_count() == 1
     gc.collect()
     gc.freeze()  # else each fork copies and looks through all of it at its end: 0.3 s
@@ -171,7 +180,7 @@ def _watch(connection: socket.socket) -> None:
 
 
 def _command(request: Mapping[str, object], files: Sequence[int]) -> NoReturn:
-    from reconciler.cli import main
+    from reconciler.cli import program
 
     for target, file in enumerate(files):
         os.dup2(file, target)
@@ -185,8 +194,7 @@ def _command(request: Mapping[str, object], files: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["reconciler", *arguments]
-    main(arguments)
-    raise AssertionError("main has returned")
+    program()
 
 
 if __name__ == "__main__":

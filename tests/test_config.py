@@ -15,6 +15,7 @@ from reconciler.config import (
     ForgeSite,
     RequestsSection,
     Setup,
+    admission,
     config_schema,
     load_setup,
     misspelt_variables,
@@ -398,10 +399,10 @@ def test_the_daemons_namespace_is_not_served_unless_runs_are_there_by_default(
 ) -> None:
     monkeypatch.setenv("POD_NAMESPACE", "reconciler")
     models, own = (f"kubernetes: {{namespace: {name}}}" for name in ("models", "reconciler"))
-    assert load(tmp_path, CLUSTER + models).admission.own_namespace == "reconciler"
-    assert load(tmp_path, CLUSTER + own).admission.own_namespace is None
+    assert admission(load(tmp_path, CLUSTER + models)).own_namespace == "reconciler"
+    assert admission(load(tmp_path, CLUSTER + own)).own_namespace is None
     monkeypatch.delenv("POD_NAMESPACE")
-    assert load(tmp_path, CLUSTER + models).admission.own_namespace is None
+    assert admission(load(tmp_path, CLUSTER + models)).own_namespace is None
 
 
 def test_buckets_that_are_only_read_have_any_name(tmp_path: Path) -> None:

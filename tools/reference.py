@@ -26,7 +26,7 @@ from reconciler.manifests import (
 )
 from reconciler.manifests.json_schema import kind_schema
 from reconciler.metrics import DELIVERIES, GATE_RESULTS, PLACES, RESULTS, RETRIERS, Metrics
-from reconciler.planner.object_status import Phase, TaskPhase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import HoldKind
 from reconciler.reasons import ReasonCode
 from reconciler.reasons.messages import MESSAGES

@@ -12,8 +12,11 @@ import gc
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -55,7 +58,12 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"reconciler.cli.{cmd_name}"), cmd_name)
+        gc.disable()  # modules stay to the end: looking through them for garbage took 40 ms
+        try:
+            command = getattr(import_module(f"reconciler.cli.{cmd_name}"), cmd_name)
+        finally:
+            gc.freeze()
+            gc.enable()
         assert isinstance(command, click.Command)
         return command
 
@@ -96,8 +104,24 @@ def cli() -> None:
     """  # noqa: D301 - click's \b is the character
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
+def program() -> NoReturn:
+    """Run the command line of this process, and end the process.
+
+    Without other threads it ends at once: to free all objects one by one took 80 ms.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        if threading.active_count() > 1 or not isinstance(ended.code, int):
+            raise
+        with suppress(OSError):
+            if sys.stderr is not None:
+                sys.stderr.flush()
+        os._exit(ended.code)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit. All output is written by then."""
     _print_anything()
     # Objects of a commit live to the end of a plan: with the default of 700 new objects, looking
     # for cycles among them took a fifth of the time of a plan of 10,000 manifests.

@@ -5,26 +5,25 @@ No daemon and no cluster is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.configured import run_sections
+from reconciler.cli.recorded_runs import recorded_plan_state
 from reconciler.cli.recorded_state import DEFAULT_BRANCH, read_state
 from reconciler.config import Setup
 from reconciler.engine import Capacity
-from reconciler.engines.local import find_gpus
-from reconciler.git import LocalRepository, Mirror, is_local
+from reconciler.git import LocalRepository, is_local
 from reconciler.manifests import Manifest
 from reconciler.planner import Plan, PlannerConfig
 from reconciler.reasons import UnresolvedSource, message
 from reconciler.review import Basis
-from reconciler.types import Commit, GitSource, Kind
+from reconciler.types import GitSource, Kind
 from reconciler.workspace import (
     CommitPlanner,
     CommitReader,
@@ -33,10 +32,10 @@ from reconciler.workspace import (
     PlannedCommit,
     RemoteStatusReader,
     SourceResolver,
-    credential_table,
-    git_folder,
-    source_reader,
 )
+
+if TYPE_CHECKING:
+    from reconciler.cli.fetched_remote import FetchedRemote
 
 #: Buckets of a clone without a configuration; no plan depends on their URLs.
 _NOWHERE = dict.fromkeys(Kind, "file:///")
@@ -45,31 +44,6 @@ _NOWHERE = dict.fromkeys(Kind, "file:///")
 def clock() -> datetime:
     """The current time, which the age of running runs is relative to."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedRemote:
-    """The followed branch and the status branches of the remote."""
-
-    mirror: Mirror
-    head: Commit
-    tips: Mapping[str, Commit | None]
-
-    @classmethod
-    def fetch(cls, setup: Setup) -> Self:
-        """Fetch them into a mirror beside that of `status`. Raises GitError."""
-        mirror = Mirror.open(
-            git_folder(setup) / "reader-manifests.git",
-            setup.repository_url,
-            branch=setup.config.repository.branch,
-            others=sorted({setup.status_branch, *setup.cluster_branches.values()}),
-            credentials=credential_table(setup),
-        )
-        return cls(mirror, mirror.fetch(), mirror.fetch_tips())
-
-    def clone(self) -> LocalRepository:
-        """The mirror, as a clone to be planned in."""
-        return LocalRepository.open(self.mirror.path)
 
 
 class Planning:
@@ -130,7 +104,7 @@ class Planning:
         """Plan the sync of a commit, keeping the plan's inputs."""
         resolved = self._planner.resolve(snapshot, self.state.records)
         capacity = self._capacity(resolved.objects.manifests.values())
-        state = self.state.plan_state(capacity=capacity, now=self.now)
+        state = recorded_plan_state(self.state, capacity=capacity, now=self.now)
         return self._planner.plan(resolved, state)
 
     def _capacity(self, manifests: Iterable[Manifest]) -> Capacity:
@@ -149,6 +123,8 @@ class Planning:
 
     @cached_property
     def _gpus(self) -> int:
+        from reconciler.engines.local import find_gpus  # noqa: PLC0415 -- few plans count any
+
         return len(find_gpus())
 
     def basis(self, plan: Plan) -> Basis:
@@ -172,6 +148,9 @@ class Planning:
             return {}
         found: GitResolutions = {}
         if self._setup is not None:
+            # The modules for remotes take as long as the rest of those for Git.
+            from reconciler.workspace import source_reader  # noqa: PLC0415
+
             found = source_reader(self._setup).resolve(sources)
         for source in sources:
             known = found.get(source)

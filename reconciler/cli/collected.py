@@ -50,7 +50,7 @@ class CollectedArtifacts:
 
     @classmethod
     def read(cls, setup: Setup) -> CollectedArtifacts | None:
-        """Read the status branch; None for one that is unreadable, or where nothing goes."""
+        """Read the status branch; None if it is unreadable, or nothing goes."""
         if not setup.config.retention.enabled:
             return None
         try:

@@ -19,8 +19,7 @@ import click
 
 from reconciler.cli.clone_planning import Planning
 from reconciler.cli.options import load_if_there, open_clone
-from reconciler.cli.removal import removed_error
-from reconciler.cli.select import one, with_removed
+from reconciler.cli.select import one, removed_error, with_removed
 from reconciler.config import Setup
 from reconciler.git import GitError, LocalRepository, is_local, local_path, run_as_user
 from reconciler.manifests import Collection, Manifest, set_suspend

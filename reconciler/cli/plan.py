@@ -23,7 +23,7 @@ from reconciler.cli.recorded_state import note_refused
 from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
 from reconciler.cli.working_tree import WORKTREE, upstream_of, working_tree_commit
-from reconciler.review import Review, plan_document, render_markdown, render_text, review
+from reconciler.review import Review, render_markdown, render_text, review
 from reconciler.status import CollectionReport
 from reconciler.types import ObjectRef
 from reconciler.workspace import CommitSnapshot
@@ -74,6 +74,8 @@ def plan(
         new = planning.read(head)
         found = _reviewed(planning, old, new)
     if style == "json":
+        from reconciler.review import plan_document  # noqa: PLC0415 -- the format of programs
+
         click.echo(json_text(plan_document(found)))
     elif style == "markdown":
         click.echo(render_markdown(found))

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.options import open_clone
 from reconciler.cli.terminal import tell
 from reconciler.config import Setup
-from reconciler.engine import Capacity, Run, RunPhase
 from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
-from reconciler.manifests import Manifest, read_file
 from reconciler.planner import (
     ObjectStatus,
     OwnCluster,
-    ReportedTask,
-    ReportedTasks,
-    TaskPhase,
-    TaskStatus,
     object_of_path,
 )
-from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
 from reconciler.status import COLLECTION_FILE, SYNC_FILE, BelievedBranch
-from reconciler.types import Commit, ObjectRef, Problem, RequestHash, TaskKind
-from reconciler.workspace import PlanState, believed_status, git_folder, status_branch
+from reconciler.types import Commit, Problem
+from reconciler.workspace import believed_status
+
+if TYPE_CHECKING:
+    from reconciler.manifests import Manifest
 
 DEFAULT_BRANCH = "reconciler/status/local"
 #: Faults that are noted one by one.
@@ -65,80 +61,15 @@ class RecordedState(BelievedBranch):
         manifest, repository = record.manifest, self.repository
         if manifest is None or repository is None or self.lacks(record):
             return None
+
+        from reconciler.manifests import read_file  # noqa: PLC0415 -- few commands read any
+
         data = repository.read_file(manifest.commit, manifest.path)
         content = read_file(manifest.path, data or b"", default_namespace=record.ref.namespace)
         for found in content.manifests:
             if found.ref == record.ref:
                 return found
         return None
-
-    def plan_state(self, *, capacity: Capacity, now: datetime) -> PlanState:
-        """Return the recorded state, for a plan without an engine."""
-        return PlanState(
-            records=self.records,
-            ledger=self.ledger,
-            runs=self.runs(),
-            reported=self.reported(),
-            capacity=capacity,
-            now=now,
-        )
-
-    def runs(self) -> dict[str, Run]:
-        """The runs that were live when the branch was last written."""
-        runs: dict[str, Run] = {}
-        for record in self.records.values():
-            for task in record.tasks:
-                run = _run(record.ref, task)
-                # Of a shared build the object that has it says more than the others.
-                if run is not None and (task.reason != ReasonCode.SHARED or run.name not in runs):
-                    runs[run.name] = run
-        return runs
-
-    def reported(self) -> ReportedTasks:
-        """The tasks whose reason only the daemon and its engine know."""
-        return {
-            (task.key, task.execution_hash): ReportedTask(task.phase, reason)
-            for record in self.records.values()
-            for task in record.tasks
-            if task.key is not None and task.execution_hash is not None
-            if (reason := _reported(task)) is not None
-        }
-
-
-def _reported(task: TaskStatus) -> Reason | None:
-    waits = task.phase is TaskPhase.WAITING and task.failure is None
-    starts = task.phase is TaskPhase.PENDING and task.reason in AFTER_A_RUN
-    goes_on = task.phase is TaskPhase.RUNNING and task.reason == ReasonCode.EARLIER_RUN_GOES_ON
-    if starts or goes_on or (waits and task.reason not in FROM_GIT):
-        return Reason.read(task.reason, task.message)
-    return None
-
-
-def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
-    """Return the live run of a recorded task, with its reason."""
-    # Until a hold is released, a superseded run goes on, of which no request is wanted any more.
-    held = task.phase is TaskPhase.HELD and task.run_key is not None
-    started = task.phase is TaskPhase.RUNNING or held
-    lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
-    if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in WITHOUT_RUN:
-        return None
-    if not (task.job and task.key and task.execution_hash and task.request_hash):
-        return None
-    plain = held or task.reason in ("", ReasonCode.RUNNING, ReasonCode.SHARED)
-    return Run(
-        name=task.job,
-        task=task.task,
-        key=task.run_key if held and task.run_key is not None else task.key,
-        execution_hash=task.execution_hash,
-        request_hash=RequestHash(task.run_key) if held and task.run_key else task.request_hash,
-        object=None if task.task is TaskKind.BUILD else ref,
-        phase=RunPhase.RUNNING if started or lost else RunPhase.PENDING,
-        attempts=task.attempts,
-        started=task.started,
-        reason=None if plain else Reason.read(task.reason, task.message),
-        lost=lost,
-        namespace=ref.namespace,
-    )
 
 
 def _is_read(path: str) -> bool:
@@ -213,6 +144,9 @@ class StateReader:
         url = setup.repository_url
         if is_local(url):
             return self._local(LocalRepository.open(local_path(url)), setup.status_branch)
+        # The modules for remotes take as long as the rest of those for Git.
+        from reconciler.workspace import git_folder, status_branch  # noqa: PLC0415
+
         branch = status_branch(setup, git_folder(setup) / "reader.git")
         if branch.fetch() is None:
             raise GitError(

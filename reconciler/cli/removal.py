@@ -1,11 +1,9 @@
-"""Removed objects, for the commands that are asked about one."""
+"""The removal of an object, as its history in Git tells it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-
-import click
 
 from reconciler.git import GitError, Repository
 from reconciler.manifests import read_file
@@ -14,14 +12,6 @@ from reconciler.types import Commit, ObjectRef
 
 #: Commits of a manifest's file that are looked at for its removal.
 _MOST_CHANGES = 50
-
-
-def removed_error(ref: ObjectRef) -> click.ClickException:
-    """Make the error about an object whose manifest was removed."""
-    return click.ClickException(
-        f"{ref} was removed; `reconciler status --history {ref.name}` shows what was made of it, "
-        f"`reconciler why {ref.name}` by which commit"
-    )
 
 
 def removal_lines(

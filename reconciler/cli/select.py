@@ -331,3 +331,11 @@ def note_unknown_labels(state: RecordedState) -> None:
             "the commits that these are in are not in a clone here.",
             err=True,
         )
+
+
+def removed_error(ref: ObjectRef) -> click.ClickException:
+    """Make the error about an object whose manifest was removed."""
+    return click.ClickException(
+        f"{ref} was removed; `reconciler status --history {ref.name}` shows what was made of it, "
+        f"`reconciler why {ref.name}` by which commit"
+    )

@@ -14,7 +14,6 @@ from typing import NoReturn, Protocol
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from reconciler.backoff import jittered
@@ -22,7 +21,6 @@ from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.progress import local_progress
 from reconciler.cli.promotions import served_table
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
-from reconciler.cli.removal import removed_error
 from reconciler.cli.select import (
     find_key,
     has_labels,
@@ -34,6 +32,7 @@ from reconciler.cli.select import (
     note_unknown_labels,
     phase_option,
     read_labels,
+    removed_error,
     same,
     unknown_name,
     with_removed,
@@ -205,6 +204,8 @@ def _watch(
     read: Callable[[], Sequence[ObjectStatus]],
 ) -> NoReturn:
     """Show the objects on a terminal, until Ctrl-C."""
+    from rich.live import Live  # noqa: PLC0415 -- only to watch
+
     with Live(render(records, compact=True), console=screen) as live:
         while True:
             time.sleep(jittered(WATCH_INTERVAL))

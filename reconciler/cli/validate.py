@@ -18,7 +18,6 @@ from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import config_option, format_option, load_if_there
 from reconciler.cli.terminal import tell
 from reconciler.cli.workflow import annotating
-from reconciler.codec import Codec
 from reconciler.git import GitError, LocalRepository, is_local, local_path
 from reconciler.manifests import (
     IGNORE_FILE,
@@ -37,8 +36,6 @@ from reconciler.types import Location, ObjectRef, Problem, ProblemList
 
 if TYPE_CHECKING:
     from reconciler.config import Setup
-
-_ERRORS = Codec(ProblemList, omit="nothing")
 
 
 @click.command()
@@ -84,7 +81,10 @@ def validate(paths: tuple[str, ...], style: str, config_file: Path) -> None:
     problems = [p for p in (*found.problems, *refused) if asked.has(p)]
     problems = sorted([*files.ignore_problems(named), *problems], key=place)
     if style == "json":
-        click.echo(json.dumps(_ERRORS.dump(ProblemList.of(problems)), indent=2))
+        from reconciler.codec import Codec  # noqa: PLC0415 -- the format of programs
+
+        errors = Codec(ProblemList, omit="nothing").dump(ProblemList.of(problems))
+        click.echo(json.dumps(errors, indent=2))
     else:
         with annotating(problems, root=Path()):
             for problem in problems:
@@ -116,14 +116,16 @@ def _admission(setup: Setup) -> Admission:
 
     Standard input counts as a file of the current folder.
     """
+    from reconciler.config import admission  # noqa: PLC0415 -- only with a configuration
+
     root = (_root(setup) or Path()).resolve()
 
     def located(file: str) -> str:
         real = Path(file).resolve()
         return real.relative_to(root).as_posix() if real.is_relative_to(root) else str(real)
 
-    admission = setup.admission
-    return replace(admission, tenancy=replace(admission.tenancy, located=located))
+    rules = admission(setup)
+    return replace(rules, tenancy=replace(rules.tenancy, located=located))
 
 
 def _root(setup: Setup | None) -> Path | None:

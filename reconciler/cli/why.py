@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.clone_planning import FetchedRemote, Planning
+from reconciler.cli.clone_planning import Planning
+from reconciler.cli.fetched_remote import FetchedRemote
 from reconciler.cli.options import (
     clone,
     config_option,

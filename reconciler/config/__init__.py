@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from reconciler.config.admission_rules import admission
     from reconciler.config.kubernetes import BucketConfig, DriverName, KubernetesSection
     from reconciler.config.loader import load_setup, misspelt_variables
     from reconciler.config.names import CONFIG_VARIABLE, DEFAULT_FILE, REPOSITORY_VARIABLE
@@ -42,6 +43,7 @@ _MODULES = {
     "ReviewSection": "reporting",
     "SHORTEST_KEY": "setup",
     "Setup": "setup",
+    "admission": "admission_rules",
     "config_schema": "schema",
     "load_setup": "loader",
     "misspelt_variables": "loader",
@@ -64,6 +66,7 @@ __all__ = [
     "RequestsSection",
     "ReviewSection",
     "Setup",
+    "admission",
     "config_schema",
     "load_setup",
     "misspelt_variables",

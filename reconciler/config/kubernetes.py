@@ -1,7 +1,5 @@
 """Sections of the configuration for clusters, registries and buckets."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -21,7 +19,7 @@ from reconciler.manifests import (
 PodTemplate = dict[str, Any]
 #: Each has a module in ``engines/kubernetes/buckets``.
 DriverName = Literal["gcsfuse", "mountpoint-s3", "azure-blob", "pvc", "hostpath", "rclone"]
-ImageRef = Annotated[str, Field(pattern=r"^[^\s]{1,512}$")]
+ImageRef = Annotated[str, Field(pattern=r"^\S+$", max_length=512)]
 
 
 class GpuTypeSection(Section):
@@ -57,7 +55,8 @@ class ImagesSection(Section):
     sbom: Annotated[
         str | None,
         Field(
-            pattern=r"^[^\s,\"]{1,512}$",
+            pattern=r"^[^\s,\"]+$",
+            max_length=512,
             description="Writes SBOMs in builds. Default: BuildKit's own, "
             "docker/buildkit-syft-scanner:stable-1.",
         ),
@@ -86,7 +85,7 @@ class KubernetesSection(Section):
         Literal["buildkit", "buildkit-privileged"],
         Field(description="buildkit is rootless; privileged is for nodes that cannot do that."),
     ] = "buildkit"
-    templates: TemplatesSection = Field(default_factory=TemplatesSection)
+    templates: TemplatesSection = Field(default_factory=TemplatesSection.of_defaults)
     profiles: Annotated[
         dict[Name, PodTemplate],
         Field(default_factory=dict, description="Pod templates that manifests name."),
@@ -98,7 +97,7 @@ class KubernetesSection(Section):
             description="GPU types that manifests name; any is for those that name none.",
         ),
     ]
-    images: ImagesSection = Field(default_factory=ImagesSection)
+    images: ImagesSection = Field(default_factory=ImagesSection.of_defaults)
     lease: Seconds = 15.0
 
 
@@ -136,7 +135,7 @@ class RegistrySection(Section):
         bool, Field(description="Plain HTTP, or a certificate that no known authority signed.")
     ] = False
     secret: Subdomain | None = None
-    attestations: AttestationsSection = Field(default_factory=AttestationsSection)
+    attestations: AttestationsSection = Field(default_factory=AttestationsSection.of_defaults)
 
 
 class BucketConfig(Section):

@@ -82,15 +82,14 @@ def _folder(file: Path) -> Path:
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Map variables that look like misspelt ones to the right ones."""
+    doubtful = [name for name in map(_text, environment) if _sets_nothing(name)]
+    if not doubtful:
+        return {}
     keys = {_letters(name): name for name in (CONFIG_VARIABLE, *_variables(Config, ()))}
     found = {}
-    for name in map(_text, environment):
+    for name in doubtful:
         rest = name.removeprefix(ENVIRONMENT_PREFIX)
-        if rest == name or _OF_SERVICE.search(rest) or name == CONFIG_VARIABLE:
-            continue
         first, *deeper = rest.split("__")
-        if _key(Config, first) is not None:
-            continue
         # What stands below a key may have a name that people chose.
         near = get_close_matches(_letters(ENVIRONMENT_PREFIX + rest), keys, n=1, cutoff=_NEAR)
         section = get_close_matches(_letters(ENVIRONMENT_PREFIX + first), keys, n=1, cutoff=_NEAR)
@@ -99,6 +98,14 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
         elif deeper and section:
             found[name] = "__".join((keys[section[0]], *deeper))
     return found
+
+
+def _sets_nothing(name: str) -> bool:
+    """Return whether a variable has the prefix, but sets no key."""
+    rest = name.removeprefix(ENVIRONMENT_PREFIX)
+    if rest == name or _OF_SERVICE.search(rest) or name == CONFIG_VARIABLE:
+        return False
+    return _key(Config, rest.split("__")[0]) is None
 
 
 def _variables(section: type[BaseModel], path: _Path) -> Iterator[str]:
@@ -162,8 +169,7 @@ def _text(variable: str) -> str:
 
 def _is_text(annotation: object) -> bool:
     """Return whether a key takes strings alone, or strings and nothing."""
-    if get_origin(annotation) is Annotated:
-        return _is_text(get_args(annotation)[0])
+    annotation = _plain(annotation)
     if get_origin(annotation) in (Union, UnionType):
         return all(a is type(None) or _is_text(a) for a in get_args(annotation))
     if get_origin(annotation) is Literal:
@@ -210,12 +216,17 @@ def _key(holder: _Holder, part: str) -> tuple[str, _Holder, object] | None:
 
 
 def _held(annotation: object) -> _Holder:
-    types = [annotation, *get_args(annotation)]
+    types = map(_plain, (annotation, *get_args(annotation)))
     sections = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
     section = sections[0] if sections else None
     if get_origin(annotation) is not dict:
         return section if get_origin(annotation) is not list else None
     return _Named(section) if section is not None or get_args(annotation)[0] == Name else None
+
+
+def _plain(annotation: object) -> object:
+    """Return a type without what it is annotated with."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _name(part: str) -> str:

@@ -1,7 +1,5 @@
 """The section of the configuration for prices, and the keys of budgets."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

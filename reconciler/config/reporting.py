@@ -1,7 +1,5 @@
 """Sections of the configuration for progress, notifications and pull requests."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Mapping

@@ -4,12 +4,11 @@ Unknown keys are errors, with line and column as in manifests. Relative paths, a
 ``repository.url``, are relative to the folder of the file.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from reconciler.config.built_at_use import BuiltAtUse, SectionsSchema
 from reconciler.config.kubernetes import (
     BucketsSection,
     KubernetesSection,
@@ -69,7 +68,7 @@ class LocalSection(Section):
     isolation: Literal["auto", "required", "none"] = "auto"
     slots: Annotated[int, Field(ge=1, le=4096)] | None = None
     secrets: SecretPath = "./secrets"
-    environments: EnvironmentsSection = Field(default_factory=EnvironmentsSection)
+    environments: EnvironmentsSection = Field(default_factory=EnvironmentsSection.of_defaults)
 
 
 #: Its defaults are the defaults of the sections below.
@@ -143,7 +142,7 @@ class RepositorySection(Section):
     branch: GitRef = "main"
     path: RepositoryPath = ""
     interval: Seconds = 30.0
-    credentials: CredentialsSection = Field(default_factory=CredentialsSection)
+    credentials: CredentialsSection = Field(default_factory=CredentialsSection.of_defaults)
     verify: VerifySection | None = None
 
 
@@ -159,7 +158,7 @@ class StatusSection(Section):
 
     branch: GitRef = STATUS_BRANCH
     interval: Seconds = 5.0
-    author: AuthorSection = Field(default_factory=AuthorSection)
+    author: AuthorSection = Field(default_factory=AuthorSection.of_defaults)
     signing_key_file: Annotated[
         SecretPath | None, Field(description="An SSH key without a passphrase that signs commits.")
     ] = None
@@ -221,7 +220,7 @@ class GuardSection(Section):
     tasks: Annotated[int, Field(ge=0)] = _PLANNER.guard_tasks
     gpus: Annotated[int, Field(ge=0)] = _PLANNER.guard_gpus
     cost: Money = _PLANNER.guard_cost
-    running: RunningGuard = Field(default_factory=RunningGuard)
+    running: RunningGuard = Field(default_factory=RunningGuard.of_defaults)
 
 
 class LimitsSection(Section):
@@ -329,43 +328,43 @@ class Config(Section):
 
     cluster: Name = "local"
     repository: RepositorySection
-    status: StatusSection = Field(default_factory=StatusSection)
+    status: BuiltAtUse[StatusSection] = Field(default_factory=StatusSection.of_defaults)
     engine: Literal["local", "kubernetes"] = "local"
-    local: LocalSection = Field(default_factory=LocalSection)
-    kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
-    registry: RegistrySection | None = None
-    buckets: BucketsSection = Field(default_factory=BucketsSection)
-    sources: SourcesSection = Field(default_factory=SourcesSection)
-    allow: AllowSection = Field(default_factory=AllowSection)
+    local: BuiltAtUse[LocalSection] = Field(default_factory=LocalSection.of_defaults)
+    kubernetes: BuiltAtUse[KubernetesSection] = Field(default_factory=KubernetesSection.of_defaults)
+    registry: BuiltAtUse[RegistrySection] | None = None
+    buckets: BuiltAtUse[BucketsSection] = Field(default_factory=BucketsSection.of_defaults)
+    sources: BuiltAtUse[SourcesSection] = Field(default_factory=SourcesSection.of_defaults)
+    allow: BuiltAtUse[AllowSection] = Field(default_factory=AllowSection.of_defaults)
     tenants: Annotated[
-        list[TenantSection],
+        list[BuiltAtUse[TenantSection]],
         Field(
             default_factory=list,
             max_length=MOST_TENANTS,
             description="Who may use what. Default: one tenant, with every path and everything.",
         ),
     ]
-    prices: PricesSection = Field(default_factory=lambda: PricesSection.model_validate({}))
-    guard: GuardSection = Field(default_factory=GuardSection)
-    budget: BudgetSection = Field(default_factory=BudgetSection)
-    limits: LimitsSection = Field(default_factory=LimitsSection)
-    prune: PruneSection = Field(default_factory=PruneSection)
+    prices: BuiltAtUse[PricesSection] = Field(default_factory=PricesSection.of_defaults)
+    guard: BuiltAtUse[GuardSection] = Field(default_factory=GuardSection.of_defaults)
+    budget: BuiltAtUse[BudgetSection] = Field(default_factory=BudgetSection.of_defaults)
+    limits: BuiltAtUse[LimitsSection] = Field(default_factory=LimitsSection.of_defaults)
+    prune: BuiltAtUse[PruneSection] = Field(default_factory=PruneSection.of_defaults)
     clusters: Annotated[
-        dict[Name, ClusterSection],
+        dict[Name, BuiltAtUse[ClusterSection]],
         Field(default_factory=dict, description="Other clusters, whose artifacts may be used."),
     ]
-    history: HistorySection = Field(default_factory=HistorySection)
-    retention: RetentionSection = Field(default_factory=lambda: RetentionSection.model_validate({}))
-    signing: Annotated[SigningSection, Field(default_factory=SigningSection)]
-    tls: TlsSection = Field(default_factory=TlsSection)
-    server: ServerSection = Field(default_factory=ServerSection)
-    notifications: NotificationsSection | None = None
-    review: ReviewSection | None = None
-    requests: RequestsSection | None = None
-    log: LogSection = Field(default_factory=LogSection)
+    history: BuiltAtUse[HistorySection] = Field(default_factory=HistorySection.of_defaults)
+    retention: BuiltAtUse[RetentionSection] = Field(default_factory=RetentionSection.of_defaults)
+    signing: BuiltAtUse[SigningSection] = Field(default_factory=SigningSection.of_defaults)
+    tls: BuiltAtUse[TlsSection] = Field(default_factory=TlsSection.of_defaults)
+    server: BuiltAtUse[ServerSection] = Field(default_factory=ServerSection.of_defaults)
+    notifications: BuiltAtUse[NotificationsSection] | None = None
+    review: BuiltAtUse[ReviewSection] | None = None
+    requests: BuiltAtUse[RequestsSection] | None = None
+    log: BuiltAtUse[LogSection] = Field(default_factory=LogSection.of_defaults)
 
     @model_validator(mode="after")
-    def _complete(self) -> Config:
+    def _complete(self) -> Self:
         if self.engine == "kubernetes":
             missing = [
                 what
@@ -380,7 +379,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _signatures_have_keys(self) -> Config:
+    def _signatures_have_keys(self) -> Self:
         bucket = self.signing.missing_for(self.buckets.named)
         if bucket is not None:
             raise ValueError(
@@ -390,14 +389,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _tenants_are_apart(self) -> Config:
+    def _tenants_are_apart(self) -> Self:
         faults = list(tenant_faults(self.tenants, verified=self.repository.verify is not None))
         if faults:
             raise ValueError("; ".join(faults[:10]))
         return self
 
     @model_validator(mode="after")
-    def _costs_have_prices(self) -> Config:
+    def _costs_have_prices(self) -> Self:
         costs = [self.guard.cost, self.budget.month]
         for tenant in self.tenants:
             costs += [tenant.budget.month, (tenant.guard.cost or 0.0) if tenant.guard else 0.0]
@@ -406,7 +405,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _forge_is_known(self) -> Config:
+    def _forge_is_known(self) -> Self:
         if self.review is not None:
             forge_site(self.review, self.repository.url)
         elif self.requests is not None:
@@ -414,7 +413,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _others_are_others(self) -> Config:
+    def _others_are_others(self) -> Self:
         if self.cluster in self.clusters:
             raise ValueError(f"clusters names {self.cluster}, which is this cluster itself")
         own = self.status.branch.replace("{cluster}", self.cluster)
@@ -440,5 +439,7 @@ class Config(Section):
 
 def config_schema() -> dict[str, JSON]:
     """Return the JSON Schema of the file."""
-    schema: dict[str, JSON] = Config.model_json_schema(by_alias=True, mode="validation")
+    schema: dict[str, JSON] = Config.model_json_schema(
+        by_alias=True, mode="validation", schema_generator=SectionsSchema
+    )
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -12,7 +12,7 @@ from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config, ConfigError
 from reconciler.config.secret_paths import secret_paths
 from reconciler.config.tenants import made_tenants
-from reconciler.manifests import Admission, Tenancy, Tenants
+from reconciler.manifests import Tenants
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster, RetentionPolicy
 from reconciler.signing import KeyFileError, SigningFiles
 from reconciler.types import Kind, Location, Problem, Verify
@@ -41,6 +41,10 @@ class Setup:
         are followed at each use.
         """
         return self.folder / Path(name).expanduser()
+
+    def optional_file(self, name: str | None) -> Path | None:
+        """Return a configured file that may rotate; None if none is configured."""
+        return self.file(name) if name is not None else None
 
     @property
     def repository_url(self) -> str:
@@ -160,20 +164,6 @@ class Setup:
     def pod_namespace(self) -> str | None:
         """The namespace of the daemon's own pod; None outside of a cluster."""
         return os.environ.get("POD_NAMESPACE") or None
-
-    @property
-    def admission(self) -> Admission:
-        """The rules for what manifests may name."""
-        cluster, named = self.config.kubernetes, self.config.buckets.named
-        served = (*cluster.namespaces, cluster.namespace) if cluster.namespaces else ()
-        return Admission(
-            cluster=self.config.cluster,
-            namespaces=served if self.config.engine == "kubernetes" else None,
-            own_namespace=self.pod_namespace if self.pod_namespace != cluster.namespace else None,
-            artifacts=tuple(dict.fromkeys(self.buckets.values())),
-            buckets=tuple({*self.buckets.values(), *(bucket.url for bucket in named.values())}),
-            tenancy=Tenancy(tenants=self.tenants, repository_url=self.repository_url),
-        )
 
     @property
     def own_cluster(self) -> OwnCluster:

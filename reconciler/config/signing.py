@@ -1,7 +1,5 @@
 """Keys that sign artifacts, and those whose signatures count."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The section of the configuration for tenants."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -28,7 +26,7 @@ def _path_glob(glob: str) -> str:
 _OTHER_DIALECTS = ("[^", "\\", "[:")
 Glob = Annotated[str, Field(min_length=1, max_length=512)]
 PathGlob = Annotated[Glob, AfterValidator(_path_glob)]
-NameGlob = Annotated[str, Field(pattern=r"^[^\s/]{1,253}$")]
+NameGlob = Annotated[str, Field(pattern=r"^[^\s/]+$", max_length=253)]
 Names = Annotated[list[NameGlob], Field(default_factory=list, max_length=1000)]
 Globs = Annotated[list[Glob], Field(default_factory=list, max_length=1000)]
 MOST_TENANTS = 200
@@ -96,9 +94,7 @@ class TenantSection(Section):
         list[NameGlob],
         Field(min_length=1, max_length=1000, description="The first tenant that matches has it."),
     ]
-    references: TenantReferences = Field(
-        default_factory=lambda: TenantReferences.model_validate({})
-    )
+    references: TenantReferences = Field(default_factory=TenantReferences.of_defaults)
     secrets: Annotated[Names, Field(description="Of secretEnv.")]
     service_accounts: Annotated[Names, Field(description="Of serviceAccount.")]
     queues: Annotated[Names, Field(description="Of queue.")]
@@ -108,9 +104,9 @@ class TenantSection(Section):
     buckets: Annotated[Globs, Field(description="Of source.bucket and load.from.")]
     sources: Annotated[Globs, Field(description="Of source.git, beside sources.allow.")]
     gpus: Annotated[Names, Field(description="Of resources.gpu.type; any for GPUs without one.")]
-    limits: TenantLimits = Field(default_factory=TenantLimits)
+    limits: TenantLimits = Field(default_factory=TenantLimits.of_defaults)
     guard: Annotated[TenantGuard | None, Field(description="Default: none of its own.")] = None
-    budget: BudgetSection = Field(default_factory=BudgetSection)
+    budget: BudgetSection = Field(default_factory=BudgetSection.of_defaults)
     releases: Annotated[
         list[RepositoryPath],
         Field(default_factory=list, max_length=8, description="Files, not globs."),

@@ -22,12 +22,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.codec import Codec
-from reconciler.engine.logs import LogOf
 from reconciler.engine.results import MOST_METRICS, is_metric_name, metric_of
 from reconciler.types import JSON, Metrics
+
+if TYPE_CHECKING:
+    from reconciler.engine.logs import LogOf
 
 #: Bytes of a report.
 LONGEST_REPORT = 64 << 10

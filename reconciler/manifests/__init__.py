@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from reconciler.manifests.admission import Admission
     from reconciler.manifests.change import ParamChange, changed
     from reconciler.manifests.collection import (
-        IGNORE_FILE,
         Collection,
         amend,
         check_folders,
         collect,
-        is_manifest_path,
     )
     from reconciler.manifests.edit import CannotEditError, annotate, replace_value, set_suspend
     from reconciler.manifests.effects import (
@@ -71,6 +69,7 @@ if TYPE_CHECKING:
         MatrixSection,
     )
     from reconciler.manifests.messages import described, did_you_mean
+    from reconciler.manifests.paths import IGNORE_FILE, is_manifest_path
     from reconciler.manifests.patterns import GPU_TYPE, KEY, LABEL_KEY, LABEL_VALUE, NAME
     from reconciler.manifests.schema import (
         BuildSection,
@@ -90,7 +89,8 @@ if TYPE_CHECKING:
         ObservedBucketSection,
         Reference,
     )
-    from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
+    from reconciler.manifests.tenancy import Tenancy
+    from reconciler.manifests.tenants import ANY_GPU, Tenant, Tenants
     from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
     from reconciler.manifests.yaml_nodes import Path, TextBounds
 
@@ -121,7 +121,7 @@ _MODULES = {
     "GateLine": "gate_lines",
     "GitRef": "fields",
     "GitSection": "sources",
-    "IGNORE_FILE": "collection",
+    "IGNORE_FILE": "paths",
     "Ignore": "ignore",
     "KEY": "patterns",
     "LABEL_KEY": "patterns",
@@ -149,7 +149,7 @@ _MODULES = {
     "Seconds": "fields",
     "Section": "fields",
     "Subdomain": "fields",
-    "Tenancy": "tenants",
+    "Tenancy": "tenancy",
     "Tenant": "tenants",
     "Tenants": "tenants",
     "TextBounds": "yaml_nodes",
@@ -164,7 +164,7 @@ _MODULES = {
     "did_you_mean": "messages",
     "effect_at": "effects",
     "identity_of": "loader",
-    "is_manifest_path": "collection",
+    "is_manifest_path": "paths",
     "kind_schema": "json_schema",
     "parse_duration": "fields",
     "place": "yaml",

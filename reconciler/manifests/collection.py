@@ -15,15 +15,6 @@ from reconciler.manifests.messages import described, did_you_mean
 from reconciler.manifests.yaml import place
 from reconciler.types import ForeignRef, ObjectRef, Problem
 
-IGNORE_FILE = ".reconcilerignore"
-SUFFIXES = (".yaml", ".yml", ".json")
-
-
-def is_manifest_path(path: str) -> bool:
-    """Return whether a path has the suffix of a manifest file."""
-    return path.endswith(SUFFIXES)
-
-
 #: A search for the most similar of 10,000 names takes up to a second, so their number is bounded.
 MOST_HINTS = 20
 #: References of a cycle that a message lists; of a longer cycle the rest is counted.

@@ -6,8 +6,6 @@ params of the section with its own values in their place. Two values are the sam
 are: 1 and 1.0 are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product

@@ -16,9 +16,7 @@ A field that holds a section declares no effect: the fields of the section do. I
 declares one, the section is hashed as one value, and its fields have that effect.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -172,7 +170,7 @@ class LoadSection(CommandSection):
     retries: Annotated[Retries, Effect.EXECUTION] = 2
 
     @model_validator(mode="after")
-    def _from_runs_nothing(self) -> LoadSection:
+    def _from_runs_nothing(self) -> Self:
         if self.from_ is not None:
             extra = sorted(self.model_fields_set - {"from_"})
             if extra:
@@ -209,7 +207,7 @@ class TrainingSection(CommandSection):
     timeout: Annotated[Seconds, Effect.EXECUTION] = 86400.0
     retries: Annotated[Retries, Effect.EXECUTION] = 0
 
-    def with_params(self, values: Combination) -> TrainingSection:
+    def with_params(self, values: Combination) -> Self:
         """Return the training of one combination of the matrix."""
         return self.model_copy(update={"params": {**self.params, **values}, "matrix": None})
 
@@ -253,7 +251,7 @@ class EvaluationSection(CommandSection):
     retries: Annotated[Retries, Effect.EXECUTION] = 0
 
     @model_validator(mode="after")
-    def _without_a_command_nothing_runs(self) -> EvaluationSection:
+    def _without_a_command_nothing_runs(self) -> Self:
         if self.command is None:
             extra = sorted(self.model_fields_set - {"command", "require"})
             if extra:

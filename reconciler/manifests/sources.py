@@ -3,9 +3,7 @@
 How a field declares its effect: :mod:`reconciler.manifests.schema`.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -72,7 +70,7 @@ class GitSection(Section):
     ] = False
 
     @model_validator(mode="after")
-    def _one_ref(self) -> GitSection:
+    def _one_ref(self) -> Self:
         refs = [name for name in ("branch", "tag", "commit") if getattr(self, name) is not None]
         if len(refs) > 1:
             raise ValueError(
@@ -123,7 +121,11 @@ class ImageSection(Section):
     ref: Annotated[
         str,
         Effect.KEY,
-        Field(pattern=patterns.DIGEST, description="registry/name@sha256:<64 hex digits>"),
+        Field(
+            pattern=patterns.DIGEST,
+            max_length=patterns.LONGEST_IMAGE + len("@sha256:") + 64,
+            description="registry/name@sha256:<64 hex digits>",
+        ),
     ]
 
 
@@ -163,7 +165,7 @@ class ObservedBucketSection(BucketSection):
     ] = None
 
     @model_validator(mode="after")
-    def _revision_or_update(self) -> ObservedBucketSection:
+    def _revision_or_update(self) -> Self:
         if self.revision and self.update is not None:
             raise ValueError(
                 f"update: {self.update} has no meaning with a revision, which names the data; "
@@ -187,7 +189,7 @@ class ModelSource(Section):
     image: ImageSection | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> ModelSource:
+    def _exactly_one(self) -> Self:
         return _one_of(self, "git", "model", "image")
 
 
@@ -199,7 +201,7 @@ class DatasetSource(Section):
     bucket: ObservedBucketSection | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> DatasetSource:
+    def _exactly_one(self) -> Self:
         return _one_of(self, "git", "image", "bucket")
 
 

@@ -26,13 +26,10 @@ if TYPE_CHECKING:
         status_path,
     )
     from reconciler.planner.object_status import (
-        URGENCY,
         CandidateStatus,
         HistoryEntry,
         ObjectStatus,
-        Phase,
         ServedPromotion,
-        TaskPhase,
         TaskStatus,
         VariantStatus,
         Verdict,
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
     )
     from reconciler.planner.own_cluster import OwnCluster
     from reconciler.planner.phase_index import Phases
+    from reconciler.planner.phases import URGENCY, Phase, TaskPhase
     from reconciler.planner.plan import (
         RELEASE_FILE,
         ActionKind,
@@ -47,17 +45,16 @@ if TYPE_CHECKING:
         HoldKind,
         Plan,
         PlanInput,
-        PlannerConfig,
         ReportedTask,
         ReportedTasks,
         RunDeletion,
         TaskAction,
     )
     from reconciler.planner.plan_cache import CacheEntry, PlanCache
+    from reconciler.planner.planner_config import PlannerConfig, RemoteCluster
     from reconciler.planner.prices import HOUR, Prices
     from reconciler.planner.remote_clusters import (
         RemoteArtifact,
-        RemoteCluster,
         RemoteObject,
         RemoteStatus,
         Unavailable,
@@ -68,12 +65,12 @@ if TYPE_CHECKING:
         RetainedArtifact,
         RetentionInput,
         RetentionPlan,
-        RetentionPolicy,
         Role,
         Roots,
         has_unreferenced,
         plan_retention,
     )
+    from reconciler.planner.retention_policy import RetentionPolicy
     from reconciler.planner.retention_roots import (
         Reference,
         collect_roots,
@@ -99,7 +96,7 @@ _MODULES = {
     "RetainedArtifact": "retention",
     "RetentionInput": "retention",
     "RetentionPlan": "retention",
-    "RetentionPolicy": "retention",
+    "RetentionPolicy": "retention_policy",
     "Role": "retention",
     "Roots": "retention",
     "has_unreferenced": "retention",
@@ -135,17 +132,17 @@ _MODULES = {
     "Ledger": "ledger",
     "ObjectStatus": "object_status",
     "OwnCluster": "own_cluster",
-    "Phase": "object_status",
+    "Phase": "phases",
     "Phases": "phase_index",
     "Plan": "plan",
     "PlanCache": "plan_cache",
     "PlanInput": "plan",
-    "PlannerConfig": "plan",
+    "PlannerConfig": "planner_config",
     "Preview": "run_spec",
     "Prices": "prices",
     "RELEASE_FILE": "plan",
     "RemoteArtifact": "remote_clusters",
-    "RemoteCluster": "remote_clusters",
+    "RemoteCluster": "planner_config",
     "RemoteObject": "remote_clusters",
     "RemoteStatus": "remote_clusters",
     "ReportedTask": "plan",
@@ -153,11 +150,11 @@ _MODULES = {
     "ResolvedObject": "tasks",
     "RunDeletion": "plan",
     "TaskAction": "plan",
-    "TaskPhase": "object_status",
+    "TaskPhase": "phases",
     "TaskStatus": "object_status",
     "VariantStatus": "object_status",
     "Verdict": "object_status",
-    "URGENCY": "object_status",
+    "URGENCY": "phases",
     "Unavailable": "remote_clusters",
     "all_images_in_use": "image_use",
     "artifact_url": "names",

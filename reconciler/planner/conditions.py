@@ -12,8 +12,8 @@ from reconciler.planner.object_status import (
     VARIANTS_FAILED,
     Condition,
     ObjectStatus,
-    Phase,
 )
+from reconciler.planner.phases import Phase
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import TaskKind

@@ -15,15 +15,11 @@ from datetime import datetime
 from reconciler.engine import Run
 from reconciler.manifests import Tenant
 from reconciler.planner.forecast import Forecaster
-from reconciler.planner.holds import (
-    Releases,
-    accepted_tasks,
-    hold_id,
-    release_files,
-    tenant_action,
-)
+from reconciler.planner.holds import Releases, accepted_tasks, release_files, tenant_action
 from reconciler.planner.live_runs import LiveRuns
-from reconciler.planner.object_status import ObjectStatus, TaskPhase, TaskStatus
+from reconciler.planner.names import hold_id
+from reconciler.planner.object_status import ObjectStatus, TaskStatus
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import Hold, HoldKind, PlanInput
 from reconciler.planner.prices import HOUR
 from reconciler.planner.prune import deletions

@@ -13,7 +13,7 @@ from reconciler.manifests import (
     identity_of,
 )
 from reconciler.planner.graph_nodes import Image, made_task, unknown_task
-from reconciler.planner.keys import Hash, as_request_hash, evaluate_key, identity
+from reconciler.planner.keys import as_request_hash, evaluate_key, identity
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.task_graph import Found
@@ -27,7 +27,7 @@ from reconciler.planner.tasks import (
     annotation,
 )
 from reconciler.reasons import Reason
-from reconciler.types import TaskKind
+from reconciler.types import Hash, TaskKind
 
 
 def evaluation_of(manifest: Manifest) -> EvaluationSection | None:

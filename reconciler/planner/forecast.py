@@ -20,7 +20,8 @@ from itertools import combinations
 from statistics import median
 
 from reconciler.manifests import ModelSource
-from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.types import JSON, ObjectRef, TaskKey, TaskKind

@@ -12,13 +12,8 @@ from dataclasses import dataclass, field
 
 from reconciler.manifests import GateLine
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import (
-    CandidateStatus,
-    HistoryEntry,
-    ObjectStatus,
-    TaskPhase,
-    Verdict,
-)
+from reconciler.planner.object_status import CandidateStatus, HistoryEntry, ObjectStatus, Verdict
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.tasks import Gate, ResolvedObject, Task
 from reconciler.types import Metrics, ObjectRef, TaskKey, TaskKind
 

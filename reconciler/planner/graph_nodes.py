@@ -13,7 +13,6 @@ from reconciler.manifests import (
     RunSection,
 )
 from reconciler.planner.keys import (
-    Hash,
     as_key,
     as_request_hash,
     build_key,
@@ -29,7 +28,7 @@ from reconciler.planner.tasks import (
     Task,
     annotation,
 )
-from reconciler.types import JSON, ExecutionHash, ObjectRef, TaskKey, TaskKind
+from reconciler.types import JSON, ExecutionHash, Hash, ObjectRef, TaskKey, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

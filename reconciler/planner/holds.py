@@ -8,14 +8,16 @@ tasks are recorded, so it is not held again while it is being worked off.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.manifests import Tenant
-from reconciler.planner.object_status import ObjectStatus, TaskPhase
-from reconciler.planner.plan import RELEASE_FILE, Hold, HoldKind, PlannerConfig
+from reconciler.planner.names import hold_id
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import TaskPhase
+from reconciler.planner.plan import RELEASE_FILE, Hold, HoldKind
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, Location, ObjectRef, Problem, TaskKey
@@ -62,11 +64,6 @@ class Releases:
                 if tenant != hold.tenant and hold.id in lines:
                     message = f"the hold is {whose}, and tenant {tenant} cannot release it"
                     yield Problem(lines[hold.id], hold.id, message)
-
-
-def hold_id(actions: Iterable[str]) -> str:
-    """12 hex digits over the sorted actions."""
-    return hashlib.sha256("\n".join(sorted(actions)).encode()).hexdigest()[:12]
 
 
 def unused_id(identifier: str, releases: Container[str]) -> str:

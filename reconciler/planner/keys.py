@@ -30,7 +30,7 @@ from reconciler.manifests import (
     TrainingSection,
     values_with,
 )
-from reconciler.types import JSON, ExecutionHash, ForeignRef, ObjectRef, RequestHash, TaskKey
+from reconciler.types import JSON, ExecutionHash, ForeignRef, Hash, ObjectRef, RequestHash, TaskKey
 
 KEY_VERSION = "k1"
 EXECUTION_HASH_VERSION = "h1"
@@ -38,10 +38,6 @@ HEX_DIGITS = 40
 
 #: Fields of a Git source that select its tree, which is in the key in their place.
 _SELECT_TREE = frozenset({"url", "path", "branch", "tag", "commit", "update"})
-
-#: A key (of resolved inputs) or a request hash (of requested inputs): the same Merkle hash over the
-#: same fields. A followed source is in a key as its tree, in a request hash as its name.
-Hash = str
 
 
 def fingerprint(value: Mapping[str, JSON]) -> Hash:

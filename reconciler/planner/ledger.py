@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.identical import differing
-from reconciler.planner.object_status import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.retry_policy import CLOCK_SKEW, Failure
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ExecutionHash, ObjectRef, TaskKey, TaskKind

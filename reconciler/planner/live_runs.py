@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.engine import Run
-from reconciler.planner.plan import PlannerConfig
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.superseding import superseded_runs
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from reconciler.manifests import NAME
 from reconciler.types import ExecutionHash, Kind, ObjectRef, TaskKey, TaskKind
@@ -89,3 +90,8 @@ _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")
 def label_value(text: str) -> str:
     """Convert text to a Kubernetes label value of at most 63 characters."""
     return _LABEL_UNSAFE.sub("-", text)[:63].strip("-_.")
+
+
+def hold_id(actions: Iterable[str]) -> str:
+    """12 hex digits over the sorted actions."""
+    return hashlib.sha256("\n".join(sorted(actions)).encode()).hexdigest()[:12]

@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass
 
 from reconciler.manifests import NAME
-from reconciler.planner.keys import Hash
-from reconciler.types import Kind, TaskKey, TaskKind
+from reconciler.types import Hash, Kind, TaskKey, TaskKind
 from reconciler.urls import Address, admits_image, below, namespace_folder
 
 _NAME = NAME.strip("^$")

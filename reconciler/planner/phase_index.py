@@ -6,7 +6,8 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.planner.object_status import URGENCY, ObjectStatus, Phase
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import URGENCY, Phase
 from reconciler.types import Kind, ObjectRef
 
 

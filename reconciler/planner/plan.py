@@ -9,49 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.engine import Capacity, Run, RunSpec
-from reconciler.manifests import Tenants
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import ObjectStatus, TaskPhase
-from reconciler.planner.prices import Prices
-from reconciler.planner.remote_clusters import RemoteCluster
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import TaskPhase
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
     Commit,
     ExecutionHash,
-    Kind,
     Location,
     ObjectRef,
     Problem,
     TaskKey,
     TaskKind,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannerConfig:
-    """The configuration that affects plans; a limit of 0 is none."""
-
-    cluster: str = "local"
-    instance: str = "default"
-    buckets: Mapping[Kind, str] = field(default_factory=dict)
-    allow_images: tuple[str, ...] = ("*",)
-    allow_labels: tuple[str, ...] = ()
-    guard_tasks: int = 100
-    guard_gpus: int = 32
-    limit_runs: int = 0
-    limit_gpus: int = 0
-    prune: bool = True
-    prune_share: float = 0.5
-    prune_floor: int = 3
-    history_jobs: int = 3
-    clusters: Mapping[str, RemoteCluster] = field(default_factory=dict)
-    tenants: Tenants = field(default_factory=Tenants)
-    prices: Prices = field(default_factory=Prices)
-    guard_cost: float = 0.0
-    guard_running_gpu_hours: float = 8.0
-    guard_running_seconds: float = 0.0
-    budget_month: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

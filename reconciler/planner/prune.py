@@ -8,15 +8,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from reconciler.manifests import Tenant
-from reconciler.planner.holds import Releases, hold_id, release_files, tenant_action
-from reconciler.planner.plan import (
-    ActionKind,
-    Hold,
-    HoldKind,
-    PlanInput,
-    PlannerConfig,
-    RunDeletion,
-)
+from reconciler.planner.holds import Releases, release_files, tenant_action
+from reconciler.planner.names import hold_id
+from reconciler.planner.plan import ActionKind, Hold, HoldKind, PlanInput, RunDeletion
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey, TaskKind
 

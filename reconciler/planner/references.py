@@ -7,28 +7,12 @@ from dataclasses import dataclass
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference, Tenants
 from reconciler.planner.gates import is_accepted, judge, makes
-from reconciler.planner.keys import (
-    Hash,
-    as_request_hash,
-    follow_request_hash,
-    pin_hash,
-    tenant_build_key,
-)
+from reconciler.planner.keys import as_request_hash, follow_request_hash, pin_hash, tenant_build_key
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import (
-    HistoryEntry,
-    ObjectStatus,
-    ReferenceStatus,
-    TaskPhase,
-    Verdict,
-)
-from reconciler.planner.remote_clusters import (
-    RemoteArtifact,
-    RemoteCluster,
-    RemoteStatus,
-    Unavailable,
-    refused,
-)
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus, ReferenceStatus, Verdict
+from reconciler.planner.phases import TaskPhase
+from reconciler.planner.planner_config import RemoteCluster
+from reconciler.planner.remote_clusters import RemoteArtifact, RemoteStatus, Unavailable, refused
 from reconciler.planner.tasks import (
     ExternalArtifact,
     ObservedData,
@@ -45,6 +29,7 @@ from reconciler.types import (
     ForeignRef,
     FoundSource,
     GitSource,
+    Hash,
     Kind,
     ObjectRef,
     ResolvedSource,

@@ -12,22 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.planner.keys import Hash
-from reconciler.types import ForeignRef, TaskKey
+from reconciler.planner.planner_config import RemoteCluster
+from reconciler.types import ForeignRef, Hash, TaskKey
 from reconciler.urls import NODE_BOUND, Address, admits_bucket, admits_image
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://[A-Za-z0-9][A-Za-z0-9._-]*(?P<path>(?:/[^/]+)*)/?"
 )
 _UNSAFE = re.compile(r"[\s?#%\\,:@\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteCluster:
-    """Another cluster's allow-lists: globs over image names and bucket URLs."""
-
-    registries: tuple[str, ...] = ()
-    buckets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

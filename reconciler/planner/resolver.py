@@ -19,8 +19,9 @@ from reconciler.planner.identical import differing, same_keys
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan_cache import CacheEntry, PlanCache
+from reconciler.planner.planner_config import RemoteCluster
 from reconciler.planner.references import ReferenceResolver, SourceState, hash_pin
-from reconciler.planner.remote_clusters import RemoteCluster, RemoteStatus
+from reconciler.planner.remote_clusters import RemoteStatus
 from reconciler.planner.sweeps import outcomes, with_best
 from reconciler.planner.task_graph import TaskGraphBuilder
 from reconciler.planner.tasks import ResolvedObject, ResolvedReference

@@ -19,25 +19,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.planner.holds import hold_id
+from reconciler.planner.names import hold_id
+from reconciler.planner.retention_policy import RetentionPolicy
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionPolicy:
-    """The configured policy.
-
-    Of an object the newest ``keep`` artifacts stay, and all younger than ``days``. ``branches`` are
-    globs: what the heads of those branches ask for stays as well.
-    """
-
-    enabled: bool = False
-    keep: int = 3
-    days: float = 30.0
-    grace: timedelta = timedelta(days=7)
-    max_share: float = 0.2
-    branches: tuple[str, ...] = ()
 
 
 class Role(enum.StrEnum):

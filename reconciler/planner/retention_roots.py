@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from reconciler.engine import Run
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import Plan
-from reconciler.planner.retention import Referrer, RetentionPolicy, Role, Roots
+from reconciler.planner.retention import Referrer, Role, Roots
+from reconciler.planner.retention_policy import RetentionPolicy
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import ObjectRef, TaskKey

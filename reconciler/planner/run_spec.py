@@ -21,7 +21,8 @@ from reconciler.manifests import (
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.lineage import lineage_of
 from reconciler.planner.names import artifact_url, evaluation_url, label_value, run_name
-from reconciler.planner.plan import PlanInput, PlannerConfig
+from reconciler.planner.plan import PlanInput
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.tasks import ExternalArtifact, ResolvedObject, Task
 from reconciler.reasons import Reason
 from reconciler.types import (

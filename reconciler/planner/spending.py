@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from reconciler.engine import Run
 from reconciler.planner.object_status import HistoryEntry, TaskStatus
 from reconciler.planner.prices import Prices
-from reconciler.planner.tasks import Task
 from reconciler.types import Gpu, Resources
+
+if TYPE_CHECKING:  # who reads a status needs no tasks
+    from reconciler.planner.tasks import Task
 
 #: Months that an object's spending is kept of.
 MOST_MONTHS = 24

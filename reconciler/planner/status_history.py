@@ -10,13 +10,8 @@ from datetime import datetime
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import (
-    FAILED_HISTORY,
-    HistoryEntry,
-    TaskPhase,
-    TaskStatus,
-    Verdict,
-)
+from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskStatus, Verdict
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
 from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task

@@ -11,17 +11,15 @@ from reconciler.planner.artifact_status import ArtifactUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.gates import judge
 from reconciler.planner.object_status import (
-    DONE_TASKS,
     Condition,
     HistoryEntry,
     ManifestStatus,
     ObjectStatus,
-    Phase,
-    TaskPhase,
     TaskStatus,
     Verdict,
 )
 from reconciler.planner.origin_status import OriginUpdate
+from reconciler.planner.phases import DONE_TASKS, Phase, TaskPhase
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended

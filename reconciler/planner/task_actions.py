@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.names import run_name
-from reconciler.planner.object_status import TaskPhase
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import (
     ActionKind,
     Hold,

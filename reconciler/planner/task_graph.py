@@ -26,7 +26,6 @@ from reconciler.planner.graph_nodes import (
     unknown,
 )
 from reconciler.planner.keys import (
-    Hash,
     as_key,
     as_request_hash,
     given_key,
@@ -46,7 +45,7 @@ from reconciler.planner.tasks import (
     Variant,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, TaskKind
+from reconciler.types import JSON, Hash, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.engine import FailureClass, Run
-from reconciler.planner.object_status import DONE_TASKS, ObjectStatus, TaskPhase, TaskStatus
+from reconciler.planner.object_status import ObjectStatus, TaskStatus
+from reconciler.planner.phases import DONE_TASKS, TaskPhase
 from reconciler.planner.plan import HoldKind, Plan, TaskAction
 from reconciler.planner.tasks import Task
 from reconciler.reasons import message

@@ -15,7 +15,6 @@ from reconciler.manifests import (
     ObservedBucketSection,
     RunSection,
 )
-from reconciler.planner.keys import Hash
 from reconciler.planner.object_status import ReferenceStatus
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import (
@@ -25,6 +24,7 @@ from reconciler.types import (
     ExecutionHash,
     ForeignRef,
     GitSource,
+    Hash,
     ListingDigest,
     Metrics,
     ObjectRef,

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from reconciler.planner.identical import same_keys
-from reconciler.planner.object_status import ObjectStatus, Phase, TaskPhase
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, Plan, PlanInput, TaskAction, Unchanged
 from reconciler.planner.plan_cache import CacheEntry, PlanCache
 from reconciler.planner.tasks import ResolvedObject

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from reconciler.review.document import plan_document
     from reconciler.review.durations import seconds
     from reconciler.review.escape import code, plain, printable, prose
+    from reconciler.review.figures import (
+        cut,
+        format_number,
+        format_value,
+        metric_texts,
+        run_seconds,
+        task_seconds,
+    )
     from reconciler.review.lines import counted, error_line
     from reconciler.review.markdown import render_markdown
     from reconciler.review.progress import (
@@ -38,15 +46,7 @@ if TYPE_CHECKING:
         task_progress,
     )
     from reconciler.review.report import Basis, Review, review
-    from reconciler.review.sentences import (
-        cut,
-        format_number,
-        format_value,
-        metric_texts,
-        run_seconds,
-        task_seconds,
-        withheld,
-    )
+    from reconciler.review.sentences import withheld
     from reconciler.review.shown_status import (
         shown_conditions,
         shown_message,
@@ -85,15 +85,15 @@ _MODULES = {
     "Update": "updates",
     "code": "escape",
     "counted": "lines",
-    "cut": "sentences",
+    "cut": "figures",
     "error_line": "lines",
     "explain": "changes",
     "failure_remedy": "why",
-    "format_number": "sentences",
-    "format_value": "sentences",
+    "format_number": "figures",
+    "format_value": "figures",
     "log_command": "why",
     "make_status": "commit_status",
-    "metric_texts": "sentences",
+    "metric_texts": "figures",
     "by_urgency": "updates",
     "pinned_promotions": "updates",
     "pinned_sources": "updates",
@@ -117,8 +117,8 @@ _MODULES = {
     "shown_size": "sizes",
     "source_updates": "updates",
     "status_of": "commit_status",
-    "run_seconds": "sentences",
-    "task_seconds": "sentences",
+    "run_seconds": "figures",
+    "task_seconds": "figures",
     "is_best": "variants",
     "sweep_text": "shown_status",
     "variant_columns": "variants",

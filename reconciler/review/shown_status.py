@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from reconciler.planner import ObjectStatus, Phase, TaskPhase
+from reconciler.review.figures import format_number
 from reconciler.review.lines import counted
-from reconciler.review.sentences import format_number
 
 
 def shown_metric(record: ObjectStatus) -> str:

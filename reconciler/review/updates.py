@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.manifests import ModelManifest
 from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject
 from reconciler.review.escape import code
-from reconciler.review.sentences import format_number
+from reconciler.review.figures import format_number
 from reconciler.types import (
     Commit,
     ForeignRef,

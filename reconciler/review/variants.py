@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from reconciler.manifests import Combination
 from reconciler.planner import ObjectStatus, VariantStatus
-from reconciler.review.actions import Action
-from reconciler.review.changes import Change
-from reconciler.review.sentences import cut, format_value
+from reconciler.review.figures import cut, format_value
+
+if TYPE_CHECKING:  # a status has none of these
+    from reconciler.review.actions import Action
+    from reconciler.review.changes import Change
 
 _LONGEST = 100
 #: Combinations that a line lists, and trainings of one object that a plan does.

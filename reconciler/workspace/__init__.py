@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
     from reconciler.workspace.git_setup import (
-        believed_status,
         credential_table,
         git_folder,
         head_verification,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         update_branches,
     )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
+    from reconciler.workspace.signature_setup import believed_status
     from reconciler.workspace.source_resolver import (
         GitResolutions,
         Requests,
@@ -73,16 +73,15 @@ _MODULES = {
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
     "git_setup": (
-        "believed_status",
         "credential_table",
         "git_folder",
         "head_verification",
         "source_reader",
         "status_branch",
         "update_branches",
-        "update_branches",
     ),
     "remote_clusters": ("RemoteStatusReader",),
+    "signature_setup": ("believed_status",),
     "source_resolver": (
         "Requests",
         "GitResolutions",

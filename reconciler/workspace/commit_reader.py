@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
-from reconciler.config import Setup
+from reconciler.config import Setup, admission
 from reconciler.git import GitError, Repository
 from reconciler.manifests import (
     IGNORE_FILE,
@@ -110,7 +110,7 @@ class CommitReader:
             path=config.repository.path,
             namespace=config.kubernetes.namespace,
             clusters=config.clusters,
-            admission=setup.admission,
+            admission=admission(setup),
         )
 
     def read(self, commit: Commit, cache: PlanCache) -> CommitSnapshot:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from functools import partial
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
 from reconciler.git import (
-    MOST_COMMITS,
-    CommitSigner,
     Credential,
     CredentialTable,
     GitError,
@@ -20,8 +16,12 @@ from reconciler.git import (
     UpdateBranches,
     normal_url,
 )
-from reconciler.types import Commit
 from reconciler.urls import admits_url
+from reconciler.workspace.signature_setup import (
+    checks_status,
+    configured_verifier,
+    status_signer,
+)
 from reconciler.workspace.tenant_signatures import TenantSignatures
 from reconciler.workspace.verified_head import HeadVerification
 
@@ -46,21 +46,19 @@ def credential_table(setup: Setup) -> CredentialTable:
     """
     normal_url(setup.repository_url)
 
-    path = partial(_file, setup)
-
     def credential(prefix: str, section: CredentialsSection) -> Credential:
         return Credential(
             prefix=prefix,
             username=section.username,
-            password_file=path(section.password_file),
-            ssh_key_file=path(section.ssh_key_file),
-            known_hosts_file=path(section.known_hosts_file),
+            password_file=setup.optional_file(section.password_file),
+            ssh_key_file=setup.optional_file(section.ssh_key_file),
+            known_hosts_file=setup.optional_file(section.known_hosts_file),
         )
 
     config = setup.config
     own = credential(setup.repository_url, config.repository.credentials)
     sources = [credential(section.prefix, section) for section in config.sources.credentials]
-    return CredentialTable([own, *sources], ca_file=path(config.tls.ca_file))
+    return CredentialTable([own, *sources], ca_file=setup.optional_file(config.tls.ca_file))
 
 
 def status_branch(setup: Setup, folder: Path) -> StatusBranch:
@@ -70,7 +68,7 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
     """
     author = setup.config.status.author
     home = folder.with_name(f"{folder.name}.signatures")
-    signer = _status_signer(setup, home)
+    signer = status_signer(setup, home)
     return StatusBranch(
         folder,
         setup.repository_url,
@@ -79,7 +77,7 @@ def status_branch(setup: Setup, folder: Path) -> StatusBranch:
         author_name=author.name,
         author_email=author.email,
         signer=signer,
-        verifier=_verifier(setup, home, own=signer) if _checks_status(setup) else None,
+        verifier=configured_verifier(setup, home, own=signer) if checks_status(setup) else None,
     )
 
 
@@ -96,7 +94,7 @@ def update_branches(setup: Setup) -> UpdateBranches:
         credentials=credential_table(setup),
         author_name=author.name,
         author_email=author.email,
-        signer=_status_signer(setup, folder / "updates.signatures"),
+        signer=status_signer(setup, folder / "updates.signatures"),
     )
 
 
@@ -108,56 +106,15 @@ def head_verification(setup: Setup, repository: Repository) -> HeadVerification 
     home = git_folder(setup) / "verification"
     verifiers = {
         tenant.name: SignatureVerifier(
-            signers=_file(setup, tenant.signers),
-            revoked=_file(setup, section.revoked),
+            signers=setup.optional_file(tenant.signers),
+            revoked=setup.optional_file(section.revoked),
             home=home / "tenants" / tenant.name,
         )
         for tenant in setup.config.tenants
         if tenant.signers is not None
     }
     tenants = TenantSignatures(repository, setup.tenants, verifiers) if verifiers else None
-    return HeadVerification(repository, _verifier(setup, home), section.mode, tenants)
-
-
-def _verifier(setup: Setup, home: Path, own: CommitSigner | None = None) -> SignatureVerifier:
-    section = setup.config.repository.verify
-    assert section is not None
-    return SignatureVerifier(
-        signers=_file(setup, section.signers),
-        revoked=_file(setup, section.revoked),
-        keyring=_file(setup, section.keyring),
-        home=home,
-        own=own,
-    )
-
-
-def believed_status(setup: Setup, repository: Repository, tip: Commit) -> Commit | None:
-    """Return the newest status commit that counts, up to a tip.
-
-    Raises GitError where signatures cannot be checked, as without the key.
-    """
-    if not _checks_status(setup):
-        return tip
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        verifier = _verifier(setup, home, own=_status_signer(setup, home))
-        commits = repository.history(tip, first_parents=True, limit=MOST_COMMITS)
-        return verifier.first_verified(repository.git_directory, commits)
-
-
-def _checks_status(setup: Setup) -> bool:
-    """Return whether unsigned status commits do not count."""
-    config = setup.config
-    return config.status.signing_key_file is not None and config.repository.verify is not None
-
-
-def _status_signer(setup: Setup, home: Path) -> CommitSigner | None:
-    key = _file(setup, setup.config.status.signing_key_file)
-    return CommitSigner(key, home) if key is not None else None
-
-
-def _file(setup: Setup, name: str | None) -> Path | None:
-    return setup.file(name) if name is not None else None
+    return HeadVerification(repository, configured_verifier(setup, home), section.mode, tenants)
 
 
 def source_reader(

@@ -18,7 +18,7 @@ from reconciler.planner import (
     removed_path,
     status_path,
 )
-from reconciler.status import SYNC_FILE, read_cluster, read_remote_object
+from reconciler.status import SYNC_FILE
 from reconciler.types import Commit, ForeignRef, ObjectRef
 
 #: The tip of each branch; None where there is no such branch.
@@ -32,6 +32,8 @@ def _foreign_references(_: ObjectRef, manifest: Manifest) -> tuple[ForeignRef, .
 
 
 def _object(target: ForeignRef, data: bytes) -> RemoteObject | Unavailable:
+    from reconciler.status import read_remote_object  # noqa: PLC0415 -- few refer to other clusters
+
     return read_remote_object(target, status_path(target.ref), data)
 
 
@@ -77,6 +79,8 @@ class RemoteStatusReader:
 
     def _check(self, cluster: str) -> Unavailable | None:
         """Return the problem of a cluster's whole branch, if any."""
+        from reconciler.status import read_cluster  # noqa: PLC0415 -- as above
+
         branch = self._branches[cluster]
         tip = self._tips.get(branch)
         if tip is None:

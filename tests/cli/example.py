@@ -18,7 +18,8 @@ from reconciler.git.local_repository import LocalRepository
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.names import removed_path, status_path
 from reconciler.planner.object_status import ObjectStatus
-from reconciler.planner.plan import Plan, PlannerConfig
+from reconciler.planner.plan import Plan
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.status_update import update_status
 from reconciler.reasons import Reason
 from reconciler.status.encoding import SYNC_FILE, Sync, dump_record, dump_sync

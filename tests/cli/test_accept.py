@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example

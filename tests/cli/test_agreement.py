@@ -11,6 +11,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from reconciler.cli.recorded_runs import recorded_reasons, recorded_runs
 from reconciler.cli.recorded_state import RecordedState
 from reconciler.cli.table import object_table
 from reconciler.cli.why import explained
@@ -273,8 +274,8 @@ def planned_in_a_clone(world: World, state: RecordedState) -> Plan:
     inputs = replace(
         world.inputs(),
         records=state.records,
-        runs=state.runs(),
-        reported=state.reported(),
+        runs=recorded_runs(state),
+        reported=recorded_reasons(state),
         capacity=Capacity(containers=True),
     )
     return make_plan(inputs)

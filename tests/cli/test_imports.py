@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from reconciler.manifests import Section
 from tests.e2e.site import environment, git
+from tests.processes import run
 
 #: Prints the modules that a command has imported at its end, as the last line.
 _CALL = """\
@@ -52,6 +54,15 @@ WITHOUT_CONFIG = READER | {
     "reconciler.status",
     "reconciler.workspace",
 }
+#: The parts of the planner that plan. The configuration has the planner's defaults.
+PLANNING = {
+    "reconciler.planner.diff",
+    "reconciler.planner.object_status",
+    "reconciler.planner.plan",
+    "reconciler.planner.task_graph",
+    "reconciler.workspace.commit_planner",
+}
+REMOTES = {"reconciler.git.sources", "reconciler.git.transport", "reconciler.git.status_branch"}
 WITHOUT_GIT = WITHOUT_CONFIG | {"pygit2", "ssl", "subprocess"}
 NOTHING = WITHOUT_GIT | {
     "msgspec",
@@ -61,6 +72,21 @@ NOTHING = WITHOUT_GIT | {
     "reconciler.manifests",
     "reconciler.types",
 }
+
+
+STATUS = (
+    DAEMON
+    | REMOTES
+    | (PLANNING - {"reconciler.planner.object_status"})
+    | {
+        "reconciler.engines",
+        "reconciler.forge",
+        "reconciler.manifests.schema",
+        "reconciler.notify",
+        "reconciler.review.report",
+        "rich.live",
+    }
+)
 
 
 @pytest.fixture
@@ -75,14 +101,8 @@ def clone(tmp_path: Path) -> Path:
 
 
 def imported(folder: Path, *arguments: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", _CALL, *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    call = [sys.executable, "-c", _CALL, *arguments]
+    done = run(call, cwd=folder, env=environment(), check=True)
     code, modules = json.loads(done.stdout.splitlines()[-1])
     assert code in (0, 2), (done.stdout[:500], done.stderr)  # 2: findings
     return set(modules)
@@ -104,7 +124,7 @@ def test_modules_are_seen(clone: Path) -> None:
         (("validate",), WITHOUT_CONFIG),
         (("validate", "m.yaml"), WITHOUT_CONFIG),
         (("plan", "--base", "HEAD", "--head", "HEAD"), DAEMON | {"rich"}),
-        (("status",), DAEMON),
+        (("status",), STATUS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -115,11 +135,68 @@ def test_a_command_imports_nothing_that_it_does_not_use(
     assert {name for name in found if any(_is_of(name, package) for package in unused)} == set()
 
 
-def test_a_configuration_brings_no_more_than_itself(clone: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [("validate", READER | PLANNING | REMOTES), ("status", STATUS)],
+)
+def test_a_configuration_brings_no_more_than_itself(
+    clone: Path, command: str, unused: set[str]
+) -> None:
     (clone / "reconciler.yaml").write_text("repository: {url: .}\n")
-    found = imported(clone, "validate")
+    found = imported(clone, command)
     assert "reconciler.config.schema" in found
-    assert {name for name in found if any(_is_of(name, package) for package in READER)} == set()
+    assert {name for name in found if any(_is_of(name, package) for package in unused)} == set()
+
+
+def test_sections_that_a_configuration_does_not_have_build_no_validators(clone: Path) -> None:
+    (clone / "reconciler.yaml").write_text("repository: {url: .}\nguard: {tasks: 2}\n")
+    built = run([sys.executable, "-c", _BUILT], cwd=clone, env=environment(), check=True).stdout
+    assert set(built.split()) == {"Config", "GuardSection"}
+
+
+#: Prints the sections with a validator after the configuration was read.
+_BUILT = """\
+import os
+from pathlib import Path
+from reconciler.config import load_setup
+from reconciler.manifests import Section
+load_setup(Path("reconciler.yaml"), os.environ)
+print(*(each.__name__ for each in Section.__subclasses__() if each.__pydantic_complete__))
+"""
+
+
+def test_annotations_of_sections_are_no_texts_that_pydantic_has_to_evaluate() -> None:
+    import_module("reconciler.config.schema")
+    import_module("reconciler.manifests.schema")
+    sections = [each for each in Section.__subclasses__() if each.__module__.startswith("reconc")]
+    assert len(sections) > 40
+    texts = {
+        section.__name__
+        for section in sections
+        for annotation in section.__annotations__.values()
+        if isinstance(annotation, str)
+    }
+    assert texts == set()
+
+
+#: Runs a command as the program does, with something to do at the end, and maybe a thread.
+_PROGRAM = """\
+import atexit, sys, threading
+from reconciler.cli import program
+atexit.register(print, "the end")
+if sys.argv.pop(1) == "threads":
+    threading.Thread(target=threading.main_thread().join).start()
+program()
+"""
+
+
+@pytest.mark.parametrize("others", ["alone", "threads"])
+def test_a_program_ends_at_once_but_for_threads(clone: Path, others: str) -> None:
+    call = [sys.executable, "-c", _PROGRAM, others, "validate", "lost.yaml"]
+    ended = run(call, cwd=clone, env=environment())
+    assert ended.returncode == 64
+    assert "error: Invalid value: there is no file or folder lost.yaml\n" in ended.stderr
+    assert ended.stdout == ("the end\n" if others == "threads" else "")
 
 
 def _is_of(name: str, package: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.manifests.edit import CannotEditError, annotate, set_suspend
 from reconciler.manifests.loader import read_file
-from reconciler.planner.object_status import Phase, TaskPhase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example

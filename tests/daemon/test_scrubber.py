@@ -12,7 +12,8 @@ from reconciler.daemon.scrubber import Scrubber
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine, Result, Wanted
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import ArtifactStatus, ObjectStatus, Phase
+from reconciler.planner.object_status import ArtifactStatus, ObjectStatus
+from reconciler.planner.phases import Phase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 
 KEYS = {name: TaskKey(name * 40) for name in "abcd"}

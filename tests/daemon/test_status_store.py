@@ -15,7 +15,8 @@ import pytest
 
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git.status_branch import StatusBranch
-from reconciler.planner.object_status import ArtifactStatus, ObjectStatus, Phase
+from reconciler.planner.object_status import ArtifactStatus, ObjectStatus
+from reconciler.planner.phases import Phase
 from reconciler.status.encoding import Sync
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 from tests.e2e.site import git

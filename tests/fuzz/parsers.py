@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from reconciler import signing
-from reconciler.config import ConfigError, load_setup
+from reconciler.config import ConfigError, admission, load_setup
 from reconciler.engine import (
     MOST_POINTS,
     Curves,
@@ -133,7 +133,7 @@ def configuration(data: bytes, folder: Path) -> None:
         _check_problems(error.problems)
         raise
     assert setup.repository_url
-    assert setup.admission.tenancy is not None
+    assert admission(setup).tenancy is not None
     assert setup.own_cluster.cluster == setup.settings.cluster
     assert setup.forge is None or setup.config.review is not None
     assert setup.cluster_branches.keys() == setup.config.clusters.keys()

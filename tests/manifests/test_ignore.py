@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.manifests.collection import is_manifest_path
 from reconciler.manifests.ignore import MOST_PATTERNS, Ignore
+from reconciler.manifests.paths import is_manifest_path
 
 
 @pytest.mark.parametrize("path", ["a.yaml", "b/c.yml", "d.json", ".github/workflows/x.yaml"])

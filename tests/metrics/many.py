@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.planner.object_status import URGENCY, ObjectStatus
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import URGENCY
 from reconciler.planner.plan import Plan
 from reconciler.types import Kind, ObjectRef
 from tests.planner.world import World

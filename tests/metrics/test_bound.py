@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.engine import Result, RunPhase
 from reconciler.metrics import OTHERS, Metrics
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from tests.metrics.many import many
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import finetune, scratch

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from reconciler.engine import Collected, CollectedKind, FailureClass, RunPhase
 from reconciler.metrics import Metrics
-from reconciler.planner.object_status import TaskPhase
+from reconciler.planner.phases import TaskPhase
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
 

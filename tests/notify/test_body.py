@@ -20,7 +20,7 @@ from reconciler.notify import (
     TemplateFault,
     delivery_headers,
 )
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.types import Kind, ObjectRef, TaskKey
 from tests.golden_files import kept
 

@@ -12,7 +12,8 @@ from reconciler.notify.events import (
     Waiting,
     news,
 )
-from reconciler.planner.object_status import ArtifactStatus, ManifestStatus, ObjectStatus, Phase
+from reconciler.planner.object_status import ArtifactStatus, ManifestStatus, ObjectStatus
+from reconciler.planner.phases import Phase
 from reconciler.types import Commit, Kind, ObjectRef, TaskKey
 
 EVERY = frozenset(Phase)

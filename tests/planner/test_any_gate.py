@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconciler.engine import FailureClass
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.types import TaskKind
 from tests.planner.histories import restart
 from tests.planner.test_gates import PROMOTED, gated

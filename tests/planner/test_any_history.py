@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import TaskKind
 from tests.planner.histories import settled

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import FailureClass
-from reconciler.planner.object_status import TaskPhase
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.status_update import update_status
 from reconciler.types import Gpu, Resources, TaskKind

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.engine import FailureClass
 from reconciler.manifests import Tenant, Tenants
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind, HoldKind
 from reconciler.planner.prices import Prices
 from tests.planner.histories import annotated, restart, training

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.retry_policy import RETRY_LIMIT, RETRY_LONGEST, Failure
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import ExecutionHash, TaskKey, TaskKind

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from reconciler.planner.forecast import ForecastBasis, Forecaster, Spread, forecast_times, spread
-from reconciler.planner.object_status import HistoryEntry, TaskPhase
+from reconciler.planner.object_status import HistoryEntry
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.wall_time import TimedTask, makespan
 from reconciler.types import TaskKey, TaskKind

@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.engine import FailureClass
 from reconciler.planner.gates import new_verdicts
-from reconciler.planner.object_status import ObjectStatus, Phase, Verdict
+from reconciler.planner.object_status import ObjectStatus, Verdict
+from reconciler.planner.phases import Phase
 from reconciler.reasons import ReasonCode
 from reconciler.review import why_lines
 from reconciler.types import Metrics, TaskKind

@@ -28,11 +28,10 @@ from reconciler.planner.object_status import (
     HistoryEntry,
     ManifestStatus,
     ObjectStatus,
-    Phase,
     SourceStatus,
-    TaskPhase,
     TaskStatus,
 )
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.resolver import resolve
 from reconciler.reasons import UnresolvedSource
 from reconciler.status.encoding import dump_record, load_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.planner.holds import read_release
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import HoldKind
 from reconciler.types import TaskKind
 from tests.planner.histories import annotated, changed

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from reconciler.planner import all_images_in_use, images_in_use
-from reconciler.planner.object_status import (
-    ArtifactStatus,
-    ObjectStatus,
-    Phase,
-    TaskPhase,
-    TaskStatus,
-)
+from reconciler.planner.object_status import ArtifactStatus, ObjectStatus, TaskStatus
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.engine import FailureClass
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import Phase, TaskPhase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.planner.run_spec import wanted_results
 from reconciler.types import TaskKind

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.engine import Capacity
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from tests.planner.world import World, model, scratch
 
 IMAGE = """\

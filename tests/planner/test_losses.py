@@ -10,7 +10,7 @@ import pytest
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.losses import artifacts_in_use, reported_losses
-from reconciler.planner.object_status import Phase, TaskPhase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import World, finetune, model, scratch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.planner.object_status import Condition, Phase
+from reconciler.planner.object_status import Condition
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.review import explain
 from reconciler.types import TaskKind

@@ -7,8 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.planner.object_status import URGENCY, ObjectStatus, Phase
+from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.phase_index import Phases
+from reconciler.planner.phases import URGENCY, Phase
 from reconciler.types import ObjectRef
 from tests.planner.world import dataset, model
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.engine import RunPhase
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.reasons import ReasonCode
 from reconciler.types import TaskKind

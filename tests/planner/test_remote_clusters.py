@@ -10,15 +10,10 @@ from hypothesis import strategies as st
 
 from reconciler.engine import Capacity
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
-from reconciler.planner.remote_clusters import (
-    RemoteArtifact,
-    RemoteCluster,
-    RemoteObject,
-    Unavailable,
-    refused,
-)
+from reconciler.planner.planner_config import RemoteCluster
+from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable, refused
 from reconciler.review.report import review
 from reconciler.status.encoding import dump_record, load_record
 from reconciler.types import ForeignRef, TaskKey, TaskKind

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from reconciler.planner.plan import ActionKind, PlannerConfig
+from reconciler.planner.plan import ActionKind
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.document import plan_document
 from reconciler.review.markdown import render_markdown

@@ -11,7 +11,8 @@ import pytest
 from reconciler.engine import FailureClass, RunPhase
 from reconciler.engines.kubernetes.job import render
 from reconciler.planner.losses import artifacts_in_use
-from reconciler.planner.object_status import Phase, TaskPhase, Verdict
+from reconciler.planner.object_status import Verdict
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
 from reconciler.reasons import ReasonCode
 from reconciler.types import JSON, TaskKey, TaskKind

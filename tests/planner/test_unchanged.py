@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.planner.diff import make_plan
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
 from reconciler.types import Location, Problem, TaskKind
 from tests.planner.histories import changed, restart

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.engine import FailureClass
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.why import why_lines
 from reconciler.types import ObjectRef, TaskKind

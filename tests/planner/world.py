@@ -17,9 +17,11 @@ from reconciler.manifests.collection import Collection, amend, collect
 from reconciler.manifests.loader import FileContent, read_file
 from reconciler.planner.diff import make_plan
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import ObjectStatus, Phase
-from reconciler.planner.plan import ActionKind, Plan, PlanInput, PlannerConfig
+from reconciler.planner.object_status import ObjectStatus
+from reconciler.planner.phases import Phase
+from reconciler.planner.plan import ActionKind, Plan, PlanInput
 from reconciler.planner.plan_cache import PlanCache
+from reconciler.planner.planner_config import PlannerConfig
 from reconciler.planner.remote_clusters import RemoteObject, Unavailable
 from reconciler.planner.resolver import resolve
 from reconciler.planner.status_update import update_status

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests import LARGEST_FILE
-from reconciler.planner.object_status import (
-    ArtifactStatus,
-    HistoryEntry,
-    ObjectStatus,
-    Phase,
-    TaskPhase,
-    Verdict,
-)
+from reconciler.planner.object_status import ArtifactStatus, HistoryEntry, ObjectStatus, Verdict
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.remote_clusters import RemoteArtifact, RemoteObject, Unavailable
 from reconciler.status.encoding import dump_record, dump_yaml, load_yaml
 from reconciler.status.remote import read_cluster, read_remote_object

@@ -7,7 +7,7 @@ test adds one more. Of ``staging`` another cluster's objects may be used.
 from __future__ import annotations
 
 from reconciler.manifests import Admission, Collection, Tenancy, Tenant, Tenants, collect
-from reconciler.planner.plan import PlannerConfig
+from reconciler.planner.planner_config import PlannerConfig
 from tests.manifests.reading import read
 
 KEY = "a123456789012345678901234567890123456789"

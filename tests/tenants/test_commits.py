@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.git import Repository
 from reconciler.planner import PlanCache
-from reconciler.planner.object_status import ManifestStatus, ObjectStatus, Phase
+from reconciler.planner.object_status import ManifestStatus, ObjectStatus
+from reconciler.planner.phases import Phase
 from reconciler.types import Commit, Kind, ObjectRef
 from reconciler.workspace import CommitReader, CommitSnapshot
 from tests.git.history import Content, History, Link

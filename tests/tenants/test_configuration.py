@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.config import admission
 from reconciler.manifests import Tenant
 from tests.test_config import load, wrong
 
@@ -66,7 +67,7 @@ def test_all_keys_of_a_tenant(tmp_path: Path) -> None:
         user="system:serviceaccount:vision:jobs",
     )
     assert shared == Tenant(name="shared", paths=("shared/**",), namespaces=("shared",))
-    assert setup.settings.tenants == setup.tenants == setup.admission.tenancy.tenants
+    assert setup.settings.tenants == setup.tenants == admission(setup).tenancy.tenants
     assert setup.tenants.root == "prod"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.manifests import Tenant, Tenants
-from reconciler.planner.object_status import Phase
+from reconciler.planner.phases import Phase
 from reconciler.planner.plan import Hold, HoldKind
 from reconciler.types import Kind, Location, ObjectRef, TaskKind
 from tests.planner.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reconciler.planner.object_status import URGENCY
+from reconciler.planner.phases import URGENCY
 from reconciler.types import Kind, ObjectRef, Problem
 from reconciler.web.snapshot import Catalog
 from tests.planner.world import World, finetune, scratch

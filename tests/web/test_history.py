@@ -7,13 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.planner.object_status import (
-    ArtifactStatus,
-    HistoryEntry,
-    ObjectStatus,
-    Phase,
-    TaskPhase,
-)
+from reconciler.planner.object_status import ArtifactStatus, HistoryEntry, ObjectStatus
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey, TaskKind
 from reconciler.web.history import MOST_PARAMS, ROWS, Comparison, Order, comparisons
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine import NoTail
-from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus, Phase, TaskPhase
+from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web import render
 from reconciler.web.history import Order

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.engine import NoTail
 from reconciler.metrics import Metrics
-from reconciler.planner.object_status import TaskPhase
+from reconciler.planner.phases import TaskPhase
 from reconciler.review import shown_message
 from reconciler.status.encoding import dump_record, load_record
 from reconciler.status.own_branch import read_own_file

@@ -27,7 +27,7 @@ from reconciler.planner import (
     status_path,
     update_status,
 )
-from reconciler.planner.remote_clusters import RemoteCluster
+from reconciler.planner.planner_config import RemoteCluster
 from reconciler.status import SYNC_FILE, Sync, dump_record, dump_sync
 from reconciler.types import (
     Commit,
