@@ -37,6 +37,7 @@ from reconciler.status import (
     BelievedBranch,
     CollectionReport,
     RefusedHead,
+    Shards,
     Sync,
     dump_collection,
     dump_record,
@@ -90,6 +91,7 @@ class StatusStore:
         self._recorded: _Records = {}
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
+        self._shards = Shards()
         #: The files of removed objects, which an object that comes back goes on from.
         self._removed: dict[str, bytes] = {}
         self._removed_read: dict[str, tuple[bytes, ObjectStatus | None]] = {}
@@ -138,8 +140,10 @@ class StatusStore:
     def _object_files(self, removed: dict[str, bytes]) -> Iterator[tuple[str, bytes | None]]:
         """Yield the files of objects, and keep those of removed ones."""
         for path, text in self._branch.read_all(_is_object_s):
-            if is_removed_path(path) and text is not None:
-                removed[path] = text
+            self._shards.learn(path)
+            ref = object_of_path(path)
+            if ref is not None and is_removed_path(path) and text is not None:
+                removed[removed_path(ref)] = text
             yield path, text
 
     def _may_push(self) -> bool:
@@ -177,8 +181,10 @@ class StatusStore:
 
         A record that is equal to the last one is not replaced.
         """
+        grown = bool(removed)
         for ref, record in records.items():
             known = self.records.get(ref)
+            grown |= known is None
             newest = self._returned(record) if known is None else record
             if newest != known:
                 self.ledger.learn_image_keys(newest)
@@ -191,12 +197,23 @@ class StatusStore:
                 self._pending[status_path(ref)] = None
                 path = removed_path(ref)
                 self._pending[path] = self._removed[path] = dump_record(known)
+        if grown:
+            self._divide()
         known_sync = self._sync
         if known_sync is None or _place(known_sync) != _place(sync):
             self._sync = sync
         else:
             # No commit of its own; it goes out with the next one.
             self._sync = replace(sync, head=known_sync.head)
+
+    def _divide(self) -> None:
+        """Write the files of folders that became too large into shards."""
+        refs = {status_path(ref): ref for ref in self.records}
+        for path in self._shards.divide((*refs, *self._removed)):
+            if path in self._removed:
+                self._pending.setdefault(path, self._removed[path])
+            else:
+                self._pending.setdefault(path, dump_record(self.records[refs[path]]))
 
     def verified(self, times: Mapping[TaskKey, datetime]) -> None:
         """Note when current artifacts were found to be as they were made."""
@@ -313,11 +330,12 @@ class StatusStore:
             records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
-            changes[README_FILE] = render_readme(sync, records, self.phases)
+            changes[README_FILE] = render_readme(sync, records, self.phases, self._shards)
+            placed = self._shards.placed(changes)
             guard = self._may_push
             # Deleting or rewriting the branch does not change the records in memory.
             commit = await asyncio.to_thread(
-                self._branch.push, changes, message, guard=guard, restore=_is_object_s
+                self._branch.push, placed, message, guard=guard, restore=_is_object_s
             )
             self._sync_pushed = sync
             for path, text in changes.items():

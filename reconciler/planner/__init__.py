@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         is_removed_path,
         object_of_path,
         removed_path,
+        sharded_path,
         status_path,
     )
     from reconciler.planner.object_status import (
@@ -176,6 +177,7 @@ _MODULES = {
     "reported_losses": "losses",
     "resolve": "resolver",
     "same_keys": "identical",
+    "sharded_path": "names",
     "status_path": "names",
     "statuses_after": "status_update",
     "unaccepted": "gates",
@@ -268,6 +270,7 @@ __all__ = [
     "run_doubts",
     "run_references",
     "same_keys",
+    "sharded_path",
     "status_path",
     "statuses_after",
     "unaccepted",

@@ -17,7 +17,7 @@ _REMOVED = "removed/"
 _NAME = NAME.strip("^$")
 _STATUS_PATH = re.compile(
     rf"(?P<namespace>{_NAME})/(?P<kind>{'|'.join(kind.plural for kind in Kind)})"
-    rf"/(?P<name>{_NAME})\.yaml"
+    rf"/(?:(?P<shard>[0-9a-f]{{2}})/)?(?P<name>{_NAME})\.yaml"
 )
 _KINDS = {kind.plural: kind for kind in Kind}
 
@@ -57,8 +57,21 @@ def evaluation_url(*, bucket: str, cluster: str, ref: ObjectRef, key: TaskKey) -
 
 
 def status_path(ref: ObjectRef) -> str:
-    """An object's file on the status branch."""
+    """An object's file on the status branch, in a folder without shards."""
     return f"{ref.namespace}/{ref.kind.plural}/{ref.name}.yaml"
+
+
+def sharded_path(path: str) -> str:
+    """Return the path of an object's file in a folder with shards.
+
+    A shard is a folder named by two hex digits, the first ones of the SHA-256 of the object's name.
+    """
+    folder, _, file = path.rpartition("/")
+    return f"{folder}/{_shard(file.removesuffix('.yaml'))}/{file}"
+
+
+def _shard(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:2]
 
 
 def removed_path(ref: ObjectRef) -> str:
@@ -69,19 +82,24 @@ def removed_path(ref: ObjectRef) -> str:
 def object_of_path(path: str) -> ObjectRef | None:
     """Return the object of a file on the status branch.
 
-    It may be a removed one. The branch may contain other files too; they have none. A namespace may
-    be called ``removed``.
+    It may be a removed one, and in a shard. The branch may contain other files too; they have none.
+    A namespace may be called ``removed``.
     """
-    found = _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED)) or _STATUS_PATH.fullmatch(path)
+    found = _match(path.removeprefix(_REMOVED)) or _match(path)
     return ObjectRef(_KINDS[found["kind"]], found["namespace"], found["name"]) if found else None
 
 
 def is_removed_path(path: str) -> bool:
     """Return True if a file is that of a removed object."""
-    return (
-        path.startswith(_REMOVED)
-        and _STATUS_PATH.fullmatch(path.removeprefix(_REMOVED)) is not None
-    )
+    return path.startswith(_REMOVED) and _match(path.removeprefix(_REMOVED)) is not None
+
+
+def _match(path: str) -> re.Match[str] | None:
+    """Match a file's path; None also for one in another name's shard."""
+    found = _STATUS_PATH.fullmatch(path)
+    if found is None or found["shard"] not in (None, _shard(found["name"])):
+        return None
+    return found
 
 
 _LABEL_UNSAFE = re.compile(r"[^-A-Za-z0-9_.]+")

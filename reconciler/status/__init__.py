@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from reconciler.status.readme import render_readme
     from reconciler.status.remote import read_cluster, read_remote_object, read_used_keys
+    from reconciler.status.shards import Shards
 
 _MODULES = {
     "COLLECTION_FILE": "collection_report",
@@ -52,6 +53,7 @@ _MODULES = {
     "RefusedHead": "encoding",
     "SYNC_FILE": "encoding",
     "StatusFormatError": "encoding",
+    "Shards": "shards",
     "Sync": "encoding",
     "dump_record": "encoding",
     "dump_sync": "encoding",
@@ -77,6 +79,7 @@ __all__ = [
     "CollectionStep",
     "OwnFile",
     "RefusedHead",
+    "Shards",
     "StatusFormatError",
     "Sync",
     "WithheldReason",

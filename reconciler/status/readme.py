@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from reconciler.planner import URGENCY, ObjectStatus, Phases, status_path
 from reconciler.review import metric_texts, shown_message
 from reconciler.status.encoding import Sync
+from reconciler.status.shards import Shards
 from reconciler.types import ObjectRef
 
 #: How many objects the page lists; those that need attention come first.
@@ -15,7 +16,9 @@ _SHOWN_METRICS = 3
 _SHOWN_MESSAGE = 120
 
 
-def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases) -> bytes:
+def render_readme(
+    sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases: Phases, shards: Shards
+) -> bytes:
     """Render counts by phase, errors, and the most urgent objects."""
     count = len(phases)
     counts = ", ".join(f"{number} {phase}" for phase in URGENCY if (number := phases.of(phase)))
@@ -38,7 +41,7 @@ def render_readme(sync: Sync, records: Mapping[ObjectRef, ObjectStatus], phases:
         lines += [""]
     if count:
         lines += ["## Objects", "", "| object | phase | metrics | message |", "|---|---|---|---|"]
-        lines += [_row(records[ref]) for ref in phases.first(LISTED)]
+        lines += [_row(records[ref], shards) for ref in phases.first(LISTED)]
         if count > LISTED:
             lines += ["", f"and {count - LISTED} more."]
     return ("\n".join(lines).rstrip() + "\n").encode()
@@ -49,13 +52,13 @@ def _refused(sync: Sync) -> list[str]:
     return [f"**Not verified:** {_escape(sync.refused.message)}.", ""] if sync.refused else []
 
 
-def _row(record: ObjectStatus) -> str:
+def _row(record: ObjectStatus, shards: Shards) -> str:
     ref = record.ref
     metrics = record.artifact.metrics if record.artifact else {}
     shown = ", ".join(metric_texts(metrics, most=_SHOWN_METRICS))
-    text = _cut(shown_message(record))
+    text, file = _cut(shown_message(record)), shards.place(status_path(ref))
     return (
-        f"| [{ref.kind} {ref.namespace}/{ref.name}]({status_path(ref)}) | {record.phase} "
+        f"| [{ref.kind} {ref.namespace}/{ref.name}]({file}) | {record.phase} "
         f"| {_escape(shown)} | {_escape(text)} |"
     )
 

@@ -16,6 +16,7 @@ from reconciler.planner import (
     RemoteStatus,
     Unavailable,
     removed_path,
+    sharded_path,
     status_path,
 )
 from reconciler.status import SYNC_FILE
@@ -101,12 +102,18 @@ class RemoteStatusReader:
     def _file(self, target: ForeignRef) -> bytes | Unavailable:
         tip = self._tips[self._branches[target.cluster]]
         assert tip is not None  # checked
-        path = status_path(target.ref)
         try:
-            data = self._repository.read_file(tip, path, LARGEST_FILE + 1)
+            data = self._read(tip, status_path(target.ref), LARGEST_FILE + 1)
             if data is None:
-                gone = self._repository.read_file(tip, removed_path(target.ref), 1) is not None
+                gone = self._read(tip, removed_path(target.ref), 1) is not None
                 return Unavailable("it was removed there" if gone else "there is no status of it")
         except GitError as error:
             return Unavailable(f"its status cannot be read: {error}")
+        return data
+
+    def _read(self, tip: Commit, path: str, largest: int) -> bytes | None:
+        """Read an object's file, in a shard or without. Raises GitError."""
+        data = self._repository.read_file(tip, path, largest)
+        if data is None:
+            data = self._repository.read_file(tip, sharded_path(path), largest)
         return data

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git.status_branch import StatusBranch
+from reconciler.planner.names import removed_path, sharded_path, status_path
 from reconciler.planner.object_status import ArtifactStatus, ObjectStatus
 from reconciler.planner.phases import Phase
 from reconciler.status.encoding import Sync
@@ -165,3 +166,50 @@ async def test_a_clock_that_is_set_back_does_not_silence_the_daemon(tmp_path: Pa
     assert store.dirty
     await store.flush()
     assert "2026-01-01 00:00" in git(tmp_path / "remote.git", "show", "status:README.md")
+
+
+async def test_a_folder_that_becomes_large_is_divided_into_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.status.shards.MOST_FILES", 3)
+    remote = make_bare(tmp_path / "remote.git")
+    refs = [ObjectRef(Kind.MODEL, "default", name) for name in "abcd"]
+
+    def files() -> list[str]:
+        return git(remote, "ls-tree", "-r", "--name-only", "status").split()
+
+    async def begin() -> StatusStore:
+        branch = status_branch_at(tmp_path / "status.git", remote.as_uri())
+        store = StatusStore(branch, cluster="local", instance="default", path="")
+        await store.load()
+        return store
+
+    async def put(store: StatusStore, refs: list[ObjectRef], phase: Phase) -> None:
+        records = {ref: ObjectStatus(ref=ref, phase=phase) for ref in refs}
+        store.update(records, removed=(), sync=SYNC)
+        await store.flush()
+
+    store = await begin()
+    await put(store, refs[:3], Phase.PENDING)
+    assert [path for path in files() if "/" in path] == [
+        f"default/models/{name}.yaml" for name in "abc"
+    ]
+    await put(store, refs[3:], Phase.PENDING)
+    divided = sorted(sharded_path(status_path(ref)) for ref in refs)
+    assert sorted(path for path in files() if "/" in path) == divided
+    assert f"({divided[0]})" in git(remote, "show", "status:README.md")
+
+    store = await begin()
+    assert set(store.records) == set(refs)
+    await put(store, refs[:1], Phase.READY)
+    store.update({}, removed=refs[1:3], sync=SYNC)
+    await store.flush()
+    kept = [sharded_path(status_path(ref)) for ref in (refs[0], refs[3])]
+    gone = [removed_path(ref) for ref in refs[1:3]]
+    assert sorted(path for path in files() if "/" in path) == sorted([*kept, *gone])
+    assert "phase: Ready" in git(remote, "show", f"status:{kept[0]}")
+
+    store = await begin()
+    assert [record.ref for record in store.removed_records()] == refs[1:3]
+    await put(store, refs[1:3], Phase.PENDING)
+    assert sorted(path for path in files() if "/" in path) == divided

@@ -22,6 +22,7 @@ from reconciler.planner import (
 from reconciler.planner.names import status_path
 from reconciler.status import (
     OwnFile,
+    Shards,
     Sync,
     dump_record,
     dump_sync,
@@ -432,7 +433,7 @@ def test_whatever_is_on_the_branch_nothing_else_is_run_or_mounted(files: dict[st
         for name in world.live():
             succeed(world, name)
     sync = Sync(cluster="local", instance="default", path="", head=HEAD, observed=START)
-    render_readme(sync, world.records, Phases(world.records.values()))
+    render_readme(sync, world.records, Phases(world.records.values()), Shards())
     for record in world.records.values():
         dump_record(record)
 
