@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,14 +160,20 @@ def run_git(
         except FileNotFoundError as error:
             raise GitError("the git command is needed, and is not installed") from error
         _running.add(process)
+        late = threading.Event()
+        # A wait with a timeout asks at intervals of up to 50 ms; one without is told.
+        timer = threading.Timer(timeout, _end_late, (process, late))
+        timer.daemon = True
+        timer.start()
         try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired as error:
-            raise LateError(f"there was no answer within {timeout:g} s") from error
+            code = process.wait()
         finally:
+            timer.cancel()
             ended = process not in _running
             _running.discard(process)
             _end(process)
+        if late.is_set():
+            raise LateError(f"there was no answer within {timeout:g} s")
         if ended:
             raise LateError("git was ended, as the daemon stops")
         return Done(code, _head(out, LARGEST_OUTPUT), _head(err, LARGEST_ERROR))
@@ -176,16 +183,24 @@ def end_running() -> None:
     """End every git process, so that none of their callers keeps waiting."""
     for process in _running.copy():
         _running.discard(process)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
+
+
+def _end_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    _kill(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End git and its children: ssh, a helper, a local remote's process."""
     if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _head(file: IO[bytes], limit: int) -> str:
