@@ -136,6 +136,7 @@ class StatusStore:
         self.found_memory = branch.whole
         self._recorded = dict(self.records)
         self.phases = Phases(self.records.values())
+        self._divide()
 
     def _object_files(self, removed: dict[str, bytes]) -> Iterator[tuple[str, bytes | None]]:
         """Yield the files of objects, and keep those of removed ones."""

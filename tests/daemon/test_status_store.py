@@ -171,7 +171,8 @@ async def test_a_clock_that_is_set_back_does_not_silence_the_daemon(tmp_path: Pa
 async def test_a_folder_that_becomes_large_is_divided_into_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.status.shards.MOST_FILES", 3)
+    most = "reconciler.status.shards.MOST_FILES"
+    monkeypatch.setattr(most, 3)
     remote = make_bare(tmp_path / "remote.git")
     refs = [ObjectRef(Kind.MODEL, "default", name) for name in "abcd"]
 
@@ -213,3 +214,11 @@ async def test_a_folder_that_becomes_large_is_divided_into_shards(
     assert [record.ref for record in store.removed_records()] == refs[1:3]
     await put(store, refs[1:3], Phase.PENDING)
     assert sorted(path for path in files() if "/" in path) == divided
+
+    other = ObjectRef(Kind.DATASET, "default", "e")
+    await put(store, [other], Phase.READY)
+    monkeypatch.setattr(most, 0)
+    await (await begin()).flush()
+    assert sorted(path for path in files() if "/" in path) == sorted(
+        [*divided, sharded_path(status_path(other))]
+    )
