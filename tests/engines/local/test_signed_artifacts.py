@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from reconciler.engines.local.verification import (
 )
 from reconciler.signing import SIGNATURE, SigningFiles, SigningKey, TrustedKeys
 from tests.signing_keys import KeyFiles, make_keys, sign_with_tool, verify_with_tool
+from tests.signing_vectors import Vector, read_vectors
 
 KEY, OTHER = "0123456789" * 4, "f" * 40
 
@@ -198,3 +200,20 @@ async def test_a_scrub_takes_no_signature_for_a_loss(artifact: Path, keys: KeyFi
     assert await is_as_made(artifact, KEY) is False
     keys.public.unlink()
     assert await is_as_made(artifact, KEY, signing) is None
+
+
+@pytest.mark.parametrize("vector", read_vectors(), ids=lambda vector: vector.name)
+def test_a_vector_of_the_format_is_valid_here_as_it_is_for_model_signing(
+    tmp_path: Path, vector: Vector
+) -> None:
+    keys = vector.write(tmp_path)
+    faults = faults_of(find_external_faults(tmp_path / "model", TrustedKeys.load([keys.public])))
+    assert (faults == []) is vector.valid, faults
+    assert is_valid_for_tool(tmp_path / "model", keys) is vector.valid
+
+
+def is_valid_for_tool(folder: Path, keys: KeyFiles) -> bool:
+    with suppress(Exception):
+        verify_with_tool(folder, keys)
+        return True
+    return False
