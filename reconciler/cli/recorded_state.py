@@ -153,8 +153,13 @@ class StateReader:
                 f"there is no branch {setup.status_branch} yet: nothing was synced; "
                 "`reconciler run` syncs, and makes it"
             )
-        state = RecordedState(repository=self._clone())
-        state.learn(branch.read_all(_is_read), _own(setup))
+
+        def learn() -> RecordedState:
+            state = RecordedState(repository=self._clone())
+            state.learn(branch.read_all(_is_read), _own(setup))
+            return state
+
+        state = branch.reading(learn)
         note_faults(state.faults)
         return state
 

@@ -107,7 +107,7 @@ class LastSync:
     def _read(self) -> Sync | None:
         branch = status_branch(self._setup, git_folder(self._setup) / "standby")
         branch.fetch()
-        sync, _ = read_own_sync(branch.read(SYNC_FILE))
+        sync, _ = read_own_sync(branch.reading(lambda: branch.read(SYNC_FILE)))
         return sync
 
 

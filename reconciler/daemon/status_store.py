@@ -111,7 +111,7 @@ class StatusStore:
 
     async def load(self) -> None:
         """Read the branch. Raises GitError, and WrongBranchError."""
-        await asyncio.to_thread(self._load)
+        await asyncio.to_thread(self._branch.reading, self._load)
 
     def _load(self) -> None:
         self._branch.fetch()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 from pygit2.enums import FileMode
@@ -28,6 +29,7 @@ from reconciler.git.signatures import (
 from reconciler.git.transport import DEFAULT_TIMEOUT, LARGEST_FETCH, PushRejectedError, Transport
 from reconciler.types import Commit
 
+T = TypeVar("T")
 #: How often a push is tried while others keep moving the branch.
 PUSH_TRIES = 20
 #: Pauses between two such tries.
@@ -138,6 +140,10 @@ class StatusBranch:
         """True if the tip is unverified, and its files do not count."""
         return self._believed != self._tip
 
+    def reading(self, read: Callable[[], T]) -> T:
+        """Run what reads, and once more if the copy is damaged. Raises GitError."""
+        return rebuilding(read, self._refetch)
+
     def read_all(
         self, wanted: Callable[[str], bool] = lambda _: True
     ) -> Iterator[tuple[str, bytes | None]]:
@@ -175,8 +181,10 @@ class StatusBranch:
             commit = self._make(changes, message)
             if commit is None:
                 return None
-            if not guard():
+            if not self.reading(guard):
                 raise GitError(f"{self._ref} is another daemon's to write now")
+            if not self._files.has(commit):
+                continue  # the copy was made anew meanwhile
             try:
                 self._transport.push(self._copy.path, self._url, commit, self._ref)
             except PushRejectedError:

@@ -24,6 +24,7 @@ from tests.e2e.site import git
 from tests.git.copies import STATUS, status_branch_at
 from tests.git.history import History
 from tests.git.remotes import make_bare
+from tests.git.test_damage import lose_file
 
 REF = ObjectRef(Kind.MODEL, "default", "a")
 SYNC = Sync(
@@ -222,3 +223,21 @@ async def test_a_folder_that_becomes_large_is_divided_into_shards(
     assert sorted(path for path in files() if "/" in path) == sorted(
         [*divided, sharded_path(status_path(other))]
     )
+
+
+async def test_a_start_with_a_copy_that_lost_a_file_fetches_it_again(tmp_path: Path) -> None:
+    history = History(make_bare(tmp_path, "remote.git"))
+
+    def store() -> StatusStore:
+        branch = status_branch_at(tmp_path / "status.git", history.url)
+        return StatusStore(branch, cluster="local", instance="default", path="")
+
+    first = store()
+    await first.load()
+    first.update({REF: ObjectStatus(ref=REF, phase=Phase.READY)}, removed=(), sync=SYNC)
+    await first.flush()
+    tip = git(history.path, "rev-parse", "status").strip()
+    lose_file(tmp_path / "status.git", tip, "default/models/a.yaml")
+    again = store()
+    await again.load()
+    assert again.records[REF].phase is Phase.READY

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from reconciler.errors import GitError
@@ -174,6 +175,32 @@ def test_a_damaged_copy_of_the_status_branch_loses_nothing(
     fresh = branch()
     fresh.fetch()
     assert dict(fresh.read_all()) == {"default/a.yaml": b"a", "default/b.yaml": b"b"}
+
+
+def lose_file(copy: Path, commit: str, path: str) -> None:
+    """Lose the content of one file of a copy."""
+    unpack(copy)
+    oid = pygit2.Repository(str(copy))[commit].tree[path].id
+    loose(copy, str(oid)).unlink()
+
+
+def test_a_status_branch_whose_copy_lost_a_file_is_read_and_pushed_all_the_same(
+    local: History, tmp_path: Path
+) -> None:
+    copy = tmp_path / "status.git"
+    branch = status_branch_at(copy, local.url)
+    tip = branch.push({"sync.yaml": b"s", "default/a.yaml": b"a"}, "One")
+    assert tip is not None
+    lose_file(copy, tip, "default/a.yaml")
+    branch = status_branch_at(copy, local.url)
+    branch.fetch()
+    found = branch.reading(lambda: dict(branch.read_all()))
+    assert found == {"sync.yaml": b"s", "default/a.yaml": b"a"}
+
+    lose_file(copy, tip, "sync.yaml")
+    branch = status_branch_at(copy, local.url)
+    branch.fetch()
+    assert branch.push({"b": b"b"}, "Two", guard=lambda: branch.read("sync.yaml") == b"s")
 
 
 @pytest.mark.parametrize("what", [d for d in DAMAGES if d != "an empty ref"])
