@@ -22,7 +22,7 @@ from reconciler.types import ObjectRef, TaskKind
 @click.option(
     "--now",
     is_flag=True,
-    help="End the run on the local engine of this machine, without a commit.",
+    help="End the run on its engine, without a commit; with --dry-run, list what would be ended.",
 )
 @click.option(
     "--reason",
@@ -54,14 +54,20 @@ def cancel(
     its directory too; `reconciler resume NAME` goes on from there. The history lists the run as
     Interrupted, with the reason Cancelled and the GPU seconds that it took.
 
-    With --now nothing is committed: the run is ended at once, whether or not a daemon runs. Its
-    object is Failed then, with the reason EndedByUser, and the task starts again only by
-    `reconciler retry NAME` or a change of its params or settings.
+    With --now nothing is committed: the run is ended at once, whether or not a daemon runs, on this
+    machine or, with your kubeconfig, in the cluster. Its object is Failed then, with the reason
+    EndedByUser, and the task starts again only by `reconciler retry NAME` or a change of its params
+    or settings.
     """
     if now:
-        if dry_run:
-            raise click.UsageError("--now commits nothing, so there is no patch; omit --dry-run")
-        end_now(name, reason or "", namespace=namespace, kind=kind, config_file=config_file)
+        end_now(
+            name,
+            reason or "",
+            namespace=namespace,
+            kind=kind,
+            dry_run=dry_run,
+            config_file=config_file,
+        )
         return
     edited = EditedManifest.find(
         name, namespace=namespace, kind=kind, folder=folder, config_file=config_file

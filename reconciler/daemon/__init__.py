@@ -12,7 +12,7 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.daemon.app import assemble_try, run_daemon
-    from reconciler.daemon.leader import followed_pod_logs, pod_logs
+    from reconciler.daemon.leader import cluster_runs, followed_pod_logs, pod_logs
     from reconciler.daemon.local_try import LocalTry, run_try
     from reconciler.daemon.logging import configure_logging
     from reconciler.daemon.once import PATIENCE, OncePatience, StillWaitingError
@@ -24,6 +24,7 @@ __all__ = [
     "OncePatience",
     "StillWaitingError",
     "assemble_try",
+    "cluster_runs",
     "configure_logging",
     "followed_pod_logs",
     "pod_logs",
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "OncePatience": "once",
     "StillWaitingError": "once",
     "assemble_try": "app",
+    "cluster_runs": "leader",
     "configure_logging": "logging",
     "followed_pod_logs": "leader",
     "pod_logs": "leader",

@@ -17,6 +17,7 @@ from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.engines.kubernetes import (
     Api,
     Asked,
+    ClusterRuns,
     ClusterSettings,
     FollowedPodLogs,
     KubernetesEngine,
@@ -57,6 +58,12 @@ def pod_logs(setup: Setup) -> PodLogs:
     """The logs of runs in the cluster that the configuration names."""
     context = setup.config.kubernetes.context
     return PodLogs(lambda: Api.connect(context=context))
+
+
+def cluster_runs(setup: Setup) -> ClusterRuns:
+    """The runs there that a user may end."""
+    config = setup.config.kubernetes
+    return ClusterRuns(lambda: Api.connect(context=config.context), config.instance)
 
 
 def reported_progress(attempt: Callable[[str], int | None]) -> ReportedProgress:

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from reconciler.engine.end_request import (
+        LONGEST_REQUEST,
+        EndRequest,
+        read_end_request,
+    )
     from reconciler.engine.environment import (
         BASE,
         DATA,
@@ -82,6 +87,7 @@ _MODULES = {
     "Curves": "progress",
     "DATA": "environment",
     "DEFAULTS": "environment",
+    "EndRequest": "end_request",
     "Engine": "interface",
     "EngineError": "interface",
     "FailureClass": "runs",
@@ -91,6 +97,7 @@ _MODULES = {
     "LONGEST_CURVES": "progress",
     "LONGEST_METRIC": "results",
     "LONGEST_REPORT": "progress",
+    "LONGEST_REQUEST": "end_request",
     "ListingBuilder": "listing",
     "ListingTooLargeError": "listing",
     "LogOf": "logs",
@@ -130,6 +137,7 @@ _MODULES = {
     "newest_attempt": "logs",
     "output_variable": "environment",
     "read_curves": "progress",
+    "read_end_request": "end_request",
     "read_report": "progress",
     "report_token": "progress",
     "usable_warnings": "results",
@@ -146,6 +154,7 @@ __all__ = [
     "LONGEST_CURVES",
     "LONGEST_METRIC",
     "LONGEST_REPORT",
+    "LONGEST_REQUEST",
     "MODEL",
     "MOST_METRICS",
     "MOST_POINTS",
@@ -161,6 +170,7 @@ __all__ = [
     "CollectedKind",
     "CommandPaths",
     "Curves",
+    "EndRequest",
     "Engine",
     "EngineError",
     "FailureClass",
@@ -195,6 +205,7 @@ __all__ = [
     "newest_attempt",
     "output_variable",
     "read_curves",
+    "read_end_request",
     "read_report",
     "report_token",
     "usable_warnings",

@@ -1,4 +1,4 @@
-"""Deletion of finished Jobs beyond ``history.jobs`` of each object. Pure."""
+"""Deletion of finished Jobs beyond ``history.jobs``, and of ended queued ones. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reconciler.planner.retry_policy import CLOCK_SKEW
 from reconciler.reasons import Reason, ReasonCode
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMIT = Reason.of(ReasonCode.HISTORY_LIMIT)
 
 
 def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
@@ -20,10 +21,12 @@ def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion
 
     Only runs whose result is pushed to the status branch are deleted.
 
-    One that failed under a key that is still desired stays, so that its log can be looked at.
+    One that failed under a key that is still desired stays, so that its log can be looked at. One
+    that a user has ended in a queue is deleted in any case: the queue would start it.
     """
     most = inputs.settings.history_jobs
     ended = [run for run in inputs.runs.values() if not run.live and run.name not in ending]
+    found = {run.name: (run, run.reason or _LIMIT) for run in ended if run.suspended is not None}
     counts = Counter(run.object or run.request_hash for run in ended)
     finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
     if finished:
@@ -35,10 +38,13 @@ def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion
         runs.sort(key=lambda run: (_ended(run, inputs.now), run.name), reverse=True)
         older += runs[most:]
     desired = desired_keys(inputs) if older else frozenset()
+    for run in older:
+        if not (run.phase is RunPhase.FAILED and run.key in desired):
+            found.setdefault(run.name, (run, _LIMIT))
     return [
-        RunDeletion(run=run, action=ActionKind.KEEP, reason=Reason.of(ReasonCode.HISTORY_LIMIT))
-        for run in older
-        if not (run.phase is RunPhase.FAILED and run.key in desired) and run.name in inputs.recorded
+        RunDeletion(run=run, action=ActionKind.KEEP, reason=reason)
+        for run, reason in found.values()
+        if run.name in inputs.recorded
     ]
 
 

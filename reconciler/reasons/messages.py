@@ -1064,7 +1064,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing; of an object that is suspended, `reconciler resume NAME` lets it run again.",
     ),
     ReasonCode.ENDED_BY_USER: Entry(
-        "a user ended it by `reconciler cancel --now`{cause}",
+        "{by} ended it by `reconciler cancel --now`{at}{cause}",
         "The run was ended on the engine, without a commit. It is remembered like a failure, so it does not start again by itself.",
         "`reconciler retry NAME` runs it again, and goes on from what the command has left; so does a change of its params or settings.",
     ),

@@ -21,6 +21,7 @@ from reconciler.engine import (
     Wanted,
     metrics_of,
     read_curves,
+    read_end_request,
     read_report,
     warnings_of,
 )
@@ -258,6 +259,15 @@ def progress(data: bytes, _: Path) -> None:
     reason = read_progress(data)
     if reason is not None:
         assert message(reason).isprintable()
+
+
+def end_request(data: bytes, _: Path) -> None:
+    request = read_end_request(data.decode("utf-8", "replace"))
+    if request is not None:
+        told = message(request.reason)
+        assert told.isprintable()
+        assert len(told) < 600
+        assert read_end_request(request.dump()) is not None
 
 
 def inventory(data: bytes, _: Path) -> None:

@@ -103,6 +103,11 @@ TARGETS: Mapping[str, Target] = {
             parse=parsers.progress,
             tokens=(b"[reconciler] ", b"copying ", b" of ", b" files, ", b" %", b"\n", b"\xd9\xa1"),
         ),
+        Target(
+            name="end-request",
+            parse=parsers.end_request,
+            tokens=(*JSON, b'"by":', b'"at":', b'"cause":', b'"2026-11-30T14:38:00Z"'),
+        ),
         Target(name="report", parse=parsers.report, tokens=(*JSON, *REPORT)),
         Target(name="curves", parse=parsers.curves, tokens=(*JSON, *REPORT, b"\n", b'"seconds":')),
         Target(

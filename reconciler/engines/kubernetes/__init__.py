@@ -15,6 +15,7 @@ from reconciler.engines.kubernetes.build_pod import image_tag
 from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.data_listing import render_listing
+from reconciler.engines.kubernetes.ended_runs import ClusterRun, ClusterRuns
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.followed_logs import FollowedPodLogs
 from reconciler.engines.kubernetes.inventory import render_inventory
@@ -27,6 +28,8 @@ from reconciler.engines.kubernetes.reported_progress import ReportedProgress
 __all__ = [
     "Api",
     "Asked",
+    "ClusterRun",
+    "ClusterRuns",
     "ClusterSettings",
     "FollowedPodLogs",
     "KubernetesEngine",

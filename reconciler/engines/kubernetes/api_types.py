@@ -54,6 +54,7 @@ class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
     """Counts of the Job controller."""
 
     active: int = 0
+    terminating: int = 0
     failed: int = 0
     succeeded: int = 0
     start_time: datetime | None = None

@@ -175,6 +175,13 @@ class Api:
         """
         return await self._request("PUT", path, body=body, tries=1)
 
+    async def patch(self, path: str, body: Mapping[str, JSON]) -> bytes:
+        """Merge a JSON merge patch into an object. Raises ApiError.
+
+        ApiConflict if the patch names a resourceVersion that is not the object's any more.
+        """
+        return await self._request("PATCH", path, body=body, content="application/merge-patch+json")
+
     async def delete(self, path: str, body: Mapping[str, JSON]) -> None:
         """Delete an object, with DeleteOptions. Raises ApiError."""
         await self._request("DELETE", path, body=body)
@@ -208,13 +215,16 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
         user: str | None = None,
+        content: str = "application/json",
         tries: int = TRIES,
     ) -> bytes:
         for attempt in range(1, tries + 1):
             if method != "GET" and not self._may_write():
                 raise ApiError(Reason.of(ReasonCode.NOT_LEADING))
             try:
-                return await self._once(method, path, query=query, body=body, user=user)
+                return await self._once(
+                    method, path, query=query, body=body, user=user, content=content
+                )
             except Unreachable as error:
                 if attempt == tries:
                     raise
@@ -229,11 +239,12 @@ class Api:
         query: Mapping[str, str] | None,
         body: Mapping[str, JSON] | None,
         user: str | None,
+        content: str,
     ) -> bytes:
         limits = aiohttp.ClientTimeout(total=TIMEOUT)
         try:
             response = await self._send(
-                method, path, query=query, body=body, user=user, limits=limits
+                method, path, query=query, body=body, user=user, content=content, limits=limits
             )
             async with response:
                 return await response.read()
@@ -248,11 +259,14 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, JSON] | None = None,
         user: str | None = None,
+        content: str = "application/json",
         limits: aiohttp.ClientTimeout,
         accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send a request; raise what is not a success."""
         given = {"Accept": accept} | ({"Impersonate-User": user} if user is not None else {})
+        if content != "application/json":
+            given["Content-Type"] = content
         _, url, headers, _, _ = await self._client.param_serialize(
             method,
             path,

@@ -38,8 +38,8 @@ from reconciler.engines.kubernetes.headless_service import (
 )
 from reconciler.engines.kubernetes.informer import JOBS, PODS, Informer
 from reconciler.engines.kubernetes.inventory import Folder, Inventory
+from reconciler.engines.kubernetes.missing_pods import MissingPods
 from reconciler.engines.kubernetes.observer import (
-    MissingPods,
     RunCache,
     identify,
     observe_orphan,

@@ -1,24 +1,19 @@
 """Observation: turn a Job and its Pods into a run.
 
-The functions are pure. :class:`RunCache` keeps their results, and :class:`MissingPods` lists pods
-that the watch has not brought.
+The functions are pure. :class:`RunCache` keeps their results.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from operator import is_
 
 import msgspec
-import structlog
 
-from reconciler.backoff import Backoff
-from reconciler.engine import FailureClass, Result, Run, RunPhase
-from reconciler.engines.kubernetes.api_errors import ApiError
+from reconciler.engine import EndRequest, FailureClass, Result, Run, RunPhase, read_end_request
 from reconciler.engines.kubernetes.api_types import Job, ObjectMeta, Pod
 from reconciler.engines.kubernetes.diagnostics import (
     JOB_INDEX,
@@ -39,14 +34,8 @@ from reconciler.engines.kubernetes.queues import queued, since_admission
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import GROUP, ExecutionHash, Kind, ObjectRef, RequestHash, TaskKey, TaskKind
 
-log = structlog.get_logger(__name__)
-
-#: Tries to list the pods of one Job, and the pauses in between.
-TRIES = 10
-RETRY = Backoff(first=5.0, longest=5.0)
-
-#: Lists the pods of a Job by its namespace and name, and stores them. Raises ApiError.
-ListPods = Callable[[str, str], Awaitable[None]]
+#: The annotation of a Job that a user has ended: an EndRequest.
+END = f"{GROUP}/end"
 
 #: As many as the schema of manifests admits.
 _COUNT = re.compile("[0-9]{1,7}")
@@ -133,8 +122,10 @@ def observe_run(
         deleting=deleting or job.metadata.deletion_timestamp is not None,
         log=_log(owner, max((t.attempt for t in written), default=0)),
     )
+    request = read_end_request(job.metadata.annotations.get(END, ""))
     if ended is None:
-        return _observe_live(job, pods, run)
+        live = _observe_live(job, pods, run)
+        return live if request is None else _ending(live, request)
     if any(not pod.is_over() for pod in pods):
         # The watch of Jobs is ahead of that of Pods, which has yet to say how the last one ended.
         silence = explain_silence(pods)
@@ -146,6 +137,8 @@ def observe_run(
         if result is not None:
             return replace(run, phase=RunPhase.SUCCEEDED, finished=finished, result=result)
         kind, reason = FailureClass.INFRASTRUCTURE, _BUILD_RESULT_LOST
+    elif request is not None:
+        kind, reason = FailureClass.COMMAND, request.reason
     else:
         kind, reason = explain_failure(pods, ended, disrupted=disrupted)
     return replace(run, phase=RunPhase.FAILED, finished=finished, failure=kind, reason=reason)
@@ -241,6 +234,25 @@ def _observe_live(job: Job, pods: Sequence[Pod], run: Run) -> Run:
     started = any(has_started(pod) for pod in pods)
     phase = RunPhase.RUNNING if started else RunPhase.PENDING
     return replace(run, phase=phase, reason=_explain_pending(job, pods, run.name))
+
+
+def _ending(run: Run, request: EndRequest) -> Run:
+    """Return a live run that a user has ended.
+
+    One that waits in a queue has ended. It keeps the time since when it waits: its Job is there
+    until it is deleted.
+    """
+    if run.lost or run.deleting:
+        return run
+    if run.suspended is None:
+        return replace(run, reason=request.reason)
+    return replace(
+        run,
+        phase=RunPhase.FAILED,
+        finished=max(run.suspended, request.at or run.suspended),
+        failure=FailureClass.COMMAND,
+        reason=request.reason,
+    )
 
 
 def _explain_pending(job: Job, pods: Sequence[Pod], run: str) -> Reason:
@@ -340,60 +352,3 @@ class RunCache:
         """Forget all Jobs but these."""
         if len(self._observed) > len(uids):
             self._observed = {uid: entry for uid, entry in self._observed.items() if uid in uids}
-
-
-class MissingPods:
-    """Jobs whose end is seen before that of their pods, by UID.
-
-    The outcome of a Job is known from its pods, and the watch of Pods may be behind that of Jobs:
-    mostly for milliseconds, but with an API server that refuses every second request for as long
-    as the watch cannot be resumed. A Job that has failed would then be taken for one whose pods are
-    gone, and its command would run once more. So if this process has followed a Job while it was
-    live, and no pod of it was seen to end, its pods are listed once.
-    """
-
-    def __init__(self, list_pods: ListPods, changed: Callable[[], None]) -> None:
-        self._list_pods = list_pods
-        self._changed = changed
-        self._followed: set[str] = set()
-        self._listing: dict[str, asyncio.Task[None]] = {}
-
-    def follow(self, uid: str) -> None:
-        """Follow a Job that is live."""
-        self._followed.add(uid)
-
-    def retain(self, uids: set[str]) -> None:
-        """Forget all Jobs but these."""
-        self._followed &= uids
-
-    def are_pending(self, job: Job, pods: Sequence[Pod]) -> bool:
-        """Return whether an ended Job's outcome is unknown; then list its pods."""
-        uid = job.metadata.uid
-        if uid not in self._followed:
-            return False
-        if any(pod.is_over() for pod in pods):
-            self._followed.discard(uid)
-            return False
-        if uid not in self._listing:
-            self._listing[uid] = asyncio.get_running_loop().create_task(self._list(job))
-        return True
-
-    async def stop(self) -> None:
-        """Stop listing."""
-        listing = list(self._listing.values())
-        for task in listing:
-            task.cancel()
-        await asyncio.gather(*listing, return_exceptions=True)
-
-    async def _list(self, job: Job) -> None:
-        meta = job.metadata
-        for number in range(1, TRIES + 1):
-            try:
-                await self._list_pods(meta.namespace, meta.name)
-                break
-            except ApiError as error:
-                log.warning("a Job's pods cannot be listed", job=meta.name, error=str(error))
-                await asyncio.sleep(RETRY.delay(number))
-        self._followed.discard(meta.uid)
-        self._listing.pop(meta.uid, None)
-        self._changed()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from reconciler.engine import EndRequest
 from reconciler.engines.local.end_request import request_end
 from reconciler.engines.local.layout import RootLayout, RunDirectory
 from reconciler.engines.local.run_store import RunRecord
@@ -40,9 +42,14 @@ class LocalRun:
         """The key that it makes."""
         return self.record.spec.key
 
-    def end(self, cause: str) -> None:
-        """Ask the supervisor to end it; the first cause counts. Raises OSError."""
-        request_end(self.record.directory, cause)
+    @property
+    def started(self) -> datetime | None:
+        """The start of its newest command."""
+        return self.record.state.started if self.record.state is not None else None
+
+    def end(self, request: EndRequest) -> None:
+        """Ask the supervisor to end it; the first request counts. Raises OSError."""
+        request_end(self.record.directory, request)
 
     @property
     def ended(self) -> bool:
