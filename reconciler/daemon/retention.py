@@ -225,6 +225,8 @@ class Retention:
         recorded = await asyncio.to_thread(self.markers.read, self._recorded(now))
         async with self.lock:
             self._learn(recorded)
+            # A marker that was moved back counts from now on, in this collection already.
+            recorded = replace(recorded, artifacts=self._recorded(now))
         inputs = RetentionInput(
             policy=sources.policy,
             now=now,

@@ -52,7 +52,7 @@ class RecordedArtifacts:
                 hidden=ledger.hidden.get(key),
             )
             for key, facts in self.facts.items()
-            if facts is not None and key in ledger.completed
+            if facts is not None and key in ledger.completed and key in self.artifacts
         }
 
 

@@ -124,6 +124,14 @@ def test_a_marker_moved_back_by_hand_is_an_undo_that_lasts(site: Site) -> None:
     assert "restored" in site.statuses()["a"]["history"][1]
 
 
+def test_an_undo_counts_in_the_collection_that_learns_of_it(site: Site) -> None:
+    collect(site)
+    old = artifacts(site)[0]
+    (old / HIDDEN).rename(old / "completed.json")
+    collect(site, keep=1, days=0)
+    assert states(site) == ["completed.json", HIDDEN, "completed.json"], "it is the newest now"
+
+
 def test_a_kill_before_a_step_was_recorded_loses_nothing(site: Site) -> None:
     """The marker is hidden, and no record says so: a revert takes it back all the same."""
     retention(site, enabled=True)
