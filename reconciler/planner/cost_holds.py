@@ -180,15 +180,23 @@ class CostHolds:
                 if not is_started(known) or known.job is None or known.job in seen:
                     continue
                 seen.add(known.job)
-                began = known.started or inputs.now
-                elapsed = max(0.0, (inputs.now - began).total_seconds())
-                cost = prices.cost(known.resources or Resources(), elapsed)
+                cost = prices.cost(known.resources or Resources(), self._elapsed(known))
                 item = inputs.desired.get(ref)
                 for task in item.tasks if item is not None else ():
                     if task.key == known.key and (f := forecaster.of(ref, task).cost) is not None:
                         cost = max(cost, f.p50)
                 total += cost
         return total
+
+    def _elapsed(self, task: TaskStatus) -> float:
+        """Return the seconds that a recorded run has taken.
+
+        It may have started, and ended, since it was recorded: while no daemon ran, for one.
+        """
+        now, run = self.inputs.now, self.inputs.runs.get(task.job or "")
+        began = (run.placed or run.started if run is not None else None) or task.started or now
+        ended = run.finished if run is not None and run.finished is not None else now
+        return max(0.0, (ended - began).total_seconds())
 
 
 def is_started(task: TaskStatus) -> bool:

@@ -82,6 +82,19 @@ def test_a_budget_holds_what_does_not_fit_until_the_next_month() -> None:
     assert set(world.phases().values()) == {Phase.READY}
 
 
+def test_what_started_and_ended_since_the_last_sync_counts_before_it_is_recorded() -> None:
+    world = priced(budget_month=4.5)
+    add(world, 1)
+    assert not world.sync().holds
+    (run,) = world.live()
+    world.now += 4 * HOUR
+    world.runs[run] = replace(world.runs[run], started=world.now - 4 * HOUR)
+    world.succeed(run)
+    world.files["late.yaml"] = finetune("late", "base", GPU)
+    (hold,) = world.sync().holds
+    assert (hold.kind, hold.tasks) == (HoldKind.BUDGET, 1)
+
+
 def test_a_released_task_passes_a_budget_for_as_long_as_it_waits() -> None:
     world = priced(budget_month=0.5, limit_runs=1)
     add(world, 2)
