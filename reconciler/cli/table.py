@@ -15,9 +15,10 @@ from reconciler.review import (
     format_number,
     format_value,
     is_best,
+    no_reports,
+    object_progress,
     printable,
     progress_bar,
-    progress_of,
     progress_text,
     run_seconds,
     seconds,
@@ -239,11 +240,11 @@ def variant_table(
 
 def _phase(record: ObjectStatus, latest: Latest | None, now: datetime, *, bars: bool) -> str:
     """Phase, and progress of a run that reports: ``Training 42%, 3m20s left``."""
-    found = progress_of(record, latest) if latest is not None else None
+    found = object_progress(record, latest or no_reports, now)
     if found is None:
         return record.phase.value
-    bar = progress_bar(found) if bars else ""
-    return " ".join(filter(None, (record.phase.value, bar, progress_text(found, now))))
+    bar = progress_bar(found.percentage) if bars else ""
+    return " ".join(filter(None, (record.phase.value, bar, found.text)))
 
 
 def console() -> Console:

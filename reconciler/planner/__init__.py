@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from reconciler.planner.own_cluster import OwnCluster
     from reconciler.planner.phase_index import Phases
-    from reconciler.planner.phases import URGENCY, Phase, TaskPhase
+    from reconciler.planner.phases import DONE_TASKS, URGENCY, Phase, TaskPhase
     from reconciler.planner.plan import (
         RELEASE_FILE,
         ActionKind,
@@ -124,6 +124,7 @@ _MODULES = {
     "CacheEntry": "plan_cache",
     "Completed": "ledger",
     "HOUR": "prices",
+    "DONE_TASKS": "phases",
     "HistoryEntry": "object_status",
     "ServedPromotion": "object_status",
     "Hold": "plan",
@@ -188,6 +189,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "CLOCK_SKEW",
+    "DONE_TASKS",
     "HOUR",
     "MOST_MONTHS",
     "RELEASE_FILE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.planner import URGENCY, ObjectStatus, Phases, status_path
-from reconciler.review import metric_texts, shown_message
+from reconciler.review import metric_texts, object_progress, shown_message
 from reconciler.status.encoding import Sync
 from reconciler.status.shards import Shards
 from reconciler.types import ObjectRef
@@ -57,8 +57,10 @@ def _row(record: ObjectStatus, shards: Shards) -> str:
     metrics = record.artifact.metrics if record.artifact else {}
     shown = ", ".join(metric_texts(metrics, most=_SHOWN_METRICS))
     text, file = _cut(shown_message(record)), shards.place(status_path(ref))
+    progress = object_progress(record)
+    phase = record.phase if progress is None else f"{record.phase} {progress.text}"
     return (
-        f"| [{ref.kind} {ref.namespace}/{ref.name}]({file}) | {record.phase} "
+        f"| [{ref.kind} {ref.namespace}/{ref.name}]({file}) | {phase} "
         f"| {_escape(shown)} | {_escape(text)} |"
     )
 

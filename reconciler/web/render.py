@@ -16,12 +16,12 @@ from reconciler.planner import ObjectStatus, Phase, TaskPhase, status_path
 from reconciler.reasons import message
 from reconciler.review import (
     Latest,
+    ObjectProgress,
     cut,
     format_number,
     format_value,
+    object_progress,
     plain,
-    progress_of,
-    progress_text,
     seconds,
     shown_message,
     shown_metric,
@@ -72,32 +72,19 @@ class ShownLog:
     charts: Charts = field(default_factory=Charts)
 
 
-@dataclass(frozen=True, slots=True)
-class ShownProgress:
-    """The progress of an object's running task.
-
-    ``dropped`` counts what was reported and not usable.
-    """
-
-    text: str
-    percentage: float | None
-    dropped: int
-
-
 #: The progress of objects whose running task reports it.
-Progresses = Mapping[ObjectRef, ShownProgress]
+Progresses = Mapping[ObjectRef, ObjectProgress]
 NO_PROGRESS: Progresses = MappingProxyType({})
 
 
 def shown_progress(records: Iterable[ObjectStatus], latest: Latest, now: datetime) -> Progresses:
     """Return what is shown of the progress of objects."""
-    found: dict[ObjectRef, ShownProgress] = {}
+    found: dict[ObjectRef, ObjectProgress] = {}
     for record in records:
         if record.phase in (Phase.LOADING, Phase.TRAINING):
-            progress = progress_of(record, latest)
+            progress = object_progress(record, latest, now)
             if progress is not None:
-                text = progress_text(progress, now)
-                found[record.ref] = ShownProgress(text, progress.percentage, progress.dropped)
+                found[record.ref] = progress
     return found
 
 
