@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlencode
 
-from reconciler.planner import ObjectStatus
 from reconciler.review import (
     ArtifactComparison,
     ComparedArtifact,
@@ -16,7 +14,8 @@ from reconciler.review import (
 )
 from reconciler.types import ObjectRef
 from reconciler.web.history import MOST_METRICS, MOST_PARAMS
-from reconciler.web.selection import Selection
+from reconciler.web.selection import Selection, listed
+from reconciler.web.snapshot import Catalog
 
 #: Objects whose artifacts are compared, and rows that are shown.
 MOST_OBJECTS, MOST_ROWS = 500, 100
@@ -40,6 +39,14 @@ class ComparedSelection:
         query = self.selection.href.partition("?")[2]
         return f"/compare?{'&'.join(filter(None, [query, urlencode(sort)]))}"
 
+    @property
+    def curve_query(self) -> str:
+        """Return the query of these rows, without a curve."""
+        pairs = [self.selection.href.partition("?")[2]]
+        pairs.append(urlencode({"sort": self.order.column}))
+        pairs.append("order=asc" if self.order.ascending else "")
+        return "&".join(filter(None, pairs))
+
     def aria_sort(self, column: str) -> str:
         """Return the column's value of ``aria-sort``."""
         if column != self.order.column:
@@ -51,13 +58,10 @@ class ComparedSelection:
         return ObjectRef(row.kind, row.namespace, row.name)
 
 
-def compared_selection(
-    records: Sequence[ObjectStatus],
-    among: Mapping[ObjectRef, ObjectStatus],
-    selection: Selection,
-    query: str,
-) -> ComparedSelection:
+def compared_selection(catalog: Catalog, selection: Selection, query: str) -> ComparedSelection:
     """Compare the artifacts of selected objects, ordered by a query."""
+    page = listed(catalog, selection)
+    records, selection, among = page.found, page.selection, catalog.records
     order = _order(query)
     shown = [(record, None) for record in records[:MOST_OBJECTS]]
     found = compare_artifacts(shown, among.values(), order=CompareOrder())

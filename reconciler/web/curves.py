@@ -49,20 +49,19 @@ def charts_of(curves: Curves | None) -> Charts:
 
 
 def _chart(name: str, points: Sequence[Point]) -> Chart:
-    by_step = _steps(points)
+    by_step = steps_of(points)
     places = by_step or [point.seconds for point in points]
     values = [float(point.value) for point in points]
     low, high = min(values), max(values)
-    xs = [_scaled(place, places[0], places[-1], MARGIN, WIDTH - MARGIN) for place in places]
-    ys = [_scaled(value, low, high, HEIGHT - MARGIN, MARGIN) for value in values]
-    path = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
+    xs = [scaled(place, places[0], places[-1], MARGIN, WIDTH - MARGIN) for place in places]
+    ys = [scaled(value, low, high, HEIGHT - MARGIN, MARGIN) for value in values]
     if by_step:
         reach = f"step {format_number(by_step[0])} to {format_number(by_step[-1])}"
     else:
         reach = f"{seconds(places[0])} to {seconds(places[-1])}"
     return Chart(
         name=name,
-        path=path,
+        path=path_of(xs, ys),
         x=round(xs[-1], 1),
         y=round(ys[-1], 1),
         single=len(points) == 1,
@@ -73,7 +72,12 @@ def _chart(name: str, points: Sequence[Point]) -> Chart:
     )
 
 
-def _steps(points: Sequence[Point]) -> list[float]:
+def path_of(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return the path of an SVG through points."""
+    return "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
+
+
+def steps_of(points: Sequence[Point]) -> list[float]:
     """Return the steps of points; none unless they rise."""
     steps = [float(point.step) for point in points if point.step is not None]
     if len(steps) < len(points) or any(a >= b for a, b in pairwise(steps)):
@@ -81,7 +85,8 @@ def _steps(points: Sequence[Point]) -> list[float]:
     return steps
 
 
-def _scaled(value: float, low: float, high: float, start: float, end: float) -> float:
+def scaled(value: float, low: float, high: float, start: float, end: float) -> float:
+    """Return the place of a value between ``start`` and ``end``."""
     # Halves, as the difference of two large numbers may be no number.
     span = high / 2 - low / 2
     share = (value / 2 - low / 2) / span if span > 0 else 0.5

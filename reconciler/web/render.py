@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reconciler import __version__
 from reconciler.engine import NoTail
-from reconciler.planner import ObjectStatus, Phase, TaskPhase, status_path
+from reconciler.planner import ObjectStatus, Phase, TaskPhase
 from reconciler.reasons import message
 from reconciler.review import (
     Latest,
@@ -30,12 +30,16 @@ from reconciler.review import (
     why_lines,
 )
 from reconciler.types import JSON, Kind, ObjectRef, TaskKey, TaskKind
-from reconciler.web.comparison import compared_selection
+from reconciler.web.comparison import ComparedSelection
 from reconciler.web.curves import HEIGHT as CHART_HEIGHT
 from reconciler.web.curves import WIDTH as CHART_WIDTH
 from reconciler.web.curves import Charts
 from reconciler.web.graph_layout import HEIGHT, WIDTH, Layout, lay_out
 from reconciler.web.history import Order, comparisons
+from reconciler.web.hrefs import object_href
+from reconciler.web.overlay import HEIGHT as OVERLAY_HEIGHT
+from reconciler.web.overlay import NO_OVERLAY, Overlay
+from reconciler.web.overlay import WIDTH as OVERLAY_WIDTH
 from reconciler.web.selection import ROWS, Selection, listed
 from reconciler.web.snapshot import Catalog
 from reconciler.web.sweeps import shown_sweep
@@ -113,6 +117,7 @@ def object_page(
     order: Order,
     log: ShownLog | None,
     progress: Progresses = NO_PROGRESS,
+    overlay: Overlay = NO_OVERLAY,
 ) -> str:
     """Render the page of one object."""
     return _render(
@@ -128,27 +133,20 @@ def object_page(
         comparisons=comparisons(record, order),
         params=_params(catalog, record),
         sweep=shown_sweep(record),
+        overlay=overlay,
     )
 
 
-def compare_page(frame: Frame, catalog: Catalog, selection: Selection, query: str) -> str:
+def compare_page(
+    frame: Frame, catalog: Catalog, compared: ComparedSelection, overlay: Overlay = NO_OVERLAY
+) -> str:
     """Render the page that compares the artifacts of selected objects."""
-    page = listed(catalog, selection)
-    compared = compared_selection(page.found, catalog.records, page.selection, query)
-    return _render("compare.html", frame=frame, catalog=catalog, compared=compared)
+    return _render("compare.html", frame=frame, catalog=catalog, compared=compared, overlay=overlay)
 
 
 def message_page(frame: Frame, title: str, *sentences: str) -> str:
     """Render a page of a title and sentences."""
     return _render("message.html", frame=frame, title=title, sentences=sentences)
-
-
-def object_href(ref: ObjectRef) -> str:
-    """Return the path of an object's page.
-
-    Names are DNS labels, and need no quoting.
-    """
-    return f"/objects/{status_path(ref).removesuffix('.yaml')}"
 
 
 def _render(template: str, **values: object) -> str:
@@ -236,6 +234,8 @@ def _environment() -> Environment:
         "most_listed": MOST_LISTED,
         "chart_width": CHART_WIDTH,
         "chart_height": CHART_HEIGHT,
+        "overlay_width": OVERLAY_WIDTH,
+        "overlay_height": OVERLAY_HEIGHT,
         "box_width": WIDTH,
         "box_height": HEIGHT,
         "Phase": Phase,

@@ -12,6 +12,7 @@ to come from the proxy: on the loopback address, or with the proxy's secret in a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -28,8 +29,18 @@ from aiohttp import web
 from reconciler.engine import LogOf, Logs, NoTail, ProgressReader
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import Kind, ObjectRef
+from reconciler.web.comparison import compared_selection
 from reconciler.web.curves import charts_of
 from reconciler.web.history import Order
+from reconciler.web.overlay import (
+    MOST_READ,
+    DrawnRun,
+    NamedCurves,
+    Overlay,
+    overlay_of,
+    runs_of_artifacts,
+    runs_of_variants,
+)
 from reconciler.web.render import (
     Frame,
     Progresses,
@@ -153,13 +164,13 @@ class Site:
         catalog = self.cache.catalog()
         if catalog is None:
             return await self._nothing()
-        tag = self._tag()
+        query = request.query_string
+        compared = compared_selection(catalog, Selection.parse(query), query)
+        overlay = await self._overlay(request, runs_of_artifacts(compared, catalog.records))
+        tag = self._tag(repr(overlay))
         if _has(request, tag):
             return _unchanged(tag)
-        query = request.query_string
-        return _html(
-            compare_page(self._frame(tag), catalog, Selection.parse(query), query), tag=tag
-        )
+        return _html(compare_page(self._frame(tag), catalog, compared, overlay), tag=tag)
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
         catalog = self.cache.catalog()
@@ -177,17 +188,35 @@ class Site:
             )
         log = await self._log(request, record)
         progress = self._progress([record])
-        tag = self._tag(repr((log, progress)))
+        overlay = await self._overlay(request, runs_of_variants(record))
+        tag = self._tag(repr((log, progress, overlay)))
         if _has(request, tag):
             return _unchanged(tag)
         order = Order.parse(request.query_string)
         page = object_page(
-            self._frame(tag), catalog, record, order=order, log=log, progress=progress
+            self._frame(tag),
+            catalog,
+            record,
+            order=order,
+            log=log,
+            progress=progress,
+            overlay=overlay,
         )
         return _html(page, tag=tag)
 
     def _progress(self, records: Iterable[ObjectStatus]) -> Progresses:
         return shown_progress(records, self.progress.latest, datetime.now(UTC))
+
+    async def _overlay(self, request: web.Request, runs: Sequence[DrawnRun]) -> Overlay:
+        """Draw the curves of the query's metric, else of the first."""
+        runs = runs[:MOST_READ]
+        found = await asyncio.gather(*(self.progress.curves(run.log) for run in runs))
+        named = [
+            NamedCurves(label=run.label, href=run.href, curves=curves)
+            for run, curves in zip(runs, found, strict=True)
+            if curves is not None and curves.metrics
+        ]
+        return overlay_of(named, request.query.get("curve", ""))
 
     async def _log(self, request: web.Request, record: ObjectStatus) -> ShownLog | None:
         """Read the log that the query names, else the newest.

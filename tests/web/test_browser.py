@@ -178,7 +178,7 @@ def test_nothing_is_cut_off_at_the_side(
         tab.wrong.clear()  # the browser reports a 404 as an error
     wider = tab.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, "the page itself scrolls to the side; only what is in boxes may"
-    assert tab.page.evaluate(_CUT_OFF) == []
+    assert tab.page.evaluate(CUT_OFF) == []
 
 
 @pytest.mark.parametrize("width", [320, 390])
@@ -233,7 +233,7 @@ def test_text_stands_out_from_what_is_behind_it(
     ground = set()
     for url in (shown.url, shown.object("fine"), shown.object("broken")):
         page.goto(url)
-        weak = page.evaluate(_CONTRAST)
+        weak = page.evaluate(CONTRAST)
         assert not weak, json.dumps(weak[:5], indent=1)
         ground.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     context.close()
@@ -264,7 +264,7 @@ _VISIBLY_FOCUSED = """
 """
 
 #: What stands out of its box to the right, and cannot be scrolled to.
-_CUT_OFF = """
+CUT_OFF = """
 () => [...document.querySelectorAll("main *")].filter((e) => {
   const box = e.getBoundingClientRect();
   if (!box.width || e.closest("svg, .hidden, thead")) return false;
@@ -276,7 +276,7 @@ _CUT_OFF = """
 """
 
 #: The texts whose contrast is below 4.5 (3 where large), as WCAG 2 computes it.
-_CONTRAST = """
+CONTRAST = """
 () => {
   const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
   const lum = ([r, g, b]) => {

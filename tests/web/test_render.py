@@ -16,7 +16,9 @@ from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStat
 from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web import render
+from reconciler.web.comparison import compared_selection
 from reconciler.web.history import Order
+from reconciler.web.overlay import MOST_LINES
 from reconciler.web.render import (
     MOST_NODES,
     Frame,
@@ -275,21 +277,26 @@ def test_every_style_is_of_something_that_a_page_has() -> None:
     files = [*web.glob("templates/*.html"), *web.glob("static/*.js"), *web.glob("*.py")]
     written = {word for file in files for word in re.findall(r"[a-zA-Z][\w-]*", file.read_text())}
     made = {phase.lower() for phase in (*Phase, *TaskPhase)} | {f"depth-{n}" for n in range(7)}
+    made |= {f"line{n}" for n in range(MOST_LINES)}
     assert styled - written - made == set()
+
+
+def compared_page(known: Catalog, query: str = "") -> str:
+    return compare_page(FRAME, known, compared_selection(known, Selection.parse(query), query))
 
 
 def test_a_comparison_has_a_row_for_each_artifact_of_the_selected_objects() -> None:
     of = world(base=scratch("base"), tuned=finetune("tuned", "base"))
     of.settle()
     known = catalog(of)
-    all_of_them = Page(compare_page(FRAME, known, Selection(), ""))
+    all_of_them = Page(compared_page(known))
     assert set(all_of_them.links("/objects/")) == {
         f"/objects/default/models/{name}" for name in ("base", "tuned")
     }
-    one = Page(compare_page(FRAME, known, Selection.parse("q=tuned"), "q=tuned&sort=nothing"))
+    one = Page(compared_page(known, "q=tuned&sort=nothing"))
     assert one.links("/objects/") == ["/objects/default/models/tuned"]
     assert "/compare?q=tuned&sort=duration" in one.links("/compare")
-    assert "No artifact" in Page(compare_page(FRAME, known, Selection.parse("q=x"), "q=x")).text
+    assert "No artifact" in Page(compared_page(known, "q=x")).text
 
 
 def test_hostile_text_is_text_in_a_comparison() -> None:
@@ -303,5 +310,5 @@ def test_hostile_text_is_text_in_a_comparison() -> None:
     ]
     other = replace(made[-1], key=TaskKey("0" * 40), params={HOSTILE: 1})
     changed = replace(record, history=(*made, other))
-    html = compare_page(FRAME, Catalog(known.plan, {record.ref: changed}, []), Selection(), "")
+    html = compared_page(Catalog(known.plan, {record.ref: changed}, []))
     assert HOSTILE not in html
