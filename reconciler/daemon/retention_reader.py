@@ -28,6 +28,8 @@ from reconciler.types import TaskKey
 
 #: Markers that are read at a time.
 _CONCURRENCY = 16
+#: Markers whose reads are queued at a time.
+_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,36 +101,41 @@ class MarkerReader:
 
     def read(self, artifacts: Mapping[TaskKey, RetainedArtifact]) -> RecordedArtifacts:
         """Read the facts of artifacts. Blocking."""
-        closed: dict[str, str] = {}
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            found = list(pool.map(lambda each: self._one(each, closed), artifacts.values()))
+        closed: dict[str, Reason] = {}
         facts: dict[TaskKey, ArtifactFacts | None] = {}
         doubts: dict[Reason, None] = {}
-        for artifact, each in zip(artifacts.values(), found, strict=True):
-            if isinstance(each, ArtifactPlaceError):
-                what = ("bucket", "") if each.refused else ("artifact", artifact.key[:12])
-                doubts[unreadable(*what, str(each))] = None
-            else:
-                facts[artifact.key] = each
+        every = list(artifacts.values())
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            for begin in range(0, len(every), _BATCH):
+                batch = every[begin : begin + _BATCH]
+                for artifact, each in zip(
+                    batch, pool.map(lambda each: self._one(each, closed), batch), strict=True
+                ):
+                    if isinstance(each, Reason):
+                        doubts[each] = None
+                    else:
+                        facts[artifact.key] = each
         self._known = dict(_complete(artifacts, facts))
         return RecordedArtifacts(artifacts=artifacts, facts=facts, doubts=tuple(doubts))
 
     def _one(
-        self, artifact: RetainedArtifact, closed: dict[str, str]
-    ) -> ArtifactFacts | ArtifactPlaceError | None:
+        self, artifact: RetainedArtifact, closed: dict[str, Reason]
+    ) -> ArtifactFacts | Reason | None:
+        """Return an artifact's facts, or the reason if it is unreadable."""
         known = self._known.get((artifact.url, artifact.made))
         if known is not None and artifact.hidden is None:
             return known
         split = urlsplit(artifact.url)
         bucket = f"{split.scheme}://{split.netloc}"
         if bucket in closed:
-            return ArtifactPlaceError(closed[bucket], refused=True)
+            return closed[bucket]
         try:
             return self.places.read(artifact.url, artifact.key)
         except ArtifactPlaceError as error:
-            if error.refused:  # it is not asked again in this collection
-                closed[bucket] = str(error)
-            return error
+            if not error.refused:
+                return unreadable("artifact", artifact.key[:12], str(error))
+            closed[bucket] = unreadable("bucket", "", str(error))  # it is not asked again
+            return closed[bucket]
 
 
 def _complete(
