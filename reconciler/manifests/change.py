@@ -53,7 +53,7 @@ def changed(manifest: Manifest, changes: Iterable[ParamChange]) -> Manifest:
     if not content.manifests:
         problem = content.problems[0]
         raise UsageFault(f"--set makes {manifest.ref} invalid: {problem.field}: {problem.message}")
-    return replace(content.manifests[0], source=manifest.source)
+    return replace(content.manifests[0], packed=manifest.packed)
 
 
 def _set(spec: dict[str, Any], manifest: Manifest, change: ParamChange) -> None:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from reconciler.manifests import patterns
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.messages import described, did_you_mean
+from reconciler.manifests.packed import PackedDocument
 from reconciler.manifests.rules import check
 from reconciler.manifests.schema import (
     DatasetManifest,
@@ -77,7 +78,7 @@ class Manifest:
     document: ManifestDocument
     file: str
     digest: str
-    source: Document = field(repr=False, compare=False)
+    packed: PackedDocument = field(repr=False, compare=False)
     #: Computed once, as every sync reads these of every manifest.
     git: GitSection | None = field(init=False, repr=False, compare=False)
     observed: ObservedBucketSection | None = field(init=False, repr=False, compare=False)
@@ -87,6 +88,11 @@ class Manifest:
         object.__setattr__(self, "git", self.document.spec.source.git)
         object.__setattr__(self, "observed", _observed(self.document))
         object.__setattr__(self, "references", _references(self.ref, self.document))
+
+    @property
+    def source(self) -> Document:
+        """The document, unpacked."""
+        return self.packed.document()
 
     @property
     def makes_no_artifact(self) -> bool:
@@ -284,7 +290,8 @@ def _read(document: Document, default_namespace: str) -> Manifest | list[Problem
         problems.extend(document.problem(path, text, ref) for path, text in broken)
         if not problems and not isinstance(checked, list):
             assert ref is not None  # its name and namespace are labels by now
-            return Manifest(ref, checked, document.file, _digest(value), document)
+            packed = PackedDocument.of(document)
+            return Manifest(ref, checked, document.file, _digest(value), packed)
     return sorted(dict.fromkeys(problems), key=place)
 
 
