@@ -59,6 +59,8 @@ class CodecError(ReconcilerError):
 
 @dataclass(frozen=True, slots=True)
 class _Field:
+    """A field, its name in the format, and its default."""
+
     name: str
     written: str
     default: object

@@ -129,6 +129,8 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class _TrustedKey:
+    """A public key with its file and the hint of the format."""
+
     name: str
     hint: str
     key: ec.EllipticCurvePublicKey

@@ -38,7 +38,7 @@ _LEFT_OUT = ("reconciler.engines.kubernetes", "reconciler.__main__")
 
 
 def run_command(
-    arguments: Sequence[str], *, env: Mapping[str, str], timeout: float
+    arguments: Sequence[str], *, env: Mapping[str, str], timeout: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What a command ended with and printed, as ``processes.run`` returns it.
 
@@ -47,9 +47,9 @@ def run_command(
     command = [sys.executable, "-m", "reconciler", *arguments]
     if _read_once(env) != _read_once(_ENVIRONMENT):
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, env=env, timeout=timeout
+            command, capture_output=True, text=True, check=False, env=env, timeout=timeout, cwd=cwd
         )
-    request = json.dumps({"arguments": arguments, "env": dict(env), "cwd": str(Path.cwd())})
+    request = json.dumps({"arguments": arguments, "env": dict(env), "cwd": str(cwd or Path.cwd())})
     outputs = [os.pipe() for _ in range(2)]
     with socket.socket(socket.AF_UNIX) as connection, Path(os.devnull).open("rb") as nothing:
         connection.connect(str(_server()))

@@ -73,6 +73,8 @@ def export_tree(
 
 @dataclass(frozen=True, slots=True)
 class _Export:
+    """One export, with what is left of its budget."""
+
     repository: pygit2.Repository
     budget: Budget
 

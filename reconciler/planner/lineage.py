@@ -15,6 +15,8 @@ from reconciler.types import JSON, Commit, Kind, TaskKey, TaskKind, TreeId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Object:
+    """The object that an artifact is of."""
+
     cluster: str
     kind: Kind
     namespace: str
@@ -23,6 +25,8 @@ class _Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
+    """The source that an image was built from."""
+
     url: str
     commit: Commit
     tree: TreeId
@@ -42,6 +46,8 @@ class _Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lineage:
+    """Everything that an artifact was made from."""
+
     object: _Object
     task: TaskKind
     commit: Commit

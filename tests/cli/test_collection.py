@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.status import CollectionReport
-from tests.e2e.site import Site, environment, git
-from tests.processes import run
+from tests.e2e.site import Site, git
 
 HIDDEN = ".reconciler-collected.json"
 
@@ -34,7 +33,7 @@ def policy(site: Site, **more: Any) -> None:
 
 
 def cli(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(site.command(*arguments), timeout=60, env=environment(), cwd=site.work)
+    return site.call(*arguments, cwd=site.work)
 
 
 def old_key(site: Site) -> str:

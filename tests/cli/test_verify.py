@@ -17,6 +17,7 @@ from reconciler.engines.local.marker import make_durable, write_marker
 from reconciler.types import Kind, ObjectRef
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
+from tests.e2e.saved_site import SavedSite
 from tests.e2e.site import Site
 from tests.signing_keys import KeyFiles, make_keys, sign_with_tool
 
@@ -36,12 +37,20 @@ def config_of(example: Example, **sections: Any) -> str:
     return str(file)
 
 
-@pytest.fixture
-def site(tmp_path: Path, cli: Cli) -> Site:
-    """A model ``a`` with an artifact of two files; ``cli`` comes first as it changes folders."""
-    site = Site(tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SavedSite:
+    """A model ``a`` with an artifact of two files."""
+    site = Site(tmp_path_factory.mktemp("site"))
     site.trained("a", SAVE)
     assert site.sync().returncode == 0
+    return SavedSite.of(site)
+
+
+@pytest.fixture
+def site(trained: SavedSite, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """That model; ``cli`` comes first as it changes folders."""
+    site = trained.restored()
+    monkeypatch.chdir(site.root)
     return site
 
 
@@ -98,9 +107,9 @@ def test_a_file_that_is_not_as_it_was_made_is_named(
     assert cli("verify", "a", *CONFIG, code=1).out.startswith(f"{path}: ")
 
 
-def test_the_key_that_signed_is_named(site: Site, cli: Cli, tmp_path: Path) -> None:
-    keys, other = make_keys(tmp_path), make_keys(tmp_path, "other")
-    url = (tmp_path / "state/buckets/default").as_uri()
+def test_the_key_that_signed_is_named(site: Site, cli: Cli) -> None:
+    keys, other = make_keys(site.root), make_keys(site.root, "other")
+    url = (site.root / "state/buckets/default").as_uri()
     demanded = {"default": {"url": url, "verify": "signature"}}
     site.configure(signing={"keyFile": keys.private.name})
     assert cli("verify", "a", *CONFIG, code=0).out.endswith("all as they were made\n")

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.status import CollectionReport, CollectionStep, read_collection
 from reconciler.types import TaskKey
+from tests.e2e.saved_site import SavedSite
 from tests.e2e.site import Site, git
 
 #: A grace time that is over by the next run.
@@ -16,17 +17,22 @@ SOON = "0.001s"
 HIDDEN = ".reconciler-collected.json"
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SavedSite:
     """A Model that was trained three times, with epochs 1, 2 and 3."""
-    site = Site(tmp_path)
+    site = Site(tmp_path_factory.mktemp("site"))
     retention(site)
     site.script("src/a/train.sh", 'echo x > "$MODEL_DIR/weights"\n')
     for epochs in (1, 2, 3):
         site.scratch("a", params={"epochs": epochs})
         assert site.sync().returncode == 0
     assert site.ran() == {"a": 3}
-    return site
+    return SavedSite.of(site)
+
+
+@pytest.fixture
+def site(trained: SavedSite) -> Site:
+    return trained.restored()
 
 
 def retention(site: Site, **policy: Any) -> None:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pygit2
 from ruamel.yaml import YAML
 
 from tests.command_server import run_command
@@ -165,15 +166,14 @@ class Site:
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """The status of every object by name, from the status branch of the remote."""
-        tip = git(self.remote, "rev-parse", "--verify", self.branch, quiet=True).strip()
-        if not tip:
+        # In this process, as tests that wait for a status ask for it again and again.
+        repository = pygit2.Repository(self.remote)
+        reference = repository.references.get(f"refs/heads/{self.branch}")
+        if reference is None:
             return {}
-        found = {}
-        for path in git(self.remote, "ls-tree", "-r", "--name-only", tip).split():
-            if path.endswith(".yaml") and path != "sync.yaml" and not path.startswith("removed/"):
-                document = YAML(typ="safe").load(git(self.remote, "show", f"{tip}:{path}"))
-                found[document["metadata"]["name"]] = document["status"]
-        return found
+        tree = reference.peel(pygit2.Tree)
+        files = _documents(entry for entry in tree if entry.name not in ("removed", "sync.yaml"))
+        return {document["metadata"]["name"]: document["status"] for document in files}
 
     def show(self, path: str) -> str:
         """A file of the status branch."""
@@ -188,12 +188,16 @@ class Site:
         config = str(self.root / "reconciler.yaml")
         return [sys.executable, "-m", "reconciler", *arguments, "--config", config]
 
-    def run_once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """``run --once``; a traceback is never an answer."""
-        command = ["run", "--once", *arguments, "--config", str(self.root / "reconciler.yaml")]
-        done = run_command(command, timeout=PATIENCE, env=environment())
+    def call(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command that ends by itself; a traceback is never an answer."""
+        command = [*arguments, "--config", str(self.root / "reconciler.yaml")]
+        done = run_command(command, timeout=PATIENCE, env=environment(), cwd=cwd)
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def run_once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``run --once``."""
+        return self.call("run", "--once", *arguments)
 
     def sync(self, message: str = "Change") -> subprocess.CompletedProcess[str]:
         """Push what was changed, and sync it once."""
@@ -221,6 +225,15 @@ class Site:
 
 
 BRANCH = "reconciler/status/local"
+
+
+def _documents(entries: Iterable[pygit2.Object]) -> Iterator[dict[str, Any]]:
+    """The status files among entries of the status branch, and below them."""
+    for entry in entries:
+        if isinstance(entry, pygit2.Tree):
+            yield from _documents(entry)
+        elif isinstance(entry, pygit2.Blob) and str(entry.name).endswith(".yaml"):
+            yield YAML(typ="safe").load(entry.data)
 
 
 def environment() -> dict[str, str]:

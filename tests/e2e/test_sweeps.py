@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.site import Site, environment
-from tests.processes import run
+from tests.e2e.site import Site
 
 #: Accuracy follows the rate; a rate of 13 fails.
 TRAIN = (
@@ -25,7 +24,7 @@ def matrix(rates: str, best: str = "{metric: accuracy, goal: maximize}") -> str:
 
 
 def command(site: Site, *arguments: str) -> str:
-    done = run(site.command(*arguments), timeout=60, env=environment())
+    done = site.call(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

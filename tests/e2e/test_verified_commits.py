@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.e2e.site import BRANCH, Site, environment, git
+from tests.e2e.site import BRANCH, Site, git
 from tests.git.signers import Signer, commit, ssh_signer
-from tests.processes import run
 
 
 @pytest.fixture
@@ -64,9 +63,9 @@ def test_an_unsigned_head_changes_nothing_until_a_signed_one_follows(
     assert found["refused"]["commit"] == bad
     assert found["refused"]["reason"] == "CommitUnsigned"
     assert "Not verified" in site.show("README.md")
-    assert bad[:12] in run(site.command("status"), env=environment()).stderr
-    assert bad[:12] in run(site.command("why", "a"), env=environment()).stderr
-    why = run(site.command("why", "b"), env=environment())
+    assert bad[:12] in site.call("status").stderr
+    assert bad[:12] in site.call("why", "a").stderr
+    why = site.call("why", "b")
     assert "no object is called b" in why.stderr, "the commit in force does not have it"
     push(site, alice)
     assert site.run_once().returncode == 0
@@ -166,7 +165,7 @@ def test_a_forged_status_commit_counts_for_nothing_and_is_written_over(
     site.ran()
     forge_head(site, "0" * 40)
     forged = tip(site)
-    shown = run(site.command("status"), env=environment())
+    shown = site.call("status")
     assert "forged" not in shown.stdout
     assert f"the tip {forged[:12]} of the status branch is not signed" in shown.stderr
     site.trained("b")

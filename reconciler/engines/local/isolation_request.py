@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,12 +15,10 @@ import structlog
 import reconciler
 from reconciler.engines.local.environment import for_supervisor
 from reconciler.engines.local.failures import LaunchError
-from reconciler.engines.local.isolation import Isolation
 from reconciler.engines.local.isolation_terms import IsolationTerms
-from reconciler.engines.local.launch import RankCommand, launch
 
 _log = structlog.get_logger(__name__)
-_MODULE = "reconciler.engines.local.isolation_request"
+_MODULE = "reconciler.engines.local.isolation_trial"
 _DEADLINE = 60.0
 _PACKAGE = Path(reconciler.__file__).resolve().parent.parent
 
@@ -90,37 +87,3 @@ def obstacle() -> str | None:
         return None
     lines = (done.stdout or done.stderr).strip().splitlines()
     return lines[-1] if lines else f"the trial ended with {done.returncode}"
-
-
-def _try() -> str | None:
-    """Run an isolated command. Return the cause of a failure."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name, "folder")
-        folder.mkdir()
-        file = Path(name, "file")
-        file.touch()
-        command = RankCommand(
-            argv=("true",),
-            cwd=folder,
-            env={"PATH": os.defpath},
-            read_only=(folder,),
-            isolation=Isolation(covered=(folder, file)),
-        )
-        try:
-            launched = launch(command, ())
-            launched.go()
-            launched.confirm()
-        except LaunchError as error:
-            return error.detail
-        except OSError as error:
-            return str(error)
-        os.waitpid(launched.identity.pid, 0)
-        launched.close()
-    return None
-
-
-if __name__ == "__main__":
-    problem = _try()
-    if problem is not None:
-        sys.stdout.write(f"{problem}\n")
-    sys.exit(0 if problem is None else 1)

@@ -14,7 +14,6 @@ from reconciler.engine import (
 from reconciler.engines.local.build import image_environments
 from reconciler.engines.local.environment import passed_on, reaching_itself, search_path
 from reconciler.engines.local.fsync import make_read_only, sync_tree
-from reconciler.engines.local.installation import Installation
 from reconciler.engines.local.isolation import Isolation
 from reconciler.engines.local.launch import RankCommand
 from reconciler.engines.local.layout import ImageDirectory, path_of
@@ -22,7 +21,6 @@ from reconciler.engines.local.mounts import can_protect
 from reconciler.engines.local.process_workload import ProcessWorkload
 from reconciler.engines.local.program import find_program
 from reconciler.engines.local.records import ImageRecord
-from reconciler.engines.local.requirements import requirements_of
 from reconciler.engines.local.run_context import RunContext
 from reconciler.engines.local.runtime import BuildOrder, RankOrder
 
@@ -33,6 +31,10 @@ class ProcessRuntime:
 
     def build(self, order: BuildOrder) -> ImageRecord:
         """Make the environments of a tree, and the tree read-only."""
+        # Loads and trainings start without these.
+        from reconciler.engines.local.installation import Installation  # noqa: PLC0415
+        from reconciler.engines.local.requirements import requirements_of  # noqa: PLC0415
+
         spec, image = order.run.spec, order.image
         context = spec.build
         assert context is not None
