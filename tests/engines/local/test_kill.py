@@ -42,6 +42,7 @@ def victim(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log)
 
 
+@pytest.mark.slow("starts and kills an engine again and again, with a process for each run")
 def test_a_daemon_killed_at_random_points_has_every_command_run_exactly_once(
     tmp_path: Path,
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_daemon_killed_at_random_points_has_every_command_run_exactly_once(
     )
 
 
+@pytest.mark.slow("kills the supervisors of six runs, whose commands go on for seconds")
 @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock(1) to see an overlap")
 async def test_supervisors_killed_at_random_points_never_let_two_commands_run_at_once(
     bench: Bench,
