@@ -140,8 +140,8 @@ class StatusBranch:
         """True if the tip is unverified, and its files do not count."""
         return self._believed != self._tip
 
+    def reading(self, read: Callable[[], T]) -> T:
         """Run a read, and again if the copy is damaged. Raises GitError."""
-        """Run what reads, and once more if the copy is damaged. Raises GitError."""
         return rebuilding(read, self._refetch)
 
     def read_all(
