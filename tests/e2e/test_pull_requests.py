@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.saved_site import SavedSite
 from tests.e2e.site import Site, git, stop, until
 from tests.e2e.test_operation import get, ready, running
 from tests.forge.gitlab_server import forge_server
@@ -25,21 +27,39 @@ def forge(request: pytest.FixtureRequest) -> Iterator[ForgeServer]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SavedSite:
+    """A base and a Model off it, both made."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    site.trained("base", params={"epochs": 3})
+    site.finetune("left", "base", params={"epochs": 1})
+    assert site.sync().returncode == 0
+    return SavedSite.of(site)
+
+
+@pytest.fixture
+def site(made: SavedSite) -> Site:
+    return made.restored()
+
+
 @pytest.fixture
 def remote(site: Site) -> Iterator[HttpRemote]:
+    with served(site) as found:
+        yield found
+
+
+@contextmanager
+def served(site: Site) -> Iterator[HttpRemote]:
+    """The site's repository, by HTTP."""
     git(site.remote, "config", "http.receivepack", "true")
-    found = HttpRemote(site.root)
-    yield found
-    found.close()
+    with closing(HttpRemote(site.root)) as found:
+        yield found
 
 
 @pytest.fixture
 def team(site: Site, forge: ForgeServer, remote: HttpRemote) -> Site:
-    """A base and a Model off it on a forge, both made; pull requests are followed."""
+    """That site on a forge, whose pull requests are followed."""
     configure(site, forge, remote)
-    site.trained("base", params={"epochs": 3})
-    site.finetune("left", "base", params={"epochs": 1})
-    assert site.sync().returncode == 0
     return site
 
 
@@ -299,25 +319,25 @@ def test_a_report_that_a_right_is_missing_for_is_sent_once_it_is_granted(
 
 @pytest.mark.parametrize("mode", ["head", "every"])
 def test_a_request_whose_commits_are_not_signed_says_so(
-    site: Site, forge: ForgeServer, remote: HttpRemote, mode: str
+    tmp_path: Path, forge: ForgeServer, mode: str
 ) -> None:
+    site = Site(tmp_path)
     alice = ssh_signer(site.root, "alice")
     (site.root / "signers").write_text(f"alice {alice.key}\n")
-    configure(site, forge, remote)
-    config = json.loads((site.root / "reconciler.yaml").read_text())
-    config["repository"]["verify"] = {"signers": "signers", "mode": mode}
-    (site.root / "reconciler.yaml").write_text(json.dumps(config))
     site.trained("base")
     commit(site.work, "Begin", alice)
     git(site.work, "push", "--quiet", "origin", "main")
     git(site.work, "checkout", "--quiet", "-b", "longer")
     site.scratch("base", params={"epochs": 5})
     head = propose(site, forge, 7)
-    with running(site):
-        until(lambda: forge.bodies(7), what="the comment")
-        until(lambda: forge.status(head), what="the status")
-        (comment,) = forge.bodies(7)
-        state, words = told(forge, head)
+    with served(site) as remote:
+        configure(site, forge, remote)
+        site.configure_section("repository", verify={"signers": "signers", "mode": mode})
+        with running(site):
+            until(lambda: forge.bodies(7), what="the comment")
+            until(lambda: forge.status(head), what="the status")
+            (comment,) = forge.bodies(7)
+            state, words = told(forge, head)
     assert "**Not verified:**" in comment
     assert f"the head {head[:12]} is refused: the commit is not signed" in comment
     assert state == ("failure" if mode == "every" else "success")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.local.fsync import remove_tree
+from tests.e2e.saved_site import SavedSite
 from tests.e2e.site import BRANCH, Site, git, until
 
 TRAIN = """\
@@ -25,9 +26,22 @@ def family(site: Site) -> None:
     site.push()
 
 
-def test_a_push_becomes_artifacts_and_a_status_commit(site: Site) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SavedSite:
+    """The family, pushed and synced."""
+    site = Site(tmp_path_factory.mktemp("site"))
     family(site)
     assert site.run_once().returncode == 0
+    return SavedSite.of(site)
+
+
+@pytest.fixture
+def synced(made: SavedSite) -> Site:
+    return made.restored()
+
+
+def test_a_push_becomes_artifacts_and_a_status_commit(synced: Site) -> None:
+    site = synced
     assert site.ran() == {"base": 1, "left": 1, "right": 1, "leaf": 1}
     status = site.statuses()["leaf"]
     assert status["phase"] == "Ready"
@@ -43,9 +57,8 @@ def test_a_push_becomes_artifacts_and_a_status_commit(site: Site) -> None:
     assert git(site.remote, "merge-base", BRANCH, "main", quiet=True) == "", "an orphan branch"
 
 
-def test_nothing_changed_means_no_run_and_no_commit(site: Site) -> None:
-    family(site)
-    site.run_once()
+def test_nothing_changed_means_no_run_and_no_commit(synced: Site) -> None:
+    site = synced
     site.ran()
     tip = git(site.remote, "rev-parse", BRANCH)
     assert site.run_once().returncode == 0
@@ -54,10 +67,9 @@ def test_nothing_changed_means_no_run_and_no_commit(site: Site) -> None:
 
 
 def test_one_param_retrains_that_model_and_what_depends_on_it_and_a_revert_nothing(
-    site: Site,
+    synced: Site,
 ) -> None:
-    family(site)
-    site.run_once()
+    site = synced
     site.ran()
     before = site.statuses()
 
@@ -78,10 +90,9 @@ def test_one_param_retrains_that_model_and_what_depends_on_it_and_a_revert_nothi
 
 
 def test_a_removed_manifest_takes_its_runs_and_status_file_and_leaves_its_artifacts(
-    site: Site,
+    synced: Site,
 ) -> None:
-    family(site)
-    site.run_once()
+    site = synced
     artifact = site.artifact("right")
     site.remove("right.yaml")
     assert site.sync().returncode == 0
@@ -253,9 +264,8 @@ def test_an_object_of_a_namespace_called_removed_is_not_taken_for_one_that_is_go
     assert "phase: Ready" in site.show("removed/removed/models/a.yaml")
 
 
-def test_a_lost_status_branch_and_lost_engine_state_repeat_nothing(site: Site) -> None:
-    family(site)
-    site.run_once()
+def test_a_lost_status_branch_and_lost_engine_state_repeat_nothing(synced: Site) -> None:
+    site = synced
     before = site.statuses()
     git(site.remote, "update-ref", "-d", f"refs/heads/{BRANCH}")
     for run in (site.root / "state" / "runs").iterdir():
