@@ -3,8 +3,8 @@
 A command is a process of its own, as if it had just been started with that environment in that
 folder. Only the imports are made once for all of them: they take longer than most commands.
 
-``python -m tests.command_server SOCKET`` is the server; ``run_command`` starts one where there is
-none for this process.
+``python -m tests.command_server SOCKET`` is the server; ``run_command`` and ``start_command`` start
+one where there is none for this process.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 #: What the interpreter or a library reads once, when it is started or imported.
 _READ_ONCE = ("HOME", "LANG", "LANGUAGE", "LC_", "PYTHON", "XDG_", "TZ", "TMPDIR", "GIT_", "SSL_")
@@ -37,6 +38,21 @@ _LARGEST = 1 << 20
 _LEFT_OUT = ("reconciler.engines.kubernetes", "reconciler.__main__")
 
 
+class Running(Protocol):
+    """A command that goes on, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 def run_command(
     arguments: Sequence[str], *, env: Mapping[str, str], timeout: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -44,31 +60,93 @@ def run_command(
 
     It reads nothing from standard input. Raises subprocess.TimeoutExpired.
     """
-    command = [sys.executable, "-m", "reconciler", *arguments]
-    if _read_once(env) != _read_once(_ENVIRONMENT):
+    command = _program(arguments)
+    if not _is_served(env):
         return subprocess.run(
             command, capture_output=True, text=True, check=False, env=env, timeout=timeout, cwd=cwd
         )
-    request = json.dumps({"arguments": arguments, "env": dict(env), "cwd": str(cwd or Path.cwd())})
     outputs = [os.pipe() for _ in range(2)]
-    with socket.socket(socket.AF_UNIX) as connection, Path(os.devnull).open("rb") as nothing:
-        connection.connect(str(_server()))
-        files = [nothing.fileno(), *(there for _, there in outputs)]
-        socket.send_fds(connection, [request.encode() + b"\n"], files)
-        for _, there in outputs:
-            os.close(there)
-        readers = [_Reader(here) for here, _ in outputs]
-        with connection.makefile() as answers:
-            pid = int(answers.readline())
-            connection.settimeout(timeout)
-            try:
-                code = int(answers.readline())
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                out, err = (reader.read() for reader in readers)
-                raise subprocess.TimeoutExpired(command, timeout, out, err) from None
+    forked = _fork(arguments, env, cwd, [there for _, there in outputs])
+    for _, there in outputs:
+        os.close(there)
+    readers = [_Reader(here) for here, _ in outputs]
+    try:
+        code = forked.wait(timeout)
+    except subprocess.TimeoutExpired:
+        forked.kill()
         out, err = (reader.read() for reader in readers)
-        return subprocess.CompletedProcess(command, code, out, err)
+        raise subprocess.TimeoutExpired(command, timeout, out, err) from None
+    out, err = (reader.read() for reader in readers)
+    return subprocess.CompletedProcess(command, code, out, err)
+
+
+def start_command(arguments: Sequence[str], *, env: Mapping[str, str], log: Path) -> Running:
+    """A command that goes on, and adds what it prints to a file."""
+    with log.open("a") as output:
+        if not _is_served(env):
+            command = _program(arguments)
+            return subprocess.Popen(command, env=env, stdout=output, stderr=output)
+        return _fork(arguments, env, None, [output.fileno()] * 2)
+
+
+def _program(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "reconciler", *arguments]
+
+
+def _is_served(env: Mapping[str, str]) -> bool:
+    return _read_once(env) == _read_once(_ENVIRONMENT)
+
+
+class _Forked:
+    """A command in a fork of the server, which tells its process id and its exit code."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._told = b""
+        self._code: int | None = None
+        self.pid = int(self._line(None))
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self._code is None:
+            self._code = int(self._line(timeout))
+            self._connection.close()
+        return self._code
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _line(self, timeout: float | None) -> bytes:
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        while b"\n" not in self._told:
+            left = max(0.0, deadline - time.monotonic()) if deadline is not None else None
+            if not select.select([self._connection], [], [], left)[0]:
+                raise subprocess.TimeoutExpired("reconciler", timeout or 0)
+            received = self._connection.recv(_LARGEST)
+            assert received, "the command server has ended"
+            self._told += received
+        line, _, self._told = self._told.partition(b"\n")
+        return line
+
+
+def _fork(
+    arguments: Sequence[str], env: Mapping[str, str], cwd: Path | None, outputs: Sequence[int]
+) -> _Forked:
+    request = {"arguments": arguments, "env": dict(env), "cwd": str(cwd or Path.cwd())}
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(_server()))
+    with Path(os.devnull).open("rb") as nothing:
+        files = [nothing.fileno(), *outputs]
+        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], files)
+    return _Forked(connection)
 
 
 class _Reader:

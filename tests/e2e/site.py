@@ -1,7 +1,7 @@
 """A whole installation in a folder: a repository to push to, a clone to work in, a daemon.
 
-The daemon is the real command in a process of its own; ``run --once`` is a fork of one that has
-imported it (``tests/command_server.py``). Every command that a run executes writes a
+The daemon and ``run --once`` are the real command, in forks of a process that has imported it
+(``tests/command_server.py``). Every command that a run executes writes a
 line to one file outside everything the daemon knows, so a test can count what really ran.
 """
 
@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import pygit2
 from ruamel.yaml import YAML
 
-from tests.command_server import run_command
+from tests.command_server import Running, run_command, start_command
 from tests.patience import PATIENCE
 from tests.processes import run
 
@@ -204,15 +204,13 @@ class Site:
         self.push(message)
         return self.run_once()
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> Running:
         """The daemon, in the background; its log goes to ``daemon.log``."""
-        with (self.root / "daemon.log").open("a") as log:
-            return subprocess.Popen(
-                self.command("run"), stdout=log, stderr=log, text=True, env=environment()
-            )
+        arguments = ["run", "--config", str(self.root / "reconciler.yaml")]
+        return start_command(arguments, env=environment(), log=self.root / "daemon.log")
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[str]]:
+    def running(self) -> Iterator[Running]:
         """The daemon, for as long as the block."""
         daemon = self.start()
         try:
@@ -267,7 +265,7 @@ def until(condition: Callable[[], object], *, what: str, patience: float = PATIE
         time.sleep(0.05)
 
 
-def stop(daemon: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
+def stop(daemon: Running, number: int = signal.SIGTERM) -> int:
     """End a daemon that this test started."""
     if daemon.poll() is None:
         daemon.send_signal(number)

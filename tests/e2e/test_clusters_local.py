@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_of_two_that_begin_on_one_branch_at_once_the_second_gives_up(
     try:
         until(lambda: "new head" in staging.log(), what="the late one to have looked")
         assert prod.run_once().returncode == 0
-        late.terminate()  # it pushes what it knows before it ends
+        late.send_signal(signal.SIGTERM)  # it pushes what it knows before it ends
         late.wait(PATIENCE)
     finally:
         late.kill()
