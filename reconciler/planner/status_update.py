@@ -122,18 +122,22 @@ def _replaced(
 
 
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
-    """Return the last status of a removed object that runs."""
+    """Return the last status of a removed object that has runs.
+
+    One may have ended since the last sync. A gate that would have judged it is not known any more,
+    so its verdict is still to be given.
+    """
     inputs = plan.inputs
     update = HistoryUpdate(
         before=known.history,
         tasks=(),
         recorded=known.tasks,
-        ended={},
+        ended={each.run.name: each.run for each in replaced if not each.run.live},
         ledger=inputs.ledger,
         commit=known.manifest.commit if known.manifest else None,
         image=lambda _: None,
         judged=None,
-        gated=False,
+        gated=True,
         replaced=replaced,
         pricing=RunPricing(inputs.settings.prices, known.tasks),
         now=inputs.now,

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from reconciler.engine import FailureClass
 from reconciler.manifests import Tenant, Tenants
-from reconciler.planner.phases import Phase
+from reconciler.planner.object_status import Verdict
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, HoldKind
 from reconciler.planner.prices import Prices
+from reconciler.planner.status_update import update_status
 from tests.planner.histories import annotated, restart, training
 from tests.planner.world import World, finetune, model, scratch
 
@@ -123,6 +125,27 @@ def test_a_removed_object_has_spent_its_part_of_the_budget_all_the_same() -> Non
     add(world, 1)
     (hold,) = world.sync().holds
     assert hold.reason.arguments["spent"] == "EUR 2.00"
+
+
+def test_a_run_that_ended_as_its_object_was_removed_has_cost_and_made_what_it_did() -> None:
+    world = priced(2, budget_month=5.5)
+    world.settings = replace(world.settings, prune_floor=10)
+    world.files["m1.yaml"] = world.files["m1.yaml"].replace("epochs: 3", "epochs: 4")
+    world.sync()
+    (run,) = world.live()
+    world.start(run)
+    world.sync()
+    world.now += 3 * HOUR
+    world.succeed(run)
+    del world.files["m1.yaml"]
+    plan = world.sync()
+    add(world, 1)
+    (hold,) = world.sync().holds
+    assert hold.reason.arguments["spent"] == "EUR 5.00"
+    last = update_status(plan, changed={}, places={})[model("m1")].history[-1]
+    assert (last.phase, last.key) == (TaskPhase.SUCCEEDED, world.specs[run].key)
+    assert last.artifact is not None
+    assert last.verdict is Verdict.PENDING, "no gate of it has judged that"
 
 
 def test_a_tenant_has_a_budget_of_its_own() -> None:
