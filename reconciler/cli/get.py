@@ -18,6 +18,7 @@ from reconciler import stores
 from reconciler.cli.options import config_option, load_if_there
 from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import kind_option, name_argument, namespace_option, select_artifact
+from reconciler.cli.try_artifacts import tries_of
 from reconciler.codec import CodecError
 from reconciler.engines.local import MARKER, ArtifactFile, Marker, is_reserved, load_marker
 from reconciler.errors import ReconcilerError
@@ -44,7 +45,7 @@ def get(
     """Copy an artifact to the new folder DIR, checked against its marker.
 
     NAME is a Model or Dataset, whose current artifact is meant, or a key. KEY, or its first 6 or
-    more digits, names an earlier artifact of the object.
+    more digits, names an earlier artifact of the object, or that of a try on this machine.
 
     The size of each file, and its SHA-256 where it was recorded, must be as in completed.json,
     which is copied as well. The folder gets its name when all of it is there: after an error or
@@ -58,8 +59,10 @@ def get(
     key = rest[0] if len(rest) == 2 else None
     target = Path(rest[-1]).absolute()
     _check_target(target)
-    state = StateReader(load_if_there(config_file), Path()).read()
+    setup = load_if_there(config_file)
+    state = StateReader(setup, Path()).read()
     state.check_synced()
+    state.records.update(tries_of(state.records, setup, name=name))
     ref, found, url = select_artifact(state, name, key, namespace=namespace, kind=kind)
     marker = _copy(url.rstrip("/"), found, target)
     files = f"{counted(len(marker.files), 'file')}, {shown_size(sum(f.size for f in marker.files))}"

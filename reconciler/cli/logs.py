@@ -24,6 +24,7 @@ from reconciler.cli.select import (
     with_removed,
 )
 from reconciler.cli.terminal import tell, visible_log
+from reconciler.cli.try_artifacts import tries_of
 from reconciler.config import Setup
 from reconciler.daemon import pod_logs
 from reconciler.engine import ATTEMPT_LOG, LogOf, Tail, newest_attempt
@@ -89,6 +90,7 @@ def logs(
 
     NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task, such
     as one training of a sweep; the keys of `reconciler status --history` are those of earlier runs.
+    That of a try on this machine, which `run --once --set` prints, is one too.
 
     On Kubernetes the log is read from the pod while there is one, with your kubeconfig. Otherwise
     it is read from its place beside the artifact: on this machine's disk, or in an s3://, gs:// or
@@ -102,6 +104,7 @@ def logs(
     reader = StateReader(setup, Path())
     state = reader.read()
     state.check_synced()
+    state.records.update(tries_of(state.records, setup, name=name))
     records = with_removed(state, name)
     ref = one(
         records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True

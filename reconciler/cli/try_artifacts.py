@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.config import Setup
 from reconciler.engines.local import find_tries, path_of
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, artifact_url
-from reconciler.types import TaskKey
+from reconciler.types import ObjectRef, TaskKey
+
+
+def tries_of(
+    records: Mapping[ObjectRef, ObjectStatus], setup: Setup | None, *, name: str
+) -> dict[ObjectRef, ObjectStatus]:
+    """Return the records of the objects of a name that have tries, with these.
+
+    A name that none of them has may be the key of a try of any.
+    """
+    named = {ref: record for ref, record in records.items() if ref.name == name}
+    found = {ref: with_tries(record, setup) for ref, record in (named or records).items()}
+    return {ref: record for ref, (record, keys) in found.items() if keys}
 
 
 def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus, set[TaskKey]]:

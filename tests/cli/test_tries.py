@@ -219,3 +219,21 @@ def test_compare_shows_a_try_as_local_until_a_commit_has_it(
     site.edit("base.yaml", '"lr": 1', '"lr": 2')
     assert site.sync().returncode == 0
     assert "(local)" not in cli("compare", "base", code=0).out
+
+
+def test_get_and_logs_know_the_key_of_a_try(
+    site: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert site.sync().returncode == 0
+    assert site.run_once("--set", "training.params.lr=2", "base").returncode == 0
+    (local,) = [each for each in markers(site, "base") if each.get("local") is True]
+    key = str(local["key"])
+    monkeypatch.chdir(site.root)
+    for number, wanted in enumerate([("base", key[:8]), (key[:12],)]):
+        target = tmp_path / f"copy-{number}"
+        said = cli("get", *wanted, str(target), code=0)
+        assert said.out.startswith(f"Model default/base, artifact {key[:12]}: ")
+        assert json.loads((target / "completed.json").read_text())["key"] == key
+    said = cli("logs", key[:12], code=0)
+    assert f"/{key}/logs/attempt-1.log" in said.err
+    assert cli("get", "base", "f" * 12, str(tmp_path / "none"), code=1).out == ""
