@@ -12,11 +12,7 @@ import click
 
 from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
 from reconciler.cli.artifact_sizes import sizes
-from reconciler.cli.collected import (
-    collection_lines,
-    collection_summary,
-    shown_step,
-)
+from reconciler.cli.collected import collection_lines
 from reconciler.cli.environments import Environment, environments_of
 from reconciler.cli.options import config_option, format_option, load_if_there, wide_option
 from reconciler.cli.recorded_state import RecordedState, StateReader
@@ -35,7 +31,13 @@ from reconciler.engines.local import ArtifactPlaces, ArtifactState, RootLayout
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import counted, printable, shown_size
-from reconciler.status import CollectionEntry, CollectionReport, CollectionStep
+from reconciler.status import (
+    CollectionEntry,
+    CollectionReport,
+    CollectionStep,
+    collection_summary,
+    shown_step,
+)
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3

@@ -13,29 +13,7 @@ from reconciler.cli.recorded_state import StateReader
 from reconciler.config import Setup
 from reconciler.git import GitError
 from reconciler.review import counted, printable, shown_size
-from reconciler.status import CollectionEntry, CollectionReport, CollectionStep
-
-#: Lines of artifacts in a plan.
-MOST_LINES = 20
-#: A multiplication sign.
-SIGN = "\N{MULTIPLICATION SIGN}"
-
-
-def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
-    """Return what becomes of an artifact; empty for one that stays."""
-    match entry.step:
-        case CollectionStep.HIDE:
-            return "hidden next" if enabled else "unused"
-        case CollectionStep.HOLD:
-            return "held"
-        case CollectionStep.WITHHOLD:
-            return "withheld"
-        case CollectionStep.REMOVE:
-            return f"removed from {entry.due:%Y-%m-%d %H:%M}" if entry.due else "removed next"
-        case CollectionStep.RESTORE:
-            return "restored next"
-        case _:
-            return ""
+from reconciler.status import SIGN, CollectionReport, shown_step
 
 
 @dataclass(frozen=True)
@@ -96,17 +74,3 @@ def collection_lines(
         release = f" (released by the line {reason.hold} in .reconciler/release)"
         text = reason.message + release if reason.hold else f"nothing goes, as {reason.message}"
         yield f"  {click.style('!', fg='magenta')} {printable(text)}"
-
-
-def collection_summary(report: CollectionReport) -> str:
-    """Return how much is unused, and how much a collection frees."""
-    going = report.collected
-    size = shown_size(sum(entry.size for entry in going))
-    text = f"{counted(len(going), 'artifact')} that nothing refers to, {size}"
-    if not report.enabled:
-        return f"{text}; nothing is collected, as retention.enabled is false"
-    hide = sum(e.size for e in going if e.step is CollectionStep.HIDE)
-    remove = sum(e.size for e in going if e.step is CollectionStep.REMOVE)
-    parts = [f"the next collection hides {shown_size(hide)}"] if hide else []
-    parts += [f"{shown_size(remove)} is hidden, and freed after the grace time"] if remove else []
-    return "; ".join([text, *parts])

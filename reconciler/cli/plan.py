@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconciler.cli.clone_planning import Planning
-from reconciler.cli.collected import MOST_LINES, collection_lines, collection_summary
+from reconciler.cli.collected import collection_lines
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import (
     config_option,
@@ -24,8 +23,13 @@ from reconciler.cli.terminal import json_text
 from reconciler.cli.workflow import annotating
 from reconciler.cli.working_tree import WORKTREE, upstream_of, working_tree_commit
 from reconciler.review import Review, render_markdown, render_text, review
-from reconciler.status import CollectionReport
-from reconciler.types import ObjectRef
+from reconciler.status import (
+    MOST_LINES,
+    CollectionReport,
+    collection_markdown,
+    collection_summary,
+    of_objects,
+)
 from reconciler.workspace import CommitSnapshot
 
 
@@ -79,6 +83,9 @@ def plan(
         click.echo(json_text(plan_document(found)))
     elif style == "markdown":
         click.echo(render_markdown(found))
+        refs = {each.ref for each in found.objects}
+        if told := collection_markdown(planning.state.collection, refs):
+            click.echo(f"\n{told}")
     else:
         with annotating(found.errors, root=folder):
             click.echo(render_text(found, everything=everything))
@@ -96,12 +103,7 @@ def _print_collection(report: CollectionReport | None, found: Review, *, everyth
     if report is None or not report.collected:
         return
     touched = {each.ref for each in found.objects}
-    entries = tuple(
-        entry
-        for entry in report.artifacts
-        if everything or ObjectRef(entry.kind, entry.namespace, entry.name) in touched
-    )
-    listed = replace(report, artifacts=entries)
+    listed = report if everything else of_objects(report, touched)
     if listed.collected:
         click.echo("\n" + click.style("Artifacts, by the last collection:", bold=True))
         for line in collection_lines(listed, found.now, MOST_LINES):

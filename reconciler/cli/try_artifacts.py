@@ -14,7 +14,9 @@ from reconciler.types import ObjectRef, TaskKey
 def tries_of(
     records: Mapping[ObjectRef, ObjectStatus], setup: Setup | None, *, name: str
 ) -> dict[ObjectRef, ObjectStatus]:
-    """Return the records of the objects of a name that have tries, with these.
+    """Return the records of a name's objects, with their tries.
+
+    Those without any are left out.
 
     A name that none of them has may be the key of a try of any.
     """

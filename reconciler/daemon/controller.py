@@ -216,7 +216,9 @@ class Daemon:
         if self._snapshot is None:
             return None
         return DaemonState(
-            head=self._snapshot.commit, state=self._plan_state(self._engine.runs()).copy()
+            head=self._snapshot.commit,
+            state=self._plan_state(self._engine.runs()).copy(),
+            collection=self.collection,
         )
 
     def _plan_state(self, runs: Mapping[str, Run]) -> PlanState:

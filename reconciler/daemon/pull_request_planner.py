@@ -29,6 +29,7 @@ from reconciler.review import (
     review,
     status_of,
 )
+from reconciler.status import CollectionReport, collection_markdown
 from reconciler.types import Commit, GitSource, ObjectRef, ResolvedSource, TaskKey
 from reconciler.workspace import (
     CommitPlanner,
@@ -52,10 +53,14 @@ _PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonState:
-    """A copy of the daemon's state; ``head`` is its last read commit."""
+    """A copy of the daemon's state; ``head`` is its last read commit.
+
+    ``collection`` is the result of the last collection.
+    """
 
     head: Commit
     state: PlanState
+    collection: CollectionReport | None = None
 
 
 class PullRequestPlanner:
@@ -230,9 +235,14 @@ def marker_of(setup: Setup) -> str:
 
 
 def report_of(
-    setup: Setup, found: Review | Conflict, refused: RefusedCommit | None = None
+    setup: Setup,
+    found: Review | Conflict,
+    refused: RefusedCommit | None = None,
+    collection: CollectionReport | None = None,
 ) -> PullRequestReport:
     """Report a plan, or the conflict that prevents one.
+
+    Artifacts that a ``collection`` takes are listed where the request concerns their objects.
 
     With ``refused``, a commit of the request is not verified. That is a failure where every commit
     has to be. Where the head of the branch has to be, that head is the commit of the merge.
@@ -250,11 +260,14 @@ def report_of(
             status = make_status(CommitState.FAILURE, f"Not verified: {refused}")
         else:
             more += " The commit of the merge has to be signed."
+    notable = bool(found.objects or found.errors or found.holds or found.released or more)
+    going = collection_markdown(collection, {each.ref for each in found.objects})
+    more += f"\n\n{going}" if going and notable else ""
     title = f"Plan for cluster {code(cluster)}"
     return PullRequestReport.of(
         status,
         render_markdown(found, title) + more,
-        notable=bool(found.objects or found.errors or found.holds or found.released or more),
+        notable=notable,
         same=render_markdown(replace(found, base=Commit("")), title) + more,
     )
 

@@ -227,7 +227,8 @@ class PullRequestController:
                 if head != request.head and at_head:
                     return None
             found = self.planner.review(known, head)
-            report = report_of(self.setup, found, self.planner.refusal(known, head))
+            refused = self.planner.refusal(known, head)
+            report = report_of(self.setup, found, refused, known.collection)
             return head, report, AskedKeys.of(found)
 
         with self.crashes.attempt(request.head):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.collected import SIGN
+from reconciler.status import SIGN
 from tests.cli.conftest import Cli
 from tests.e2e.site import Site, git
 
@@ -34,5 +34,11 @@ def test_artifacts_are_listed_of_the_objects_that_a_change_concerns(
     assert summary.startswith("2 artifacts that nothing refers to, ")
     assert summary.endswith(" (--all lists them).")
     assert len(planned("--all")) == 3
+    marked = cli("plan", "--repo", str(site.work), "--format", "markdown", code=2).out
+    assert SIGN not in marked, "none is of an object that changes"
+    assert "<sub>2 artifacts that nothing refers to, " in marked
     site.edit("a.yaml", '"epochs": 3', '"epochs": 4')
     assert len(planned()) == 3
+    marked = cli("plan", "--repo", str(site.work), "--format", "markdown", code=2).out
+    assert marked.count(f"- {SIGN} `Model default/a ") == 2
+    assert " old" not in marked.partition("**Artifacts")[2], "a comment would change by the day"

@@ -25,7 +25,8 @@ from reconciler.git.manifest_mirror import Mirror
 from reconciler.http_client import client
 from reconciler.metrics import Metrics
 from reconciler.planner.ledger import Ledger
-from reconciler.types import Commit
+from reconciler.status import SIGN, CollectionEntry, CollectionReport, CollectionStep
+from reconciler.types import Commit, Kind, TaskKey
 from reconciler.workspace import PlanState, credential_table
 from tests.e2e.site import Site, git
 from tests.forge.gitlab_server import forge_server
@@ -138,6 +139,38 @@ async def test_one_that_may_not_be_commented_on_does_not_keep_the_others_waiting
     del server.pulls[7]
     await controller.round()
     assert controller.troubles == {}
+
+
+async def test_a_comment_has_the_collected_artifacts_of_what_a_request_changes(
+    site: Site, server: ForgeServer, controller: PullRequestController
+) -> None:
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    entries = [
+        CollectionEntry(
+            key=TaskKey(digit * 40),
+            kind=Kind.MODEL,
+            namespace="default",
+            name=name,
+            step=CollectionStep.HIDE,
+            size=2_000_000,
+            made=made,
+        )
+        for name, digit in (("a", "1"), ("b", "2"))
+    ]
+    report = CollectionReport(enabled=True, artifacts=tuple(entries))
+    state = controller.state
+
+    def known() -> DaemonState | None:
+        found = state()
+        return replace(found, collection=report) if found is not None else None
+
+    controller.state = known
+    propose(site, server, 7)
+    await controller.round()
+    (body,) = server.bodies(7)
+    assert f"- {SIGN} `Model default/a 111111111111` " in body
+    assert "2222" not in body, "it is of an object that the request does not concern"
+    assert "2 artifacts that nothing refers to, " in body
 
 
 async def test_without_comments_only_the_status_is_given(

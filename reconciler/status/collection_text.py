@@ -1,0 +1,80 @@
+"""A collection's report in words, for commands and comments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from reconciler.review import code, counted, prose, shown_size
+from reconciler.status.collection_report import CollectionEntry, CollectionReport, CollectionStep
+from reconciler.types import ObjectRef
+
+#: A multiplication sign.
+SIGN = "\N{MULTIPLICATION SIGN}"
+#: Lines of artifacts in a plan.
+MOST_LINES = 20
+#: Characters of a reason, and reasons.
+_LONGEST_REASON, _MOST_REASONS = 300, 3
+
+
+def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
+    """Return what becomes of an artifact; empty for one that stays."""
+    match entry.step:
+        case CollectionStep.HIDE:
+            return "hidden next" if enabled else "unused"
+        case CollectionStep.HOLD:
+            return "held"
+        case CollectionStep.WITHHOLD:
+            return "withheld"
+        case CollectionStep.REMOVE:
+            return f"removed from {entry.due:%Y-%m-%d %H:%M}" if entry.due else "removed next"
+        case CollectionStep.RESTORE:
+            return "restored next"
+        case _:
+            return ""
+
+
+def collection_summary(report: CollectionReport) -> str:
+    """Return how much is unused, and how much a collection frees."""
+    going = report.collected
+    size = shown_size(sum(entry.size for entry in going))
+    text = f"{counted(len(going), 'artifact')} that nothing refers to, {size}"
+    if not report.enabled:
+        return f"{text}; nothing is collected, as retention.enabled is false"
+    hide = sum(e.size for e in going if e.step is CollectionStep.HIDE)
+    remove = sum(e.size for e in going if e.step is CollectionStep.REMOVE)
+    parts = [f"the next collection hides {shown_size(hide)}"] if hide else []
+    parts += [f"{shown_size(remove)} is hidden, and freed after the grace time"] if remove else []
+    return "; ".join([text, *parts])
+
+
+def of_objects(report: CollectionReport, refs: Collection[ObjectRef]) -> CollectionReport:
+    """Return the part of a report that is about some objects."""
+    found = (e for e in report.artifacts if ObjectRef(e.kind, e.namespace, e.name) in refs)
+    return replace(report, artifacts=tuple(found))
+
+
+def collection_markdown(report: CollectionReport | None, refs: Collection[ObjectRef]) -> str:
+    """Render the unreferenced artifacts of some objects as Markdown.
+
+    Empty where nothing is unreferenced. Without ages, with which a comment would change by the day.
+    """
+    if report is None or not report.collected:
+        return ""
+    going = of_objects(report, refs).collected
+    lines = [
+        f"- {SIGN} {code(f'{e.kind} {e.namespace}/{e.name} {e.key[:12]}')} "
+        f"{shown_size(e.size)}: {shown_step(e, enabled=report.enabled)}"
+        for e in going[:MOST_LINES]
+    ]
+    if going[MOST_LINES:]:
+        lines.append(f"- and {counted(len(going[MOST_LINES:]), 'more artifact')}")
+    if going:
+        lines += [
+            f"- :warning: {prose(each.message[:_LONGEST_REASON])}"
+            for each in report.withheld[:_MOST_REASONS]
+        ]
+    listed = "\n".join(lines)
+    end = f"<sub>{collection_summary(report)}.</sub>"
+    title = "**Artifacts, by the last collection**"
+    return f"{title}\n\n{listed}\n\n{end}" if lines else end
