@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         sortable_columns,
     )
     from reconciler.review.document import plan_document
-    from reconciler.review.durations import seconds
+    from reconciler.review.error_lines import error_line
     from reconciler.review.escape import code, plain, printable, prose
     from reconciler.review.figures import (
         cut,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
         run_seconds,
         task_seconds,
     )
-    from reconciler.review.lines import counted, error_line
     from reconciler.review.markdown import render_markdown
     from reconciler.review.progress import (
         Latest,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         progress_text,
         task_progress,
     )
+    from reconciler.review.quantities import counted, seconds, shown_size
     from reconciler.review.report import Basis, Review, review
     from reconciler.review.sentences import withheld
     from reconciler.review.shown_status import (
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
         shown_metric,
         sweep_text,
     )
-    from reconciler.review.sizes import shown_size
     from reconciler.review.text import render_text
     from reconciler.review.updates import (
         Update,
@@ -87,9 +86,9 @@ _MODULES = {
     "Review": "report",
     "Update": "updates",
     "code": "escape",
-    "counted": "lines",
+    "counted": "quantities",
     "cut": "figures",
-    "error_line": "lines",
+    "error_line": "error_lines",
     "explain": "changes",
     "failure_remedy": "why",
     "format_number": "figures",
@@ -116,11 +115,11 @@ _MODULES = {
     "render_markdown": "markdown",
     "render_text": "text",
     "review": "report",
-    "seconds": "durations",
+    "seconds": "quantities",
     "shown_conditions": "shown_status",
     "shown_message": "shown_status",
     "shown_metric": "shown_status",
-    "shown_size": "sizes",
+    "shown_size": "quantities",
     "source_updates": "updates",
     "status_of": "commit_status",
     "run_seconds": "figures",

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from reconciler.review.escape import printable
-from reconciler.review.lines import counted
+from reconciler.review.quantities import counted
 from reconciler.review.report import Review
 from reconciler.review.sentences import grouped_errors, summary
 

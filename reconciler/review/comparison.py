@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from reconciler.codec import Codec
 from reconciler.errors import UsageFault
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
-from reconciler.review.durations import seconds
 from reconciler.review.figures import format_number, format_value
-from reconciler.review.lines import counted
+from reconciler.review.quantities import counted, seconds
 from reconciler.types import JSON, Commit, Kind, Metrics, TaskKey, TaskKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.planner import HOUR, ZERO, ActionKind, Prices, Spread, TimedTask, makespan
 from reconciler.review.actions import Action
-from reconciler.review.durations import seconds
+from reconciler.review.quantities import seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

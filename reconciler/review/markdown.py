@@ -13,7 +13,7 @@ from reconciler.planner import ActionKind, Hold
 from reconciler.reasons import message
 from reconciler.review.actions import Action
 from reconciler.review.escape import code, label, prose
-from reconciler.review.lines import counted
+from reconciler.review.quantities import counted
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
     NO_METRICS,

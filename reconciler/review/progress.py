@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reconciler.engine import Progress
 from reconciler.planner import DONE_TASKS, ObjectStatus, Phase, TaskPhase, TaskStatus
-from reconciler.review.durations import seconds
+from reconciler.review.quantities import seconds
 
 #: The newest progress of a run, by its name.
 Latest = Callable[[str], Progress | None]

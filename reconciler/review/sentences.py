@@ -11,10 +11,9 @@ from reconciler.engine import RunPhase
 from reconciler.planner import ActionKind, Prices
 from reconciler.reasons import ReasonCode, message, names, waits
 from reconciler.review.actions import Action
-from reconciler.review.durations import seconds
 from reconciler.review.estimate import estimate, estimate_text
 from reconciler.review.figures import format_number, metric_texts
-from reconciler.review.lines import counted
+from reconciler.review.quantities import counted, seconds
 from reconciler.review.report import Review
 from reconciler.review.swaps import ServedArtifact, Swap
 from reconciler.types import ObjectRef, Problem, TaskKind

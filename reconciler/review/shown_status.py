@@ -6,7 +6,7 @@ from collections import Counter
 
 from reconciler.planner import ObjectStatus, Phase, TaskPhase
 from reconciler.review.figures import format_number
-from reconciler.review.lines import counted
+from reconciler.review.quantities import counted
 
 
 def shown_metric(record: ObjectStatus) -> str:

@@ -13,8 +13,9 @@ import click
 from reconciler.planner import ActionKind
 from reconciler.reasons import message
 from reconciler.review.actions import Action
+from reconciler.review.error_lines import error_line
 from reconciler.review.escape import printable
-from reconciler.review.lines import counted, error_line
+from reconciler.review.quantities import counted
 from reconciler.review.report import ObjectReview, Review
 from reconciler.review.sentences import (
     grouped_errors,

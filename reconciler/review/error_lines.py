@@ -1,4 +1,4 @@
-"""Counts and error lines, without a plan."""
+"""Lines of errors, as compilers print them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import click
 
 from reconciler.review.escape import printable
 from reconciler.types import Problem
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def error_line(problem: Problem) -> str:
