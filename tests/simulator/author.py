@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from random import Random
 
+from reconciler.planner import ObjectStatus, Phase, status_path
+from reconciler.planner.object_status import ReferenceStatus
+from reconciler.status import SYNC_FILE, Sync, dump_record, dump_sync
+from reconciler.types import Commit, ForeignRef, Kind, ObjectRef, TaskKey
+from tests.simulator.loop import EPOCH
+from tests.simulator.manifests import Files, Head
 from tests.simulator.remotes import Remotes
-from tests.simulator.site import MAIN, MANIFESTS, SOURCE
-from tests.soak.repository import Manifest, Repository, cluster_manifests
+from tests.simulator.site import CLUSTER, MAIN, MANIFESTS, NAMESPACE, OTHER, SOURCE
+from tests.soak.repository import Manifest
 
-
-@dataclass(frozen=True)
-class Head:
-    """One commit: its objects in their last valid form, and the versions of the code."""
-
-    commit: str
-    objects: Mapping[str, Manifest]
-    code: Mapping[str, int]
-    source: int
-
-    def of(self, title: str) -> Manifest | None:
-        """The object of a name."""
-        return next((each for each in self.objects.values() if each.title == title), None)
-
-    def inputs(self, title: str) -> str:
-        """Everything that decides the runs of an object."""
-        found = self.of(title)
-        if found is None:
-            return ""
-        git = found.source.get("git", {})
-        version = self.source if git.get("url", ".") != "." else self.code
-        upstream = [self.inputs(self._title(name)) for name in (found.base, found.dataset) if name]
-        return json.dumps([repr(found), version if git else 0, upstream])
-
-    def _title(self, name: str) -> str:
-        return self.objects[name].title if name in self.objects else name
+#: The branches whose heads are kept as well.
+RELEASES = ("refs/heads/release/1", "refs/heads/release/2")
+#: The share of branches that begin where everything is whole.
+_WHOLE = 0.9
 
 
 @dataclass
 class Author:
-    """Pushes to ``remotes``; ``heads`` are all commits so far, the oldest first."""
+    """Pushes to ``remotes``; ``heads`` are all commits so far, the oldest first.
+
+    ``releases`` are the heads of the other branches, and ``used`` the keys that another cluster's
+    status says to use.
+    """
 
     remotes: Remotes
-    repository: Repository = field(
-        default_factory=lambda: Repository.of(cluster_manifests(), "/ledger")
-    )
+    repository: Files = field(default_factory=Files.begin)
     heads: list[Head] = field(default_factory=list)
+    releases: dict[str, Head] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
     source: int = 0
+    pushed: Callable[[Head], None] = lambda _: None
     _valid: dict[str, Manifest] = field(default_factory=dict)
+    _index: dict[str, int] = field(default_factory=dict)
+    _versions: dict[str, int] = field(default_factory=dict)
 
     def begin(self) -> None:
         self.remotes.make(MANIFESTS)
@@ -57,12 +47,22 @@ class Author:
         self.push_source(0)
         self.push("begin")
 
+    @property
+    def head(self) -> Head:
+        return self.heads[-1]
+
     def change(self, chance: Random) -> str:
         """Change something, and push it; returns what."""
         self.repository.remember()
         done = self.repository.change(chance)
         self.push(done)
         return done
+
+    def set(self, name: str, message: str, **fields: str) -> None:
+        """Change one object, and push it."""
+        objects = self.repository.objects
+        objects[name] = replace(objects[name], **fields)  # type: ignore[arg-type]
+        self.push(message)
 
     def push(self, message: str) -> None:
         files = {path: text.encode() for path, text in self.repository.files().items()}
@@ -72,22 +72,62 @@ class Author:
                 self._valid.pop(name, None)
             elif each.broken is None:
                 self._valid[name] = each
+        objects = self.repository.objects.values()
+        certain = all(each.broken is None for each in objects if each.present)
+        whole = certain and all(each.present and not each.pin for each in objects)
         code = dict(self.repository.code)
-        self.heads.append(Head(commit, dict(self._valid), code, self.source))
+        self._add(Head(commit, dict(self._valid), code, self.source, certain, whole))
 
     def push_source(self, version: int) -> None:
         self.source = version
         files = {f"{name}.sh": f"# {version}\n".encode() for name in ("load", "train")}
-        self.remotes.commit(SOURCE, MAIN, files, f"version {version}")
+        commit = self.remotes.commit(SOURCE, MAIN, files, f"version {version}")
+        self._versions[commit] = version
         if self.heads:
-            last = self.heads[-1]
-            self.heads.append(Head(last.commit, last.objects, last.code, version))
+            self._add(replace(self.head, source=version))
+
+    def _add(self, head: Head) -> None:
+        self._index.setdefault(head.commit, len(self.heads))
+        self.heads.append(head)
+        self.pushed(head)
+
+    def push_release(self, chance: Random) -> str:
+        """Let another branch begin at some head, or end."""
+        branch = chance.choice(RELEASES)
+        if branch in self.releases and chance.random() < 0.6:
+            del self.releases[branch]
+            self.remotes.delete(MANIFESTS, branch)
+            return f"delete {branch}"
+        whole = [head for head in self.heads[-30:] if head.whole]
+        head = chance.choice(whole if whole and chance.random() < _WHOLE else self.heads[-10:])
+        self.releases[branch] = head
+        self.remotes.point(MANIFESTS, branch, head.commit)
+        return f"{branch} is {head.commit[:12]}"
+
+    def push_use(self, keys: Collection[str]) -> str:
+        """Let another cluster use artifacts of this one."""
+        self.used = frozenset(keys)
+        ref = ObjectRef(Kind.MODEL, NAMESPACE, "theirs")
+        target = ForeignRef(CLUSTER, ObjectRef(Kind.MODEL, NAMESPACE, "tested"))
+        references = tuple(
+            ReferenceStatus(target=target, key=TaskKey(key), url="gs://models/x") for key in keys
+        )
+        record = ObjectStatus(ref=ref, phase=Phase.READY, references=references)
+        head = Commit(self.head.commit)
+        sync = Sync(cluster="other", instance="sim", path="", head=head, observed=EPOCH)
+        files = {SYNC_FILE: dump_sync(sync), status_path(ref): dump_record(record)}
+        self.remotes.commit(MANIFESTS, OTHER, files, "theirs")
+        return f"another cluster uses {sorted(keys)}"
 
     def index(self, commit: str) -> int | None:
         """The first place of a commit among the heads."""
-        return next((n for n, head in enumerate(self.heads) if head.commit == commit), None)
+        return self._index.get(commit)
 
-    def changed_since(self, title: str, index: int) -> bool:
-        """Return whether an object has asked for other runs since some head."""
-        before = self.heads[index].inputs(title)
-        return any(head.inputs(title) != before for head in self.heads[index + 1 :])
+    def changed_since(self, title: str, index: int, source: str) -> bool:
+        """Return whether an object has asked for other runs since some head.
+
+        ``source`` is the commit of its followed source that was used then, which may be an old one.
+        """
+        then = self.heads[index]
+        before = replace(then, source=self._versions.get(source, then.source)).inputs(title)
+        return any(head.inputs(title) != before for head in self.heads[index:])

@@ -16,6 +16,8 @@ from random import Random
 from typing import Any
 
 from tests.simulator.api_server import ApiServer, Object
+from tests.simulator.bucket import Bucket
+from tests.simulator.manifests import accuracy, tested
 
 GROUP = "substratus.ai"
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -28,21 +30,26 @@ MOST_FAULTS = 6
 
 @dataclass
 class Cluster:
-    """What makes runs of Jobs. ``results`` are images and artifact directories that are complete.
+    """What makes runs of Jobs. ``images`` are those that were built; artifacts are in ``bucket``.
 
-    ``lost`` are those that were deleted once, some of which are there again. ``started`` is called
-    with the pod whenever a command begins.
+    ``lost`` are those that were deleted once, some of which are there again; ``measured`` has the
+    metrics of trainings. ``started`` is called with the pod whenever a command begins, ``made``
+    whenever one has left an artifact, and ``found`` where that was there already.
     """
 
     server: ApiServer
+    bucket: Bucket
     chance: Random
     nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
-    results: set[str] = field(default_factory=set)
+    images: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     running: dict[str, Object] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     started: Callable[[Object], None] = lambda _: None
+    made: Callable[[Object], None] = lambda _: None
+    found: Callable[[Object], None] = lambda _: None
     ended: Counter[str] = field(default_factory=Counter)
+    measured: dict[str, float] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     _unsaid: dict[str, Object] = field(default_factory=dict)
     _pods: int = 0
@@ -139,9 +146,10 @@ class Cluster:
         if pod["spec"]["nodeName"] in self.silent:
             self._soon(30.0, self._run, pod)
             return
-        output, uid = _note(pod, "output"), pod["metadata"]["uid"]
-        if output in self.results:
-            self._say(pod, 0, _completion(pod))
+        uid = pod["metadata"]["uid"]
+        if self.has(output(pod)):
+            self.found(pod)
+            self._say(pod, 0, self._completion(pod))
         elif lost := self._lost_input(pod):
             told = {"class": "infrastructure", "reason": "ArtifactLost", "input": lost}
             self._say(pod, INFRASTRUCTURE, {"state": "failed", "message": "it is gone", **told})
@@ -169,14 +177,41 @@ class Cluster:
             told = {"class": "command", "exitCode": 3, "attempt": 1, "reason": "CommandFailed"}
             self._say(pod, 3, {"state": "failed", "message": "told to fail", **told})
             return
-        self.results.add(_note(pod, "output"))
-        self._say(pod, 0, _completion(pod))
+        made = output(pod)
+        if label(pod, "task") == "build":
+            self.images.add(made)
+        else:
+            self.bucket.make(made, label(pod, "key"), _lineage(pod), self._metrics(pod))
+            self.made(pod)
+        self._say(pod, 0, self._completion(pod))
+
+    def has(self, output: str) -> bool:
+        """Return whether the result of a run is there."""
+        return output in self.images or self.bucket.is_complete(output)
+
+    def _metrics(self, pod: Object) -> dict[str, float]:
+        """The metrics that a command writes, which its inputs decide."""
+        given = params(pod)
+        if label(pod, "task") == "evaluate":
+            artifact = _lineage(pod)["artifact"]["url"]
+            return {"accuracy": tested(self.measured[artifact], given["test"])}
+        if "quality" in given:
+            self.measured[output(pod)] = accuracy(given["quality"], given.get("lr", 0))
+            return {"accuracy": self.measured[output(pod)]}
+        return {}
+
+    def _completion(self, pod: Object) -> dict[str, Any]:
+        made = output(pod)
+        if label(pod, "task") != "build":
+            return {"state": "complete", "metrics": self.bucket.metrics(made)}
+        digest = hashlib.sha256(made.encode()).hexdigest()
+        return {"state": "complete", "image": f"{made.rpartition(':')[0]}@sha256:{digest}"}
 
     def _lost_input(self, pod: Object) -> str:
         lineage = _lineage(pod)
-        for name in ("base", "dataset"):
+        for name in ("base", "dataset", "artifact"):
             given = lineage.get(name)
-            if given and given["url"] not in self.results:
+            if given and not self.bucket.is_complete(given["url"]):
                 return name
         return ""
 
@@ -284,7 +319,7 @@ class Cluster:
 
     def lose(self, result: str) -> None:
         """Delete what a run has made."""
-        self.results.discard(result)
+        self.bucket.lose(result)
         self.lost.add(result)
 
     def blames(self, pod: Object) -> bool:
@@ -335,6 +370,12 @@ def execution_hash(job: Object) -> str:
     return _note(job, "execution-hash")
 
 
+def lineage_of(job: Object) -> dict[str, Any]:
+    """What a Job says that it makes, and of what."""
+    found: dict[str, Any] = json.loads(_lineage_of(job["spec"]["template"]))
+    return found
+
+
 def _lineage_of(template: Object) -> str:
     for variable in template["spec"]["containers"][0]["env"]:
         if variable["name"] == "RECONCILER_LINEAGE":
@@ -355,11 +396,3 @@ def _code(pod: Object) -> int:
     for container in pod["status"].get("containerStatuses", ()):
         return int(container["state"].get("terminated", {}).get("exitCode", 0))
     return 0
-
-
-def _completion(pod: Object) -> dict[str, Any]:
-    made = _note(pod, "output")
-    if label(pod, "task") != "build":
-        return {"state": "complete"}
-    digest = hashlib.sha256(made.encode()).hexdigest()
-    return {"state": "complete", "image": f"{made.rpartition(':')[0]}@sha256:{digest}"}

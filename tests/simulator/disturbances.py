@@ -7,6 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from reconciler.engines.local import ArtifactPlaces
+from reconciler.types import TaskKey
 from tests.simulator.api_server import Object
 from tests.simulator.cluster import is_over, over
 from tests.simulator.invariants import FOREIGN_FILE
@@ -30,7 +32,7 @@ class Disturbances:
         self._chance = chance
         #: What goes on for some steps: how many are left, and how to end it.
         self._open: dict[str, tuple[int, Callable[[], None]]] = {}
-        self._drawn: list[tuple[int, Disturbance]] = [
+        self._drawn: list[tuple[float, Disturbance]] = [
             (14, self.push),
             (3, self.push_source),
             (4, self.evict),
@@ -53,10 +55,16 @@ class Disturbances:
             (3, self.set_clock),
             (2, self.fill_disk),
             (1, self.damage_copies),
-            (1, self.lose_status),
-            (1, self.corrupt_status),
+            (0.2, self.lose_status),
+            (0.5, self.corrupt_status),
             (2, self.write_beside),
             (2, self.lose_artifact),
+            (3, self.release),
+            (2, self.accept),
+            (1, self.pin),
+            (1, self.undo),
+            (2, self.push_branch),
+            (1, self.use_elsewhere),
         ]
         self._weights = [weight for weight, _ in self._drawn]
 
@@ -91,6 +99,52 @@ class Disturbances:
     def push_source(self) -> str:
         self._author.push_source(self._chance.randrange(4))
         return "push source"
+
+    def release(self) -> str:
+        """Release whatever is held."""
+        holds = list(self._world.invariants.holds.release())
+        if not holds:
+            return "nothing is held"
+        self._author.repository.release(iter(holds))
+        self._author.push("release")
+        return f"release {holds}"
+
+    def accept(self) -> str:
+        """Accept a rejected artifact."""
+        rejected = [r for r in self._world.statuses().values() if r.candidate is not None]
+        found = self._chance.choice(rejected) if rejected else None
+        each = self._author.head.of(found.ref.name) if found is not None else None
+        if found is None or found.candidate is None or each is None:
+            return "nothing is rejected"
+        self._author.set(each.name, "accept", accept=found.candidate.key[:12])
+        return f"accept {found.candidate.key[:12]} of {each.name}"
+
+    def pin(self) -> str:
+        """Ask for some artifact of a base, or for its newest again."""
+        name, base = self._chance.choice((("m5", "tested"), ("m6", "judged"), ("live", "tested")))
+        keys = [url.split("/")[-2] for url in self._world.bucket.complete() if f"/{base}/" in url]
+        key = self._chance.choice(("", *(key for key in keys)))
+        self._author.set(name, "pin", pin=key)
+        return f"pin {name} at {key[:12]}"
+
+    def push_branch(self) -> str:
+        return self._author.push_release(self._chance)
+
+    def use_elsewhere(self) -> str:
+        """Let another cluster use some artifact."""
+        urls = self._world.bucket.complete()
+        keys = [self._chance.choice(urls).split("/")[-2]] if urls else []
+        return self._author.push_use(keys)
+
+    def undo(self) -> str:
+        """Bring a hidden artifact back by hand."""
+        hidden = self._world.bucket.hidden()
+        if not hidden:
+            return "nothing is hidden"
+        url = self._chance.choice(hidden)
+        if not ArtifactPlaces().restore(url, TaskKey(url.split("/")[-2])):
+            self._world.invariants.broken(f"{url} is hidden, and cannot be restored")
+        return f"undo {url}"
 
     # -- the cluster -------------------------------------------------------------------------
 
@@ -153,7 +207,7 @@ class Disturbances:
         return f"lose {node}"
 
     def lose_artifact(self) -> str:
-        results = sorted(each for each in self._world.cluster.results if each.endswith("/"))
+        results = self._world.bucket.complete()
         if not results:
             return "no artifact"
         lost = self._chance.choice(results)
@@ -164,9 +218,13 @@ class Disturbances:
 
     def _link(self) -> tuple[str, Link]:
         name = self._chance.choice(("one", "two"))
-        kind = self._chance.choice(("api", "git"))
-        links = self._world.api_links if kind == "api" else self._world.git_links
-        return f"{kind} of {name}", links[name]
+        kind = self._chance.choice(("api", "git", "bucket"))
+        links = {
+            "api": self._world.api_links,
+            "git": self._world.git_links,
+            "bucket": self._world.bucket_links,
+        }
+        return f"{kind} of {name}", links[kind][name]
 
     def cut(self) -> str:
         name, link = self._link()
@@ -240,6 +298,8 @@ class Disturbances:
         replica.skew = skew
         if replica.process is not None:
             replica.process.skew = skew
+        self._world.clock_set_at = self._world.loop.now
+        self._world.invariants.artifacts.clock_set()
         return f"set clock of {replica.name} {skew:+.0f}"
 
     def fill_disk(self) -> str:

@@ -7,25 +7,41 @@
 4. No live run is ended unless what its object asks for has changed, and no status is taken for that
    of a removed object while its manifest is there.
 5. No status is lost, and no push of an earlier leader follows one of a later leader.
-6. No more runs are live than the limit.
+6. No more runs are live, and no more GPUs taken, than the limits.
 7. Requests are bounded.
+8. Nothing is made from an artifact that a gate has not accepted, nor promoted
+   (:mod:`tests.simulator.artifact_invariants`).
+9. Nothing is hidden or removed that a head, a pin, another cluster, a run, a status or the policy
+   keeps, nor by a daemon that could not read all of these; and nothing within the grace time.
+10. A guard or the budget is passed by nothing that a user has not released
+   (:mod:`tests.simulator.hold_invariants`).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pygit2
 
+from reconciler.planner import ObjectStatus
 from reconciler.status import SYNC_FILE, load_sync
 from tests.simulator.api_server import Answer, Object
-from tests.simulator.cluster import JOB_NAME, execution_hash, is_over, label, output, over
+from tests.simulator.artifact_invariants import Artifacts
+from tests.simulator.cluster import (
+    JOB_NAME,
+    execution_hash,
+    is_over,
+    label,
+    lineage_of,
+    output,
+    over,
+)
+from tests.simulator.hold_invariants import Holds
 from tests.simulator.loop import Process
 from tests.simulator.site import INSTANCE, LIMIT, MANIFESTS, STATUS
-from tests.simulator.status_files import Recorded, read_status, recorded
+from tests.simulator.status_files import Recorded, read_records, read_status, recorded
 
 if TYPE_CHECKING:
     from tests.simulator.author import Author
@@ -35,6 +51,7 @@ if TYPE_CHECKING:
 FOREIGN_FILE = "notes-of-somebody.txt"
 #: Requests of a process: at once, and more for each second.
 BURST, PER_SECOND = 400.0, 6.0
+_CREATED = 201
 _EPOCH = re.compile(r"^Reconciler-Epoch: (\d+)$", re.MULTILINE)
 
 
@@ -48,12 +65,27 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self._world = world
         self.author: Author | None = None
+        self.artifacts = Artifacts(world)
+        self.holds = Holds(world)
+        #: The statuses on the branch, those of removed objects too, and when they were pushed.
+        self.records: tuple[ObjectStatus, ...] = ()
+        self.pushed_at = 0.0
+        self._head = ""
         self.found: Violation | None = None
         self._recorded = Recorded()
         self._epoch = -1
         self._asked: Counter[str] = Counter()
         self._left: dict[str, float] = defaultdict(lambda: BURST)
         self._at = 0.0
+
+    def watch(self, author: Author) -> None:
+        """Watch what a user asks for."""
+        self.author = self.artifacts.author = self.holds.author = author
+        author.pushed = self.holds.pushed
+
+    def synced_index(self) -> int:
+        """The head that was synced last, by the status branch; 0 if that is unknown."""
+        return (self.author.index(self._head) or 0) if self.author is not None else 0
 
     def broken(self, text: str, cause: BaseException | None = None) -> None:
         self._world.note(f"VIOLATION {text}")
@@ -77,17 +109,25 @@ class Invariants:
 
     def forget(self) -> None:
         """The status branch was lost: what it said is unknown to whoever reads it now."""
-        self._recorded = Recorded()
+        self._recorded, self.records, self._head = Recorded(), (), ""
+        self.holds.forget()
 
     def reread(self, files: dict[str, bytes]) -> None:
         """Somebody else has written the status branch."""
         self._recorded &= recorded(files)
+        self.records = tuple(read_records(files))
+        self.holds.forget()
 
     # -- requests ----------------------------------------------------------------------------
 
     def asked(self, process: Process, what: str) -> None:
         self._count(process)
         self._world.figures[f"git {what}"] += 1
+
+    def called(self, process: Process, what: str) -> None:
+        """Note a call to the bucket."""
+        self._world.requested(process)
+        self._world.figures[f"bucket {what}"] += 1
 
     def _count(self, process: Process) -> None:
         self._asked[process.name] += 1
@@ -99,15 +139,17 @@ class Invariants:
         """Check a request before it is answered, and note it afterwards."""
         if answer is None:
             if method != "GET" and "/leases" not in path:
-                self._check(method, path, body)
+                self._check(process, method, path, body)
             return
         self._count(process)
         self._world.figures[f"api {method}"] += 1
+        if method == "POST" and path.endswith("/jobs") and answer.status == _CREATED:
+            self.artifacts.created(body)
         if method != "GET":
             named = (body or {}).get("metadata", {}).get("name", "")
             self._world.note(f"{process.name} {method} {path} {named} {answer.status}")
 
-    def _check(self, method: str, path: str, body: Any) -> None:
+    def _check(self, process: Process, method: str, path: str, body: Any) -> None:
         kind, name = (
             path.rsplit("/", 2)[-2:] if method != "POST" else (path.rsplit("/", maxsplit=1)[-1], "")
         )
@@ -115,7 +157,7 @@ class Invariants:
             case "POST", "jobs":
                 self._check_creation(body)
             case "DELETE", "jobs":
-                self._check_deletion(name, body)
+                self._check_deletion(process, name, body)
             case "POST", _:
                 pass
             case _:
@@ -133,17 +175,24 @@ class Invariants:
                 names.add(pod["metadata"]["labels"][JOB_NAME])
                 if label(pod, "key") == key:
                     self.broken(f"{name} is created while {pod['metadata']['name']} is there")
+        self._check_key(job, live)
+        if len(names) >= LIMIT:
+            self.broken(f"{name} is created beside {sorted(names)}: the limit is {LIMIT}")
+        self.holds.created(job)
+
+    def _check_key(self, job: Object, live: list[Object]) -> None:
+        name, key = job["metadata"]["name"], label(job, "key")
         for each in live:
             if label(each, "key") == key:
                 self.broken(f"{name} is created beside {each['metadata']['name']} of the same key")
         if (key, execution_hash(job)) in self._recorded.failed:
             self.broken(f"{name} is created, and its failure is recorded as final")
-        if key in self._recorded.complete and output(job) in self._world.cluster.results:
+        if key in self._recorded.complete and self._world.cluster.has(output(job)):
             self.broken(f"{name} is created, and its key {key} is recorded as complete")
-        if len(names) >= LIMIT:
-            self.broken(f"{name} is created beside {sorted(names)}: the limit is {LIMIT}")
+        if key in self._recorded.complete and self._world.bucket.is_hidden(output(job)):
+            self.broken(f"{name} is created, and its key {key} is hidden, not gone")
 
-    def _check_deletion(self, name: str, body: Any) -> None:
+    def _check_deletion(self, process: Process, name: str, body: Any) -> None:
         uid = (body or {}).get("preconditions", {}).get("uid")
         found = next(
             (j for j in self._world.server.of("jobs") if j["metadata"]["name"] == name), None
@@ -154,9 +203,14 @@ class Invariants:
             self.broken(f"{name} is deleted, which may be somebody else's")
         if uid != found["metadata"]["uid"] or over(found) or label(found, "task") == "build":
             return
+        self.holds.deleted(process, found)
         author, title = self.author, label(found, "name")
-        index = author.index(_commit(found)) if author is not None else None
-        if author is not None and index is not None and not author.changed_since(title, index):
+        lineage = lineage_of(found)
+        index = author.index(lineage.get("commit", "")) if author is not None else None
+        if author is None or index is None:
+            return
+        source = lineage.get("source", {}).get("commit", "")
+        if not author.changed_since(title, index, source):
             self.broken(f"{name} is ended, and {title} asks for the same as when it was created")
 
     def started(self, pod: Object) -> None:
@@ -182,6 +236,7 @@ class Invariants:
         now = world.remotes.files(name, after)
         then = world.remotes.files(name, before) if before is not None else {}
         self._recorded = recorded(now)
+        self.records, self.pushed_at = tuple(read_records(now)), world.loop.now
         commit = world.remotes.at(name)[after]
         assert isinstance(commit, pygit2.Commit)
         found = _EPOCH.search(commit.message)
@@ -195,7 +250,7 @@ class Invariants:
 
     def _compare(self, then: dict[str, bytes], now: dict[str, bytes]) -> None:
         records = read_status(now)
-        head = load_sync(now[SYNC_FILE]).head
+        head = self._head = load_sync(now[SYNC_FILE]).head
         index = self.author.index(head) if self.author is not None else None
         for ref, record in read_status(then).items():
             newer = records.get(ref)
@@ -207,16 +262,14 @@ class Invariants:
                 continue
             artifact = record.artifact
             cluster = self._world.cluster
-            there = artifact is not None and artifact.url in cluster.results - cluster.lost
-            if there and newer.artifact is None:
+            there = artifact is not None and cluster.has(artifact.url)
+            if (
+                artifact is not None
+                and there
+                and artifact.url not in cluster.lost
+                and newer.artifact is None
+            ):
                 self.broken(f"the artifact of {ref} is no more in its status")
-
-
-def _commit(job: Object) -> str:
-    """The commit of the manifest repository that a Job was made of."""
-    for container in job["spec"]["template"]["spec"]["containers"]:
-        for variable in container.get("env", ()):
-            if variable["name"] == "RECONCILER_LINEAGE":
-                lineage = json.loads("{" + variable["value"] + "}")
-                return str(lineage.get("commit", ""))
-    return ""
+        for ref, record in records.items():
+            if record.artifact is not None:
+                self.artifacts.check_served(ref.name, record.artifact.url, index)

@@ -22,7 +22,7 @@ from random import Random
 from typing import Any
 
 #: The wall clock at time 0.
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+EPOCH = datetime(2026, 1, 15, tzinfo=UTC)
 #: The process that the running code belongs to; None: the world around them.
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
@@ -44,6 +44,8 @@ class _Call:
             self.callback(*self.args)
 
 
+#: Seconds after which a thread looks at a lock again.
+_TURN = 0.05
 #: How often what ends a coroutine may wait itself.
 _MOST_WAITS = 20
 
@@ -361,6 +363,26 @@ def elsewhere() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class SimulatedLock:
+    """Stands for an RLock: a thread that waits for it gives the turn back."""
+
+    def __init__(self) -> None:
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        while self._owner not in (None, me):
+            wait(_TURN)
+        self._owner = me
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
 
 
 def wait(seconds: float) -> None:

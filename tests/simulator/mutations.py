@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
+from reconciler.daemon.retention_heads import HeadReader
 from reconciler.engines.kubernetes.leader_election import Leadership
+from reconciler.engines.local.artifact_places import ArtifactPlaces, ArtifactState, _Prefix
+from reconciler.planner import RetentionInput, RetentionPlan, plan_retention
+from reconciler.planner.cost_holds import CostHolds
+from reconciler.planner.wanted_tasks import WantedTasks
+from reconciler.types import TaskKey
 from reconciler.workspace.commit_reader import CommitReader, EffectiveObjects
 
 
@@ -41,11 +48,95 @@ def _delete_by_name() -> AbstractContextManager[object]:
     return mock.patch("reconciler.engines.kubernetes.engine.delete_options", return_value=options)
 
 
+def _nothing(*_: object) -> tuple[()]:
+    return ()
+
+
+def _no_hold(*_: object) -> None:
+    pass
+
+
+def _no_references(*_: object) -> dict[TaskKey, Any]:
+    return {}
+
+
+def _use_unaccepted() -> AbstractContextManager[object]:
+    """Check dropped: what is made from an artifact does not wait for its gate."""
+    return mock.patch.object(WantedTasks, "unaccepted", _nothing)
+
+
+def _remove_at_once() -> AbstractContextManager[object]:
+    """Order swapped: files go before the marker says that they are going."""
+
+    def remove(_: ArtifactPlaces, url: str, __: TaskKey) -> int:
+        place = _Prefix(url.rstrip("/"))
+        freed = place.clear()
+        place.move(ArtifactState.HIDDEN, ArtifactState.REMOVING)
+        return freed
+
+    return mock.patch.object(ArtifactPlaces, "remove", remove)
+
+
+def _remove_early() -> AbstractContextManager[object]:
+    """Guard removed: what is hidden is removed by the next collection."""
+
+    def plan(inputs: RetentionInput) -> RetentionPlan:
+        return real(replace(inputs, policy=replace(inputs.policy, grace=timedelta(0))))
+
+    real = plan_retention
+    return mock.patch("reconciler.daemon.retention.plan_retention", plan)
+
+
+def _overlook_branches() -> AbstractContextManager[object]:
+    """Roots left out: what other branches ask for is not looked up."""
+    return mock.patch.object(HeadReader, "_read_branch", _nothing)
+
+
+def _overlook_clusters() -> AbstractContextManager[object]:
+    """Roots left out: what another cluster uses is not looked up."""
+    return mock.patch.object(HeadReader, "_read_cluster", _nothing)
+
+
+def _overlook_inputs() -> AbstractContextManager[object]:
+    """Roots left out: an artifact is kept without what it was made from."""
+    return mock.patch("reconciler.planner.retention._upstream", _no_references)
+
+
+def _collect_on_doubt() -> AbstractContextManager[object]:
+    """Check dropped: a manifest that cannot be read refers to nothing."""
+    return mock.patch("reconciler.daemon.retention.plan_doubts", _nothing)
+
+
+def _spend_on() -> AbstractContextManager[object]:
+    """Check removed: the budget holds nothing."""
+    return mock.patch.object(CostHolds, "_budget", _no_hold)
+
+
+def _recompute_all() -> AbstractContextManager[object]:
+    """Guard removed: any number of artifacts is made again."""
+    return mock.patch("reconciler.planner.diff.guards", _nothing)
+
+
+def _end_costly_runs() -> AbstractContextManager[object]:
+    """Guard removed: any run is ended, however long it has gone on."""
+    return mock.patch("reconciler.planner.diff.running_holds", _nothing)
+
+
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "lead-for-ever": _lead_for_ever,
     "prune-on-doubt": _prune_on_doubt,
     "overlook-pods": _overlook_pods,
     "delete-by-name": _delete_by_name,
+    "use-unaccepted": _use_unaccepted,
+    "remove-at-once": _remove_at_once,
+    "remove-early": _remove_early,
+    "overlook-branches": _overlook_branches,
+    "overlook-clusters": _overlook_clusters,
+    "overlook-inputs": _overlook_inputs,
+    "collect-on-doubt": _collect_on_doubt,
+    "spend-on": _spend_on,
+    "recompute-all": _recompute_all,
+    "end-costly-runs": _end_costly_runs,
 }
 
 

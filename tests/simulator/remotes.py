@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,10 @@ class Remotes:
         assert isinstance(found, pygit2.Commit)
         return dict(_files(found.tree, ""))
 
+    def point(self, name: str, ref: str, commit: str) -> None:
+        """Let a ref be some commit."""
+        self.at(name).references.create(ref, pygit2.Oid(hex=commit), force=True)
+
     def delete(self, name: str, ref: str) -> None:
         with suppress(KeyError):
             self.at(name).references.delete(ref)
@@ -105,10 +110,16 @@ def _files(tree: pygit2.Tree, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 
 class SimulatedTransport:
-    """Stands for ``Transport``: the same calls, to remotes of this world."""
+    """Stands for ``Transport``: the same calls, to remotes of this world.
 
-    def __init__(self, remotes: Remotes) -> None:
+    ``listed`` is called with each look at the refs that has arrived.
+    """
+
+    def __init__(
+        self, remotes: Remotes, listed: Callable[[Process], None] = lambda _: None
+    ) -> None:
         self._remotes = remotes
+        self._listed = listed
         process = PROCESS.get()
         assert process is not None
         self._process = process
@@ -117,8 +128,9 @@ class SimulatedTransport:
     def list_refs(self, url: str, patterns: Sequence[str] = ()) -> RemoteRefs:
         name = self._call(url, "list")
         found = {}
+        self._listed(self._process)
         for ref in self._remotes.at(name).references:
-            if not patterns or any(ref == p or ref.endswith(f"/{p}") for p in patterns):
+            if not patterns or any(fnmatchcase(f"/{ref}", f"*/{p}") for p in patterns):
                 found[ref] = Commit(self._remotes.tip(name, ref) or "")
         self._answered(url)
         return RemoteRefs(found, "refs/heads/main")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from reconciler.planner import Phase
+from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase
+from reconciler.reasons import ReasonCode
 from reconciler.status import SYNC_FILE, load_sync
 from tests.simulator.author import Author
 from tests.simulator.cluster import is_over, over
@@ -23,10 +24,10 @@ from tests.simulator.world import World
 #: Steps between two calms.
 ROUND = 500
 #: Seconds after a step, by chance.
-PAUSES = (0.0, 0.0, 0.01, 0.05, 0.3, 1.0, 5.0)
+PAUSES = (0.0, 0.0, 0.01, 0.05, 0.3, 1.0, 5.0, 10.0)
 #: Seconds within which a world that is left alone must come to rest.
 PATIENCE = 4 * 3600.0
-_SETTLED = (Phase.READY, Phase.FAILED, Phase.INVALID)
+_SETTLED = (Phase.READY, Phase.FAILED, Phase.INVALID, Phase.REJECTED)
 
 Outcome = dict[str, tuple[str, str]]
 
@@ -50,7 +51,7 @@ def simulate(
     """Simulate some steps; the first violation ends it."""
     world = World(seed, folder, say)
     author = Author(world.remotes)
-    world.invariants.author = author
+    world.invariants.watch(author)
     done, violation = 0, None
     with simulated(world):
         author.begin()
@@ -81,17 +82,22 @@ def _calm(world: World, author: Author, disturbances: Disturbances, folder: Path
     world.note("calm")
     disturbances.end_all()
     world.crash_at.clear()
-    for link in (*world.api_links.values(), *world.git_links.values()):
+    for link in world.links:
         link.heal()
     for replica in world.replicas.values():
         replica.skew, replica.full_disk = 0.0, False
         if replica.process is not None:
             replica.process.skew, replica.process.full_disk = 0.0, False
         replica.start()
-    author.repository.ask_for_everything(f"calm-{world.loop.now:.0f}")
+    author.repository.end(f"calm-{world.loop.now:.0f}", len(author.heads))
     author.push("calm")
     world.cluster.faults.clear()
-    ours = _rest(world)
+
+    def release(holds: Iterator[str]) -> None:
+        author.repository.release(holds)
+        author.push("release")
+
+    ours = _rest(world, release)
     theirs = _undisturbed(world, folder)
     if ours != theirs:
         different = [
@@ -108,17 +114,24 @@ def _calm(world: World, author: Author, disturbances: Disturbances, folder: Path
     world.invariants.check()
 
 
-def _rest(world: World) -> Outcome:
-    """Let a world come to rest; returns each object's phase and the key of its artifact."""
+def _rest(world: World, release: Callable[[Iterator[str]], None]) -> Outcome:
+    """Let a world come to rest; returns each object's phase and the key of its artifact.
+
+    What is held is released.
+    """
     end = world.loop.now + PATIENCE
     before, same = None, 0
     while world.loop.now < end:
         world.loop.advance(30.0)
         world.invariants.check()
+        if holds := list(world.invariants.holds.release()):
+            release(iter(holds))
         now = _outcome(world)
         same = same + 1 if now is not None and now == before else 0
         before = now
         if now is not None and same >= 3:
+            world.invariants.artifacts.check_rest()
+            world.invariants.check()
             return now
     live = [job["metadata"]["name"] for job in world.server.of("jobs") if not over(job)]
     phases = {str(ref): f"{r.phase} {r.reason}" for ref, r in world.statuses().items()}
@@ -142,15 +155,24 @@ def _outcome(world: World) -> Outcome | None:
     ):
         return None
     found = world.statuses()
-    if any(record.phase not in _SETTLED for record in found.values()):
+    if not all(_is_settled(record) for record in found.values()):
         return None
-    return {
-        str(ref): (
-            record.phase.value,
-            record.artifact.key if record.phase is Phase.READY and record.artifact else "",
-        )
-        for ref, record in found.items()
-    }
+    return {str(ref): _end(record) for ref, record in found.items()}
+
+
+def _is_settled(record: ObjectStatus) -> bool:
+    return record.phase in _SETTLED or record.reason == ReasonCode.BASE_REJECTED.value
+
+
+def _end(record: ObjectStatus) -> tuple[str, str]:
+    """What a status says of the end, whatever there was before.
+
+    What was accepted before a gate rejects is still served: that is no part of it.
+    """
+    if record.reason in (ReasonCode.STILL_SERVING.value, ReasonCode.BASE_REJECTED.value):
+        return Phase.WAITING.value, ""
+    ready = record.phase is Phase.READY and record.artifact is not None
+    return record.phase.value, record.artifact.key if ready and record.artifact else ""
 
 
 def _undisturbed(world: World, folder: Path) -> Outcome:
@@ -163,7 +185,15 @@ def _undisturbed(world: World, folder: Path) -> Outcome:
     with simulated(fresh):
         fresh.replicas["one"].start()
         try:
-            return _rest(fresh)
+            return _rest(fresh, lambda holds: _release(fresh, holds))
         finally:
             fresh.close()
             shutil.rmtree(folder)
+
+
+def _release(world: World, holds: Iterator[str]) -> None:
+    """Release holds in a world without an author."""
+    tip = world.remotes.tip(MANIFESTS, MAIN)
+    files = world.remotes.files(MANIFESTS, tip) if tip is not None else {}
+    lines = files.get(RELEASE_FILE, b"") + "".join(f"{hold}\n" for hold in holds).encode()
+    world.remotes.commit(MANIFESTS, MAIN, {**files, RELEASE_FILE: lines}, "release")

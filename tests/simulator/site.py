@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+CLUSTER = "local"
 HOST = "https://git.example/"
 MANIFESTS, SOURCE = "manifests.git", "source.git"
 MAIN, STATUS = "refs/heads/main", "refs/heads/reconciler/status/local"
+#: The status branch of another cluster.
+OTHER = "refs/heads/reconciler/status/other"
 NAMESPACE = "ml"
 INSTANCE = "sim"
 #: Runs at once.
-LIMIT = 4
+LIMIT = 6
+LIMIT_GPUS = 4
+#: Artifacts that one sync makes again, and seconds of runs that it ends, without a release.
+GUARD_TASKS, GUARD_SECONDS = 6, 30
+#: A second of a GPU costs one.
+BUDGET = 40
+#: Of an object the newest artifacts, those of so many days, and the seconds of the grace time.
+KEEP, DAYS, GRACE = 1, 0.001, 240
 
 CONFIG: dict[str, Any] = {
     "repository": {"url": f"{HOST}{MANIFESTS}", "interval": "10s"},
@@ -24,10 +34,19 @@ CONFIG: dict[str, Any] = {
         "lease": "15s",
     },
     "registry": {"url": "registry.test/models"},
-    "buckets": {"default": {"url": "file:///srv/models", "inventory": False}},
+    "buckets": {"default": {"url": "gs://models", "inventory": False}},
     "sources": {"allow": ["https://*"], "interval": "60s"},
-    "limits": {"runs": LIMIT},
-    # What is held waits for a user, of whom the end would tell.
-    "guard": {"tasks": 100_000, "gpus": 100_000},
+    "limits": {"runs": LIMIT, "gpus": LIMIT_GPUS},
+    "prices": {"gpus": {"any": 3600}},
+    "budget": {"month": BUDGET},
+    "guard": {"tasks": GUARD_TASKS, "gpus": 4, "running": {"time": f"{GUARD_SECONDS}s"}},
     "prune": {"floor": 100_000},
+    "retention": {
+        "enabled": True,
+        "keep": KEEP,
+        "days": DAYS,
+        "grace": f"{GRACE}s",
+        "maxShare": 0.5,
+        "branches": ["release/*"],
+    },
 }

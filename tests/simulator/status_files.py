@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +26,14 @@ def read_status(files: Mapping[str, bytes]) -> dict[ObjectRef, ObjectStatus]:
     }
 
 
+def read_records(files: Mapping[str, bytes]) -> Iterator[ObjectStatus]:
+    """The records of all objects, those that are removed too."""
+    for path, data in files.items():
+        file = _read(path, data)
+        if file is not None and file.record is not None:
+            yield file.record
+
+
 @dataclass(frozen=True)
 class Recorded:
     """The keys that the branch says are complete, and the failures that it says are final."""
@@ -40,9 +48,7 @@ class Recorded:
 def recorded(files: Mapping[str, bytes]) -> Recorded:
     """What a daemon would learn of the branch."""
     ledger = Ledger()
-    for path, data in files.items():
-        file = _read(path, data)
-        if file is not None and file.record is not None:
-            ledger.learn_record(file.record)
+    for record in read_records(files):
+        ledger.learn_record(record)
     final = (place for place, failure in ledger.failures.items() if failure.remembered)
     return Recorded(frozenset(ledger.completed), frozenset(final))

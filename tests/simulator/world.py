@@ -19,6 +19,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 from tests.simulator.api_server import ApiServer
+from tests.simulator.bucket import Bucket
 from tests.simulator.cluster import Cluster
 from tests.simulator.invariants import Invariants
 from tests.simulator.loop import PROCESS, Process, SimulatedLoop, elsewhere
@@ -52,17 +53,27 @@ class World:
         self._digest = hashlib.sha256()
         self.loop = SimulatedLoop(Random(f"{seed}/threads"))
         self.server = ApiServer(self.loop)
-        self.cluster = Cluster(self.server, Random(f"{seed}/cluster"))
+        self.bucket = Bucket(self.server.time)
+        self.cluster = Cluster(self.server, self.bucket, Random(f"{seed}/cluster"))
         self.server.changed = self.cluster.changed
         chance = Random(f"{seed}/network")
         self.api_links = {name: Link(self.loop, chance) for name in ("one", "two")}
         self.git_links = {name: Link(self.loop, chance) for name in ("one", "two")}
+        self.bucket_links = {name: Link(self.loop, chance) for name in ("one", "two")}
         self.remotes = Remotes(folder, self.loop.time)
         #: How many requests a replica may still send before it crashes.
         self.crash_at: dict[str, int] = {}
+        #: When the clock of a replica was last set.
+        self.clock_set_at = 0.0
         self.replicas = {name: Replica(self, name) for name in ("one", "two")}
         self.invariants = Invariants(self)
         self.cluster.started = self.invariants.started
+        self.cluster.made = self.invariants.artifacts.made
+        self.cluster.found = self.invariants.artifacts.found
+        self.bucket.link = lambda process: self.bucket_links[process.name]
+        self.bucket.asked = self.invariants.called
+        self.bucket.deleting = self.invariants.artifacts.deleting
+        self.bucket.failed = self.invariants.artifacts.failed
         self.remotes.link = lambda process: self.git_links[process.name]
         self.remotes.pushed = self.invariants.pushed
         self.remotes.asked = self.invariants.asked
@@ -95,6 +106,12 @@ class World:
             if left <= 1:
                 del self.crash_at[process.name]
                 self.loop.later(0.0, self.replicas[process.name].crash_if, process)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All ways of the replicas."""
+        kinds = (self.api_links, self.git_links, self.bucket_links)
+        return tuple(link for links in kinds for link in links.values())
 
     def statuses(self) -> Mapping[ObjectRef, ObjectStatus]:
         """The objects' statuses on the status branch."""

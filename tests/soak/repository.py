@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 #: A key is said to have begun, and the artifact says what it is of: its key, code, params and base.
 SCRIPT = """\
@@ -32,7 +32,12 @@ _BROKEN = ("spec: {", "kind: Modle", "spec: {source: {git: {url: ., path: nowher
 
 @dataclass(frozen=True)
 class Manifest:
-    """One object; ``name`` is that of its file and source, ``shown`` its own after a rename."""
+    """One object; ``name`` is that of its file and source, ``shown`` its own after a rename.
+
+    ``quality`` is what its metrics are of, ``matrix`` the values of a sweep, ``require`` the lines
+    of its gate, ``test`` a param of the evaluation (None: without a command), ``pin`` the key that
+    is asked for of its base.
+    """
 
     name: str
     source: Mapping[str, Any]
@@ -47,6 +52,12 @@ class Manifest:
     gpus: int = 0
     suspend: bool = False
     token: str = ""
+    quality: int | None = None
+    matrix: tuple[int, ...] = ()
+    require: tuple[str, ...] = ()
+    test: int | None = None
+    accept: str = ""
+    pin: str = ""
     shown: str = ""
     broken: int | None = None
     present: bool = True
@@ -57,19 +68,11 @@ class Manifest:
 
     def text(self, ledger: str) -> str:
         """Its document, as JSON."""
-        annotations = {f"substratus.ai/{name}": self.token for name in ("retry", "update")}
-        if self.shown:
-            annotations["substratus.ai/formerly"] = self.name
-        section: dict[str, Any] = {
-            "params": {"epochs": self.epochs, "seconds": str(self.seconds), "fail": self.fail},
-            "env": {"SITE_LEDGER": ledger, "SITE_NAME": self.name},
-            "timeout": f"{self.timeout}s",
-        }
-        if self.gpus:
-            section["resources"] = {"gpu": {"count": self.gpus}}
+        section = self._section(ledger)
         spec: dict[str, Any] = {"source": self.source}
         if self.base:
-            spec["source"] = {"model": {"name": self.base}}
+            pinned = {"key": self.pin} if self.pin else {}
+            spec["source"] = {"model": {"name": self.base, **pinned}}
         for task in self.tasks:
             spec[task] = dict(section)
         if "training" in spec:
@@ -77,16 +80,52 @@ class Manifest:
             spec["training"]["mode"] = "Scratch" if begins else "Finetune"
             if self.dataset:
                 spec["training"]["dataset"] = {"name": self.dataset}
+            if self.matrix:
+                spec["training"]["matrix"] = self._matrix()
         if not self.tasks:
             spec["load"] = {"command": []}
+        if self.require:
+            spec["evaluation"] = self._evaluation()
         if self.suspend:
             spec["suspend"] = True
         metadata: dict[str, Any] = {"name": self.title}
-        if self.token or self.shown:
+        if annotations := self._annotations():
             metadata["annotations"] = annotations
         document = {"kind": self.kind, "metadata": metadata, "spec": spec}
         text = json.dumps(document, indent=1)
         return text if self.broken is None else f"{_BROKEN[self.broken]}\n---\n{text[:-9]}"
+
+    def _section(self, ledger: str) -> dict[str, Any]:
+        section: dict[str, Any] = {
+            "params": {"epochs": self.epochs, "seconds": str(self.seconds), "fail": self.fail},
+            "env": {"SITE_LEDGER": ledger, "SITE_NAME": self.name},
+            "timeout": f"{self.timeout}s",
+        }
+        if self.quality is not None:
+            section["params"]["quality"] = self.quality
+        if self.gpus:
+            section["resources"] = {"gpu": {"count": self.gpus}}
+        return section
+
+    def _matrix(self) -> dict[str, Any]:
+        best = {"metric": "accuracy", "goal": "maximize"}
+        return {"params": {"lr": list(self.matrix)}, "best": best}
+
+    def _evaluation(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"require": list(self.require)}
+        if self.test is not None:
+            found |= {"command": ["evaluate.sh"], "params": {"test": self.test}}
+        return found
+
+    def _annotations(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self.token or self.shown:
+            found |= dict.fromkeys(("retry", "update"), self.token)
+        if self.shown:
+            found["formerly"] = self.name
+        if self.accept:
+            found["accept"] = self.accept
+        return {f"substratus.ai/{name}": value for name, value in found.items()}
 
 
 def _here(folder: str) -> dict[str, Any]:
@@ -147,7 +186,7 @@ class Repository:
     past: list[tuple[dict[str, Manifest], dict[str, int]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, manifests: list[Manifest], ledger: str) -> Repository:
+    def of(cls, manifests: list[Manifest], ledger: str) -> Self:
         found = cls({each.name: each for each in manifests}, ledger)
         for each in manifests:
             path = each.source.get("git", {}).get("path", "")
@@ -175,7 +214,14 @@ class Repository:
 
     def change(self, chance: Random) -> str:
         """Change something; returns what."""
-        changes: list[tuple[int, Callable[[Random], str]]] = [
+        changes = self.changes()
+        weights = [weight for weight, _ in changes]
+        [(_, change)] = chance.choices(changes, weights)
+        return change(chance)
+
+    def changes(self) -> list[tuple[int, Callable[[Random], str]]]:
+        """The changes, each with its weight."""
+        return [
             (6, self._params),
             (3, self._code),
             (2, self._timeout),
@@ -188,9 +234,6 @@ class Repository:
             (1, self._retry),
             (1, self._noise),
         ]
-        weights = [weight for weight, _ in changes]
-        [(_, change)] = chance.choices(changes, weights)
-        return change(chance)
 
     def _set(self, chance: Random, *names: str, **fields: Any) -> str:
         name = chance.choice(names or tuple(self.objects))
