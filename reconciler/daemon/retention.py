@@ -142,6 +142,8 @@ class Retention:
         plan, state = self.plan(), self.state()
         if plan is None or state is None or not self._is_readable:
             return []
+        # A newer commit that is fetched, and not planned yet, may ask for anything.
+        state = replace(state, head=plan.inputs.head)
         inputs, recorded = await self._inputs(plan, state)
         steps, removed = plan_retention(inputs), list[Collected]()
         if inputs.policy.enabled:

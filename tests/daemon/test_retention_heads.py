@@ -8,15 +8,21 @@ import pytest
 
 from reconciler.config import load_setup
 from reconciler.daemon.pull_request_planner import AskedKeys, DaemonState
+from reconciler.daemon.retention import Retention, RetentionSources
 from reconciler.daemon.retention_heads import Found, HeadReader
+from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Capacity
+from reconciler.engines.local import ArtifactPlaces
 from reconciler.git import Conflict, LocalRepository
-from reconciler.planner import Ledger, Role
+from reconciler.metrics import Metrics
+from reconciler.planner import Ledger, OwnCluster, RetentionPolicy, Role
 from reconciler.reasons import ReasonCode, message
 from reconciler.types import Commit, TaskKey
 from reconciler.workspace import PlanState
 from tests.e2e.site import Site, git
+from tests.git.copies import status_branch_at
 from tests.planner.test_retention import NOW
+from tests.planner.world import World
 
 KEY, OTHER = "a" * 40, "b" * 40
 PINNED = (
@@ -154,3 +160,36 @@ def test_a_conflict_hides_what_a_pull_request_asks_for() -> None:
     assert asked.keys == frozenset[TaskKey]()
     assert asked.doubt is not None
     assert asked.doubt.code is ReasonCode.COLLECTION_CONFLICT
+
+
+async def test_a_commit_that_is_fetched_and_not_planned_yet_is_a_doubt(site: Site) -> None:
+    asked: list[Commit] = []
+
+    def heads(state: DaemonState) -> Found:
+        asked.append(state.head)
+        return Found()
+
+    plan = World().plan()
+    state = PlanState(
+        records={}, ledger=Ledger(), runs={}, capacity=Capacity(containers=False), now=NOW
+    )
+    store = StatusStore(
+        status_branch_at(site.root / "status.git", site.remote.as_uri()),
+        cluster="local",
+        instance="default",
+        path="",
+    )
+    await Retention(
+        RetentionSources(
+            policy=RetentionPolicy(enabled=True),
+            own=OwnCluster(cluster="local"),
+            places=ArtifactPlaces(),
+            heads=heads,
+        ),
+        store,
+        Metrics(),
+        plan=lambda: plan,
+        state=lambda: DaemonState(head=Commit("f" * 40), state=state),
+        replan=lambda: None,
+    ).collect()
+    assert asked == [plan.inputs.head]  # so that the look at the heads finds a newer one
