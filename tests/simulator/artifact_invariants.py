@@ -88,6 +88,29 @@ class Artifacts:
         if lineage.get("task") != "evaluate" and "base" in lineage:
             self._check_accepted(lineage["base"]["url"].rstrip("/"), index, job["metadata"]["name"])
 
+    def is_of(self, job: Object, head: Head) -> bool:
+        """Return whether a Job is of what its object asks for at a head.
+
+        An object whose base is missing, say, is in its last good form, which is not known here.
+        """
+        found, lineage = head.of(label(job, "name")), lineage_of(job)
+        if found is None:
+            return False
+        given = params(job["spec"]["template"])
+        if label(job, "task") == "evaluate":
+            return bool(given.get("test") == found.test)
+        if not found.asks(given):
+            return False
+        for kind, other in (
+            ("base", found.pin or head.final(found.base)),
+            ("dataset", head.final(found.dataset)),
+        ):
+            if kind in lineage and other is not None:
+                key = self._keys.get(other, other)
+                if key != lineage[kind]["key"] and "load" not in found.tasks:
+                    return False
+        return True
+
     def _learn(self, job: Object, head: Head, own: str, url: str) -> None:
         given = params(job["spec"]["template"])
         match label(job, "task"):
@@ -99,7 +122,7 @@ class Artifacts:
                 recipe = head.load(own)
             case _:
                 recipe = head.training(own, given.get("lr", 0))
-        if recipe is None:
+        if recipe is None or not self.is_of(job, head):
             return
         key = label(job, "key")
         if self._keys.setdefault(recipe, key) != key:
@@ -242,11 +265,16 @@ class Artifacts:
                 kept.setdefault(evaluation, f"it is of {artifact}: {kept[artifact]}")
         while waiting:
             at = waiting.pop()
-            for given in self._inputs.get(at, ()) if self._world.bucket.is_complete(at) else ():
+            for given in self._inputs.get(at, ()) if self._is_known(at) else ():
                 if given not in kept:
                     kept[given] = f"{at} was made from it: {kept[at]}"
                     waiting.append(given)
         return kept
+
+    def _is_known(self, url: str) -> bool:
+        """Return whether an artifact is there, and a daemon knows of it."""
+        known = self._world.invariants.is_complete(_key(url))
+        return known and self._world.bucket.is_complete(url)
 
     def _recent(self) -> Iterator[tuple[str, str]]:
         """The artifacts that are certainly among the newest, or young."""
@@ -258,7 +286,8 @@ class Artifacts:
             for url in urls:
                 newer = sum(self._last[u] > self._first[url] - _CLOSE for u in urls if u != url)
                 age = now - _time(self._first[url])
-                if newer < KEEP or age < timedelta(days=DAYS):
+                recent = newer < KEEP or age < timedelta(days=DAYS)
+                if recent and self._is_known(url):
                     yield url, f"it is {age} old, and {newer} are newer"
 
     def _read_by_runs(self) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler.planner import ObjectStatus, TaskPhase, month_of
+from reconciler.reasons import ReasonCode
 from reconciler.status import COLLECTION_FILE, read_collection
 from tests.simulator.api_server import Object
 from tests.simulator.cluster import JOB_NAME, is_over, label, lineage_of, over
@@ -67,10 +68,14 @@ class Holds:
 
     def release(self) -> Iterator[str]:
         """Yield the ids of all holds, which a user releases now."""
-        for record in self._world.statuses().values():
+        records = self._world.statuses().values()
+        budget = any(record.reason == ReasonCode.HELD_BY_BUDGET.value for record in records)
+        for record in records:
+            # The budget's hold has also those that wait for something else just now.
+            if record.hold is not None or budget:
+                self._released |= set(_keys(record))
             if record.hold is not None:
                 yield record.hold
-                self._released |= set(_keys(record))
         tip = self._world.remotes.tip(MANIFESTS, STATUS)
         files = self._world.remotes.files(MANIFESTS, tip) if tip is not None else {}
         report = read_collection(files.get(COLLECTION_FILE))

@@ -87,6 +87,10 @@ class Invariants:
         """The head that was synced last, by the status branch; 0 if that is unknown."""
         return (self.author.index(self._head) or 0) if self.author is not None else 0
 
+    def is_complete(self, key: str) -> bool:
+        """Return whether the status branch says that a key is complete."""
+        return key in self._recorded.complete
+
     def broken(self, text: str, cause: BaseException | None = None) -> None:
         self._world.note(f"VIOLATION {text}")
         if self.found is None:
@@ -187,9 +191,12 @@ class Invariants:
                 self.broken(f"{name} is created beside {each['metadata']['name']} of the same key")
         if (key, execution_hash(job)) in self._recorded.failed:
             self.broken(f"{name} is created, and its failure is recorded as final")
-        if key in self._recorded.complete and self._world.cluster.has(output(job)):
+        # What was lost once may be there again, and what told so be gone: such a run ends at once.
+        lost = output(job) in self._world.cluster.lost
+        if not lost and key in self._recorded.complete and self._world.cluster.has(output(job)):
             self.broken(f"{name} is created, and its key {key} is recorded as complete")
-        if key in self._recorded.complete and self._world.bucket.is_hidden(output(job)):
+        hidden = self._world.bucket.is_hidden(output(job))
+        if not lost and hidden and key in self._recorded.complete:
             self.broken(f"{name} is created, and its key {key} is hidden, not gone")
 
     def _check_deletion(self, process: Process, name: str, body: Any) -> None:
@@ -208,6 +215,8 @@ class Invariants:
         lineage = lineage_of(found)
         index = author.index(lineage.get("commit", "")) if author is not None else None
         if author is None or index is None:
+            return
+        if not self.artifacts.is_of(found, author.heads[index]):
             return
         source = lineage.get("source", {}).get("commit", "")
         if not author.changed_since(title, index, source):

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from reconciler.daemon.retention_heads import HeadReader
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.local.artifact_places import ArtifactPlaces, ArtifactState, _Prefix
 from reconciler.planner import RetentionInput, RetentionPlan, plan_retention
@@ -87,24 +86,9 @@ def _remove_early() -> AbstractContextManager[object]:
     return mock.patch("reconciler.daemon.retention.plan_retention", plan)
 
 
-def _overlook_branches() -> AbstractContextManager[object]:
-    """Roots left out: what other branches ask for is not looked up."""
-    return mock.patch.object(HeadReader, "_read_branch", _nothing)
-
-
-def _overlook_clusters() -> AbstractContextManager[object]:
-    """Roots left out: what another cluster uses is not looked up."""
-    return mock.patch.object(HeadReader, "_read_cluster", _nothing)
-
-
 def _overlook_inputs() -> AbstractContextManager[object]:
     """Roots left out: an artifact is kept without what it was made from."""
     return mock.patch("reconciler.planner.retention._upstream", _no_references)
-
-
-def _collect_on_doubt() -> AbstractContextManager[object]:
-    """Check dropped: a manifest that cannot be read refers to nothing."""
-    return mock.patch("reconciler.daemon.retention.plan_doubts", _nothing)
 
 
 def _spend_on() -> AbstractContextManager[object]:
@@ -117,9 +101,9 @@ def _recompute_all() -> AbstractContextManager[object]:
     return mock.patch("reconciler.planner.diff.guards", _nothing)
 
 
-def _end_costly_runs() -> AbstractContextManager[object]:
-    """Guard removed: any run is ended, however long it has gone on."""
-    return mock.patch("reconciler.planner.diff.running_holds", _nothing)
+def _overlook_newest() -> AbstractContextManager[object]:
+    """Roots left out: the newest artifacts of an object are kept no more than others."""
+    return mock.patch("reconciler.planner.retention._recent", _nothing)
 
 
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
@@ -130,13 +114,10 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "use-unaccepted": _use_unaccepted,
     "remove-at-once": _remove_at_once,
     "remove-early": _remove_early,
-    "overlook-branches": _overlook_branches,
-    "overlook-clusters": _overlook_clusters,
     "overlook-inputs": _overlook_inputs,
-    "collect-on-doubt": _collect_on_doubt,
     "spend-on": _spend_on,
     "recompute-all": _recompute_all,
-    "end-costly-runs": _end_costly_runs,
+    "overlook-newest": _overlook_newest,
 }
 
 

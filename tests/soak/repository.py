@@ -95,6 +95,11 @@ class Manifest:
         text = json.dumps(document, indent=1)
         return text if self.broken is None else f"{_BROKEN[self.broken]}\n---\n{text[:-9]}"
 
+    def asks(self, params: Mapping[str, Any]) -> bool:
+        """Return whether these are the params of its tasks, but for those of a sweep."""
+        asked = self._section("")["params"]
+        return {name: params.get(name) for name in asked} == asked
+
     def _section(self, ledger: str) -> dict[str, Any]:
         section: dict[str, Any] = {
             "params": {"epochs": self.epochs, "seconds": str(self.seconds), "fail": self.fail},
