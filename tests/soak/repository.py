@@ -98,7 +98,7 @@ class Manifest:
     def asks(self, params: Mapping[str, Any]) -> bool:
         """Return whether these are the params of its tasks, but for those of a sweep."""
         asked = self._section("")["params"]
-        return {name: params.get(name) for name in asked} == asked
+        return all(params.get(name) == value for name, value in asked.items())
 
     def _section(self, ledger: str) -> dict[str, Any]:
         section: dict[str, Any] = {
