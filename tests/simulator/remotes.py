@@ -158,7 +158,7 @@ class SimulatedTransport:
                     copied.end(path)
                     local.references.create(ref, oid, force=True)
         except (pygit2.GitError, OSError) as error:
-            raise GitError(f"{path} cannot be written: {error}") from error
+            raise GitError(f"{path.name} cannot be written: {error}") from error
         finally:
             local.free()
 
@@ -172,7 +172,7 @@ class SimulatedTransport:
             with elsewhere():
                 _Copied(local, remote, None).commits(pygit2.Oid(hex=commit))
         except KeyError as error:
-            raise DamagedError(f"{path} is damaged: bad object {error}") from error
+            raise DamagedError(f"{path.name} is damaged: bad object {error}") from error
         finally:
             local.free()
         with elsewhere():
