@@ -58,6 +58,10 @@ test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs No
 test-gitea: gitea-build ## Follow pull requests and request updates on a real Gitea
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m gitea
 
+.PHONY: test-transformers
+test-transformers: setup ## Train with transformers on the local engine; downloads PyTorch, 3 GB, the first time
+	@RECONCILER_TEST_TRANSFORMERS=1 $(BIN)/python -m pytest -n0 -m transformers
+
 .PHONY: gitea-build
 gitea-build: setup ## Build that Gitea with Go and a C compiler: some 5 minutes the first time
 	@$(BIN)/python -m tests.cluster build --gitea
