@@ -131,8 +131,9 @@ class Holds:
         if label(job, "key") in self._released or lately or process.skew < 0:
             return
         for pod in self._world.server.of("pods"):
-            if pod["metadata"]["labels"][JOB_NAME] == job["metadata"]["name"] and not is_over(pod):
-                began = datetime.fromisoformat(pod["status"]["startTime"])
+            # A pod that waits for its command has cost no more than one that is made anew.
+            began = _command_began(pod)
+            if pod["metadata"]["labels"][JOB_NAME] == job["metadata"]["name"] and began is not None:
                 elapsed = (self._world.loop.wall() - began).total_seconds()
                 if elapsed > GUARD_SECONDS + _SLACK:
                     self._broken(
@@ -158,3 +159,12 @@ def gpus(job: Object) -> int:
     """The GPUs of a Job's containers."""
     found = job["spec"]["template"]["spec"]["containers"]
     return sum(int(each.get("resources", {}).get("limits", {}).get(_GPU, 0)) for each in found)
+
+
+def _command_began(pod: Object) -> datetime | None:
+    """Return when the command of a pod began, while it goes on."""
+    for container in pod["status"].get("containerStatuses", ()):
+        running = container["state"].get("running")
+        if running is not None and not is_over(pod):
+            return datetime.fromisoformat(running["startedAt"])
+    return None

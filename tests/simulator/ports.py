@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, tzinfo
 from random import Random
@@ -89,6 +89,7 @@ def simulated(world: World) -> Iterator[None]:
             stack.enter_context(mock.patch.dict(made.__init__.__kwdefaults__, {port: value}))
         stack.enter_context(mock.patch.object(Api, "connect", _connect(world)))
         stack.enter_context(mock.patch.object(Retention, "collect", _collect(world)))
+        stack.enter_context(mock.patch.object(StatusBranch, "push", _push(world)))
         names = {"POD_NAME": "replica", "POD_NAMESPACE": world.namespace}
         stack.enter_context(mock.patch.dict(os.environ, names))
         before = structlog.get_config()
@@ -140,6 +141,19 @@ def _collect(world: World) -> Any:
         return await real(self)
 
     return collect
+
+
+def _push(world: World) -> Any:
+    """Keep the simulation's folder, another each time, out of what is recorded."""
+    real, folder = StatusBranch.push, str(world.folder).encode()
+
+    def push(
+        self: StatusBranch, changes: Mapping[str, bytes | None], message: str, **named: Any
+    ) -> Any:
+        changes = {p: d.replace(folder, b"") if d else d for p, d in changes.items()}
+        return real(self, changes, message, **named)
+
+    return push
 
 
 def _connect(world: World) -> Any:
