@@ -147,7 +147,7 @@ class SimulatedTransport:
     ) -> None:
         del largest, patience
         remote = self._remotes.at(self._call(url, "fetch"))
-        local = pygit2.Repository(str(path))
+        local = _opened(path)
         try:
             for refspec in refspecs:
                 source, _, target = refspec.lstrip("+").partition(":")
@@ -164,7 +164,7 @@ class SimulatedTransport:
 
     def push(self, path: Path, url: str, commit: Commit, ref: str) -> None:
         name = self._call(url, "push")
-        remote, local = self._remotes.at(name), pygit2.Repository(str(path))
+        remote, local = self._remotes.at(name), _opened(path)
         tip = self._remotes.tip(name, ref)
         try:
             if not _goes_on(local, path, commit, tip):
@@ -198,6 +198,14 @@ class SimulatedTransport:
     def _fail(self, url: str) -> None:
         wait(self._link.chance.choice((0.1, 60.0)))
         raise GitError(f"{url} cannot be reached", Trouble.UNREACHABLE)
+
+
+def _opened(path: Path) -> pygit2.Repository:
+    """Open a copy, as the git command does. Raises DamagedError."""
+    try:
+        return pygit2.Repository(str(path))
+    except pygit2.GitError as error:
+        raise DamagedError(f"{path.name} is not a git repository") from error
 
 
 def _matching(
