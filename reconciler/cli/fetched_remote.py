@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.config import Setup
-from reconciler.git import LocalRepository, Mirror
+from reconciler.git import LocalRepository, Mirror, alone
 from reconciler.types import Commit
 from reconciler.workspace import credential_table, git_folder
 
@@ -23,14 +23,16 @@ class FetchedRemote:
     @classmethod
     def fetch(cls, setup: Setup) -> Self:
         """Fetch them into a mirror beside that of `status`. Raises GitError."""
-        mirror = Mirror.open(
-            git_folder(setup) / "reader-manifests.git",
-            setup.repository_url,
-            branch=setup.config.repository.branch,
-            others=sorted({setup.status_branch, *setup.cluster_branches.values()}),
-            credentials=credential_table(setup),
-        )
-        return cls(mirror, mirror.fetch(), mirror.fetch_tips())
+        copy = git_folder(setup) / "reader-manifests.git"
+        with alone(copy):
+            mirror = Mirror.open(
+                copy,
+                setup.repository_url,
+                branch=setup.config.repository.branch,
+                others=sorted({setup.status_branch, *setup.cluster_branches.values()}),
+                credentials=credential_table(setup),
+            )
+            return cls(mirror, mirror.fetch(), mirror.fetch_tips())
 
     def clone(self) -> LocalRepository:
         """The mirror, as a clone to be planned in."""

@@ -12,7 +12,7 @@ import click
 from reconciler.cli.options import open_clone
 from reconciler.cli.terminal import tell
 from reconciler.config import Setup
-from reconciler.git import GitError, LocalRepository, Repository, is_local, local_path
+from reconciler.git import GitError, LocalRepository, Repository, alone, is_local, local_path
 from reconciler.planner import (
     ObjectStatus,
     OwnCluster,
@@ -147,19 +147,20 @@ class StateReader:
         # The modules for remotes take as long as the rest of those for Git.
         from reconciler.workspace import git_folder, status_branch  # noqa: PLC0415
 
-        branch = status_branch(setup, git_folder(setup) / "reader.git")
-        if branch.fetch() is None:
-            raise GitError(
-                f"there is no branch {setup.status_branch} yet: nothing was synced; "
-                "`reconciler run` syncs, and makes it"
-            )
-
         def learn() -> RecordedState:
             state = RecordedState(repository=self._clone())
             state.learn(branch.read_all(_is_read), _own(setup))
             return state
 
-        state = branch.reading(learn)
+        copy = git_folder(setup) / "reader.git"
+        with alone(copy):
+            branch = status_branch(setup, copy)
+            if branch.fetch() is None:
+                raise GitError(
+                    f"there is no branch {setup.status_branch} yet: nothing was synced; "
+                    "`reconciler run` syncs, and makes it"
+                )
+            state = branch.reading(learn)
         note_faults(state.faults)
         return state
 

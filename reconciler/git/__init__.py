@@ -20,6 +20,7 @@ from reconciler.urls import is_local, local_path, normal_url, redact, resolve_ur
 
 if TYPE_CHECKING:
     from reconciler.git.command import end_running, run_as_user
+    from reconciler.git.copy_lock import alone
     from reconciler.git.credentials import Credential, CredentialTable
     from reconciler.git.errors import NoRepositoryError, unresolved
     from reconciler.git.local_repository import LocalRepository
@@ -49,6 +50,7 @@ _MODULES = {
     "Sources": "sources",
     "StatusBranch": "status_branch",
     "UpdateBranches": "update_branches",
+    "alone": "copy_lock",
     "end_running": "command",
     "rebuilding": "recovery",
     "run_as_user": "command",
@@ -75,6 +77,7 @@ __all__ = [
     "Sources",
     "StatusBranch",
     "UpdateBranches",
+    "alone",
     "end_running",
     "is_local",
     "local_path",
