@@ -16,15 +16,15 @@ from reconciler.review import counted, printable, shown_size
 from reconciler.status import SIGN, CollectionReport, shown_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CollectedArtifacts:
     """Artifacts that the status branch records as hidden, and as removed.
 
     Times are whole seconds there, so what a run did is a difference of two of these.
     """
 
-    hidden: frozenset[tuple[str, datetime]] = frozenset()
-    removed: frozenset[tuple[str, datetime]] = frozenset()
+    hidden: frozenset[tuple[str, datetime]]
+    removed: frozenset[tuple[str, datetime]]
 
     @classmethod
     def read(cls, setup: Setup) -> CollectedArtifacts | None:

@@ -100,7 +100,7 @@ class ClusterRuns:
             request = EndRequest(by=await _caller(api), at=now, cause=cause)
             for run in runs:
                 await _end(api, run, request)
-            return [await _wait(api, run, patience) for run in runs]
+            return await asyncio.gather(*(_wait(api, run, patience) for run in runs))
         finally:
             await api.close()
 
