@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from reconciler.daemon.recorded_outcomes import RecordedOutcomes
+from reconciler.daemon.removed_objects import RemovedObjects, with_history_of
 from reconciler.daemon.shutdown import WritePermission
 from reconciler.engine import Run
 from reconciler.errors import ReconcilerError
@@ -43,7 +44,6 @@ from reconciler.status import (
     dump_record,
     dump_sync,
     read_collection,
-    read_own_file,
     read_own_sync,
     render_readme,
 )
@@ -92,9 +92,7 @@ class StatusStore:
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
         self._shards = Shards()
-        #: The files of removed objects, which an object that comes back goes on from.
-        self._removed: dict[str, bytes] = {}
-        self._removed_read: dict[str, tuple[bytes, ObjectStatus | None]] = {}
+        self._removed = RemovedObjects(own)
         self.collection: CollectionReport | None = None
         self._own: bytes | None = None
         self._sync: Sync | None = None
@@ -128,7 +126,7 @@ class StatusStore:
         for record in (*branch.records.values(), *branch.removed.values()):
             self._outcomes.add(record)
         self.collection = read_collection(self._branch.read(COLLECTION_FILE))
-        self._removed = {path: texts[path] for path in map(removed_path, branch.removed)}
+        self._removed.files = {path: texts[path] for path in map(removed_path, branch.removed)}
         self.records, self.ledger = branch.records, branch.ledger
         _log_faults(branch.faults)
         self.faults = tuple(branch.faults)
@@ -196,8 +194,8 @@ class StatusStore:
                 self.ledger.removed_spent[ref] = known.spent
                 self.phases.put(ref, None)
                 self._pending[status_path(ref)] = None
-                path = removed_path(ref)
-                self._pending[path] = self._removed[path] = dump_record(known)
+                path, data = self._removed.put(known)
+                self._pending[path] = data
         if grown:
             self._divide()
         known_sync = self._sync
@@ -210,11 +208,11 @@ class StatusStore:
     def _divide(self) -> None:
         """Write the files of folders that became too large into shards."""
         refs = {status_path(ref): ref for ref in self.records}
-        for path in self._shards.divide((*refs, *self._removed)):
-            if path in self._removed:
-                self._pending.setdefault(path, self._removed[path])
-            else:
-                self._pending.setdefault(path, dump_record(self.records[refs[path]]))
+        removed = self._removed.files
+        for path in self._shards.divide((*refs, *removed)):
+            if path not in self._pending:
+                data = removed[path] if path in removed else dump_record(self.records[refs[path]])
+                self._pending[path] = data
 
     def verified(self, times: Mapping[TaskKey, datetime]) -> None:
         """Note when current artifacts were found to be as they were made."""
@@ -226,15 +224,7 @@ class StatusStore:
 
     def removed_records(self) -> list[ObjectStatus]:
         """Return the statuses of removed objects, as far as they are believed."""
-        found: dict[str, tuple[bytes, ObjectStatus | None]] = {}
-        for path, data in self._removed.items():
-            known = self._removed_read.get(path)
-            if known is None or known[0] is not data:
-                file = read_own_file(path, data, self._own_cluster)
-                known = (data, file.record if file is not None else None)
-            found[path] = known
-        self._removed_read = found
-        return [record for _, record in found.values() if record is not None]
+        return self._removed.records()
 
     def mark_artifact(self, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
         """Change an artifact's entries, in records of removed objects too."""
@@ -245,8 +235,8 @@ class StatusStore:
         for record in self.removed_records():
             marked = _marked(record, key, mark)
             if marked is not record:
-                path = removed_path(record.ref)
-                self._pending[path] = self._removed[path] = dump_record(marked)
+                path, data = self._removed.put(marked)
+                self._pending[path] = data
 
     def report_collection(self, report: CollectionReport | None) -> bool:
         """Take over the result of a collection; returns whether it differs."""
@@ -275,26 +265,13 @@ class StatusStore:
     def _returned(self, record: ObjectStatus) -> ObjectStatus:
         """Restore the kept history of an object that comes back."""
         path = removed_path(record.ref)
-        data = self._removed.pop(path, None)
-        if data is None:
+        if path not in self._removed.files:
             return record
+        old = self._removed.record(path)
+        del self._removed.files[path]
         self._pending[path] = None
         self.ledger.removed_spent.pop(record.ref, None)
-        file = read_own_file(path, data, self._own_cluster)
-        old = file.record if file is not None else None
-        if old is None:
-            return record
-        known = {(entry.key, entry.execution_hash, entry.phase) for entry in old.history}
-        new = [e for e in record.history if (e.key, e.execution_hash, e.phase) not in known]
-        spent = {**old.spent}
-        for month, cost in record.spent.items():
-            spent[month] = spent.get(month, 0.0) + cost
-        return replace(
-            record,
-            history=(*old.history, *new),
-            artifact=record.artifact or old.artifact,
-            spent=spent,
-        )
+        return with_history_of(record, old) if old is not None else record
 
     @property
     def dirty(self) -> bool:
