@@ -81,8 +81,9 @@ class RetainedArtifact:
 class RetentionInput:
     """The complete input of a collection.
 
-    ``roots`` are references from outside of ``artifacts``; ``doubts`` say what could not be read.
-    ``released`` are the ids of released holds.
+    ``artifacts`` are in the order of the history, oldest first. ``roots`` are references from
+    outside of them; ``doubts`` say what could not be read. ``released`` are the ids of released
+    holds.
     """
 
     policy: RetentionPolicy
@@ -195,8 +196,9 @@ def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
         if inputs.now - artifact.made < timedelta(days=policy.days):
             yield artifact.key, Referrer(Role.YOUNG, f"{policy.days:g} days")
     for ref, own in of_object.items():
-        own.sort(key=lambda artifact: (artifact.made, artifact.key), reverse=True)
-        for artifact in own[: policy.keep]:
+        # Times are whole seconds: of one second, the newest are the last in the history.
+        own.sort(key=lambda artifact: artifact.made)
+        for artifact in own[::-1][: policy.keep]:
             yield artifact.key, Referrer(Role.NEWEST, str(ref))
 
 

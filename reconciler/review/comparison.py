@@ -184,7 +184,8 @@ def _compared(
 
 def _ordered(rows: list[ComparedArtifact], order: CompareOrder) -> list[ComparedArtifact]:
     """Sort by a column; rows without a value come last."""
-    newest = sorted(rows, key=lambda row: row.finished or _LONG_AGO, reverse=True)
+    # Of one second, the newest are the last in the history.
+    newest = sorted(rows, key=lambda row: row.finished or _LONG_AGO)[::-1]
     if order.column == "finished":
         return newest[::-1] if order.ascending else newest
     valued = [(_value(row, order.column), row) for row in newest]

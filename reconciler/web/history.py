@@ -122,7 +122,7 @@ def _current(record: ObjectStatus, entries: Sequence[HistoryEntry]) -> HistoryEn
     for entry in made:
         if _is_current(record, entry):
             return entry
-    return max(made, key=lambda e: e.finished or _LONG_AGO, default=None)
+    return max(reversed(made), key=lambda e: e.finished or _LONG_AGO, default=None)
 
 
 def _is_current(record: ObjectStatus, entry: HistoryEntry) -> bool:
@@ -134,7 +134,8 @@ def _is_current(record: ObjectStatus, entry: HistoryEntry) -> bool:
 
 def _ordered(entries: Iterable[HistoryEntry], order: Order) -> list[HistoryEntry]:
     """Sort by a column; rows without a value come last, newest first."""
-    newest = sorted(entries, key=lambda e: e.finished or _LONG_AGO, reverse=True)
+    # Of one second, the newest are the last in the history.
+    newest = sorted(entries, key=lambda e: e.finished or _LONG_AGO)[::-1]
     group, _, name = order.column.partition(".")
     if group == "finished":
         return newest[::-1] if order.ascending else newest

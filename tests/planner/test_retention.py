@@ -83,6 +83,13 @@ def test_the_newest_of_an_object_and_all_young_ones_stay() -> None:
     assert Referrer(Role.YOUNG, "30 days") in plan.kept[key(8)]
 
 
+def test_of_one_second_the_newest_is_the_last_in_the_history() -> None:
+    """Times are whole seconds, and a key says nothing of an age."""
+    policy = replace(BARE, keep=1)
+    for first, last in ((1, 2), (2, 1)):
+        assert planned(made(first), made(last), policy=policy).hide == (key(first),)
+
+
 def test_an_evaluation_goes_with_its_artifact_and_counts_as_none_of_the_newest() -> None:
     policy = replace(BARE, keep=1)
     evaluations = [replace(made(n + 10, n, age=1), evaluated=key(n)) for n in (1, 2)]
