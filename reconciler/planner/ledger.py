@@ -27,9 +27,10 @@ _SUCCEEDED = TaskPhase.SUCCEEDED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: its result, end, and the key of its image.
+    """A complete task: its first result, last end, and the key of its image.
 
-    ``turn`` is as `Failure` has it.
+    ``turn`` is the ledger's when it was last learnt to be there; 0 if only by what was read, or by
+    a run that an engine had at a start.
     """
 
     key: TaskKey
@@ -40,13 +41,15 @@ class Completed:
     turn: int = field(default=0, compare=False)
 
     def before(self, failure: Failure) -> bool:
-        """Return whether the task was complete before a failure.
+        """Return whether the task was complete before a failed run began.
 
-        Times are compared only where both were read: a clock may have been set between two turns.
+        A run says of what it reads how it was at its start, and may be heard of late: from a node
+        that was silent, or by the next leader. Times are compared only where both were read: a
+        clock may have been set between two turns.
         """
         if self.turn or failure.turn:
-            return self.turn < failure.turn
-        return self.finished is None or self.finished < failure.at
+            return self.turn <= failure.turn
+        return self.finished is None or _whole(self.finished) <= _whole(failure.began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Ledger:
     removed_spent: dict[ObjectRef, Mapping[str, float]] = field(default_factory=dict)
     turn: int = 0
     _learnt: Mapping[str, Run] | None = None
+    #: The turn in which a run was first seen.
+    _seen: dict[str, int] = field(default_factory=dict)
 
     def use_releases(self, ids: Iterable[str]) -> None:
         """Note holds that are released now, or were before."""
@@ -95,6 +100,7 @@ class Ledger:
             hidden=dict(self.hidden),
             collected=dict(self.collected),
             removed_spent=dict(self.removed_spent),
+            _seen=dict(self._seen),
         )
 
     def learn_record(self, record: ObjectStatus) -> None:
@@ -111,6 +117,7 @@ class Ledger:
                     kind=task.failure or FailureClass.COMMAND,
                     reason=Reason.read(task.reason, task.message),
                     at=task.finished or _LONG_AGO,
+                    began=task.started or task.finished or _LONG_AGO,
                     count=task.failures,
                 )
 
@@ -155,6 +162,7 @@ class Ledger:
                     kind=FailureClass.COMMAND,
                     reason=Reason.read(entry.reason, entry.message),
                     at=entry.finished or _LONG_AGO,
+                    began=entry.started or entry.finished or _LONG_AGO,
                 ),
             )
 
@@ -169,7 +177,7 @@ class Ledger:
     ) -> None:
         """Record a key as complete from now on.
 
-        The first result stays, so that URLs never move.
+        The first result stays, so that URLs never move; the last end counts.
         """
         self._complete(
             Completed(
@@ -189,8 +197,13 @@ class Ledger:
         known = self.completed.get(found.key)
         if known is None or known.task is not found.task:
             self.completed[found.key] = found
-        elif known.image_key is None and found.image_key is not None:
-            self.completed[found.key] = replace(known, image_key=found.image_key)
+        else:
+            self.completed[found.key] = replace(
+                known,
+                image_key=known.image_key or found.image_key,
+                finished=max(filter(None, (known.finished, found.finished)), default=None),
+                turn=max(known.turn, found.turn),
+            )
 
     def _next_turn(self) -> int:
         self.turn += 1
@@ -234,10 +247,22 @@ class Ledger:
     def learn_runs(self, runs: Mapping[str, Run]) -> None:
         """Learn the runs that differ from those of the last time."""
         before, self._learnt = self._learnt, dict(runs)
-        for name in differing(before or {}, runs) & runs.keys():
-            known = before.get(name) if before is not None else None
-            if known is None or _end(known) != _end(runs[name]):
+        known = before or {}
+        different = differing(known, runs)
+        self._see({name: runs[name] for name in different & runs.keys()}, known)
+        for name in different:
+            if name not in runs:
+                del self._seen[name]
+            elif name not in known or _end(known[name]) != _end(runs[name]):
                 self.learn_run(runs[name], news=before is not None)
+        if before is None:
+            self._next_turn()
+
+    def _see(self, runs: Mapping[str, Run], known: Mapping[str, Run]) -> None:
+        """Note the turn of runs that are new, before anything is learnt of them."""
+        for name, run in runs.items():
+            if name not in known or known[name].created != run.created:
+                self._seen[name] = self.turn
 
     def learn_run(self, run: Run, *, news: bool = True) -> None:
         """Take over how a run ended; a live run says nothing yet.
@@ -279,9 +304,10 @@ class Ledger:
             kind=kind,
             reason=run.reason or Reason.of(ReasonCode.UNKNOWN),
             at=at,
+            began=run.created or run.started or at,
             count=count + 1 if kind is FailureClass.INFRASTRUCTURE else count,
             tries=tries + 1 if kind is FailureClass.UNAVAILABLE else 0,
-            turn=self._next_turn() if news else 0,
+            turn=self._seen.get(run.name, self.turn) if news else 0,
         )
 
     def result(self, key: TaskKey | None) -> Completed | None:
@@ -313,6 +339,11 @@ def _ended_before(run: Run, loss: Loss | None) -> bool:
     """Return true for the run whose result is lost, and earlier ones."""
     if loss is None:
         return False
-    finished = (run.finished or _LONG_AGO).replace(microsecond=0)
-    made = loss.finished is not None and finished == loss.finished.replace(microsecond=0)
+    finished = _whole(run.finished or _LONG_AGO)
+    made = loss.finished is not None and finished == _whole(loss.finished)
     return made or finished <= loss.at
+
+
+def _whole(time: datetime) -> datetime:
+    """Round down to whole seconds, as status files have them."""
+    return time.replace(microsecond=0)

@@ -26,8 +26,9 @@ class Failure:
     """A failed task under one execution hash.
 
     ``count`` is of Infrastructure failures, ``tries`` of those in a row in which the engine was
-    Unavailable: nothing of them is recorded, so that waiting makes no status commits. ``turn`` is
-    the ledger's when it was learnt; 0 of one that was read, or that an engine had at a start.
+    Unavailable: nothing of them is recorded, so that waiting makes no status commits. ``began`` is
+    when its run did, ``turn`` the ledger's when that was first seen; 0 of one that was read, or
+    that an engine had at a start.
     """
 
     key: TaskKey
@@ -35,6 +36,7 @@ class Failure:
     kind: FailureClass
     reason: Reason
     at: datetime
+    began: datetime = field(compare=False)
     count: int = 0
     tries: int = 0
     turn: int = field(default=0, compare=False)

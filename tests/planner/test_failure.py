@@ -183,6 +183,7 @@ def test_however_often_something_has_failed_there_is_a_next_try(kind: FailureCla
         kind=kind,
         reason=Reason.of(ReasonCode.INFRASTRUCTURE_FAILED, detail="it is away"),
         at=datetime(2026, 1, 1, tzinfo=UTC),
+        began=datetime(2026, 1, 1, tzinfo=UTC),
         count=10_000,
         tries=10_000,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -293,3 +293,78 @@ def test_a_clock_that_is_set_changes_no_order_of_failure_and_completion(set_by: 
     [producer] = world.live()
     world.succeed(producer)
     assert reported_losses(world.sync()) == set()
+
+
+def consumer_of(world: World, epochs: int) -> str:
+    """Another training of ``b`` on the same base, which waits for a node."""
+    world.files["b.yaml"] = finetune("b", "a").replace("epochs: 3", f"epochs: {epochs}")
+    world.sync()
+    world.now += timedelta(seconds=1)
+    return world.run_of("b", TaskKind.TRAIN)
+
+
+def say_lost(world: World, name: str, at: datetime) -> None:
+    """End a run that has found its base gone."""
+    reason = Reason.of(ReasonCode.ARTIFACT_LOST, input="base", url="file:///gone")
+    world.fail(name, FailureClass.INFRASTRUCTURE)
+    world.runs[name] = replace(world.runs[name], reason=reason, finished=at)
+
+
+def make_again(world: World) -> None:
+    """Lose the base, and make it again."""
+    lose(world, "a")
+    world.now += timedelta(seconds=10)
+    for _ in range(2):  # the run that made it has to go first
+        world.sync()
+    world.now += timedelta(seconds=10)
+    world.succeed(world.run_of("a", TaskKind.TRAIN))
+
+
+def test_a_report_is_believed_only_of_what_was_there_before_its_run() -> None:
+    world = family()
+    key = artifact_key(world, "a")
+    consumer, found_at = consumer_of(world, 5), world.now
+    make_again(world)
+    world.sync()
+    say_lost(world, consumer, found_at)
+    assert reported_losses(world.sync()) == set(), "its node was silent until now"
+    world.now += timedelta(minutes=1)
+    world.sync()
+    say_lost(world, world.run_of("b", TaskKind.TRAIN), world.now)
+    assert reported_losses(world.sync()) == {key}, "the next run has seen that it is gone again"
+
+
+def test_a_new_leader_believes_no_report_from_before_an_artifact_was_made_again() -> None:
+    world = family()
+    consumer = consumer_of(world, 5)
+    say_lost(world, consumer, world.now)
+    world.sync()
+    recorded = dict(world.records)
+    make_again(world)
+    world.records = recorded  # the leader died before its next push
+    restart(world)
+    assert reported_losses(world.plan()) == set()
+    assert world.ledger.result(artifact_key(world, "a")) is not None
+
+
+def test_a_new_leader_believes_a_report_on_the_artifact_that_is_recorded() -> None:
+    world = family()
+    key = artifact_key(world, "a")
+    say_lost(world, consumer_of(world, 5), world.now)
+    restart(world)
+    assert reported_losses(world.plan()) == {key}
+
+
+def test_a_scrub_from_before_an_artifact_was_made_again_is_known_by_its_turn() -> None:
+    world = family()
+    key = artifact_key(world, "a")
+    made = next(run for run in world.runs.values() if run.key == key)
+    restart(world)
+    world.ledger.learn_runs({})
+    before = world.ledger.result(key)
+    world.ledger.learn_runs({made.name: replace(made, finished=world.now)})
+    after = world.ledger.result(key)
+    assert before is not None
+    assert after is not None
+    assert after.turn > before.turn
+    assert after.result == before.result
