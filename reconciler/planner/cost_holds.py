@@ -120,8 +120,13 @@ class CostHolds:
         return _hold(HoldKind.BUDGET, tasks, refs, reason, tenant)
 
     def _goes_on(self, task: TaskStatus) -> bool:
+        """Return whether a recorded run goes on, of an earlier key too.
+
+        Once an earlier one is gone, it has started nothing for the key.
+        """
         run = self.inputs.runs.get(task.job) if task.job is not None else None
-        return is_started(task) and (run is None or run.live)
+        gone = run is None and task.run_key is not None
+        return is_started(task) and not gone and (run is None or run.live)
 
     def _tasks(
         self, objects: Objects, passes: Callable[[ObjectStatus, Task], bool]
@@ -177,7 +182,7 @@ class CostHolds:
         total, seen = 0.0, set[str]()
         for ref in self._of(tenant, inputs.records):
             for known in inputs.records[ref].tasks:
-                if not is_started(known) or known.job is None or known.job in seen:
+                if not self._costs(known) or known.job is None or known.job in seen:
                     continue
                 seen.add(known.job)
                 cost = prices.cost(known.resources or Resources(), self._elapsed(known))
@@ -187,6 +192,13 @@ class CostHolds:
                         cost = max(cost, f.p50)
                 total += cost
         return total
+
+    def _costs(self, task: TaskStatus) -> bool:
+        """Return whether a recorded run counts as running.
+
+        One of an earlier key that is gone costs nothing more: its task may be held for long.
+        """
+        return is_started(task) and (task.run_key is None or task.job in self.inputs.runs)
 
     def _elapsed(self, task: TaskStatus) -> float:
         """Return the seconds that a recorded run has taken.

@@ -27,7 +27,7 @@ _SUCCEEDED = TaskPhase.SUCCEEDED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A complete task: its first result, last end, and the key of its image.
+    """A complete task: its first result, last end, and image's key.
 
     ``turn`` is the ledger's when it was last learnt to be there; 0 if only by what was read, or by
     a run that an engine had at a start.
@@ -259,7 +259,7 @@ class Ledger:
             self._next_turn()
 
     def _see(self, runs: Mapping[str, Run], known: Mapping[str, Run]) -> None:
-        """Note the turn of runs that are new, before anything is learnt of them."""
+        """Note the turn of new runs, before anything is learnt."""
         for name, run in runs.items():
             if name not in known or known[name].created != run.created:
                 self._seen[name] = self.turn

@@ -215,6 +215,37 @@ def test_the_next_run_starts_once_the_kept_one_has_ended() -> None:
     assert len(keys) == 2
 
 
+def held_after_a_kept_run() -> World:
+    """A task that the budget holds; the run of its earlier key was kept, and is gone."""
+    world = running(5)
+    world.settings = replace(world.settings, prices=PRICES, budget_month=1.0)
+    (run,) = world.live()
+    supersede(world)
+    assert {hold.kind for hold in world.sync().holds} == {HoldKind.RUNNING, HoldKind.BUDGET}
+    world.succeed(run)
+    world.sync()
+    world.runs.pop(run, None)
+    return world
+
+
+def test_a_run_that_was_kept_and_is_gone_lets_nothing_pass_the_budget() -> None:
+    world = held_after_a_kept_run()
+    for _ in range(3):
+        assert [hold.kind for hold in world.sync().holds] == [HoldKind.BUDGET]
+        world.now += HOUR
+    assert world.live() == []
+    assert world.phase("a") is Phase.HELD
+
+
+def test_a_run_that_was_kept_and_is_gone_costs_nothing_more() -> None:
+    world = held_after_a_kept_run()
+    told = []
+    for _ in range(3):
+        told += [hold.reason.arguments.get("running") for hold in world.sync().holds]
+        world.now += HOUR
+    assert told == ["EUR 0.00"] * 3
+
+
 def test_the_removal_of_an_object_with_such_a_run_is_held() -> None:
     world = running(5)
     world.files = {"b.yaml": scratch("b")}

@@ -296,7 +296,7 @@ def test_a_clock_that_is_set_changes_no_order_of_failure_and_completion(set_by: 
 
 
 def consumer_of(world: World, epochs: int) -> str:
-    """Another training of ``b`` on the same base, which waits for a node."""
+    """Another training of ``b`` on its base."""
     world.files["b.yaml"] = finetune("b", "a").replace("epochs: 3", f"epochs: {epochs}")
     world.sync()
     world.now += timedelta(seconds=1)
