@@ -56,6 +56,7 @@ class Artifacts:
         #: When an artifact was first and last made; the head that was synced when it first was.
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
+        self._made: dict[str, float] = {}
         self._synced: dict[str, int] = {}
         self._measured: dict[str, dict[int, float]] = defaultdict(dict)
         self._hidden_at: dict[str, float] = {}
@@ -134,7 +135,7 @@ class Artifacts:
     def made(self, pod: Object) -> None:
         """Note that a command has left an artifact."""
         url, now = output(pod).rstrip("/"), self._world.loop.now
-        self._last[url] = now
+        self._last[url] = self._made[url] = now
         self._hidden_at.pop(url, None)
         if url not in self._first:
             self._first[url] = now
@@ -142,6 +143,13 @@ class Artifacts:
         if url in self._tests:
             artifact, test = self._tests[url]
             self._measured[artifact][test] = self._world.bucket.metrics(url)["accuracy"]
+
+    def is_there_since(self, url: str, recorded: datetime | None) -> bool:
+        """Return whether an artifact is there, as it was when a run's end was recorded."""
+        made = self._made.get(url.rstrip("/"))
+        if made is None or recorded is None or not self._world.cluster.has(url):
+            return False
+        return _time(made).replace(microsecond=0) <= recorded
 
     def found(self, pod: Object) -> None:
         """Note a run whose artifact was there: to a daemon, it is made now."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pygit2
@@ -195,6 +196,8 @@ class Invariants:
         lost = output(job) in self._world.cluster.lost
         if not lost and key in self._recorded.complete and self._world.cluster.has(output(job)):
             self.broken(f"{name} is created, and its key {key} is recorded as complete")
+        elif lost and self.artifacts.is_there_since(output(job), self._recorded.ends.get(key)):
+            self.broken(f"{name} is created, and {key} was recorded after it was made again")
         hidden = self._world.bucket.is_hidden(output(job))
         if not lost and hidden and key in self._recorded.complete:
             self.broken(f"{name} is created, and its key {key} is hidden, not gone")
@@ -271,14 +274,25 @@ class Invariants:
                 continue
             artifact = record.artifact
             cluster = self._world.cluster
-            there = artifact is not None and cluster.has(artifact.url)
             if (
                 artifact is not None
-                and there
-                and artifact.url not in cluster.lost
                 and newer.artifact is None
+                and cluster.has(artifact.url)
+                and artifact.url not in cluster.lost
+                and not any(url in cluster.lost for url in _lost_since(record, newer))
             ):
                 self.broken(f"the artifact of {ref} is no more in its status")
         for ref, record in records.items():
             if record.artifact is not None:
                 self.artifacts.check_served(ref.name, record.artifact.url, index)
+
+
+def _lost_since(before: ObjectStatus, now: ObjectStatus) -> Iterator[str]:
+    """Yield the artifacts that an object has lost between two pushes.
+
+    One that it went back to, and that is gone, has taken the place of another first.
+    """
+    known = {(entry.key, entry.finished) for entry in before.history if entry.lost is not None}
+    for entry in now.history:
+        if entry.lost is not None and (entry.key, entry.finished) not in known:
+            yield entry.artifact or ""

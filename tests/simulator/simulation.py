@@ -12,7 +12,7 @@ from random import Random
 
 from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase
 from reconciler.reasons import ReasonCode
-from reconciler.status import SYNC_FILE, load_sync
+from reconciler.status import SYNC_FILE, read_own_sync
 from tests.simulator.author import Author
 from tests.simulator.cluster import is_over, over
 from tests.simulator.disturbances import Disturbances
@@ -150,9 +150,8 @@ def _outcome(world: World) -> Outcome | None:
     if tip is None:
         return None
     files = world.remotes.files(MANIFESTS, tip)
-    if SYNC_FILE not in files or load_sync(files[SYNC_FILE]).head != world.remotes.tip(
-        MANIFESTS, MAIN
-    ):
+    sync = read_own_sync(files[SYNC_FILE])[0] if SYNC_FILE in files else None
+    if sync is None or sync.head != world.remotes.tip(MANIFESTS, MAIN):
         return None
     found = world.statuses()
     if not all(_is_settled(record) for record in found.values()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 
 from reconciler.planner import Ledger, ObjectStatus
@@ -36,19 +37,28 @@ def read_records(files: Mapping[str, bytes]) -> Iterator[ObjectStatus]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The keys that the branch says are complete, and the failures that it says are final."""
+    """The keys that the branch says are complete, and the failures that it says are final.
+
+    ``ends`` are the newest ends of what is said to be there.
+    """
 
     complete: frozenset[str] = frozenset()
     failed: frozenset[tuple[str, str]] = frozenset()
+    ends: Mapping[str, datetime] = field(default_factory=dict)
 
     def __and__(self, other: Recorded) -> Recorded:
-        return Recorded(self.complete & other.complete, self.failed & other.failed)
+        both = self.ends.keys() & other.ends.keys()
+        ends = {key: min(self.ends[key], other.ends[key]) for key in both}
+        return Recorded(self.complete & other.complete, self.failed & other.failed, ends)
 
 
 def recorded(files: Mapping[str, bytes]) -> Recorded:
     """What a daemon would learn of the branch."""
-    ledger = Ledger()
+    ledger, ends = Ledger(), dict[str, datetime]()
     for record in read_records(files):
         ledger.learn_record(record)
+        for entry in record.history:
+            if entry.artifact is not None and entry.finished is not None and not entry.gone:
+                ends[entry.key] = max(entry.finished, ends.get(entry.key, entry.finished))
     final = (place for place, failure in ledger.failures.items() if failure.remembered)
-    return Recorded(frozenset(ledger.completed), frozenset(final))
+    return Recorded(frozenset(ledger.completed), frozenset(final), ends)
