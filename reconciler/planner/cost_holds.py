@@ -276,7 +276,7 @@ def _cancelled(
 ) -> Iterator[tuple[Run, Task | None]]:
     for ref, item in objects.items():
         for task in item.tasks:
-            for end in cancellations(live.superseded_by(ref, task), task):
+            for end in cancellations(live.superseded_by(ref, task), task, inputs):
                 yield end.run, task
     for end in deletions(inputs, removed):
         if end.run.live:

@@ -169,9 +169,8 @@ def unneeded_builds(inputs: PlanInput, removed: Collection[ObjectRef]) -> list[R
             if task.kind is TaskKind.BUILD:
                 keys.add(task.key)
                 request_hashes.add(task.request_hash)
-    unknown = [ref for ref in inputs.invalid if ref not in inputs.desired]
     kept = [ref for ref in inputs.records if ref not in inputs.desired and ref not in removed]
-    if unknown or kept:
+    if inputs.invalid or kept:
         return []
     return [
         RunDeletion(

@@ -4,6 +4,10 @@ A run with another request hash is cancelled, and the new run waits until it has
 the same one, only of newer inputs that are followed, goes on to its end before the next one starts,
 if its command has started: a branch that moves faster than a training runs would else never leave a
 model.
+
+While a manifest is wrong, its object and all that is made from it are as recorded last. A daemon
+that ended before its last push may have known a newer form: so a run that no record names is left
+alone until then.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from datetime import UTC
 
 from reconciler.engine import Run, RunPhase
 from reconciler.manifests import CANCEL_ANNOTATION
-from reconciler.planner.plan import ActionKind, RunDeletion
+from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKind
@@ -27,7 +31,7 @@ def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
     return [run for run in live if task.kind is not TaskKind.BUILD and run.key != task.key]
 
 
-def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
+def cancellations(superseded: Iterable[Run], task: Task, inputs: PlanInput) -> list[RunDeletion]:
     """Cancel superseded runs with another request hash, or that have not started.
 
     None while the task's key is unknown: nothing is then known to have superseded them.
@@ -38,8 +42,16 @@ def cancellations(superseded: Iterable[Run], task: Task) -> list[RunDeletion]:
     return [
         RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason)
         for run in superseded
-        if not run.deleting and not goes_on(run, task)
+        if not run.deleting and not goes_on(run, task) and not is_unexplained(run, inputs)
     ]
+
+
+def is_unexplained(run: Run, inputs: PlanInput) -> bool:
+    """Return whether a run may be of an unknown manifest."""
+    if not inputs.invalid or run.object is None:
+        return False
+    record = inputs.records.get(run.object)
+    return record is None or all(task.job != run.name for task in record.tasks)
 
 
 def is_cancelled(run: Run, item: ResolvedObject) -> bool:

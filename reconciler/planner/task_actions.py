@@ -85,7 +85,8 @@ class TaskActions:
         if owner == item.ref:
             return None
         if item.ref not in self.going_on:
-            self.endings.extend(cancellations(self.live.superseded_by(item.ref, task), task))
+            superseded = self.live.superseded_by(item.ref, task)
+            self.endings.extend(cancellations(superseded, task, self.inputs))
         decision = self._one(self.objects[owner], owned, shadow=True)
         action = ActionKind.KEEP if decision.action is ActionKind.CREATE else decision.action
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
@@ -109,7 +110,7 @@ class TaskActions:
         superseded = self.live.superseded_by(item.ref, task)
         kept = self.going_on.get(item.ref)
         if not shadow and kept is None:
-            self.endings.extend(cancellations(superseded, task))
+            self.endings.extend(cancellations(superseded, task, self.inputs))
         earlier = next((run for run in superseded if goes_on(run, task)), None)
         cancelled = self._cancelled(answer, item, earlier, shadow=shadow)
         if cancelled is not None:
@@ -162,7 +163,10 @@ class TaskActions:
         if run.deleting:
             reason = Reason.of(ReasonCode.TERMINATING)
             return answer.lost([run]) or answer.create(reason, run=run)
-        if run.execution_hash != task.execution_hash and run.phase is RunPhase.PENDING:
+        changed = run.execution_hash != task.execution_hash
+        # Settings of a manifest that is wrong now may have been others than those on record.
+        known = answer.ref not in self.inputs.invalid
+        if changed and known and run.phase is RunPhase.PENDING:
             if not shadow:
                 reason = Reason.of(ReasonCode.EXECUTION_CHANGED_BEFORE_START)
                 self.endings.append(RunDeletion(run=run, action=ActionKind.CANCEL, reason=reason))
@@ -174,7 +178,7 @@ class TaskActions:
         code = ReasonCode.RUNNING if running else ReasonCode.RUN_PENDING
         reason = run.reason or Reason.of(code)
         told = reason.code is ReasonCode.EXECUTION_CHANGED  # by the daemon, and recorded
-        if run.execution_hash != task.execution_hash and not told:
+        if changed and not told:
             reason = Reason.of(ReasonCode.EXECUTION_CHANGED, cause=reason)
         return answer.keep(phase, reason, run=run)
 

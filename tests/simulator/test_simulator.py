@@ -15,7 +15,7 @@ from tests.simulator.ports import CLOCKS
 
 ROOT = Path(__file__).parents[2]
 #: Seeds and steps that have found something; what it was is in the history of this file.
-FOUND: list[tuple[int, int]] = [(38, 850), (1001, 250)]
+FOUND: list[tuple[int, int]] = []
 #: A seed that finds a planted fault early, where seed 88 does not.
 EARLY = {
     "overlook-inputs": 89,
