@@ -475,13 +475,14 @@ server:
 notifications: {urlFile: s/10, secretFile: s/11}
 review: {forge: gitea, api: "https://a/api/v1", repository: a/b, tokenFile: s/12}
 signing: {keyFile: s/13, publicKeyFiles: [p]}
+registry: {url: a.example.com/m, credentialsFile: s/14}
 tls: {caFile: p}
 """
 
 
 def test_each_secret_that_the_configuration_names_is_hidden_from_commands(tmp_path: Path) -> None:
     setup = load(tmp_path, SECRETS)
-    assert set(setup.secret_paths) == {tmp_path / "s" / str(n) for n in range(1, 14)}
+    assert set(setup.secret_paths) == {tmp_path / "s" / str(n) for n in range(1, 15)}
     # A new field for a file is in this test, or it is none of a secret.
     public = {"knownHostsFile", "caFile", "publicKeyFiles"}
     fields = {

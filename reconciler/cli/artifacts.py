@@ -138,14 +138,14 @@ def artifacts(
     key = _key(state, name)
     found = [
         artifact
-        for artifact in sorted(_all(state), key=_place)
+        for artifact in sorted(_all(state, images=collecting), key=_place)
         if key in (None, artifact.key)
         and same(artifact.ref, name=None if key else name, namespace=namespace, kind=kind)
         and not (unused and artifact.used)
         and not (collecting and not artifact.collected)
     ]
     sized = sizes((artifact.url, artifact.key) for artifact in found)
-    found = [replace(artifact, size=sized[artifact.url]) for artifact in found]
+    found = [replace(artifact, size=artifact.size or sized[artifact.url]) for artifact in found]
     narrowed = name or namespace or kind
     environments = [
         environment
@@ -188,7 +188,8 @@ def _key(state: RecordedState, name: str | None) -> TaskKey | None:
     return key
 
 
-def _all(state: RecordedState) -> Iterator[Artifact]:
+def _all(state: RecordedState, *, images: bool = False) -> Iterator[Artifact]:
+    """Yield the artifacts, and ``images`` that the last collection looked at."""
     users = _users(state)
     report = state.collection
     collected = {entry.key: entry for entry in report.artifacts} if report is not None else {}
@@ -197,16 +198,20 @@ def _all(state: RecordedState) -> Iterator[Artifact]:
         for entry in record.history:
             ended = entry.phase is TaskPhase.SUCCEEDED and entry.collected is None
             made = ended and entry.key not in seen
-            if made and entry.artifact is not None:
+            collection = collected.get(entry.key)
+            image = collection is not None and collection.image
+            url = entry.image if image and images else entry.artifact
+            if made and url is not None:
                 seen.add(entry.key)
                 yield Artifact(
                     ref=record.ref,
                     key=entry.key,
-                    url=entry.artifact,
+                    url=url,
                     finished=entry.finished,
                     used=tuple(dict.fromkeys(users.get(entry.key, ()))),
                     removed=record.ref not in state.records,
-                    collection=collected.get(entry.key),
+                    size=collection.size or None if image and collection else None,
+                    collection=collection,
                 )
 
 
@@ -360,6 +365,11 @@ def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
         raise click.ClickException(
             f"no artifact has a key that begins with {printable(text)[:40]!r}; give its first 6 or "
             "more digits"
+        )
+    if any(a.key == key and a.collection and a.collection.image for a in _all(state, images=True)):
+        raise click.ClickException(
+            f"{key[:12]} is the key of an image, which stays as long as a manifest asks for it, or "
+            "an artifact that was made in it is kept; pin the key of one"
         )
     url = next((artifact.url for artifact in _all(state) if artifact.key == key), None)
     local = setup is not None and setup.config.engine == "local"

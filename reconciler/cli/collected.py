@@ -12,8 +12,8 @@ import click
 from reconciler.cli.recorded_state import StateReader
 from reconciler.config import Setup
 from reconciler.git import GitError
-from reconciler.review import counted, printable, shown_size
-from reconciler.status import SIGN, CollectionReport, shown_step
+from reconciler.review import counted, printable
+from reconciler.status import SIGN, CollectionReport, shown_doubt, shown_entry, shown_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ def collection_lines(
     going = report.collected
     for entry in going[:most]:
         age = f"{max(0, (now - entry.made).days)} d old"
-        what = f"{entry.kind} {entry.namespace}/{entry.name} {entry.key[:12]}"
+        what, size = shown_entry(entry)
         step = shown_step(entry, enabled=report.enabled)
         sign = click.style(SIGN, fg="red")
-        yield f"  {sign} {printable(what)}  {shown_size(entry.size)}, {age}: {step}"
+        yield f"  {sign} {printable(what)}  {size}, {age}: {step}"
     if most is not None and going[most:]:
         yield f"  and {counted(len(going[most:]), 'more artifact')}"
     for reason in report.withheld:
         release = f" (released by the line {reason.hold} in .reconciler/release)"
-        text = reason.message + release if reason.hold else f"nothing goes, as {reason.message}"
+        text = reason.message + release if reason.hold else shown_doubt(reason)
         yield f"  {click.style('!', fg='magenta')} {printable(text)}"

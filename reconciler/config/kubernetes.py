@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from reconciler.config.reporting import SecretPath
 from reconciler.manifests import (
     GPU_TYPE,
     LABEL_KEY,
@@ -135,6 +136,13 @@ class RegistrySection(Section):
         bool, Field(description="Plain HTTP, or a certificate that no known authority signed.")
     ] = False
     secret: Subdomain | None = None
+    credentials_file: Annotated[
+        SecretPath | None,
+        Field(
+            description="A config.json of Docker for the daemon itself, which reads and deletes "
+            "images in a collection. Default: without credentials."
+        ),
+    ] = None
     attestations: AttestationsSection = Field(default_factory=AttestationsSection.of_defaults)
 
 

@@ -37,6 +37,7 @@ from reconciler.engines.local import (
 )
 from reconciler.errors import UsageFault
 from reconciler.git import Mirror, Sources, end_running, is_local, local_path
+from reconciler.image_registry import ImageRegistry
 from reconciler.manifests import ParamChange
 from reconciler.metrics import Metrics
 from reconciler.planner import ObjectStatus, Plan, Reference, unreadable
@@ -235,6 +236,7 @@ async def assemble(
             places=ArtifactPlaces(
                 RootLayout(setup.root) if setup.config.engine == "local" else None
             ),
+            images=_image_registry(setup),
             requests=requests,
             heads=reading_heads(setup, mirror),
             leads=permission.leads,
@@ -269,6 +271,19 @@ async def assemble_try(
         select=select,
         changes=tuple(changes),
         observe=observe,
+    )
+
+
+def _image_registry(setup: Setup) -> ImageRegistry | None:
+    """Return the registry that builds push to; None without one."""
+    registry = setup.config.registry
+    if registry is None or setup.config.engine == "local":
+        return None
+    return ImageRegistry(
+        host=registry.url.partition("/")[0],
+        insecure=registry.insecure,
+        ca_file=setup.optional_file(setup.config.tls.ca_file),
+        credentials=setup.optional_file(registry.credentials_file),
     )
 
 

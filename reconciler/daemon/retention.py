@@ -9,7 +9,8 @@ artifact whose marker is hidden nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -22,8 +23,10 @@ from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, 
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Collected, CollectedKind
 from reconciler.engines.local import ArtifactPlaceError, ArtifactPlaces, ArtifactState
+from reconciler.image_registry import ImageRegistry, RegistryError
 from reconciler.metrics import Metrics
 from reconciler.planner import (
+    AskedFor,
     OwnCluster,
     Plan,
     Reference,
@@ -41,7 +44,7 @@ from reconciler.planner import (
     run_references,
     unreadable,
 )
-from reconciler.reasons import Reason
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.status import CollectionReport
 from reconciler.types import TaskKey
 
@@ -62,6 +65,7 @@ def no_requests() -> tuple[Sequence[Reference], Sequence[Reason]]:
 class RetentionSources:
     """The policy of collections, and their sources outside of the daemon.
 
+    ``images`` is the registry that builds push to; None without one.
     ``heads`` reads other heads of the repository, and may block; None without any. ``leads`` says
     whether this replica may still change anything.
     """
@@ -69,6 +73,7 @@ class RetentionSources:
     policy: RetentionPolicy
     own: OwnCluster
     places: ArtifactPlaces
+    images: ImageRegistry | None = None
     requests: RequestReferences = no_requests
     heads: Callable[[DaemonState], Found] | None = None
     leads: Callable[[], bool] = lambda: True
@@ -90,11 +95,12 @@ class Retention:
     replan: Callable[[], None]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     markers: MarkerReader = field(init=False)
-    #: The keys that a plan asks for, and those of its live runs.
-    _asked: tuple[Plan, frozenset[TaskKey]] | None = None
+    _asked: tuple[Plan, AskedFor] | None = None
 
     def __post_init__(self) -> None:
-        self.markers = MarkerReader(self.sources.places)
+        # A mere report asks no registry, which may be in a network: it does without sizes.
+        images = self.sources.images if self.sources.policy.enabled else None
+        self.markers = MarkerReader(self.sources.places, images)
 
     # -- in a sync, which holds the lock --------------------------------------------------------
 
@@ -129,11 +135,18 @@ class Retention:
 
     def _restore(self, artifact: RetainedArtifact) -> bool | None:
         """Restore an artifact; None if it is not hidden."""
+        if artifact.is_image:
+            return self._is_there(artifact) if artifact.hidden is not None else None
         places = self.sources.places
         facts = places.read(artifact.url, artifact.key)
         if facts is not None and facts.state is ArtifactState.COMPLETE:
             return True if artifact.hidden is not None else None
         return places.restore(artifact.url, artifact.key) if facts is not None else False
+
+    def _is_there(self, image: RetainedArtifact) -> bool:
+        """Return whether an image is not certainly gone."""
+        registry = self.sources.images
+        return registry is None or registry.sizes([image.url])[image.url] is not None
 
     # -- beside the syncs ------------------------------------------------------------------------
 
@@ -149,8 +162,12 @@ class Retention:
         if inputs.policy.enabled:
             for key in steps.hide:
                 await self._hide(inputs.artifacts[key])
-            for key in steps.remove:
-                removed += await self._remove(inputs.artifacts[key])
+            images, others = _divided(inputs.artifacts[key] for key in steps.remove)
+            for artifact in others:
+                removed += await self._remove(artifact)
+            found, refused = await self._remove_images(images, inputs.artifacts)
+            removed += found
+            inputs = replace(inputs, untouched=(*inputs.untouched, *refused))
         async with self.lock:
             restored = await self.take_back(steps.restore)
         left = recorded.retained(self.store.ledger)
@@ -170,10 +187,11 @@ class Retention:
 
     async def _hide(self, artifact: RetainedArtifact) -> None:
         async with self.lock:
-            if self._is_asked_for(artifact.key):
+            if self._is_asked_for(artifact):
                 return
             try:
-                await asyncio.to_thread(self.sources.places.hide, artifact.url, artifact.key)
+                if not artifact.is_image:
+                    await asyncio.to_thread(self.sources.places.hide, artifact.url, artifact.key)
             except ArtifactPlaceError as error:
                 self._failed(error)
                 return
@@ -183,7 +201,7 @@ class Retention:
     async def _remove(self, artifact: RetainedArtifact) -> tuple[Collected, ...]:
         key, places = artifact.key, self.sources.places
         async with self.lock:
-            if self._is_asked_for(key):
+            if self._is_asked_for(artifact):
                 return ()
             try:
                 freed = await asyncio.to_thread(places.remove, artifact.url, key)
@@ -194,16 +212,45 @@ class Retention:
         kind = CollectedKind.ARTIFACT
         return (Collected(kind=kind, name=key, freed=freed, used=artifact.made),)
 
-    def _is_asked_for(self, key: TaskKey) -> bool:
+    async def _remove_images(
+        self, images: Iterable[RetainedArtifact], known: Mapping[TaskKey, RetainedArtifact]
+    ) -> tuple[list[Collected], list[Reason]]:
+        """Delete images, each with all its builds, until the registry refuses.
+
+        Return what was removed, and the refusal.
+        """
+        removed = list[Collected]()
+        registry, hidden = self.sources.images, self.store.ledger.hidden
+        builds = defaultdict[str, list[RetainedArtifact]](list)
+        for artifact in known.values():
+            builds[artifact.url].append(artifact)
+        for url in dict.fromkeys(image.url for image in images):
+            async with self.lock:
+                if registry is None or any(
+                    self._is_asked_for(build) or build.key not in hidden for build in builds[url]
+                ):
+                    continue
+                try:
+                    await asyncio.to_thread(registry.delete, url)
+                except RegistryError as error:
+                    self._failed(error)
+                    return removed, [Reason.of(ReasonCode.IMAGES_KEPT, detail=str(error))]
+                for build in builds[url]:
+                    self._note_removed(build.key)
+            first = builds[url][0]
+            kind = CollectedKind.IMAGE
+            removed.append(Collected(kind=kind, name=first.key, freed=first.size, used=first.made))
+        return removed, []
+
+    def _is_asked_for(self, artifact: RetainedArtifact) -> bool:
         """Return whether an artifact must be left alone by now."""
         plan = self.plan()
-        if plan is None or not self.sources.leads() or self.store.ledger.result(key) is None:
+        result = self.store.ledger.result(artifact.key)
+        if plan is None or not self.sources.leads() or result is None:
             return True
         if self._asked is None or self._asked[0] is not plan:
-            live = (run.key for run in plan.inputs.runs.values() if run.live)
-            desired = (each for each, _ in desired_keys_of(plan))
-            self._asked = plan, frozenset((*live, *desired))
-        return key in self._asked[1]
+            self._asked = plan, AskedFor.by(plan)
+        return self._asked[1].has(artifact)
 
     async def _inputs(
         self, plan: Plan, state: DaemonState
@@ -244,6 +291,7 @@ class Retention:
         inputs = replace(
             inputs,
             roots=collect_roots(references),
+            untouched=recorded.untouched[:MOST_DOUBTS],
             doubts=tuple(dict.fromkeys(doubts))[:MOST_DOUBTS],
         )
         return inputs, recorded
@@ -263,6 +311,8 @@ class Retention:
             hidden = key in self.store.ledger.hidden
             if hidden and facts is None:
                 self._note_removed(key)
+            elif recorded.artifacts[key].is_image:
+                continue  # an image that is hidden is so in its record alone
             elif hidden and facts is not None and facts.state is ArtifactState.COMPLETE:
                 self._note_restored(key)
             elif not hidden and facts is not None and facts.state is not ArtifactState.COMPLETE:
@@ -286,9 +336,17 @@ class Retention:
         self.store.ledger.collect(key, now)
         self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, collected=now))
 
-    def _failed(self, error: ArtifactPlaceError) -> None:
+    def _failed(self, error: ArtifactPlaceError | RegistryError) -> None:
         self.metrics.failed("engine", error)
         log.warning("an artifact cannot be collected or restored", error=str(error))
+
+
+def _divided(
+    artifacts: Iterable[RetainedArtifact],
+) -> tuple[list[RetainedArtifact], list[RetainedArtifact]]:
+    """Return images, and the others."""
+    every = list(artifacts)
+    return [a for a in every if a.is_image], [a for a in every if not a.is_image]
 
 
 def _now() -> datetime:

@@ -14,6 +14,7 @@ from reconciler.engines.local import (
     ArtifactPlaces,
     ArtifactState,
 )
+from reconciler.image_registry import ImageRegistry, RegistryError
 from reconciler.planner import (
     HistoryEntry,
     Ledger,
@@ -21,10 +22,11 @@ from reconciler.planner import (
     OwnCluster,
     RetainedArtifact,
     TaskPhase,
+    image_name,
     unreadable,
 )
-from reconciler.reasons import Reason
-from reconciler.types import TaskKey
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import TaskKey, TaskKind
 
 #: Markers that are read at a time.
 _CONCURRENCY = 16
@@ -36,12 +38,14 @@ _BATCH = 1_000
 class RecordedArtifacts:
     """The artifacts of records, with the facts of their markers.
 
-    ``facts`` are None for one that is certainly gone. ``doubts`` are of those that cannot be read.
+    ``facts`` are None for one that is certainly gone. ``doubts`` are of those that cannot be read,
+    ``untouched`` of such images: an image refers to nothing.
     """
 
     artifacts: Mapping[TaskKey, RetainedArtifact]
     facts: Mapping[TaskKey, ArtifactFacts | None]
     doubts: tuple[Reason, ...]
+    untouched: tuple[Reason, ...] = ()
 
     def retained(self, ledger: Ledger) -> dict[TaskKey, RetainedArtifact]:
         """Return the artifacts that are still complete, with their facts."""
@@ -77,26 +81,46 @@ def recorded_artifacts(
                     url=url,
                     made=max(times, default=now),
                     size=0,
+                    images=_images(entry),
                     hidden=ledger.hidden.get(entry.key),
+                    is_image=entry.task is TaskKind.BUILD,
                 )
     return found
 
 
+def _images(entry: HistoryEntry) -> tuple[TaskKey, ...]:
+    """Return the key, or the digest, of an entry's image."""
+    if entry.task is TaskKind.BUILD:
+        return ()
+    names = (image_name(image) for image in (entry.image_key, entry.image) if image is not None)
+    return tuple(dict.fromkeys(names))
+
+
 def _url(record: ObjectStatus, entry: HistoryEntry, ledger: Ledger, own: OwnCluster) -> str | None:
-    """Return the URL of an entry's complete artifact in its own folder."""
-    known, url = ledger.result(entry.key), entry.artifact
+    """Return the URL of an entry's complete artifact in its own folder.
+
+    Of a build it is the reference of the image.
+    """
+    known, built = ledger.result(entry.key), entry.task is TaskKind.BUILD
+    url = entry.image if built else entry.artifact
     if entry.phase is not TaskPhase.SUCCEEDED or entry.gone or url is None or known is None:
         return None
-    if known.result.url != url or known.task is not entry.task:
+    if url != (known.result.image if built else known.result.url) or known.task is not entry.task:
         return None
+    if built:
+        return url if own.is_pushed_image(url, record.ref.namespace) else None
     return url if own.is_artifact(url, record.ref.namespace, entry.key, entry.task) else None
 
 
 @dataclass(slots=True)
 class MarkerReader:
-    """Reads markers, each once: what a marker lists does not change."""
+    """Reads markers, each once: what a marker lists does not change.
+
+    Images are read of ``images``; without one, their sizes are not known.
+    """
 
     places: ArtifactPlaces
+    images: ImageRegistry | None = None
     _known: dict[tuple[str, datetime], ArtifactFacts] = field(default_factory=dict)
 
     def read(self, artifacts: Mapping[TaskKey, RetainedArtifact]) -> RecordedArtifacts:
@@ -104,7 +128,7 @@ class MarkerReader:
         closed: dict[str, Reason] = {}
         facts: dict[TaskKey, ArtifactFacts | None] = {}
         doubts: dict[Reason, None] = {}
-        every = list(artifacts.values())
+        every = [artifact for artifact in artifacts.values() if not artifact.is_image]
         with ThreadPoolExecutor(_CONCURRENCY) as pool:
             for begin in range(0, len(every), _BATCH):
                 batch = every[begin : begin + _BATCH]
@@ -115,8 +139,31 @@ class MarkerReader:
                         doubts[each] = None
                     else:
                         facts[artifact.key] = each
+        untouched = self._images([a for a in artifacts.values() if a.is_image], facts)
         self._known = dict(_complete(artifacts, facts))
-        return RecordedArtifacts(artifacts=artifacts, facts=facts, doubts=tuple(doubts))
+        return RecordedArtifacts(
+            artifacts=artifacts, facts=facts, doubts=tuple(doubts), untouched=untouched
+        )
+
+    def _images(
+        self, artifacts: list[RetainedArtifact], facts: dict[TaskKey, ArtifactFacts | None]
+    ) -> tuple[Reason, ...]:
+        """Add the facts of images; return why some cannot be read."""
+        known = {a.key: self._known.get((a.url, a.made)) for a in artifacts if a.hidden is None}
+        unknown = [artifact for artifact in artifacts if known.get(artifact.key) is None]
+        facts.update((key, each) for key, each in known.items() if each is not None)
+        if self.images is None:
+            facts.update((a.key, _image_facts(0)) for a in unknown)
+            return ()
+        sizes = self.images.sizes(a.url for a in unknown) if unknown else {}
+        untouched: dict[Reason, None] = {}
+        for artifact in unknown:
+            size = sizes[artifact.url]
+            if isinstance(size, RegistryError):
+                untouched[Reason.of(ReasonCode.IMAGES_KEPT, detail=str(size))] = None
+            else:
+                facts[artifact.key] = _image_facts(size) if size is not None else None
+        return tuple(untouched)
 
     def _one(
         self, artifact: RetainedArtifact, closed: dict[str, Reason]
@@ -136,6 +183,10 @@ class MarkerReader:
                 return unreadable("artifact", artifact.key[:12], str(error))
             closed[bucket] = unreadable("bucket", "", str(error))  # it is not asked again
             return closed[bucket]
+
+
+def _image_facts(size: int) -> ArtifactFacts:
+    return ArtifactFacts(state=ArtifactState.COMPLETE, size=size)
 
 
 def _complete(

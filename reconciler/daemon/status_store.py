@@ -47,7 +47,7 @@ from reconciler.status import (
     read_own_sync,
     render_readme,
 )
-from reconciler.types import Commit, ObjectRef, Problem, TaskKey
+from reconciler.types import Commit, ObjectRef, Problem, TaskKey, TaskKind
 
 log = structlog.get_logger(__name__)
 _Records = Mapping[ObjectRef, ObjectStatus]
@@ -354,7 +354,8 @@ def _marked(
     """Return a record with the marked entries of an artifact."""
 
     def is_meant(entry: HistoryEntry) -> bool:
-        made = entry.phase is TaskPhase.SUCCEEDED and entry.artifact is not None
+        result = entry.image if entry.task is TaskKind.BUILD else entry.artifact
+        made = entry.phase is TaskPhase.SUCCEEDED and result is not None
         return made and entry.key == key and not entry.gone
 
     if not any(map(is_meant, record.history)):

@@ -62,6 +62,12 @@ class OwnCluster:
         form = rf"{re.escape(self.registry)}/{_NAME}@{_DIGEST}"
         return re.fullmatch(form, image) is not None
 
+    def is_pushed_image(self, image: str, namespace: str) -> bool:
+        """Return whether builds of a namespace push to the image's repository."""
+        if self.registry is None:
+            return False
+        return re.fullmatch(rf"{re.escape(self.registry)}/{namespace}@{_DIGEST}", image) is not None
+
     def is_image(self, image: str, key: Hash) -> bool:
         """Return whether an artifact may have been made in this image.
 

@@ -40,6 +40,8 @@ class Role(enum.StrEnum):
     NEWEST = "among the newest of"
     YOUNG = "younger than"
     INPUT = "input of"
+    IMAGE = "image of"
+    SAME_IMAGE = "same image as"
     EVALUATION = "evaluation of"
 
 
@@ -54,7 +56,7 @@ class Referrer:
         return f"{self.role} {self.name}"
 
 
-#: The references to artifacts, by key.
+#: The references to artifacts, by key; to images also by digest.
 Roots = Mapping[TaskKey, tuple[Referrer, ...]]
 
 
@@ -63,8 +65,9 @@ class RetainedArtifact:
     """A complete artifact that this cluster has made.
 
     ``made`` is its end, or the time of an undo since. ``inputs`` are the artifacts that it was made
-    from, ``size`` is in bytes. ``evaluated`` is the artifact that it is the evaluation of.
-    ``hidden`` is when it was hidden.
+    from, ``size`` is in bytes. ``images`` are the keys or digests of the image that it was made in.
+    ``evaluated`` is the artifact that it is the evaluation of. ``hidden`` is when it was hidden.
+    ``is_image``: it is an image in a registry, and ``url`` its reference by digest.
     """
 
     key: TaskKey
@@ -73,8 +76,10 @@ class RetainedArtifact:
     made: datetime
     size: int
     inputs: tuple[TaskKey, ...] = ()
+    images: tuple[TaskKey, ...] = ()
     evaluated: TaskKey | None = None
     hidden: datetime | None = None
+    is_image: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +87,8 @@ class RetentionInput:
     """The complete input of a collection.
 
     ``artifacts`` are in the order of the history, oldest first. ``roots`` are references from
-    outside of them; ``doubts`` say what could not be read. ``released`` are the ids of released
-    holds.
+    outside of them; ``doubts`` say what could not be read. ``untouched`` says which images cannot
+    be collected, which keeps nothing else. ``released`` are the ids of released holds.
     """
 
     policy: RetentionPolicy
@@ -91,6 +96,7 @@ class RetentionInput:
     artifacts: Mapping[TaskKey, RetainedArtifact]
     roots: Roots = field(default_factory=dict)
     doubts: tuple[Reason, ...] = ()
+    untouched: tuple[Reason, ...] = ()
     released: Container[str] = frozenset()
 
 
@@ -132,7 +138,9 @@ def plan_retention(inputs: RetentionInput) -> RetentionPlan:
         (a for key, a in artifacts.items() if key not in kept), key=lambda a: (a.made, a.key)
     )
     unreferenced = [artifact for artifact in rest if artifact.hidden is None]
-    due = [a for a in rest if a.hidden is not None and inputs.now - a.hidden >= policy.grace]
+    # Builds of one digest are one image, which goes when the last of them is due.
+    early = {a.url for a in rest if a.hidden is None or inputs.now - a.hidden < policy.grace}
+    due = [a for a in rest if a.hidden is not None and a.url not in early]
     restore = [a for key, a in sorted(artifacts.items()) if key in kept and a.hidden is not None]
     holds = tuple(_holds(inputs, unreferenced))
     held = frozenset[TaskKey]().union(*(hold.keys for hold in holds))
@@ -163,39 +171,59 @@ def _keys(artifacts: Iterable[RetainedArtifact]) -> tuple[TaskKey, ...]:
 def _reached(inputs: RetentionInput) -> Roots:
     """Return who refers to each artifact that a root reaches."""
     found: dict[TaskKey, dict[Referrer, None]] = defaultdict(dict)
-    upstream = _upstream(inputs.artifacts)
+    builds = _builds(inputs.artifacts)
+    upstream = _upstream(inputs.artifacts, builds)
     waiting = deque((key, each) for key, referrers in inputs.roots.items() for each in referrers)
     waiting += _recent(inputs)
     while waiting:
         key, referrer = waiting.popleft()
+        if key in builds:
+            waiting += ((build, referrer) for build in builds[key])
+            continue
         if key not in found:
             waiting += upstream.get(key, ())
         found[key][referrer] = None
     return {key: tuple(found[key]) for key in found if key in inputs.artifacts}
 
 
+def _builds(artifacts: Mapping[TaskKey, RetainedArtifact]) -> Mapping[TaskKey, list[TaskKey]]:
+    """Return the keys of builds by the digest of their image."""
+    found: dict[TaskKey, list[TaskKey]] = defaultdict(list)
+    for key, artifact in artifacts.items():
+        if artifact.is_image:
+            found[TaskKey(artifact.url.rpartition("@")[2])].append(key)
+    return dict(found)
+
+
 def _upstream(
-    artifacts: Mapping[TaskKey, RetainedArtifact],
+    artifacts: Mapping[TaskKey, RetainedArtifact], builds: Mapping[TaskKey, list[TaskKey]]
 ) -> Mapping[TaskKey, list[tuple[TaskKey, Referrer]]]:
-    """Return what is kept with each artifact: its inputs, and its evaluations."""
+    """Return what is kept with each artifact.
+
+    They are its inputs, its evaluations, its image, and the other builds of an image.
+    """
     found: dict[TaskKey, list[tuple[TaskKey, Referrer]]] = defaultdict(list)
     for key, artifact in artifacts.items():
         found[key] += [(made_from, Referrer(Role.INPUT, key)) for made_from in artifact.inputs]
+        found[key] += [(image, Referrer(Role.IMAGE, key)) for image in artifact.images]
         if artifact.evaluated is not None:
             found[artifact.evaluated].append((key, Referrer(Role.EVALUATION, artifact.evaluated)))
+    for keys in builds.values():
+        for key in keys if len(keys) > 1 else ():
+            found[key] += [(each, Referrer(Role.SAME_IMAGE, key)) for each in keys if each != key]
     return found
 
 
 def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
-    """Yield the newest artifacts of each object, and the young ones."""
+    """Yield each object's newest artifacts and images, and the young ones."""
     policy = inputs.policy
-    of_object: dict[ObjectRef, list[RetainedArtifact]] = defaultdict(list)
+    of_object: dict[tuple[ObjectRef, bool], list[RetainedArtifact]] = defaultdict(list)
     for artifact in inputs.artifacts.values():
         if artifact.evaluated is None:
-            of_object[artifact.ref].append(artifact)
+            of_object[artifact.ref, artifact.is_image].append(artifact)
         if inputs.now - artifact.made < timedelta(days=policy.days):
             yield artifact.key, Referrer(Role.YOUNG, f"{policy.days:g} days")
-    for ref, own in of_object.items():
+    for (ref, _), own in of_object.items():
         # Times are whole seconds: of one second, the newest are the last in the history.
         own.sort(key=lambda artifact: artifact.made)
         for artifact in own[::-1][: policy.keep]:
@@ -206,14 +234,24 @@ def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
 
 
 def _holds(inputs: RetentionInput, going: list[RetainedArtifact]) -> Iterator[RetentionHold]:
-    """Yield the holds of single objects, then that of all."""
+    """Yield the holds of single objects, then that of all.
+
+    Images count apart: most of their bytes may be layers that others have as well.
+    """
+    for is_image in (False, True):
+        sizes = Counter[ObjectRef]()
+        for artifact in inputs.artifacts.values():
+            if artifact.hidden is None and artifact.is_image is is_image:
+                sizes[artifact.ref] += artifact.size
+        yield from _holds_of_a_kind(inputs, [a for a in going if a.is_image is is_image], sizes)
+
+
+def _holds_of_a_kind(
+    inputs: RetentionInput, going: list[RetainedArtifact], sizes: Counter[ObjectRef]
+) -> Iterator[RetentionHold]:
     by_object: dict[ObjectRef, list[RetainedArtifact]] = defaultdict(list)
     for artifact in going:
         by_object[artifact.ref].append(artifact)
-    sizes = Counter[ObjectRef]()
-    for artifact in inputs.artifacts.values():
-        if artifact.hidden is None:
-            sizes[artifact.ref] += artifact.size
     rest: list[RetainedArtifact] = []
     for ref, own in sorted(by_object.items()):
         hold = _hold(inputs, own, ref, whole=sizes[ref])
@@ -240,10 +278,11 @@ def _hold(
     identifier = hold_id(["collect", *(artifact.key for artifact in going)])
     if identifier in inputs.released:
         return None
+    owner = str(ref) if ref is not None else "all objects"
     reason = Reason.of(
         ReasonCode.COLLECTION_TOO_LARGE,
         artifacts=len(going),
-        whose=ref if ref is not None else "all objects",
+        whose=f"images of {owner}" if going[0].is_image else owner,
         size=size,
         whole=whole,
         share=share,

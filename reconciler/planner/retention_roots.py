@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from reconciler.engine import Run
+from reconciler.planner.image_use import images_in_use
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import Plan
-from reconciler.planner.retention import Referrer, Role, Roots
+from reconciler.planner.retention import Referrer, RetainedArtifact, Role, Roots
 from reconciler.planner.retention_policy import RetentionPolicy
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import ObjectRef, TaskKey
+from reconciler.types import ObjectRef, TaskKey, TaskKind
 
 Reference = tuple[TaskKey, Referrer]
-_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])|sha256:[0-9a-f]{64}(?![0-9a-f])")
 
 
 def collect_roots(references: Iterable[Reference]) -> Roots:
@@ -41,6 +44,8 @@ def recorded_references(
             yield record.artifact.key, Referrer(Role.CURRENT, name)
         if record.candidate is not None:
             yield record.candidate.key, Referrer(Role.CANDIDATE, name)
+        for image in sorted(images_in_use(record)):
+            yield image_name(image), Referrer(Role.DESIRED, name)
         asked = (
             record.desired,
             *(key for task in record.tasks for key in (task.key, task.run_key)),
@@ -52,6 +57,11 @@ def recorded_references(
         for age, served in enumerate(reversed(record.served)):
             if age < policy.keep or now - served.at < timedelta(days=policy.days):
                 yield served.key, Referrer(Role.SERVED, name)
+
+
+def image_name(image: str) -> TaskKey:
+    """Return an image's digest, or the key of its build."""
+    return TaskKey(image.rpartition("@")[2])
 
 
 def run_references(runs: Iterable[Run]) -> Iterator[Reference]:
@@ -67,7 +77,7 @@ def desired_keys_of(
     """Yield every key that objects of a plan ask for.
 
     They are those of artifacts, tasks and inputs, of the artifacts that gates compare with, and
-    those that manifests name.
+    those that manifests name. Images have the key of their build, or a digest.
     """
     desired = plan.inputs.desired
     for ref in desired if refs is None else refs:
@@ -77,6 +87,45 @@ def desired_keys_of(
                 yield key, ref
 
 
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """The needs of a plan and its live runs.
+
+    ``building`` are the namespaces with a build under way, which may push any digest.
+    """
+
+    keys: frozenset[TaskKey]
+    building: frozenset[str]
+
+    @classmethod
+    def by(cls, plan: Plan) -> Self:
+        """Return what a plan asks for."""
+        runs = [run for run in plan.inputs.runs.values() if run.live]
+        desired = (key for key, _ in desired_keys_of(plan))
+        ledger = plan.inputs.ledger
+        waiting = (
+            ref.namespace
+            for ref, item in plan.inputs.desired.items()
+            for task in item.tasks
+            if task.kind is TaskKind.BUILD and ledger.result(task.key) is None
+        )
+        live = (
+            run.namespace or (run.object.namespace if run.object is not None else "")
+            for run in runs
+            if run.task is TaskKind.BUILD
+        )
+        return cls(
+            keys=frozenset((*(run.key for run in runs), *desired)),
+            building=frozenset((*waiting, *live)),
+        )
+
+    def has(self, artifact: RetainedArtifact) -> bool:
+        """Return whether an artifact must stay as it is."""
+        if artifact.is_image and artifact.ref.namespace in self.building:
+            return True
+        return artifact.key in self.keys or image_name(artifact.url) in self.keys
+
+
 def desired_references(plan: Plan) -> Iterator[Reference]:
     """Yield the references of the objects of a plan."""
     return ((key, Referrer(Role.DESIRED, str(ref))) for key, ref in desired_keys_of(plan))
@@ -84,6 +133,7 @@ def desired_references(plan: Plan) -> Iterator[Reference]:
 
 def _asked(item: ResolvedObject) -> Iterator[TaskKey | None]:
     yield item.key
+    yield from _images(item)
     gate = item.gate
     tasks = [*item.tasks, *(variant.task for variant in item.variants)]
     if gate is not None:
@@ -91,6 +141,12 @@ def _asked(item: ResolvedObject) -> Iterator[TaskKey | None]:
         tasks += [task for task in (gate.task, gate.current_task) if task is not None]
     for task in tasks:
         yield from (task.key, task.base, task.dataset, task.artifact, *task.needs)
+        yield from _images(task)
+
+
+def _images(of: ResolvedObject | Task) -> Iterator[TaskKey | None]:
+    yield of.image_build
+    yield image_name(of.image_key) if of.image_key is not None else None
 
 
 def _is_unknown(item: ResolvedObject) -> bool:
@@ -109,7 +165,7 @@ def _pinned(item: ResolvedObject) -> Iterator[TaskKey | None]:
 
 
 def named_keys(text: str) -> frozenset[TaskKey]:
-    """Return what may be keys in the text of a manifest."""
+    """Return possible keys and digests in the text of a manifest."""
     return frozenset(TaskKey(found) for found in _KEY.findall(text))
 
 

@@ -116,6 +116,7 @@ class ReasonCode(enum.StrEnum):
     COLLECTION_KEY_UNKNOWN = "CollectionKeyUnknown"
     COLLECTION_CONFLICT = "CollectionConflict"
     COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
+    IMAGES_KEPT = "ImagesKept"
 
     # -- Review: an object for which nothing runs
     TAKES_OVER = "TakesOver"

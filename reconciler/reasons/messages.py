@@ -565,6 +565,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A superseded run finishes first; its inputs are not known to the collection.",
         "Nothing; the collection goes on once the run has ended.",
     ),
+    ReasonCode.IMAGES_KEPT: Entry(
+        "images are not collected: {detail}",
+        "The registry cannot be read, or deletes no images. Artifacts in buckets are collected all the same.",
+        "Allow the daemon to read and delete images: registry.credentialsFile, and deletion in the registry.",
+    ),
     ReasonCode.TAKES_OVER: Entry(
         "takes over the artifact of {object}, which is there already",
         "A promotion of an artifact that exists.",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         collection_markdown,
         collection_summary,
         of_objects,
+        shown_doubt,
+        shown_entry,
         shown_step,
     )
     from reconciler.status.encoding import (
@@ -56,6 +58,8 @@ _MODULES = {
     "collection_markdown": "collection_text",
     "collection_summary": "collection_text",
     "of_objects": "collection_text",
+    "shown_doubt": "collection_text",
+    "shown_entry": "collection_text",
     "shown_step": "collection_text",
     "dump_collection": "collection_report",
     "read_collection": "collection_report",
@@ -114,6 +118,8 @@ __all__ = [
     "read_remote_object",
     "read_used_keys",
     "render_readme",
+    "shown_doubt",
+    "shown_entry",
     "shown_step",
     "status_document",
 ]

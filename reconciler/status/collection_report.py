@@ -11,7 +11,7 @@ from typing import Self
 
 from reconciler.codec import Codec, CodecError
 from reconciler.planner import RetainedArtifact, RetentionInput, RetentionPlan
-from reconciler.reasons import message
+from reconciler.reasons import ReasonCode, message
 from reconciler.types import API_VERSION, Kind, TaskKey
 
 COLLECTION_FILE = "collection.json"
@@ -35,7 +35,8 @@ class CollectionStep(enum.StrEnum):
 class CollectionEntry:
     """An artifact and its next step, from ``due`` on.
 
-    ``size`` is in bytes. ``used_by`` are the first that refer to it.
+    ``size`` is in bytes; of an ``image`` it is 0 where it was not read. ``used_by`` are the first
+    that refer to it.
     """
 
     key: TaskKey
@@ -48,6 +49,7 @@ class CollectionEntry:
     hidden: datetime | None = None
     due: datetime | None = None
     used_by: tuple[str, ...] = ()
+    image: bool = False
 
     @property
     def collected(self) -> bool:
@@ -66,6 +68,11 @@ class WithheldReason:
     message: str
     hold: str | None = None
 
+    @property
+    def keeps_all(self) -> bool:
+        """True if nothing at all is collected because of it."""
+        return self.hold is None and self.reason != ReasonCode.IMAGES_KEPT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionReport:
@@ -80,7 +87,8 @@ class CollectionReport:
     def of(cls, inputs: RetentionInput, plan: RetentionPlan) -> Self:
         """Make the report of a plan."""
         withheld = [
-            WithheldReason(reason=doubt.code.value, message=message(doubt)) for doubt in plan.doubts
+            WithheldReason(reason=reason.code.value, message=message(reason))
+            for reason in (*plan.doubts, *inputs.untouched)
         ]
         withheld += [
             WithheldReason(
@@ -138,6 +146,7 @@ def _entry(
         hidden=hidden,
         due=hidden + inputs.policy.grace if removed and hidden is not None else None,
         used_by=tuple(map(str, plan.kept.get(key, ())[:_MOST_REFERRERS])),
+        image=artifact.is_image,
     )
 
 

@@ -6,7 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from reconciler.review import code, counted, prose, shown_size
-from reconciler.status.collection_report import CollectionEntry, CollectionReport, CollectionStep
+from reconciler.status.collection_report import (
+    CollectionEntry,
+    CollectionReport,
+    CollectionStep,
+    WithheldReason,
+)
 from reconciler.types import ObjectRef
 
 #: A multiplication sign.
@@ -32,6 +37,19 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
             return "restored next"
         case _:
             return ""
+
+
+def shown_entry(entry: CollectionEntry) -> tuple[str, str]:
+    """Return an artifact's name, and its size where it is known."""
+    what = f"{entry.kind} {entry.namespace}/{entry.name} {entry.key[:12]}"
+    if not entry.image:
+        return what, shown_size(entry.size)
+    return f"{what} (image)", shown_size(entry.size) if entry.size else "of unknown size"
+
+
+def shown_doubt(reason: WithheldReason) -> str:
+    """Return a reason that no release ends, with its effect."""
+    return f"nothing goes, as {reason.message}" if reason.keeps_all else reason.message
 
 
 def collection_summary(report: CollectionReport) -> str:
@@ -63,9 +81,8 @@ def collection_markdown(report: CollectionReport | None, refs: Collection[Object
         return ""
     going = of_objects(report, refs).collected
     lines = [
-        f"- {SIGN} {code(f'{e.kind} {e.namespace}/{e.name} {e.key[:12]}')} "
-        f"{shown_size(e.size)}: {shown_step(e, enabled=report.enabled)}"
-        for e in going[:MOST_LINES]
+        f"- {SIGN} {code(what)} {size}: {shown_step(e, enabled=report.enabled)}"
+        for e, (what, size) in zip(going, map(shown_entry, going[:MOST_LINES]), strict=False)
     ]
     if going[MOST_LINES:]:
         lines.append(f"- and {counted(len(going[MOST_LINES:]), 'more artifact')}")

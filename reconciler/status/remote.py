@@ -7,13 +7,21 @@ over. :mod:`reconciler.planner.remote_clusters` decides whether an artifact may 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifests import KEY, NAME, read_documents, validate
-from reconciler.planner import RemoteArtifact, RemoteObject, TaskPhase, Unavailable, Verdict
+from reconciler.planner import (
+    RemoteArtifact,
+    RemoteObject,
+    TaskPhase,
+    Unavailable,
+    Verdict,
+    image_name,
+)
 from reconciler.types import API_VERSION, ForeignRef, Kind, ObjectRef, TaskKey, TaskKind
 
 _Name = Annotated[str, Field(pattern=NAME)]
@@ -63,9 +71,16 @@ class _Reference(_Part):
     key: _Key | None = None
 
 
+class _Task(_Part):
+    key: _Key | None = None
+    run_key: _Key | None = None
+
+
 class _Status(_Part):
     phase: _Word
+    image: _Image | None = None
     artifact: _Artifact | None = None
+    tasks: list[_Task] = Field(default_factory=list)
     references: list[_Reference] = Field(default_factory=list)
     history: list[_Entry] = Field(default_factory=list)
 
@@ -105,7 +120,8 @@ def read_remote_object(target: ForeignRef, path: str, data: bytes) -> RemoteObje
 def read_used_keys(path: str, data: bytes | None, cluster: str) -> frozenset[TaskKey] | Unavailable:
     """Return the keys of ``cluster`` in an object's file of another cluster.
 
-    The artifact that it has now may be one of them, too.
+    The artifact that it has now may be one of them, too. Of images it is the keys and digests of
+    all that the file names and no collection took: clusters may push to one registry.
     """
     if data is None:
         return Unavailable(f"{path} on its status branch is too large")
@@ -116,7 +132,19 @@ def read_used_keys(path: str, data: bytes | None, cluster: str) -> frozenset[Tas
     used = {each.key for each in status.references if each.cluster == cluster and each.key}
     if status.artifact is not None:
         used.add(status.artifact.key)
-    return frozenset(map(TaskKey, used))
+    return frozenset(map(TaskKey, used)) | frozenset(_images(status))
+
+
+def _images(status: _Status) -> Iterator[TaskKey]:
+    """Yield the keys of builds, and digests of images, in a file."""
+    for task in status.tasks:
+        yield from (TaskKey(key) for key in (task.key, task.run_key) if key is not None)
+    entries = [entry for entry in status.history if entry.collected is None]
+    builds = (entry.key for entry in entries if entry.task == TaskKind.BUILD.value)
+    current = status.artifact
+    named = [*builds, status.image, *((current.image, current.image_key) if current else ())]
+    named += [name for entry in entries for name in (entry.image, entry.image_key)]
+    yield from (image_name(name) for name in named if name is not None)
 
 
 def read_cluster(path: str, data: bytes) -> str | Unavailable:

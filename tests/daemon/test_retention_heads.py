@@ -118,6 +118,30 @@ def test_what_another_cluster_uses_stays(site: Site) -> None:
     assert doubts(found) == []
 
 
+def test_images_that_another_cluster_names_stay(site: Site) -> None:
+    digests = [f"sha256:{n * 64}" for n in "1234"]
+    text = STATUS % KEY + (
+        f"  image: registry/default@{digests[0]}\n"
+        f"  tasks:\n  - {{task: build, key: {OTHER}, phase: Running}}\n"
+        "  history:\n"
+        f"  - {{task: train, key: {'c' * 40}, phase: Succeeded, image: r/d@{digests[1]}}}\n"
+        f"  - {{task: build, key: {'d' * 40}, phase: Succeeded, image: r/d@{digests[2]}}}\n"
+        f"  - {{task: build, key: {'e' * 40}, phase: Succeeded, image: r/d@{digests[3]},\n"
+        "      collected: 2026-01-01T00:00:00Z}\n"
+    )
+    files = {"sync.yaml": SYNC % "other", "default/models/there.yaml": text}
+    on_branch(site, "reconciler/status/other", files)
+    names = {name for name, _ in referred(read(site), Role.CLUSTER)}
+    assert names == {KEY, OTHER, "d" * 40, *digests[:3]}
+
+
+def test_a_digest_in_a_manifest_stays(site: Site) -> None:
+    digest = f"sha256:{'7' * 64}"
+    site.write("elsewhere/prod.yaml", f"ref: registry/default@{digest}\n")
+    site.push()
+    assert referred(read(site), Role.PIN) == {(digest, "elsewhere/prod.yaml")}
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -63,10 +65,33 @@ class Store:
             evaluated=chosen[0] if evaluates and chosen else None,
         )
 
+    def build(self, number: int, digest: int, size: int) -> None:
+        """A build pushes an image; builds of one digest push the same one."""
+        key = TaskKey(f"{len(self.artifacts) + len(self.removed):040x}")
+        self.artifacts[key] = RetainedArtifact(
+            key=key,
+            ref=OBJECTS[number % len(OBJECTS)],
+            url=f"registry/default@sha256:{digest % 5:064x}",
+            made=self.now,
+            size=size,
+            is_image=True,
+        )
+
+    def run_in(self, number: int) -> None:
+        """The last artifact was made in some image, by its key or its digest."""
+        images = sorted(key for key, each in self.artifacts.items() if each.is_image)
+        made = sorted(self.artifacts.keys() - {*images})
+        if images and made:
+            image = images[number % len(images)]
+            name = image if number % 2 else TaskKey(self.artifacts[image].url.partition("@")[2])
+            self.artifacts[made[-1]] = replace(self.artifacts[made[-1]], images=(name,))
+
     def refer(self, number: int, role: Role) -> None:
         made = sorted(self.artifacts)
         if made:
-            self.roots[made[number % len(made)]] = role
+            found = self.artifacts[made[number % len(made)]]
+            digest = found.is_image and number % 3 == 0
+            self.roots[TaskKey(found.url.partition("@")[2]) if digest else found.key] = role
 
     def revert(self, number: int) -> None:
         """A commit asks for something that is hidden."""
@@ -109,6 +134,8 @@ class Store:
             since = self.artifacts[key].hidden
             assert since is not None
             assert self.now - since >= self.policy.grace
+            same = {k for k, a in self.artifacts.items() if a.url == self.artifacts[key].url}
+            assert same <= set(plan.remove), "of an image all builds go, or none"
         self.check_share(plan.hide)
         steps = [("restore", key) for key in plan.restore]
         steps += [("hide", key) for key in plan.hide] + [("remove", key) for key in plan.remove]
@@ -127,27 +154,45 @@ class Store:
             assert all(self.artifacts[key].hidden is None for key in reachable)
 
     def check_share(self, hide: tuple[TaskKey, ...]) -> None:
-        for ref in (None, *OBJECTS):
-            own = {k for k, a in self.artifacts.items() if ref in (None, a.ref) and not a.hidden}
+        for ref, is_image in itertools.product((None, *OBJECTS), (False, True)):
+            own = {
+                k
+                for k, a in self.artifacts.items()
+                if ref in (None, a.ref) and a.is_image is is_image and not a.hidden
+            }
             going = own & set(hide)
             size, whole = (sum(self.artifacts[k].size for k in keys) for keys in (going, own))
             assert self.released or len(going) < 2 or size <= self.policy.max_share * whole
 
     def reachable(self) -> set[TaskKey]:
         """Work out what must stay, apart from the planner."""
-        found = {key for key in self.roots if key in self.artifacts}
+        found = self.named(self.roots)
         young = timedelta(days=self.policy.days)
         found |= {key for key, a in self.artifacts.items() if self.now - a.made < young}
         for ref in OBJECTS:
-            own = [a for a in self.artifacts.values() if a.ref == ref and a.evaluated is None]
-            own.sort(key=lambda a: (a.made, a.key))
-            found |= {a.key for a in own[max(0, len(own) - self.policy.keep) :]}
+            for is_image in (False, True):
+                own = [a for a in self.artifacts.values() if a.ref == ref and a.evaluated is None]
+                own = [a for a in own if a.is_image is is_image]
+                own.sort(key=lambda a: (a.made, a.key))
+                found |= {a.key for a in own[max(0, len(own) - self.policy.keep) :]}
         while True:
             more = {key for each in found for key in self.artifacts[each].inputs}
             more |= {key for key, a in self.artifacts.items() if a.evaluated in found}
+            more |= self.named(name for each in found for name in self.artifacts[each].images)
+            urls = {self.artifacts[each].url for each in found}
+            more |= {key for key, a in self.artifacts.items() if a.url in urls}
             if not more & self.artifacts.keys() - found:
                 return found
             found |= more & self.artifacts.keys()
+
+    def named(self, names: Iterable[TaskKey]) -> set[TaskKey]:
+        """The artifacts of these keys, and the images of these digests."""
+        wanted = set(names)
+        return {
+            key
+            for key, a in self.artifacts.items()
+            if key in wanted or a.url.partition("@")[2] in wanted
+        }
 
 
 NUMBERS = st.integers(0, 40)
@@ -160,6 +205,8 @@ STEPS = st.lists(
             st.integers(0, 1000),
             st.booleans(),
         ),
+        st.tuples(st.just("build"), NUMBERS, NUMBERS, st.integers(0, 1000)),
+        st.tuples(st.just("run in"), NUMBERS),
         st.tuples(st.just("refer"), NUMBERS, st.sampled_from(ROLES)),
         st.tuples(st.just("forget"), NUMBERS),
         st.tuples(st.just("revert"), NUMBERS),
@@ -185,23 +232,39 @@ def test_no_artifact_that_a_root_reaches_is_taken_away(
 ) -> None:
     store = Store(policy)
     for step in steps:
-        match step:
-            case ("make", int(number), list(inputs), int(size), bool(evaluates)):
-                store.make(number, inputs, size, evaluates=evaluates)
-            case ("refer", int(number), Role() as role):
-                store.refer(number, role)
-            case ("forget", int(number)):
-                store.forget(number)
-            case ("revert", int(number)):
-                store.revert(number)
-            case ("undo", int(number)):
-                store.undo(number)
-            case ("doubt", bool(doubted)):
-                store.doubted = doubted
-            case ("wait", (int() | float()) as days):
-                store.now += days * DAY
-            case ("collect", int(stop), bool(release)):
-                store.collect(stop, release=release)
-            case _:
-                raise AssertionError(step)
+        if not _make(store, step):
+            _go_on(store, step)
     store.collect(99, release=False)
+
+
+def _make(store: Store, step: tuple[object, ...]) -> bool:
+    match step:
+        case ("make", int(number), list(inputs), int(size), bool(evaluates)):
+            store.make(number, inputs, size, evaluates=evaluates)
+        case ("build", int(number), int(digest), int(size)):
+            store.build(number, digest, size)
+        case ("run in", int(number)):
+            store.run_in(number)
+        case _:
+            return False
+    return True
+
+
+def _go_on(store: Store, step: tuple[object, ...]) -> None:
+    match step:
+        case ("refer", int(number), Role() as role):
+            store.refer(number, role)
+        case ("forget", int(number)):
+            store.forget(number)
+        case ("revert", int(number)):
+            store.revert(number)
+        case ("undo", int(number)):
+            store.undo(number)
+        case ("doubt", bool(doubted)):
+            store.doubted = doubted
+        case ("wait", (int() | float()) as days):
+            store.now += days * DAY
+        case ("collect", int(stop), bool(release)):
+            store.collect(stop, release=release)
+        case _:
+            raise AssertionError(step)

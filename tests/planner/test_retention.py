@@ -145,3 +145,61 @@ def test_one_artifact_alone_is_not_held_however_large_its_share() -> None:
     policy = replace(BARE, keep=3, max_share=0.2)
     plan = planned(*(made(n, age=200 - n) for n in range(4)), policy=policy)
     assert (plan.hide, plan.holds) == ((key(0),), ())
+
+
+# -- images --------------------------------------------------------------------------------------
+
+
+def image(number: int, digest: int | None = None, **more: object) -> RetainedArtifact:
+    """The image of a build; another build may have made the same one."""
+    name = f"sha256:{digest if digest is not None else number:064x}"
+    found = made(number)
+    return replace(found, url=f"registry/default@{name}", is_image=True, **more)  # type: ignore[arg-type]
+
+
+def trained_in(number: int, *images: int) -> RetainedArtifact:
+    return replace(made(number), images=tuple(map(key, images)))
+
+
+def test_the_image_of_an_artifact_that_stays_stays() -> None:
+    plan = planned(trained_in(1, 2), image(2), image(3), roots=(1,))
+    assert plan.hide == (key(3),)
+    assert [str(each) for each in plan.kept[key(2)]] == [f"image of {key(1)}"]
+
+
+def test_an_image_that_something_names_by_digest_stays() -> None:
+    digest = TaskKey(f"sha256:{2:064x}")
+    roots = {digest: (Referrer(Role.PIN, "x.yaml"),)}
+    artifacts = {each.key: each for each in (image(1), image(2))}
+    plan = plan_retention(RetentionInput(policy=BARE, now=NOW, artifacts=artifacts, roots=roots))
+    assert plan.hide == (key(1),)
+    assert [str(each) for each in plan.kept[key(2)]] == ["pinned in x.yaml"]
+
+
+def test_all_builds_of_one_digest_stay_for_one_of_them() -> None:
+    plan = planned(image(1, 7), image(2, 7), image(3), roots=(2,))
+    assert plan.hide == (key(3),)
+    assert [str(each) for each in plan.kept[key(1)]] == [f"same image as {key(2)}"]
+
+
+def test_an_image_goes_once_the_last_of_its_builds_is_due() -> None:
+    hidden = NOW - 8 * DAY
+    first, last = image(1, 7, hidden=hidden), image(2, 7, hidden=NOW - DAY)
+    assert planned(first, last).remove == ()
+    assert planned(first, replace(last, hidden=hidden)).remove == (key(1), key(2))
+
+
+def test_images_take_no_place_of_the_newest_artifacts() -> None:
+    policy = replace(BARE, keep=1)
+    plan = planned(made(1, age=9), image(2, made=NOW - DAY), image(3, made=NOW), policy=policy)
+    assert plan.hide == (key(2),)
+
+
+def test_images_are_held_apart_from_artifacts() -> None:
+    policy = replace(BARE, max_share=0.5)
+    big = [image(n, size=10_000) for n in (1, 2)]
+    plan = planned(*big, made(3), made(4), roots=(4,), policy=policy)
+    assert plan.hide == (key(3),)
+    (hold,) = plan.holds
+    assert hold.keys == {key(1), key(2)}
+    assert hold.reason.arguments["whose"] == "images of Model default/a"

@@ -1,0 +1,422 @@
+"""Images that nothing refers to are deleted from a real registry, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from reconciler.daemon.pull_request_planner import DaemonState
+from reconciler.daemon.retention import Retention, RetentionSources
+from reconciler.daemon.retention_heads import Found
+from reconciler.daemon.status_store import StatusStore
+from reconciler.engine import Capacity, RunPhase
+from reconciler.engines.local import ArtifactPlaces
+from reconciler.image_registry import ImageRegistry, RegistryError
+from reconciler.metrics import Metrics
+from reconciler.planner import OwnCluster, Plan, Reference, Referrer, RetentionPolicy, Role
+from reconciler.status import CollectionReport, CollectionStep
+from reconciler.types import TaskKey
+from reconciler.workspace import PlanState
+from tests.cluster.build import programs
+from tests.cluster.images import Image
+from tests.cluster.ports import free
+from tests.e2e.site import git, until
+from tests.git.copies import status_branch_at
+from tests.planner.world import World, model, scratch
+from tests.servers import Handler, Serving
+
+pytestmark = [pytest.mark.cluster, pytest.mark.node]
+DAY = timedelta(days=1)
+BARE = RetentionPolicy(enabled=True, keep=0, days=0, grace=timedelta(0), max_share=1.0)
+CONFIG = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: {deletes}}}}}
+http: {{addr: "{host}"}}
+"""
+
+
+def sizes(registry: ImageRegistry, image: str) -> int | RegistryError | None:
+    """Ask a registry beside the test's own loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(registry.sizes, [image]).result()[image]
+
+
+def serve(folder: Path, *, deletes: bool = True) -> tuple[str, subprocess.Popen[bytes]]:
+    (port,) = free(1)
+    host, config = f"127.0.0.1:{port}", folder / f"{port}.yaml"
+    deletion = "true" if deletes else "false"
+    config.write_text(CONFIG.format(folder=folder / "registry", deletes=deletion, host=host))
+    process = subprocess.Popen([programs("node")["registry"], "serve", config])
+    registry = ImageRegistry(host=host, insecure=True)
+    absent = f"{host}/none@sha256:{'0' * 64}"
+
+    def answers() -> bool:
+        found = sizes(registry, absent)
+        return not (isinstance(found, RegistryError) and found.silent)
+
+    until(answers, what="the registry")
+    return host, process
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    host, process = serve(tmp_path_factory.mktemp("registry"))
+    yield host
+    process.terminate()
+    process.wait()
+
+
+@dataclass
+class Site(World):
+    """A world whose builds push to a registry, and the collection of them."""
+
+    host: str = ""
+    repository: str = ""
+    policy: RetentionPolicy = BARE
+    #: The content of the next images; that of one build is its key.
+    content: str | None = None
+    others: list[Reference] = field(default_factory=list)
+
+    def succeed(self, name: str) -> None:
+        super().succeed(name)
+        spec = self.specs[name]
+        if spec.build is not None:
+            image = Image()
+            image.text("/content", self.content or spec.key)
+            pushed = image.push(self.host, f"{self.repository}/{spec.namespace}", spec.key)
+            run = self.runs[name]
+            assert run.result is not None
+            self.runs[name] = replace(run, result=replace(run.result, image=pushed))
+
+    def build(self, tree: str, name: str = "a") -> str:
+        """Change the source and run what it asks for; return its image."""
+        self.files[f"{name}.yaml"] = scratch(name)
+        self.trees[f".//src/{name}"] = tree
+        self.settle(lambda world, run: world.succeed(run))
+        image = self.records[model(name)].image
+        assert image is not None
+        return image
+
+    def retrain(self, tree: str) -> None:
+        """Go back to a source, with other params, so that its image is needed."""
+        self.trees[".//src/a"] = tree
+        self.files["a.yaml"] = scratch("a").replace("epochs: 3", "epochs: 9")
+        self.settle(lambda world, run: world.succeed(run))
+
+    def retention(self, store: StatusStore, registry: ImageRegistry | None = None) -> Retention:
+        return Retention(
+            RetentionSources(
+                policy=self.policy,
+                own=OwnCluster(cluster="local", registry=f"{self.host}/{self.repository}"),
+                places=ArtifactPlaces(),
+                images=registry or ImageRegistry(host=self.host, insecure=True),
+                heads=lambda _: Found(references=self.others),
+            ),
+            store,
+            Metrics(),
+            plan=lambda: self.planned,
+            state=self.state,
+            replan=lambda: None,
+        )
+
+    planned: Plan | None = None
+
+    def state(self) -> DaemonState:
+        plan = PlanState(
+            records=self.records,
+            ledger=self.ledger,
+            runs=self.runs,
+            capacity=Capacity(containers=True),
+            now=self.now,
+        )
+        return DaemonState(head=self.head, state=plan)
+
+    async def collect_images(
+        self, store: StatusStore, registry: ImageRegistry | None = None
+    ) -> list[str]:
+        """Collect as after a sync; return the keys that were removed."""
+        self.planned = self.sync()
+        store.records, store.ledger = self.records, self.ledger
+        return [each.name for each in await self.retention(store, registry).collect()]
+
+    def is_there(self, image: str) -> bool:
+        found = sizes(ImageRegistry(host=self.host, insecure=True), image)
+        assert not isinstance(found, RegistryError), found
+        return found is not None
+
+    def key_of(self, image: str) -> TaskKey:
+        (key,) = {
+            entry.key
+            for record in self.records.values()
+            for entry in record.history
+            if entry.task.value == "build" and entry.image == image
+        }
+        return key
+
+
+@pytest.fixture
+def site(served: str, request: pytest.FixtureRequest) -> Site:
+    return Site(host=served, repository=request.node.name.replace("[", "-").strip("]"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StatusStore:
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    branch = status_branch_at(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    return StatusStore(branch, cluster="local", instance="default", path="")
+
+
+def steps(store: StatusStore) -> list[tuple[CollectionStep, bool]]:
+    report = store.collection or CollectionReport()
+    return [(entry.step, entry.image) for entry in report.collected]
+
+
+async def test_what_no_object_uses_is_noted_and_after_the_grace_time_deleted(
+    site: Site, store: StatusStore
+) -> None:
+    site.policy = replace(BARE, grace=7 * DAY)
+    old, new = site.build("one"), site.build("two")
+    assert await site.collect_images(store) == []
+    assert site.key_of(old) in store.ledger.hidden
+    assert site.is_there(old)
+    assert steps(store) == [(CollectionStep.REMOVE, True)]
+    assert all(entry.size for entry in (store.collection or CollectionReport()).collected)
+    assert await site.collect_images(store) == []
+    assert site.is_there(old)
+    key, site.policy = site.key_of(old), BARE
+    assert await site.collect_images(store) == [key]
+    assert (site.is_there(old), site.is_there(new)) == (False, True)
+    (entry,) = (e for e in site.records[model("a")].history if e.key == key)
+    assert entry.collected is not None
+    assert steps(store) == []
+
+
+async def test_a_revert_within_the_grace_time_builds_nothing(
+    site: Site, store: StatusStore
+) -> None:
+    site.policy = replace(BARE, grace=7 * DAY)
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    site.created.clear()
+    site.trees[".//src/a"] = "one"
+    assert not await site.retention(store).restore_desired(site.plan())
+    assert not store.ledger.hidden
+    site.settle(lambda world, run: world.succeed(run))
+    assert ("build", "build") not in site.made()
+    site.policy = BARE
+    await site.collect_images(store)
+    await site.collect_images(store)
+    assert site.is_there(old)
+
+
+async def test_a_revert_to_what_was_deleted_builds_it_anew(site: Site, store: StatusStore) -> None:
+    old, _ = site.build("one"), site.build("two")
+    for _ in range(2):
+        await site.collect_images(store)
+    assert not site.is_there(old)
+    site.created.clear()
+    site.retrain("one")
+    assert ("build", "build") in site.made()
+    assert site.is_there(old)
+
+
+async def test_a_daemon_that_was_killed_after_the_deletion_learns_of_it(
+    site: Site, store: StatusStore
+) -> None:
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    registry = ImageRegistry(host=site.host, insecure=True)
+    await asyncio.to_thread(registry.delete, old)  # and nothing was recorded
+    key = site.key_of(old)
+    site.trees[".//src/a"] = "one"
+    store.records, store.ledger = site.records, site.ledger
+    assert await site.retention(store).restore_desired(site.plan())
+    assert key in store.ledger.collected
+    site.retrain("one")
+    assert site.is_there(old)
+
+
+@pytest.mark.parametrize("by", ["digest", "build"])
+async def test_what_another_head_names_stays(site: Site, store: StatusStore, by: str) -> None:
+    old, _ = site.build("one"), site.build("two")
+    name = TaskKey(old.rpartition("@")[2]) if by == "digest" else site.key_of(old)
+    site.others = [(name, Referrer(Role.CLUSTER, "prod"))]
+    for _ in range(2):
+        assert await site.collect_images(store) == []
+    assert site.is_there(old)
+
+
+async def test_an_image_of_two_builds_stays_for_either(site: Site, store: StatusStore) -> None:
+    site.content = "the same"
+    old = site.build("one")
+    assert site.build("two") == old
+    for _ in range(2):
+        assert await site.collect_images(store) == []
+    assert site.is_there(old)
+    site.content = None
+    site.build("three")
+    await site.collect_images(store)
+    assert len(await site.collect_images(store)) == 1
+    assert not site.is_there(old)
+
+
+async def test_nothing_is_deleted_while_a_build_of_the_namespace_goes_on(
+    site: Site, store: StatusStore
+) -> None:
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    site.trees[".//src/a"] = "three"
+    assert await site.collect_images(store) == []
+    (run,) = (run for run in site.runs.values() if run.live)
+    site.runs[run.name] = replace(run, phase=RunPhase.RUNNING)
+    assert await site.collect_images(store) == []
+    assert site.is_there(old)
+
+
+async def test_a_registry_without_deletion_is_told_of_once(
+    site: Site, store: StatusStore, tmp_path: Path
+) -> None:
+    site.host, process = serve(tmp_path, deletes=False)
+    try:
+        images = [site.build(tree) for tree in ("one", "two", "three", "four")]
+        for _ in range(2):
+            assert await site.collect_images(store) == []
+        assert all(map(site.is_there, images))
+        assert store.collection is not None
+        (withheld,) = store.collection.withheld
+        assert withheld.reason == "ImagesKept"
+        assert "does not delete: status 405, UNSUPPORTED" in withheld.message
+        assert not withheld.keeps_all
+        assert steps(store) == [(CollectionStep.REMOVE, True)] * 3
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def test_a_registry_that_does_not_answer_keeps_its_images(
+    site: Site, store: StatusStore
+) -> None:
+    site.build("one")
+    site.build("two")
+    (port,) = free(1)
+    silent = ImageRegistry(host=f"127.0.0.1:{port}", insecure=True)
+    assert await site.collect_images(store, silent) == []
+    assert store.collection is not None
+    (withheld,) = store.collection.withheld
+    assert withheld.reason == "ImagesKept"
+    assert not store.ledger.hidden
+
+
+async def test_by_default_images_are_only_listed(site: Site, store: StatusStore) -> None:
+    site.policy = replace(BARE, enabled=False)
+    old, _ = site.build("one"), site.build("two")
+    (port,) = free(1)  # not even asked
+    await site.collect_images(store, ImageRegistry(host=f"127.0.0.1:{port}", insecure=True))
+    assert steps(store) == [(CollectionStep.HIDE, True)]
+    assert store.collection is not None
+    assert not store.collection.withheld
+    assert site.is_there(old)
+    assert not store.ledger.hidden
+
+
+async def test_images_elsewhere_are_none_of_ours(site: Site, store: StatusStore) -> None:
+    old, _ = site.build("one"), site.build("two")
+    site.repository += "-2"
+    for _ in range(2):
+        assert await site.collect_images(store) == []
+    assert steps(store) == []
+    site.repository = site.repository.removesuffix("-2")
+    assert site.is_there(old)
+
+
+# -- credentials ---------------------------------------------------------------------------------
+
+
+class Guarded(Serving):
+    """A registry that asks for a token, as most do."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        asked = self.asked
+
+        class Answers(Handler):
+            def do_GET(self) -> None:  # noqa: N802
+                told = self.headers.get("Authorization", "")
+                asked.append((f"{self.command} {self.path}", told))
+                if self.path.startswith("/token?"):
+                    good = told == "Basic " + base64.b64encode(b"robot:pass:word").decode()
+                    self.answer(200 if good else 401, (), b'{"token": "t"}')
+                elif told != "Bearer t":
+                    realm = f"http://{self.headers['Host']}/token"
+                    challenge = f'Bearer realm="{realm}",service="s",scope="repository:m:delete"'
+                    self.answer(401, [("WWW-Authenticate", challenge)])
+                else:
+                    manifest = json.dumps({"config": {"size": 2}, "layers": [{"size": 40}]})
+                    deletes = self.command == "DELETE"
+                    self.answer(202 if deletes else 200, (), b"" if deletes else manifest.encode())
+
+            do_DELETE = do_GET  # noqa: N815
+
+        self.serve(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+
+
+@pytest.fixture
+def guarded() -> Iterator[Guarded]:
+    server = Guarded()
+    yield server
+    server.close()
+
+
+Written = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def written(tmp_path: Path, guarded: Guarded) -> Written:
+    def write(entry: dict[str, str]) -> Path:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({"auths": {f"127.0.0.1:{guarded.port}": entry}}))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"auth": base64.b64encode(b"robot:pass:word").decode()},
+        {"username": "robot", "password": "pass:word"},
+    ],
+)
+def test_a_token_is_got_with_the_credentials_of_the_file(
+    guarded: Guarded, written: Written, entry: dict[str, str]
+) -> None:
+    host = f"127.0.0.1:{guarded.port}"
+    image = f"{host}/m@sha256:{'a' * 64}"
+    registry = ImageRegistry(host=host, insecure=True, credentials=written(entry))
+    assert registry.sizes([image]) == {image: 42}
+    registry.delete(image)
+    assert guarded.asked[-1] == (f"DELETE /v2/m/manifests/sha256:{'a' * 64}", "Bearer t")
+    assert "scope=repository:m:delete" in guarded.asked[-2][0]
+
+
+def test_wrong_credentials_are_an_error_that_does_not_quote_them(
+    guarded: Guarded, written: Written
+) -> None:
+    host = f"127.0.0.1:{guarded.port}"
+    image = f"{host}/m@sha256:{'a' * 64}"
+    wrong = {"username": "robot", "password": "wrong"}
+    registry = ImageRegistry(host=host, insecure=True, credentials=written(wrong))
+    with pytest.raises(RegistryError, match="gives no token: status 401") as raised:
+        registry.delete(image)
+    assert "wrong" not in str(raised.value)
