@@ -96,7 +96,10 @@ class CostHolds:
 
         def passes(record: ObjectStatus, task: Task) -> bool:
             known = next((t for t in record.tasks if t.key == task.key), None)
-            return known is not None and (known.released is not None or self._goes_on(known))
+            if known is None:
+                return False
+            same = known.execution_hash == task.execution_hash
+            return (same and known.released is not None) or self._goes_on(known)
 
         tasks, refs = self._tasks(objects, passes)
         if not tasks:

@@ -77,16 +77,21 @@ class TaskUpdate:
             phase=decision.phase,
             failures=failure.count if failure else 0,
             failure=failure.kind if failure else None,
-            released=before.released or self._released(decision),
+            released=self._released(decision, before),
             finished=finished,
             reason=reason.code.value if reason is not None else "",
             message=message(reason) if reason is not None else "",
         )
 
-    def _released(self, decision: TaskAction) -> str | None:
-        """Return the released hold of a task's budget."""
+    def _released(self, decision: TaskAction, before: TaskStatus) -> str | None:
+        """Return the released hold of a task's budget.
+
+        It lasts until the task is done, and for the execution that was held.
+        """
         if decision.phase in DONE_TASKS:
             return None
+        if before.released is not None and before.execution_hash == decision.task.execution_hash:
+            return before.released
         for hold in self.plan.released:
             if hold.kind is HoldKind.BUDGET and self.before.ref in hold.objects:
                 return hold.id

@@ -110,6 +110,39 @@ def test_a_released_task_passes_a_budget_for_as_long_as_it_waits() -> None:
     assert [hold.kind for hold in world.sync().holds] == [HoldKind.BUDGET]
 
 
+def released(world: World) -> None:
+    """Release the one hold; its line goes, as it has released."""
+    (hold,) = world.sync().holds
+    world.released = frozenset({hold.id})
+    world.sync()
+    world.released = frozenset()
+
+
+def test_a_release_is_used_up_by_the_artifact_that_it_let_be_made() -> None:
+    world = priced(budget_month=0.5)
+    add(world, 1)
+    released(world)
+    world.settle(an_hour)
+    artifact = world.records[model("n0")].artifact
+    assert artifact is not None
+    world.ledger.lose(artifact.key, world.now)
+    assert [hold.kind for hold in world.sync().holds] == [HoldKind.BUDGET]
+    assert world.live() == []
+
+
+def test_a_release_is_of_the_execution_that_was_held() -> None:
+    world = priced(budget_month=0.5, limit_runs=1)
+    world.files["first.yaml"] = finetune("first", "base", GPU)
+    add(world, 1)
+    released(world)
+    (run,) = world.live()
+    (waiting,) = {"first", "n0"} - {name for name in ("first", "n0") if f"-{name}-" in run}
+    file = f"{waiting}.yaml"
+    world.files[file] = finetune(waiting, "base", GPU.replace("count: 1", "count: 8"))
+    (hold,) = world.sync().holds
+    assert (hold.kind, hold.gpus) == (HoldKind.BUDGET, 8)
+
+
 def test_an_unknown_cost_is_held_once_the_budget_is_spent() -> None:
     world = priced(budget_month=1.0)
     world.files["new.yaml"] = scratch("new", GPU)
