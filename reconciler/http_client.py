@@ -77,7 +77,7 @@ class Client:
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                proxy=_proxy(url, host),
+                proxy=environment_proxy(url),
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
                 data = bytearray()
@@ -109,14 +109,15 @@ def _cause(error: Exception) -> tuple[str, Trouble]:
     return type(error).__name__, Trouble.UNREACHABLE
 
 
-def _proxy(url: str, host: str) -> str | None:
+def environment_proxy(url: str) -> str | None:
     """Return the environment's proxy for a URL.
 
     Nothing else is taken from the environment.
     """
-    if urllib.request.proxy_bypass(host):
+    split = urlsplit(url)
+    if urllib.request.proxy_bypass(split.hostname or ""):
         return None
-    return urllib.request.getproxies().get(urlsplit(url).scheme)
+    return urllib.request.getproxies().get(split.scheme)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from reconciler.engine import ResultWarning
 from reconciler.planner import ObjectStatus, Phases, status_path
 from reconciler.review import format_number, render_markdown, review
 from reconciler.status.encoding import Sync, dump_record, load_record
-from reconciler.status.readme import render_readme
+from reconciler.status.readme import Readme
 from reconciler.status.shards import Shards
 from reconciler.types import Commit, Metrics
 from reconciler.web.history import Order
@@ -56,7 +56,7 @@ def readme(record: ObjectStatus) -> str:
     sync = Sync(
         cluster="local", instance="i", path="", head=Commit("a" * 40), observed=datetime.now(UTC)
     )
-    text = render_readme(sync, {record.ref: record}, Phases([record]), Shards()).decode()
+    text = Readme(Shards()).render(sync, {record.ref: record}, Phases([record])).decode()
     return text.replace("\\", "")
 
 

@@ -37,6 +37,7 @@ from reconciler.status import (
     SYNC_FILE,
     BelievedBranch,
     CollectionReport,
+    Readme,
     RefusedHead,
     Shards,
     Sync,
@@ -45,7 +46,6 @@ from reconciler.status import (
     dump_sync,
     read_collection,
     read_own_sync,
-    render_readme,
 )
 from reconciler.types import Commit, ObjectRef, Problem, TaskKey, TaskKind
 
@@ -92,6 +92,7 @@ class StatusStore:
         self._identity = {"cluster": cluster, "instance": instance, "path": path}
         self._pending: dict[str, bytes | None] = {}
         self._shards = Shards()
+        self._readme = Readme(self._shards)
         self._removed = RemovedObjects(own)
         self.collection: CollectionReport | None = None
         self._own: bytes | None = None
@@ -308,7 +309,7 @@ class StatusStore:
             records = dict(self.records)
             message = self._message(changes, sync)
             changes[SYNC_FILE] = dump_sync(sync)
-            changes[README_FILE] = render_readme(sync, records, self.phases, self._shards)
+            changes[README_FILE] = self._readme.render(sync, records, self.phases)
             placed = self._shards.placed(changes)
             guard = self._may_push
             # Deleting or rewriting the branch does not change the records in memory.

@@ -157,7 +157,7 @@ class Repository:
         for number, (path, blob, size) in enumerate(found):
             left -= size
             beyond = size > LARGEST_UNPACKED or left < 0 or number >= MOST_MANIFEST_FILES
-            yield path, None if beyond else self.read_blob(blob, LARGEST_UNPACKED)
+            yield path, None if beyond else self.read_blob(blob, LARGEST_UNPACKED, size)
 
     def tree_id(self, commit: Commit, path: str) -> TreeId | None:
         """Return the tree id of a folder in a commit, or None."""

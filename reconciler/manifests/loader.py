@@ -104,7 +104,7 @@ class Manifest:
 
     def locate(self, path: Path) -> Location:
         """The place of a field, or of the nearest one around it."""
-        return self.source.locate(path)
+        return self.packed.locate(path)
 
     def problem(self, path: Path, message: str) -> Problem:
         """Make a problem with a field of this manifest."""

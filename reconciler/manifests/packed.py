@@ -10,7 +10,8 @@ import json
 from typing import Any, Self
 
 from reconciler.manifests.yaml import Document
-from reconciler.manifests.yaml_nodes import Node
+from reconciler.manifests.yaml_nodes import Node, Path
+from reconciler.types import Location
 
 #: Values of a document that is packed; an alias counts as what it stands for.
 MOST_PACKED = 10_000
@@ -22,24 +23,31 @@ class PackedDocument:
     One that is too large stays as it is.
     """
 
-    __slots__ = ("_file", "_kept")
+    __slots__ = ("_column", "_file", "_kept", "_line")
 
-    def __init__(self, file: str, kept: str | Node) -> None:
+    def __init__(self, file: str, root: Node, kept: str | Node) -> None:
         self._file = file
         self._kept = kept
+        self._line, self._column = root.line, root.column
 
     @classmethod
     def of(cls, document: Document) -> Self:
         """Pack a document."""
         root = document.root
         if root.size > MOST_PACKED:
-            return cls(document.file, root)
-        return cls(document.file, json.dumps(_packed(root), separators=(",", ":")))
+            return cls(document.file, root, root)
+        return cls(document.file, root, json.dumps(_packed(root), separators=(",", ":")))
 
     def document(self) -> Document:
         """Return the document."""
         kept = self._kept
         return Document(self._file, kept if isinstance(kept, Node) else _unpacked(json.loads(kept)))
+
+    def locate(self, path: Path) -> Location:
+        """The place of a field, or of the nearest around it."""
+        if not path:  # a plan asks for that of every object
+            return Location(self._file, self._line, self._column)
+        return self.document().locate(path)
 
 
 def _packed(node: Node) -> list[Any]:

@@ -14,6 +14,8 @@ _WORDS: dict[str, JSON] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+#: Beginnings of the texts that stand for anything but themselves.
+FIRST_RESOLVED = frozenset({word[:1] for word in _WORDS} | set("+-.0123456789"))
 _NUMBER = re.compile(
     r"(?P<int>[-+]?[0-9]+)|(?P<octal>0o[0-7]+)|(?P<hex>0x[0-9a-fA-F]+)"
     r"|(?P<special>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"

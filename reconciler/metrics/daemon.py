@@ -293,8 +293,8 @@ class Metrics(Definitions):
         """Set what waits for users, of each tenant."""
         for tenant in self._tenants:
             for kind in HoldKind:
-                self.holds.labels(kind.value, tenant).set(holds.get((kind, tenant), 0))
-            self.problems.labels(tenant).set(errors.get(tenant, 0))
+                self.set_value(self.holds, (kind.value, tenant), holds.get((kind, tenant), 0))
+            self.set_value(self.problems, (tenant,), errors.get(tenant, 0))
 
     def _set_counts(
         self,
@@ -303,11 +303,12 @@ class Metrics(Definitions):
     ) -> None:
         for kind in Kind:
             for phase in Phase:
-                self.objects.labels(kind.value, phase.value).set(objects.get((kind, phase), 0))
+                labels = kind.value, phase.value
+                self.set_value(self.objects, labels, objects.get((kind, phase), 0))
         for task in TaskKind:
             for task_phase in set(TaskPhase) - {TaskPhase.INTERRUPTED}:
                 count = tasks.get((task, task_phase), 0)
-                self.tasks.labels(task.value, task_phase.value).set(count)
+                self.set_value(self.tasks, (task.value, task_phase.value), count)
 
 
 class ProcessSeries(Collector):

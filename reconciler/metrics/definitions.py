@@ -46,6 +46,7 @@ class Registry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.defined: list[Definition] = []
+        self._values: dict[tuple[Gauge, tuple[str, ...]], float] = {}
 
     def define(self, name: str, kind: str, meaning: str, *labels: str) -> Definition:
         """Define a metric whose series a collector makes at each scrape."""
@@ -57,6 +58,12 @@ class Registry:
         """Define a gauge."""
         definition = self.define(name, "gauge", meaning, *labels)
         return Gauge(definition.name, meaning, labels, registry=self.registry)
+
+    def set_value(self, gauge: Gauge, labels: tuple[str, ...], value: float) -> None:
+        """Set a series of a gauge, if it differs: most do not, and a look-up takes longer."""
+        if self._values.get((gauge, labels)) != value:
+            gauge.labels(*labels).set(value)
+            self._values[gauge, labels] = value
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
         """Define a counter."""

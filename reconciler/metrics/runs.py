@@ -179,8 +179,8 @@ class RunSeries:
     def _set_gauges(self) -> Mapping[ObjectRef, int]:
         for task in TaskKind:
             for phase in RunPhase:
-                count = self._phases[task, phase]
-                self._metrics.run_phases.labels(task.value, phase.value).set(count)
+                labels, count = (task.value, phase.value), self._phases[task, phase]
+                self._metrics.set_value(self._metrics.run_phases, labels, count)
         live = [self._seen[name] for name in self._under_way]
         started = [one for one in live if one.run.phase is RunPhase.RUNNING]
         self._metrics.gpus_requested.set(sum(one.gpus for one in live))

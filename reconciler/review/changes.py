@@ -166,7 +166,6 @@ def _why(
         fields = tuple(changed_fields(before.manifest, item.manifest))
     source = _source_move(before, item)
     chain = _chain(item, base, head, found)
-    place = item.manifest.locate(fields[0].path) if fields else item.manifest.locate(())
     if fields or source or chain.refs:
         return Change(
             fields=fields,
@@ -175,7 +174,7 @@ def _why(
             root=chain.root,
             gone=chain.gone,
             skipped=chain.skipped,
-            place=place,
+            place=item.manifest.locate(fields[0].path if fields else ()),
             combinations=_combinations(before.manifest, item.manifest),
         )
     return None

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         read_own_file,
         read_own_sync,
     )
-    from reconciler.status.readme import render_readme
+    from reconciler.status.readme import Readme
     from reconciler.status.remote import read_cluster, read_remote_object, read_used_keys
     from reconciler.status.shards import Shards
 
@@ -81,7 +81,7 @@ _MODULES = {
     "read_own_file": "own_branch",
     "read_own_sync": "own_branch",
     "read_remote_object": "remote",
-    "render_readme": "readme",
+    "Readme": "readme",
     "status_document": "encoding",
 }
 __getattr__ = lazy_exports(__name__, _MODULES)
@@ -98,6 +98,7 @@ __all__ = [
     "CollectionReport",
     "CollectionStep",
     "OwnFile",
+    "Readme",
     "RefusedHead",
     "Shards",
     "StatusFormatError",
@@ -117,7 +118,6 @@ __all__ = [
     "read_own_sync",
     "read_remote_object",
     "read_used_keys",
-    "render_readme",
     "shown_doubt",
     "shown_entry",
     "shown_step",

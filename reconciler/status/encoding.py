@@ -13,11 +13,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 from ruamel.yaml.cyaml import CSafeDumper
-from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.tag import Tag
 
 from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
@@ -62,6 +64,12 @@ _OTHER_IN_YAML_1_1 = re.compile(
 )
 
 
+@cache
+def _shared(tag: str) -> Tag:
+    """Return the one Tag of a name: each works out its text, which takes longer than the node."""
+    return Tag(suffix=tag)
+
+
 class _Dumper(CSafeDumper):
     """A dumper of documents that YAML 1.1 and 1.2 read alike.
 
@@ -80,6 +88,17 @@ class _Dumper(CSafeDumper):
         self.represent(dict(value))
         self.close()
         self._emitter = self._serializer = self._representer = None
+
+    def represent_scalar(
+        self, tag: Any, value: Any, style: Any = None, anchor: Any = None
+    ) -> ScalarNode:
+        return super().represent_scalar(_shared(tag), value, style, anchor)
+
+    def represent_sequence(self, tag: Any, sequence: Any, flow_style: Any = None) -> SequenceNode:
+        return super().represent_sequence(_shared(tag), sequence, flow_style)
+
+    def represent_mapping(self, tag: Any, mapping: Any, flow_style: Any = None) -> MappingNode:
+        return super().represent_mapping(_shared(tag), mapping, flow_style)
 
     def represent_str(self, data: str) -> ScalarNode:
         style = "'" if _OTHER_IN_YAML_1_1.fullmatch(data) else None

@@ -27,7 +27,7 @@ from reconciler.planner import (
 from reconciler.reasons import Reason
 from reconciler.review import review
 from reconciler.review.text import render_text
-from reconciler.status import Shards, Sync, dump_record, render_readme
+from reconciler.status import Readme, Shards, Sync, dump_record
 from reconciler.types import ObjectRef, TaskKind
 from reconciler.web.history import Order
 from reconciler.web.render import Frame, object_page
@@ -289,7 +289,7 @@ def faces(world: World, ref: ObjectRef) -> dict[str, str]:
     table = StringIO()
     Console(width=10_000, file=table).print(object_table([record]))
     sync = Sync(cluster="c", instance="i", path="", head=world.head, observed=world.now)
-    readme = render_readme(sync, {ref: record}, Phases([record]), Shards()).decode()
+    readme = Readme(Shards()).render(sync, {ref: record}, Phases([record])).decode()
     catalog = Catalog(plan, records, ())
     page = object_page(Frame(cluster="c"), catalog, records[ref], order=Order(), log=None)
     there = planned_in_a_clone(world, state)

@@ -13,7 +13,7 @@ from reconciler.engine import Progress
 from reconciler.planner import ObjectStatus, Phase, Phases, TaskPhase
 from reconciler.review import no_reports, object_progress
 from reconciler.status import Sync
-from reconciler.status.readme import render_readme
+from reconciler.status.readme import Readme
 from reconciler.status.shards import Shards
 from reconciler.web.render import Frame, overview_page, shown_progress
 from reconciler.web.selection import Selection
@@ -110,7 +110,7 @@ def test_table_page_and_readme_have_the_same_words() -> None:
     page = overview_page(Frame(cluster="test"), known, Selection(), shown)
     assert f"{words}, 13m00s left" in page
     sync = Sync(cluster="c", instance="i", path="", head=world.head, observed=START)
-    readme = render_readme(sync, world.records, Phases(world.records.values()), Shards())
+    readme = Readme(Shards()).render(sync, world.records, Phases(world.records.values()))
     assert f"| Training {words} |" in readme.decode(), "a time would be wrong by the next look"
 
 

@@ -22,13 +22,13 @@ from reconciler.planner import (
 from reconciler.planner.names import status_path
 from reconciler.status import (
     OwnFile,
+    Readme,
     Shards,
     Sync,
     dump_record,
     dump_sync,
     read_own_file,
     read_own_sync,
-    render_readme,
 )
 from reconciler.status.encoding import dump_yaml, load_yaml
 from reconciler.types import TaskKey, TaskKind
@@ -433,7 +433,7 @@ def test_whatever_is_on_the_branch_nothing_else_is_run_or_mounted(files: dict[st
         for name in world.live():
             succeed(world, name)
     sync = Sync(cluster="local", instance="default", path="", head=HEAD, observed=START)
-    render_readme(sync, world.records, Phases(world.records.values()), Shards())
+    Readme(Shards()).render(sync, world.records, Phases(world.records.values()))
     for record in world.records.values():
         dump_record(record)
 

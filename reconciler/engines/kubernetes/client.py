@@ -21,6 +21,7 @@ from reconciler import __version__
 from reconciler.backoff import Backoff
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_errors import ApiError, Unreachable, from_answer
+from reconciler.http_client import environment_proxy
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import JSON
 
@@ -94,6 +95,10 @@ class Api:
             reason = Reason.of(ReasonCode.CLUSTER_NOT_FOUND, detail=str(error))
             raise EngineError(reason) from error
         settings.connection_pool_maxsize = CONNECTIONS
+        # Else aiohttp looks for a proxy and reads ~/.netrc anew for each request, each in a thread,
+        # and refuses to send the token where it finds the host in there.
+        settings.client_session_kwargs = {"trust_env": False}
+        settings.proxy = settings.proxy or environment_proxy(settings.host)
         # Its own retries wait for as long as a server says, without a bound.
         settings.retries = None
         settings.client_go_retries = False

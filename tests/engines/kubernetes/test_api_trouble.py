@@ -164,3 +164,36 @@ async def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path: Path, slept
     finally:
         await gone.close()
     assert len(slept) == TRIES - 1
+
+
+async def test_a_netrc_that_names_the_server_is_not_read(
+    tmp_path: Path, slept: Pauses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with server(lambda _: web.Response(text="{}"), tmp_path, slept) as (api, _):
+        assert await api.get("/api") == b"{}"
+
+
+async def test_a_server_is_asked_through_the_proxy_of_the_environment(
+    tmp_path: Path, slept: Pauses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What plays the server is the proxy: it answers for any host."""
+    async with server(lambda _: web.Response(text="{}"), tmp_path, slept) as (_, asked):
+        near = json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+        file = write_kubeconfig(tmp_path / "far", {"server": "http://far.invalid"}, {"token": "t"})
+        monkeypatch.setenv("http_proxy", near)
+        for excepted, there in (("near.invalid", True), ("far.invalid", False)):
+            monkeypatch.setenv("no_proxy", excepted)
+            far = await Api.connect(kubeconfig=str(file), pause=slept)
+            try:
+                if there:
+                    assert await far.get("/api") == b"{}"
+                else:
+                    with pytest.raises(Unreachable):
+                        await far.get("/api")
+            finally:
+                await far.close()
+    assert asked == ["GET"]
