@@ -60,7 +60,10 @@ class Registry:
         return Gauge(definition.name, meaning, labels, registry=self.registry)
 
     def set_value(self, gauge: Gauge, labels: tuple[str, ...], value: float) -> None:
-        """Set a series of a gauge, if it differs: most do not, and a look-up takes longer."""
+        """Set a series of a gauge.
+
+        Only if it differs: most do not, and to look a series up takes longer.
+        """
         if self._values.get((gauge, labels)) != value:
             gauge.labels(*labels).set(value)
             self._values[gauge, labels] = value

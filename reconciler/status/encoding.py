@@ -66,7 +66,10 @@ _OTHER_IN_YAML_1_1 = re.compile(
 
 @cache
 def _shared(tag: str) -> Tag:
-    """Return the one Tag of a name: each works out its text, which takes longer than the node."""
+    """Return the one Tag of a name.
+
+    Each works out its text, which takes longer than the node does.
+    """
     return Tag(suffix=tag)
 
 
