@@ -27,6 +27,7 @@ from reconciler.cli.select import (
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
 from reconciler.config import Setup
+from reconciler.engine import CollectedKind
 from reconciler.engines.local import ArtifactPlaces, ArtifactState, RootLayout
 from reconciler.manifests import ModelManifest
 from reconciler.planner import ObjectStatus, TaskPhase
@@ -41,6 +42,8 @@ from reconciler.status import (
 from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
 
 _SHOWN_USERS = 3
+#: No artifacts of the records.
+_REMAINS = (CollectedKind.ATTEMPT, CollectedKind.TRY)
 
 
 #: In which role an object uses an artifact: ``current of``, ``base of``, ``pinned as dataset of``.
@@ -160,7 +163,15 @@ def artifacts(
         return
     screen = console()
     if collecting:
-        _print_collection(state.collection, {artifact.key for artifact in found})
+        chosen = {artifact.key for artifact in found}
+        chosen |= {
+            entry.key
+            for entry in (state.collection.artifacts if state.collection is not None else ())
+            if entry.what in _REMAINS
+            and key in (None, entry.key)
+            and same(entry.ref, name=None if key else name, namespace=namespace, kind=kind)
+        }
+        _print_collection(state.collection, chosen)
         return
     if found:
         screen.print(_artifact_table(found, wide=output is not None), crop=False)

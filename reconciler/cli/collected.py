@@ -12,6 +12,7 @@ import click
 from reconciler.cli.recorded_state import StateReader
 from reconciler.config import Setup
 from reconciler.git import GitError
+from reconciler.planner import TaskPhase
 from reconciler.review import counted, printable
 from reconciler.status import SIGN, CollectionReport, shown_doubt, shown_entry, shown_step
 
@@ -36,7 +37,8 @@ class CollectedArtifacts:
         except GitError:
             return None
         records = (*state.records.values(), *state.removed.values())
-        entries = [entry for record in records for entry in record.history]
+        made = TaskPhase.SUCCEEDED
+        entries = [e for record in records for e in record.history if e.phase is made]
         return cls(
             hidden=frozenset((e.key, e.hidden) for e in entries if e.hidden and not e.collected),
             removed=frozenset((e.key, e.collected) for e in entries if e.collected),

@@ -329,7 +329,7 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     result = "current" if current else entry.phase.value
     if entry.lost is not None:
         result = "Lost"
-    elif entry.collected is not None:
+    elif entry.gone:
         result = "Removed"
     elif entry.hidden is not None:
         result = "Hidden"

@@ -252,12 +252,14 @@ class RetentionSection(Section):
 
     With ``enabled`` an artifact that nothing refers to is hidden, and removed after ``grace``. Of
     an object the newest ``keep`` artifacts stay, and all younger than ``days`` days. What would
-    take more than ``maxShare`` of an object's bytes, or of all, is held.
+    take more than ``maxShare`` of an object's bytes, or of all, is held. What failed attempts have
+    left is removed ``failed`` days after the last one.
     """
 
     enabled: bool = _RETENTION.enabled
     keep: Annotated[int, Field(ge=0, le=10_000)] = _RETENTION.keep
     days: Annotated[float, Field(ge=0, le=36_500, strict=False)] = _RETENTION.days
+    failed: Annotated[float, Field(ge=0, le=36_500, strict=False)] = _RETENTION.failed
     grace: Seconds = _RETENTION.grace.total_seconds()
     max_share: Annotated[float, Field(ge=0, le=1, strict=False)] = _RETENTION.max_share
     branches: Annotated[

@@ -188,6 +188,7 @@ class Setup:
             enabled=section.enabled,
             keep=section.keep,
             days=section.days,
+            failed=section.failed,
             grace=timedelta(seconds=section.grace),
             max_share=section.max_share,
             branches=tuple(section.branches),

@@ -20,6 +20,7 @@ from reconciler import stores
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention_heads import Found
 from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
+from reconciler.daemon.retention_remains import RemainsReader
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Collected, CollectedKind
 from reconciler.engines.local import ArtifactPlaceError, ArtifactPlaces, ArtifactState
@@ -30,6 +31,7 @@ from reconciler.planner import (
     OwnCluster,
     Plan,
     Reference,
+    Remains,
     RetainedArtifact,
     RetentionInput,
     RetentionPolicy,
@@ -168,11 +170,16 @@ class Retention:
             found, refused = await self._remove_images(images, inputs.artifacts)
             removed += found
             inputs = replace(inputs, untouched=(*inputs.untouched, *refused))
+        remains = await self._remains(inputs) if not inputs.doubts else []
+        if inputs.policy.enabled:
+            for rest in remains:
+                removed += await self._remove_rest(rest)
+            remains = []
         async with self.lock:
             restored = await self.take_back(steps.restore)
         left = recorded.retained(self.store.ledger)
         inputs = replace(inputs, artifacts=left)
-        report = CollectionReport.of(inputs, plan_retention(inputs))
+        report = CollectionReport.of(inputs, plan_retention(inputs), remains)
         if self.store.report_collection(report if report.notable else None) or restored:
             self.replan()
         return removed
@@ -242,15 +249,48 @@ class Retention:
             removed.append(Collected(kind=kind, name=first.key, freed=first.size, used=first.made))
         return removed, []
 
-    def _is_asked_for(self, artifact: RetainedArtifact) -> bool:
-        """Return whether an artifact must be left alone by now."""
+    async def _remains(self, inputs: RetentionInput) -> list[Remains]:
+        """Return what failed attempts and tries have left, and may go."""
+        store, sources = self.store, self.sources
+        reader = RemainsReader(places=sources.places, policy=sources.policy, own=sources.own)
+        records = [*store.records.values(), *store.removed_records()]
+        roots, ledger = inputs.roots, store.ledger.copy()
+        try:
+            return await asyncio.to_thread(reader.read, records, ledger, roots, inputs.now)
+        except ArtifactPlaceError as error:
+            self._failed(error)
+            return []
+
+    async def _remove_rest(self, rest: Remains) -> tuple[Collected, ...]:
+        key, tried = rest.key, rest.what is CollectedKind.TRY
+        async with self.lock:
+            asked = self._asked_for()
+            if asked is None or key in asked.keys or key in self.store.ledger.completed:
+                return ()
+            try:
+                freed = await asyncio.to_thread(
+                    self.sources.places.remove_rest, rest.url, key, tried=tried
+                )
+            except ArtifactPlaceError as error:
+                self._failed(error)
+                return ()
+            self.store.mark_attempts(key, _now())
+        return (Collected(kind=rest.what, name=key, freed=freed, used=rest.since),)
+
+    def _asked_for(self) -> AskedFor | None:
+        """Return what must be left alone by now; None: everything."""
         plan = self.plan()
-        result = self.store.ledger.result(artifact.key)
-        if plan is None or not self.sources.leads() or result is None:
-            return True
+        if plan is None or not self.sources.leads():
+            return None
         if self._asked is None or self._asked[0] is not plan:
             self._asked = plan, AskedFor.by(plan)
-        return self._asked[1].has(artifact)
+        return self._asked[1]
+
+    def _is_asked_for(self, artifact: RetainedArtifact) -> bool:
+        """Return whether an artifact must be left alone by now."""
+        asked = self._asked_for()
+        gone = self.store.ledger.result(artifact.key) is None
+        return asked is None or gone or asked.has(artifact)
 
     async def _inputs(
         self, plan: Plan, state: DaemonState

@@ -6,6 +6,7 @@ Pushes are batched, and have only the files that differ from the last push.
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -229,12 +230,19 @@ class StatusStore:
 
     def mark_artifact(self, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
         """Change an artifact's entries, in records of removed objects too."""
+        self._mark(lambda entry: mark(entry) if _is_artifact(entry, key) else entry)
+
+    def mark_attempts(self, key: TaskKey, at: datetime) -> None:
+        """Note that what failed attempts at a key have left was removed."""
+        self._mark(lambda e: replace(e, collected=at) if _is_failure(e, key) else e)
+
+    def _mark(self, mark: Callable[[HistoryEntry], HistoryEntry]) -> None:
         for record in list(self.records.values()):
-            marked = _marked(record, key, mark)
+            marked = _marked(record, mark)
             if marked is not record:
                 self._put(record.ref, marked)
         for record in self.removed_records():
-            marked = _marked(record, key, mark)
+            marked = _marked(record, mark)
             if marked is not record:
                 path, data = self._removed.put(marked)
                 self._pending[path] = data
@@ -349,20 +357,22 @@ class StatusStore:
         return self._outcomes.among(runs)
 
 
-def _marked(
-    record: ObjectStatus, key: TaskKey, mark: Callable[[HistoryEntry], HistoryEntry]
-) -> ObjectStatus:
-    """Return a record with the marked entries of an artifact."""
+def _is_artifact(entry: HistoryEntry, key: TaskKey) -> bool:
+    result = entry.image if entry.task is TaskKind.BUILD else entry.artifact
+    made = entry.phase is TaskPhase.SUCCEEDED and result is not None
+    return made and entry.key == key and not entry.gone
 
-    def is_meant(entry: HistoryEntry) -> bool:
-        result = entry.image if entry.task is TaskKind.BUILD else entry.artifact
-        made = entry.phase is TaskPhase.SUCCEEDED and result is not None
-        return made and entry.key == key and not entry.gone
 
-    if not any(map(is_meant, record.history)):
-        return record
-    history = tuple(mark(entry) if is_meant(entry) else entry for entry in record.history)
-    return replace(record, history=history)
+def _is_failure(entry: HistoryEntry, key: TaskKey) -> bool:
+    failed = entry.phase is not TaskPhase.SUCCEEDED and entry.collected is None
+    return failed and entry.key == key
+
+
+def _marked(record: ObjectStatus, mark: Callable[[HistoryEntry], HistoryEntry]) -> ObjectStatus:
+    """Return a record with marked entries; the same if none differs."""
+    history = tuple(map(mark, record.history))
+    same = all(map(operator.is_, history, record.history))
+    return record if same else replace(record, history=history)
 
 
 def _place(sync: Sync) -> tuple[Commit, RefusedHead | None]:

@@ -47,12 +47,15 @@ class CollectedKind(enum.StrEnum):
     """A kind of what is removed because nothing uses it.
 
     IMAGE: what a build made of a source tree. ENVIRONMENT: the packages that images share.
-    ARTIFACT: the result of a load, training or evaluation.
+    ARTIFACT: the result of a load, training or evaluation. ATTEMPT: what failed attempts have
+    left. TRY: the result of a local try.
     """
 
     IMAGE = "image"
     ENVIRONMENT = "environment"
     ARTIFACT = "artifact"
+    ATTEMPT = "attempt"
+    TRY = "try"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,7 +181,7 @@ class Definitions(Registry):
         )
         self.collected_bytes = self.counter(
             "collected_bytes_total",
-            "Bytes freed on the local engine's disk by removing what nothing used.",
+            "Bytes freed by removing what nothing used; of images, with layers that others share.",
             "what",
         )
         self.fetch_seconds = self._duration("fetch", "A fetch of the manifest repository.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.planner.losses import artifacts_in_use, reported_losses
     from reconciler.planner.names import (
         artifact_url,
+        evaluation_url,
         is_removed_path,
         object_of_path,
         removed_path,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from reconciler.planner.resolver import resolve
     from reconciler.planner.retention import (
         Referrer,
+        Remains,
         RetainedArtifact,
         RetentionInput,
         RetentionPlan,
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Referrer": "retention",
+    "Remains": "retention",
     "RetainedArtifact": "retention",
     "RetentionInput": "retention",
     "RetentionPlan": "retention",
@@ -164,6 +167,7 @@ _MODULES = {
     "Unavailable": "remote_clusters",
     "all_images_in_use": "image_use",
     "artifact_url": "names",
+    "evaluation_url": "names",
     "artifacts_in_use": "losses",
     "images_in_use": "image_use",
     "differing": "identical",
@@ -224,6 +228,7 @@ __all__ = [
     "Prices",
     "Reference",
     "Referrer",
+    "Remains",
     "RemoteArtifact",
     "RemoteCluster",
     "RemoteObject",
@@ -254,6 +259,7 @@ __all__ = [
     "desired_keys_of",
     "desired_references",
     "differing",
+    "evaluation_url",
     "has_unreferenced",
     "image_name",
     "images_in_use",

@@ -125,7 +125,7 @@ class Ledger:
         build = entry.task is TaskKind.BUILD
         if (entry.image if build else entry.artifact) is None and entry.phase is _SUCCEEDED:
             return  # a result that is nowhere
-        if entry.collected is not None:
+        if entry.collected is not None and entry.phase is _SUCCEEDED:
             if entry.key not in self.completed:
                 url = entry.artifact or ""
                 self.collected[entry.key] = Loss(entry.collected, url, entry.finished)

@@ -201,9 +201,9 @@ class HistoryEntry:
     digest of that, ``source`` the commit of the object's Git source. ``verdict`` is of an artifact
     that was made for a gate; one without was made before there was one, and counts as accepted.
     ``lost`` is when a result was noticed to be gone. ``hidden`` is when a collection hid it,
-    ``collected`` when one removed it, and ``restored`` when it was last taken back. ``seconds`` are
-    those that the run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that
-    time.
+    ``collected`` when one removed it, or what failed attempts had left, and ``restored`` when it
+    was last taken back. ``seconds`` are those that the run's pods took, ``gpu_seconds`` theirs by
+    GPU; ``cost`` is by the prices of that time.
     """
 
     task: TaskKind
@@ -234,7 +234,8 @@ class HistoryEntry:
     @property
     def gone(self) -> bool:
         """True if the result was lost or removed since."""
-        return self.lost is not None or self.collected is not None
+        made = self.phase is TaskPhase.SUCCEEDED
+        return made and (self.lost is not None or self.collected is not None)
 
 
 #: How many artifacts that a promotion has served its status keeps.

@@ -16,9 +16,10 @@ from __future__ import annotations
 import enum
 from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from reconciler.engine import CollectedKind
 from reconciler.planner.names import hold_id
 from reconciler.planner.retention_policy import RetentionPolicy
 from reconciler.reasons import Reason, ReasonCode
@@ -80,6 +81,25 @@ class RetainedArtifact:
     evaluated: TaskKey | None = None
     hidden: datetime | None = None
     is_image: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """A folder that failed attempts or a try have left.
+
+    ``since`` is the end of the last of them; ``size`` is in bytes.
+    """
+
+    key: TaskKey
+    ref: ObjectRef
+    url: str
+    since: datetime
+    what: CollectedKind
+    size: int = 0
+
+    def of_size(self, size: int) -> Remains:
+        """Return the same with the size that was found."""
+        return replace(self, size=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

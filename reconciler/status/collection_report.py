@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from reconciler.codec import Codec, CodecError
-from reconciler.planner import RetainedArtifact, RetentionInput, RetentionPlan
+from reconciler.engine import CollectedKind
+from reconciler.planner import Remains, RetainedArtifact, RetentionInput, RetentionPlan
 from reconciler.reasons import ReasonCode, message
-from reconciler.types import API_VERSION, Kind, TaskKey
+from reconciler.types import API_VERSION, Kind, ObjectRef, TaskKey
 
 COLLECTION_FILE = "collection.json"
 #: Artifacts that the file lists, those to collect first; and referrers of each.
@@ -35,8 +36,8 @@ class CollectionStep(enum.StrEnum):
 class CollectionEntry:
     """An artifact and its next step, from ``due`` on.
 
-    ``size`` is in bytes; of an ``image`` it is 0 where it was not read. ``used_by`` are the first
-    that refer to it.
+    ``size`` is in bytes; of an image it is 0 where it was not read. ``used_by`` are the first that
+    refer to it. ``what`` is also what failed attempts, or a try, have left.
     """
 
     key: TaskKey
@@ -49,12 +50,22 @@ class CollectionEntry:
     hidden: datetime | None = None
     due: datetime | None = None
     used_by: tuple[str, ...] = ()
-    image: bool = False
+    what: CollectedKind = CollectedKind.ARTIFACT
 
     @property
     def collected(self) -> bool:
         """True if nothing refers to the artifact."""
         return self.step not in (CollectionStep.KEEP, CollectionStep.RESTORE)
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object whose it is."""
+        return ObjectRef(self.kind, self.namespace, self.name)
+
+    @property
+    def image(self) -> bool:
+        """True if it is an image in a registry."""
+        return self.what is CollectedKind.IMAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +95,10 @@ class CollectionReport:
     omitted: int = 0
 
     @classmethod
-    def of(cls, inputs: RetentionInput, plan: RetentionPlan) -> Self:
-        """Make the report of a plan."""
+    def of(
+        cls, inputs: RetentionInput, plan: RetentionPlan, remains: Sequence[Remains] = ()
+    ) -> Self:
+        """Make the report of a plan, and of ``remains`` that are due."""
         withheld = [
             WithheldReason(reason=reason.code.value, message=message(reason))
             for reason in (*plan.doubts, *inputs.untouched)
@@ -98,6 +111,7 @@ class CollectionReport:
         ]
         steps = _steps(plan)
         entries = [_entry(a, inputs, plan, steps) for a in inputs.artifacts.values()]
+        entries += map(_rest_entry, remains)
         entries.sort(key=lambda e: (not e.collected, e.kind, e.namespace, e.name, e.made, e.key))
         return cls(
             enabled=inputs.policy.enabled,
@@ -146,7 +160,20 @@ def _entry(
         hidden=hidden,
         due=hidden + inputs.policy.grace if removed and hidden is not None else None,
         used_by=tuple(map(str, plan.kept.get(key, ())[:_MOST_REFERRERS])),
-        image=artifact.is_image,
+        what=CollectedKind.IMAGE if artifact.is_image else CollectedKind.ARTIFACT,
+    )
+
+
+def _rest_entry(rest: Remains) -> CollectionEntry:
+    return CollectionEntry(
+        key=rest.key,
+        kind=rest.ref.kind,
+        namespace=rest.ref.namespace,
+        name=rest.ref.name,
+        step=CollectionStep.REMOVE,
+        size=rest.size,
+        made=rest.since,
+        what=rest.what,
     )
 
 

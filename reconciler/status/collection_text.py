@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from reconciler.engine import CollectedKind
 from reconciler.review import code, counted, prose, shown_size
 from reconciler.status.collection_report import (
     CollectionEntry,
@@ -32,7 +33,9 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
         case CollectionStep.WITHHOLD:
             return "withheld"
         case CollectionStep.REMOVE:
-            return f"removed from {entry.due:%Y-%m-%d %H:%M}" if entry.due else "removed next"
+            if entry.due is not None:
+                return f"removed from {entry.due:%Y-%m-%d %H:%M}"
+            return "removed next" if enabled else "unused"
         case CollectionStep.RESTORE:
             return "restored next"
         case _:
@@ -42,9 +45,15 @@ def shown_step(entry: CollectionEntry, *, enabled: bool) -> str:
 def shown_entry(entry: CollectionEntry) -> tuple[str, str]:
     """Return an artifact's name, and its size where it is known."""
     what = f"{entry.kind} {entry.namespace}/{entry.name} {entry.key[:12]}"
-    if not entry.image:
-        return what, shown_size(entry.size)
-    return f"{what} (image)", shown_size(entry.size) if entry.size else "of unknown size"
+    match entry.what:
+        case CollectedKind.IMAGE:
+            return f"{what} (image)", shown_size(entry.size) if entry.size else "of unknown size"
+        case CollectedKind.ATTEMPT:
+            return f"{what} (failed attempts)", shown_size(entry.size)
+        case CollectedKind.TRY:
+            return f"{what} (local try)", shown_size(entry.size)
+        case _:
+            return what, shown_size(entry.size)
 
 
 def shown_doubt(reason: WithheldReason) -> str:
@@ -60,15 +69,17 @@ def collection_summary(report: CollectionReport) -> str:
     if not report.enabled:
         return f"{text}; nothing is collected, as retention.enabled is false"
     hide = sum(e.size for e in going if e.step is CollectionStep.HIDE)
-    remove = sum(e.size for e in going if e.step is CollectionStep.REMOVE)
+    remove = sum(e.size for e in going if e.step is CollectionStep.REMOVE and e.hidden)
+    rest = sum(e.size for e in going if e.step is CollectionStep.REMOVE and not e.hidden)
     parts = [f"the next collection hides {shown_size(hide)}"] if hide else []
     parts += [f"{shown_size(remove)} is hidden, and freed after the grace time"] if remove else []
+    parts += [f"the next collection removes {shown_size(rest)}"] if rest else []
     return "; ".join([text, *parts])
 
 
 def of_objects(report: CollectionReport, refs: Collection[ObjectRef]) -> CollectionReport:
     """Return the part of a report that is about some objects."""
-    found = (e for e in report.artifacts if ObjectRef(e.kind, e.namespace, e.name) in refs)
+    found = (entry for entry in report.artifacts if entry.ref in refs)
     return replace(report, artifacts=tuple(found))
 
 

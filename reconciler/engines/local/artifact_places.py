@@ -78,6 +78,7 @@ class _Place(Protocol):
     """The folder of one artifact."""
 
     def marker(self) -> tuple[ArtifactState, bytes] | None: ...
+    def size(self) -> int | None: ...
     def move(self, state: ArtifactState, to: ArtifactState) -> None: ...
     def clear(self) -> int: ...
 
@@ -132,6 +133,28 @@ class ArtifactPlaces:
                 place.move(state, ArtifactState.REMOVING)
             return place.clear() if state is not None else 0
 
+    def rest(self, url: str, key: TaskKey, *, tried: bool) -> int | None:
+        """Return the bytes that failed attempts at a key have left.
+
+        With ``tried`` they are those of a try's artifact. None without any: there is no folder, or
+        another artifact.
+        """
+        with _told(url):
+            place = _place_of(url)
+            state = _state(place)
+            return place.size() if _is_rest(state, tried=tried) else None
+
+    def remove_rest(self, url: str, key: TaskKey, *, tried: bool) -> int:
+        """Remove what :meth:`rest` measures; return its bytes."""
+        with _told(url), self._locked(key):
+            place = _place_of(url)
+            state = _state(place)
+            if not _is_rest(state, tried=tried):
+                raise FileExistsError("there is an artifact")
+            if state in (ArtifactState.COMPLETE, ArtifactState.HIDDEN):
+                place.move(state, ArtifactState.REMOVING)
+            return place.clear()
+
     @contextmanager
     def _locked(self, key: TaskKey) -> Iterator[None]:
         """Hold the lock of a key against attempts. Raises OSError."""
@@ -167,6 +190,14 @@ def _place_of(url: str) -> _Place:
 def _state(place: _Place) -> ArtifactState | None:
     found = place.marker()
     return found[0] if found is not None else None
+
+
+def _is_rest(state: ArtifactState | None, *, tried: bool) -> bool:
+    """Return whether no artifact of the records is in a state.
+
+    What is half removed has the marker of a removal.
+    """
+    return state is not None if tried else state in (None, ArtifactState.REMOVING)
 
 
 def _facts(state: ArtifactState, content: bytes, key: TaskKey) -> ArtifactFacts:
@@ -209,6 +240,10 @@ class _Folder:
                 if content is not None:
                     return state, content
         return None
+
+    def size(self) -> int | None:
+        with self._opened() as handle:
+            return _size(handle) if handle is not None else None
 
     def move(self, state: ArtifactState, to: ArtifactState) -> None:
         with self._opened() as handle:
@@ -295,10 +330,9 @@ def _writable(folder: int) -> Iterator[None]:
 
 def _clear(folder: int) -> int:
     """Remove a folder's files, its marker last; return their bytes."""
-    freed = 0
-    for _, _, files, handle in os.fwalk(dir_fd=folder, follow_symlinks=False):
+    for _, _, _, handle in os.fwalk(dir_fd=folder, follow_symlinks=False):
         os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | stat.S_IRWXU)
-        freed += sum(os.stat(name, dir_fd=handle, follow_symlinks=False).st_size for name in files)
+    freed = _size(folder)
     for name in sorted(os.listdir(folder)):
         if name == _REMOVING:
             continue
@@ -307,9 +341,19 @@ def _clear(folder: int) -> int:
         else:
             os.unlink(name, dir_fd=folder)
     os.fsync(folder)
-    os.unlink(_REMOVING, dir_fd=folder)
+    with suppress(FileNotFoundError):
+        os.unlink(_REMOVING, dir_fd=folder)
     os.fsync(folder)
     return freed
+
+
+def _size(folder: int) -> int:
+    """Return the bytes of a folder's files."""
+    return sum(
+        os.stat(name, dir_fd=handle, follow_symlinks=False).st_size
+        for _, _, files, handle in os.fwalk(dir_fd=folder, follow_symlinks=False)
+        for name in files
+    )
 
 
 # -- a cloud bucket ------------------------------------------------------------------------------
@@ -327,6 +371,10 @@ class _Prefix:
                 continue
         return None
 
+    def size(self) -> int | None:
+        sizes = stores.sizes(self.url)
+        return sum(sizes.values()) if sizes else None
+
     def move(self, state: ArtifactState, to: ArtifactState) -> None:
         stores.copy(f"{self.url}/{state}", f"{self.url}/{to}")
         stores.delete(self.url, [state])
@@ -336,5 +384,6 @@ class _Prefix:
         if MARKER in sizes:
             raise FileExistsError("it is complete again")
         stores.delete(self.url, sorted(sizes.keys() - {_REMOVING}))
-        stores.delete(self.url, [_REMOVING])
+        if _REMOVING in sizes:
+            stores.delete(self.url, [_REMOVING])
         return sum(sizes.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,10 +41,13 @@ class TryArtifact:
     gpu_seconds: float
 
 
-def find_tries(folder: Path, known: Container[str]) -> Iterator[TryArtifact]:
+def find_tries(
+    folder: Path, known: Container[str], *, markers: Sequence[str] = (MARKER,)
+) -> Iterator[TryArtifact]:
     """Yield the artifacts of tries in an object's folder, without known keys.
 
-    What cannot be read is passed over. At most the first 2,000 keys are looked at.
+    What cannot be read is passed over. At most the first 2,000 keys are looked at. ``markers`` are
+    the names that a marker may have.
     """
     try:
         with os.scandir(folder) as entries:
@@ -52,15 +55,15 @@ def find_tries(folder: Path, known: Container[str]) -> Iterator[TryArtifact]:
     except OSError:
         return
     for name in [each for each in names if _KEY.fullmatch(each) and each not in known][:_MOST]:
-        found = _read(folder / name)
+        found = next((each for each in (_read(folder / name, m) for m in markers) if each), None)
         if found is not None:
             yield found
 
 
-def _read(path: Path) -> TryArtifact | None:
+def _read(path: Path, name: str) -> TryArtifact | None:
     """Return the artifact of a try; None for any other."""
     try:
-        content = read_json(path / MARKER, _LARGEST)
+        content = read_json(path / name, _LARGEST)
         if not isinstance(content, dict) or content.get(LOCAL) is not True:
             return None
         marker = load_marker(content, path.name)
