@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from reconciler.engine import FailureClass
+from reconciler.engine import FailureClass, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind
@@ -380,3 +381,19 @@ def test_a_pinned_reference_stays_at_that_artifact() -> None:
     world.settle()
     assert world.made() == [("a", "train")]
     assert world.phases() == {"a": Phase.READY, "b": Phase.READY}
+
+
+def test_a_run_that_ended_without_telling_its_result_is_followed_by_one_that_does() -> None:
+    world = World({"a.yaml": scratch("a")})
+    name = training(world, "a")
+    world.runs[name] = replace(world.runs[name], phase=RunPhase.SUCCEEDED, finished=world.now)
+    assert [(ending.run.name, ending.action) for ending in world.sync().endings] == [
+        (name, ActionKind.KEEP)
+    ]
+    assert world.sync().creates()
+    world.settle()
+    assert world.phase("a") is Phase.READY
+    artifact = world.records[model("a")].artifact
+    world.runs[name] = replace(world.runs[name], result=None)
+    assert not world.sync().creates()
+    assert world.records[model("a")].artifact == artifact, "what is recorded stays"

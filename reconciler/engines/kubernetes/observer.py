@@ -134,7 +134,7 @@ def observe_run(
     finished = job.status.completion_time or ended.last_transition_time or finished_at(pods)
     if ended.type == "Complete":
         result = _result(owner, pods)
-        if result is not None:
+        if result is not None or owner.task is not TaskKind.BUILD:
             return replace(run, phase=RunPhase.SUCCEEDED, finished=finished, result=result)
         kind, reason = FailureClass.INFRASTRUCTURE, _BUILD_RESULT_LOST
     elif request is not None:
@@ -272,14 +272,17 @@ def _explain_pending(job: Job, pods: Sequence[Pod], run: str) -> Reason:
 
 
 def _result(owner: RunIdentity, pods: Sequence[Pod]) -> Result | None:
-    """Return the run's result.
+    """Return the run's result; None if it went with the pod.
 
-    The marker has all of an artifact's, should the pod be gone.
+    Without its metrics an artifact would be rejected, or not be the best, for good. The marker has
+    them: a run that finds it tells them at once.
     """
     good = [pod for pod in pods if pod.status.phase == "Succeeded"]
     first = next((pod for pod in good if _rank(pod) == "0"), None)
     if owner.task is TaskKind.BUILD:
         return _image(owner, first)
+    if first is None and owner.task is not TaskKind.LOAD:
+        return None
     written = find_termination(first) if first is not None else None
     if written is None:
         return Result(url=owner.output)

@@ -41,6 +41,13 @@ def test_a_job_that_has_ended_waits_for_the_end_of_its_pod_to_be_seen(condition:
     assert later.failure is (FailureClass.COMMAND if condition == "Failed" else None)
 
 
+def test_the_metrics_of_a_training_whose_pod_is_gone_are_not_none() -> None:
+    done = observe_run(job(conditions=[{"type": "Complete", "status": "True"}]), [])
+    assert done is not None
+    assert done.phase is RunPhase.SUCCEEDED
+    assert done.result is None, "the next run finds the marker, and tells them"
+
+
 def test_a_job_that_has_ended_is_live_also_before_its_pod_is_seen_to_have_started() -> None:
     late = observe_run(
         job(conditions=[{"type": "Failed", "status": "True"}]), [pod({"phase": "Pending"})]
