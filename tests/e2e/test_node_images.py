@@ -39,7 +39,7 @@ class ImageSite(NodeSite):
         status = self.statuses().get("m", {})
         assert status.get("phase") != "Failed", status
         made = status.get("manifest", {}).get("commit") == tip
-        return made and status["phase"] == "Ready"
+        return bool(made and status["phase"] == "Ready")
 
     def is_there(self, image: str) -> bool:
         found = ImageRegistry(host=self.cluster.registry, insecure=True).sizes([image])[image]
