@@ -83,6 +83,7 @@ def recorded_artifacts(
                     size=0,
                     images=_images(entry),
                     hidden=ledger.hidden.get(entry.key),
+                    dated=bool(times),
                     is_image=entry.task is TaskKind.BUILD,
                 )
     return found

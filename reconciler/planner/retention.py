@@ -68,7 +68,8 @@ class RetainedArtifact:
     ``made`` is its end, or the time of an undo since. ``inputs`` are the artifacts that it was made
     from, ``size`` is in bytes. ``images`` are the keys or digests of the image that it was made in.
     ``evaluated`` is the artifact that it is the evaluation of. ``hidden`` is when it was hidden.
-    ``is_image``: it is an image in a registry, and ``url`` its reference by digest.
+    ``is_image``: it is an image in a registry, and ``url`` its reference by digest. Where it is not
+    ``dated``, its end is unknown.
     """
 
     key: TaskKey
@@ -80,6 +81,7 @@ class RetainedArtifact:
     images: tuple[TaskKey, ...] = ()
     evaluated: TaskKey | None = None
     hidden: datetime | None = None
+    dated: bool = True
     is_image: bool = False
 
 
@@ -246,7 +248,9 @@ def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
     for (ref, _), own in of_object.items():
         # Times are whole seconds: of one second, the newest are the last in the history.
         own.sort(key=lambda artifact: artifact.made)
-        for artifact in own[::-1][: policy.keep]:
+        # One without a date may be the newest, and takes no other's place.
+        newest = [artifact for artifact in own[::-1] if artifact.dated][: policy.keep]
+        for artifact in (*newest, *(artifact for artifact in own if not artifact.dated)):
             yield artifact.key, Referrer(Role.NEWEST, str(ref))
 
 

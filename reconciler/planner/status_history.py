@@ -78,7 +78,7 @@ class HistoryUpdate:
                     key=task.key,
                     phase=TaskPhase.SUCCEEDED,
                     commit=self.commit,
-                    finished=record.finished,
+                    finished=record.finished or _whole(done.finished),
                     params=kept_params(task.params),
                     metrics=done.result.metrics,
                     warnings=done.result.warnings,
@@ -254,6 +254,10 @@ def _judged(entry: HistoryEntry, judged: Judged | None) -> HistoryEntry:
     if judged is None or entry.key != judged[0] or entry.verdict in (None, judged[1]):
         return entry
     return replace(entry, verdict=judged[1])
+
+
+def _whole(time: datetime | None) -> datetime | None:
+    return time.replace(microsecond=0) if time is not None else None
 
 
 def _ended_as(run: Run) -> TaskPhase:

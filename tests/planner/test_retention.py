@@ -83,6 +83,12 @@ def test_the_newest_of_an_object_and_all_young_ones_stay() -> None:
     assert Referrer(Role.YOUNG, "30 days") in plan.kept[key(8)]
 
 
+def test_an_artifact_of_an_unknown_end_stays_and_takes_no_place_of_the_newest() -> None:
+    unknown = replace(made(1, age=0), dated=False)
+    plan = planned(unknown, made(2, age=50), made(3, age=100), policy=replace(BARE, keep=1))
+    assert plan.hide == (key(3),)
+
+
 def test_of_one_second_the_newest_is_the_last_in_the_history() -> None:
     """Times are whole seconds, and a key says nothing of an age."""
     policy = replace(BARE, keep=1)
