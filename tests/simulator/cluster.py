@@ -7,7 +7,6 @@ are gone ends as ``ArtifactLost``. A node that is not heard of goes on; what it 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 from tests.simulator.api_server import ApiServer, Object
 from tests.simulator.bucket import Bucket
+from tests.simulator.images import Images, reference
 from tests.simulator.manifests import accuracy, tested
 
 GROUP = "substratus.ai"
@@ -41,7 +41,7 @@ class Cluster:
     bucket: Bucket
     chance: Random
     nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
-    images: set[str] = field(default_factory=set)
+    images: Images = field(default_factory=Images)
     lost: set[str] = field(default_factory=set)
     running: dict[str, Object] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
@@ -185,6 +185,9 @@ class Cluster:
             self.made(pod)
         self._say(pod, 0, self._completion(pod))
 
+    def lacks_image(self, pod: Object) -> bool:
+        return self.images.lack(str(_lineage(pod).get("image")))
+
     def has(self, output: str) -> bool:
         """Return whether the result of a run is there."""
         return output in self.images or self.bucket.is_complete(output)
@@ -204,8 +207,7 @@ class Cluster:
         made = output(pod)
         if label(pod, "task") != "build":
             return {"state": "complete", "metrics": self.bucket.metrics(made)}
-        digest = hashlib.sha256(made.encode()).hexdigest()
-        return {"state": "complete", "image": f"{made.rpartition(':')[0]}@sha256:{digest}"}
+        return {"state": "complete", "image": reference(made)}
 
     def _lost_input(self, pod: Object) -> str:
         lineage = _lineage(pod)

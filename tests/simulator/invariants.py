@@ -228,6 +228,8 @@ class Invariants:
     def started(self, pod: Object) -> None:
         """Check the start of a command."""
         self._world.figures["commands started"] += 1
+        if self._world.cluster.lacks_image(pod):
+            self.broken(f"{pod['metadata']['name']} starts in an image that is gone")
         for other in self._world.cluster.running.values():
             if output(other) == output(pod):
                 names = [each["metadata"]["name"] for each in (pod, other)]

@@ -1,0 +1,31 @@
+"""The images in the registry of a simulated cluster, by tag."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+#: Images that builds push begin so.
+_BUILT = "registry.test/models/"
+
+
+def reference(tag: str) -> str:
+    """The reference by digest of the image that a build pushes with a tag."""
+    return f"{tag.rpartition(':')[0]}@sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
+
+
+class Images(set[str]):
+    """Tags; each is of an image of its own."""
+
+    def sizes(self, images: Iterable[str]) -> dict[str, int | None]:
+        """Answer as the registry does."""
+        there = set(map(reference, self))
+        return {image: 100 if image in there else None for image in images}
+
+    def delete(self, image: str) -> None:
+        """Delete an image with its tag."""
+        self -= {tag for tag in self if reference(tag) == image}
+
+    def lack(self, image: str) -> bool:
+        """Return whether an image was built, and is gone."""
+        return image.startswith(_BUILT) and image not in map(reference, self)
