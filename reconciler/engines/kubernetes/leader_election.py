@@ -141,7 +141,7 @@ class Leadership:
             period = self._duration / RENEWALS
             await asyncio.sleep(jittered(period if renewed else period / 4))
             try:
-                renewed = await self._try()
+                renewed = await self._try(held=True)
             except OtherOwnerError:
                 break  # the next to acquire it says so
         self._until = 0.0
@@ -163,10 +163,12 @@ class Leadership:
         except (ApiError, TimeoutError) as error:
             log.info("the lease could not be released; it runs out", error=str(error))
 
-    async def _try(self) -> bool:
+    async def _try(self, *, held: bool = False) -> bool:
         """Take the lease if it is free, or renew this replica's.
 
-        Return whether this replica leads now; False on errors, which the caller retries.
+        Return whether this replica leads now; False on errors, which the caller retries. With
+        ``held`` it is renewed alone: a free one may have been another's meanwhile, which has done
+        what this replica does not know.
 
         Raises OtherOwnerError.
         """
@@ -176,6 +178,11 @@ class Leadership:
             lease = self._held if self.leads else None
             lease = lease or await self._read()
             self._check_owner(lease)
+            holder = lease.spec.holder_identity if lease is not None else None
+            if held and holder != self._holder:
+                self._until = 0.0
+                self._leader = holder or None
+                return False
             if lease is None:
                 epoch = 0
                 self._held = await self._create()

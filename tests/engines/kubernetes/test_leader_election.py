@@ -175,3 +175,18 @@ async def test_a_lease_from_before_owners_were_told_is_taken(
     await candidate(api, namespace, "one", Clock()).acquire()
     with pytest.raises(OtherOwnerError):
         await candidate(api, namespace, "two", Clock(), "another").acquire()
+
+
+async def test_a_stopped_leader_renews_no_lease_that_was_another_s_meanwhile(
+    api: Api, namespace: Namespace
+) -> None:
+    clock = Clock()
+    one, two = (candidate(api, namespace, name, clock) for name in ("one", "two"))
+    assert await one._try()
+    assert not await two._try()
+    clock.now += 2 * DURATION
+    assert await two._try()
+    await two.release()
+    assert not await one._try(held=True), "it does not know what the other has done"
+    assert not one.leads
+    assert await one._try(), "it begins anew"
