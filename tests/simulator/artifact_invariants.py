@@ -92,10 +92,11 @@ class Artifacts:
     def is_of(self, job: Object, head: Head) -> bool:
         """Return whether a Job is of what its object asks for at a head.
 
-        An object whose base is missing, say, is in its last good form, which is not known here.
+        One whose manifest is wrong, or whose base is missing, is in the last form that a daemon has
+        read, which is not known here.
         """
         found, lineage = head.of(label(job, "name")), lineage_of(job)
-        if found is None:
+        if found is None or found.name in head.wrong:
             return False
         given = params(job["spec"]["template"])
         if label(job, "task") == "evaluate":

@@ -76,7 +76,8 @@ class Author:
         certain = all(each.broken is None for each in objects if each.present)
         whole = certain and all(each.present and not each.pin for each in objects)
         code = dict(self.repository.code)
-        self._add(Head(commit, dict(self._valid), code, self.source, certain, whole))
+        wrong = frozenset(each.name for each in objects if each.present and each.broken is not None)
+        self._add(Head(commit, dict(self._valid), code, self.source, certain, whole, wrong))
 
     def push_source(self, version: int) -> None:
         self.source = version

@@ -126,6 +126,8 @@ class Files(Repository):
 class Head:
     """One commit: its objects in their last valid form, and the versions of the code.
 
+    ``wrong`` are the objects whose manifest is not valid: a daemon knows an earlier form of these,
+    but not which.
     ``certain``: each file is a valid manifest. ``whole``: it is what all objects need, too, as none
     is missing and none asks for an artifact that may be gone.
     """
@@ -136,6 +138,7 @@ class Head:
     source: int
     certain: bool = True
     whole: bool = True
+    wrong: frozenset[str] = frozenset()
     _recipes: dict[str, tuple[Recipe, ...]] = field(default_factory=dict, compare=False)
 
     def of(self, title: str) -> Manifest | None:
