@@ -260,6 +260,20 @@ class DataListing:
         return f"{self.digest[:12]} ({self.files:,} {noun}, {self.size:,} bytes)"
 
 
+class SourceField(enum.StrEnum):
+    """A field of a manifest that names a source, by its path."""
+
+    OBJECT = "spec.source"
+    EVALUATION = "spec.evaluation.source"
+
+    __hash__ = str.__hash__
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names that lead to the field."""
+        return tuple(self.value.split("."))
+
+
 #: A source as an object asks for it, and as a look-up finds it.
 SourceRequest: TypeAlias = GitSource | BucketSource
 FoundSource: TypeAlias = ResolvedSource | DataListing

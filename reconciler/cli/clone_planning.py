@@ -131,7 +131,7 @@ class Planning:
         """Return the recorded state that a plan is made on."""
         sync = self.state.sync
         desired = plan.inputs.desired.values()
-        followed = (i.source.request for i in desired if i.source and i.source.git.follow)
+        followed = (s.request for item in desired for s in item.sources if s.git.follow)
         listed = (i.data.request for i in desired if i.data and i.data.bucket.follow)
         return Basis(
             observed=sync.observed if sync is not None else None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def configuration_problems(manifests: Iterable[Manifest], setup: Setup) -> Iterator[Problem]:
     """Yield what the configuration does not admit, or does not know."""
     for manifest in manifests:
-        yield from _source(manifest, setup)
+        yield from _sources(manifest, setup)
         if setup.config.engine == "kubernetes":
             for path, section in run_sections(manifest):
                 for field, reason in _refused(section, setup):
@@ -41,19 +41,19 @@ def run_sections(manifest: Manifest) -> Iterator[tuple[Path, RunSection]]:
             yield ("spec", "evaluation"), model.evaluation
 
 
-def _source(manifest: Manifest, setup: Setup) -> Iterator[Problem]:
-    git = manifest.git
-    if git is None or git.url == ".":
-        return
-    path: Path = ("spec", "source", "git", "url")
-    try:
-        url = resolve_url(setup.repository_url, git.url)
-    except GitError as error:
-        yield manifest.problem(path, str(error))
-        return
-    if not admits_url(url, setup.sources_allow):
-        reason = Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url)
-        yield manifest.problem(path, message(reason))
+def _sources(manifest: Manifest, setup: Setup) -> Iterator[Problem]:
+    for field, git in manifest.git_sources.items():
+        if git.url == ".":
+            continue
+        path: Path = (*field.path, "git", "url")
+        try:
+            url = resolve_url(setup.repository_url, git.url)
+        except GitError as error:
+            yield manifest.problem(path, str(error))
+            continue
+        if not admits_url(url, setup.sources_allow):
+            reason = Reason.of(ReasonCode.SOURCE_NOT_ALLOWED, url=url)
+            yield manifest.problem(path, message(reason))
 
 
 def _refused(section: RunSection, setup: Setup) -> Iterator[tuple[Path, Reason]]:

@@ -101,7 +101,7 @@ class PullRequestPlanner:
         old, new = planner.read(known.head), planner.read(merged)
         self._sources.approved = None  # all sources of the branch itself are
         base = planner.resolve(old, records)
-        recorded = {r.source.url for r in records.values() if r.source is not None}
+        recorded = {source.url for record in records.values() for source in record.sources}
         self._sources.approved = {s.url for s in remote_sources(base.requests)} | recorded
         before = planner.plan(base, state)
         after = planner.plan(planner.resolve(new, records), state)

@@ -169,7 +169,9 @@ class HeadReader:
     def _read_branch(self, found: Found, branch: str, known: DaemonState) -> None:
         """Plan the head of a branch, and find what it asks for."""
         planner, records = self._planner, known.state.records
-        self._sources.approved = {r.source.url for r in records.values() if r.source is not None}
+        self._sources.approved = {
+            source.url for record in records.values() for source in record.sources
+        }
         try:
             commit = self._heads.fetch_head(f"refs/heads/{branch}", depth=1)
             resolved = planner.resolve(planner.read(commit), records)

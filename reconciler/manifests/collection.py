@@ -103,18 +103,22 @@ def check_folders(found: Collection, has: Callable[[str], bool]) -> Collection:
 
     ``has`` tells of a path from the root of the repository if it is a folder.
     """
-    own = {r: m for r, m in found.objects.items() if m.git is not None and m.git.url == "."}
-    paths = {manifest.git.path for manifest in own.values() if manifest.git is not None}
-    missing = {path for path in paths if not has(path)}
+    own = [
+        (manifest, field, git.path)
+        for manifest in found.objects.values()
+        for field, git in manifest.git_sources.items()
+        if git.url == "."
+    ]
+    missing = {path for path in {path for _, _, path in own} if not has(path)}
     if not missing:
         return found
     problems = [
         manifest.problem(
-            ("spec", "source", "git", "path"),
-            f"there is no folder {described(manifest.git.path)} in this repository",
+            (*field.path, "git", "path"),
+            f"there is no folder {described(path)} in this repository",
         )
-        for manifest in own.values()
-        if manifest.git is not None and manifest.git.path in missing
+        for manifest, field, path in own
+        if path in missing
     ]
     invalid = {problem.object for problem in problems if problem.object is not None}
     return replace(

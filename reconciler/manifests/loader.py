@@ -41,6 +41,7 @@ from reconciler.types import (
     Location,
     ObjectRef,
     Problem,
+    SourceField,
 )
 
 _CLASSES: Mapping[Kind, type[ModelManifest | DatasetManifest]] = {
@@ -80,13 +81,19 @@ class Manifest:
     digest: str
     packed: PackedDocument = field(repr=False, compare=False)
     #: Computed once, as every sync reads these of every manifest.
-    git: GitSection | None = field(init=False, repr=False, compare=False)
+    git_sources: Mapping[SourceField, GitSection] = field(init=False, repr=False, compare=False)
     observed: ObservedBucketSection | None = field(init=False, repr=False, compare=False)
+    sources: Mapping[SourceField, GitSection | ObservedBucketSection] = field(
+        init=False, repr=False, compare=False
+    )
     references: tuple[Referred, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "git", self.document.spec.source.git)
-        object.__setattr__(self, "observed", _observed(self.document))
+        git, observed = _git_sources(self.document), _observed(self.document)
+        object.__setattr__(self, "git_sources", git)
+        object.__setattr__(self, "observed", observed)
+        sources = git if observed is None else {SourceField.OBJECT: observed}
+        object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "references", _references(self.ref, self.document))
 
     @property
@@ -109,6 +116,12 @@ class Manifest:
     def problem(self, path: Path, message: str) -> Problem:
         """Make a problem with a field of this manifest."""
         return self.source.problem(path, message, self.ref)
+
+
+def _git_sources(document: ManifestDocument) -> Mapping[SourceField, GitSection]:
+    """All Git sources of an object, by the field that names them."""
+    git = document.spec.source.git
+    return {SourceField.OBJECT: git} if git is not None else {}
 
 
 def _observed(document: ManifestDocument) -> ObservedBucketSection | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.manifests.loader import FileContent, Manifest
 from reconciler.manifests.messages import described
 from reconciler.manifests.schema import CommandSection, ModelSpec, RunSection
+from reconciler.manifests.sources import GitSection
 from reconciler.manifests.tenants import ANY_GPU, Tenant, Tenants
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ForeignRef, ObjectRef, Problem
@@ -28,7 +29,6 @@ from reconciler.urls import (
 
 _NAMESPACE: Path = ("metadata", "namespace")
 _SOURCE: Path = ("spec", "source")
-_GIT: Path = (*_SOURCE, "git")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,9 @@ class _Named:
         """Yield each field that names what is not admitted, with a message."""
         spec = self.manifest.document.spec
         yield from self._references()
-        yield from self._git()
+        for field_, git in self.manifest.git_sources.items():
+            for path, message in self._git(git):
+                yield (*field_.path, "git", *path), message
         image = spec.source.image
         if image is not None and not admits_image(image.ref, self.tenant.images):
             yield (*_SOURCE, "image", "ref"), self._not_in(f"the image {image.ref}", "images")
@@ -179,23 +181,20 @@ class _Named:
             return f"is tenant {owner.name}'s, whose references.to has not {self.tenant.name}"
         return self._not_in(f"is tenant {owner.name}'s, which", "references.from")
 
-    def _git(self) -> Iterator[tuple[Path, str]]:
-        git = self.manifest.git
-        if git is None:
-            return
+    def _git(self, git: GitSection) -> Iterator[tuple[Path, str]]:
         if git.url == ".":
             if not self._is_own_folder(git.path):
-                yield (*_GIT, "path"), self._not_in(f"the folder {described(git.path)}", "paths")
+                yield ("path",), self._not_in(f"the folder {described(git.path)}", "paths")
         else:
             try:
                 url = resolve_url(self.repository_url, git.url)
             except UrlError:
                 return  # a source that no configuration admits
             if not admits_url(url, self.tenant.sources):
-                yield (*_GIT, "url"), self._not_in(f"the source {url}", "sources")
+                yield ("url",), self._not_in(f"the source {url}", "sources")
         if git.submodules and "*" not in self.tenant.sources:
             # .gitmodules names further repositories, which are fetched with the same credentials.
-            yield (*_GIT, "submodules"), self._not_in('submodules need "*", which', "sources")
+            yield ("submodules",), self._not_in('submodules need "*", which', "sources")
 
     def _is_own_folder(self, folder: str) -> bool:
         """Return whether a folder of the manifest repository may be built.

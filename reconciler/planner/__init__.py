@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from reconciler.planner.plan_cache import CacheEntry, PlanCache
     from reconciler.planner.planner_config import PlannerConfig, RemoteCluster
     from reconciler.planner.prices import HOUR, Prices
+    from reconciler.planner.references import SourceRequests
     from reconciler.planner.remote_clusters import (
         RemoteArtifact,
         RemoteObject,
@@ -122,6 +123,7 @@ _MODULES = {
     "ForecastBasis": "forecast",
     "Forecast": "forecast",
     "Forecaster": "forecast",
+    "SourceRequests": "references",
     "Spread": "forecast",
     "TimedTask": "wall_time",
     "ZERO": "forecast",
@@ -244,6 +246,7 @@ __all__ = [
     "Roots",
     "RunDeletion",
     "ServedPromotion",
+    "SourceRequests",
     "Spread",
     "TaskAction",
     "TaskPhase",

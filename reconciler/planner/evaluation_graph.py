@@ -98,6 +98,7 @@ def _image(item: ResolvedObject) -> Image | None:
         made_by=item.image_build,
         request_hash=item.image_request_hash,
         external=item.image,
+        source=item.source,
     )
 
 

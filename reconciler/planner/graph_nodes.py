@@ -47,6 +47,11 @@ class Image:
     base: ResolvedReference | None = None
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """The source of an object's own image."""
+        return (self.source,) if self.source is not None else ()
+
+    @property
     def base_artifact(self) -> PlannedArtifact | None:
         """The base's artifact, as a training reads it."""
         return self.base.artifact if self.base is not None else None
@@ -72,7 +77,7 @@ class Image:
             image_request_hash=self.request_hash,
             image=self.external,
             external=artifact.external if artifact else None,
-            source=self.source,
+            sources=self.sources,
         )
 
 
@@ -107,6 +112,8 @@ def made_task(
         section=section,
         image_key=image.key,
         image_build=image.made_by,
+        image=image.external,
+        source=image.source,
         base=base.key if base else None,
         dataset=data.key if data else None,
         gates=image.gates(base),
@@ -139,6 +146,7 @@ def built(manifest: Manifest, source: Source, *, tenant: str | None) -> Image:
         section=section,
         image_key=key,
         image_build=made_by,
+        source=source,
     )
     return Image(key=key, made_by=made_by, request_hash=request_hash, build=task, source=source)
 

@@ -71,7 +71,7 @@ def lineage_of(
     mounts: Mapping[TaskKey, ExternalArtifact],
 ) -> dict[str, JSON]:
     """Return the lineage of a task's artifact, at a head."""
-    ref, source = desired.ref, desired.source
+    ref, source = desired.ref, task.source
     return _LINEAGE.dump(
         _Lineage(
             object=_Object(cluster=cluster, kind=ref.kind, namespace=ref.namespace, name=ref.name),

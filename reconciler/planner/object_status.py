@@ -26,6 +26,7 @@ from reconciler.types import (
     RequestHash,
     ResolvedSource,
     Resources,
+    SourceField,
     TaskKey,
     TaskKind,
     TreeId,
@@ -272,6 +273,7 @@ class ObjectStatus:
     hold: str | None = None
     manifest: ManifestStatus | None = None
     source: SourceStatus | None = None
+    evaluation_source: SourceStatus | None = None
     references: tuple[ReferenceStatus, ...] = ()
     image: str | None = None
     artifact: ArtifactStatus | None = None
@@ -283,6 +285,20 @@ class ObjectStatus:
     spent: Mapping[str, float] = field(default_factory=dict)
     history: tuple[HistoryEntry, ...] = ()
     served: tuple[ServedPromotion, ...] = ()
+
+    def source_of(self, field: SourceField) -> SourceStatus | None:
+        """Return the recorded source that a field of the manifest names."""
+        match field:
+            case SourceField.OBJECT:
+                return self.source
+            case SourceField.EVALUATION:
+                return self.evaluation_source
+
+    @property
+    def sources(self) -> tuple[SourceStatus, ...]:
+        """All recorded sources."""
+        found = map(self.source_of, SourceField)
+        return tuple(source for source in found if source is not None)
 
     @property
     def complete(self) -> bool:

@@ -14,7 +14,7 @@ from reconciler.planner.object_status import (
 )
 from reconciler.planner.plan import PlanInput
 from reconciler.planner.tasks import ResolvedObject
-from reconciler.types import Commit, ForeignRef, ObjectRef
+from reconciler.types import Commit, ForeignRef, ObjectRef, SourceField
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,13 @@ class OriginUpdate:
         record = self.inputs.records.get(followed.ref)
         return self._last_change(followed.manifest, record.manifest if record else None)
 
-    def source(self) -> SourceStatus | None:
-        """Return the resolved source; the last one while none is known."""
-        source, data = self.item.source, self.item.data
-        if data is not None:
+    def source(self, field: SourceField) -> SourceStatus | None:
+        """Return a resolved source; the last one while none is known."""
+        source, data = self.item.source_of(field), self.item.data
+        if field is SourceField.OBJECT and data is not None:
             return SourceStatus(url=data.request.url, listing=data.listing, pin=data.pin)
         if source is None:
-            manifest = self.item.manifest
-            return self.before.source if manifest.git or manifest.observed else None
+            return self.before.source_of(field) if field in self.item.manifest.sources else None
         return SourceStatus(
             url=source.request.url or ".",
             commit=source.resolved.commit,

@@ -163,7 +163,7 @@ def unneeded_builds(inputs: PlanInput, removed: Collection[ObjectRef]) -> list[R
         return []
     keys, request_hashes = set(), set()
     for item in inputs.desired.values():
-        if item.blocked is not None and item.manifest.document.spec.source.git is not None:
+        if item.blocked is not None and item.manifest.git_sources:
             return []
         for task in item.tasks:
             if task.kind is TaskKind.BUILD:

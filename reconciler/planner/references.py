@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from reconciler.manifests import UPDATE_ANNOTATION, Manifest, Reference, Tenants
 from reconciler.planner.gates import is_accepted, judge, makes
@@ -33,10 +34,14 @@ from reconciler.types import (
     Kind,
     ObjectRef,
     ResolvedSource,
+    SourceField,
     SourceRequest,
     TaskKey,
     TaskKind,
 )
+
+#: The source that each field of one object asks for, or the reason that it may not be read.
+SourceRequests: TypeAlias = Mapping[SourceField, SourceRequest | UnresolvedSource]
 
 _UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 
@@ -45,29 +50,36 @@ _UNRESOLVED = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
 class SourceState:
     """The state of sources: requests, resolved commits, listings and pins.
 
-    ``requests`` says which source an object's URL resolves to, or why none may be used; ``sources``
-    where each of those stands; ``records`` what was pinned, for requests with the hash in ``pins``.
+    ``requests`` says which source each field of an object asks for, or why none may be used;
+    ``sources`` where each of those stands; ``records`` what was pinned, for requests with the hash
+    in ``pins``.
     """
 
-    pins: Mapping[ObjectRef, Hash]
+    pins: Mapping[ObjectRef, Mapping[SourceField, Hash]]
     sources: Mapping[SourceRequest, FoundSource | UnresolvedSource]
-    requests: Mapping[ObjectRef, SourceRequest | UnresolvedSource]
+    requests: Mapping[ObjectRef, SourceRequests]
     records: Mapping[ObjectRef, ObjectStatus]
 
-    def of(self, manifest: Manifest) -> Source | ObservedData | Reason | None:
-        """Resolve an object's source, of either kind; None if it has none.
+    def of(self, manifest: Manifest) -> Mapping[SourceField, Source | ObservedData | Reason | None]:
+        """Resolve an object's sources, each of either kind.
 
-        Returns the reason if the source is unresolved.
+        An unresolved source has the reason in its place.
         """
-        return self.data(manifest) if manifest.observed is not None else self.git(manifest)
+        if manifest.observed is not None:
+            return {SourceField.OBJECT: self.data(manifest)}
+        return {field: self.git(manifest, field) for field in manifest.git_sources}
+
+    def _request(self, manifest: Manifest, field: SourceField) -> SourceRequest | UnresolvedSource:
+        return self.requests.get(manifest.ref, {}).get(field, _UNRESOLVED)
 
     def data(self, manifest: Manifest) -> ObservedData | Reason:
         """Resolve a Dataset's observed bucket, or return the reason if unresolved."""
-        bucket, request = manifest.observed, self.requests.get(manifest.ref)
+        bucket, request = manifest.observed, self._request(manifest, SourceField.OBJECT)
         assert bucket is not None  # the caller looked
         if not isinstance(request, BucketSource):
             return request.reason if isinstance(request, UnresolvedSource) else _UNRESOLVED.reason
-        pin, now = self.pins[manifest.ref], self.sources.get(request, _UNRESOLVED)
+        pin = self.pins[manifest.ref][SourceField.OBJECT]
+        now = self.sources.get(request, _UNRESOLVED)
         record = self.records.get(manifest.ref)
         pinned = record.source if record else None
         if (
@@ -84,41 +96,43 @@ class SourceState:
             return now.reason if isinstance(now, UnresolvedSource) else _UNRESOLVED.reason
         return ObservedData(bucket=bucket, request=request, listing=now, pin=pin)
 
-    def git(self, manifest: Manifest) -> Source | Reason | None:
-        """Resolve an object's Git source; None if it has none.
+    def git(self, manifest: Manifest, field: SourceField) -> Source | Reason | None:
+        """Resolve the Git source that a field names; None if it names none.
 
         Returns the reason if the source is unresolved.
         """
-        git = manifest.git
+        git = manifest.git_sources.get(field)
         if git is None:
             return None
-        request = self.requests.get(manifest.ref)
+        request = self._request(manifest, field)
         if isinstance(request, UnresolvedSource):
             return request.reason
         if not isinstance(request, GitSource):
             return _UNRESOLVED.reason
-        pin = self.pins[manifest.ref]
+        pin = self.pins[manifest.ref][field]
         now = self.sources.get(request, _UNRESOLVED)
         record = self.records.get(manifest.ref)
-        known = record.source if record else None
+        known = record.source_of(field) if record else None
         pinned = known.resolved if known is not None and known.pin == pin else None
         if pinned is not None and request.url and not git.follow:
             newest = now if isinstance(now, ResolvedSource) and now != pinned else None
-            return Source(git=git, request=request, resolved=pinned, pin=pin, newest=newest)
+            return Source(
+                field=field, git=git, request=request, resolved=pinned, pin=pin, newest=newest
+            )
         if not isinstance(now, ResolvedSource):
             return now.reason if isinstance(now, UnresolvedSource) else _UNRESOLVED.reason
         if pinned is not None and pinned.tree == now.tree:
             # A commit that left the folder as it was is no news: the recorded one stays.
             now = pinned
-        return Source(git=git, request=request, resolved=now, pin=pin)
+        return Source(field=field, git=git, request=request, resolved=now, pin=pin)
 
 
-def hash_pin(_: ObjectRef, manifest: Manifest) -> Hash | None:
-    """Return the pin hash of an object's source, if any."""
-    source = manifest.git or manifest.observed
-    if source is None:
-        return None
-    return pin_hash(source, update=annotation(manifest, UPDATE_ANNOTATION))
+def hash_pins(_: ObjectRef, manifest: Manifest) -> Mapping[SourceField, Hash] | None:
+    """Return the pin hashes of an object's sources, if any."""
+    update = annotation(manifest, UPDATE_ANNOTATION)
+    return {
+        field: pin_hash(source, update=update) for field, source in manifest.sources.items()
+    } or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,12 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan_cache import CacheEntry, PlanCache
 from reconciler.planner.planner_config import RemoteCluster
-from reconciler.planner.references import ReferenceResolver, SourceState, hash_pin
+from reconciler.planner.references import (
+    ReferenceResolver,
+    SourceRequests,
+    SourceState,
+    hash_pins,
+)
 from reconciler.planner.remote_clusters import RemoteStatus
 from reconciler.planner.sweeps import outcomes, with_best
 from reconciler.planner.task_graph import TaskGraphBuilder
@@ -156,7 +161,7 @@ def resolve(
     cluster: str,
     objects: Mapping[ObjectRef, Manifest],
     sources: Mapping[SourceRequest, FoundSource | UnresolvedSource],
-    requests: Mapping[ObjectRef, SourceRequest | UnresolvedSource],
+    requests: Mapping[ObjectRef, SourceRequests],
     records: Mapping[ObjectRef, ObjectStatus],
     ledger: Ledger,
     allowed: Mapping[str, RemoteCluster] = MappingProxyType({}),
@@ -167,7 +172,7 @@ def resolve(
 ) -> Mapping[ObjectRef, ResolvedObject]:
     """Resolve all objects to tasks and keys, each after its references.
 
-    ``requests`` says which source an object's URL resolves to, or why none may be used;
+    ``requests`` says which source each field of an object asks for, or why none may be used;
     ``sources`` where each of those stands. ``allowed`` says what each other cluster's status may
     name, ``remote`` what that says of the objects referred to; ``ahead`` that references which
     follow one of those are to be taken for unknown. Each of ``tenants`` builds for itself. Where
@@ -179,7 +184,7 @@ def resolve(
         sources=sources,
         requests=requests,
         records=records,
-        pins=cache.table("pins", objects, hash_pin),
+        pins=cache.table("pins", objects, hash_pins),
     )
 
     def amended(entry: CacheEntry[_Resolution] | None) -> _Resolution:
@@ -234,9 +239,11 @@ def _changed(
         depends = entry.value.depends
         changed |= {
             ref
-            for ref, request in now.requests.items()
-            if not isinstance(request, UnresolvedSource)
-            and request in moved
+            for ref, requests in now.requests.items()
+            if any(
+                not isinstance(request, UnresolvedSource) and request in moved
+                for request in requests.values()
+            )
             and now.of(objects[ref]) != depends[ref][0]
         }
     return changed | entry.value.external

@@ -80,7 +80,7 @@ def render_run(
         request_hash=task.request_hash,
         namespace=ref.namespace,
         object=None if shared else ref,
-        build=_context(desired) if shared else None,
+        build=_context(task) if shared else None,
         image=image,
         command=tuple(command or ()),
         params=dict(section.params) if isinstance(section, CommandSection) else {},
@@ -134,8 +134,8 @@ def _mounted(
     return Mounted(key, mount.at, mount.cluster, external, mount.listing)
 
 
-def _context(desired: ResolvedObject) -> BuildContext:
-    source = desired.source
+def _context(task: Task) -> BuildContext:
+    source = task.source
     assert source is not None  # a build has a Git source
     return BuildContext(
         url=source.request.url,
@@ -262,8 +262,8 @@ class _Preview:
     def _image(self, item: ResolvedObject, task: Task) -> tuple[str | None, bool]:
         if task.kind is TaskKind.BUILD:
             return None, False
-        if item.image is not None:
-            return item.image.at, False
+        if task.image is not None:
+            return task.image.at, False
         key = task.image_build or TaskKey(task.image_key or "")
         built = self._inputs.ledger.result(key)
         if built is not None and built.result.image is not None:
@@ -317,15 +317,15 @@ def _places(
     return [_output(task.kind, ref, key, settings) for ref in dict.fromkeys(refs)]
 
 
-def image_of(ledger: Ledger, item: ResolvedObject, task: Task) -> str | None:
+def image_of(ledger: Ledger, task: Task) -> str | None:
     """Return the image that a task runs in.
 
     None for a build, and while it is unknown.
     """
     if task.kind is TaskKind.BUILD:
         return None
-    if item.image is not None:
-        return item.image.at
+    if task.image is not None:
+        return task.image.at
     built = ledger.result(task.image_build)
     return built.result.image if built else None
 

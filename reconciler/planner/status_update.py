@@ -37,6 +37,7 @@ from reconciler.types import (
     Location,
     ObjectRef,
     Problem,
+    SourceField,
     TaskKey,
     TaskKind,
 )
@@ -226,7 +227,8 @@ class _StatusUpdate:
             message=message(reason, task=self._failed(phase)),
             hold=next((d.hold for d in self.decisions if d.hold), None),
             manifest=manifest,
-            source=self.origin.source(),
+            source=self.origin.source(SourceField.OBJECT),
+            evaluation_source=self.origin.source(SourceField.EVALUATION),
             references=self.origin.references(),
             image=self.artifacts.image(),
             artifact=self.artifacts.artifact(),
@@ -372,10 +374,9 @@ class _StatusUpdate:
         return [self._with_code(entry) for entry in update.added()]
 
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
-        """Add the source's commit to a new entry of a desired key."""
-        source, phases = self.item.source, (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
-        if source is None or entry.source is not None or entry.phase not in phases:
+        """Add the commit of its source to a new entry of a desired key."""
+        if entry.source is not None or entry.phase not in (TaskPhase.SUCCEEDED, TaskPhase.FAILED):
             return entry
-        if not any(action.task.key == entry.key for action in self.decisions):
-            return entry
-        return replace(entry, source=source.resolved.commit)
+        found = (a.task.source for a in self.decisions if a.task.key == entry.key)
+        source = next(found, None)
+        return replace(entry, source=source.resolved.commit) if source is not None else entry

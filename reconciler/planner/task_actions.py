@@ -216,11 +216,10 @@ class TaskActions:
             return answer.hold(self.holds[item.ref])
         if upstream := self._upstream(task):
             return answer.wait(upstream)
-        halted = item.halted(task)
-        if halted is not None:
-            return answer.wait(halted)
-        capacity, image = inputs.capacity, item.image
-        if task.kind is not TaskKind.BUILD and image is not None:
+        if task.halted is not None:
+            return answer.wait(task.halted)
+        capacity, image = inputs.capacity, task.image
+        if image is not None:
             images = inputs.settings.allow_images
             if image.cluster is None and not admits_image(image.at, images):
                 return answer.wait(Reason.of(ReasonCode.IMAGE_NOT_ALLOWED, image=image.at))
@@ -288,7 +287,7 @@ class TaskActions:
             task,
             settings=inputs.settings,
             head=inputs.head,
-            image=image_of(self.inputs.ledger, item, task),
+            image=image_of(self.inputs.ledger, task),
             mounts=mounts_of(self.inputs.ledger, task),
         )
         assert task.key is not None  # tasks without a key wait

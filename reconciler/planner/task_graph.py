@@ -45,7 +45,7 @@ from reconciler.planner.tasks import (
     Variant,
 )
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import JSON, Hash, TaskKind
+from reconciler.types import JSON, Hash, SourceField, TaskKind
 
 #: What each reference of an object came to, by the field it is in; or why it is not known.
 Found: TypeAlias = Mapping[Path, ResolvedReference | Reason]
@@ -116,7 +116,7 @@ class TaskGraphBuilder:
         return image.desired(manifest, self._load(manifest, image))
 
     def _image(self, manifest: Manifest, upstream: Found) -> Image | Reason:
-        source = self.sourcing.git(manifest)
+        source = self.sourcing.git(manifest, SourceField.OBJECT)
         if isinstance(source, Reason):
             return source
         if source is not None:
@@ -253,5 +253,5 @@ def _blocked(
         image_build=image.made_by if image else None,
         image_request_hash=image.request_hash if image else None,
         image=image.external if image else None,
-        source=image.source if image else None,
+        sources=image.sources if image else (),
     )

@@ -31,6 +31,7 @@ from reconciler.types import (
     RequestHash,
     ResolvedSource,
     Resources,
+    SourceField,
     TaskKey,
     TaskKind,
 )
@@ -65,7 +66,9 @@ class Task:
     ``artifact`` is the one that it evaluates. ``gates`` are the objects that must have accepted
     what they make before the task reads it.
     ``image_key`` is the build key or image digest of the image it runs in (of a build: its own),
-    ``image_build`` the key of the build that makes that image, if one does.
+    ``image_build`` the key of the build that makes that image, if one does, ``image`` that image
+    where it is named by digest. ``source`` is the source of that image, if this object names it: of
+    a build, what is built.
     """
 
     kind: TaskKind
@@ -75,6 +78,8 @@ class Task:
     section: RunSection
     image_key: Hash | None
     image_build: TaskKey | None = None
+    image: ExternalArtifact | None = None
+    source: Source | None = None
     base: TaskKey | None = None
     dataset: TaskKey | None = None
     artifact: TaskKey | None = None
@@ -100,11 +105,20 @@ class Task:
         """The params of the command; of a build, none."""
         return self.section.params if isinstance(self.section, CommandSection) else {}
 
+    @property
+    def halted(self) -> Reason | None:
+        """The reason if an input keeps the task from starting.
+
+        The task's key is known, but the input's cluster cannot be asked.
+        """
+        return _halted(self.image, *self.external.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An object's resolved Git source, for its status and its build."""
+    """A resolved Git source of an object, for its status and its build."""
 
+    field: SourceField
     git: GitSection
     request: GitSource
     resolved: ResolvedSource
@@ -231,7 +245,7 @@ class ResolvedObject:
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
     that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
     whose artifact it takes over; ``references`` what its references to other clusters were resolved
-    to. ``gate`` is its own gate; ``gates`` are the objects that must have accepted its artifact
+    to. ``sources`` are its Git sources. ``gate`` is its own gate; ``gates`` are the objects that must have accepted its artifact
     before others use it. ``sweep`` has the trainings of a matrix, which are among the tasks.
     """
 
@@ -244,7 +258,7 @@ class ResolvedObject:
     image_request_hash: Hash | None = None
     image: ExternalArtifact | None = None
     external: ExternalArtifact | None = None
-    source: Source | None = None
+    sources: tuple[Source, ...] = ()
     data: ObservedData | None = None
     blocked: Reason | None = None
     promoted: ObjectRef | ForeignRef | None = None
@@ -259,6 +273,15 @@ class ResolvedObject:
         return self.manifest.ref
 
     @property
+    def source(self) -> Source | None:
+        """The Git source of the object itself."""
+        return self.source_of(SourceField.OBJECT)
+
+    def source_of(self, field: SourceField) -> Source | None:
+        """Return the Git source that a field names, if it is resolved."""
+        return next((source for source in self.sources if source.field is field), None)
+
+    @property
     def unknown(self) -> Reason:
         """The reason why the key is unknown."""
         sweep = self.sweep.unknown if self.sweep is not None else None
@@ -268,14 +291,6 @@ class ResolvedObject:
     def variants(self) -> tuple[Variant, ...]:
         """The trainings of its sweep, if it is one."""
         return self.sweep.variants if self.sweep is not None else ()
-
-    def halted(self, task: Task) -> Reason | None:
-        """Return the reason if an input keeps a task from starting.
-
-        The task's key is known, but the input's cluster cannot be asked.
-        """
-        image = self.image if task.kind is not TaskKind.BUILD else None
-        return _halted(image, *task.external.values())
 
     @property
     def unavailable(self) -> Reason | None:

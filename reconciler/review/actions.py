@@ -113,7 +113,7 @@ def _decided(
     manifest = item.manifest
     record = plan.inputs.records.get(ref)
     # What it is made from cannot be asked now, and may be another when it can.
-    unknown = decision.phase is TaskPhase.WAITING and decision.reason == item.halted(task)
+    unknown = decision.phase is TaskPhase.WAITING and decision.reason == task.halted
     create = decision.action is ActionKind.CREATE
     variant = next((v.params for v in item.variants if v.task.key == task.key), None)
     held = decision.action is ActionKind.HOLD

@@ -234,7 +234,8 @@ def _program(plan: Plan, action: TaskAction) -> tuple[str, str]:
         return "", ""
     command = section.command or [""]
     for item in plan.inputs.desired.values():
-        if item.source is not None and item.image_build == build:
-            git = item.source.request
-            return posixpath.normpath(posixpath.join(git.path, command[0])), git.url
+        for task in item.tasks:
+            if task.key == build and task.source is not None:
+                git = task.source.request
+                return posixpath.normpath(posixpath.join(git.path, command[0])), git.url
     return "", ""

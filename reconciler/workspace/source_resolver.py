@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 
 from reconciler.git import GitError, Repository, resolve_url, unresolved
-from reconciler.manifests import Manifest
-from reconciler.planner import ObjectStatus, PlanCache
+from reconciler.manifests import GitSection, Manifest
+from reconciler.planner import ObjectStatus, PlanCache, SourceRequests
 from reconciler.reasons import Reason, ReasonCode, UnresolvedSource
 from reconciler.types import (
     BucketSource,
@@ -19,12 +19,13 @@ from reconciler.types import (
     GitSource,
     ObjectRef,
     ResolvedSource,
+    SourceField,
     SourceRequest,
 )
 from reconciler.urls import admits_url
 
-#: The source that each object asks for, or the reason that it may not be read.
-Requests = Mapping[ObjectRef, SourceRequest | UnresolvedSource]
+#: The sources that each object asks for, or the reasons that they may not be read.
+Requests = Mapping[ObjectRef, SourceRequests]
 #: Resolves sources in other repositories, those of some URLs by a new look-up.
 RemoteSources = Callable[[AbstractSet[GitSource], AbstractSet[str]], "GitResolutions"]
 #: The commit and tree of each Git source, or the reason that it has none.
@@ -38,19 +39,26 @@ BucketSources = Callable[
 Resolutions = Mapping[SourceRequest, FoundSource | UnresolvedSource]
 
 
-def _source_request(
+def _source_requests(
     manifest: Manifest, *, repository_url: str, allow: tuple[str, ...]
-) -> SourceRequest | UnresolvedSource | None:
-    """Return an object's source, or the reason against reading it.
+) -> SourceRequests | None:
+    """Return an object's sources, or the reasons against reading them.
 
     None for an object without a source. The manifest repository itself (``url: .``) is a source
     with an empty URL.
     """
     if manifest.observed is not None:
-        return BucketSource(manifest.observed.url, manifest.ref.namespace)
-    git = manifest.git
-    if git is None:
-        return None
+        bucket = BucketSource(manifest.observed.url, manifest.ref.namespace)
+        return {SourceField.OBJECT: bucket}
+    return {
+        field: _git_request(git, repository_url, allow)
+        for field, git in manifest.git_sources.items()
+    } or None
+
+
+def _git_request(
+    git: GitSection, repository_url: str, allow: tuple[str, ...]
+) -> GitSource | UnresolvedSource:
     if git.url == ".":
         return GitSource(url="", path=git.path)
     try:
@@ -64,18 +72,22 @@ def _source_request(
 
 def remote_sources(requests: Requests) -> frozenset[GitSource]:
     """The requested sources that are in other repositories."""
-    return frozenset(r for r in requests.values() if isinstance(r, GitSource) and r.url)
+    return frozenset(r for r in _every(requests) if isinstance(r, GitSource) and r.url)
 
 
 def bucket_sources(requests: Requests) -> frozenset[BucketSource]:
     """The requested sources that are buckets."""
-    return frozenset(r for r in requests.values() if isinstance(r, BucketSource))
+    return frozenset(r for r in _every(requests) if isinstance(r, BucketSource))
+
+
+def _every(requests: Requests) -> Iterator[SourceRequest | UnresolvedSource]:
+    return (request for each in requests.values() for request in each.values())
 
 
 def _own_sources(requests: Requests, repository: Repository, commit: Commit) -> GitResolutions:
     """Resolve the sources that are folders of the manifest repository."""
     found: dict[GitSource, ResolvedSource | UnresolvedSource] = {}
-    for request in requests.values():
+    for request in _every(requests):
         if isinstance(request, GitSource) and not request.url and request not in found:
             tree = repository.tree_id(commit, request.path)
             found[request] = (
@@ -99,20 +111,32 @@ def _or_recorded(
     A source that the daemon could not read either stays unresolved, for the recorded reason.
     """
     every = dict(found)
-    for ref, request in requests.items():
+    asked = ((ref, *each) for ref, fields in requests.items() for each in fields.items())
+    for ref, field, request in asked:
         record = records.get(ref)
         if isinstance(request, UnresolvedSource) or record is None:
             continue
         if not isinstance(every.get(request, _UNKNOWN), UnresolvedSource):
             continue
-        digest = record.manifest.digest if record.manifest is not None else ""
-        if record.reason == ReasonCode.SOURCE_UNAVAILABLE and digest == manifests[ref].digest:
+        known = record.source_of(field)
+        if field is _unread(record, manifests[ref]):
             every[request] = UnresolvedSource(Reason.read(record.reason, record.message))
-        elif record.source is not None and record.source.url == request.url:
+        elif known is not None and known.url == request.url:
             bucket = isinstance(request, BucketSource)
-            known = record.source.listing if bucket else record.source.resolved
-            every[request] = known or every.get(request, _UNKNOWN)
+            state = known.listing if bucket else known.resolved
+            every[request] = state or every.get(request, _UNKNOWN)
     return every
+
+
+def _unread(record: ObjectStatus, manifest: Manifest) -> SourceField | None:
+    """Return the source of a manifest that the daemon could not read, if any.
+
+    Without its own source an object has no key. So one with a key lacks that of its evaluation.
+    """
+    digest = record.manifest.digest if record.manifest is not None else ""
+    if record.reason != ReasonCode.SOURCE_UNAVAILABLE or digest != manifest.digest:
+        return None
+    return SourceField.OBJECT if record.desired is None else SourceField.EVALUATION
 
 
 _UNKNOWN = UnresolvedSource(Reason.of(ReasonCode.SOURCE_NOT_RESOLVED))
@@ -157,7 +181,7 @@ class SourceResolver:
         records: Mapping[ObjectRef, ObjectStatus],
         cache: PlanCache,
     ) -> tuple[Requests, Resolutions]:
-        """Return each object's requested source, and each source's state.
+        """Return each object's requested sources, and each source's state.
 
         Sources of objects that a new head touches or whose artifacts those use are looked up
         again: their code may have been pushed just before. May take as long as remotes take to
@@ -165,17 +189,22 @@ class SourceResolver:
         """
         touched: list[ObjectRef] = []
 
-        def request(ref: ObjectRef, manifest: Manifest) -> SourceRequest | UnresolvedSource | None:
+        def request(ref: ObjectRef, manifest: Manifest) -> SourceRequests | None:
             touched.append(ref)
-            return _source_request(manifest, repository_url=self.repository_url, allow=self.allow)
+            return _source_requests(manifest, repository_url=self.repository_url, allow=self.allow)
 
         def own(_: object) -> GitResolutions:
             return _own_sources(requests, self.repository, commit)
 
         requests: Requests = cache.table("source requests", manifests, request)
         remote = cache.value("remote sources", (requests,), lambda _: remote_sources(requests))
-        asked = (requests.get(ref) for ref in _with_upstream(touched, manifests))
-        refresh = {r.url for r in asked if isinstance(r, GitSource | BucketSource)}
+        asked = (requests.get(ref, {}) for ref in _with_upstream(touched, manifests))
+        refresh = {
+            request.url
+            for each in asked
+            for request in each.values()
+            if isinstance(request, GitSource | BucketSource)
+        }
         buckets = cache.value("bucket sources", (requests,), lambda _: bucket_sources(requests))
         inside: GitResolutions = cache.value("own sources", (requests, commit), own)
         listed = self.buckets(buckets, refresh) if buckets else {}

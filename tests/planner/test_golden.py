@@ -47,6 +47,7 @@ from reconciler.types import (
     ObjectRef,
     RequestHash,
     ResolvedSource,
+    SourceField,
     SourceRequest,
     TaskKey,
     TaskKind,
@@ -63,20 +64,22 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
     assert not content.problems
     objects = {manifest.ref: manifest for manifest in content.manifests}
     requests = {
-        ref: GitSource(url=git.url, path=git.path, branch=git.branch)
+        ref: {
+            field: GitSource(url=git.url, path=git.path, branch=git.branch)
+            for field, git in manifest.git_sources.items()
+        }
         for ref, manifest in objects.items()
-        if (git := manifest.document.spec.source.git) is not None
     }
     where = ResolvedSource(Commit("1" * 40), TreeId("2" * 40))
     buckets = {
-        ref: BucketSource(manifest.observed.url, ref.namespace)
+        ref: {SourceField.OBJECT: BucketSource(manifest.observed.url, ref.namespace)}
         for ref, manifest in objects.items()
         if manifest.observed is not None
     }
     listing = DataListing(ListingDigest("3" * 40), files=2, size=10)
     sources: dict[SourceRequest, FoundSource | UnresolvedSource] = {}
-    sources |= dict.fromkeys(requests.values(), where)
-    sources |= dict.fromkeys(buckets.values(), listing)
+    sources |= dict.fromkeys((r for each in requests.values() for r in each.values()), where)
+    sources |= dict.fromkeys((r for each in buckets.values() for r in each.values()), listing)
     found = resolve(
         cluster="golden",
         objects=objects,

@@ -22,6 +22,7 @@ from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind, Plan, PlanInput
 from reconciler.planner.plan_cache import PlanCache
 from reconciler.planner.planner_config import PlannerConfig
+from reconciler.planner.references import SourceRequests
 from reconciler.planner.remote_clusters import RemoteObject, Unavailable
 from reconciler.planner.resolver import resolve
 from reconciler.planner.status_update import update_status
@@ -40,6 +41,7 @@ from reconciler.types import (
     ObjectRef,
     Problem,
     ResolvedSource,
+    SourceField,
     SourceRequest,
     TaskKey,
     TaskKind,
@@ -84,7 +86,7 @@ class World:
     parsed: dict[tuple[str, str], FileContent] = field(default_factory=dict)
     cache: PlanCache = field(default_factory=PlanCache)
     collected: tuple[dict[str, str], Collection] | None = None
-    requests: dict[ObjectRef, SourceRequest] = field(default_factory=dict)
+    requests: dict[ObjectRef, SourceRequests] = field(default_factory=dict)
     sources: dict[SourceRequest, FoundSource | UnresolvedSource] = field(default_factory=dict)
     #: Whether each plan is compared with one without a cache.
     compares: bool = True
@@ -138,17 +140,24 @@ class World:
     ) -> tuple[Mapping[ObjectRef, ResolvedObject], dict[ObjectRef, Problem], int, str | None]:
         cache = cache if cache is not None else PlanCache()
         found = self.collect()
-        requests: dict[ObjectRef, SourceRequest] = {}
+        requests: dict[ObjectRef, SourceRequests] = {}
         for ref, manifest in found.objects.items():
+            asked: dict[SourceField, SourceRequest] = {}
             if manifest.observed is not None:
-                requests[ref] = BucketSource(manifest.observed.url, ref.namespace)
-            git = manifest.document.spec.source.git
-            if git is not None:
+                asked[SourceField.OBJECT] = BucketSource(manifest.observed.url, ref.namespace)
+            for place, git in manifest.git_sources.items():
                 url = "" if git.url == "." else git.url
-                requests[ref] = GitSource(
+                asked[place] = GitSource(
                     url=url, path=git.path, branch=git.branch, tag=git.tag, commit=git.commit
                 )
-        sources = {request: self.found(request) for request in requests.values()}
+            if asked:
+                requests[ref] = asked
+        sources = {
+            request: self.found(request)
+            for each in requests.values()
+            for request in each.values()
+            if not isinstance(request, UnresolvedSource)
+        }
         # As a daemon has them: what is equal is the very same.
         requests = self.requests = self.requests if requests == self.requests else requests
         sources = self.sources = self.sources if sources == self.sources else sources
