@@ -68,6 +68,13 @@ class TaskKind(enum.StrEnum):
         """The letter that stands for the task in a run's name."""
         return self.value[0]
 
+    def label(self, *, for_evaluation: bool) -> str:
+        """Name the task beside the others of its object.
+
+        One with a test of its own source has two builds.
+        """
+        return f"evaluation {self}" if for_evaluation else self.value
+
 
 class ObjectRef(NamedTuple):
     """An object's identity within one cluster.

@@ -20,7 +20,7 @@ from reconciler.config import (
     load_setup,
     misspelt_variables,
 )
-from reconciler.types import Kind, ObjectRef, Verify
+from reconciler.types import Kind, ObjectRef, SourceField, Verify
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -520,8 +520,13 @@ def test_requests_that_cannot_be_made_are_refused(
 
 def test_the_branch_of_a_request_is_of_its_cluster() -> None:
     section = RequestsSection()
-    branch = section.branch_of(ObjectRef(Kind.MODEL, "team-a", "falcon-7b"), "prod")
+    falcon = ObjectRef(Kind.MODEL, "team-a", "falcon-7b")
+    branch = section.branch_of(falcon, SourceField.OBJECT, "prod")
     assert branch == "reconciler/update/prod/model-team-a-falcon-7b"
-    assert section.is_own(branch, "prod")
-    assert not section.is_own(branch, "staging")
+    of_evaluation = section.branch_of(falcon, SourceField.EVALUATION, "prod")
+    assert of_evaluation == "reconciler/update/prod/model-team-a-falcon-7b.evaluation"
+    for own in (branch, of_evaluation):
+        assert section.is_own(own, "prod")
+        assert not section.is_own(own, "staging")
+    assert not section.is_own(f"{branch}.other", "prod")
     assert not section.is_own("reconciler/update/prod/model-team-a-falcon-7b/more", "prod")

@@ -252,7 +252,7 @@ def _users(state: RecordedState) -> Mapping[TaskKey, list[Use]]:
         for task in record.tasks:
             # The directory of a load, say, from which the object's own training starts.
             if task.key is not None and task.key != current:
-                users[task.key].append((f"{task.task} of", ref))
+                users[task.key].append((f"{task.label} of", ref))
     for record in records:
         for key, role in _named(state, record):
             users[key].append((role, record.ref))

@@ -231,11 +231,11 @@ def _task(record: ObjectStatus, kind: str | None, key: TaskKey | None) -> TaskSt
             "says where its artifact is from"
         )
     if not tasks:
-        have = ", ".join(task.task.value for task in record.tasks)
+        have = ", ".join(task.label for task in record.tasks)
         raise click.ClickException(f"{record.ref} has no {kind or 'task'}; it has {have}")
     newest = newest_printed(tasks)
     if newest is None:
-        phases = " and ".join(f"{task.task} is {task.phase}" for task in tasks)
+        phases = " and ".join(f"{task.label} is {task.phase}" for task in tasks)
         yet = "" if any(task.phase is TaskPhase.FAILED for task in tasks) else " yet"
         raise click.ClickException(
             f"{record.ref} has no log{yet}: {phases}. `reconciler why {record.ref.name}` says more"

@@ -79,13 +79,13 @@ def render(
         for item in previews:
             if task not in (None, item.task.value):
                 continue
-            if key is not None and not _has_key(inputs, ref, item.task, key):
+            if key is not None and (item.spec is None or item.spec.key != key):
                 continue
             try:
                 texts.append(_text(ref, item, settings))
             except RenderError as error:
                 failed = True
-                tell(f"error: {ref} ({item.task}): {error}", err=True)
+                tell(f"error: {ref} ({item.label}): {error}", err=True)
     click.echo("---\n".join(texts), nl=False)
     sys.exit(ExitCode.FAILURE if failed else ExitCode.FINE)
 
@@ -134,15 +134,11 @@ def _find(
     return [one], key
 
 
-def _has_key(inputs: PlanInput, ref: ObjectRef, kind: TaskKind, key: TaskKey) -> bool:
-    return any(task.kind is kind and task.key == key for task in inputs.desired[ref].tasks)
-
-
 def _text(ref: ObjectRef, item: Preview, settings: ClusterSettings) -> str:
     if item.spec is None:
         raise RenderError(item.reason or Reason.of(ReasonCode.KEY_UNKNOWN))
     text = dump(objects_of(item.spec, settings))
-    note = f"# {ref}: {item.task}\n"
+    note = f"# {ref}: {item.label}\n"
     if item.unbuilt:
         note += (
             f"# {item.spec.image} is not built yet; a sync waits for it, and pins it by digest.\n"

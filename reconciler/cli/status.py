@@ -345,5 +345,5 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     gpu_hours = f"{entry.gpu_seconds / HOUR:.2f}" if entry.gpu_seconds else ""
     cost = Prices().shown(entry.cost) if entry.cost else ""
     price = (took, gpu_hours, cost)
-    row = (record.ref.name, finished, entry.task.value, key, result, *price)
+    row = (record.ref.name, finished, entry.label, key, result, *price)
     return tuple(map(printable, (*row, metrics, params, message)))

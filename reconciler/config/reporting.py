@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from reconciler.config.secret_paths import SECRET
 from reconciler.manifests import Seconds, Section
 from reconciler.planner import Phase
-from reconciler.types import ObjectRef
+from reconciler.types import ObjectRef, SourceField
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 #: A file or folder whose content no command of the local engine may read.
@@ -124,18 +124,25 @@ class RequestsSection(Section):
             raise ValueError("is no name of a branch")
         return branch
 
-    def branch_of(self, ref: ObjectRef, cluster: str) -> str:
-        """Return the branch of an object's request."""
+    def branch_of(self, ref: ObjectRef, source: SourceField, cluster: str) -> str:
+        """Return the branch of the request for an object's source.
+
+        No name of an object has a dot, so that none is that of another's evaluation.
+        """
         values = (cluster, ref.kind.value.lower(), ref.namespace, ref.name)
-        return _filled(self.branch, dict(zip(_ANY, values, strict=True)))
+        branch = _filled(self.branch, dict(zip(_ANY, values, strict=True)))
+        return branch + (_OF_EVALUATION if source is SourceField.EVALUATION else "")
 
     def is_own(self, branch: str, cluster: str) -> bool:
         """Return whether a branch is of a request of this cluster."""
         values = {re.escape(part): "[a-z0-9-]+" for part in _ANY}
         values[re.escape("{cluster}")] = re.escape(cluster)
-        return re.fullmatch(_filled(re.escape(self.branch), values), branch) is not None
+        own = _filled(re.escape(self.branch), values)
+        return re.fullmatch(f"{own}({re.escape(_OF_EVALUATION)})?", branch) is not None
 
 
+#: The end of a branch's name for the source of an evaluation.
+_OF_EVALUATION = ".evaluation"
 #: The variables of a branch's name, with a value that any object may have.
 _ANY = {"{cluster}": "x", "{kind}": "model", "{namespace}": "x", "{name}": "x"}
 

@@ -2,11 +2,11 @@
 
 They are for pinned commits and keys.
 
-There is one request for an object, on a branch of its own with one commit, which changes the pinned
-value and nothing else. It is edited in place when there is something newer still, and closed when
-it has nothing to change any more. The daemon merges nothing: a request that somebody closes is not
-opened again for the same value. All memory is on the forge and in the branch, so that a restart or
-another leader goes on with the same requests.
+There is one request for each source of an object, on a branch of its own with one commit, which
+changes the pinned value and nothing else. It is edited in place when there is something newer
+still, and closed when it has nothing to change any more. The daemon merges nothing: a request that
+somebody closes is not opened again for the same value. All memory is on the forge and in the
+branch, so that a restart or another leader goes on with the same requests.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import product
 
 import structlog
 
@@ -36,7 +37,7 @@ from reconciler.review import (
     promotion_updates,
     source_updates,
 )
-from reconciler.types import Commit, ForeignRef, ObjectRef, ResolvedSource
+from reconciler.types import Commit, ForeignRef, ObjectRef, ResolvedSource, SourceField
 from reconciler.workspace import (
     RemoteStatusReader,
     git_folder,
@@ -110,8 +111,8 @@ class UpdateRequestController:
             return
         updates, unknown = await self._updates(plan)
         target, head = self.setup.config.repository.branch, plan.inputs.head
-        wanted = {self._branch(update.ref): update for update in updates}
-        kept = {self._branch(ref) for ref in unknown}
+        wanted = {self._branch(update.ref, update.source): update for update in updates}
+        kept = {self._branch(ref, field) for ref, field in unknown}
         listed = await self.forge.open_requests(target, self._review.open)
         own = {r.branch: r.number for r in listed if self._is_own(r.branch) and not r.is_fork}
         for branch, number in own.items():
@@ -119,23 +120,23 @@ class UpdateRequestController:
                 await self._close(target, branch, number)
         still = len([branch for branch in own if branch in wanted or branch in kept])
         for update in by_urgency(updates):
-            branch = self._branch(update.ref)
+            branch = self._branch(update.ref, update.source)
             if branch not in own and still >= self.section.limit:
                 continue
             if await self._request(target, branch, update, head, is_open=branch in own):
                 still += branch not in own
 
-    def _branch(self, ref: ObjectRef) -> str:
-        return self.section.branch_of(ref, self.setup.config.cluster)
+    def _branch(self, ref: ObjectRef, source: SourceField) -> str:
+        return self.section.branch_of(ref, source, self.setup.config.cluster)
 
     def _is_own(self, branch: str) -> bool:
         return self.section.is_own(branch, self.setup.config.cluster)
 
     # -- what to request -------------------------------------------------------------------
 
-    async def _updates(self, plan: Plan) -> tuple[list[Update], set[ObjectRef]]:
-        """Return the updates, and the objects that cannot be looked up."""
-        unknown = set(plan.inputs.invalid)
+    async def _updates(self, plan: Plan) -> tuple[list[Update], set[tuple[ObjectRef, SourceField]]]:
+        """Return the updates, and the objects' sources that cannot be looked up."""
+        unknown = set(product(plan.inputs.invalid, SourceField))
         found: list[Update] = []
         if self.section.promotions:
             promoted = pinned_promotions(plan)
@@ -143,15 +144,15 @@ class UpdateRequestController:
             remote = await self.loop.in_thread(lambda: self._read_remote(plan)) if foreign else {}
             found += promotion_updates(plan, remote)
             unknown |= {
-                ref
+                (ref, SourceField.OBJECT)
                 for ref, target in promoted.items()
                 if isinstance(target, ForeignRef) and _is_unknown(remote, target)
             }
         if self.section.sources:
             pinned = pinned_sources(plan)
             resolved = await self.loop.in_thread(lambda: self.sources.resolve({*pinned.values()}))
-            heads = {ref: resolved[source] for ref, source in pinned.items()}
-            known = {ref: at for ref, at in heads.items() if isinstance(at, ResolvedSource)}
+            heads = {slot: resolved[source] for slot, source in pinned.items()}
+            known = {slot: at for slot, at in heads.items() if isinstance(at, ResolvedSource)}
             found += source_updates(plan, known)
             unknown |= heads.keys() - known.keys()
         return found, unknown

@@ -120,8 +120,12 @@ class Manifest:
 
 def _git_sources(document: ManifestDocument) -> Mapping[SourceField, GitSection]:
     """All Git sources of an object, by the field that names them."""
-    git = document.spec.source.git
-    return {SourceField.OBJECT: git} if git is not None else {}
+    own = document.spec.source.git
+    found = {SourceField.OBJECT: own} if own is not None else {}
+    evaluation = document.spec.evaluation if isinstance(document, ModelManifest) else None
+    if evaluation is not None and evaluation.source is not None:
+        found[SourceField.EVALUATION] = evaluation.source.git
+    return found
 
 
 def _observed(document: ManifestDocument) -> ObservedBucketSection | None:

@@ -38,7 +38,13 @@ from reconciler.manifests.fields import (
 )
 from reconciler.manifests.gate_lines import GateLine, parse_gate_line
 from reconciler.manifests.matrix import Combination, MatrixSection
-from reconciler.manifests.sources import BucketSection, DatasetSource, ModelSource, Reference
+from reconciler.manifests.sources import (
+    BucketSection,
+    DatasetSource,
+    EvaluationSource,
+    ModelSource,
+    Reference,
+)
 
 
 class GpuSection(Section):
@@ -226,6 +232,13 @@ class EvaluationSection(CommandSection):
         Field(
             description="Program and arguments. It finds the artifact in MODEL_DIR, read-only, and "
             "writes RESULT_DIR/metrics.json. Default: none; the artifact's own metrics count.",
+        ),
+    ] = None
+    source: Annotated[
+        EvaluationSource | None,
+        Field(
+            description="The code and image of the test, built as build says. Default: those of "
+            "the model."
         ),
     ] = None
     dataset: Annotated[

@@ -193,6 +193,12 @@ class ModelSource(Section):
         return _one_of(self, "git", "model", "image")
 
 
+class EvaluationSource(Section):
+    """The test's own code, beside that of the model."""
+
+    git: GitSection
+
+
 class DatasetSource(Section):
     """Exactly one of git, image and bucket."""
 

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     from reconciler.planner.spending import MOST_MONTHS, month_of
     from reconciler.planner.status_history import kept_params
     from reconciler.planner.status_update import statuses_after, update_status
-    from reconciler.planner.tasks import ResolvedObject
+    from reconciler.planner.tasks import ResolvedObject, Source
     from reconciler.planner.wall_time import TimedTask, makespan
 
 _MODULES = {
@@ -123,6 +123,7 @@ _MODULES = {
     "ForecastBasis": "forecast",
     "Forecast": "forecast",
     "Forecaster": "forecast",
+    "Source": "tasks",
     "SourceRequests": "references",
     "Spread": "forecast",
     "TimedTask": "wall_time",
@@ -246,6 +247,7 @@ __all__ = [
     "Roots",
     "RunDeletion",
     "ServedPromotion",
+    "Source",
     "SourceRequests",
     "Spread",
     "TaskAction",

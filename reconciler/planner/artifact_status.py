@@ -108,9 +108,13 @@ class ArtifactUpdate:
     def image_now(self, key: str | None) -> str | None:
         """The image of a build key or digest, where it is known."""
         item = self.item
-        if item.image is not None:
-            return item.image.at if key == item.image_key else None
-        built = self.inputs.ledger.result(item.image_build) if key == item.image_key else None
+        if key == item.image_key:
+            if item.image is not None:
+                return item.image.at
+            build = item.image_build
+        else:  # that of an evaluation
+            build = next((t.image_build for t in item.tasks if t.image_key == key), None)
+        built = self.inputs.ledger.result(build)
         return built.result.image if built is not None else None
 
     def _image_before(self, key: TaskKey, image_key: str | None) -> str | None:

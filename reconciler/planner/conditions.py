@@ -14,17 +14,17 @@ from reconciler.planner.object_status import (
     ObjectStatus,
 )
 from reconciler.planner.phases import Phase
-from reconciler.planner.tasks import ResolvedObject
+from reconciler.planner.tasks import ResolvedObject, Source
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.types import TaskKind
+from reconciler.types import SourceField
 
 
 def ready_condition(
-    before: ObjectStatus, phase: Phase, reason: Reason, *, task: TaskKind | None, now: datetime
+    before: ObjectStatus, phase: Phase, reason: Reason, *, task: str | None, now: datetime
 ) -> Condition:
     """The condition Ready.
 
-    ``task`` is the task that the reason is of, if it is of one.
+    ``task`` names the task that the reason is of, if it is of one.
     """
     status = "True" if phase is Phase.READY else "False"
     return _condition(before, "Ready", status, reason, task=task, now=now)
@@ -58,13 +58,21 @@ def warning_conditions(
 
 
 def _update(item: ResolvedObject) -> Reason | None:
-    source, data = item.source, item.data
+    data = item.data
     if data is not None and data.newest is not None:
         return Reason.of(ReasonCode.NEWER_DATA, pinned=str(data.listing), newest=str(data.newest))
+    own, evaluation = (_newer(item.source_of(field)) for field in SourceField)
+    if own is not None and evaluation is not None:
+        return Reason.of(ReasonCode.NEWER_COMMITS, source=own, evaluation=evaluation)
+    return own or evaluation
+
+
+def _newer(source: Source | None) -> Reason | None:
     if source is None or source.newest is None:
         return None
     return Reason.of(
         ReasonCode.NEWER_COMMIT,
+        source="evaluation's source" if source.field is SourceField.EVALUATION else "source",
         pinned=source.resolved.commit[:12],
         newest=source.newest.commit[:12],
     )
@@ -84,7 +92,7 @@ def _condition(
     status: str,
     reason: Reason,
     *,
-    task: TaskKind | None = None,
+    task: str | None = None,
     now: datetime,
 ) -> Condition:
     """A condition whose time moves only when its status does."""

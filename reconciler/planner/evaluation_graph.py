@@ -52,11 +52,17 @@ def accepted_artifact(record: ObjectStatus | None, ledger: Ledger) -> AcceptedAr
 
 
 def with_gate(
-    item: ResolvedObject, upstream: Found, current: AcceptedArtifact | None, *, cluster: str
+    item: ResolvedObject,
+    upstream: Found,
+    current: AcceptedArtifact | None,
+    test: Image | Reason | None,
+    *,
+    cluster: str,
 ) -> ResolvedObject:
     """Add the gate of an object, and its evaluations.
 
-    ``current`` is the accepted artifact, for a gate that compares with it.
+    ``current`` is the accepted artifact, for a gate that compares with it; ``test`` the image of
+    the evaluation's own source, if it has one.
     """
     section = evaluation_of(item.manifest)
     if section is None:
@@ -68,10 +74,14 @@ def with_gate(
     if section.command is None:
         return found
     dataset = upstream.get(EVALUATION_DATASET_FIELD)
-    image = _image(item)
+    image = test or _image(item)
+    if isinstance(test, Image):
+        found, gate = _with_build(found, gate, test)
     if item.key is None or item.request_hash is None or image is None:
         # Of a sweep the best is evaluated, and its trainings do not wait for that.
         return _unknown(found, gate, section, item.blocked if item.variants else item.unknown)
+    if isinstance(image, Reason):
+        return _unknown(found, gate, section, item.blocked or image)
     if isinstance(dataset, Reason):
         return _unknown(found, gate, section, item.blocked or dataset)
     evaluations = _Evaluations(
@@ -80,7 +90,7 @@ def with_gate(
     artifact = PlannedArtifact(key=item.key, request_hash=item.request_hash, external=item.external)
     task = evaluations.of(artifact)
     gate = replace(gate, task=task)
-    tasks = (*item.tasks, task)
+    tasks = (*found.tasks, task)
     if gate.current is not None:
         # It is of use only once there is something to compare.
         after = (item.key,) if item.external is None else ()
@@ -88,6 +98,14 @@ def with_gate(
         task = replace(task, needs=tuple(dict.fromkeys((*task.needs, *after))))
         gate, tasks = replace(gate, current_task=task), (*tasks, task)
     return replace(found, tasks=tasks, gate=gate)
+
+
+def _with_build(item: ResolvedObject, gate: Gate, test: Image) -> tuple[ResolvedObject, Gate]:
+    """Add the build of the test's image, unless it is the object's."""
+    found = replace(item, sources=(*item.sources, *test.sources))
+    if test.build is None or any(task.key == test.build.key for task in item.tasks):
+        return found, gate
+    return replace(found, tasks=(*item.tasks, test.build)), replace(gate, build=test.build)
 
 
 def _image(item: ResolvedObject) -> Image | None:

@@ -107,7 +107,8 @@ class Forecaster:
 
     def _made(self, ref: ObjectRef, task: Task) -> Forecast:
         record = self.records.get(ref)
-        own = complete(record.history if record is not None else (), task.kind)
+        history = complete(record.history if record is not None else (), task.kind)
+        own = [entry for entry in history if entry.for_evaluation is task.for_evaluation]
         times, basis = forecast_times(own, task.params), ForecastBasis.OWN
         if not times:
             times, basis = forecast_times(self._image_kin(task), task.params), ForecastBasis.KIN

@@ -11,7 +11,7 @@ from reconciler.types import TaskKind
 def images_in_use(record: ObjectStatus) -> frozenset[str]:
     """Return the images that an object needs, or may need at once.
 
-    Each is a build key or an image's reference. They are its own build, desired or running, the
+    Each is a build key or an image's reference. They are its own builds, desired or running, the
     image that its tasks run in, and that of its current artifact. Images of its history are not
     needed: a revert to a complete artifact runs nothing.
     """

@@ -156,12 +156,14 @@ class Condition:
 class TaskStatus:
     """A task's state.
 
-    ``failures`` counts failures that were not the command's. ``run_key`` is the key that the run in
-    ``job`` makes, where that is an earlier one than ``key``; ``resources`` are those that the run
-    was created with. ``released`` is the id of the budget's hold that was released for the task.
+    ``for_evaluation``: it builds the evaluation's own source. ``failures`` counts failures that
+    were not the command's. ``run_key`` is the key that the run in ``job`` makes, where that is an
+    earlier one than ``key``; ``resources`` are those that the run was created with. ``released`` is
+    the id of the budget's hold that was released for the task.
     """
 
     task: TaskKind
+    for_evaluation: bool = False
     key: TaskKey | None = None
     run_key: TaskKey | None = None
     execution_hash: ExecutionHash | None = None
@@ -178,6 +180,11 @@ class TaskStatus:
     reason: str = ""
     message: str = ""
     log: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name of the task beside the others of its object."""
+        return self.task.label(for_evaluation=self.for_evaluation)
 
     @property
     def has_printed(self) -> bool:
@@ -198,16 +205,18 @@ def newest_printed(tasks: Iterable[TaskStatus]) -> TaskStatus | None:
 class HistoryEntry:
     """A task that ended.
 
-    ``image`` is what a build left, or what another task ran in; ``image_key`` is the build key or
-    digest of that, ``source`` the commit of the object's Git source. ``verdict`` is of an artifact
-    that was made for a gate; one without was made before there was one, and counts as accepted.
-    ``lost`` is when a result was noticed to be gone. ``hidden`` is when a collection hid it,
-    ``collected`` when one removed it, or what failed attempts had left, and ``restored`` when it
-    was last taken back. ``seconds`` are those that the run's pods took, ``gpu_seconds`` theirs by
-    GPU; ``cost`` is by the prices of that time.
+    ``for_evaluation``: it built the evaluation's own source. ``image`` is what a build left, or
+    what another task ran in; ``image_key`` is the build key or digest of that, ``source`` the
+    commit of the Git source of that. ``verdict`` is of an artifact that was made for a gate; one
+    without was made before there was one, and counts as accepted. ``lost`` is when a result was
+    noticed to be gone. ``hidden`` is when a collection hid it, ``collected`` when one removed it,
+    or what failed attempts had left, and ``restored`` when it was last taken back. ``seconds`` are
+    those that the run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that
+    time.
     """
 
     task: TaskKind
+    for_evaluation: bool = False
     key: TaskKey
     execution_hash: ExecutionHash | None = None
     commit: Commit | None = None
@@ -231,6 +240,11 @@ class HistoryEntry:
     restored: datetime | None = None
     reason: str = ""
     message: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name of the task beside the others of its object."""
+        return self.task.label(for_evaluation=self.for_evaluation)
 
     @property
     def gone(self) -> bool:

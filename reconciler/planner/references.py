@@ -97,7 +97,7 @@ class SourceState:
         return ObservedData(bucket=bucket, request=request, listing=now, pin=pin)
 
     def git(self, manifest: Manifest, field: SourceField) -> Source | Reason | None:
-        """Resolve the Git source that a field names; None if it names none.
+        """Resolve the Git source that a field names, if any.
 
         Returns the reason if the source is unresolved.
         """

@@ -151,7 +151,8 @@ class Resolver:
         }
         found = with_best(self.shaping.of(manifest, upstream), ledger)
         self.depends[ref] = (*depends, outcomes(found, ledger))
-        found = with_gate(found, upstream, current, cluster=self.shaping.cluster)
+        test = self.shaping.test_image(manifest)
+        found = with_gate(found, upstream, current, test, cluster=self.shaping.cluster)
         resolved = (up.reference for up in upstream.values() if isinstance(up, ResolvedReference))
         return replace(found, references=tuple(known for known in resolved if known is not None))
 

@@ -211,12 +211,14 @@ def _suspended(item: ResolvedObject) -> bool:
 class Preview:
     """A preview of one task's run.
 
-    ``spec`` is None if it cannot be known; ``reason`` is then the cause.
+    ``label`` names the task beside the others of its object. ``spec`` is None if it cannot be
+    known; ``reason`` is then the cause.
 
     ``unbuilt`` is whether the image is not built yet, so that its tag stands for its digest.
     """
 
     task: TaskKind
+    label: str
     spec: RunSpec | None = None
     reason: Reason | None = None
     unbuilt: bool = False
@@ -244,7 +246,8 @@ class _Preview:
 
     def task(self, item: ResolvedObject, task: Task) -> Preview:
         if task.key is None or task.request_hash is None:
-            return Preview(task=task.kind, reason=item.unknown)
+            return Preview(task=task.kind, label=task.label, reason=item.unknown)
+        label = task.label
         if task.kind is TaskKind.BUILD:
             owner, task = self._owners[item.ref.namespace, task.key]
             item = self._inputs.desired[owner]
@@ -257,7 +260,7 @@ class _Preview:
             image=image,
             mounts=self._mounts(task),
         )
-        return Preview(task=task.kind, spec=spec, unbuilt=unbuilt)
+        return Preview(task=task.kind, label=label, spec=spec, unbuilt=unbuilt)
 
     def _image(self, item: ResolvedObject, task: Task) -> tuple[str | None, bool]:
         if task.kind is TaskKind.BUILD:

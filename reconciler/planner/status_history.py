@@ -75,6 +75,7 @@ class HistoryUpdate:
                 run = self._run_of(task.key)
                 entry = HistoryEntry(
                     task=task.kind,
+                    for_evaluation=task.for_evaluation,
                     key=task.key,
                     phase=TaskPhase.SUCCEEDED,
                     commit=self.commit,
@@ -93,6 +94,7 @@ class HistoryUpdate:
             run = self._run_of(task.key, task.execution_hash)
             entry = HistoryEntry(
                 task=task.kind,
+                for_evaluation=task.for_evaluation,
                 key=task.key,
                 phase=TaskPhase.FAILED,
                 execution_hash=task.execution_hash,
@@ -114,6 +116,7 @@ class HistoryUpdate:
             return
         entry = HistoryEntry(
             task=task.kind,
+            for_evaluation=task.for_evaluation,
             key=failure.key,
             phase=TaskPhase.INTERRUPTED,
             execution_hash=task.execution_hash,
@@ -165,8 +168,10 @@ class HistoryUpdate:
         self, run: Run, reason: Reason, *, began: datetime, end: datetime
     ) -> HistoryEntry:
         """Return the entry of a run whose command was interrupted."""
+        recorded = (r.for_evaluation for r in self.recorded if r.job == run.name)
         return HistoryEntry(
             task=run.task,
+            for_evaluation=next(recorded, False),
             key=run.key,
             phase=TaskPhase.INTERRUPTED,
             execution_hash=run.execution_hash,
@@ -197,6 +202,7 @@ class HistoryUpdate:
             complete = run.phase is RunPhase.SUCCEEDED and done is not None
             entry = HistoryEntry(
                 task=run.task,
+                for_evaluation=record.for_evaluation,
                 key=run.key,
                 phase=TaskPhase.SUCCEEDED if complete else _ended_as(run),
                 execution_hash=None if complete else run.execution_hash,

@@ -282,12 +282,12 @@ class _StatusUpdate:
         key = served.key[:12]
         return Phase.READY, Reason.of(ReasonCode.STILL_SERVING, key=key, cause=reason)
 
-    def _failed(self, phase: Phase) -> TaskKind | None:
-        """Return the task that makes the object Failed."""
+    def _failed(self, phase: Phase) -> str | None:
+        """Return the name of the task that makes the object Failed."""
         if phase is not Phase.FAILED:
             return None
         counted = without_failed_variants(self.item, self.decisions)
-        return next((d.task.kind for d in counted if d.phase is TaskPhase.FAILED), None)
+        return next((d.task.label for d in counted if d.phase is TaskPhase.FAILED), None)
 
     def _pending(self) -> tuple[Phase, Reason]:
         own = {task.key for task in self.item.tasks}
@@ -374,7 +374,7 @@ class _StatusUpdate:
         return [self._with_code(entry) for entry in update.added()]
 
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
-        """Add the commit of its source to a new entry of a desired key."""
+        """Add the source's commit to a new entry of a desired key."""
         if entry.source is not None or entry.phase not in (TaskPhase.SUCCEEDED, TaskPhase.FAILED):
             return entry
         found = (a.task.source for a in self.decisions if a.task.key == entry.key)

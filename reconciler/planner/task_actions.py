@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.live_runs import LiveRuns
@@ -65,7 +65,7 @@ class TaskActions:
                     Reason.of(
                         ReasonCode.DEPENDENCY_BLOCKED,
                         object=item.ref,
-                        task=task.kind,
+                        task=task.label,
                         cause=decision.reason,
                     ),
                 )
@@ -92,7 +92,8 @@ class TaskActions:
         shared = Reason.of(ReasonCode.SHARED, owner=owner)
         return TaskAction(
             ref=item.ref,
-            task=owned,
+            # Of the owner it may be another source that has the same tree.
+            task=replace(owned, source=task.source) if build else owned,
             action=action,
             phase=decision.phase,
             reason=shared if action is ActionKind.KEEP else decision.reason,
@@ -304,12 +305,17 @@ class TaskActions:
 
         An object's own tasks are named by their kind, those of others by their object.
         """
-        needs: list[ObjectRef | TaskKind] = []
+        mine = {each.key: each for each in self.objects[ref].tasks}
+        needs: list[ObjectRef | TaskKind | str] = []
+        kinds: list[TaskKind | None] = []
         for key in keys:
             owner, made_by = self.wanted.producers[key]
             shared = owner.namespace == ref.namespace and made_by.kind is TaskKind.BUILD
-            needs.append(made_by.kind if owner == ref or shared else owner)
-        first, key = needs[0], keys[0]
+            own = owner == ref or shared
+            label = f"its {mine[key].label}" if key in mine and mine[key].for_evaluation else None
+            needs.append((label or made_by.kind) if own else owner)
+            kinds.append(made_by.kind if own else None)
+        first, key = kinds[0], keys[0]
         if first is TaskKind.BUILD:
             code = ReasonCode.WAITING_FOR_BUILD
         elif first is TaskKind.LOAD:

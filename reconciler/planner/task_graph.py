@@ -116,12 +116,9 @@ class TaskGraphBuilder:
         return image.desired(manifest, self._load(manifest, image))
 
     def _image(self, manifest: Manifest, upstream: Found) -> Image | Reason:
-        source = self.sourcing.git(manifest, SourceField.OBJECT)
-        if isinstance(source, Reason):
-            return source
-        if source is not None:
-            tenant = self.tenants.name_of(manifest.ref.namespace)
-            return built(manifest, source, tenant=tenant)
+        own = self._built(manifest, SourceField.OBJECT)
+        if own is not None:
+            return own
         named = manifest.document.spec.source.image
         if named is not None:
             digest = named.ref.rpartition("@")[2]
@@ -138,6 +135,16 @@ class TaskGraphBuilder:
             external=base.image,
             base=base,
         )
+
+    def test_image(self, manifest: Manifest) -> Image | Reason | None:
+        """Return the image of the evaluation's own source, if it has one."""
+        return self._built(manifest, SourceField.EVALUATION)
+
+    def _built(self, manifest: Manifest, field: SourceField) -> Image | Reason | None:
+        source = self.sourcing.git(manifest, field)
+        if source is None or isinstance(source, Reason):
+            return source
+        return built(manifest, source, tenant=self.tenants.name_of(manifest.ref.namespace))
 
     def _load(self, manifest: Manifest, image: Image) -> PlannedArtifact:
         section = manifest.document.spec.load

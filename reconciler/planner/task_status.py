@@ -70,6 +70,7 @@ class TaskUpdate:
         return replace(
             run_part,
             task=task.kind,
+            for_evaluation=task.for_evaluation,
             key=task.key,
             # A run that goes on under its old execution hash is found again by it.
             execution_hash=decision.run.execution_hash if decision.run else task.execution_hash,

@@ -106,6 +106,17 @@ class Task:
         return self.section.params if isinstance(self.section, CommandSection) else {}
 
     @property
+    def for_evaluation(self) -> bool:
+        """True for the build of the evaluation's own source."""
+        evaluation = self.source is not None and self.source.field is SourceField.EVALUATION
+        return self.kind is TaskKind.BUILD and evaluation
+
+    @property
+    def label(self) -> str:
+        """The name of the task beside the others of its object."""
+        return self.kind.label(for_evaluation=self.for_evaluation)
+
+    @property
     def halted(self) -> Reason | None:
         """The reason if an input keeps the task from starting.
 
@@ -116,7 +127,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A resolved Git source of an object, for its status and its build."""
+    """A resolved Git source, for an object's status and a build."""
 
     field: SourceField
     git: GitSection
@@ -192,12 +203,14 @@ class Gate:
     """The gate of a Model: the lines that its metrics must pass.
 
     ``task`` is the evaluation of the artifact, None if its own metrics count; its key is None while
-    an input is unknown. ``current`` is the accepted artifact to compare with, ``current_task`` its
-    evaluation under the same test. ``accept`` is the key that Git accepts, or the begin of one.
+    an input is unknown. ``build`` makes its image, where that is not the object's. ``current`` is
+    the accepted artifact to compare with, ``current_task`` its evaluation under the same test.
+    ``accept`` is the key that Git accepts, or the begin of one.
     """
 
     lines: tuple[GateLine, ...] = ()
     task: Task | None = None
+    build: Task | None = None
     current: AcceptedArtifact | None = None
     current_task: Task | None = None
     accept: str = ""
@@ -245,8 +258,9 @@ class ResolvedObject:
     ``blocked`` says why keys are unknown. ``image_key`` is what its consumers run in, ``image``
     that image where it is named by digest, ``image_build`` the key of its build. ``promoted`` is
     whose artifact it takes over; ``references`` what its references to other clusters were resolved
-    to. ``sources`` are its Git sources. ``gate`` is its own gate; ``gates`` are the objects that must have accepted its artifact
-    before others use it. ``sweep`` has the trainings of a matrix, which are among the tasks.
+    to, ``sources`` what its Git sources were. ``gate`` is its own gate; ``gates`` are the objects
+    that must have accepted its artifact before others use it. ``sweep`` has the trainings of a
+    matrix, which are among the tasks.
     """
 
     manifest: Manifest

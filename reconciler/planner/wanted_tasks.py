@@ -34,7 +34,7 @@ class WantedTasks:
             roots.extend(self._evaluations(item))
             root = item.key if item.key is not None and item.external is None else None
             if root is None and not item.variants:
-                root = next((t.key for t in reversed(item.tasks) if t.key is not None), None)
+                root = self._last(item)
             if root is not None:
                 roots.append(root)
             # Also those that the best one has made needless: the next best may be of use.
@@ -47,13 +47,26 @@ class WantedTasks:
             if key in producers:
                 roots.extend(producers[key][1].needs)
 
+    @staticmethod
+    def _last(item: ResolvedObject) -> TaskKey | None:
+        """Return the last known key of an object whose artifact is unknown."""
+        build = item.gate.build if item.gate is not None else None
+        known = (t.key for t in reversed(item.tasks) if t.key is not None and t is not build)
+        return next(known, None)
+
     def _evaluations(self, item: ResolvedObject) -> Iterator[TaskKey]:
         """Yield the evaluations that an object asks for.
 
-        That of the accepted artifact is of use only while another is judged.
+        That of the accepted artifact is of use only while another is judged. While the key of an
+        evaluation is unknown, its image can be built already.
         """
         gate = item.gate
-        if gate is not None and gate.task is not None and gate.task.key is not None:
+        if gate is None or gate.task is None:
+            return
+        if gate.task.key is None:
+            if gate.build is not None and gate.build.key is not None:
+                yield gate.build.key
+        else:
             yield gate.task.key
             current = gate.current_task.key if gate.current_task is not None else None
             if current is not None and not self.judgement(item.ref).accepted:

@@ -105,6 +105,7 @@ class ReasonCode(enum.StrEnum):
     BUILD_NOT_NEEDED = "BuildNotNeeded"
     HISTORY_LIMIT = "HistoryLimit"
     NEWER_COMMIT = "NewerCommit"
+    NEWER_COMMITS = "NewerCommits"
     NEWER_DATA = "NewerData"
     DATA_CHANGED = "DataChanged"
     DATA_NOT_AS_LISTED = "DataNotAsListed"

@@ -28,7 +28,7 @@ class Entry:
     action: str
 
 
-def message(reason: Reason, *, task: TaskKind | None = None) -> str:
+def message(reason: Reason, *, task: str | None = None) -> str:
     """Render a reason as one sentence without its full stop.
 
     ``task`` names the task that has the reason.
@@ -512,9 +512,15 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Nothing.",
     ),
     ReasonCode.NEWER_COMMIT: Entry(
-        "the source is pinned at {pinned}; {newest} is newer",
-        "Condition UpdateAvailable: the pinned source has a newer commit.",
+        "the {source} is pinned at {pinned}; {newest} is newer",
+        "Condition UpdateAvailable: the pinned source, or that of the evaluation, has a newer commit.",
         "Change the annotation substratus.ai/update to take it.",
+    ),
+    ReasonCode.NEWER_COMMITS: Entry(
+        "{source}; {evaluation}",
+        "Condition UpdateAvailable: both pinned sources, the object's and that of its evaluation, "
+        "have newer commits.",
+        "Change the annotation substratus.ai/update to take both, or `commit` of one of them.",
     ),
     ReasonCode.NEWER_DATA: Entry(
         "the data is pinned at listing {pinned}; it is {newest} now",

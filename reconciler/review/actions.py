@@ -35,14 +35,14 @@ class Made:
 class Action:
     """One line of a plan; ``task`` and ``key`` are None if unknown.
 
-    ``reason`` is how the task stands, ``why`` the change that a creation comes from. ``caused``:
-    the plan of base does not have it. ``again``: the object has an artifact already. ``retried``:
-    a remembered failure of this key is forgotten. ``made`` is what a complete task left.
-    ``last_good``: a refused object stays in its last good form. ``run`` is the live run that is
-    ended. ``forecast`` is of the run that is created or held, which starts after all of ``after``
-    that run as well. ``variant`` has the params of a sweep's training, ``compared`` is the artifact
-    that an evaluation compares the object's next one with. A removal that is held is one action of
-    its object, without a task.
+    ``for_evaluation``: it builds the evaluation's own source. ``reason`` is how the task stands,
+    ``why`` the change that a creation comes from. ``caused``: the plan of base does not have it.
+    ``again``: the object has an artifact already. ``retried``: a remembered failure of this key is
+    forgotten. ``made`` is what a complete task left. ``last_good``: a refused object stays in its
+    last good form. ``run`` is the live run that is ended. ``forecast`` is of the run that is
+    created or held, which starts after all of ``after`` that run as well. ``variant`` has the
+    params of a sweep's training, ``compared`` is the artifact that an evaluation compares the
+    object's next one with. A removal that is held is one action of its object, without a task.
     """
 
     action: ActionKind
@@ -65,6 +65,12 @@ class Action:
     after: tuple[TaskKey, ...] = ()
     variant: Combination | None = None
     compared: TaskKey | None = None
+    for_evaluation: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name of the task beside others; empty without a task."""
+        return self.task.label(for_evaluation=self.for_evaluation) if self.task else ""
 
     @property
     def gpus(self) -> int:
@@ -135,6 +141,7 @@ def _decided(
         after=task.needs,
         variant=variant,
         compared=task.artifact if task.artifact != item.key else None,
+        for_evaluation=task.for_evaluation,
     )
 
 
@@ -170,6 +177,7 @@ def _ended(plan: Plan) -> Iterator[Action]:
         item = plan.inputs.desired.get(ref) if ref is not None else None
         record = plan.inputs.records.get(ref) if ref is not None else None
         variants = record.variants if record is not None else ()
+        recorded = record.tasks if record is not None else ()
         if item is not None and ending.action is ActionKind.CANCEL:
             yield Action(
                 action=ActionKind.CANCEL,
@@ -181,6 +189,9 @@ def _ended(plan: Plan) -> Iterator[Action]:
                 line=item.manifest.locate(()).line,
                 run=ending.run,
                 variant=next((v.params for v in variants if v.key == ending.run.key), None),
+                for_evaluation=any(
+                    task.for_evaluation for task in recorded if task.job == ending.run.name
+                ),
             )
 
 
@@ -217,7 +228,13 @@ def _gone(plan: Plan) -> Iterator[Action]:
             # A sweep has many trainings, any other object one, perhaps of an earlier key.
             own = [r for r in runs if r.key == task.key] if record.variants else runs
             run = next(iter(own), None)
-            yield replace(whole, task=task.task, key=task.key, run=run)
+            yield replace(
+                whole,
+                task=task.task,
+                key=task.key,
+                run=run,
+                for_evaluation=task.for_evaluation,
+            )
         if not tasks:
             yield whole
 

@@ -22,13 +22,23 @@ from reconciler.manifests import (
 )
 from reconciler.planner import ResolvedObject
 from reconciler.reasons import Reason, message
-from reconciler.types import JSON, Commit, ForeignRef, ListingDigest, Location, ObjectRef
+from reconciler.types import (
+    JSON,
+    Commit,
+    ForeignRef,
+    ListingDigest,
+    Location,
+    ObjectRef,
+    SourceField,
+)
 
 _SHOWN_FIELDS = 3
 _SHOWN_VALUE = 48
 _SHOWN_CHAIN = 4
 
 Path = tuple[str, ...]
+
+_EVALUATION = ("spec", "evaluation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +64,23 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class SourceMove:
-    """A source whose tree is another one, between these commits or listings."""
+    """A source whose tree is another one, between these commits or listings.
+
+    ``field`` names it.
+    """
 
     where: str
     before: Commit | ListingDigest
     after: Commit | ListingDigest
+    field: SourceField = SourceField.OBJECT
+
+    @property
+    def title(self) -> str:
+        """The source, without its place."""
+        return "evaluation source" if self.field is SourceField.EVALUATION else "source"
 
     def __str__(self) -> str:
-        return f"source {self.where} moved: {self.before[:7]} → {self.after[:7]}"
+        return f"{self.title} {self.where} moved: {self.before[:7]} → {self.after[:7]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,7 @@ class Change:
 
     new: bool = False
     fields: tuple[FieldChange, ...] = ()
-    source: SourceMove | None = None
+    moves: tuple[SourceMove, ...] = ()
     chain: tuple[ObjectRef, ...] = ()
     skipped: int = 0
     root: Change | Reason | None = None
@@ -95,9 +114,12 @@ class Change:
 
     @property
     def is_own(self) -> bool:
-        """True if the object itself gives its artifact other inputs."""
-        keyed = any(change.effect is Effect.KEY for change in self.fields)
-        return self.new or keyed or self.source is not None
+        """True if the object itself gives its artifact other inputs.
+
+        Those of its evaluation are none of the artifact's.
+        """
+        keyed = any(c.effect is Effect.KEY and c.path[:2] != _EVALUATION for c in self.fields)
+        return self.new or keyed or any(m.field is SourceField.OBJECT for m in self.moves)
 
     @property
     def own(self) -> str:
@@ -105,9 +127,7 @@ class Change:
         if self.new:
             return "new"
         text = [str(change) for change in self.fields if change.effect is Effect.KEY]
-        if self.source is not None:
-            text.append(str(self.source))
-        return _few(text)
+        return _few([*text, *map(str, self.moves)])
 
     @property
     def because(self) -> str:
@@ -164,12 +184,12 @@ def _why(
     fields: tuple[FieldChange, ...] = ()
     if before.manifest.digest != item.manifest.digest:
         fields = tuple(changed_fields(before.manifest, item.manifest))
-    source = _source_move(before, item)
+    moves = tuple(_moves(before, item))
     chain = _chain(item, base, head, found)
-    if fields or source or chain.refs:
+    if fields or moves or chain.refs:
         return Change(
             fields=fields,
-            source=source,
+            moves=moves,
             chain=chain.refs,
             root=chain.root,
             gone=chain.gone,
@@ -201,15 +221,16 @@ def _matrix(manifest: Manifest) -> dict[bytes, Combination]:
     return {rfc8785.dumps({**training.params, **each}): each for each in combinations}
 
 
-def _source_move(before: ResolvedObject, after: ResolvedObject) -> SourceMove | None:
+def _moves(before: ResolvedObject, after: ResolvedObject) -> Iterator[SourceMove]:
     if before.data is not None and after.data is not None:
         was, now = before.data.listing.digest, after.data.listing.digest
-        return SourceMove(after.data.request.url, was, now) if was != now else None
-    old, new = before.source, after.source
-    if old is None or new is None or old.resolved.tree == new.resolved.tree:
-        return None
-    where = new.request.path or new.request.url
-    return SourceMove(where, old.resolved.commit, new.resolved.commit)
+        if was != now:
+            yield SourceMove(after.data.request.url, was, now)
+    for new in after.sources:
+        old = before.source_of(new.field)
+        if old is not None and old.resolved.tree != new.resolved.tree:
+            where = new.request.path or new.request.url
+            yield SourceMove(where, old.resolved.commit, new.resolved.commit, new.field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ class _Estimate:
 class _Action:
     action: ActionKind
     task: TaskKind | None
+    for_evaluation: bool
     kind: Kind
     namespace: str
     name: str
@@ -210,6 +211,7 @@ def _action(action: Action) -> _Action:
     return _Action(
         action=action.action,
         task=action.task,
+        for_evaluation=action.for_evaluation,
         kind=action.ref.kind,
         namespace=action.ref.namespace,
         name=action.ref.name,

@@ -174,9 +174,9 @@ def _why(found: ObjectReview) -> Iterator[str]:
     if len(why.fields) > 20:
         yield f"and {counted(len(why.fields) - 20, 'more field')}"
     yield from map(prose, combination_lines(why))
-    if why.source is not None:
-        move = why.source
-        yield f"source {code(move.where)} moved: {code(move.before[:7])} → {code(move.after[:7])}"
+    for move in why.moves:
+        commits = f"{code(move.before[:7])} → {code(move.after[:7])}"
+        yield f"{move.title} {code(move.where)} moved: {commits}"
     if why.because:
         yield prose(why.because)
 
@@ -185,7 +185,7 @@ def _actions(found: ObjectReview, review: Review) -> Iterator[str]:
     actions, more = shown_actions(found.actions)
     for action in actions:
         sign = symbol(action)
-        task = f"**{action.task}** " if action.task else ""
+        task = f"**{action.label}** " if action.task else ""
         yield f"{code(sign)} {task}{prose(_run(action, review))}"
     if more:
         yield f"and {counted(more, 'more variant')}; `reconciler plan --all` lists them"
@@ -262,7 +262,7 @@ def _box(found: ObjectReview) -> str:
     """Render a node; a Dataset is drawn as a cylinder."""
     counts = Counter(
         # The trainings of a sweep are counted.
-        (f"{symbol(a)} {a.task or _WHOLE.get(a.action, '')}".rstrip(), a.variant is None and n)
+        (f"{symbol(a)} {a.label or _WHOLE.get(a.action, '')}".rstrip(), a.variant is None and n)
         for n, a in enumerate(found.actions)
     )
     tasks = ", ".join(f"{text} ({n})" if n > 1 else text for (text, _), n in counts.items())

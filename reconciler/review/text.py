@@ -93,15 +93,14 @@ def _why(found: ObjectReview) -> Iterator[str]:
         yield "new"
     yield from map(str, why.fields)
     yield from combination_lines(why)
-    if why.source is not None:
-        yield str(why.source)
+    yield from map(str, why.moves)
     if why.because:
         yield why.because
 
 
 def _action(action: Action, review: Review) -> str:
     sign = symbol(action)
-    task = f"{action.task} " if action.task else ""
+    task = f"{action.label} " if action.task else ""
     styled = click.style(f"{sign} {task}", fg=_COLOUR[sign])
     return f"  {styled}{printable(_run(action, review))}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.manifests import ModelManifest
-from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject
+from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject, Source
 from reconciler.review.escape import code
 from reconciler.review.figures import format_number
 from reconciler.types import (
@@ -16,10 +16,10 @@ from reconciler.types import (
     Metrics,
     ObjectRef,
     ResolvedSource,
+    SourceField,
     TaskKey,
 )
 
-SOURCE_COMMIT_FIELD = ("spec", "source", "git", "commit")
 SOURCE_KEY_FIELD = ("spec", "source", "model", "key")
 _SHOWN = 12
 #: Metrics that a request compares.
@@ -30,10 +30,11 @@ _MOST_METRICS = 20
 class Update:
     """One pinned value of a manifest, and what it may become.
 
-    ``text`` is Markdown, without the title.
+    ``source`` is the source that the value is of; ``text`` is Markdown, without the title.
     """
 
     ref: ObjectRef
+    source: SourceField
     file: str
     field: tuple[str, ...]
     new: str
@@ -41,14 +42,14 @@ class Update:
     text: str
 
 
-def pinned_sources(plan: Plan) -> Mapping[ObjectRef, GitSource]:
+def pinned_sources(plan: Plan) -> Mapping[tuple[ObjectRef, SourceField], GitSource]:
     """Return each pinned source of another repository, without its pin."""
-    found = {}
-    for ref, item in _valid(plan):
-        source = item.source
-        if source is not None and source.request.url and source.request.commit is not None:
-            found[ref] = replace(source.request, commit=None)
-    return found
+    return {
+        (ref, source.field): replace(source.request, commit=None)
+        for ref, item in _valid(plan)
+        for source in item.sources
+        if source.request.url and source.request.commit is not None
+    }
 
 
 def pinned_promotions(plan: Plan) -> Mapping[ObjectRef, ObjectRef | ForeignRef]:
@@ -66,20 +67,26 @@ def _pinned_key(item: ResolvedObject) -> str | None:
     return reference.key if reference is not None else None
 
 
-def source_updates(plan: Plan, heads: Mapping[ObjectRef, ResolvedSource]) -> Iterator[Update]:
+def source_updates(
+    plan: Plan, heads: Mapping[tuple[ObjectRef, SourceField], ResolvedSource]
+) -> Iterator[Update]:
     """Yield updates of commits whose folder differs at the remote's HEAD."""
     for ref, item in _valid(plan):
-        source, head = item.source, heads.get(ref)
-        if source is None or head is None or head.tree == source.resolved.tree:
-            continue
-        yield Update(
-            ref=ref,
-            file=item.manifest.file,
-            field=SOURCE_COMMIT_FIELD,
-            new=head.commit,
-            title=f"Update {ref} to commit {head.commit[:_SHOWN]}",
-            text=_source_text(ref, source.request, source.resolved.commit, head.commit),
-        )
+        for source in item.sources:
+            head = heads.get((ref, source.field))
+            if head is None or head.tree == source.resolved.tree:
+                continue
+            evaluation = source.field is SourceField.EVALUATION
+            subject = f"the evaluation of {ref}" if evaluation else str(ref)
+            yield Update(
+                ref=ref,
+                source=source.field,
+                file=item.manifest.file,
+                field=(*source.field.path, "git", "commit"),
+                new=head.commit,
+                title=f"Update {subject} to commit {head.commit[:_SHOWN]}",
+                text=_source_text(ref, source, head.commit),
+            )
 
 
 def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
@@ -94,6 +101,7 @@ def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
         before = plan.inputs.ledger.result(pinned)
         yield Update(
             ref=ref,
+            source=SourceField.OBJECT,
             file=item.manifest.file,
             field=SOURCE_KEY_FIELD,
             new=key,
@@ -128,11 +136,14 @@ def _current(
     return artifact.key, artifact.metrics
 
 
-def _source_text(ref: ObjectRef, source: GitSource, pinned: Commit, newest: Commit) -> str:
+def _source_text(ref: ObjectRef, source: Source, newest: Commit) -> str:
+    of = "the evaluation of " if source.field is SourceField.EVALUATION else ""
+    begin = f"{of}{code(str(ref))} pins a commit of {code(source.request.url)}"
     return (
-        f"{code(str(ref))} pins a commit of {code(source.url)}, whose HEAD has other files in "
-        f"{code(source.path or '.')} now.\n\n"
-        f"| | commit |\n|---|---|\n| pinned | {code(pinned)} |\n| newest | {code(newest)} |\n"
+        f"{begin[:1].upper()}{begin[1:]}, whose HEAD has other files in "
+        f"{code(source.request.path or '.')} now.\n\n"
+        f"| | commit |\n|---|---|\n| pinned | {code(source.resolved.commit)} |\n"
+        f"| newest | {code(newest)} |\n"
     )
 
 
@@ -157,5 +168,5 @@ def _shown(metrics: Metrics | None, name: str) -> str:
 
 
 def by_urgency(updates: Iterable[Update]) -> list[Update]:
-    """Sort updates: promotions first, then by object."""
-    return sorted(updates, key=lambda update: (update.field != SOURCE_KEY_FIELD, update.ref))
+    """Sort updates: promotions first, then by object, and the evaluation's source last."""
+    return sorted(updates, key=lambda u: (u.field != SOURCE_KEY_FIELD, u.ref, u.source))

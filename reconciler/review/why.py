@@ -82,7 +82,7 @@ class _Explanation:
             if decision.ref == item.ref and (decision.task.key or item.blocked is None):
                 params = variants.get(decision.task.key)
                 of = f" ({variant_text(params)})" if params is not None else ""
-                yield 0, f"{decision.task.kind}{of}: {self._state(decision)}"
+                yield 0, f"{decision.task.label}{of}: {self._state(decision)}"
                 yield from self._below(decision, 1)
         yield from self._gate(item)
 
@@ -160,7 +160,7 @@ class _Explanation:
         if decision is None or decision.phase is TaskPhase.SUCCEEDED:
             return
         assert key is not None
-        text = f"{decision.task.kind} of {decision.ref}: {self._state(decision)}"
+        text = f"{decision.task.label} of {decision.ref}: {self._state(decision)}"
         if key in self._explained or depth > _DEEPEST:
             yield depth, f"{text} (as above)" if key in self._explained else text
             return

@@ -129,7 +129,7 @@ def _or_recorded(
 
 
 def _unread(record: ObjectStatus, manifest: Manifest) -> SourceField | None:
-    """Return the source of a manifest that the daemon could not read, if any.
+    """Return the field of the source that the daemon could not read.
 
     Without its own source an object has no key. So one with a key lacks that of its evaluation.
     """

@@ -283,8 +283,8 @@ def test_a_plan_as_json_has_the_promised_members(changed: Site, cli: Cli) -> Non
     assert set(document) == {"base", "head", "actions", "errors", "summary"}
     for action in document["actions"]:
         assert set(action) == {
-            "action", "task", "kind", "namespace", "name", "key", "reason", "message",
-            "file", "line", "gpus", "needs", "forecast", "variant",
+            "action", "task", "forEvaluation", "kind", "namespace", "name", "key", "reason",
+            "message", "file", "line", "gpus", "needs", "forecast", "variant",
         }  # fmt: skip
     by = {(a["name"], a["task"]): a for a in document["actions"]}
     assert by["base", "train"]["action"] == "create"

@@ -45,3 +45,26 @@ def test_folders_are_looked_for_from_the_root_of_the_clone(
 ) -> None:
     monkeypatch.chdir(example.root / "models")
     assert "there is no folder" not in cli("validate").out
+
+
+def test_the_source_of_an_evaluation_is_checked_as_that_of_its_object(
+    example: Example, tmp_path: Path, cli: Cli
+) -> None:
+    (example.root / "models" / "tested.yaml").write_text(
+        "kind: Model\nmetadata: {name: tested}\nspec:\n"
+        "  source: {git: {url: ., path: sources/digits-mlp}}\n"
+        "  evaluation:\n    command: [test.sh]\n"
+        "    source: {git: {url: ., path: sources/tests}}\n"
+    )
+    told = cli("validate")
+    assert told.code == 2
+    error = 'error: spec.evaluation.source.git.path: there is no folder "sources/tests"'
+    assert error in told.out
+    other = (example.root / "models" / "tested.yaml").read_text()
+    other = other.replace("{url: ., path: sources/tests}", "{url: 'https://git.test/team/tests'}")
+    (example.root / "models" / "tested.yaml").write_text(other)
+    config = tmp_path / "reconciler.yaml"
+    config.write_text("repository: {url: ./clone}\nsources: {allow: ['https://git.test/x/*']}\n")
+    told = cli("validate", "--config", str(config))
+    assert told.code == 2
+    assert "spec.evaluation.source.git.url: " in told.out

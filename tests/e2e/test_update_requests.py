@@ -15,6 +15,7 @@ from tests.forge.server import ForgeServer
 from tests.git.remotes import HttpRemote
 
 BRANCH = "reconciler/update/local/model-default-production"
+MEASURE = 'echo "{}" > "$RESULT_DIR/metrics.json"\n'
 
 
 @pytest.fixture
@@ -194,3 +195,48 @@ def test_a_newer_commit_of_a_pinned_source_is_requested(
         merge(site, branch)
         until(lambda: site.started().total() == 2, what="the training")
     assert site.statuses()["pinned"]["source"]["commit"] == newest
+
+
+def test_newer_commits_of_a_model_and_of_its_test_are_requested_apart(
+    site: Site, forge: ForgeServer, remote: HttpRemote
+) -> None:
+    follow(site, forge, remote)
+    site.configure_more(sources={"allow": ["file://*", "http://*"], "interval": "1s"})
+    forge.tip = lambda branch: git(site.remote, "rev-parse", branch).strip()
+    sources = {}
+    for name, script in (("code", "train.sh"), ("test", "evaluate.sh")):
+        (site.root / name).mkdir()
+        sources[name] = Site(site.root / name)
+        sources[name].script(f"net/{script}", MEASURE if name == "test" else GOOD)
+    pins = {name: source.push() for name, source in sources.items()}
+    git_of = {
+        name: f"{{git: {{url: 'file://{source.remote}', path: net, commit: {pins[name]}}}}}"
+        for name, source in sources.items()
+    }
+    site.write(
+        "pinned.yaml",
+        "kind: Model\nmetadata: {name: pinned}\nspec:\n"
+        f"  source: {git_of['code']}\n"
+        f"  training: {{mode: Scratch, env: {site.env('pinned')}}}\n"
+        f"  evaluation: {{command: [evaluate.sh], source: {git_of['test']}, "
+        f"env: {site.env('test')}}}\n",
+    )
+    assert site.sync().returncode == 0
+    with site.running():
+        sources["test"].script("net/evaluate.sh", f"{MEASURE}# stricter\n")
+        newest = sources["test"].push()
+        until(lambda: requests(forge), what="a request")
+        title = f"Update the evaluation of Model default/pinned to commit {newest[:12]}"
+        assert requests(forge) == [("open", title)]
+        branch = "reconciler/update/local/model-default-pinned.evaluation"
+        proposed = git(site.remote, "show", f"{branch}:pinned.yaml")
+        assert newest in proposed
+        assert pins["code"] in proposed, "the other pin stays"
+        sources["code"].script("net/train.sh", f"{GOOD}# better\n")
+        sources["code"].push()
+        until(lambda: len(requests(forge)) == 2, what="the other request")
+        assert [state for state, _ in requests(forge)] == ["open", "open"]
+        merge(site, branch)
+        until(lambda: site.started().total() == 3, what="the evaluation")
+    assert site.statuses()["pinned"]["evaluationSource"]["commit"] == newest
+    assert site.ran() == {"pinned": 1, "test": 2}, "nothing is trained for a test"

@@ -61,6 +61,7 @@ MANIFESTS = [
         evaluation={
             **RESOURCES,
             "command": ["test.sh"],
+            "source": {"git": {"url": "https://example.com/test"}},
             "dataset": {"name": "data"},
             "require": ["accuracy > 0.1"],
         },
@@ -104,6 +105,7 @@ VALUES: dict[tuple[str, ...], Any] = {
     ("spec", "training", "matrix", "exclude"): [{"lr": 2}],
     ("metadata", "name"): "renamed",
     ("spec", "source", "git", "url"): "host:other",
+    ("spec", "evaluation", "source", "git", "url"): "host:other",
     ("metadata", "annotations", "substratus.ai/prune"): "false",
     ("metadata", "annotations", "substratus.ai/accept"): "0" * 12,
     ("metadata", "annotations", "substratus.ai/cancel"): "2026-01-01T00:00:00Z",
@@ -312,7 +314,7 @@ def test_a_changed_field_has_the_declared_effect(
 
 
 #: Fields of a task that are in its key to have it run again, decide what it is given, or judge it.
-NOT_OF_RUNS = {"rerun", "mode", "require", "best", "metric", "goal"}
+NOT_OF_RUNS = {"rerun", "mode", "require", "best", "metric", "goal", "update"}
 TASKS = [
     (kind, path, section)
     for kind, path, section in FIELDS

@@ -89,6 +89,10 @@ def test_any_text_is_a_line_or_an_error(text: str) -> None:
     [
         ({}, "expected a command, require, or both"),
         ({"require": ["a > 1"], "params": {"a": 1}}, "without a command nothing runs"),
+        (
+            {"require": ["a > 1"], "source": {"git": {"url": "host:a"}}},
+            "without a command nothing runs; remove source",
+        ),
         ({"require": ["a > 1"] * 51}, "50"),
         ({"command": ["t"], "resources": {"nodes": 2}}, "only a training"),
         ({"command": ["t"], "env": {"RESULT_DIR": "/"}}, "set by the reconciler"),

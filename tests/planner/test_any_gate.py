@@ -17,6 +17,9 @@ from tests.planner.world import World, finetune, model
 
 TRAIN, EVALUATE = TaskKind.TRAIN, TaskKind.EVALUATE
 ACCURACIES = [0.2, 0.5, 0.8]
+#: The code of a test that is not the model's.
+TEST = "https://example.com/test.git"
+TEST_SOURCES = [f", source: {{git: {{url: {TEST}, update: {mode}}}}}" for mode in ("Pin", "Follow")]
 #: A threshold by the text of its line.
 LINES = {"accuracy >= 0.1": 0.1, "accuracy >= 0.4": 0.4, "accuracy >= 0.7": 0.7}
 
@@ -29,6 +32,7 @@ class Form:
     require: str = "accuracy >= 0.4"
     test: int = 0
     accept: str = ""
+    source: str = ""
 
 
 class AnyGate(RuleBasedStateMachine):
@@ -54,7 +58,7 @@ class AnyGate(RuleBasedStateMachine):
         form = self.form
         self.world.files["base"] = gated(
             epochs=form.epochs, require=form.require, test=form.test, accept=form.accept
-        )
+        ).replace("command: [evaluate.sh]", f"command: [evaluate.sh]{form.source}")
 
     @rule(epochs=st.integers(0, 2))
     def train_another(self, epochs: int) -> None:
@@ -70,6 +74,15 @@ class AnyGate(RuleBasedStateMachine):
     def test_otherwise(self, test: int) -> None:
         self.form = replace(self.form, test=test)
         self.write()
+
+    @rule(source=st.sampled_from(["", *TEST_SOURCES]))
+    def test_by_other_code(self, source: str) -> None:
+        self.form = replace(self.form, source=source)
+        self.write()
+
+    @rule(name=st.sampled_from(["one", "two", "unreachable"]))
+    def move_the_test(self, name: str) -> None:
+        self.world.trees[f"{TEST}//"] = name
 
     @rule()
     def accept(self) -> None:
@@ -121,9 +134,8 @@ class AnyGate(RuleBasedStateMachine):
         keys = self.world.keys()
         key, evaluation = keys["base", TRAIN], keys["base", EVALUATE]
         assert key is not None
-        assert evaluation is not None
         accepted = bool(self.form.accept) and key.startswith(self.form.accept)
-        measured = self.measured.get(evaluation)
+        measured = self.measured.get(evaluation) if evaluation is not None else None
         passed = measured is not None and measured >= LINES[self.form.require]
         if accepted or passed:
             self.let_through.add(key)
@@ -136,10 +148,12 @@ class AnyGate(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left alone, with all evaluations good, everything becomes Ready that can."""
-        self.form = replace(self.form, epochs=9, require="accuracy >= 0.4", accept="")
+        follow = TEST_SOURCES[-1] if self.form.source else ""
+        self.form = Form(epochs=9, test=self.form.test, source=follow)
         self.write()
         self.pin(0)
-        self.world.trees[".//src/base"] = "mended"  # its build may have failed
+        for place in (".//src/base", f"{TEST}//"):  # their builds may have failed
+            self.world.trees[place] = f"{place} mended"
         for _ in range(20):
             self.sync()
             self.end_runs(0.8)

@@ -92,19 +92,22 @@ def keys_of(file: Path) -> dict[str, dict[str, str | None]]:
     for ref, item in sorted(found.items()):
         keys[str(ref)] = {"artifact": item.key, "image": item.image_key}
         for task in item.tasks:
-            keys[f"{ref} {task.kind}"] = {
+            keys[f"{ref} {task.label}"] = {
                 "key": task.key,
                 "how": task.execution_hash,
                 "intent": task.request_hash,
             }
-        if item.source is not None:
-            keys[f"{ref} source"] = {"pin": item.source.pin}
+        for source in item.sources:
+            keys[f"{ref} {source.field.value.removeprefix('spec.')}"] = {"pin": source.pin}
         if item.data is not None:
             keys[f"{ref} data"] = {"pin": item.data.pin, "intent": item.request_hash}
     return keys
 
 
-@pytest.mark.parametrize("name", ["keys-k1", "keys-k1-evaluations", "observed-keys-k1"])
+@pytest.mark.parametrize(
+    "name",
+    ["keys-k1", "keys-k1-evaluations", "keys-k1-evaluation-sources", "observed-keys-k1"],
+)
 def test_keys_are_what_they_always_were(name: str) -> None:
     golden = json.loads((GOLDEN / f"{name}.json").read_text())
     assert keys_of(GOLDEN / f"{name}.yaml") == golden

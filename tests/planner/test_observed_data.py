@@ -161,7 +161,8 @@ def test_a_review_says_which_folder_moved() -> None:
     world.data[URL] = "tuesday"
     after, *_ = world.desired()
     whys = explain(before, after)
-    assert str(whys[dataset("squad")].source).startswith(f"source {URL} moved: ")
+    (move,) = whys[dataset("squad")].moves
+    assert str(move).startswith(f"source {URL} moved: ")
     assert "squad changes" in whys[model("m")].because
 
 

@@ -18,7 +18,17 @@ from reconciler.review.actions import Action
 from reconciler.review.changes import Change, FieldChange, SourceMove
 from reconciler.review.markdown import render_markdown
 from reconciler.review.report import ObjectReview, Review
-from reconciler.types import Commit, Gpu, Kind, Location, ObjectRef, Problem, Resources, TaskKind
+from reconciler.types import (
+    Commit,
+    Gpu,
+    Kind,
+    Location,
+    ObjectRef,
+    Problem,
+    Resources,
+    SourceField,
+    TaskKind,
+)
 
 HARMFUL = [
     "@everyone", "#123", "octo/cat#7", "<img src=x onerror=alert(1)>", "![x](https://e.com/x)",
@@ -46,7 +56,9 @@ whys = st.builds(
     Change,
     new=st.booleans(),
     fields=st.lists(fields, max_size=2).map(tuple),
-    source=st.none() | st.builds(SourceMove, nasty, commits, commits),
+    moves=st.lists(
+        st.builds(SourceMove, nasty, commits, commits, st.sampled_from(SourceField)), max_size=2
+    ).map(tuple),
     chain=st.lists(refs, max_size=3).map(tuple),
     root=reasons,
 )

@@ -68,6 +68,14 @@ def source(field: str, line: str, *, url: str = "https://git.test/mallory/code")
     return Attempt(f"spec.source.git.{field}", line, text)
 
 
+def evaluated_by(field: str, line: str, *, url: str = "https://git.test/mallory/code") -> Attempt:
+    """The source of an evaluation."""
+    others = "" if line.startswith("url:") else f'        url: "{url}"\n'
+    evaluation = f"    command: [test.sh]\n    source:\n      git:\n{others}        {line}\n"
+    text = model(f"{GIT}  evaluation:\n{evaluation}")
+    return Attempt(f"spec.evaluation.source.git.{field}", line, text)
+
+
 def run(section: str, field: str, line: str) -> Attempt:
     text = model(f"{GIT}  {section}:\n    {line}\n")
     return Attempt(f"spec.{section}.{field}", line, text)
@@ -145,6 +153,16 @@ ATTEMPTS = {
     "another's folder by a dot": source("path", "path: ./vision//src", url="."),
     "a folder with a similar name": source("path", "path: mallory2/src", url="."),
     "submodules": source("submodules", "submodules: true"),
+    "another's repository as a test": evaluated_by(
+        "url", 'url: "https://git.test/vision/detector"'
+    ),
+    "the repository of the manifests as a test": evaluated_by(
+        "url", 'url: "https://git.test/team/models"'
+    ),
+    "another's folder of this repository as a test": evaluated_by(
+        "path", "path: vision/src", url="."
+    ),
+    "submodules of a test": evaluated_by("submodules", "submodules: true"),
     # -- run
     "another's image": image("registry.test/vision/a"),
     "an image of Docker Hub": image("alpine"),

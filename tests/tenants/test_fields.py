@@ -8,9 +8,11 @@ from tests.manifests.test_field_effects import ROOTS, declared
 BOUND = {
     "metadata.namespace",
     "spec.source.bucket.url",
-    "spec.source.git.path",
-    "spec.source.git.submodules",
-    "spec.source.git.url",
+    *(
+        f"spec.{source}.git.{field}"
+        for source in ("source", "evaluation.source")
+        for field in ("path", "submodules", "url")
+    ),
     "spec.source.image.ref",
     "spec.load.from.url",
     *(
@@ -32,8 +34,11 @@ OWN = {
     "apiVersion", "kind", "metadata.annotations", "metadata.labels", "metadata.name",
     "spec.suspend", "spec.training.mode", "spec.source.bucket.revision", "spec.load.from.revision",
     "spec.source.bucket.update",
-    *(f"spec.source.git.{n}" for n in ("branch", "commit", "tag", "update")),
-    *(f"spec.source.git.{n}" for n in ("buildArgs", "dockerfile")),
+    *(
+        f"spec.{source}.git.{n}"
+        for source in ("source", "evaluation.source")
+        for n in ("branch", "commit", "tag", "update", "buildArgs", "dockerfile")
+    ),
     *(f"spec.{task}.stall" for task in ("load", "training", "evaluation")),
     "spec.evaluation.require",
     *(f"spec.training.matrix.{n}" for n in ("params", "include", "exclude")),

@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from reconciler.engines.kubernetes import image_tag
 from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
-from reconciler.types import Mounted, Resources
+from reconciler.planner import PlannerConfig, preview
+from reconciler.types import Kind, Mounted, Resources
 from tests.engines.kubernetes.specs import GOLDEN, check_schema, settings_of
+from tests.planner.world import World, model
 from tests.specs import BASE_KEY, DATA_KEY, KEY, build, evaluate, load, train
 
 Rendered = Callable[[Path], str]
@@ -65,6 +68,28 @@ def _evaluate(folder: Path) -> str:
     return _checked(render(evaluate(), settings_of(folder)))
 
 
+def _evaluate_own_source(folder: Path) -> str:
+    """The build of the test's own code, and the evaluation in that image."""
+    manifest = (
+        "kind: Model\nmetadata: {name: falcon}\nspec:\n"
+        "  source: {git: {url: https://git.example.com/team/falcon}}\n"
+        "  evaluation:\n    command: [evaluate.sh]\n    source:\n      git:\n"
+        "        url: https://git.example.com/team/tests\n        path: smoke\n"
+        "        branch: stable\n"
+    )
+    buckets = dict.fromkeys(Kind, "gs://models/prod")
+    world = World({"models/falcon.yaml": manifest}, settings=PlannerConfig(buckets=buckets))
+    settings = settings_of(folder)
+    runs = preview(
+        world.inputs(),
+        model("falcon"),
+        image_tag=lambda namespace, key: image_tag(namespace, key, settings),
+    )
+    found = {run.label: run.spec for run in runs if run.spec is not None}
+    jobs = (found["evaluation build"], found["evaluate"])
+    return "---\n".join(_checked(render(spec, settings)) for spec in jobs)
+
+
 def _train_three_buckets(folder: Path) -> str:
     settings = settings_of(
         folder,
@@ -104,6 +129,7 @@ CASES: dict[str, Rendered] = {
     "build-attested.yaml": _build_attested,
     "load-gcs.yaml": _load_gcs,
     "evaluate.yaml": _evaluate,
+    "evaluate-own-source.yaml": _evaluate_own_source,
     "train-three-buckets.yaml": _train_three_buckets,
     "train-nodes.yaml": _train_nodes,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ from reconciler.engines.local.fsync import remove_tree
 from reconciler.engines.local.layout import path_of
 from reconciler.types import BuildContext
 from tests.engines.local.bench import Bench, reason, script, until
+from tests.wheels import only_tiny
 
 #: A project with a build backend of its own.
 BACKED = (
@@ -32,22 +32,7 @@ USE = {"run.sh": script('python -c "import tiny; print(tiny.WORD)"')}
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index of one small package, which is all that installers can reach."""
     folder = tmp_path / "wheels"
-    folder.mkdir()
-    info = "tiny-1.0.dist-info"
-    files = {
-        "tiny.py": "WORD = 'hello from tiny'\ndef run():\n    import mine\n    print(mine.WORD)\n",
-        f"{info}/entry_points.txt": "[console_scripts]\ntiny-run = tiny:run\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
-    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        for name, text in (files | {f"{info}/RECORD": record}).items():
-            wheel.writestr(name, text)
-    for tool in ("UV", "PIP"):
-        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(folder))
-        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    only_tiny(folder, monkeypatch)
     return folder
 
 
