@@ -326,8 +326,8 @@ GUARDS = {
     "grace": (
         loop_world,
         "plan_retention",
-        "inputs.now - a.hidden >= policy.grace",
-        "True",
+        "inputs.now - a.hidden < policy.grace",
+        "False",
         "grace",
     ),
     "budget": (CostHolds, "_budget", "if spent + running < limit and", "if True or", "budget"),
