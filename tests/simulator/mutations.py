@@ -96,11 +96,6 @@ def _spend_on() -> AbstractContextManager[object]:
     return mock.patch.object(CostHolds, "_budget", _no_hold)
 
 
-def _recompute_all() -> AbstractContextManager[object]:
-    """Guard removed: any number of artifacts is made again."""
-    return mock.patch("reconciler.planner.diff.guards", _nothing)
-
-
 def _overlook_newest() -> AbstractContextManager[object]:
     """Roots left out: the newest artifacts of an object are kept no more than others."""
     return mock.patch("reconciler.planner.retention._recent", _nothing)
@@ -116,7 +111,6 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "remove-early": _remove_early,
     "overlook-inputs": _overlook_inputs,
     "spend-on": _spend_on,
-    "recompute-all": _recompute_all,
     "overlook-newest": _overlook_newest,
 }
 

@@ -20,7 +20,6 @@ FOUND: list[tuple[int, int]] = []
 EARLY = {
     "overlook-inputs": 89,
     "overlook-newest": 91,
-    "recompute-all": 99,
     "remove-at-once": 91,
     "remove-early": 89,
 }
