@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,14 @@ import click
 
 from reconciler.cli.artifact_entries import ENTRIES, ArtifactEntry
 from reconciler.cli.artifact_sizes import sizes
+from reconciler.cli.artifact_use import Use, use_columns, used_text, users_of
 from reconciler.cli.collected import collection_lines
-from reconciler.cli.environments import Environment, environments_of
+from reconciler.cli.environments import (
+    environment_summary,
+    environment_table,
+    environments_of,
+    last_used,
+)
 from reconciler.cli.options import config_option, format_option, load_if_there, wide_option
 from reconciler.cli.recorded_state import RecordedState, StateReader
 from reconciler.cli.select import (
@@ -29,8 +34,7 @@ from reconciler.cli.terminal import json_text
 from reconciler.config import Setup
 from reconciler.engine import CollectedKind
 from reconciler.engines.local import ArtifactPlaces, ArtifactState, RootLayout
-from reconciler.manifests import ModelManifest
-from reconciler.planner import ObjectStatus, TaskPhase
+from reconciler.planner import TaskPhase
 from reconciler.review import counted, printable, shown_size
 from reconciler.status import (
     CollectionEntry,
@@ -39,15 +43,10 @@ from reconciler.status import (
     collection_summary,
     shown_step,
 )
-from reconciler.types import ForeignRef, Kind, ObjectRef, TaskKey
+from reconciler.types import ObjectRef, TaskKey
 
-_SHOWN_USERS = 3
 #: No artifacts of the records.
 _REMAINS = (CollectedKind.ATTEMPT, CollectedKind.TRY)
-
-
-#: In which role an object uses an artifact: ``current of``, ``base of``, ``pinned as dataset of``.
-Use = tuple[str, ObjectRef]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +151,7 @@ def artifacts(
     narrowed = name or namespace or kind
     environments = [
         environment
-        for environment in sorted(environments_of(setup, state), key=_last_used)
+        for environment in sorted(environments_of(setup, state), key=last_used)
         if not collecting
         and not (unused and environment.users)
         and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
@@ -181,8 +180,8 @@ def artifacts(
     click.echo(f"{counted(len(found), 'artifact')}, {shown_size(sum(known))}{also}")
     if environments:
         click.echo()
-        screen.print(_environment_table(environments, wide=output is not None), crop=False)
-        click.echo(_environment_summary(environments))
+        screen.print(environment_table(environments, wide=output is not None), crop=False)
+        click.echo(environment_summary(environments))
 
 
 def _key(state: RecordedState, name: str | None) -> TaskKey | None:
@@ -201,7 +200,7 @@ def _key(state: RecordedState, name: str | None) -> TaskKey | None:
 
 def _all(state: RecordedState, *, images: bool = False) -> Iterator[Artifact]:
     """Yield the artifacts, and ``images`` that the last collection looked at."""
-    users = _users(state)
+    users = users_of(state)
     report = state.collection
     collected = {entry.key: entry for entry in report.artifacts} if report is not None else {}
     seen: set[TaskKey] = set()  # a renamed object keeps what it had under its former name
@@ -232,65 +231,10 @@ def _place(artifact: Artifact) -> tuple[ObjectRef, float, TaskKey]:
     return artifact.ref, age, artifact.key
 
 
-def _last_used(environment: Environment) -> tuple[str, float, str]:
-    """Return the place in the list: by kind, the last used first."""
-    return environment.stored.kind, -environment.stored.used.timestamp(), environment.name
-
-
-def _users(state: RecordedState) -> Mapping[TaskKey, list[Use]]:
-    """Return the uses of each key.
-
-    They are the objects whose current artifact it is, and the manifests that name it.
-    """
-    users: dict[TaskKey, list[Use]] = defaultdict(list)
-    records = [state.records[ref] for ref in sorted(state.records)]
-    for record in records:
-        ref = record.ref
-        if record.artifact is not None:
-            users[record.artifact.key].append(("current of", ref))
-        current = record.artifact.key if record.artifact is not None else None
-        for task in record.tasks:
-            # The directory of a load, say, from which the object's own training starts.
-            if task.key is not None and task.key != current:
-                users[task.key].append((f"{task.label} of", ref))
-    for record in records:
-        for key, role in _named(state, record):
-            users[key].append((role, record.ref))
-    return users
-
-
-def _named(state: RecordedState, record: ObjectStatus) -> Iterator[tuple[TaskKey, str]]:
-    """The artifacts that a manifest refers to.
-
-    A reference is by key, or to the current artifact of another object.
-    """
-    manifest = state.manifest(record)
-    if manifest is None:
-        return
-    document = manifest.document
-    training = isinstance(document, ModelManifest) and document.spec.training is not None
-    for ref, reference, _ in manifest.references:
-        if isinstance(ref, ForeignRef):
-            continue  # another cluster's, which this list is not about
-        role = "dataset of" if ref.kind is Kind.DATASET else "base of" if training else "source of"
-        if reference.key is not None:
-            yield TaskKey(reference.key), f"pinned as {role}"
-        else:
-            target = state.records.get(ref)
-            if target is not None and target.artifact is not None:
-                yield target.artifact.key, role
-
-
-def _use(*, wide: bool) -> tuple[Column, Column]:
-    """Return the columns of use and place, which may be dropped."""
-    url = Column("URL", below=True, whole=True, drop=0 if wide else 1)
-    return Column("USED AS", below=True), url
-
-
 def _artifact_table(found: list[Artifact], *, wide: bool) -> Listing:
     columns = [Column(title) for title in ("OBJECT", "KEY", "MADE")]
     shown = [Column("COLLECTED", below=True)] if any(map(_collected, found)) else []
-    table = Listing(*columns, Column("SIZE", right=True), *shown, *_use(wide=wide))
+    table = Listing(*columns, Column("SIZE", right=True), *shown, *use_columns(wide=wide))
     for artifact in found:
         table.add(
             str(artifact.ref),
@@ -298,53 +242,10 @@ def _artifact_table(found: list[Artifact], *, wide: bool) -> Listing:
             f"{artifact.finished:%Y-%m-%d %H:%M}" if artifact.finished else "",
             shown_size(artifact.size) if artifact.size is not None else "?",
             *([_collected(artifact)] if shown else []),
-            _used(artifact),
+            used_text(artifact.used, artifact.ref, removed=artifact.removed),
             printable(artifact.url),
         )
     return table
-
-
-def _environment_table(found: list[Environment], *, wide: bool) -> Listing:
-    columns = [Column(title) for title in ("NAME", "KIND", "MADE", "LAST USED")]
-    table = Listing(
-        *columns, Column("SIZE", right=True), Column("REMOVED", below=True), *_use(wide=wide)
-    )
-    for environment in found:
-        table.add(
-            environment.name[:24],
-            environment.stored.kind.value,
-            f"{environment.stored.finished:%Y-%m-%d %H:%M}",
-            f"{environment.stored.used:%Y-%m-%d %H:%M}",
-            shown_size(environment.size),
-            _removal(environment),
-            _environment_use(environment),
-            printable(environment.url),
-        )
-    return table
-
-
-def _environment_summary(found: list[Environment]) -> str:
-    count = Counter(environment.stored.kind for environment in found)
-    counts = [counted(number, kind.value) for kind, number in sorted(count.items())]
-    total = sum(environment.size for environment in found)
-    due = sum(environment.frees for environment in found if environment.due)
-    later = sum(e.frees for e in found if e.removed is not None and not e.due)
-    parts = [f"{' and '.join(counts)}, {shown_size(total)}"]
-    parts += [f"the next collection frees {shown_size(due)}"] if due else []
-    parts += [f"later ones free {shown_size(later)}"] if later else []
-    return "; ".join(parts)
-
-
-def _environment_use(environment: Environment) -> str:
-    if environment.users:
-        return _of(environment.use, [ref.name for ref in environment.users])
-    return "a run" if environment.stored.running else "history alone"
-
-
-def _removal(environment: Environment) -> str:
-    if environment.removed is None:
-        return ""
-    return "next" if environment.due else f"after {environment.removed:%Y-%m-%d %H:%M}"
 
 
 def _collected(artifact: Artifact) -> str:
@@ -392,25 +293,3 @@ def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
     if url is None or not places.restore(url, key):
         raise click.ClickException(f"there is no artifact of {key[:12]} any more to take back")
     click.echo(f"The artifact {key[:12]} is complete again: {printable(url)}")
-
-
-def _used(artifact: Artifact) -> str:
-    """``current; base of a, b and 3 more``."""
-    if not artifact.used:
-        return "nothing: removed" if artifact.removed else "history alone"
-    roles: dict[str, list[str]] = defaultdict(list)
-    for role, ref in artifact.used:
-        roles[role].append("" if ref == artifact.ref else ref.name)
-    words = []
-    for role, names in roles.items():
-        if "" in names:
-            words.append(role.removesuffix(" of"))
-        others = [name for name in names if name]
-        if others:
-            words.append(_of(role, others))
-    return "; ".join(words)
-
-
-def _of(role: str, names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN_USERS} more" if len(names) > _SHOWN_USERS else ""
-    return f"{role} {', '.join(names[:_SHOWN_USERS])}{more}"

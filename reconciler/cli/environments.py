@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.cli.artifact_entries import EnvironmentEntry
+from reconciler.cli.artifact_use import role_text, use_columns
 from reconciler.cli.recorded_state import RecordedState
 from reconciler.cli.select import same
+from reconciler.cli.table import Column, Listing
 from reconciler.config import Setup
 from reconciler.engine import CollectedKind
 from reconciler.engines.local import StoredEnvironment, stored_environments
 from reconciler.planner import images_in_use
+from reconciler.review import counted, printable, shown_size
 from reconciler.types import ObjectRef
 
 #: The local engine's root without a configuration.
@@ -98,3 +102,53 @@ def environments_of(setup: Setup | None, state: RecordedState) -> Iterator[Envir
             users=users,
             removed=stored.used + keep if unused and keep is not None else None,
         )
+
+
+def last_used(environment: Environment) -> tuple[str, float, str]:
+    """Return the place in the list: by kind, the last used first."""
+    return environment.stored.kind, -environment.stored.used.timestamp(), environment.name
+
+
+def environment_table(found: Sequence[Environment], *, wide: bool) -> Listing:
+    """Return a row for each environment."""
+    columns = [Column(title) for title in ("NAME", "KIND", "MADE", "LAST USED")]
+    table = Listing(
+        *columns, Column("SIZE", right=True), Column("REMOVED", below=True), *use_columns(wide=wide)
+    )
+    for environment in found:
+        table.add(
+            environment.name[:24],
+            environment.stored.kind.value,
+            f"{environment.stored.finished:%Y-%m-%d %H:%M}",
+            f"{environment.stored.used:%Y-%m-%d %H:%M}",
+            shown_size(environment.size),
+            _removal(environment),
+            _use_of(environment),
+            printable(environment.url),
+        )
+    return table
+
+
+def environment_summary(found: Sequence[Environment]) -> str:
+    """Return the number and size of environments, and what collections free."""
+    count = Counter(environment.stored.kind for environment in found)
+    counts = [counted(number, kind.value) for kind, number in sorted(count.items())]
+    total = sum(environment.size for environment in found)
+    due = sum(environment.frees for environment in found if environment.due)
+    later = sum(e.frees for e in found if e.removed is not None and not e.due)
+    parts = [f"{' and '.join(counts)}, {shown_size(total)}"]
+    parts += [f"the next collection frees {shown_size(due)}"] if due else []
+    parts += [f"later ones free {shown_size(later)}"] if later else []
+    return "; ".join(parts)
+
+
+def _use_of(environment: Environment) -> str:
+    if environment.users:
+        return role_text(environment.use, [ref.name for ref in environment.users])
+    return "a run" if environment.stored.running else "history alone"
+
+
+def _removal(environment: Environment) -> str:
+    if environment.removed is None:
+        return ""
+    return "next" if environment.due else f"after {environment.removed:%Y-%m-%d %H:%M}"

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from reconciler.cli.artifact_sizes import sizes
-from reconciler.cli.artifacts import Artifact, _used
+from reconciler.cli.artifact_use import used_text
 from reconciler.cli.select import find_key
 from reconciler.engines.local import MARKER
 from reconciler.planner import ObjectStatus, Phase
@@ -159,15 +159,8 @@ def test_a_log_in_a_store_that_cannot_be_read_is_told_by_its_url(cli: Cli, tmp_p
 
 def test_an_artifact_of_an_object_and_a_promotion_names_both() -> None:
     own, other = (ObjectRef(Kind.MODEL, "default", name) for name in ("full", "prod"))
-    artifact = Artifact(
-        ref=own,
-        key=TaskKey("0" * 40),
-        url="file:///a",
-        finished=None,
-        used=(("current of", own), ("current of", other), ("source of", other)),
-        removed=False,
-    )
-    assert _used(artifact) == "current; current of prod; source of prod"
+    uses = (("current of", own), ("current of", other), ("source of", other))
+    assert used_text(uses, own, removed=False) == "current; current of prod; source of prod"
 
 
 def test_artifacts_have_a_size_and_who_refers_to_them(example: Example, cli: Cli) -> None:
