@@ -6,7 +6,7 @@ from datetime import datetime
 
 from reconciler.engine import Capacity, Run, RunPhase
 from reconciler.planner import ReportedTask, ReportedTasks, TaskPhase, TaskStatus
-from reconciler.reasons import AFTER_A_RUN, FROM_GIT, WITHOUT_RUN, Reason, ReasonCode
+from reconciler.reasons import AFTER_A_RUN, FROM_GIT, SILENT_RUNS, WITHOUT_RUN, Reason, ReasonCode
 from reconciler.status import BelievedBranch
 from reconciler.types import ObjectRef, RequestHash, TaskKind
 from reconciler.workspace import PlanState
@@ -58,10 +58,12 @@ def _reported(task: TaskStatus) -> Reason | None:
 
 def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
     """Return the live run of a recorded task, with its reason."""
-    # Until a hold is released, a superseded run goes on, of which no request is wanted any more.
+    # Until a hold is released, a run of an earlier key goes on. Of one that is to be ended then, no
+    # request is wanted any more.
     held = task.phase is TaskPhase.HELD and task.run_key is not None
+    superseded = held and task.reason == ReasonCode.HELD_BY_RUNNING
     started = task.phase is TaskPhase.RUNNING or held
-    lost = task.reason == ReasonCode.NODE_UNREACHABLE and task.phase is TaskPhase.WAITING
+    lost = task.phase is TaskPhase.WAITING and task.reason in SILENT_RUNS
     if not (started or lost or task.phase is TaskPhase.PENDING) or task.reason in WITHOUT_RUN:
         return None
     if not (task.job and task.key and task.execution_hash and task.request_hash):
@@ -72,7 +74,9 @@ def _run(ref: ObjectRef, task: TaskStatus) -> Run | None:
         task=task.task,
         key=task.run_key if held and task.run_key is not None else task.key,
         execution_hash=task.execution_hash,
-        request_hash=RequestHash(task.run_key) if held and task.run_key else task.request_hash,
+        request_hash=RequestHash(task.run_key)
+        if superseded and task.run_key
+        else task.request_hash,
         object=None if task.task is TaskKind.BUILD else ref,
         phase=RunPhase.RUNNING if started or lost else RunPhase.PENDING,
         attempts=task.attempts,

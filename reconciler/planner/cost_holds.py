@@ -26,7 +26,7 @@ from reconciler.planner.prune import deletions
 from reconciler.planner.spending import RunPricing, month_of
 from reconciler.planner.superseding import cancellations
 from reconciler.planner.tasks import ResolvedObject, Task
-from reconciler.reasons import WITHOUT_RUN, Reason, ReasonCode
+from reconciler.reasons import SILENT_RUNS, WITHOUT_RUN, Reason, ReasonCode
 from reconciler.types import ObjectRef, Resources, TaskKey
 
 Objects = Mapping[ObjectRef, ResolvedObject]
@@ -185,7 +185,11 @@ class CostHolds:
         total, seen = 0.0, set[str]()
         for ref in self._of(tenant, inputs.records):
             for known in inputs.records[ref].tasks:
-                if not self._costs(known) or known.job is None or known.job in seen:
+                if (
+                    not self._costs(known, inputs.records[ref])
+                    or known.job is None
+                    or known.job in seen
+                ):
                     continue
                 seen.add(known.job)
                 cost = prices.cost(known.resources or Resources(), self._elapsed(known))
@@ -196,12 +200,19 @@ class CostHolds:
                 total += cost
         return total
 
-    def _costs(self, task: TaskStatus) -> bool:
+    def _costs(self, task: TaskStatus, record: ObjectStatus) -> bool:
         """Return whether a recorded run counts as running.
 
-        One of an earlier key that is gone costs nothing more: its task may be held for long.
+        One of an earlier key that is gone, or whose end is recorded, costs nothing more: its task
+        may be held for long.
         """
-        return is_started(task) and (task.run_key is None or task.job in self.inputs.runs)
+        if not is_started(task) or task.run_key is None:
+            return is_started(task)
+        run = self.inputs.runs.get(task.job or "")
+        if run is None or run.finished is None:
+            return run is not None
+        end = run.finished.replace(microsecond=0)
+        return all((e.key, e.finished) != (run.key, end) for e in record.history)
 
     def _elapsed(self, task: TaskStatus) -> float:
         """Return the seconds that a recorded run has taken.
@@ -218,8 +229,13 @@ def is_started(task: TaskStatus) -> bool:
     """Return whether a task is recorded with a live run."""
     if task.run_key is not None and task.phase is TaskPhase.HELD:
         return True
+    if task.job is None:
+        return False
+    if task.phase is TaskPhase.WAITING:
+        earlier = task.run_key is not None and task.reason == ReasonCode.PREVIOUS_RUN_UNREACHABLE
+        return earlier or task.reason in SILENT_RUNS
     live = task.phase in (TaskPhase.RUNNING, TaskPhase.PENDING)
-    return live and task.job is not None and task.reason not in WITHOUT_RUN_BUT_EARLIER
+    return live and task.reason not in WITHOUT_RUN_BUT_EARLIER
 
 
 #: Reasons of a task that has a job, which is no run of its own, nor an earlier one that goes on.

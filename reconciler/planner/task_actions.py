@@ -186,7 +186,7 @@ class TaskActions:
     def _earlier(self, answer: TaskActionBuilder, run: Run, then: Reason) -> TaskAction:
         """Return the action while a run of an earlier key goes on."""
         if answer.ref in self.holds:
-            return answer.hold(self.holds[answer.ref])
+            return answer.hold(self.holds[answer.ref], run=run)
         reason = Reason.of(ReasonCode.EARLIER_RUN_GOES_ON, key=run.key[:12], then=then)
         return answer.lost([run]) or answer.keep(TaskPhase.RUNNING, reason, run=run)
 

@@ -71,6 +71,8 @@ WITHOUT_RUN = AFTER_A_RUN | {
     ReasonCode.RUN_LIMIT_REACHED,
     ReasonCode.GPU_LIMIT_REACHED,
 }
+#: Of a task that waits as the node of its run is silent, where that may go on.
+SILENT_RUNS = frozenset({ReasonCode.NODE_UNREACHABLE, ReasonCode.EXECUTION_CHANGED})
 #: Of a run that does not go on by itself: something outside has to change first.
 OBSTACLES = frozenset(
     {

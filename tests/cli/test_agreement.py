@@ -20,6 +20,7 @@ from reconciler.planner import (
     Phase,
     Phases,
     Plan,
+    Prices,
     make_plan,
     status_path,
     statuses_after,
@@ -216,14 +217,27 @@ def superseded() -> World:
     return world
 
 
-def source_moved() -> World:
+def source_moved(more: str = "") -> World:
     """A training of a followed source goes on while that moves."""
-    world = World(
-        {"a.yaml": scratch("a").replace("url: .,", "url: 'https://x.test/a', update: Follow,")}
-    )
+    followed = scratch("a", more).replace("url: .,", "url: 'https://x.test/a', update: Follow,")
+    world = World({"a.yaml": followed})
     world.start(training(world, "a"))
     world.sync()
     world.trees["https://x.test/a//src/a"] = "moved"
+    return world
+
+
+def source_moved_beyond_the_budget() -> World:
+    world = source_moved(", resources: {gpu: {count: 1}}")
+    world.settings = replace(world.settings, prices=Prices(gpus={"any": 1.0}), budget_month=0.5)
+    world.now += timedelta(hours=1)
+    world.sync()
+    return world
+
+
+def node_lost_and_how_changed() -> World:
+    world = node_lost()
+    world.files["a.yaml"] = scratch("a", ", timeout: 10m")
     return world
 
 
@@ -254,7 +268,8 @@ STATES: Mapping[str, Callable[[], World]] = {
         promoted_from_a_source_that_is_away, unschedulable, node_lost, retried_by_its_engine,
         failed, evicted, secret_missing, too_few_gpus, no_containers, image_refused, suspended,
         held, prune_held, prune_disabled, invalid, source_away, run_limit, lost, superseded,
-        source_moved, how_changed, shared_build, dangling,
+        source_moved, source_moved_beyond_the_budget, node_lost_and_how_changed, how_changed,
+        shared_build, dangling,
     )
 }  # fmt: skip
 
@@ -309,8 +324,10 @@ def test_a_plan_of_the_status_files_has_the_phases_and_reasons_of_the_daemon(sta
     world = STATES[state]()
     world.sync()
     known = {ref: (r.phase, r.message) for ref, r in world.records.items()}
-    there = statuses_after(planned_in_a_clone(world, recorded(world)))
-    assert {ref: (r.phase, r.message) for ref, r in there.items()} == known
+    plan = planned_in_a_clone(world, recorded(world))
+    assert {ref: (r.phase, r.message) for ref, r in statuses_after(plan).items()} == known
+    daemon = {end.run.name for end in world.plan().endings if end.run.live}
+    assert {end.run.name for end in plan.endings if end.run.live} == daemon
 
 
 @pytest.mark.parametrize("state", STATES)
