@@ -20,7 +20,7 @@ from reconciler.manifests import CANCEL_ANNOTATION
 from reconciler.planner.plan import ActionKind, PlanInput, RunDeletion
 from reconciler.planner.tasks import ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
-from reconciler.types import TaskKind
+from reconciler.types import ObjectRef, TaskKind
 
 
 def superseded_runs(live: Iterable[Run], task: Task) -> list[Run]:
@@ -47,11 +47,28 @@ def cancellations(superseded: Iterable[Run], task: Task, inputs: PlanInput) -> l
 
 
 def is_unexplained(run: Run, inputs: PlanInput) -> bool:
-    """Return whether a run may be of an unknown manifest."""
+    """Return whether a run may be of an unknown manifest.
+
+    That is one of its object, or of what that is made from.
+    """
     if not inputs.invalid or run.object is None:
         return False
     record = inputs.records.get(run.object)
-    return record is None or all(task.job != run.name for task in record.tasks)
+    if record is not None and any(task.job == run.name for task in record.tasks):
+        return False
+    return not inputs.invalid.keys().isdisjoint(_made_from(run.object, inputs))
+
+
+def _made_from(ref: ObjectRef, inputs: PlanInput) -> set[ObjectRef]:
+    """Return an object and all that it is made from."""
+    found, waiting = {ref}, [ref]
+    while waiting:
+        item = inputs.desired.get(waiting.pop())
+        for target, _, _ in item.manifest.references if item is not None else ():
+            if isinstance(target, ObjectRef) and target not in found:
+                found.add(target)
+                waiting.append(target)
+    return found
 
 
 def is_cancelled(run: Run, item: ResolvedObject) -> bool:

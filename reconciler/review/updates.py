@@ -169,4 +169,7 @@ def _shown(metrics: Metrics | None, name: str) -> str:
 
 def by_urgency(updates: Iterable[Update]) -> list[Update]:
     """Sort updates: promotions first, then by object, and the evaluation's source last."""
-    return sorted(updates, key=lambda u: (u.field != SOURCE_KEY_FIELD, u.ref, u.source))
+    return sorted(
+        updates,
+        key=lambda u: (u.field != SOURCE_KEY_FIELD, u.ref, u.source is SourceField.EVALUATION),
+    )

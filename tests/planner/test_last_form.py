@@ -119,3 +119,16 @@ def test_an_unrecorded_build_of_a_manifest_that_is_wrong_now_goes_on() -> None:
     after = next_daemon(world, scratch("a"), records)
     for _ in range(2):
         assert name not in ended(after.sync())
+
+
+def test_an_unrecorded_run_of_what_is_made_from_no_wrong_manifest_is_superseded() -> None:
+    """One tenant's broken file holds no GPU of another's."""
+    world = settled(a=scratch("a"), other=scratch("other"))
+    records = dict(world.records)
+    world.files["other.yaml"] = changed("other")
+    world.sync()
+    name = world.run_of("other", TaskKind.TRAIN)
+    world.start(name)
+    after = next_daemon(world, scratch("a"), records)
+    after.files["other.yaml"] = changed("other", 9)
+    assert name in ended(after.sync())
