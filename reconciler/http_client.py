@@ -69,8 +69,9 @@ class Client:
         timeout: float = TIMEOUT,  # noqa: ASYNC109 -- of the connection's own deadline
     ) -> Answer:
         """Send a request and read the whole answer. Raises CallError."""
-        host = urlsplit(url).hostname or ""
+        host = ""
         try:
+            host = urlsplit(url).hostname or ""
             async with self._session.request(
                 method,
                 url,

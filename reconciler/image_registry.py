@@ -66,7 +66,11 @@ class ImageRegistry:
 
         They are by reference, and those of all layers, as the registry has them.
         """
-        return asyncio.run(self._sizes(dict.fromkeys(images)))
+        asked = dict.fromkeys(images)
+        try:
+            return asyncio.run(self._sizes(asked))
+        except RegistryError as error:  # of what no registry was asked for, such as authorities
+            return dict.fromkeys(asked, error)
 
     def delete(self, image: str) -> None:
         """Delete an image with its tags, unless it is gone.
@@ -198,12 +202,14 @@ class _Session:
         realm = asked["realm"]
         if not realm.startswith("https://") and not self.registry.insecure:
             raise RegistryError(f"{self.registry.host} asks for credentials without TLS")
-        query = {name: asked[name] for name in ("service", "scope") if name in asked}
         headers = {"Authorization": f"Basic {login}"} if login is not None else {}
         try:
-            answer = await self.client.call(
-                "GET", f"{realm}?{urlencode(query)}", headers=headers, timeout=_TIMEOUT
-            )
+            query = urlencode({each: asked[each] for each in ("service", "scope") if each in asked})
+            url = f"{realm}{'&' if '?' in realm else '?'}{query}"
+            answer = await self.client.call("GET", url, headers=headers, timeout=_TIMEOUT)
+        except UnicodeEncodeError:
+            text = f"{self.registry.host} asks for a token with text that is not UTF-8"
+            raise RegistryError(text) from None
         except CallError as error:
             raise RegistryError(str(error)) from error
         if not answer.fine:

@@ -9,8 +9,7 @@ artifact whose marker is hidden nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -167,7 +166,7 @@ class Retention:
             images, others = _divided(inputs.artifacts[key] for key in steps.remove)
             for artifact in others:
                 removed += await self._remove(artifact)
-            found, refused = await self._remove_images(images, inputs.artifacts)
+            found, refused = await self._remove_images(images)
             removed += found
             inputs = replace(inputs, untouched=(*inputs.untouched, *refused))
         remains = await self._remains(inputs) if not inputs.doubts else []
@@ -220,31 +219,29 @@ class Retention:
         return (Collected(kind=kind, name=key, freed=freed, used=artifact.made),)
 
     async def _remove_images(
-        self, images: Iterable[RetainedArtifact], known: Mapping[TaskKey, RetainedArtifact]
+        self, images: Sequence[RetainedArtifact]
     ) -> tuple[list[Collected], list[Reason]]:
         """Delete images, each with all its builds, until the registry refuses.
 
         Return what was removed, and the refusal.
         """
         removed = list[Collected]()
-        registry, hidden = self.sources.images, self.store.ledger.hidden
-        builds = defaultdict[str, list[RetainedArtifact]](list)
-        for artifact in known.values():
-            builds[artifact.url].append(artifact)
+        registry = self.sources.images
         for url in dict.fromkeys(image.url for image in images):
             async with self.lock:
-                if registry is None or any(
-                    self._is_asked_for(build) or build.key not in hidden for build in builds[url]
-                ):
+                # A build since may have made the same image.
+                known = self._recorded(datetime.now(UTC)).values()
+                builds = [build for build in known if build.url == url]
+                if registry is None or not builds or any(map(self._is_needed, builds)):
                     continue
                 try:
                     await asyncio.to_thread(registry.delete, url)
                 except RegistryError as error:
                     self._failed(error)
                     return removed, [Reason.of(ReasonCode.IMAGES_KEPT, detail=str(error))]
-                for build in builds[url]:
+                for build in builds:
                     self._note_removed(build.key)
-            first = builds[url][0]
+            first = next(image for image in images if image.url == url)
             kind = CollectedKind.IMAGE
             removed.append(Collected(kind=kind, name=first.key, freed=first.size, used=first.made))
         return removed, []
@@ -291,6 +288,10 @@ class Retention:
         asked = self._asked_for()
         gone = self.store.ledger.result(artifact.key) is None
         return asked is None or gone or asked.has(artifact)
+
+    def _is_needed(self, build: RetainedArtifact) -> bool:
+        """Return whether the image of a build must be left alone."""
+        return build.hidden is None or self._is_asked_for(build)
 
     async def _inputs(
         self, plan: Plan, state: DaemonState

@@ -87,6 +87,8 @@ class Site(World):
     #: The content of the next images; that of one build is its key.
     content: str | None = None
     others: list[Reference] = field(default_factory=list)
+    #: What happens while other heads are read.
+    meanwhile: Callable[[], object] = lambda: None
 
     def succeed(self, name: str) -> None:
         super().succeed(name)
@@ -121,7 +123,7 @@ class Site(World):
                 own=OwnCluster(cluster="local", registry=f"{self.host}/{self.repository}"),
                 places=ArtifactPlaces(),
                 images=registry or ImageRegistry(host=self.host, insecure=True),
-                heads=lambda _: Found(references=self.others),
+                heads=self.heads,
             ),
             store,
             Metrics(),
@@ -129,6 +131,10 @@ class Site(World):
             state=self.state,
             replan=lambda: None,
         )
+
+    def heads(self, _: DaemonState) -> Found:
+        self.meanwhile()
+        return Found(references=self.others)
 
     planned: Plan | None = None
 
@@ -271,6 +277,27 @@ async def test_an_image_of_two_builds_stays_for_either(site: Site, store: Status
     assert not site.is_there(old)
 
 
+async def test_an_image_that_was_made_anew_during_a_collection_stays(
+    site: Site, store: StatusStore
+) -> None:
+    site.content = "the same"
+    old = site.build("one")
+    site.content = None
+    site.build("two")
+    await site.collect_images(store)
+    assert site.key_of(old) in store.ledger.hidden
+
+    def build_the_same() -> None:
+        site.content = "the same"
+        assert site.build("three") == old
+        site.planned = site.sync()
+        store.records = site.records
+
+    site.meanwhile = build_the_same
+    assert await site.collect_images(store) == []
+    assert site.is_there(old)
+
+
 async def test_nothing_is_deleted_while_a_build_of_the_namespace_goes_on(
     site: Site, store: StatusStore
 ) -> None:
@@ -348,7 +375,8 @@ class Guarded(Serving):
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
-        asked = self.asked
+        self.challenge = 'Bearer realm="http://{host}/token",service="s"'
+        asked, guarded = self.asked, self
 
         class Answers(Handler):
             def do_GET(self) -> None:  # noqa: N802
@@ -358,8 +386,8 @@ class Guarded(Serving):
                     good = told == "Basic " + base64.b64encode(b"robot:pass:word").decode()
                     self.answer(200 if good else 401, (), b'{"token": "t"}')
                 elif told != "Bearer t":
-                    realm = f"http://{self.headers['Host']}/token"
-                    challenge = f'Bearer realm="{realm}",service="s",scope="repository:m:delete"'
+                    challenge = guarded.challenge.format(host=self.headers["Host"])
+                    challenge += ',scope="repository:m:delete"'
                     self.answer(401, [("WWW-Authenticate", challenge)])
                 else:
                     manifest = json.dumps({"config": {"size": 2}, "layers": [{"size": 40}]})
@@ -420,3 +448,48 @@ def test_wrong_credentials_are_an_error_that_does_not_quote_them(
     with pytest.raises(RegistryError, match="gives no token: status 401") as raised:
         registry.delete(image)
     assert "wrong" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Bearer realm="http://[x",service="s"',
+        'Bearer realm="http://x:99999/token",service="s"',
+        'Bearer realm="http://{host}/token",service="\xff"',
+    ],
+)
+def test_a_challenge_that_makes_no_sense_is_an_error(guarded: Guarded, challenge: str) -> None:
+    guarded.challenge = challenge
+    host = f"127.0.0.1:{guarded.port}"
+    image = f"{host}/m@sha256:{'a' * 64}"
+    registry = ImageRegistry(host=host, insecure=True)
+    assert isinstance(registry.sizes([image])[image], RegistryError)
+    with pytest.raises(RegistryError):
+        registry.delete(image)
+
+
+def test_a_realm_may_have_a_query_of_its_own(guarded: Guarded, written: Written) -> None:
+    guarded.challenge = 'Bearer realm="http://{host}/token?account=a",service="s"'
+    host = f"127.0.0.1:{guarded.port}"
+    image = f"{host}/m@sha256:{'a' * 64}"
+    entry = {"username": "robot", "password": "pass:word"}
+    registry = ImageRegistry(host=host, insecure=True, credentials=written(entry))
+    assert registry.sizes([image]) == {image: 42}
+    assert guarded.asked[1][0].startswith("GET /token?account=a&service=s&scope=")
+
+
+async def test_an_unreadable_file_of_authorities_ends_no_sync(
+    site: Site, store: StatusStore, tmp_path: Path
+) -> None:
+    site.policy = replace(BARE, grace=7 * DAY)
+    site.build("one")
+    site.build("two")
+    await site.collect_images(store)
+    assert store.ledger.hidden
+    broken = ImageRegistry(host=site.host, insecure=True, ca_file=tmp_path / "absent.pem")
+    assert await site.collect_images(store, broken) == []
+    assert store.collection is not None
+    assert [each.reason for each in store.collection.withheld] == ["ImagesKept"]
+    site.trees[".//src/a"] = "one"
+    assert not await site.retention(store, broken).restore_desired(site.plan())
+    assert not store.ledger.hidden
