@@ -1,14 +1,15 @@
 """Manifests of images in a registry, by the OCI distribution API.
 
 An image is named by digest, and so is deleted with all its tags. Of a registry's answers nothing
-but the status, the code of an error and the sizes in manifests is used. Credentials are those of
-Docker's ``config.json``; redirects are not followed.
+but the status, the code of an error, the sizes in manifests and the digest of one is used.
+Credentials are those of Docker's ``config.json``; redirects are not followed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterable
@@ -27,6 +28,8 @@ _TIMEOUT = 15.0
 _CONCURRENCY = 8
 #: Platforms of an image whose sizes are read.
 _MOST_PLATFORMS = 32
+#: Statuses of a registry that refuses everything of the kind.
+_REFUSALS = frozenset((401, 403, 405))
 _LARGEST_CREDENTIALS = 1 << 20
 _ACCEPTED = ", ".join(
     (
@@ -41,11 +44,15 @@ _DOCKER_HUB = {"docker.io": ("registry-1.docker.io", "https://index.docker.io/v1
 
 
 class RegistryError(ReconcilerError):
-    """A registry's refusal, or its silence (``silent``)."""
+    """A registry's refusal, or its silence (``silent``).
 
-    def __init__(self, text: str, *, silent: bool = False) -> None:
+    With ``of_one`` it is about a single image, and says nothing of others.
+    """
+
+    def __init__(self, text: str, *, silent: bool = False, of_one: bool = False) -> None:
         super().__init__(text)
         self.silent = silent
+        self.of_one = of_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +79,13 @@ class ImageRegistry:
         except RegistryError as error:  # of what no registry was asked for, such as authorities
             return dict.fromkeys(asked, error)
 
-    def delete(self, image: str) -> None:
+    def delete(self, image: str, tags: Iterable[str]) -> bool:
         """Delete an image with its tags, unless it is gone.
 
-        Raises RegistryError.
+        Each of ``tags`` must lead to it. Return whether its layers go with it: those of an index
+        belong to the manifests that it lists, which stay. Raises RegistryError.
         """
-        asyncio.run(self._delete(image))
+        return asyncio.run(self._delete(image, tags))
 
     async def _sizes(self, images: Iterable[str]) -> dict[str, int | RegistryError | None]:
         found: dict[str, int | RegistryError | None] = {}
@@ -102,9 +110,12 @@ class ImageRegistry:
                 tasks.create_task(read(session))
         return found
 
-    async def _delete(self, image: str) -> None:
+    async def _delete(self, image: str, tags: Iterable[str]) -> bool:
+        repository, digest = _parts(image)
         async with self._session() as session:
-            await session.delete(*_parts(image))
+            lists = [await session.lists(repository, tag, digest) for tag in tags]
+            await session.delete(repository, digest)
+        return not any(lists)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[_Session]:
@@ -147,18 +158,31 @@ class _Session:
                     size += _sum(part.get("layers")) + _sum([part.get("config")])
         return size
 
+    async def lists(self, repository: str, tag: str, digest: str) -> bool:
+        """Return whether a tag's manifest lists others.
+
+        Raises RegistryError, also if the tag does not lead to the digest.
+        """
+        answer = await self._call("GET", repository, tag)
+        found = None if _is_gone(answer) else _document(answer, self.registry.host)
+        if found is None or f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != digest:
+            text = f"the tag {tag[:12]} of {self.registry.host}/{repository} has another image"
+            raise RegistryError(f"{text} than {digest[:19]}", of_one=True)
+        return "manifests" in found
+
     async def delete(self, repository: str, digest: str) -> None:
         """Delete a manifest. Raises RegistryError."""
         answer = await self._call("DELETE", repository, digest)
         if not answer.fine and not _is_gone(answer):
-            raise RegistryError(f"{self.registry.host} does not delete: {_told(answer)}")
+            text = f"{self.registry.host} does not delete: {_told(answer)}"
+            raise RegistryError(text, of_one=answer.status not in _REFUSALS)
 
-    async def _call(self, method: str, repository: str, digest: str) -> Answer:
+    async def _call(self, method: str, repository: str, reference: str) -> Answer:
         """Send a request, with a token if one is asked for.
 
         Raises RegistryError.
         """
-        path = f"/v2/{repository}/manifests/{digest}"
+        path = f"/v2/{repository}/manifests/{reference}"
         known = self._tokens.get((method, repository))
         headers = {"Accept": _ACCEPTED}
         if known is not None:
@@ -214,7 +238,7 @@ class _Session:
             raise RegistryError(str(error)) from error
         if not answer.fine:
             raise RegistryError(f"{self.registry.host} gives no token: status {answer.status}")
-        document = _document(answer, self.registry.host)
+        document = _document(answer, self.registry.host, of_one=False)
         token = document.get("token") or document.get("access_token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise RegistryError(f"{self.registry.host} gives no token")
@@ -264,16 +288,21 @@ def _told(answer: Answer) -> str:
     return f"status {answer.status}" + (f", {codes}" if codes else "")
 
 
-def _document(answer: Answer, host: str) -> dict[str, JSON]:
-    """Return the JSON object of an answer. Raises RegistryError."""
+def _document(answer: Answer, host: str, *, of_one: bool = True) -> dict[str, JSON]:
+    """Return the JSON object of an answer. Raises RegistryError.
+
+    With ``of_one`` it is an answer about a single image.
+    """
     if not answer.fine:
-        raise RegistryError(f"{host} cannot be read: {_told(answer)}")
+        text = f"{host} cannot be read: {_told(answer)}"
+        raise RegistryError(text, of_one=of_one and answer.status not in _REFUSALS)
     try:
         found: JSON = json.loads(answer.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise RegistryError(f"{host} answers with something else than a JSON object")
+        text = f"{host} answers with something else than a JSON object"
+        raise RegistryError(text, of_one=of_one)
     return found
 
 

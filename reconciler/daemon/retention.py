@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from reconciler import stores
+from reconciler.daemon.image_remover import ImageRemover
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention_heads import Found
 from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
@@ -45,7 +46,7 @@ from reconciler.planner import (
     run_references,
     unreadable,
 )
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import Reason
 from reconciler.status import CollectionReport
 from reconciler.types import TaskKey
 
@@ -96,12 +97,16 @@ class Retention:
     replan: Callable[[], None]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     markers: MarkerReader = field(init=False)
+    remains: RemainsReader = field(init=False)
     _asked: tuple[Plan, AskedFor] | None = None
 
     def __post_init__(self) -> None:
         # A mere report asks no registry, which may be in a network: it does without sizes.
         images = self.sources.images if self.sources.policy.enabled else None
         self.markers = MarkerReader(self.sources.places, images)
+        self.remains = RemainsReader(
+            places=self.sources.places, policy=self.sources.policy, own=self.sources.own
+        )
 
     # -- in a sync, which holds the lock --------------------------------------------------------
 
@@ -119,11 +124,15 @@ class Retention:
         """Restore those of these complete artifacts that are hidden; return which."""
         restored: set[TaskKey] = set()
         known = self._recorded(datetime.now(UTC))
-        for key in keys:
-            if key not in known:
-                continue
+        asked = [known[key] for key in keys if key in known]
+        gone = await asyncio.to_thread(self._gone_images, asked)
+        for artifact in asked:
+            key = artifact.key
             try:
-                there = await asyncio.to_thread(self._restore, known[key])
+                if artifact.is_image:
+                    there = artifact.url not in gone if artifact.hidden is not None else None
+                else:
+                    there = await asyncio.to_thread(self._restore, artifact)
             except ArtifactPlaceError as error:
                 self._failed(error)
                 continue
@@ -136,18 +145,18 @@ class Retention:
 
     def _restore(self, artifact: RetainedArtifact) -> bool | None:
         """Restore an artifact; None if it is not hidden."""
-        if artifact.is_image:
-            return self._is_there(artifact) if artifact.hidden is not None else None
         places = self.sources.places
         facts = places.read(artifact.url, artifact.key)
         if facts is not None and facts.state is ArtifactState.COMPLETE:
             return True if artifact.hidden is not None else None
         return places.restore(artifact.url, artifact.key) if facts is not None else False
 
-    def _is_there(self, image: RetainedArtifact) -> bool:
-        """Return whether an image is not certainly gone."""
-        registry = self.sources.images
-        return registry is None or registry.sizes([image.url])[image.url] is not None
+    def _gone_images(self, artifacts: Iterable[RetainedArtifact]) -> set[str]:
+        """Return the hidden images that are certainly gone."""
+        hidden = [a.url for a in artifacts if a.is_image and a.hidden is not None]
+        if self.sources.images is None or not hidden:
+            return set()
+        return {url for url, size in self.sources.images.sizes(hidden).items() if size is None}
 
     # -- beside the syncs ------------------------------------------------------------------------
 
@@ -168,7 +177,8 @@ class Retention:
                 removed += await self._remove(artifact)
             found, refused = await self._remove_images(images)
             removed += found
-            inputs = replace(inputs, untouched=(*inputs.untouched, *refused))
+            untouched = dict.fromkeys((*inputs.untouched, *refused))
+            inputs = replace(inputs, untouched=tuple(untouched)[:MOST_DOUBTS])
         remains = await self._remains(inputs) if not inputs.doubts else []
         if inputs.policy.enabled:
             for rest in remains:
@@ -221,35 +231,22 @@ class Retention:
     async def _remove_images(
         self, images: Sequence[RetainedArtifact]
     ) -> tuple[list[Collected], list[Reason]]:
-        """Delete images, each with all its builds, until the registry refuses.
-
-        Return what was removed, and the refusal.
-        """
-        removed = list[Collected]()
-        registry = self.sources.images
-        for url in dict.fromkeys(image.url for image in images):
-            async with self.lock:
-                # A build since may have made the same image.
-                known = self._recorded(datetime.now(UTC)).values()
-                builds = [build for build in known if build.url == url]
-                if registry is None or not builds or any(map(self._is_needed, builds)):
-                    continue
-                try:
-                    await asyncio.to_thread(registry.delete, url)
-                except RegistryError as error:
-                    self._failed(error)
-                    return removed, [Reason.of(ReasonCode.IMAGES_KEPT, detail=str(error))]
-                for build in builds:
-                    self._note_removed(build.key)
-            first = next(image for image in images if image.url == url)
-            kind = CollectedKind.IMAGE
-            removed.append(Collected(kind=kind, name=first.key, freed=first.size, used=first.made))
-        return removed, []
+        """Delete images; return what was removed, and the refusals."""
+        if self.sources.images is None:
+            return [], []
+        remover = ImageRemover(
+            registry=self.sources.images,
+            lock=self.lock,
+            recorded=lambda: self._recorded(datetime.now(UTC)),
+            is_asked_for=self._is_asked_for,
+            removed=self._note_removed,
+            failed=self._failed,
+        )
+        return await remover.remove(images)
 
     async def _remains(self, inputs: RetentionInput) -> list[Remains]:
         """Return what failed attempts and tries have left, and may go."""
-        store, sources = self.store, self.sources
-        reader = RemainsReader(places=sources.places, policy=sources.policy, own=sources.own)
+        store, reader = self.store, self.remains
         records = [*store.records.values(), *store.removed_records()]
         roots, ledger = inputs.roots, store.ledger.copy()
         try:
@@ -289,10 +286,6 @@ class Retention:
         gone = self.store.ledger.result(artifact.key) is None
         return asked is None or gone or asked.has(artifact)
 
-    def _is_needed(self, build: RetainedArtifact) -> bool:
-        """Return whether the image of a build must be left alone."""
-        return build.hidden is None or self._is_asked_for(build)
-
     async def _inputs(
         self, plan: Plan, state: DaemonState
     ) -> tuple[RetentionInput, RecordedArtifacts]:
@@ -314,7 +307,7 @@ class Retention:
             doubts.append(unreadable("status branch", "", str(store.faults[0])))
         recorded = await asyncio.to_thread(self.markers.read, self._recorded(now))
         async with self.lock:
-            self._learn(recorded)
+            self._learn(recorded, now)
             # A marker that was moved back counts from now on, in this collection already.
             recorded = replace(recorded, artifacts=self._recorded(now))
         inputs = RetentionInput(
@@ -342,18 +335,22 @@ class Retention:
         records = (*self.store.records.values(), *self.store.removed_records())
         return recorded_artifacts(records, self.store.ledger, self.sources.own, now)
 
-    def _learn(self, recorded: RecordedArtifacts) -> None:
+    def _learn(self, recorded: RecordedArtifacts, now: datetime) -> None:
         """Take over the states that differ from the recorded ones.
 
         A user may have moved a marker back; a daemon may have been killed before it recorded what
-        it did.
+        it did. An image that is gone and not hidden is lost, and a sync has it built anew.
         """
+        known = self._recorded(now)
         for key, facts in recorded.facts.items():
             hidden = key in self.store.ledger.hidden
             if hidden and facts is None:
                 self._note_removed(key)
-            elif recorded.artifacts[key].is_image:
-                continue  # an image that is hidden is so in its record alone
+            elif recorded.artifacts[key].is_image:  # it is hidden in its record alone
+                if not hidden and facts is None and known.get(key) == recorded.artifacts[key]:
+                    self.store.ledger.lose(key, now)
+                    log.warning("image lost", key=key[:12], url=known[key].url)
+                    self.replan()
             elif hidden and facts is not None and facts.state is ArtifactState.COMPLETE:
                 self._note_restored(key)
             elif not hidden and facts is not None and facts.state is not ArtifactState.COMPLETE:

@@ -32,6 +32,8 @@ from reconciler.types import TaskKey, TaskKind
 _CONCURRENCY = 16
 #: Markers whose reads are queued at a time.
 _BATCH = 1_000
+#: Collections after which a registry is asked again for images that it had.
+_LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +119,14 @@ def _url(record: ObjectStatus, entry: HistoryEntry, ledger: Ledger, own: OwnClus
 class MarkerReader:
     """Reads markers, each once: what a marker lists does not change.
 
-    Images are read of ``images``; without one, their sizes are not known.
+    Images are read of ``images``, again from time to time, as anyone may delete one; without it,
+    their sizes are not known.
     """
 
     places: ArtifactPlaces
     images: ImageRegistry | None = None
     _known: dict[tuple[str, datetime], ArtifactFacts] = field(default_factory=dict)
+    _reads: int = 0
 
     def read(self, artifacts: Mapping[TaskKey, RetainedArtifact]) -> RecordedArtifacts:
         """Read the facts of artifacts. Blocking."""
@@ -150,7 +154,9 @@ class MarkerReader:
         self, artifacts: list[RetainedArtifact], facts: dict[TaskKey, ArtifactFacts | None]
     ) -> tuple[Reason, ...]:
         """Add the facts of images; return why some cannot be read."""
-        known = {a.key: self._known.get((a.url, a.made)) for a in artifacts if a.hidden is None}
+        self._reads += 1
+        remembered = self._known if self._reads % _LOOKS else {}
+        known = {a.key: remembered.get((a.url, a.made)) for a in artifacts if a.hidden is None}
         unknown = [artifact for artifact in artifacts if known.get(artifact.key) is None]
         facts.update((key, each) for key, each in known.items() if each is not None)
         if self.images is None:

@@ -7,7 +7,8 @@ nothing refers to their key, they are removed. A folder with a marker is none of
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.engine import CollectedKind
@@ -34,15 +35,22 @@ from reconciler.urls import innermost
 
 #: Folders that one collection removes, the oldest first.
 _MOST = 500
+#: Folders that are read at a time, and those whose reads are queued at a time.
+_CONCURRENCY, _BATCH = 16, 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RemainsReader:
-    """Finds the remains that may be removed by a policy. Blocking."""
+    """Finds the remains that may be removed by a policy. Blocking.
+
+    Most failed attempts leave nothing. A folder is asked for once after the last of them, then no
+    more if nothing was there.
+    """
 
     places: ArtifactPlaces
     policy: RetentionPolicy
     own: OwnCluster
+    _absent: set[Remains] = field(default_factory=set)
 
     def read(
         self, records: Sequence[ObjectStatus], ledger: Ledger, roots: Roots, now: datetime
@@ -55,20 +63,34 @@ class RemainsReader:
         if self.places.layout is not None:
             due += self._tries(records, now)
         due.sort(key=lambda each: (each.since, each.key))
+        self._absent &= set(due)
+        asked = [each for each in due if each.key not in roots and each not in self._absent]
         found: list[Remains] = []
         closed: set[str] = set()  # buckets that have refused, and are not asked again
-        for each in due:
-            bucket = innermost(each.url, self.own.buckets) or ""
-            if each.key in roots or len(found) == _MOST or bucket in closed:
-                continue
-            try:
-                size = self.places.rest(each.url, each.key, tried=each.what is CollectedKind.TRY)
-            except ArtifactPlaceError as error:
-                if error.refused:
-                    closed.add(bucket)
-                continue
-            found += [each.of_size(size)] if size is not None else []
-        return found
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            for begin in range(0, len(asked), _BATCH):
+                batch = asked[begin : begin + _BATCH]
+                found += filter(None, pool.map(lambda each: self._size(each, closed), batch))
+                if len(found) >= _MOST:
+                    break
+        return found[:_MOST]
+
+    def _size(self, remains: Remains, closed: set[str]) -> Remains | None:
+        """Return remains with their size; None if absent or unreadable."""
+        bucket = innermost(remains.url, self.own.buckets) or ""
+        if bucket in closed:
+            return None
+        tried = remains.what is CollectedKind.TRY
+        try:
+            size = self.places.rest(remains.url, remains.key, tried=tried)
+        except ArtifactPlaceError as error:
+            if error.refused:
+                closed.add(bucket)
+            return None
+        if size is None:
+            self._absent.add(remains)
+            return None
+        return remains.of_size(size)
 
     def _attempts(
         self, records: Iterable[ObjectStatus], ledger: Ledger, now: datetime

@@ -91,7 +91,8 @@ def desired_keys_of(
 class AskedFor:
     """The needs of a plan and its live runs.
 
-    ``building`` are the namespaces with a build under way, which may push any digest.
+    ``building`` are the namespaces with a build under way, which may push any digest: one that
+    runs, that the plan creates, or that is tried again after a delay.
     """
 
     keys: frozenset[TaskKey]
@@ -102,12 +103,11 @@ class AskedFor:
         """Return what a plan asks for."""
         runs = [run for run in plan.inputs.runs.values() if run.live]
         desired = (key for key, _ in desired_keys_of(plan))
-        ledger = plan.inputs.ledger
         waiting = (
-            ref.namespace
-            for ref, item in plan.inputs.desired.items()
-            for task in item.tasks
-            if task.kind is TaskKind.BUILD and ledger.result(task.key) is None
+            action.ref.namespace
+            for action in plan.decisions
+            if action.task.kind is TaskKind.BUILD
+            and (action.spec is not None or action.retry_at is not None)
         )
         live = (
             run.namespace or (run.object.namespace if run.object is not None else "")

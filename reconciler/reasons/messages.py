@@ -573,8 +573,9 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.IMAGES_KEPT: Entry(
         "images are not collected: {detail}",
-        "The registry cannot be read, or deletes no images. Artifacts in buckets are collected all the same.",
-        "Allow the daemon to read and delete images: registry.credentialsFile, and deletion in the registry.",
+        "The registry cannot be read, does not delete, or has another image at the tag of a build. All else is collected.",
+        "Allow the daemon to read and delete images: registry.credentialsFile, and deletion in the registry. "
+        "An image whose tag leads elsewhere is left to you.",
     ),
     ReasonCode.TAKES_OVER: Entry(
         "takes over the artifact of {object}, which is there already",

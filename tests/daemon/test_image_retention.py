@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,13 +21,13 @@ from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention import Retention, RetentionSources
 from reconciler.daemon.retention_heads import Found
 from reconciler.daemon.status_store import StatusStore
-from reconciler.engine import Capacity, RunPhase
+from reconciler.engine import Capacity, FailureClass, RunPhase
 from reconciler.engines.local import ArtifactPlaces
 from reconciler.image_registry import ImageRegistry, RegistryError
 from reconciler.metrics import Metrics
 from reconciler.planner import OwnCluster, Plan, Reference, Referrer, RetentionPolicy, Role
 from reconciler.status import CollectionReport, CollectionStep
-from reconciler.types import TaskKey
+from reconciler.types import TaskKey, TaskKind
 from reconciler.workspace import PlanState
 from tests.cluster.build import programs
 from tests.cluster.images import Image
@@ -129,7 +131,7 @@ class Site(World):
             Metrics(),
             plan=lambda: self.planned,
             state=self.state,
-            replan=lambda: None,
+            replan=lambda: self.replans.append(True),
         )
 
     def heads(self, _: DaemonState) -> Found:
@@ -137,6 +139,7 @@ class Site(World):
         return Found(references=self.others)
 
     planned: Plan | None = None
+    replans: list[bool] = field(default_factory=list)
 
     def state(self) -> DaemonState:
         plan = PlanState(
@@ -226,6 +229,35 @@ async def test_a_revert_within_the_grace_time_builds_nothing(
     assert site.is_there(old)
 
 
+class Counted(ImageRegistry):
+    """A registry of which each request for sizes is counted."""
+
+    requests: ClassVar[list[int]] = []
+
+    def sizes(self, images: Iterable[str]) -> dict[str, int | RegistryError | None]:
+        asked = [*images]
+        self.requests.append(len(asked))
+        return super().sizes(asked)
+
+
+async def test_a_sync_asks_once_for_all_images_that_it_takes_back(
+    site: Site, store: StatusStore
+) -> None:
+    site.policy = replace(BARE, grace=7 * DAY)
+    for tree in ("one", "two"):
+        for name in ("a", "b"):
+            site.build(f"{tree} of {name}", name)
+    await site.collect_images(store)
+    assert len(store.ledger.hidden) == 2
+    registry = Counted(host=site.host, insecure=True)
+    Counted.requests.clear()
+    for name in ("a", "b"):
+        site.trees[f".//src/{name}"] = f"one of {name}"
+    assert not await site.retention(store, registry).restore_desired(site.plan())
+    assert not store.ledger.hidden
+    assert Counted.requests == [2]
+
+
 async def test_a_revert_to_what_was_deleted_builds_it_anew(site: Site, store: StatusStore) -> None:
     old, _ = site.build("one"), site.build("two")
     for _ in range(2):
@@ -243,7 +275,7 @@ async def test_a_daemon_that_was_killed_after_the_deletion_learns_of_it(
     old, _ = site.build("one"), site.build("two")
     await site.collect_images(store)
     registry = ImageRegistry(host=site.host, insecure=True)
-    await asyncio.to_thread(registry.delete, old)  # and nothing was recorded
+    await asyncio.to_thread(registry.delete, old, ())  # and nothing was recorded
     key = site.key_of(old)
     site.trees[".//src/a"] = "one"
     store.records, store.ledger = site.records, site.ledger
@@ -311,6 +343,98 @@ async def test_nothing_is_deleted_while_a_build_of_the_namespace_goes_on(
     assert site.is_there(old)
 
 
+async def test_a_build_that_is_tried_again_soon_keeps_images(
+    site: Site, store: StatusStore
+) -> None:
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    site.trees[".//src/a"] = "three"
+    site.sync()
+    (name,) = site.live()
+    site.fail(name, FailureClass.UNAVAILABLE)
+    assert await site.collect_images(store) == []
+    assert not site.live()
+    assert site.is_there(old)
+
+
+@pytest.mark.parametrize("why", ["failed", "suspended"])
+async def test_a_build_that_does_not_start_keeps_no_image(
+    site: Site, store: StatusStore, why: str
+) -> None:
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    site.trees[".//src/a"] = "three"
+    if why == "failed":
+        site.sync()
+        (name,) = site.live()
+        site.fail(name)
+    else:
+        site.files["a.yaml"] = scratch("a").replace("spec:\n", "spec:\n  suspend: true\n", 1)
+    (build,) = (d for d in site.plan().decisions if d.task.kind is TaskKind.BUILD)
+    assert store.ledger.result(build.task.key) is None
+    assert len(await site.collect_images(store)) == 1
+    assert not site.is_there(old)
+
+
+async def test_an_image_that_somebody_deleted_is_built_anew(site: Site, store: StatusStore) -> None:
+    site.policy = replace(BARE, keep=3)
+    image = site.build("one")
+    key = site.key_of(image)
+    registry = ImageRegistry(host=site.host, insecure=True)
+    retention = site.retention(store)
+    site.planned = site.sync()
+    store.records, store.ledger = site.records, site.ledger
+    await retention.collect()
+    await asyncio.to_thread(registry.delete, image, ())
+    for _ in range(50):  # the registry is asked again from time to time
+        await retention.collect()
+        if key in store.ledger.losses:
+            break
+    assert key in store.ledger.losses
+    assert site.replans
+    site.created.clear()
+    site.retrain("one")
+    assert ("build", "build") in site.made()
+    assert site.is_there(image)
+    (lost,) = (e for e in site.records[model("a")].history if e.lost is not None)
+    assert lost.key == key
+
+
+async def test_an_invented_entry_deletes_no_image_of_others(site: Site, store: StatusStore) -> None:
+    old, _ = site.build("one"), site.build("two")
+    await site.collect_images(store)
+    image = Image()
+    image.text("/content", "of another cluster")
+    other = image.push(site.host, f"{site.repository}/default", "else")
+    # The status branch says that this was the build's, and is hidden.
+    ref, key = model("a"), site.key_of(old)
+    record, complete = store.records[ref], store.ledger.completed[key]
+    history = tuple(replace(e, image=other) if e.key == key else e for e in record.history)
+    site.records[ref] = replace(record, history=history)
+    result = replace(complete.result, image=other)
+    store.ledger.completed[key] = replace(complete, result=result)
+    assert await site.collect_images(store) == []
+    assert site.is_there(other)
+    assert store.collection is not None
+    (withheld,) = store.collection.withheld
+    assert "has another image than" in withheld.message
+
+
+async def test_an_image_whose_tag_leads_elsewhere_is_kept_and_others_go(
+    site: Site, store: StatusStore
+) -> None:
+    odd, plain, _ = site.build("one"), site.build("two"), site.build("three")
+    await site.collect_images(store)
+    moved = Image()
+    moved.text("/content", "something else")
+    moved.push(site.host, f"{site.repository}/default", site.key_of(odd))
+    assert await site.collect_images(store) == [site.key_of(plain)]
+    assert (site.is_there(odd), site.is_there(plain)) == (True, False)
+    assert store.collection is not None
+    (withheld,) = store.collection.withheld
+    assert "has another image than" in withheld.message
+
+
 async def test_a_registry_without_deletion_is_told_of_once(
     site: Site, store: StatusStore, tmp_path: Path
 ) -> None:
@@ -375,6 +499,8 @@ class Guarded(Serving):
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.deletes = 202
+        self.manifest = b'{"config": {"size": 2}, "layers": [{"size": 40}]}'
         self.challenge = 'Bearer realm="http://{host}/token",service="s"'
         asked, guarded = self.asked, self
 
@@ -390,9 +516,10 @@ class Guarded(Serving):
                     challenge += ',scope="repository:m:delete"'
                     self.answer(401, [("WWW-Authenticate", challenge)])
                 else:
-                    manifest = json.dumps({"config": {"size": 2}, "layers": [{"size": 40}]})
+                    manifest = guarded.manifest
                     deletes = self.command == "DELETE"
-                    self.answer(202 if deletes else 200, (), b"" if deletes else manifest.encode())
+                    status = guarded.deletes if deletes else 200
+                    self.answer(status, (), b"" if deletes else manifest)
 
             do_DELETE = do_GET  # noqa: N815
 
@@ -433,7 +560,7 @@ def test_a_token_is_got_with_the_credentials_of_the_file(
     image = f"{host}/m@sha256:{'a' * 64}"
     registry = ImageRegistry(host=host, insecure=True, credentials=written(entry))
     assert registry.sizes([image]) == {image: 42}
-    registry.delete(image)
+    assert registry.delete(image, ())
     assert guarded.asked[-1] == (f"DELETE /v2/m/manifests/sha256:{'a' * 64}", "Bearer t")
     assert "scope=repository:m:delete" in guarded.asked[-2][0]
 
@@ -446,7 +573,7 @@ def test_wrong_credentials_are_an_error_that_does_not_quote_them(
     wrong = {"username": "robot", "password": "wrong"}
     registry = ImageRegistry(host=host, insecure=True, credentials=written(wrong))
     with pytest.raises(RegistryError, match="gives no token: status 401") as raised:
-        registry.delete(image)
+        registry.delete(image, ())
     assert "wrong" not in str(raised.value)
 
 
@@ -465,7 +592,7 @@ def test_a_challenge_that_makes_no_sense_is_an_error(guarded: Guarded, challenge
     registry = ImageRegistry(host=host, insecure=True)
     assert isinstance(registry.sizes([image])[image], RegistryError)
     with pytest.raises(RegistryError):
-        registry.delete(image)
+        registry.delete(image, ())
 
 
 def test_a_realm_may_have_a_query_of_its_own(guarded: Guarded, written: Written) -> None:
@@ -493,3 +620,29 @@ async def test_an_unreadable_file_of_authorities_ends_no_sync(
     site.trees[".//src/a"] = "one"
     assert not await site.retention(store, broken).restore_desired(site.plan())
     assert not store.ledger.hidden
+
+
+@pytest.mark.parametrize(
+    ("status", "of_one"), [(412, True), (500, True), (401, False), (403, False), (405, False)]
+)
+def test_some_refusals_are_of_one_image_alone(
+    guarded: Guarded, written: Written, status: int, of_one: bool
+) -> None:
+    guarded.deletes = status
+    host = f"127.0.0.1:{guarded.port}"
+    entry = {"username": "robot", "password": "pass:word"}
+    registry = ImageRegistry(host=host, insecure=True, credentials=written(entry))
+    with pytest.raises(RegistryError, match=f"status {status}") as raised:
+        registry.delete(f"{host}/m@sha256:{'a' * 64}", ())
+    assert raised.value.of_one is of_one
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_of_an_index_nothing_is_freed(guarded: Guarded, written: Written, index: bool) -> None:
+    guarded.manifest = b'{"manifests": []}' if index else b'{"layers": []}'
+    host = f"127.0.0.1:{guarded.port}"
+    digest = hashlib.sha256(guarded.manifest).hexdigest()
+    entry = {"username": "robot", "password": "pass:word"}
+    registry = ImageRegistry(host=host, insecure=True, credentials=written(entry))
+    assert registry.delete(f"{host}/m@sha256:{digest}", ["tag"]) is not index
+    assert guarded.asked[-1][0] == f"DELETE /v2/m/manifests/sha256:{digest}"

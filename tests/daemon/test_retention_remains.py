@@ -7,14 +7,26 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.daemon.retention_remains import RemainsReader
 from reconciler.engine import CollectedKind
 from reconciler.engines.local import ArtifactPlaceError, ArtifactPlaces
-from reconciler.types import TaskKey
+from reconciler.planner import (
+    HistoryEntry,
+    Ledger,
+    ObjectStatus,
+    OwnCluster,
+    Phase,
+    RetentionPolicy,
+    TaskPhase,
+)
+from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.daemon.test_retention import report
 from tests.e2e.site import Site, environment
 
@@ -106,6 +118,51 @@ def test_a_folder_with_a_marker_is_no_failed_attempt(site: Site, tmp_path: Path)
     with pytest.raises(ArtifactPlaceError, match="there is an artifact"):
         places.remove_rest(url, TaskKey(key), tried=False)
     assert folders(site) == {key}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedPlaces(ArtifactPlaces):
+    """Places that note for which folders they are asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def rest(self, url: str, key: TaskKey, *, tried: bool) -> int | None:
+        self.asked.append(url)
+        return ArtifactPlaces.rest(self, url, key, tried=tried)
+
+
+def test_a_folder_in_which_nothing_was_is_asked_for_once_an_attempt(tmp_path: Path) -> None:
+    bucket, now = tmp_path.as_uri(), datetime(2026, 1, 1, tzinfo=UTC)
+    ref = ObjectRef(Kind.MODEL, "default", "a")
+    left, empty = (TaskKey(letter * 40) for letter in "ab")
+    folder = tmp_path / "clusters/local/namespaces/default/models/a" / left
+    folder.mkdir(parents=True)
+    (folder / "checkpoint").write_text("half")
+    places = CountedPlaces()
+    own = OwnCluster(cluster="local", buckets=(bucket,))
+    reader = RemainsReader(places=places, policy=RetentionPolicy(failed=0), own=own)
+
+    def record(*keys: TaskKey) -> list[ObjectStatus]:
+        ends = [
+            HistoryEntry(
+                task=TaskKind.TRAIN,
+                key=key,
+                phase=TaskPhase.FAILED,
+                finished=now + timedelta(minutes=number),
+            )
+            for number, key in enumerate(keys)
+        ]
+        return [ObjectStatus(ref=ref, phase=Phase.FAILED, history=tuple(ends))]
+
+    def asked(*keys: TaskKey) -> list[TaskKey]:
+        places.asked.clear()
+        found = reader.read(record(*keys), Ledger(), {}, now + timedelta(days=1))
+        assert [each.key for each in found] == [left]
+        return sorted(TaskKey(url.rstrip("/").rpartition("/")[2]) for url in places.asked)
+
+    assert asked(left, empty) == [left, empty]
+    assert asked(left, empty) == [left]
+    assert asked(left, empty, empty) == [left, empty]
 
 
 def test_tries_go_with_age_but_for_the_newest(site: Site) -> None:
