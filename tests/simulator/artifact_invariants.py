@@ -61,6 +61,8 @@ class Artifacts:
         self._measured: dict[str, dict[int, float]] = defaultdict(dict)
         self._hidden_at: dict[str, float] = {}
         self._least_skew: dict[str, float] = {}
+        #: The most that a process's clock was ahead in its collection.
+        self._most_skew: dict[str, float] = {}
         self._views: dict[str, View | None] = {}
         self._doubts: dict[str, str] = {}
 
@@ -191,6 +193,7 @@ class Artifacts:
     def began(self, process: Process) -> None:
         """Note the begin of a collection."""
         self._views[process.name] = None
+        self._most_skew[process.name] = process.skew
         self._doubts.pop(process.name, None)
 
     def failed(self, process: Process) -> None:
@@ -206,7 +209,10 @@ class Artifacts:
             self._views[process.name] = view
 
     def clock_set(self) -> None:
-        """Note the clocks of the replicas, by which a grace time may be counted."""
+        """Note the clocks of the replicas, by which ages and a grace time may be counted."""
+        for replica in self._world.replicas.values():
+            most = self._most_skew.get(replica.name, replica.skew)
+            self._most_skew[replica.name] = max(most, replica.skew)
         least = min(0.0, *(replica.skew for replica in self._world.replicas.values()))
         for url in self._hidden_at:
             self._least_skew[url] = min(least, self._least_skew[url])
@@ -260,7 +266,7 @@ class Artifacts:
             asked = (self._keys.get(recipe, recipe) for recipe in head.wanted())
             keys |= dict.fromkeys(asked, f"{head.commit[:12]} asks for it")
         roots = {u: keys[_key(u)] for u in self._owners if _key(u) in keys}
-        roots |= dict(self._recent())
+        roots |= dict(self._recent(process))
         roots |= dict.fromkeys(self._read_by_runs(), "a run reads it")
         roots |= dict.fromkeys(self._current(), "a status has it")
         if url in (kept := self._closure(roots)):
@@ -285,9 +291,10 @@ class Artifacts:
         known = self._world.invariants.is_complete(_key(url))
         return known and self._world.bucket.is_complete(url)
 
-    def _recent(self) -> Iterator[tuple[str, str]]:
-        """The artifacts that are certainly among the newest, or young."""
-        now, by_owner = self._world.loop.wall(), defaultdict[str, list[str]](list)
+    def _recent(self, process: Process) -> Iterator[tuple[str, str]]:
+        """The artifacts that are certainly among the newest, or young by a process's clock."""
+        by_owner = defaultdict[str, list[str]](list)
+        now = _time(self._world.loop.now + self._most_skew.get(process.name, process.skew))
         for url, owner in self._owners.items():
             if url in self._first and url not in self._tests:
                 by_owner[owner].append(url)

@@ -58,7 +58,7 @@ class Author:
         self.push(done)
         return done
 
-    def set(self, name: str, message: str, **fields: str) -> None:
+    def set(self, name: str, message: str, **fields: str | int | None) -> None:
         """Change one object, and push it."""
         objects = self.repository.objects
         objects[name] = replace(objects[name], **fields)  # type: ignore[arg-type]
@@ -72,12 +72,14 @@ class Author:
                 self._valid.pop(name, None)
             elif each.broken is None:
                 self._valid[name] = each
-        objects = self.repository.objects.values()
-        certain = all(each.broken is None for each in objects if each.present)
-        whole = certain and all(each.present and not each.pin for each in objects)
-        code = dict(self.repository.code)
-        wrong = frozenset(each.name for each in objects if each.present and each.broken is not None)
-        self._add(Head(commit, dict(self._valid), code, self.source, certain, whole, wrong))
+        objects = self.repository.objects
+        wrong = frozenset(
+            n for n, each in objects.items() if each.present and each.broken is not None
+        )
+        whole = not wrong and all(each.present and not each.pin for each in objects.values())
+        head = Head(commit, dict(self._valid), dict(self.repository.code), self.source)
+        released = self.repository.released
+        self._add(replace(head, certain=not wrong, whole=whole, wrong=wrong, released=released))
 
     def push_source(self, version: int) -> None:
         self.source = version
@@ -104,6 +106,12 @@ class Author:
         self.releases[branch] = head
         self.remotes.point(MANIFESTS, branch, head.commit)
         return f"{branch} is {head.commit[:12]}"
+
+    def end_releases(self) -> None:
+        """Delete the other branches: what one asks for that is not made yet is a doubt."""
+        for branch in sorted(self.releases):
+            self.remotes.delete(MANIFESTS, branch)
+        self.releases.clear()
 
     def push_use(self, keys: Collection[str]) -> str:
         """Let another cluster use artifacts of this one."""

@@ -102,10 +102,11 @@ class Disturbances:
 
     def release(self) -> str:
         """Release whatever is held."""
-        holds = list(self._world.invariants.holds.release())
+        ours = self._world.invariants.holds
+        holds = list(ours.release())
         if not holds:
             return "nothing is held"
-        self._author.repository.release(iter(holds))
+        self._author.repository.release(iter(holds), ours.lines)
         self._author.push("release")
         return f"release {holds}"
 

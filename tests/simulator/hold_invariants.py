@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -14,18 +15,31 @@ from tests.simulator.api_server import Object
 from tests.simulator.cluster import JOB_NAME, is_over, label, lineage_of, over
 from tests.simulator.loop import Process
 from tests.simulator.manifests import Head, Recipe
-from tests.simulator.site import BUDGET, GUARD_SECONDS, GUARD_TASKS, LIMIT_GPUS, MANIFESTS, STATUS
+from tests.simulator.site import (
+    BUDGET,
+    BUDGET_OF_LAB,
+    GUARD_SECONDS,
+    GUARD_TASKS,
+    LAB,
+    LIMIT_GPUS,
+    MANIFESTS,
+    STATUS,
+)
 
 if TYPE_CHECKING:
     from tests.simulator.author import Author
     from tests.simulator.world import World
 
 #: Seconds by which a daemon may know less of a run's time than its pod has had.
-_SLACK = 60.0
+_SLACK = 20.0
 _GPU = "nvidia.com/gpu"
+#: Seconds after which a user takes a line away that has released nothing.
+_TIDY = 300.0
 #: What a guard may not count, as its key or its wish is not known yet.
 _UNCOUNTED = ("m5", "m6", "m7")
 _GOES_ON = (TaskPhase.RUNNING, TaskPhase.PENDING)
+#: Reasons of a task that is to get its run later.
+_NOT_BEGUN = ("WaitingFor", "FailedRunCleared", "PendingRunReplaced", "RunLimit", "GpuLimit")
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,15 @@ class Recompute:
     names: dict[Recipe, str]
 
 
+@dataclass(frozen=True)
+class Released:
+    """What a line in the release file lets be made, and which live runs it lets be ended."""
+
+    tasks: frozenset[str] | set[str] = frozenset()
+    ends: frozenset[str] | set[str] = frozenset()
+    at: float = 0.0
+
+
 class Holds:
     """Watches the limits of one world."""
 
@@ -44,8 +67,13 @@ class Holds:
         self.author: Author | None = None
         self._recomputes: list[Recompute] = []
         self._seen: set[Recipe] = set()
-        #: The keys of tasks in holds that a user has released.
-        self._released: set[str] = set()
+        self._lines: dict[str, Released] = {}
+        #: The lines that have released, and what they still let be done.
+        self._used: frozenset[str] = frozenset()
+        self._tasks: set[str] = set()
+        self._ends: set[str] = set()
+        #: When the status branch was last lost or damaged.
+        self._forgotten_at = -math.inf
 
     # -- users ---------------------------------------------------------------------------------
 
@@ -65,23 +93,68 @@ class Holds:
     def forget(self) -> None:
         """The status branch was lost or damaged: there is less to guard than it seems."""
         self._recomputes.clear()
+        self._forgotten_at = self._world.loop.now
 
     def release(self) -> Iterator[str]:
         """Yield the ids of all holds, which a user releases now."""
         records = self._world.statuses().values()
         budget = any(record.reason == ReasonCode.HELD_BY_BUDGET.value for record in records)
-        for record in records:
-            # The budget's hold has also those that wait for something else just now.
-            if record.hold is not None or budget:
-                self._released |= set(_keys(record))
-            if record.hold is not None:
-                yield record.hold
+        running = any(record.reason == ReasonCode.HELD_BY_RUNNING.value for record in records)
+        # A hold also has objects that wait for another one, or for something else just now.
+        held = [record for record in records if record.hold is not None]
+        tasks = {key for record in (records if budget else held) for key in _keys(record)}
+        ends = {key for record in held for key in _keys(record)} if running else set[str]()
+        for record in held:
+            assert record.hold is not None
+            known = self._lines.get(record.hold, Released())
+            at = self._world.loop.now
+            self._lines[record.hold] = Released(known.tasks | tasks, known.ends | ends, at)
+            yield record.hold
         tip = self._world.remotes.tip(MANIFESTS, STATUS)
         files = self._world.remotes.files(MANIFESTS, tip) if tip is not None else {}
         report = read_collection(files.get(COLLECTION_FILE))
         for each in report.withheld if report is not None else ():
             if each.hold is not None:
+                self._lines[each.hold] = Released(at=self._world.loop.now)
                 yield each.hold
+
+    @property
+    def lines(self) -> frozenset[str]:
+        """The lines that have released, or may as soon as another hold is released too."""
+        since = self._world.loop.now - _TIDY
+        return self._used.union(line for line, found in self._lines.items() if found.at > since)
+
+    def recorded(
+        self, used: Collection[str], records: Collection[ObjectStatus], now: frozenset[str]
+    ) -> None:
+        """Note a push: the lines that are used by it, and what its records ask for.
+
+        What a line has let be made needs another once it is made, or nothing asks for it.
+        """
+        for line in now - set(used):
+            found = self._lines.get(line, Released())
+            self._tasks |= found.tasks
+            self._ends |= found.ends
+        self._used = now
+        asked = {key for record in records for key in _keys(record)}
+        self._tasks = {k for k in self._tasks & asked if not self._world.invariants.is_complete(k)}
+
+    def _is_released(self, job: Object) -> bool:
+        """Return whether a user has released the task of a Job, as of its commit."""
+        key = label(job, "key")
+        lines = (self._lines[line].tasks for line in self._unused(job))
+        return key in self._tasks or any(key in tasks for tasks in lines)
+
+    def _unused(self, job: Object | None = None) -> Iterator[str]:
+        """Yield the lines that stand there and may still release, as of a Job's commit."""
+        author = self.author
+        if author is None:
+            return
+        index = author.index(str(lineage_of(job).get("commit", ""))) if job is not None else None
+        head = author.heads[index] if index is not None else author.head
+        for line in head.released:
+            if line in self._lines and line not in self._used:
+                yield line
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -92,21 +165,42 @@ class Holds:
         asked = sum(gpus(each) for each in (*live, job))
         if gpus(job) and asked > LIMIT_GPUS:
             self._broken(f"{name} is created, and all runs have {asked} GPUs of {LIMIT_GPUS}")
-        if key not in self._released:
-            self._check_budget(name, key)
+        self._ends.discard(key)
+        if not self._is_released(job):
+            self._check_budgets(job)
             self._check_guard(job)
 
-    def _check_budget(self, name: str, key: str) -> None:
+    def _check_budgets(self, job: Object) -> None:
+        """Check the budget of the tenant, and that of all."""
         records = self._world.invariants.records
+        for task in (task for record in records for task in record.tasks):
+            own = task.key == label(job, "key") and task.run_key in (None, task.key)
+            if own and task.phase in _GOES_ON and not task.reason.startswith(_NOT_BEGUN):
+                return
+        if is_of_lab(job):
+            self._check_budget(job, BUDGET_OF_LAB, lambda namespace: namespace == LAB)
+        self._check_budget(job, BUDGET, lambda _: True)
+
+    def _check_budget(self, job: Object, budget: float, of: Callable[[str], bool]) -> None:
+        records = (r for r in self._world.invariants.records if of(r.ref.namespace))
         month = month_of(self._world.loop.wall())
         spent = sum(record.spent.get(month, 0.0) for record in records)
-        if spent < BUDGET:
-            return
-        for record in records:
-            for task in record.tasks:
-                if key in (task.key, task.run_key) and task.phase in _GOES_ON:
-                    return
-        self._broken(f"{name} is created, and {spent:.0f} of {BUDGET} is spent")
+        known = self._world.loop.now - self._forgotten_at > _SLACK
+        running = sum(cost for at, cost in self._costs() if of(at)) if known else 0.0
+        if spent + running >= budget:
+            name = job["metadata"]["name"]
+            self._broken(f"{name} is created, and {spent:.0f} + {running:.0f} of {budget} is spent")
+
+    def _costs(self) -> Iterator[tuple[str, float]]:
+        """Yield each run's namespace, and what it has cost so far as a daemon must know it."""
+        running = self._world.cluster.running.values()
+        pods = {pod["metadata"]["labels"][JOB_NAME]: pod for pod in running}
+        for job in self._world.server.of("jobs"):
+            pod = pods.get(job["metadata"]["name"])
+            began = command_began(pod) if pod is not None and gpus(job) else None
+            if began is not None and not over(job):
+                elapsed = (self._world.loop.wall() - began).total_seconds()
+                yield job["metadata"]["namespace"], gpus(job) * max(0.0, elapsed - _SLACK)
 
     def _check_guard(self, job: Object) -> None:
         author = self.author
@@ -128,11 +222,13 @@ class Holds:
     def deleted(self, process: Process, job: Object) -> None:
         """Check the end of a live run, by a daemon whose clock is right."""
         lately = self._world.loop.now - self._world.clock_set_at < _SLACK
-        if label(job, "key") in self._released or lately or process.skew < 0:
+        key = label(job, "key")
+        freed = key in self._ends or any(key in self._lines[e].ends for e in self._unused())
+        if freed or lately or process.skew < 0:
             return
         for pod in self._world.server.of("pods"):
             # A pod that waits for its command has cost no more than one that is made anew.
-            began = _command_began(pod)
+            began = command_began(pod)
             if pod["metadata"]["labels"][JOB_NAME] == job["metadata"]["name"] and began is not None:
                 elapsed = (self._world.loop.wall() - began).total_seconds()
                 if elapsed > GUARD_SECONDS + _SLACK:
@@ -155,13 +251,17 @@ def _keys(record: ObjectStatus) -> Iterator[str]:
     yield from (variant.key for variant in record.variants)
 
 
+def is_of_lab(job: Object) -> bool:
+    return bool(job["metadata"]["namespace"] == LAB)
+
+
 def gpus(job: Object) -> int:
     """The GPUs of a Job's containers."""
     found = job["spec"]["template"]["spec"]["containers"]
     return sum(int(each.get("resources", {}).get("limits", {}).get(_GPU, 0)) for each in found)
 
 
-def _command_began(pod: Object) -> datetime | None:
+def command_began(pod: Object) -> datetime | None:
     """Return when the command of a pod began, while it goes on."""
     for container in pod["status"].get("containerStatuses", ()):
         running = container["state"].get("running")

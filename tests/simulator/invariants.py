@@ -13,8 +13,9 @@
    (:mod:`tests.simulator.artifact_invariants`).
 9. Nothing is hidden or removed that a head, a pin, another cluster, a run, a status or the policy
    keeps, nor by a daemon that could not read all of these; and nothing within the grace time.
-10. A guard or the budget is passed by nothing that a user has not released
-   (:mod:`tests.simulator.hold_invariants`).
+10. A guard or the budget is passed by nothing that a user has not released, and a line in the
+   release file releases once (:mod:`tests.simulator.hold_invariants`).
+11. What a run has cost is in its entry and in the month (:mod:`tests.simulator.cost_invariants`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import pygit2
 
 from reconciler.planner import ObjectStatus
-from reconciler.status import SYNC_FILE, load_sync
+from reconciler.status import SYNC_FILE, load_sync, read_own_sync
 from tests.simulator.api_server import Answer, Object
 from tests.simulator.artifact_invariants import Artifacts
 from tests.simulator.cluster import (
@@ -39,9 +40,10 @@ from tests.simulator.cluster import (
     output,
     over,
 )
-from tests.simulator.hold_invariants import Holds
+from tests.simulator.cost_invariants import Costs
+from tests.simulator.hold_invariants import Holds, is_of_lab
 from tests.simulator.loop import Process
-from tests.simulator.site import INSTANCE, LIMIT, MANIFESTS, STATUS
+from tests.simulator.site import INSTANCE, LAB, LIMIT, LIMIT_OF_LAB, MANIFESTS, STATUS
 from tests.simulator.status_files import Recorded, read_records, read_status, recorded
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Invariants:
         self.author: Author | None = None
         self.artifacts = Artifacts(world)
         self.holds = Holds(world)
+        self.costs = Costs(world)
         #: The statuses on the branch, those of removed objects too, and when they were pushed.
         self.records: tuple[ObjectStatus, ...] = ()
         self.pushed_at = 0.0
@@ -183,7 +186,12 @@ class Invariants:
         self._check_key(job, live)
         if len(names) >= LIMIT:
             self.broken(f"{name} is created beside {sorted(names)}: the limit is {LIMIT}")
+        if job["metadata"]["namespace"] == LAB:
+            own = [each["metadata"]["name"] for each in live if is_of_lab(each)]
+            if len(own) >= LIMIT_OF_LAB:
+                self.broken(f"{name} is created beside {sorted(own)}: {LAB} has {LIMIT_OF_LAB}")
         self.holds.created(job)
+        self.costs.created(job)
 
     def _check_key(self, job: Object, live: list[Object]) -> None:
         name, key = job["metadata"]["name"], label(job, "key")
@@ -225,6 +233,11 @@ class Invariants:
         if not author.changed_since(title, index, source):
             self.broken(f"{name} is ended, and {title} asks for the same as when it was created")
 
+    def made(self, pod: Object) -> None:
+        """Note that a command has left an artifact."""
+        self.artifacts.made(pod)
+        self.costs.made(pod)
+
     def started(self, pod: Object) -> None:
         """Check the start of a command."""
         self._world.figures["commands started"] += 1
@@ -264,7 +277,11 @@ class Invariants:
 
     def _compare(self, then: dict[str, bytes], now: dict[str, bytes]) -> None:
         records = read_status(now)
-        head = self._head = load_sync(now[SYNC_FILE]).head
+        sync, before = load_sync(now[SYNC_FILE]), read_own_sync(then.get(SYNC_FILE, b""))[0]
+        used = before.releases if before is not None else ()
+        self.costs.check(read_status(then), records)
+        self.holds.recorded(used, records.values(), frozenset(sync.releases))
+        head = self._head = sync.head
         index = self.author.index(head) if self.author is not None else None
         for ref, record in read_status(then).items():
             newer = records.get(ref)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
 from reconciler.planner import RELEASE_FILE
+from tests.simulator.site import LAB
 from tests.soak.repository import IMAGE, Manifest, Repository, cluster_manifests
 
 #: What decides an artifact, as text: equal ones have one key, and others another.
@@ -28,10 +29,10 @@ def manifests() -> list[Manifest]:
         *(replace(each, gpus=int(each.name in ("base1", "m3"))) for each in cluster_manifests()),
         Manifest("tested", image, train, quality=5, require=GATES[0], test=0, gpus=1),
         Manifest("judged", image, train, quality=5, require=GATES[1]),
-        Manifest("swept", image, train, quality=1, matrix=(1, 2)),
+        Manifest("swept", image, train, quality=1, matrix=(1, 2), namespace=LAB),
         Manifest("m5", {}, train, base="tested"),
         Manifest("m6", {}, train, base="judged"),
-        Manifest("m7", {}, train, base="swept"),
+        Manifest("m7", {}, train, base="swept", gpus=1, namespace=LAB),
         Manifest("live", {}, (), base="tested"),
     ]
 
@@ -65,9 +66,15 @@ class Files(Repository):
             (9, self._mend),
         ]
 
-    def release(self, holds: Iterator[str]) -> None:
-        """Add lines that release holds."""
-        lines = dict.fromkeys((*self.other.get(RELEASE_FILE, "").split(), *holds))
+    @property
+    def released(self) -> frozenset[str]:
+        """The lines that release holds."""
+        return frozenset(self.other.get(RELEASE_FILE, "").split())
+
+    def release(self, holds: Iterator[str], kept: Container[str]) -> None:
+        """Add lines that release holds; of those that are there, keep some."""
+        before = (line for line in self.other.get(RELEASE_FILE, "").split() if line in kept)
+        lines = dict.fromkeys((*before, *holds))
         self.other[RELEASE_FILE] = "".join(f"{line}\n" for line in lines)
 
     def end(self, token: str, number: int) -> None:
@@ -127,7 +134,7 @@ class Head:
     """One commit: its objects in their last valid form, and the versions of the code.
 
     ``wrong`` are the objects whose manifest is not valid: a daemon knows an earlier form of these,
-    but not which.
+    but not which. ``released`` are the lines of its release file.
     ``certain``: each file is a valid manifest. ``whole``: it is what all objects need, too, as none
     is missing and none asks for an artifact that may be gone.
     """
@@ -139,6 +146,7 @@ class Head:
     certain: bool = True
     whole: bool = True
     wrong: frozenset[str] = frozenset()
+    released: frozenset[str] = frozenset()
     _recipes: dict[str, tuple[Recipe, ...]] = field(default_factory=dict, compare=False)
 
     def of(self, title: str) -> Manifest | None:

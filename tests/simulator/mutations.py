@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,13 @@ from unittest import mock
 
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.local.artifact_places import ArtifactPlaces, ArtifactState, _Prefix
+from reconciler.manifests import Tenants
 from reconciler.planner import RetentionInput, RetentionPlan, plan_retention
 from reconciler.planner.cost_holds import CostHolds
+from reconciler.planner.live_runs import LiveRuns
+from reconciler.planner.object_status import TaskStatus
+from reconciler.planner.task_actions import TaskActions
+from reconciler.planner.task_status import TaskUpdate
 from reconciler.planner.wanted_tasks import WantedTasks
 from reconciler.types import TaskKey
 from reconciler.workspace.commit_reader import CommitReader, EffectiveObjects
@@ -96,6 +102,77 @@ def _spend_on() -> AbstractContextManager[object]:
     return mock.patch.object(CostHolds, "_budget", _no_hold)
 
 
+def _end_running() -> AbstractContextManager[object]:
+    """Guard removed: runs are ended however long they have gone on."""
+    return mock.patch("reconciler.planner.diff.running_holds", _nothing)
+
+
+def _reuse_releases() -> AbstractContextManager[object]:
+    """Check dropped: a line releases again when the same actions come again."""
+    return mock.patch("reconciler.planner.holds.unused_id", lambda identifier, _: identifier)
+
+
+def _keep_releases() -> AbstractContextManager[object]:
+    """Check dropped: what was released once passes the budget for ever."""
+
+    def passes(self: TaskUpdate, decision: Any, before: TaskStatus) -> Any:
+        return before.released or real(self, decision, before)
+
+    real = TaskUpdate._released
+    return mock.patch.object(TaskUpdate, "_released", passes)
+
+
+def _forget_costs() -> AbstractContextManager[object]:
+    """Sum left out: what runs have cost is not spent."""
+    return mock.patch("reconciler.planner.status_update.with_spent", lambda spent, *_: spent)
+
+
+def _overlook_spent() -> AbstractContextManager[object]:
+    """Sum left out: the budget counts nothing that was spent."""
+    return mock.patch.object(CostHolds, "_spent", return_value=0.0)
+
+
+def _overlook_running_costs() -> AbstractContextManager[object]:
+    """Sum left out: the budget counts nothing that runs."""
+    return mock.patch.object(CostHolds, "_running", return_value=0.0)
+
+
+def _overlook_rejected() -> AbstractContextManager[object]:
+    """Check dropped: what waits for an accepted base is not told that it was rejected."""
+
+    def upstream(self: TaskActions, task: Any) -> Any:
+        return next((self.stuck[n] for n in self.wanted.needs(task) if n in self.stuck), None)
+
+    return mock.patch.object(TaskActions, "_upstream", upstream)
+
+
+def _overlook_doubts() -> AbstractContextManager[object]:
+    """Check dropped: a collection overlooks a manifest that cannot be read."""
+    return mock.patch("reconciler.daemon.retention.plan_doubts", _nothing)
+
+
+def _overlook_tenants() -> AbstractContextManager[object]:
+    """Check dropped: the limits of a tenant are not looked at."""
+
+    def limit(self: LiveRuns, ref: Any, task: Any) -> Any:
+        alike = copy(self)
+        alike._settings = replace(self._settings, tenants=Tenants())
+        return real(alike, ref, task)
+
+    real = LiveRuns.limit
+    return mock.patch.object(LiveRuns, "limit", limit)
+
+
+def _overlook_tenant_budgets() -> AbstractContextManager[object]:
+    """Check dropped: the budget of a tenant is not looked at."""
+
+    def held(self: CostHolds, _: object, *given: Any) -> Any:
+        return real(self, lambda _: 0, *given)
+
+    real = CostHolds._held
+    return mock.patch.object(CostHolds, "_held", held)
+
+
 def _overlook_newest() -> AbstractContextManager[object]:
     """Roots left out: the newest artifacts of an object are kept no more than others."""
     return mock.patch("reconciler.planner.retention._recent", _nothing)
@@ -112,6 +189,16 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "overlook-inputs": _overlook_inputs,
     "spend-on": _spend_on,
     "overlook-newest": _overlook_newest,
+    "end-running": _end_running,
+    "reuse-releases": _reuse_releases,
+    "keep-releases": _keep_releases,
+    "forget-costs": _forget_costs,
+    "overlook-spent": _overlook_spent,
+    "overlook-running-costs": _overlook_running_costs,
+    "overlook-rejected": _overlook_rejected,
+    "overlook-doubts": _overlook_doubts,
+    "overlook-tenants": _overlook_tenants,
+    "overlook-tenant-budgets": _overlook_tenant_budgets,
 }
 
 

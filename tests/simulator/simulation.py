@@ -27,6 +27,8 @@ ROUND = 500
 PAUSES = (0.0, 0.0, 0.01, 0.05, 0.3, 1.0, 5.0, 10.0)
 #: Seconds within which a world that is left alone must come to rest.
 PATIENCE = 4 * 3600.0
+#: How often an artifact is lost in a calm, and what nothing else asks for.
+AGAIN, FIRST_EPOCHS = 2, 100
 _SETTLED = (Phase.READY, Phase.FAILED, Phase.INVALID, Phase.REJECTED)
 
 Outcome = dict[str, tuple[str, str]]
@@ -91,13 +93,17 @@ def _calm(world: World, author: Author, disturbances: Disturbances, folder: Path
         replica.start()
     author.repository.end(f"calm-{world.loop.now:.0f}", len(author.heads))
     author.push("calm")
+    author.end_releases()
     world.cluster.faults.clear()
 
     def release(holds: Iterator[str]) -> None:
-        author.repository.release(holds)
+        author.repository.release(holds, world.invariants.holds.lines)
         author.push("release")
 
     ours = _rest(world, release)
+    for number in range(AGAIN):
+        _lose_base(world, author, number)
+        ours = _rest(world, release)
     theirs = _undisturbed(world, folder)
     if ours != theirs:
         different = [
@@ -112,6 +118,19 @@ def _calm(world: World, author: Author, disturbances: Disturbances, folder: Path
         world.invariants.broken("; ".join(told))
     world.figures["calms"] += 1
     world.invariants.check()
+
+
+def _lose_base(world: World, author: Author, number: int) -> None:
+    """Lose an artifact as something new is to be made from it.
+
+    What makes it anew is the same each time, and needs to be released each time. A manifest is
+    wrong the first time, so that nothing that is not needed any more may be hidden.
+    """
+    base = next(r for ref, r in world.statuses().items() if ref.name == "swept")
+    author.set("bad", f"bad {number}", broken=None if number else 1)
+    author.set("m7", f"again {number}", epochs=FIRST_EPOCHS + len(author.heads))
+    if base.artifact is not None:
+        world.cluster.lose(base.artifact.url)
 
 
 def _rest(world: World, release: Callable[[Iterator[str]], None]) -> Outcome:

@@ -11,14 +11,18 @@ MAIN, STATUS = "refs/heads/main", "refs/heads/reconciler/status/local"
 #: The status branch of another cluster.
 OTHER = "refs/heads/reconciler/status/other"
 NAMESPACE = "ml"
+#: The namespace, the folder and the name of a tenant; the other one has everything else.
+LAB = "lab"
 INSTANCE = "sim"
 #: Runs at once.
 LIMIT = 6
 LIMIT_GPUS = 4
+LIMIT_OF_LAB = 1
 #: Artifacts that one sync makes again, and seconds of runs that it ends, without a release.
 GUARD_TASKS, GUARD_SECONDS = 6, 30
 #: A second of a GPU costs one.
 BUDGET = 40
+BUDGET_OF_LAB = 4
 #: Of an object the newest artifacts, those of so many days, and the seconds of the grace time.
 KEEP, DAYS, GRACE = 1, 0.001, 240
 
@@ -29,10 +33,28 @@ CONFIG: dict[str, Any] = {
     "engine": "kubernetes",
     "kubernetes": {
         "namespace": NAMESPACE,
-        "namespaces": [NAMESPACE],
         "instance": INSTANCE,
         "lease": "15s",
     },
+    "tenants": [
+        {
+            "name": LAB,
+            "paths": [f"{LAB}/**"],
+            "namespaces": [LAB],
+            "images": ["*"],
+            "gpus": ["any"],
+            "limits": {"runs": LIMIT_OF_LAB},
+            "budget": {"month": BUDGET_OF_LAB},
+        },
+        {
+            "name": "all",
+            "paths": ["**"],
+            "namespaces": ["*"],
+            "images": ["*"],
+            "sources": ["*"],
+            "gpus": ["any"],
+        },
+    ],
     "registry": {"url": "registry.test/models"},
     "buckets": {"default": {"url": "gs://models", "inventory": False}},
     "sources": {"allow": ["https://*"], "interval": "60s"},

@@ -16,13 +16,12 @@ from tests.simulator.ports import CLOCKS
 ROOT = Path(__file__).parents[2]
 #: Seeds and steps that have found something; what it was is in the history of this file.
 FOUND: list[tuple[int, int]] = []
+#: Steps and seeds that a planted fault is looked for in; a calm follows the steps of each seed.
+STEPS, SEEDS = 100, 30
+#: Those that no calm shows, and few steps: they get 1,000 steps, of 10 seeds.
+RARE = {"overlook-tenant-budgets", "prune-on-doubt"}
 #: A seed that finds a planted fault early, where seed 88 does not.
-EARLY = {
-    "overlook-inputs": 89,
-    "overlook-newest": 91,
-    "remove-at-once": 91,
-    "remove-early": 89,
-}
+EARLY = {"end-running": 90, "overlook-inputs": 90, "overlook-newest": 90, "overlook-pods": 89}
 #: What a daemon of a cluster does not run, or does not decide by.
 OUTSIDE = re.compile(
     r"reconciler/(cli|web|forge|engines/local)/|/(pull_requests|pull_request_planner|notifications"
@@ -56,9 +55,10 @@ def without_time(text: str) -> list[str]:
 @pytest.mark.parametrize("mutation", sorted(MUTATIONS))
 def test_a_planted_fault_is_found(mutation: str) -> None:
     first = EARLY.get(mutation, 88)
-    done = simulated("--mutation", mutation, "--seed", first, "--seeds", 10, "--steps", 1000)
+    steps, seeds = (1000, 10) if mutation in RARE else (STEPS, SEEDS)
+    done = simulated("--mutation", mutation, "--seed", first, "--seeds", seeds, "--steps", steps)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "VIOLATION" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"^seed \d+, step \d+: (?!Traceback)", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_no_clock_and_no_chance_is_outside_of_the_simulation() -> None:

@@ -68,7 +68,7 @@ class World:
         self.replicas = {name: Replica(self, name) for name in ("one", "two")}
         self.invariants = Invariants(self)
         self.cluster.started = self.invariants.started
-        self.cluster.made = self.invariants.artifacts.made
+        self.cluster.made = self.invariants.made
         self.cluster.found = self.invariants.artifacts.found
         self.bucket.link = lambda process: self.bucket_links[process.name]
         self.bucket.asked = self.invariants.called

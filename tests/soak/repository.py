@@ -36,7 +36,7 @@ class Manifest:
 
     ``quality`` is what its metrics are of, ``matrix`` the values of a sweep, ``require`` the lines
     of its gate, ``test`` a param of the evaluation (None: without a command), ``pin`` the key that
-    is asked for of its base.
+    is asked for of its base, ``namespace`` another one than the default, and its folder.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Manifest:
     test: int | None = None
     accept: str = ""
     pin: str = ""
+    namespace: str = ""
     shown: str = ""
     broken: int | None = None
     present: bool = True
@@ -65,6 +66,10 @@ class Manifest:
     @property
     def title(self) -> str:
         return self.shown or self.name
+
+    @property
+    def file(self) -> str:
+        return f"{self.namespace}/{self.name}.yaml" if self.namespace else f"{self.name}.yaml"
 
     def text(self, ledger: str) -> str:
         """Its document, as JSON."""
@@ -88,10 +93,7 @@ class Manifest:
             spec["evaluation"] = self._evaluation()
         if self.suspend:
             spec["suspend"] = True
-        metadata: dict[str, Any] = {"name": self.title}
-        if annotations := self._annotations():
-            metadata["annotations"] = annotations
-        document = {"kind": self.kind, "metadata": metadata, "spec": spec}
+        document = {"kind": self.kind, "metadata": self._metadata(), "spec": spec}
         text = json.dumps(document, indent=1)
         return text if self.broken is None else f"{_BROKEN[self.broken]}\n---\n{text[:-9]}"
 
@@ -111,6 +113,14 @@ class Manifest:
         if self.gpus:
             section["resources"] = {"gpu": {"count": self.gpus}}
         return section
+
+    def _metadata(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.title}
+        if self.namespace:
+            found["namespace"] = self.namespace
+        if annotations := self._annotations():
+            found["annotations"] = annotations
+        return found
 
     def _matrix(self) -> dict[str, Any]:
         best = {"metric": "accuracy", "goal": "maximize"}
@@ -202,9 +212,9 @@ class Repository:
     def files(self) -> dict[str, str]:
         """Each file's text by its path."""
         found = dict(self.other)
-        for name, each in self.objects.items():
+        for each in self.objects.values():
             if each.present:
-                found[f"{name}.yaml"] = each.text(self.ledger)
+                found[each.file] = each.text(self.ledger)
         for folder, version in self.code.items():
             for command in ("load.sh", "train.sh"):
                 found[f"src/{folder}/{command}"] = SCRIPT.format(version=version)
