@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from reconciler.image_registry import RegistryError
+
 #: Images that builds push begin so.
 _BUILT = "registry.test/models/"
 
@@ -22,9 +24,14 @@ class Images(set[str]):
         there = set(map(reference, self))
         return {image: 100 if image in there else None for image in images}
 
-    def delete(self, image: str) -> None:
-        """Delete an image with its tag."""
+    def delete(self, image: str, tags: Iterable[str]) -> bool:
+        """Delete an image with its tag, if these lead to it."""
+        repository = image.rpartition("@")[0]
+        for tag in (f"{repository}:{tag}" for tag in tags):
+            if tag not in self or reference(tag) != image:
+                raise RegistryError(f"the tag {tag} has another image", of_one=True)
         self -= {tag for tag in self if reference(tag) == image}
+        return True
 
     def lack(self, image: str) -> bool:
         """Return whether an image was built, and is gone."""

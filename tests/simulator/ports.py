@@ -72,6 +72,7 @@ def simulated(world: World) -> Iterator[None]:
             patch(f"reconciler.stores.{call}", getattr(world.bucket, call))
         patch("reconciler.git.manifest_mirror.threading", SimpleNamespace(RLock=SimulatedLock))
         patch("reconciler.daemon.retention_reader.ThreadPoolExecutor", SerialPool)
+        patch("reconciler.daemon.retention_remains.ThreadPoolExecutor", SerialPool)
         for call in ("sizes", "delete"):
             answered = _answering(world, call)
             patch(f"reconciler.image_registry.ImageRegistry.{call}", answered)
@@ -109,9 +110,9 @@ def _dump_json(tree: object) -> bytes:
 def _answering(world: World, call: str) -> Any:
     """Answer in a registry's place."""
 
-    def answered(_: object, images: Any) -> Any:
+    def answered(_: object, *asked: Any) -> Any:
         world.figures[f"registry {call}"] += 1
-        return getattr(world.cluster.images, call)(images)
+        return getattr(world.cluster.images, call)(*asked)
 
     return answered
 
