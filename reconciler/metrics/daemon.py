@@ -51,6 +51,8 @@ class ObjectSeries(Collector):
         self._most = most
         self._latest = latest
         self._records: dict[ObjectRef, ObjectStatus] = {}
+        #: Objects whose artifact is lost, counted at the first scrape after a sync.
+        self._lost: int | None = None
         self._gpus: Mapping[ObjectRef, int] = {}
         self._priced = False
         self._metrics = definitions
@@ -67,12 +69,12 @@ class ObjectSeries(Collector):
 
         Costs have series where there are prices.
         """
-        self._records, self._priced = dict(records), priced
+        self._records, self._lost, self._priced = dict(records), None, priced
         self._gpus = gpus
 
     def clear(self) -> None:
         """Forget all records."""
-        self._records, self._gpus = {}, {}
+        self._records, self._lost, self._gpus = {}, None, {}
 
     def collect(self) -> Iterator[Metric]:
         """Make all families."""
@@ -92,16 +94,19 @@ class ObjectSeries(Collector):
                 requested.add_metric(labels, asked)
             if self._priced:
                 cost.add_metric(labels, sum(record.spent.values()))
-            for task, tried, took in _totals(record, now):
+            for task, (tried, took) in _totals(record, now).items():
                 attempts.add_metric((*labels, task.value), tried)
                 if took is not None:
                     seconds.add_metric((*labels, task.value), took)
-            counts = Counted(variant.phase for variant in record.variants)
-            for variant_phase, count in sorted(counts.items()):
-                variants.add_metric((*labels, variant_phase.value), count)
+            if record.variants:
+                counts = Counted(variant.phase for variant in record.variants)
+                for variant_phase, count in sorted(counts.items()):
+                    variants.add_metric((*labels, variant_phase.value), count)
         left_out.add_metric((), max(0, len(self._records) - self._most))
         lost = metrics.artifacts_lost.gauge()
-        lost.add_metric((), sum(record.artifact_lost for record in self._records.values()))
+        if self._lost is None:
+            self._lost = sum(record.artifact_lost for record in self._records.values())
+        lost.add_metric((), self._lost)
         yield from (phase, artifact, requested, attempts, seconds, variants, cost, left_out, lost)
         yield from self._reported(shown, now)
 
@@ -154,17 +159,20 @@ def _made(record: ObjectStatus) -> datetime | None:
     return None
 
 
-def _totals(record: ObjectStatus, now: datetime) -> Iterator[tuple[TaskKind, int, float | None]]:
-    """Yield the attempts and seconds of each kind of task.
+def _totals(record: ObjectStatus, now: datetime) -> Mapping[TaskKind, tuple[int, float | None]]:
+    """Return the attempts and seconds of each kind of task.
 
     A sweep has many trainings.
     """
-    tasks: dict[TaskKind, list[TaskStatus]] = {}
+    found: dict[TaskKind, tuple[int, float | None]] = {}
     for task in record.tasks:
-        tasks.setdefault(task.task, []).append(task)
-    for kind, found in tasks.items():
-        took = [each for task in found if (each := _took(task, now)) is not None]
-        yield kind, sum(task.attempts for task in found), sum(took) if took else None
+        took, known = _took(task, now), found.get(task.task)
+        if known is None:
+            found[task.task] = task.attempts, took
+        else:
+            times = [each for each in (known[1], took) if each is not None]
+            found[task.task] = known[0] + task.attempts, sum(times) if times else None
+    return found
 
 
 def _took(task: TaskStatus, now: datetime) -> float | None:
