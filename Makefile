@@ -100,14 +100,13 @@ simulate: setup ## Simulate faults in virtual time: SEEDS=20, each of STEPS=1000
 		--steps $(or $(STEPS),1000)
 
 .PHONY: bench
-bench: setup ## Measure, each figure against a baseline of the same run
-	@$(BIN)/python -m benchmarks
-	@$(BIN)/python -m benchmarks.startup
-	@$(BIN)/python -m benchmarks.metrics
-	@$(BIN)/python -m benchmarks.push_to_job
-	@$(BIN)/python -m benchmarks.many_jobs
-	@$(BIN)/python -m benchmarks.one_change
-	@$(BIN)/python -m benchmarks.takeover
+bench: cluster-build ## Measure, each figure beside a baseline of the same run, some 20 minutes; PARTS="push jobs"
+	@mkdir -p dist
+	@$(BIN)/python -m benchmarks $(PARTS) --json dist/figures.json
+
+.PHONY: bench-check
+bench-check: bench ## Measure, and fail on a ratio that has left its range in benchmarks/ranges.yaml
+	@$(BIN)/python -m benchmarks.check dist/figures.json
 
 .PHONY: fuzz
 fuzz: setup ## Search for texts that a parser cannot take: SECONDS=60 of each, TARGETS="manifest marker"

@@ -1,66 +1,86 @@
-"""One changed file among 10,000 Models costs what it costs among 100, on a real API server.
+"""One changed file among 10,000 Models beside one among 100, on a real API server.
 
 Every other Model is Ready. A commit changes a param of one: its run is superseded, and another is
-created. What is told is the daemon's CPU from the commit until it has nothing to do any more, per
-change: its own, and with it that of the git commands by which it fetches and pushes. Runs are
-suspended, as with a queue: what controllers make of Jobs is not measured.
+created. What counts is the daemon's CPU from the commit until it has nothing to do any more: its
+own, and with it that of the git commands by which it fetches and pushes. The baseline among 100 is
+a fetch of the commit and a push of a file by hand. Runs are suspended, as with a queue: what
+controllers make of Jobs is not measured.
 """
 
 from __future__ import annotations
 
-import statistics
+import os
+import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
 
-from benchmarks.process import cpu_seconds, own_cpu_seconds, peak_mebibytes
+from benchmarks.figures import Figure
+from benchmarks.process import cpu_seconds, own_cpu_seconds
 from benchmarks.repository import AUTHOR, BUCKET, make, manifest
 from tests.cluster import lease
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite
-from tests.e2e.site import stop, until
+from tests.e2e.site import git, stop, until
 
-COUNTS = (100, 10_000)
-CHANGES = 10
-#: The CPU clock ticks every 10 ms: changes are counted together.
+FEW, MANY = 100, 10_000
+ROUNDS = 5
+#: In a round. The CPU clock ticks every 10 ms: they are counted together.
+CHANGES = 6
 IDLE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Of one change, in seconds: CPU of the daemon alone, with its commands, and until the Job."""
+class Round:
+    """Seconds of CPU for each change: the daemon's own, with git's, and of git by hand."""
 
     own: float
     cpu: float
-    wall: float
-    peak: float
+    raw: float
 
 
-def main() -> None:
-    """Print a row per size, and the ratios."""
+def measure() -> Iterator[Figure]:
+    """Yield the figures of CPU."""
     with tempfile.TemporaryDirectory() as name, lease.control_plane(Path(name, "c")) as cluster:
-        found = [_measure(Path(name), cluster, count) for count in COUNTS]
-    print(f"{'one change among':>18}{'CPU':>10}{'with git':>10}{'to its Job':>12}{'peak':>10}")
-    for count, cost in zip(COUNTS, found, strict=True):
-        print(
-            f"{count:>18}{cost.own * 1000:>7.0f} ms{cost.cpu * 1000:>7.0f} ms"
-            f"{cost.wall * 1000:>9.0f} ms{cost.peak:>6.0f} MiB"
-        )
-    few, many = found
-    print(f"{'ratio':>18}{many.own / few.own:>10.2f}{many.cpu / few.cpu:>10.2f}   aim: 1.5, 50 ms")
+        few, many = (_measure(Path(name), cluster, count) for count in (FEW, MANY))
+    yield Figure(
+        name=f"change.{FEW}",
+        title=f"one change among {FEW}: CPU with git's",
+        baseline="a fetch and a push by hand",
+        unit="s",
+        rounds=[(each.cpu, each.raw) for each in few],
+    )
+    yield Figure(
+        name=f"change.{FEW}.own",
+        title=f"one change among {FEW}: CPU of its own",
+        baseline="a fetch and a push by hand",
+        unit="s",
+        rounds=[(each.own, each.raw) for each in few],
+    )
+    yield Figure(
+        name=f"change.{MANY}",
+        title=f"one change among {MANY:,}: CPU of its own",
+        baseline=f"one among {FEW}",
+        unit="s",
+        rounds=[(a.own, b.own) for a, b in zip(many, few, strict=True)],
+        aim=1.3,
+        aim_value=0.05,
+    )
 
 
-def _measure(folder: Path, cluster: Cluster, count: int) -> Cost:
+def _measure(folder: Path, cluster: Cluster, count: int) -> list[Round]:
     root = folder / str(count)
     repository = root / "repository"
     repository.mkdir(parents=True)
     make(repository, count)
     _revert(repository)
+    git(root, "clone", "--quiet", "--bare", "--single-branch", str(repository), "clone.git")
     namespace = Namespace(cluster, "default")
     site = ClusterSite(root, namespace)
     site.configure(
@@ -75,24 +95,43 @@ def _measure(folder: Path, cluster: Cluster, count: int) -> Cost:
         _change(repository, 10)
         until(lambda: len(_jobs(cluster)) == 1, what="the first Job")
         _quiet(daemon.pid)
-        own, cpu, walls = own_cpu_seconds(daemon.pid), cpu_seconds(daemon.pid), []
-        for number in range(CHANGES):
-            before = _jobs(cluster)
-            start = time.perf_counter()
-            _change(repository, 11 + number)
-            until(lambda: _jobs(cluster).keys() - before.keys(), what="the Job")  # noqa: B023
-            walls.append(time.perf_counter() - start)
-            _quiet(daemon.pid)
-        return Cost(
-            own=(own_cpu_seconds(daemon.pid) - own) / CHANGES,
-            cpu=(cpu_seconds(daemon.pid) - cpu) / CHANGES,
-            wall=statistics.median(walls),
-            peak=peak_mebibytes(daemon.pid),
-        )
+        return [
+            _round(daemon.pid, cluster, repository, 11 + CHANGES * number)
+            for number in range(ROUNDS)
+        ]
     finally:
         stop(daemon)
         cluster.api.request("DELETE", f"{namespace.jobs}?propagationPolicy=Background")
         until(lambda: not _jobs(cluster), what="the Jobs to be gone")
+
+
+def _round(pid: int, cluster: Cluster, repository: Path, epochs: int) -> Round:
+    own, cpu, raw = own_cpu_seconds(pid), cpu_seconds(pid), 0.0
+    for number in range(CHANGES):
+        before = _jobs(cluster).keys()
+        _change(repository, epochs + number)
+        until(lambda: _jobs(cluster).keys() - before, what="the Job")  # noqa: B023
+        _quiet(pid)
+        raw += _by_hand(repository)
+    return Round(
+        own=(own_cpu_seconds(pid) - own) / CHANGES,
+        cpu=(cpu_seconds(pid) - cpu) / CHANGES,
+        raw=raw / CHANGES,
+    )
+
+
+def _by_hand(repository: Path) -> float:
+    """Fetch what was committed, and push a commit of one file; return the CPU of it."""
+    clone = repository.parent / "clone.git"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    git(clone, "fetch", "--quiet", "origin", "main")
+    held = pygit2.Repository(str(clone))
+    tree = held.TreeBuilder()
+    tree.insert("file", held.create_blob(os.urandom(1024)), pygit2.GIT_FILEMODE_BLOB)
+    made = held.create_commit(None, AUTHOR, AUTHOR, "By hand", tree.write(), [])
+    git(clone, "push", "--quiet", "--force", "origin", f"{made}:refs/heads/by-hand")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def _jobs(cluster: Cluster) -> dict[str, object]:
@@ -126,7 +165,3 @@ def _change(folder: Path, epochs: int) -> None:
     root = repository.TreeBuilder(head.tree)
     root.insert("models", models.write(), pygit2.GIT_FILEMODE_TREE)
     repository.create_commit("HEAD", AUTHOR, AUTHOR, "One of them", root.write(), [head.id])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""From a push to its Job: webhook, fetch, plan, Job, on a real API server.
+"""The way of a push to its Job: webhook, fetch, plan, Job, on a real API server.
 
 The baseline does what cannot be left out, by hand: it fetches what was pushed with git, and creates
 a Job with one request. Both begin when the push has been accepted and end when the API server has
@@ -7,12 +7,13 @@ the Job.
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.figures import Figure
 from tests.cluster import lease
 from tests.cluster.fixtures import Namespace
 from tests.e2e.cluster_site import ClusterSite
@@ -25,8 +26,8 @@ PUSHES = 20
 PORT = 18089
 
 
-def main() -> None:
-    """Print median and 95th percentile of both."""
+def measure() -> Iterator[Figure]:
+    """Yield the figure."""
     with tempfile.TemporaryDirectory() as name, lease.control_plane(Path(name, "c")) as cluster:
         namespace = Namespace(cluster, "default")
         folder = Path(name, "site")
@@ -49,11 +50,14 @@ def main() -> None:
         finally:
             stop(daemon)
             forge.close()
-    for what, taken in (("push to Job", pushed), ("by hand", raw)):
-        middle, late = statistics.median(taken), statistics.quantiles(taken, n=20)[-1]
-        print(f"{what:14}{middle * 1000:>8.0f} ms median{late * 1000:>8.0f} ms 95th percentile")
-    ratio = statistics.median(pushed) / statistics.median(raw)
-    print(f"{'ratio':14}{ratio:>8.2f}   of the medians, {PUSHES} pushes each")
+    yield Figure(
+        name="push",
+        title="push to its Job, by webhook",
+        baseline="a fetch and a create by hand",
+        unit="s",
+        rounds=list(zip(pushed, raw, strict=True)),
+        aim_value=0.1,
+    )
 
 
 def _pushed(site: ClusterSite, number: int) -> float:
@@ -79,7 +83,3 @@ def _by_hand(site: ClusterSite, forge: HttpRemote, number: int) -> float:
     subprocess.run(command, check=True)
     site.namespace.cluster.api.create(site.namespace.jobs, job)
     return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    main()
