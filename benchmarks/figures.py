@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,11 @@ class Figure:
         return [value for value, _ in self.rounds]
 
     @property
+    def beside(self) -> float:
+        """The median of the baseline."""
+        return statistics.median(beside for _, beside in self.rounds)
+
+    @property
     def missed(self) -> bool:
         """True if an aim is not reached."""
         over = self.aim is not None and self.ratio > self.aim
@@ -67,6 +72,22 @@ def dump_figures(figures: Iterable[Figure], commit: str) -> str:
         "figures": {each.name: _document(each) for each in figures},
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def load_figures(document: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures of a document that :func:`dump_figures` wrote."""
+    return [
+        Figure(
+            name=name,
+            title=each["title"],
+            baseline=each["baseline"],
+            unit=each["unit"],
+            rounds=[(value, beside) for value, beside in each["rounds"]],
+            aim=each["aim"].get("ratio"),
+            aim_value=each["aim"].get("value"),
+        )
+        for name, each in document["figures"].items()
+    ]
 
 
 def machine() -> dict[str, Any]:
@@ -113,10 +134,9 @@ HEADER = f"{'figure':<42}{'median':>10}{'baseline':>10}   {'ratio':>6}  {'min':>
 def row(figure: Figure) -> str:
     """Return one line of the table."""
     value = statistics.median(figure.values)
-    beside = statistics.median(b for _, b in figure.rounds)
-    ratios = figure.ratios
+    beside, ratios = shown(figure.beside, figure.unit), figure.ratios
     return (
-        f"{figure.title:<42}{shown(value, figure.unit):>10}{shown(beside, figure.unit):>10}   "
+        f"{figure.title:<42}{shown(value, figure.unit):>10}{beside:>10}   "
         f"{figure.ratio:>6.2f}  {min(ratios):>6.2f} {max(ratios):>6.2f}   {_aim(figure)}"
     ).rstrip()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from benchmarks.figures import FORMAT
+from benchmarks.figures import FORMAT, load_figures
 
 RANGES = Path(__file__).with_name("ranges.yaml")
 #: A range is so many deviations wide to each side, and at least so much of the mean: rounds that
@@ -49,7 +49,7 @@ def read_run(file: Path) -> dict[str, Any]:
 
 def ratios_of(run: Mapping[str, Any]) -> dict[str, float]:
     """Return the median ratio of each figure of a run."""
-    return {name: each["ratio"]["median"] for name, each in run["figures"].items()}
+    return {figure.name: figure.ratio for figure in load_figures(run)}
 
 
 def make_ranges(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -64,10 +64,9 @@ def make_ranges(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     medians: dict[str, list[float]] = {}
     rounds: dict[str, list[float]] = {}
     for run in runs:
-        for name, ratio in ratios_of(run).items():
-            medians.setdefault(name, []).append(ratio)
-            own = rounds.setdefault(name, [])
-            own += [value / beside for value, beside in run["figures"][name]["rounds"]]
+        for figure in load_figures(run):
+            medians.setdefault(figure.name, []).append(round(figure.ratio, 3))
+            rounds.setdefault(figure.name, []).extend(figure.ratios)
     return {
         "format": FORMAT,
         "machine": machines[0],

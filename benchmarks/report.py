@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import shown
+from benchmarks.figures import Figure, load_figures, shown
 from benchmarks.ranges import read_run
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -47,25 +48,21 @@ def page(run: Mapping[str, Any]) -> str:
         f"shared cores with {machine['memoryGiB']} GiB, {machine['system']}, Python "
         f"{machine['python']}."
     )
-    return _TEXT.format(machine=told, rows="\n".join(_rows(run["figures"])))
+    return _TEXT.format(machine=told, rows="\n".join(_rows(load_figures(run))))
 
 
-def _rows(figures: Mapping[str, Any]) -> Iterator[str]:
-    for each in figures.values():
-        ratio, value = each["ratio"], each["value"]["median"]
-        beside = f"{shown(each['beside']['median'], each['unit'])}, {each['baseline']}"
-        aims, missed = [], False
-        if (aim := each["aim"].get("ratio")) is not None:
-            aims.append(f"{aim:g}")
-            missed |= ratio["median"] > aim
-        if (aim := each["aim"].get("value")) is not None:
-            aims.append(shown(aim, each["unit"]))
-            missed |= value > aim
-        mark = "**" if missed else ""
-        spread = f"{ratio['min']:.2f}, {ratio['max']:.2f}"
+def _rows(figures: Iterable[Figure]) -> Iterator[str]:
+    for figure in figures:
+        value = shown(statistics.median(figure.values), figure.unit)
+        beside = f"{shown(figure.beside, figure.unit)}, {figure.baseline}"
+        aims = [f"{figure.aim:g}"] if figure.aim is not None else []
+        if figure.aim_value is not None:
+            aims.append(shown(figure.aim_value, figure.unit))
+        mark = "**" if figure.missed else ""
+        spread = f"{min(figure.ratios):.2f}, {max(figure.ratios):.2f}"
         yield (
-            f"| {each['title']} | {shown(value, each['unit'])} | {beside} "
-            f"| {mark}{ratio['median']:.2f}{mark} | {spread} | {', '.join(aims)} |"
+            f"| {figure.title} | {value} | {beside} "
+            f"| {mark}{figure.ratio:.2f}{mark} | {spread} | {', '.join(aims)} |"
         )
 
 

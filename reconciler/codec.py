@@ -35,6 +35,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 import msgspec
@@ -225,6 +226,18 @@ def _check_version(tree: object, version: int) -> None:
     found = tree.get("version") if isinstance(tree, Mapping) else None
     if found != version:
         raise CodecError(f"version: expected {version}, found {found!r:.40}")
+
+
+@overload
+def whole_seconds(time: datetime) -> datetime: ...
+@overload
+def whole_seconds(time: None) -> None: ...
+def whole_seconds(time: datetime | None) -> datetime | None:
+    """Round a time down to whole seconds, as files store it.
+
+    So the value read back is the value written.
+    """
+    return time.replace(microsecond=0) if time is not None else None
 
 
 def format_time(time: datetime, timespec: Literal["seconds", "microseconds"] = "seconds") -> str:

@@ -147,15 +147,14 @@ class _Session:
         if _is_gone(answer):
             return None
         manifest = _document(answer, self.registry.host)
-        size = _sum(manifest.get("layers")) + _sum([manifest.get("config")])
+        size = _content_size(manifest)
         platforms = manifest.get("manifests")
         for each in platforms[:_MOST_PLATFORMS] if isinstance(platforms, list) else ():
             inner = each.get("digest") if isinstance(each, dict) else None
             if isinstance(inner, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", inner):
                 found = await self._call("GET", repository, inner)
                 if not _is_gone(found):
-                    part = _document(found, self.registry.host)
-                    size += _sum(part.get("layers")) + _sum([part.get("config")])
+                    size += _content_size(_document(found, self.registry.host))
         return size
 
     async def lists(self, repository: str, tag: str, digest: str) -> bool:
@@ -304,6 +303,11 @@ def _document(answer: Answer, host: str, *, of_one: bool = True) -> dict[str, JS
         text = f"{host} answers with something else than a JSON object"
         raise RegistryError(text, of_one=of_one)
     return found
+
+
+def _content_size(manifest: dict[str, JSON]) -> int:
+    """Return the bytes of a manifest's layers and configuration."""
+    return _sum(manifest.get("layers")) + _sum([manifest.get("config")])
 
 
 def _sum(parts: JSON) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.engine import CollectedKind
@@ -90,7 +90,7 @@ class RemainsReader:
         if size is None:
             self._absent.add(remains)
             return None
-        return remains.of_size(size)
+        return replace(remains, size=size)
 
     def _attempts(
         self, records: Iterable[ObjectStatus], ledger: Ledger, now: datetime

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from reconciler.codec import whole_seconds
 from reconciler.engine import FailureClass, Result, Run, RunPhase
 from reconciler.planner.identical import differing
 from reconciler.planner.object_status import HistoryEntry, ObjectStatus
@@ -49,7 +50,7 @@ class Completed:
         """
         if self.turn or failure.turn:
             return self.turn <= failure.turn
-        return self.finished is None or _whole(self.finished) <= _whole(failure.began)
+        return self.finished is None or whole_seconds(self.finished) <= whole_seconds(failure.began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +340,6 @@ def _ended_before(run: Run, loss: Loss | None) -> bool:
     """Return true for the run whose result is lost, and earlier ones."""
     if loss is None:
         return False
-    finished = _whole(run.finished or _LONG_AGO)
-    made = loss.finished is not None and finished == _whole(loss.finished)
+    finished = whole_seconds(run.finished or _LONG_AGO)
+    made = loss.finished is not None and finished == whole_seconds(loss.finished)
     return made or finished <= loss.at
-
-
-def _whole(time: datetime) -> datetime:
-    """Round down to whole seconds, as status files have them."""
-    return time.replace(microsecond=0)

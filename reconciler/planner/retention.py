@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.engine import CollectedKind
@@ -98,10 +98,6 @@ class Remains:
     since: datetime
     what: CollectedKind
     size: int = 0
-
-    def of_size(self, size: int) -> Remains:
-        """Return the same with the size that was found."""
-        return replace(self, size=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from reconciler.codec import whole_seconds
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskStatus, Verdict
@@ -79,7 +80,7 @@ class HistoryUpdate:
                     key=task.key,
                     phase=TaskPhase.SUCCEEDED,
                     commit=self.commit,
-                    finished=record.finished or _whole(done.finished),
+                    finished=record.finished or whole_seconds(done.finished),
                     params=kept_params(task.params),
                     metrics=done.result.metrics,
                     warnings=done.result.warnings,
@@ -260,10 +261,6 @@ def _judged(entry: HistoryEntry, judged: Judged | None) -> HistoryEntry:
     if judged is None or entry.key != judged[0] or entry.verdict in (None, judged[1]):
         return entry
     return replace(entry, verdict=judged[1])
-
-
-def _whole(time: datetime | None) -> datetime | None:
-    return time.replace(microsecond=0) if time is not None else None
 
 
 def _ended_as(run: Run) -> TaskPhase:

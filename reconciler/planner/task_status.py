@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
+from reconciler.codec import whole_seconds
 from reconciler.engine import FailureClass, Run
 from reconciler.planner.object_status import ObjectStatus, TaskStatus
 from reconciler.planner.phases import DONE_TASKS, TaskPhase
@@ -53,8 +53,8 @@ class TaskUpdate:
                 job=run.name,
                 run_key=run.key if run.key != task.key else None,
                 attempts=max(run.attempts, before.attempts),
-                started=None if run.suspended else _whole(run.started) or before.started,
-                finished=_whole(run.finished),
+                started=None if run.suspended else whole_seconds(run.started) or before.started,
+                finished=whole_seconds(run.finished),
                 log=run.log or before.log,
             )
         if decision.spec is not None:
@@ -113,11 +113,3 @@ class TaskUpdate:
             if task.task is decision.task.kind and task.key == decision.task.key is not None:
                 return task
         return TaskStatus(task=decision.task.kind, phase=decision.phase)
-
-
-def _whole(time: datetime | None) -> datetime | None:
-    """Round down to whole seconds, as a status file stores them.
-
-    So the value read back is the value written.
-    """
-    return time.replace(microsecond=0) if time is not None else None
