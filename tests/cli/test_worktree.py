@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
+
+#: When a file and the index were written.
+SECOND = 1_700_000_000
 
 
 @pytest.fixture
@@ -39,6 +43,19 @@ def test_what_is_not_committed_is_planned_and_nothing_changes(example: Example, 
     assert "Model default/new" in plan
     assert example.git("status", "--porcelain") == before
     assert sorted((example.root / ".git" / "objects").rglob("*")) == objects
+
+
+def test_a_change_of_equal_size_in_the_second_of_the_index_is_seen(
+    example: Example, cli: Cli
+) -> None:
+    example.git("config", "core.trustctime", "false")  # the only time that no test can set
+    file, index = example.root / "models" / "base.yaml", example.root / ".git" / "index"
+    os.utime(file, (SECOND, SECOND))
+    example.git("update-index", "--refresh")
+    os.utime(index, (SECOND, SECOND))
+    example.edit("models/base.yaml", "epochs: 20", "epochs: 30")
+    os.utime(file, (SECOND, SECOND))
+    assert "training.params.epochs: 20 → 30" in cli("plan", code=2).out
 
 
 def test_a_commit_that_is_not_pushed_belongs_to_the_change(example: Example, cli: Cli) -> None:
