@@ -50,3 +50,10 @@ def _is_long(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None or (
         bound is not None and bound.args[0] >= _LONG
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the first failure of each test that was tried again."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
