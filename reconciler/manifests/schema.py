@@ -14,8 +14,12 @@ A new field:
 
 A field that holds a section declares no effect: the fields of the section do. If such a field
 declares one, the section is hashed as one value, and its fields have that effect.
+
+A required section that a manifest leaves out is one object, the same in all manifests: nothing
+changes a document, and the default sections of 1,000 manifests would take 5 MiB.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -91,7 +95,7 @@ class SecretKeySection(Section):
 class RunSection(Section):
     """Fields of every task: its execution, and ``rerun``, which repeats it."""
 
-    resources: ResourcesSection = Field(default_factory=ResourcesSection)
+    resources: ResourcesSection = Field(default_factory=cache(ResourcesSection))
     timeout: Annotated[Seconds, Effect.EXECUTION]
     retries: Annotated[Retries, Effect.EXECUTION]
     profile: Annotated[
@@ -307,8 +311,8 @@ class ModelSpec(Section):
     """The source and the tasks of a Model."""
 
     source: ModelSource
-    build: BuildSection = Field(default_factory=BuildSection)
-    load: LoadSection = Field(default_factory=LoadSection)
+    build: BuildSection = Field(default_factory=cache(BuildSection))
+    load: LoadSection = Field(default_factory=cache(LoadSection))
     training: Annotated[
         TrainingSection | None, Field(description="Default: none; the loaded weights are it.")
     ] = None
@@ -325,8 +329,8 @@ class DatasetSpec(Section):
     """The source and the tasks of a Dataset."""
 
     source: DatasetSource
-    build: BuildSection = Field(default_factory=BuildSection)
-    load: LoadSection = Field(default_factory=LoadSection)
+    build: BuildSection = Field(default_factory=cache(BuildSection))
+    load: LoadSection = Field(default_factory=cache(LoadSection))
     suspend: Annotated[
         bool, Effect.NONE, Field(description="Starts nothing new; what runs, goes on.")
     ] = False

@@ -33,6 +33,13 @@ def test_a_manifest_is_read_with_its_identity_and_its_places() -> None:
     assert manifest.locate(("spec", "training", "params", "epochs")) == Location("m.yaml", 9, 14)
 
 
+def test_manifests_share_the_sections_that_they_leave_out() -> None:
+    one, other = only(MODEL).document.spec, only(MODEL.replace("falcon", "hawk")).document.spec
+    assert one.build is other.build
+    assert one.load is other.load
+    assert one.load.resources is one.build.resources
+
+
 def test_the_default_namespace_is_the_caller_s() -> None:
     (manifest,) = read_file("m.yaml", MODEL.encode(), default_namespace="team").manifests
     assert manifest.ref.namespace == "team"

@@ -32,7 +32,8 @@ TRIES = 4
 RETRY = Backoff(first=0.5, longest=10.0)
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
-CONNECTIONS = 32
+#: asyncio keeps a buffer of 256 KiB for each connection by TLS.
+CONNECTIONS = 16
 #: By which an administrator finds the daemon in an audit log.
 USER_AGENT = f"model-reconciler/{__version__}"
 #: Seconds for connections to close that cannot be awaited.
