@@ -28,7 +28,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1
-RUN useradd --uid 65532 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reconciler
+# A group of that number too: Kubernetes takes the user's own in place of what USER says.
+RUN groupadd --gid 65532 reconciler \
+    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reconciler
 USER 65532:65532
 WORKDIR /etc/reconciler
 EXPOSE 8080

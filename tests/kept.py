@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,9 +16,10 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def made_once(name: str, source: Path, make: Callable[[Path], None]) -> Path:
-    """The folder that ``make`` fills: once for this content of ``source`` and this Python."""
-    content = hashlib.sha256(source.read_bytes() + sys.version.encode()).hexdigest()[:16]
+def made_once(name: str, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
+    """The folder that ``make`` fills: once for this content of ``sources`` and this Python."""
+    text = b"".join(source.read_bytes() for source in sources)
+    content = hashlib.sha256(text + sys.version.encode()).hexdigest()[:16]
     kept = user_cache() / "model-reconciler-tests" / f"{name}-{content}"
     if not kept.is_dir():
         kept.parent.mkdir(parents=True, exist_ok=True)

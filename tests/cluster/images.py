@@ -67,6 +67,18 @@ class Image:
         self.folder(str(Path(path).parent))
         self._add(path.lstrip("/"), tarfile.SYMTYPE, 0o777, 0, link=target)
 
+    def tree(self, archive: Path) -> None:
+        """What a tar archive has, but for devices; files that are there already stay."""
+        with tarfile.open(archive) as source:
+            for entry in source:
+                entry.name = entry.name.removeprefix("./")
+                if entry.islnk():
+                    entry.linkname = entry.linkname.removeprefix("./")
+                if entry.name in {"", *self._there} or entry.isdev():
+                    continue
+                self._tar.addfile(entry, source.extractfile(entry) if entry.isreg() else None)
+                self._there.add(entry.name)
+
     def file(self, path: str, source: Path | str, *, capability: int | None = None) -> None:
         """A copy of ``source`` with its mode; or with a capability in place of set-uid."""
         source = Path(source)

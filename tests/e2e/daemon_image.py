@@ -1,72 +1,66 @@
-"""An image of the daemon as it is in this tree, for a node that can pull none of its base images.
+"""The project's Dockerfile, built on a node as the image of a Model.
 
-It holds what the Dockerfile's holds (the package, what it depends on, git and ssh, the same user
-and entry point) out of the environment that runs the tests.
+Its base is named as a user names a mirror's, by the build argument BASE (``debian.py``). The
+Model's training says what has to hold in the image.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
-from collections.abc import Iterable
-from importlib.metadata import Distribution, distribution
+import json
+import shutil
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from tests.cluster.cluster import NodeCluster
+from tests.cluster.fixtures import Namespace
+from tests.e2e.debian import Debian
+from tests.e2e.node_site import NodeSite, daemon, hostpath
 
-import reconciler
-from tests.cluster import stock
-from tests.cluster.images import Image
-
-_NAME = "model-reconciler"
-_SITE = "/opt/reconciler/site-packages"
-_USER = 65532
-_CAS = "/etc/ssl/certs/ca-certificates.crt"
-
-
-def daemon_image(registry: str) -> str:
-    """Push it; its reference by digest comes back."""
-    image = Image(
-        entrypoint=("python3", "-m", "reconciler"),
-        command=("run",),
-        user=f"{_USER}:{_USER}",
-        workdir="/etc/reconciler",
-        environment={"PYTHONPATH": _SITE, "PYTHONUNBUFFERED": "1"},
-    )
-    image.busybox().python()
-    image.text("/etc/passwd", f"reconciler:x:{_USER}:{_USER}::/tmp:/bin/sh\n")
-    stock.git(image)
-    # As the package ca-certificates leaves it: pygit2 cannot be imported without.
-    trusted = ssl.get_default_verify_paths()
-    image.file(_CAS, _CAS)
-    image.link(trusted.openssl_cafile, _CAS)
-    image.link(trusted.openssl_capath, str(Path(_CAS).parent))
-    package = Path(reconciler.__file__).parent
-    for file in package.rglob("*"):
-        if file.is_file() and "__pycache__" not in file.parts:
-            image.file(f"{_SITE}/reconciler/{file.relative_to(package)}", file)
-    native = []
-    for found in _needed(_NAME, {}).values():
-        for listed in found.files or ():
-            file = Path(str(found.locate_file(listed)))
-            if ".." not in listed.parts and file.is_file() and "__pycache__" not in file.parts:
-                image.file(f"{_SITE}/{listed}", file)
-                if re.search(r"\.so(\.|$)", file.name):
-                    native.append(file)
-    image.libraries(native)
-    return image.push(registry, _NAME)
+ROOT = Path(__file__).parents[2]
+_DOCKERFILE = ROOT / "Dockerfile"
+_LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-build.lock")
+#: Fails in an image with another user, with pip or a compiler, or without a program.
+_HOLDS = """\
+set -eux
+test "$(id -u):$(id -g)" = 65532:65532
+for program in git gpg ssh; do command -v "$program"; done
+for program in cc gcc pip; do if command -v "$program"; then exit 1; fi; done
+if python -m pip --version; then exit 1; fi
+python -c 'import sys; assert sys.prefix == "/opt/reconciler", sys.prefix'
+cd /tmp && reconciler init manifests && cd manifests && reconciler validate
+reconciler --version > "$MODEL_DIR/version"
+"""
 
 
-def _needed(
-    name: str, found: dict[str, Distribution], extras: Iterable[str] = ()
-) -> dict[str, Distribution]:
-    """What a distribution depends on, and what that depends on, by name."""
-    for text in distribution(name).requires or ():
-        needed = Requirement(text)
-        marker = needed.marker
-        if marker is not None and not any(marker.evaluate({"extra": e}) for e in ("", *extras)):
-            continue
-        if needed.name not in found or needed.extras:
-            found[needed.name] = distribution(needed.name)
-            _needed(needed.name, found, needed.extras)
-    return found
+def daemon_image(root: Path, namespace: Namespace, cluster: NodeCluster) -> str:
+    """Build it, and run that; its reference by digest comes back."""
+    root.mkdir()
+    site = NodeSite(root, namespace, cluster, hostpath(root))
+    # What the image brings has manifests of its own.
+    site.configure(repository={"path": "manifests"})
+    debian = Debian.of(_DOCKERFILE)
+    with debian.base(cluster.address, cluster.registry, _LOCKS) as base, daemon(site):
+        for name in _context():
+            source, copy = ROOT / name, site.work / "project" / name
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copy(source, copy)
+        git = {"url": ".", "path": "project", "buildArgs": {"BASE": base}}
+        training = {"mode": "Scratch", "command": ["sh", "-c", _HOLDS]}
+        spec = {"source": {"git": git}, "training": training}
+        manifest = {"kind": "Model", "metadata": {"name": "daemon"}, "spec": spec}
+        site.write("manifests/daemon.yaml", json.dumps(manifest))
+        site.push()
+        return str(site.ready("daemon")["image"])
+
+
+def _context() -> list[str]:
+    """The Dockerfile, and what it copies from its context."""
+    copied = [
+        name
+        for line in _DOCKERFILE.read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
+    ]
+    return [_DOCKERFILE.name, *copied]

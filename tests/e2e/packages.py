@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,26 +17,33 @@ from tests.servers import Serving
 
 
 @contextmanager
-def package_index(address: str, requirements: Path) -> Iterator[str]:
-    """The URL of an index that has what ``requirements`` name, and what that needs."""
-    folder = made_once("wheels", requirements, partial(_download, requirements))
+def package_index(address: str, *requirements: Path, python: str = "") -> Iterator[str]:
+    """The URL of an index that has what these files name, and what that needs.
+
+    ``python`` is the version that it is for, such as 3.11: by default the tests' own.
+    """
+    name = f"wheels-{python}" if python else "wheels"
+    folder = made_once(name, requirements, partial(_download, requirements, python))
     serving = Serving()
-    serving.serve(ThreadingHTTPServer((address, 0), partial(_Quiet, directory=folder)))
+    serving.serve(ThreadingHTTPServer((address, 0), partial(QuietFiles, directory=folder)))
     with closing(serving):
         yield f"http://{address}:{serving.port}/"
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class QuietFiles(SimpleHTTPRequestHandler):
     """Lists folders, and writes no line for each request."""
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def _download(requirements: Path, folder: Path) -> None:
+def _download(requirements: Iterable[Path], python: str, folder: Path) -> None:
     """A folder for each project with its wheels."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
-    subprocess.run([*command, "--dest", folder, "-r", requirements], check=True)
+    if python:
+        command.append(f"--python-version={python}")
+    for file in requirements:
+        subprocess.run([*command, "--dest", folder, "-r", file], check=True)
     for wheel in list(folder.glob("*.whl")):
         project = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
         (folder / project).mkdir(exist_ok=True)

@@ -1,4 +1,7 @@
-"""deploy/ as it is: two replicas in pods, with their own account, restricted as pods can be."""
+"""deploy/ as it is: two replicas in pods, with their own account, restricted as pods can be.
+
+Their image is that of the Dockerfile, built on the same node before.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.cluster import NodeCluster
+from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
 from tests.e2e.daemon_image import daemon_image
 from tests.e2e.site import Site, git, until
@@ -24,10 +28,14 @@ from tests.test_deploy import DEPLOY
 PATIENCE = 300.0
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_replicas_work_as_they_are_deployed(
-    tmp_path: Path, node_cluster: NodeCluster, request: pytest.FixtureRequest
+    tmp_path: Path,
+    node_cluster: NodeCluster,
+    node_namespace: Namespace,
+    request: pytest.FixtureRequest,
 ) -> None:
+    image = daemon_image(tmp_path / "image", node_namespace, node_cluster)
     site = Site(tmp_path)
     forge = HttpRemote(tmp_path, password=("git", "secret-token"), address=node_cluster.address)
     request.addfinalizer(forge.close)
@@ -38,7 +46,8 @@ def test_two_replicas_work_as_they_are_deployed(
     model(site, node_cluster, text="first")
     site.push()
     secret = ["secret", "generic", "git", "--from-literal=token=secret-token"]
-    with deployed(node_cluster, tmp_path, configuration(node_cluster, forge, bucket)):
+    config = configuration(node_cluster, forge, bucket)
+    with deployed(node_cluster, tmp_path, config, image=image):
         kubectl(node_cluster, "create", *secret)
         kubectl(node_cluster, "rollout", "status", "deployment/reconciler", "--timeout=200s")
         until(lambda: made(site) == "first\n", what="the first training", patience=PATIENCE)
@@ -82,20 +91,22 @@ def configuration(cluster: NodeCluster, forge: HttpRemote, bucket: Path) -> dict
 
 
 @contextmanager
-def deployed(cluster: NodeCluster, root: Path, config: dict[str, Any]) -> Iterator[None]:
-    """The overlay two-replicas, with this configuration and an image of this tree."""
-    name, _, digest = daemon_image(cluster.registry).partition("@")
+def deployed(
+    cluster: NodeCluster, root: Path, config: dict[str, Any], *, image: str
+) -> Iterator[None]:
+    """The overlay two-replicas, with this configuration and image."""
+    name, _, digest = image.partition("@")
     folder = root / "overlay"
     folder.mkdir()
     (folder / "reconciler.yaml").write_text(json.dumps(config))
-    image = {"name": "model-reconciler", "newName": name, "digest": digest}
+    ours = {"name": "model-reconciler", "newName": name, "digest": digest}
     files = {"name": "reconciler", "namespace": "reconciler", "files": ["reconciler.yaml"]}
     kustomization = {
         "resources": [
             os.path.relpath(DEPLOY / part, folder)
             for part in ("namespaces", "overlays/two-replicas")
         ],
-        "images": [image],
+        "images": [ours],
         "configMapGenerator": [{**files, "behavior": "replace"}],
     }
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization))

@@ -84,7 +84,7 @@ def interpreter() -> Path:
         _uv("venv", "--relocatable", "--allow-existing", "--python", sys.executable, folder)
         _uv("pip", "install", "--compile-bytecode", "--python", python, "-r", requirements)
 
-    return made_once("examples", requirements, make) / "bin" / "python"
+    return made_once("examples", (requirements,), make) / "bin" / "python"
 
 
 def _uv(*arguments: str | Path) -> None:
