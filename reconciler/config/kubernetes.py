@@ -143,6 +143,13 @@ class RegistrySection(Section):
             "images in a collection. Default: without credentials."
         ),
     ] = None
+    cache: Annotated[
+        bool,
+        Field(
+            description="Layers of builds, those of stages too, are kept in the registry, as "
+            "`<url>/<namespace>:cache-<hash>` for each URL and path of a source, and used again."
+        ),
+    ] = True
     attestations: AttestationsSection = Field(default_factory=AttestationsSection.of_defaults)
 
 

@@ -14,6 +14,7 @@ pushed:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,10 +72,12 @@ class Attestations:
 class BuildRequest:
     """The order for a builder.
 
-    ``context`` and ``dockerfile`` are paths, the latter within the former.
+    ``context`` and ``dockerfile`` are paths, the latter within the former. ``cache`` is a reference
+    that keeps the layers of earlier builds; None for none.
     """
 
     image: str  # with its tag: the key
+    cache: str | None
     context: str
     dockerfile: str
     build_args: Mapping[str, str]
@@ -123,6 +126,7 @@ def build_pod(
     made = builder(
         BuildRequest(
             image=image_tag(spec.namespace, spec.key, settings),
+            cache=_cache_tag(spec.namespace, context, settings),
             context=folder,
             dockerfile=context.dockerfile,
             build_args=context.build_args,
@@ -144,6 +148,19 @@ def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
     return f"{settings.registry.url}/{namespace}:{key}"
 
 
+def _cache_tag(namespace: str, context: BuildContext, settings: ClusterSettings) -> str | None:
+    """Return the reference of a source's layers, of all its commits.
+
+    It is in the repository of the images, so a layer is stored once, and another namespace's builds
+    neither read it nor write it.
+    """
+    if not settings.registry.cache:
+        return None
+    source = [context.url or settings.repository_url, context.path, context.dockerfile]
+    digest = hashlib.sha256(json.dumps(source).encode()).hexdigest()[:_CACHE_DIGITS]
+    return f"{settings.registry.url}/{namespace}:cache-{digest}"
+
+
 def _attestations(context: BuildContext, settings: ClusterSettings) -> Attestations:
     """Return the configured attestations.
 
@@ -161,6 +178,8 @@ def _attestations(context: BuildContext, settings: ClusterSettings) -> Attestati
     )
 
 
+#: Of the hash in a cache's tag.
+_CACHE_DIGITS = 16
 #: Build arguments that BuildKit takes for options of attestations, in place of those it was given.
 _ATTESTING = "BUILDKIT_ATTEST_"
 
@@ -274,6 +293,7 @@ def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
     if build.insecure:
         output += ",registry.insecure=true"
     arguments = ["--opt", f"filename={build.dockerfile}", "--output", output]
+    arguments += _caching(build)
     for option in _attesting(build.attestations):
         arguments += ["--opt", option]
     for name, value in sorted(build.build_args.items()):
@@ -293,6 +313,21 @@ def _built(build: BuildRequest, security: dict[str, Any]) -> BuildPod:
     }
     volumes = ({"name": "buildkit", "emptyDir": {}},)
     return BuildPod(container=container, fragment=Fragment(volumes=volumes))
+
+
+def _caching(build: BuildRequest) -> list[str]:
+    """Return the options of BuildKit for the cache.
+
+    A cache that cannot be read or written fails no build. As an image's manifest it is stored by
+    registries that take nothing else.
+    """
+    if build.cache is None:
+        return []
+    place = f"type=registry,ref={build.cache}"
+    if build.insecure:
+        place += ",registry.insecure=true"
+    export = f"{place},mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+    return ["--import-cache", place, "--export-cache", export]
 
 
 def _attesting(attestations: Attestations) -> Iterator[str]:

@@ -46,13 +46,14 @@ class Images:
 class RegistryConfig:
     """The registry that builds push to.
 
-    ``secret`` is a dockerconfigjson Secret, in each namespace. ``provenance`` is the mode of the
-    attestations of provenance, None for none.
+    ``secret`` is a dockerconfigjson Secret, in each namespace. ``cache``: layers are kept there.
+    ``provenance`` is the mode of the attestations of provenance, None for none.
     """
 
     url: str
     insecure: bool = False
     secret: str | None = None
+    cache: bool = True
     provenance: str | None = None
     sbom: bool = False
 
@@ -144,6 +145,7 @@ class ClusterSettings:
                 url=registry.url,
                 insecure=registry.insecure,
                 secret=registry.secret,
+                cache=registry.cache,
                 provenance=registry.attestations.provenance,
                 sbom=registry.attestations.sbom,
             ),

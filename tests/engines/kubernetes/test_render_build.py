@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,46 @@ def test_submodules_are_fetched_within_the_allow_list(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, sources={"allow": ["https://*", "ssh://git@host:2222/a/*"]})
     allow = environment_of(source(settings, submodules=True))["SOURCE_ALLOW"]
     assert allow == "https * * - *\nssh git host 2222 a/*"
+
+
+def _cache(settings: ClusterSettings, **changes: Any) -> dict[str, str]:
+    """The options of a build's cache, each with its attributes."""
+    options = arguments(settings, **changes)
+    flags = ("--import-cache", "--export-cache")
+    return {text: options[n + 1] for n, text in enumerate(options) if text in flags}
+
+
+def test_the_layers_of_a_source_are_kept_in_its_namespaces_repository(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    found = _cache(settings)
+    kind, ref = found["--import-cache"].split(",")
+    assert kind == "type=registry"
+    assert re.fullmatch(r"ref=registry\.example\.com/models/default:cache-[0-9a-f]{16}", ref)
+    assert found["--export-cache"] == (
+        f"{kind},{ref},mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
+    )
+    assert _cache(settings, commit="9" * 40, build_args={"A": "1"}) == found
+    others = [
+        _cache(settings, **change)
+        for change in (
+            {"url": "https://git.example.com/other.git"},
+            {"path": "images/other"},
+            {"dockerfile": "Other.Dockerfile"},
+        )
+    ]
+    texts = [found["--import-cache"], *(each["--import-cache"] for each in others)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_no_layers_are_kept_where_the_configuration_says_so(tmp_path: Path) -> None:
+    registry = {"url": "registry.example.com/models", "cache": False}
+    assert _cache(settings_of(tmp_path, registry=registry)) == {}
+
+
+def test_a_cache_in_an_insecure_registry_is_asked_as_the_registry_is(tmp_path: Path) -> None:
+    registry = {"url": "registry.example.com:5000", "insecure": True}
+    for text in _cache(settings_of(tmp_path, registry=registry)).values():
+        assert ",registry.insecure=true" in text
 
 
 def _attestations(folder: Path, chosen: dict[str, Any], **images: str) -> list[str]:
