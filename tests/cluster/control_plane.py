@@ -22,6 +22,10 @@ from tests.cluster.process import Program, until
 SERVICE = "10.96.0.1"
 _SERVICES = "10.96.0.0/24"
 
+#: ``spec.scheduling`` of Jobs. The API server, the controllers and the scheduler have these gates.
+_GANGS = ("--feature-gates=GenericWorkload=true,WorkloadWithJob=true",)
+_POD_GROUPS = "--runtime-config=scheduling.k8s.io/v1beta1=true"
+
 #: Every request is one line: what a steady daemon asks for can be counted.
 _AUDIT = """\
 apiVersion: audit.k8s.io/v1
@@ -41,10 +45,12 @@ class ControlPlane:
         *,
         address: str = "127.0.0.1",
         audit: bool = False,
+        gangs: bool = False,
     ) -> None:
         self.folder = folder
         self._binaries = binaries
         self._audit = audit
+        self._gates = _GANGS if gangs else ()
         self._address = address
         self._pki = folder / "pki"
         self.authority = Authority(self._pki)
@@ -134,7 +140,7 @@ class ControlPlane:
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-signing-key-file={tokens.key}",
                 f"--service-account-key-file={tokens.certificate}",
-                *self._audit_flags(),
+                *self._audit_flags(), *self._gates, *([_POD_GROUPS] if self._gates else []),
             )),
             self._program("controllers", "kube-controller-manager", (
                 f"--kubeconfig={self._component('controllers', 'kube-controller-manager')}",
@@ -146,13 +152,13 @@ class ControlPlane:
                 # A lost node is noticed in seconds: six renewals of its lease (see `node`).
                 "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
                 # As shipped: 20 requests a second would be the bottleneck of every test of load.
-                "--kube-api-qps=500", "--kube-api-burst=1000",
+                "--kube-api-qps=500", "--kube-api-burst=1000", *self._gates,
             )),
             self._program("scheduler", "kube-scheduler", (
                 f"--kubeconfig={self._component('scheduler', 'kube-scheduler')}",
                 "--bind-address=127.0.0.1", f"--secure-port={scheduler}", "--leader-elect=false",
                 "--authentication-skip-lookup=true",
-                "--kube-api-qps=500", "--kube-api-burst=1000",
+                "--kube-api-qps=500", "--kube-api-burst=1000", *self._gates,
             )),
         )
         # fmt: on

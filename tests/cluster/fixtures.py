@@ -5,6 +5,7 @@
 - ``node_cluster``: a `NodeCluster`, on which pods run; shared likewise.
 - ``node_namespace``: a `Namespace` of the test's own in that.
 - ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
+- ``own_gang_cluster``: as ``own_node_cluster``, with the gates for gangs on.
 - ``queue_cluster``, ``queue_namespace``, ``own_queue_cluster``: a control plane with Kueue.
 - ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
 
@@ -38,6 +39,7 @@ _FIXTURES: dict[str, Level] = {
     "own_control_plane": "control-plane",
     "node_cluster": "node",
     "own_node_cluster": "node",
+    "own_gang_cluster": "node",
     "queue_cluster": "queue",
     "own_queue_cluster": "queue",
     "gpu_cluster": "queue-node",
@@ -190,6 +192,13 @@ def own_control_plane(tmp_path: Path) -> Iterator[Cluster]:
 def own_node_cluster(tmp_path: Path) -> Iterator[NodeCluster]:
     """A cluster with a node that this test may stop, freeze and break; with an audit log."""
     with lease.node(tmp_path / "c", audit=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_gang_cluster(tmp_path: Path) -> Iterator[NodeCluster]:
+    """A cluster with a node whose scheduler has gangs; with an audit log."""
+    with lease.node(tmp_path / "c", audit=True, gangs=True) as cluster:
         yield cluster
 
 

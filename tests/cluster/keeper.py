@@ -139,12 +139,12 @@ def _node(program: Program) -> Node:
     return program
 
 
-def _site(folder: Path, *, level: str, audit: bool) -> Site:
+def _site(folder: Path, *, level: str, audit: bool, gangs: bool) -> Site:
     match level:
         case "control-plane":
             return ControlPlane(folder, programs("control-plane"), audit=audit)
         case "node":
-            return NodeSite(folder, programs("node"), audit=audit)
+            return NodeSite(folder, programs("node"), audit=audit, gangs=gangs)
         case "queue":
             found = programs("queue")
             return QueueSite(folder, found, ControlPlane(folder, found, audit=audit))

@@ -76,21 +76,29 @@ def control_plane(
 
 @contextmanager
 def node(
-    folder: Path, level: Literal["node", "queue-node"] = "node", *, audit: bool = False
+    folder: Path,
+    level: Literal["node", "queue-node"] = "node",
+    *,
+    audit: bool = False,
+    gangs: bool = False,
 ) -> Iterator[NodeCluster]:
-    """A control plane with a node, a registry and an S3 server in ``folder``."""
-    with _join(folder, level, audit=audit) as (connection, description):
+    """A control plane with a node, a registry and an S3 server in ``folder``.
+
+    With ``gangs``, which Kubernetes has behind gates that are off.
+    """
+    with _join(folder, level, audit=audit, gangs=gangs) as (connection, description):
         yield NodeCluster.of(folder, connection.ask, programs(level), description)
 
 
 @contextmanager
 def _join(
-    folder: Path, level: Level, *, audit: bool
+    folder: Path, level: Level, *, audit: bool, gangs: bool = False
 ) -> Iterator[tuple[Connection, Mapping[str, Any]]]:
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _PATIENCE
+    options = {"level": level, "audit": audit, "gangs": gangs}
     while True:
-        connection = _connect(folder, {"level": level, "audit": audit}, deadline)
+        connection = _connect(folder, options, deadline)
         try:
             answer = connection.read()
             if answer is not None and "failed" in answer:

@@ -40,13 +40,22 @@ cluster.local:53 {{
 class NodeSite:
     """Runs in ``folder``. ``node1`` is started; ``node2`` is there for who starts it."""
 
-    def __init__(self, folder: Path, binaries: Mapping[str, Path], *, audit: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binaries: Mapping[str, Path],
+        *,
+        audit: bool = False,
+        gangs: bool = False,
+    ) -> None:
         machine.check(folder)
         self.folder = folder
         self._binaries = binaries
         self.network = Network(folder)
         address = self.network.address
-        self.control_plane = ControlPlane(folder, binaries, address=address, audit=audit)
+        self.control_plane = ControlPlane(
+            folder, binaries, address=address, audit=audit, gangs=gangs
+        )
         registry, s3 = free(2)
         self.registry = f"{address}:{registry}"
         self.s3 = f"{address}:{s3}"

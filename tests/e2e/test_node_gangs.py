@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
@@ -29,19 +28,19 @@ def test_three_ranks_are_never_held_for_a_fourth_that_has_no_place(
     program(site, "wide", TRAINING, resources=resources)
     site.push()
 
-    def refused() -> list[dict[str, Any]]:
-        """Pods that the scheduler has looked at, and not placed."""
+    def placed() -> list[str]:
+        """Whether each rank that the scheduler has looked at got a place."""
         return [
-            pod
+            condition["status"]
             for pod in cluster.api.items(namespace.pods)
             for condition in pod["status"].get("conditions", ())
-            if condition["type"] == "PodScheduled" and condition["status"] == "False"
+            if condition["type"] == "PodScheduled"
         ]
 
     with daemon(site):
-        until(lambda: len(refused()) == _RANKS, what="no rank to have a place")
-        assert not any(pod["spec"].get("nodeName") for pod in cluster.api.items(namespace.pods))
-        until(lambda: site.phases().get("wide") == "Waiting", what="its status")
+        until(lambda: len(placed()) == _RANKS, what="the scheduler to look at all ranks")
+        assert placed() == ["False"] * _RANKS
+        until(lambda: _reason(site) == "Unschedulable", what="its status")
         cluster.start("node2")
         status = site.ready("wide")
     (task,) = status["tasks"]
@@ -50,6 +49,11 @@ def test_three_ranks_are_never_held_for_a_fourth_that_has_no_place(
     assert sorted(path.name for path in folder.glob("rank-*")) == [
         f"rank-{rank}" for rank in range(_RANKS)
     ]
+
+
+def _reason(site: NodeSite) -> str | None:
+    reason: str | None = site.statuses().get("wide", {}).get("reason")
+    return reason
 
 
 def _millicores(cluster: NodeCluster) -> int:

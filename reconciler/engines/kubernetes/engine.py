@@ -31,6 +31,7 @@ from reconciler.engines.kubernetes.diagnostics import (
     job_name,
     job_uid,
 )
+from reconciler.engines.kubernetes.gangs import in_gang
 from reconciler.engines.kubernetes.headless_service import (
     HeadlessServices,
     headless_service,
@@ -183,7 +184,7 @@ class KubernetesEngine:
         for rendered in others:
             if rendered not in own:
                 await self._create_other(rendered)
-        created = jobs.learn(await self._create_job(spec, job))
+        created = jobs.learn(await self._create_job(spec, await in_gang(self._api, job)))
         self._missing_pods.follow(created.metadata.uid)
         for rendered in own:
             await self._services.make(created, rendered)
