@@ -31,7 +31,8 @@ class _Resources(msgspec.Struct, frozen=True):
 async def in_gang(api: Api, job: dict[str, Any]) -> dict[str, Any]:
     """Return a Job of several ranks as a gang, if possible.
 
-    Raises ApiError. Gangs are looked up each time, since such Jobs are few and a cluster is upgraded under a daemon.
+    Raises ApiError. Gangs are looked up each time: such Jobs are few, and a cluster may be
+    upgraded under a daemon.
     """
     spec = job["spec"]
     if "completions" not in spec or spec.get("suspend") or not await _has_pod_groups(api):
