@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from reconciler.manifests.tenants import ANY_GPU, Tenant, Tenants
     from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
     from reconciler.manifests.yaml_nodes import Path, TextBounds
+    from reconciler.manifests.yaml_scalars import FIRST_RESOLVED, resolve_scalar
 
 _MODULES = {
     "ACCEPT_ANNOTATION": "effects",
@@ -115,6 +116,7 @@ _MODULES = {
     "EVALUATION_DATASET_FIELD": "loader",
     "Effect": "effects",
     "EvaluationSection": "schema",
+    "FIRST_RESOLVED": "yaml_scalars",
     "FORMERLY_ANNOTATION": "effects",
     "FileContent": "loader",
     "GPU_TYPE": "patterns",
@@ -171,6 +173,7 @@ _MODULES = {
     "read_documents": "yaml",
     "read_file": "loader",
     "replace_value": "edit",
+    "resolve_scalar": "yaml_scalars",
     "set_suspend": "edit",
     "shown_path": "yaml",
     "validate": "yaml",
@@ -187,6 +190,7 @@ __all__ = [
     "DATASET_FIELD",
     "EFFECT",
     "EVALUATION_DATASET_FIELD",
+    "FIRST_RESOLVED",
     "FORMERLY_ANNOTATION",
     "GPU_TYPE",
     "IGNORE_FILE",
@@ -256,6 +260,7 @@ __all__ = [
     "read_documents",
     "read_file",
     "replace_value",
+    "resolve_scalar",
     "set_suspend",
     "shown_path",
     "validate",

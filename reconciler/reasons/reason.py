@@ -25,8 +25,12 @@ class Reason:
     """
 
     code: ReasonCode
-    arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     recorded: str | None = None
+
+    def __hash__(self) -> int:
+        """Hash the arguments too: 10,000 objects may have one code."""
+        return hash((self.code, frozenset(self.arguments.items()), self.recorded))
 
     @property
     def root(self) -> Reason:

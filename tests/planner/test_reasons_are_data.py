@@ -261,3 +261,15 @@ def test_no_code_compares_or_searches_a_rendered_message() -> None:
 def test_a_reason_cannot_become_text_by_accident() -> None:
     with pytest.raises(TypeError, match="message"):
         str(Reason.of(ReasonCode.RUNNING))
+
+
+def test_reasons_of_one_code_have_hashes_of_their_own() -> None:
+    reasons = [Reason.of(ReasonCode.SOURCE_UNAVAILABLE, detail=str(n)) for n in range(100)]
+    assert len({hash(reason) for reason in reasons}) == 100
+
+
+def test_equal_reasons_have_one_hash_whatever_the_order_of_their_arguments() -> None:
+    code = ReasonCode.BUCKET_DRIVER_MISSING
+    one, other = Reason(code, {"url": "u", "known": "k"}), Reason(code, {"known": "k", "url": "u"})
+    assert one == other
+    assert hash(one) == hash(other)
