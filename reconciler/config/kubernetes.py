@@ -41,6 +41,7 @@ class TemplatesSection(Section):
     train: PodTemplate = Field(default_factory=dict)
     evaluate: PodTemplate = Field(default_factory=dict)
     inventory: PodTemplate = Field(default_factory=dict)
+    collect: PodTemplate = Field(default_factory=dict)
 
 
 class ImagesSection(Section):

@@ -5,6 +5,12 @@ from typing import TYPE_CHECKING
 from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from reconciler.engine.artifact_orders import (
+        ArtifactOrder,
+        OrderKind,
+        OrderOutcome,
+        OrderResult,
+    )
     from reconciler.engine.end_request import (
         LONGEST_REQUEST,
         EndRequest,
@@ -79,6 +85,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ATTEMPT_LOG": "logs",
+    "ArtifactOrder": "artifact_orders",
     "BASE": "environment",
     "Capacity": "interface",
     "Collected": "interface",
@@ -107,6 +114,9 @@ _MODULES = {
     "MOST_POINTS": "progress",
     "NoTail": "logs",
     "OpenedLog": "logs",
+    "OrderKind": "artifact_orders",
+    "OrderOutcome": "artifact_orders",
+    "OrderResult": "artifact_orders",
     "PARAMS": "environment",
     "PROGRESS": "progress",
     "Point": "progress",
@@ -165,6 +175,7 @@ __all__ = [
     "RESULT",
     "RESULT_DIR",
     "SCRATCH",
+    "ArtifactOrder",
     "Capacity",
     "Collected",
     "CollectedKind",
@@ -182,6 +193,9 @@ __all__ = [
     "Logs",
     "NoTail",
     "OpenedLog",
+    "OrderKind",
+    "OrderOutcome",
+    "OrderResult",
     "Point",
     "Progress",
     "ProgressReader",

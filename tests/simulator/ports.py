@@ -36,6 +36,7 @@ CLOCKS = (
     "reconciler.daemon.retention",
     "reconciler.daemon.retention_heads",
     "reconciler.daemon.scrubber",
+    "reconciler.engines.kubernetes.artifact_collection",
     "reconciler.engines.kubernetes.leader_election",
     "reconciler.engines.kubernetes.reported_progress",
     "reconciler.metrics.daemon",

@@ -11,6 +11,7 @@ Importing this package takes about a second: import it where it is needed, not a
 module that every command loads.
 """
 
+from reconciler.engines.kubernetes.artifact_collection import render_collection
 from reconciler.engines.kubernetes.build_pod import image_tag
 from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
@@ -40,6 +41,7 @@ __all__ = [
     "dump",
     "image_tag",
     "render",
+    "render_collection",
     "render_inventory",
     "render_listing",
 ]

@@ -1,4 +1,4 @@
-"""The Job that reads a bucket's folder, for inventories and listings."""
+"""The Job on a bucket's folder, for inventories, listings and collections."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.pod_parts import MANAGED_BY, ApiObject, Fragment
 from reconciler.types import GROUP
 
-#: The label of its task, and its key in ``templates``; no task of an object is called so.
+#: The labels of its task, and its keys in ``templates``; no task of an object is called so.
 INVENTORY = "inventory"
+COLLECT = "collect"
 #: Seconds after which a Job that no daemon deletes goes by itself.
 _TTL = 600
 
@@ -25,6 +26,7 @@ def bucket_job(
     fragment: Fragment,
     *,
     deadline: float,
+    task: str = INVENTORY,
 ) -> list[ApiObject]:
     """Render the Job with one container, and the volumes of its mounts.
 
@@ -33,7 +35,7 @@ def bucket_job(
     labels = {
         MANAGED_BY: "reconciler",
         f"{GROUP}/instance": settings.instance,
-        f"{GROUP}/task": INVENTORY,
+        f"{GROUP}/task": task,
     }
     pod: ApiObject = {
         "metadata": {"labels": labels},
@@ -50,7 +52,7 @@ def bucket_job(
     }
     if settings.registry.secret is not None:  # its images may be mirrored there
         pod["spec"]["imagePullSecrets"] = [{"name": settings.registry.secret}]
-    pod = templates.merge(pod, settings.templates.get(INVENTORY, {}))
+    pod = templates.merge(pod, settings.templates.get(task, {}))
     identity = json.dumps([settings.instance, url]).encode()
     job: ApiObject = {
         "apiVersion": "batch/v1",

@@ -321,12 +321,30 @@ def _delay(attempt: int, error: ApiError) -> float:
     return RETRY.delay(attempt, at_least=min(error.retry_after or 0.0, RETRY.longest))
 
 
-def delete_options(uid: str) -> dict[str, JSON]:
-    """Return DeleteOptions for an object by its UID, pods in the background."""
+_COLLECTIONS = {
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
+    "Service": "/api/v1/namespaces/{}/services",
+    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "PersistentVolume": "/api/v1/persistentvolumes",
+}
+
+
+def collection_of(rendered: Mapping[str, JSON]) -> str:
+    """Return the path of the collection that a rendered object belongs to."""
+    metadata = rendered["metadata"]
+    assert isinstance(metadata, dict)  # as it was rendered
+    return _COLLECTIONS[str(rendered["kind"])].format(metadata.get("namespace"))
+
+
+def delete_options(uid: str, *, pods_first: bool = False) -> dict[str, JSON]:
+    """Return DeleteOptions for an object by its UID.
+
+    Its pods go in the background, or ``pods_first``: the object stays until they are gone.
+    """
     return {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
+        "propagationPolicy": "Foreground" if pods_first else "Background",
         "preconditions": {"uid": uid},
     }
 

@@ -21,8 +21,9 @@ import structlog
 from reconciler.engine import Capacity, Collected, EngineError, Result, Run, RunSpec, Wanted
 from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound, Rejected
 from reconciler.engines.kubernetes.api_types import Job, Pod
-from reconciler.engines.kubernetes.bucket_job import INVENTORY
-from reconciler.engines.kubernetes.client import Api, delete_options
+from reconciler.engines.kubernetes.artifact_collection import ArtifactJobs, RenderCollection
+from reconciler.engines.kubernetes.bucket_job import COLLECT, INVENTORY
+from reconciler.engines.kubernetes.client import Api, collection_of, delete_options
 from reconciler.engines.kubernetes.copies import CopyWatch
 from reconciler.engines.kubernetes.data_listing import ListingJob
 from reconciler.engines.kubernetes.diagnostics import (
@@ -60,13 +61,6 @@ log = structlog.get_logger(__name__)
 Render = Callable[[RunSpec], list[dict[str, JSON]]]
 #: Seconds that the first lists are waited for before a start is given up.
 START_TIMEOUT = 60.0
-
-_COLLECTIONS = {
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "Service": "/api/v1/namespaces/{}/services",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
-    "PersistentVolume": "/api/v1/persistentvolumes",
-}
 
 
 @dataclass(slots=True)
@@ -237,6 +231,10 @@ class KubernetesEngine:
         """Remove nothing: images are the registry's."""
         return ()
 
+    def artifact_jobs(self, render: RenderCollection) -> ArtifactJobs:
+        """Return the Jobs that hide, restore and remove artifacts."""
+        return ArtifactJobs(self._api, render, self._create_other, self._jobs_in)
+
     # -- observing ---------------------------------------------------------------------------
 
     def _invalidate(self) -> None:
@@ -288,7 +286,7 @@ class KubernetesEngine:
     def _jobs_of_runs(self) -> Iterator[Job]:
         for informer in self._jobs:
             for job in informer:
-                if job.metadata.labels.get(f"{GROUP}/task") != INVENTORY:
+                if job.metadata.labels.get(f"{GROUP}/task") not in (INVENTORY, COLLECT):
                     yield job
 
     async def _list_pods(self, namespace: str, job: str) -> None:
@@ -334,7 +332,7 @@ class KubernetesEngine:
         """
         try:
             with contextlib.suppress(ApiConflict):
-                await self._api.create(_collection(rendered), rendered)
+                await self._api.create(collection_of(rendered), rendered)
         except Rejected as error:
             kind = str(rendered["kind"])
             reason = Reason.of(ReasonCode.OBJECT_REJECTED, kind=kind, detail=error.reason)
@@ -351,7 +349,7 @@ class KubernetesEngine:
         raise EngineError(Reason.of(ReasonCode.NAMESPACE_NOT_CONFIGURED, namespace=namespace))
 
     async def _create_job(self, spec: RunSpec, rendered: dict[str, JSON]) -> bytes:
-        path = _collection(rendered)
+        path = collection_of(rendered)
         try:
             return await self._api.create(path, rendered, user=spec.user)
         except ApiConflict:
@@ -391,9 +389,3 @@ class KubernetesEngine:
             raise EngineError(Reason.of(ReasonCode.JOB_TERMINATING, job=spec.name))
         log.info("job adopted", run=spec.name)
         return data
-
-
-def _collection(rendered: Mapping[str, JSON]) -> str:
-    metadata = rendered["metadata"]
-    assert isinstance(metadata, dict)  # as it was rendered
-    return _COLLECTIONS[str(rendered["kind"])].format(metadata.get("namespace"))

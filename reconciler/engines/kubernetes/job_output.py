@@ -11,6 +11,7 @@ import msgspec
 
 from reconciler.backoff import jittered
 from reconciler.engine import EngineError
+from reconciler.engines.kubernetes.api_errors import NotFound
 from reconciler.engines.kubernetes.api_types import Job, ObjectCondition, PodList
 from reconciler.engines.kubernetes.client import Api, delete_options
 from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
@@ -49,19 +50,35 @@ class JobOutput:
         """
         try:
             async with asyncio.timeout(patience):
-                return await self._log(job)
+                return await self.read(job)
         finally:
             await self.delete(job)
 
-    async def delete(self, rendered: ApiObject) -> None:
-        """Delete the Job; its TTL is a safety net if that fails."""
+    async def delete(self, rendered: ApiObject, *, pods_first: bool = False) -> None:
+        """Delete the Job; its TTL is a safety net if that fails.
+
+        With ``pods_first`` its name is free once its pods are gone.
+        """
         with contextlib.suppress(EngineError):
             meta = (await self._ours(rendered)).metadata
             path = JOBS.path(meta.namespace, meta.name)
-            await self.api.delete(path, delete_options(meta.uid))
+            await self.api.delete(path, delete_options(meta.uid, pods_first=pods_first))
 
-    async def _log(self, rendered: ApiObject) -> bytes:
-        """Return the Job's output once it has ended. Raises EngineError."""
+    async def remove(self, rendered: ApiObject) -> None:
+        """Delete the Job if it is there, and return once its pods are gone too.
+
+        Raises EngineError.
+        """
+        with contextlib.suppress(NotFound):
+            while True:
+                meta = (await self._ours(rendered)).metadata
+                if meta.deletion_timestamp is None:
+                    path = JOBS.path(meta.namespace, meta.name)
+                    await self.api.delete(path, delete_options(meta.uid, pods_first=True))
+                await asyncio.sleep(jittered(POLL))
+
+    async def read(self, rendered: ApiObject) -> bytes:
+        """Return the output of a created Job once it has ended. Raises EngineError."""
         namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
         while True:
             ended = await self._end(rendered)

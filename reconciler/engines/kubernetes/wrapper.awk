@@ -4,6 +4,8 @@
 #   marker   its metrics, warnings and gpuSeconds, a line each, if it is the marker of `key` and
 #            names exactly the files of `list`; else exit code 1, and the first file that differs.
 #            To `sums` go the digests that it has, as sha256sum reads them
+#   facts    the bytes of a marker's files, and the keys of its base, dataset and artifact ("-": none),
+#            if it is the marker of `key`; else exit code 1
 #   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
 #            code 1 for a name not UTF-8
@@ -16,6 +18,7 @@ BEGIN {
     special = "[\"\\\\\001-\037\177-\377]"
     if (mode == "metrics") show_metrics()
     else if (mode == "marker") check_marker()
+    else if (mode == "facts") show_facts()
     else if (mode == "files") show_files()
     else if (mode == "warning") print warning(ENVIRON["reason"], ENVIRON["said"])
     else report()
@@ -127,14 +130,14 @@ function value(kind, depth,   name, close_, child) {
             if (!expect("string")) return
             if (length(V) > 20000) { failed = 1; return }
             name = kind == "any" ? V : decode(V)
-            if (kind == "marker" && (name == "files" || name == "metrics" || name == "warnings")) child = name
+            if (kind == "marker" && name ~ /^(files|metrics|warnings|base|dataset|artifact)$/) child = name
             odd = hidden || chars < 1 || chars > 100
             token()
             if (!expect(":")) return
             token()
         }
         if (kind == "metrics") number(name)
-        else if (kind == "marker" || kind == "file" || kind == "warning") {
+        else if (kind ~ /^(marker|file|warning|base|dataset|artifact)$/) {
             at[kind, name] = V; type[kind, name] = T
         }
         value(child, depth + 1)
@@ -176,6 +179,8 @@ function one_warning() {
 }
 function one_file(   path, there) {
     path = decode(at["file", "path"])
+    bytes += at["file", "size"]
+    if (mode == "facts") return
     if ((getline line < list) <= 0) line = ""
     if (line != at["file", "size"] "/./" path || type["file", "path"] != "string") {
         there = substr(line, index(line, "/./") + 3)
@@ -205,12 +210,27 @@ function check_marker() {
         if (!failed) wrong = substr(line, index(line, "/./") + 3)
         failed = 1
     }
-    if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
-    if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
+    check_kind()
     if (failed) { print wrong; exit 1 }
     print metrics()
     print warnings
     print type["marker", "gpuSeconds"] == "number" ? at["marker", "gpuSeconds"] : 0
+}
+function check_kind() {
+    if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
+    if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
+}
+function show_facts(   base, dataset, artifact) {
+    token(); expect("{"); value("marker", 0); token(); expect("end")
+    check_kind()
+    base = input("base"); dataset = input("dataset"); artifact = input("artifact")
+    if (failed) exit 1
+    printf "%.0f %s %s %s\n", bytes, base, dataset, artifact
+}
+function input(of) { # the key of an input
+    if (type["marker", of] == "" || at["marker", of] == "null" && type["marker", of] == "word") return "-"
+    if (type["marker", of] != "{" || type[of, "key"] != "string") failed = 1
+    return at[of, "key"]
 }
 function show_files(   slash, line, of) {
     while ((getline line < file) > 0) {

@@ -87,18 +87,20 @@ def mount() -> dict[str, JSON]:
     return {"name": VOLUME, "mountPath": MOUNT}
 
 
-def install_container(image: str) -> dict[str, JSON]:
+def install_container(image: str, files: Sequence[str] = _FILES) -> dict[str, JSON]:
     """The init container. ``image`` has a static busybox as its ``sh``: ``busybox:musl``.
+
+    ``files`` are the scripts that it installs.
 
     It keeps to the restricted Pod Security Standard. Limits equal requests, so the pod may be
     Guaranteed; they count only where they exceed the user's.
     """
-    files = [part for name in _FILES for part in (name, _script(name))]
+    scripts = [part for name in files for part in (name, _script(name))]
     limits: dict[str, JSON] = {"cpu": "100m", "memory": "64Mi"}
     return {
         "name": VOLUME,
         "image": image,
-        "command": ["sh", "-c", literal(_INSTALL), MOUNT, *map(literal, files)],
+        "command": ["sh", "-c", literal(_INSTALL), MOUNT, *map(literal, scripts)],
         "resources": {"requests": dict(limits), "limits": limits},
         "securityContext": {
             "allowPrivilegeEscalation": False,

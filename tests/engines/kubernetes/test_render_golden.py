@@ -16,11 +16,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from reconciler.engine import OrderKind, Wanted
 from reconciler.engines.kubernetes import image_tag
+from reconciler.engines.kubernetes.artifact_collection import render_collection
+from reconciler.engines.kubernetes.inventory import folders
 from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.pod_parts import ApiObject
 from reconciler.planner import PlannerConfig, preview
-from reconciler.types import Kind, Mounted, Resources
+from reconciler.types import Kind, Mounted, Resources, TaskKind
 from tests.engines.kubernetes.specs import GOLDEN, check_schema, settings_of
 from tests.planner.world import World, model
 from tests.specs import BASE_KEY, DATA_KEY, KEY, build, evaluate, load, train
@@ -124,6 +127,17 @@ def _train_nodes(folder: Path) -> str:
     return _checked(objects)
 
 
+def _collect_claim(folder: Path) -> str:
+    """The list of a claim's artifacts, and orders on them."""
+    url = "pvc://shared/models/clusters/local/namespaces/default/models/falcon"
+    settings = settings_of(folder, buckets={"default": {"url": "pvc://shared/models"}})
+    keys = (KEY, BASE_KEY, DATA_KEY)
+    (part,) = folders(Wanted(TaskKind.TRAIN, key, f"{url}/{key}/") for key in keys)
+    orders = dict(zip(part.wanted, OrderKind, strict=True))
+    jobs = (render_collection(part, each, settings, expires=1_800_000_000) for each in ({}, orders))
+    return "---\n".join(map(_checked, jobs))
+
+
 CASES: dict[str, Rendered] = {
     "build.yaml": _build,
     "build-attested.yaml": _build_attested,
@@ -132,6 +146,7 @@ CASES: dict[str, Rendered] = {
     "evaluate-own-source.yaml": _evaluate_own_source,
     "train-three-buckets.yaml": _train_three_buckets,
     "train-nodes.yaml": _train_nodes,
+    "collect-claim.yaml": _collect_claim,
 }
 
 

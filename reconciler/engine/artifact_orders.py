@@ -1,0 +1,47 @@
+"""Orders on artifacts in buckets that the daemon itself cannot write."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from reconciler.engine.interface import Wanted
+
+
+class OrderKind(enum.StrEnum):
+    """An order: to hide an artifact, to restore it, or to remove it."""
+
+    HIDE = "hide"
+    RESTORE = "restore"
+    REMOVE = "remove"
+
+
+class OrderOutcome(enum.StrEnum):
+    """An artifact's state after an order.
+
+    REMOVED: by this order. GONE: it had no marker. LATE: the order's time was over, and nothing was
+    done. FAILED: the order could not be carried out, or not to its end.
+    """
+
+    COMPLETE = "complete"
+    HIDDEN = "hidden"
+    REMOVED = "removed"
+    GONE = "gone"
+    LATE = "late"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactOrder:
+    """One order on one artifact."""
+
+    kind: OrderKind
+    artifact: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult:
+    """The outcome of an order, and the bytes that it freed."""
+
+    outcome: OrderOutcome
+    freed: int = 0

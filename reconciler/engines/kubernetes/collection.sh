@@ -1,0 +1,118 @@
+#!/bin/sh
+# Lists the artifacts of a namespace's part of a bucket, or carries out orders on them.
+#
+#   /.reconciler/busybox sh /.reconciler/collection.sh
+#
+# The state of an artifact is the name of its marker, as in engines/local/artifact_places.py:
+#
+#   completed.json  <->  .reconciler-collected.json  ->  .reconciler-removing.json  ->  nothing
+#
+# so that each step is one rename, and SIGKILL between any two leaves what the next order finds.
+# RECONCILER_ORDERS has a line "hide PATH", "restore PATH" or "remove PATH" each; none is begun from
+# RECONCILER_EXPIRES on, in seconds of the epoch. Without orders the artifacts are listed:
+#
+#   PATH complete|hidden|removing BYTES BASE DATASET ARTIFACT    of the marker; a key, or "-"
+#   PATH unreadable                                              its marker is none
+#   end LINES
+#
+# With orders, what has come of each, and how many artifacts were there before:
+#
+#   PATH complete|hidden|removed BYTES       its state now; the bytes that were freed
+#   PATH gone|late|failed 0                  without a marker; refused, as its time is over; see above it
+#   end LINES ARTIFACTS
+#
+# Without its last line an output counts for nothing. A folder that cannot be read ends it.
+# shellcheck disable=SC3040  # ash has it
+set -u -o pipefail
+home=${0%/*}
+work=$home/work
+PATH=$home/bin
+export PATH LC_ALL=C
+complete=completed.json hidden=.reconciler-collected.json removing=.reconciler-removing.json
+trap 'exit 143' TERM # PID 1 would ignore it
+
+mkdir -p "$work" && cd "$RECONCILER_ARTIFACT" || exit 1
+
+# KIND/NAME/KEY, and KIND/NAME/evaluations/KEY; in an artifact no folder is opened.
+find . -mindepth 4 -maxdepth 5 \( -type d ! -path './*/*/evaluations/*' -prune \) -o \
+    -type f \( -name $complete -o -name $hidden -o -name $removing \) -print |
+    sort >"$work/markers" || { echo "the bucket cannot be read"; exit 1; }
+
+state_of() { # DIRECTORY: the name of its marker in `state`, nothing without one
+    for state in $complete $hidden $removing ''; do
+        [ -n "$state" ] || return 0
+        ! grep -qxF "./$1/$state" "$work/markers" || return 0
+    done
+}
+durable() { # DIRECTORY: its names; a store behind rclone has done what was answered
+    [ -n "${RECONCILER_RCLONE:-}" ] || sync "$1"
+}
+move() { # DIRECTORY FROM TO
+    [ ! -d "$1/$3" ] && mv -f "$1/$2" "$1/$3" && durable "$1"
+}
+clear() { # DIRECTORY: its files, the marker last; their bytes in `freed`
+    freed=$(find "$1" -type f -print0 | xargs -0 -r stat -c %s | awk '{ n += $1 } END { printf "%.0f", n }') &&
+        find "$1" -mindepth 1 -maxdepth 1 ! -name $removing -print0 | xargs -0 -r rm -rf -- &&
+        durable "$1" && rm -f "$1/$removing" || return
+    "$home/busybox" rmdir "$1" 2>/dev/null || : # a run may have begun there; nothing of it is removed
+}
+carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
+    freed=0 outcome=failed
+    state_of "$2"
+    [ -n "$state" ] || { outcome=gone; return; }
+    [ "$(date +%s)" -lt "$RECONCILER_EXPIRES" ] || { outcome=late; return; }
+    case $1 in
+    hide)
+        case $state in
+        "$complete") move "$2" $complete $hidden && outcome=hidden ;;
+        *) outcome=hidden ;;
+        esac
+        ;;
+    restore)
+        case $state in
+        "$complete") outcome=complete ;;
+        "$hidden") move "$2" $hidden $complete && outcome=complete ;;
+        *) clear "$2" && outcome=removed ;;
+        esac
+        ;;
+    remove)
+        case $state in
+        "$complete") outcome=complete ;;
+        "$hidden") move "$2" $hidden $removing && clear "$2" && outcome=removed ;;
+        *) clear "$2" && outcome=removed ;;
+        esac
+        ;;
+    esac
+}
+facts() { # DIRECTORY MARKER: STATE and what the marker says
+    said=$(awk -v mode=facts -v file="$1/$2" -v key="${1##*/}" -f "$home/wrapper.awk") ||
+        { echo unreadable; return; }
+    case $2 in
+    "$complete") echo "complete $said" ;;
+    "$hidden") echo "hidden $said" ;;
+    *) echo "removing $said" ;;
+    esac
+}
+
+lines=0
+if [ -n "${RECONCILER_ORDERS:-}" ]; then
+    artifacts=$(sed 's,/[^/]*$,,' "$work/markers" | uniq | awk 'END { print NR }')
+    printf '%s\n' "$RECONCILER_ORDERS" >"$work/orders"
+    while read -r order place; do
+        carry_out "$order" "$place"
+        printf '%s %s %s\n' "$place" "$outcome" "$freed"
+        lines=$((lines + 1))
+    done <"$work/orders"
+    echo "end $lines $artifacts"
+    exit
+fi
+last=''
+while IFS= read -r marker; do
+    place=${marker%/*} place=${place#./}
+    case $place in *[!a-z0-9./-]* | "$last") continue ;; esac # no name of ours; or listed already
+    last=$place
+    state_of "$place"
+    printf '%s %s\n' "$place" "$(facts "$place" "$state")"
+    lines=$((lines + 1))
+done <"$work/markers"
+echo "end $lines"
