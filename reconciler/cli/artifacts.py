@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ from reconciler.cli.select import (
 from reconciler.cli.table import Column, Listing, console
 from reconciler.cli.terminal import json_text
 from reconciler.config import Setup
-from reconciler.engine import CollectedKind
+from reconciler.engine import CollectedKind, EngineError, OrderOutcome, Wanted
 from reconciler.engines.local import ArtifactPlaces, ArtifactState, RootLayout
 from reconciler.planner import TaskPhase
 from reconciler.review import counted, printable, shown_size
@@ -284,6 +285,10 @@ def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
             "an artifact that was made in it is kept; pin the key of one"
         )
     url = next((artifact.url for artifact in _all(state) if artifact.key == key), None)
+    cluster = setup if setup is not None and setup.config.engine == "kubernetes" else None
+    if cluster is not None and url is not None and cluster.is_mounted(url):
+        _undo_by_job(cluster, state, key, url)
+        return
     local = setup is not None and setup.config.engine == "local"
     places = ArtifactPlaces(RootLayout(setup.root) if setup is not None and local else None)
     facts = places.read(url, key) if url is not None else None
@@ -292,4 +297,25 @@ def _undo(setup: Setup | None, state: RecordedState, text: str) -> None:
         return
     if url is None or not places.restore(url, key):
         raise click.ClickException(f"there is no artifact of {key[:12]} any more to take back")
+    click.echo(f"The artifact {key[:12]} is complete again: {printable(url)}")
+
+
+def _undo_by_job(setup: Setup, state: RecordedState, key: TaskKey, url: str) -> None:
+    """Have a Job move the marker back, where pods alone can."""
+    from reconciler.daemon import restore_by_job  # noqa: PLC0415 -- takes a second
+
+    records = [*state.records.values(), *state.removed.values()]
+    task = next(e.task for record in records for e in record.history if e.key == key)
+    try:
+        result = asyncio.run(restore_by_job(setup, Wanted(task, key, url)))
+    except EngineError as error:
+        result = error
+    if isinstance(result, EngineError):
+        raise click.ClickException(
+            f"{result}; the daemon restores {key[:12]} once a manifest pins the key"
+        )
+    if result.outcome is not OrderOutcome.COMPLETE:
+        raise click.ClickException(
+            f"the artifact {key[:12]} was not restored: its Job says {result.outcome.value!r}"
+        )
     click.echo(f"The artifact {key[:12]} is complete again: {printable(url)}")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from reconciler.config.reporting import ForgeSite, forge_site
 from reconciler.config.schema import Config, ConfigError
@@ -15,6 +16,7 @@ from reconciler.config.tenants import made_tenants
 from reconciler.manifests import Tenants
 from reconciler.planner import OwnCluster, PlannerConfig, RemoteCluster, RetentionPolicy
 from reconciler.signing import KeyFileError, SigningFiles
+from reconciler.stores import SCHEMES, has_credentials
 from reconciler.types import Kind, Location, Problem, Verify
 from reconciler.urls import innermost
 
@@ -179,6 +181,26 @@ class Setup:
             run_folder=(self.root / "runs").as_uri() if local else None,
             allow_images=tuple(config.allow.images),
         )
+
+    @property
+    def mounted_buckets(self) -> frozenset[str]:
+        """The buckets on a cluster that pods alone can reach."""
+        named = {bucket.url.rstrip("/"): bucket for bucket in self.config.buckets.named.values()}
+        return frozenset(
+            url
+            for url in (bucket.rstrip("/") for bucket in self.own_cluster.buckets)
+            if urlsplit(url).scheme not in SCHEMES
+            or (
+                (bucket := named.get(url)) is not None
+                and bucket.driver == "rclone"
+                and not has_credentials(url)
+            )
+        )
+
+    def is_mounted(self, url: str) -> bool:
+        """Return whether pods alone can reach the bucket of a URL."""
+        buckets = (bucket.rstrip("/") for bucket in self.own_cluster.buckets)
+        return innermost(url.rstrip("/"), buckets) in self.mounted_buckets
 
     @property
     def retention(self) -> RetentionPolicy:

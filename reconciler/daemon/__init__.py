@@ -12,7 +12,12 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.daemon.app import assemble_try, run_daemon
-    from reconciler.daemon.leader import cluster_runs, followed_pod_logs, pod_logs
+    from reconciler.daemon.leader import (
+        cluster_runs,
+        followed_pod_logs,
+        pod_logs,
+        restore_by_job,
+    )
     from reconciler.daemon.local_try import LocalTry, run_try
     from reconciler.daemon.logging import configure_logging
     from reconciler.daemon.once import PATIENCE, OncePatience, StillWaitingError
@@ -28,6 +33,7 @@ __all__ = [
     "configure_logging",
     "followed_pod_logs",
     "pod_logs",
+    "restore_by_job",
     "run_daemon",
     "run_try",
     "stop_on_signals",
@@ -43,6 +49,7 @@ _MODULE_OF = {
     "configure_logging": "logging",
     "followed_pod_logs": "leader",
     "pod_logs": "leader",
+    "restore_by_job": "leader",
     "run_daemon": "app",
     "run_try": "local_try",
     "stop_on_signals": "shutdown",

@@ -15,13 +15,14 @@ from watchfiles import awatch
 from reconciler.config import Setup
 from reconciler.daemon.controller import Daemon
 from reconciler.daemon.local_try import LocalTry, Select
+from reconciler.daemon.mounted_artifacts import MountedBuckets
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer
 from reconciler.daemon.progress import progress_of_runs
 from reconciler.daemon.pull_requests import PullRequestController, planning_pull_requests
-from reconciler.daemon.retention import RequestReferences, RetentionSources, no_requests
 from reconciler.daemon.retention_heads import reading_heads
+from reconciler.daemon.retention_sources import RequestReferences, RetentionSources, no_requests
 from reconciler.daemon.shutdown import WritePermission, run_until
 from reconciler.daemon.status_page import local_buckets, status_page
 from reconciler.daemon.status_store import StatusStore
@@ -223,11 +224,12 @@ async def assemble(
     mirror = _mirror(setup)
     sources = source_reader(setup, patience=None if once else SOURCE_PATIENCE)
     store = _store(setup, permission, notifier)
+    engine = await _engine(setup, permission, mirror, sources, metrics)
     return Daemon(
         setup,
         mirror=mirror,
         sources=sources,
-        engine=await _engine(setup, permission, mirror, sources, metrics),
+        engine=engine,
         store=store,
         metrics=metrics,
         retention=RetentionSources(
@@ -236,6 +238,7 @@ async def assemble(
             places=ArtifactPlaces(
                 RootLayout(setup.root) if setup.config.engine == "local" else None
             ),
+            mounted=_mounted_buckets(setup, engine),
             images=_image_registry(setup),
             requests=requests,
             heads=reading_heads(setup, mirror),
@@ -271,6 +274,19 @@ async def assemble_try(
         select=select,
         changes=tuple(changes),
         observe=observe,
+    )
+
+
+def _mounted_buckets(setup: Setup, engine: Engine) -> MountedBuckets | None:
+    """Return the buckets that pods alone reach; locally None."""
+    if setup.config.engine == "local":
+        return None
+    from reconciler.daemon.leader import bucket_jobs  # noqa: PLC0415 -- takes a second
+
+    return MountedBuckets(
+        jobs=bucket_jobs(setup, engine),
+        has=setup.is_mounted,
+        listed=bool(setup.config.retention.model_fields_set - {"verify"}),
     )
 
 

@@ -25,7 +25,8 @@ from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_executor import PlanExecutor
 from reconciler.daemon.plan_reporter import Observer, PlanReporter, log_head
 from reconciler.daemon.pull_request_planner import DaemonState
-from reconciler.daemon.retention import Retention, RetentionSources
+from reconciler.daemon.retention import Retention
+from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.scrubber import Scrubber
 from reconciler.daemon.status_pusher import StatusPusher
 from reconciler.daemon.status_store import StatusStore
@@ -147,6 +148,7 @@ class Daemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 own = [self._poll(), self._pusher.run(), self._collector.run(self.synced)]
+                own.append(self._retention.mounted.run())
                 if once is None:
                     own.append(self._scrubber.run(self.synced))
                 helpers = [tasks.create_task(one) for one in own]

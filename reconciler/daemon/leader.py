@@ -14,8 +14,17 @@ import structlog
 from reconciler.config import SHORTEST_KEY, ConfigError, Setup
 from reconciler.daemon.once import StillWaitingError
 from reconciler.daemon.shutdown import WritePermission, run_until
+from reconciler.engine import (
+    ArtifactOrder,
+    Engine,
+    EngineError,
+    OrderKind,
+    OrderResult,
+    Wanted,
+)
 from reconciler.engines.kubernetes import (
     Api,
+    ArtifactJobs,
     Asked,
     ClusterRuns,
     ClusterSettings,
@@ -25,6 +34,7 @@ from reconciler.engines.kubernetes import (
     PodLogs,
     ReportedProgress,
     render,
+    render_collection,
     render_inventory,
     render_listing,
 )
@@ -52,6 +62,34 @@ async def kubernetes_engine(
         inventory=lambda folder: render_inventory(folder, settings),
         listing=lambda source: render_listing(source, settings),
     )
+
+
+def bucket_jobs(setup: Setup, engine: Engine) -> ArtifactJobs:
+    """The Jobs that collect in buckets which pods alone can reach."""
+    assert isinstance(engine, KubernetesEngine)
+    settings = ClusterSettings.from_setup(setup)
+    return engine.artifact_jobs(
+        lambda folder, orders, expires: render_collection(folder, orders, settings, expires=expires)
+    )
+
+
+async def restore_by_job(setup: Setup, artifact: Wanted) -> OrderResult | EngineError:
+    """Restore an artifact in a bucket that pods alone can reach.
+
+    Raises EngineError if no cluster is found.
+    """
+    config, settings = setup.config.kubernetes, ClusterSettings.from_setup(setup)
+    engine = KubernetesEngine(
+        await Api.connect(context=config.context),
+        instance=config.instance,
+        render=lambda spec: render(spec, settings),
+        namespaces=tuple(config.namespaces),
+    )
+    try:
+        order = ArtifactOrder(OrderKind.RESTORE, artifact)
+        return (await bucket_jobs(setup, engine).carry_out([order]))[artifact.key]
+    finally:
+        await engine.stop()
 
 
 def pod_logs(setup: Setup) -> PodLogs:

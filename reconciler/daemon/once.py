@@ -55,9 +55,10 @@ class OncePatience:
         progress = len(plan.inputs.ledger.completed), frozenset(run.name for run in live)
         if self._since is None or progress != self._progress:
             self._since, self._progress = began, progress
-        starting = any(not _has_obstacle(run) for run in live)
+        restoring = bool(plan.inputs.ledger.restoring)
+        starting = restoring or any(not _has_obstacle(run) for run in live)
         end = self._since + (max(self.seconds, START_PATIENCE) if starting else self.seconds)
-        chances = [0.0] if live or plan.endings else []
+        chances = [0.0] if live or plan.endings or restoring else []
         if plan.retry_at is not None:
             chances.append(retry)
         if _waits_for_source(plan):

@@ -9,7 +9,7 @@ artifact whose marker is hidden nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -17,24 +17,22 @@ import structlog
 
 from reconciler import stores
 from reconciler.daemon.image_remover import ImageRemover
+from reconciler.daemon.mounted_artifacts import MountedArtifacts
 from reconciler.daemon.pull_request_planner import DaemonState
-from reconciler.daemon.retention_heads import Found
 from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
+from reconciler.daemon.retention_record import CollectionRecord, whole_now
 from reconciler.daemon.retention_remains import RemainsReader
+from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Collected, CollectedKind
-from reconciler.engines.local import ArtifactPlaceError, ArtifactPlaces, ArtifactState
-from reconciler.image_registry import ImageRegistry, RegistryError
+from reconciler.engines.local import ArtifactPlaceError, ArtifactState
 from reconciler.metrics import Metrics
 from reconciler.planner import (
     AskedFor,
-    OwnCluster,
     Plan,
-    Reference,
     Remains,
     RetainedArtifact,
     RetentionInput,
-    RetentionPolicy,
     collect_roots,
     desired_keys_of,
     desired_references,
@@ -54,31 +52,6 @@ log = structlog.get_logger(__name__)
 
 #: Doubts that are reported; one is enough for nothing to be collected.
 MOST_DOUBTS = 20
-#: What open pull requests ask for, and the doubts about it.
-RequestReferences = Callable[[], tuple[Sequence[Reference], Sequence[Reason]]]
-
-
-def no_requests() -> tuple[Sequence[Reference], Sequence[Reason]]:
-    """The references of pull requests where none are followed."""
-    return (), ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionSources:
-    """The policy of collections, and their sources outside of the daemon.
-
-    ``images`` is the registry that builds push to; None without one.
-    ``heads`` reads other heads of the repository, and may block; None without any. ``leads`` says
-    whether this replica may still change anything.
-    """
-
-    policy: RetentionPolicy
-    own: OwnCluster
-    places: ArtifactPlaces
-    images: ImageRegistry | None = None
-    requests: RequestReferences = no_requests
-    heads: Callable[[DaemonState], Found] | None = None
-    leads: Callable[[], bool] = lambda: True
 
 
 @dataclass(slots=True)
@@ -98,49 +71,71 @@ class Retention:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     markers: MarkerReader = field(init=False)
     remains: RemainsReader = field(init=False)
+    record: CollectionRecord = field(init=False)
+    mounted: MountedArtifacts = field(init=False)
     _asked: tuple[Plan, AskedFor] | None = None
 
     def __post_init__(self) -> None:
         # A mere report asks no registry, which may be in a network: it does without sizes.
         images = self.sources.images if self.sources.policy.enabled else None
-        self.markers = MarkerReader(self.sources.places, images)
-        self.remains = RemainsReader(
-            places=self.sources.places, policy=self.sources.policy, own=self.sources.own
+        places, mounted, own = self.sources.places, self.sources.mounted, self.sources.own
+        self.markers = MarkerReader(places, images)
+        if mounted is not None:  # what failed attempts have left is not looked for there
+            own = replace(own, buckets=tuple(b for b in own.buckets if not mounted.has(b)))
+        self.remains = RemainsReader(places=places, policy=self.sources.policy, own=own)
+        self.record = CollectionRecord(self.store, self.metrics)
+        self.mounted = MountedArtifacts(
+            mounted=mounted,
+            record=self.record,
+            lock=self.lock,
+            is_asked_for=self._is_asked_for,
+            restored=self.replan,
         )
 
     # -- in a sync, which holds the lock --------------------------------------------------------
 
     async def restore_desired(self, plan: Plan) -> bool:
-        """Restore hidden artifacts for a plan; True if one is removed already."""
-        hidden = self.store.ledger.hidden
+        """Restore a plan's hidden artifacts; True if one is not there yet.
+
+        It is removed already, or a Job restores it.
+        """
+        hidden = self.store.ledger.hidden.keys() - self.store.ledger.restoring.keys()
         if not hidden:
             return False
         # What the unchanged objects ask for was asked for before, and so is not hidden.
-        asked = {key for key, _ in desired_keys_of(plan, plan.decided)} & hidden.keys()
+        asked = {key for key, _ in desired_keys_of(plan, plan.decided)} & hidden
         await self.take_back(sorted(asked))
         return bool(asked - self.store.ledger.completed.keys())
 
     async def take_back(self, keys: Iterable[TaskKey]) -> set[TaskKey]:
-        """Restore those of these complete artifacts that are hidden; return which."""
+        """Restore those of these complete artifacts that are hidden; return which.
+
+        Those that Jobs restore are complete no more until that is done.
+        """
         restored: set[TaskKey] = set()
         known = self._recorded(datetime.now(UTC))
         asked = [known[key] for key in keys if key in known]
         gone = await asyncio.to_thread(self._gone_images, asked)
         for artifact in asked:
             key = artifact.key
+            if self.mounted.has(artifact):
+                if key in self.store.ledger.hidden:
+                    self.mounted.restore(key)
+                    restored.add(key)
+                continue
             try:
                 if artifact.is_image:
                     there = artifact.url not in gone if artifact.hidden is not None else None
                 else:
                     there = await asyncio.to_thread(self._restore, artifact)
             except ArtifactPlaceError as error:
-                self._failed(error)
+                self.record.failed(error)
                 continue
             if there is False and key in self.store.ledger.hidden:
-                self._note_removed(key)
+                self.record.removed(key)
             elif there:
                 restored.add(key)
-                self._note_restored(key)
+                self.record.restored(key)
         return restored
 
     def _restore(self, artifact: RetainedArtifact) -> bool | None:
@@ -163,18 +158,20 @@ class Retention:
     async def collect(self) -> list[Collected]:
         """Collect once, or only report; return the removed artifacts."""
         plan, state = self.plan(), self.state()
-        if plan is None or state is None or not self._is_readable:
-            return []
+        if plan is None or state is None or not self._is_readable or self.store.ledger.restoring:
+            return []  # what an artifact that is being restored was made from is not known
         # A newer commit that is fetched, and not planned yet, may ask for anything.
         state = replace(state, head=plan.inputs.head)
         inputs, recorded = await self._inputs(plan, state)
         steps, removed = plan_retention(inputs), list[Collected]()
         if inputs.policy.enabled:
-            for key in steps.hide:
-                await self._hide(inputs.artifacts[key])
+            hide = [inputs.artifacts[key] for key in steps.hide]
             images, others = _divided(inputs.artifacts[key] for key in steps.remove)
+            for artifact in hide:
+                await self._hide(artifact)
             for artifact in others:
                 removed += await self._remove(artifact)
+            removed += await self.mounted.collect(hide, others)
             found, refused = await self._remove_images(images)
             removed += found
             untouched = dict.fromkeys((*inputs.untouched, *refused))
@@ -195,36 +192,42 @@ class Retention:
 
     @property
     def _is_readable(self) -> bool:
-        """False if a mere report would look for credentials in a network."""
-        buckets = self.sources.own.buckets
+        """False if a mere report would look for credentials in a network.
+
+        Nor does it create Jobs where nothing is configured about retention.
+        """
+        mounted = self.sources.mounted
         return self.sources.policy.enabled or all(
-            bucket.startswith("file:") or stores.has_credentials(bucket) for bucket in buckets
+            mounted.listed
+            if mounted is not None and mounted.has(bucket)
+            else bucket.startswith("file:") or stores.has_credentials(bucket)
+            for bucket in self.sources.own.buckets
         )
 
     async def _hide(self, artifact: RetainedArtifact) -> None:
         async with self.lock:
-            if self._is_asked_for(artifact):
+            if self.mounted.has(artifact) or self._is_asked_for(artifact):
                 return
             try:
                 if not artifact.is_image:
                     await asyncio.to_thread(self.sources.places.hide, artifact.url, artifact.key)
             except ArtifactPlaceError as error:
-                self._failed(error)
+                self.record.failed(error)
                 return
-            self._note_hidden(artifact.key)
+            self.record.hidden(artifact.key)
             log.info("artifact hidden", key=artifact.key[:12], url=artifact.url, size=artifact.size)
 
     async def _remove(self, artifact: RetainedArtifact) -> tuple[Collected, ...]:
         key, places = artifact.key, self.sources.places
         async with self.lock:
-            if self._is_asked_for(artifact):
+            if self.mounted.has(artifact) or self._is_asked_for(artifact):
                 return ()
             try:
                 freed = await asyncio.to_thread(places.remove, artifact.url, key)
             except ArtifactPlaceError as error:
-                self._failed(error)
+                self.record.failed(error)
                 return ()
-            self._note_removed(key)
+            self.record.removed(key)
         kind = CollectedKind.ARTIFACT
         return (Collected(kind=kind, name=key, freed=freed, used=artifact.made),)
 
@@ -239,8 +242,8 @@ class Retention:
             lock=self.lock,
             recorded=lambda: self._recorded(datetime.now(UTC)),
             is_asked_for=self._is_asked_for,
-            removed=self._note_removed,
-            failed=self._failed,
+            removed=self.record.removed,
+            failed=self.record.failed,
         )
         return await remover.remove(images)
 
@@ -252,7 +255,7 @@ class Retention:
         try:
             return await asyncio.to_thread(reader.read, records, ledger, roots, inputs.now)
         except ArtifactPlaceError as error:
-            self._failed(error)
+            self.record.failed(error)
             return []
 
     async def _remove_rest(self, rest: Remains) -> tuple[Collected, ...]:
@@ -266,9 +269,9 @@ class Retention:
                     self.sources.places.remove_rest, rest.url, key, tried=tried
                 )
             except ArtifactPlaceError as error:
-                self._failed(error)
+                self.record.failed(error)
                 return ()
-            self.store.mark_attempts(key, _now())
+            self.store.mark_attempts(key, whole_now())
         return (Collected(kind=rest.what, name=key, freed=freed, used=rest.since),)
 
     def _asked_for(self) -> AskedFor | None:
@@ -305,7 +308,7 @@ class Retention:
         doubts = [*plan_doubts(plan), *run_doubts(plan), *doubts]
         if store.faults:
             doubts.append(unreadable("status branch", "", str(store.faults[0])))
-        recorded = await asyncio.to_thread(self.markers.read, self._recorded(now))
+        recorded = await self._read(self._recorded(now))
         async with self.lock:
             self._learn(recorded, now)
             # A marker that was moved back counts from now on, in this collection already.
@@ -330,6 +333,18 @@ class Retention:
         )
         return inputs, recorded
 
+    async def _read(self, artifacts: Mapping[TaskKey, RetainedArtifact]) -> RecordedArtifacts:
+        """Read the facts of artifacts, by Jobs where the daemon cannot."""
+        own = {key: each for key, each in artifacts.items() if not self.mounted.has(each)}
+        recorded = await asyncio.to_thread(self.markers.read, own)
+        facts, doubts = await self.mounted.read(artifacts.values())
+        return replace(
+            recorded,
+            artifacts=artifacts,
+            facts={**recorded.facts, **facts},
+            doubts=(*recorded.doubts, *doubts),
+        )
+
     def _recorded(self, now: datetime) -> dict[TaskKey, RetainedArtifact]:
         """Return the complete artifacts of all records."""
         records = (*self.store.records.values(), *self.store.removed_records())
@@ -344,39 +359,21 @@ class Retention:
         known = self._recorded(now)
         for key, facts in recorded.facts.items():
             hidden = key in self.store.ledger.hidden
-            if hidden and facts is None:
-                self._note_removed(key)
+            if key in self.store.ledger.restoring:
+                continue
+            if self.mounted.learn(key, facts):
+                self.record.left(key)
+            elif hidden and facts is None:
+                self.record.removed(key)
             elif recorded.artifacts[key].is_image:  # it is hidden in its record alone
                 if not hidden and facts is None and known.get(key) == recorded.artifacts[key]:
                     self.store.ledger.lose(key, now)
                     log.warning("image lost", key=key[:12], url=known[key].url)
                     self.replan()
             elif hidden and facts is not None and facts.state is ArtifactState.COMPLETE:
-                self._note_restored(key)
+                self.record.restored(key)
             elif not hidden and facts is not None and facts.state is not ArtifactState.COMPLETE:
-                self._note_hidden(key)
-
-    # -- what is recorded -----------------------------------------------------------------------
-
-    def _note_hidden(self, key: TaskKey) -> None:
-        now = _now()
-        self.store.ledger.hidden[key] = now
-        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=now))
-
-    def _note_restored(self, key: TaskKey) -> None:
-        now = _now()
-        self.store.ledger.hidden.pop(key, None)
-        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, restored=now))
-        log.info("artifact restored", key=key[:12])
-
-    def _note_removed(self, key: TaskKey) -> None:
-        now = _now()
-        self.store.ledger.collect(key, now)
-        self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, collected=now))
-
-    def _failed(self, error: ArtifactPlaceError | RegistryError) -> None:
-        self.metrics.failed("engine", error)
-        log.warning("an artifact cannot be collected or restored", error=str(error))
+                self.record.hidden(key)
 
 
 def _divided(
@@ -385,7 +382,3 @@ def _divided(
     """Return images, and the others."""
     every = list(artifacts)
     return [a for a in every if a.is_image], [a for a in every if not a.is_image]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

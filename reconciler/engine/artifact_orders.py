@@ -9,7 +9,7 @@ from reconciler.engine.interface import Wanted
 
 
 class OrderKind(enum.StrEnum):
-    """An order: to hide an artifact, to restore it, or to remove it."""
+    """A step to take on an artifact."""
 
     HIDE = "hide"
     RESTORE = "restore"

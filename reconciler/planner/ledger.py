@@ -66,17 +66,19 @@ class Loss:
 class Ledger:
     """Key → result or loss, and (key, execution hash) → failure.
 
-    ``losses_changed`` counts the changes of ``losses``. ``hidden`` has the complete keys whose
-    markers a collection has hidden, to be restored before they are used; ``collected`` those that
-    it has removed. ``releases`` are the ids of holds that were released, the oldest first; each
-    releases once. ``removed_spent`` is what objects that are gone have spent, by month. ``turn``
-    counts what was learnt in this process, in that order, which no clock can change.
+    ``losses_changed`` counts the changes of ``losses`` and ``restoring``. ``hidden`` has the keys
+    whose markers a collection has hidden, to be restored before they are used; ``restoring`` those
+    of them that are being restored, which are not complete and are not made again; ``collected``
+    those that it has removed. ``releases`` are the ids of holds that were released, the oldest
+    first; each releases once. ``removed_spent`` is what objects that are gone have spent, by month.
+    ``turn`` counts what was learnt in this process, in that order, which no clock can change.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
     failures: dict[tuple[TaskKey, ExecutionHash], Failure] = field(default_factory=dict)
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     hidden: dict[TaskKey, datetime] = field(default_factory=dict)
+    restoring: dict[TaskKey, Completed] = field(default_factory=dict)
     collected: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
     releases: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class Ledger:
             failures=dict(self.failures),
             losses=dict(self.losses),
             hidden=dict(self.hidden),
+            restoring=dict(self.restoring),
             collected=dict(self.collected),
             removed_spent=dict(self.removed_spent),
             _seen=dict(self._seen),
@@ -193,6 +196,7 @@ class Ledger:
 
     def _complete(self, found: Completed) -> None:
         self.collected.pop(found.key, None)
+        self.restoring.pop(found.key, None)
         if self.losses.pop(found.key, None) is not None:
             self.losses_changed += 1
         known = self.completed.get(found.key)
@@ -235,13 +239,28 @@ class Ledger:
             self.losses[key] = Loss(at.replace(microsecond=0), url, known.finished)
             self.losses_changed += 1
 
+    def withdraw(self, key: TaskKey) -> None:
+        """Note that a hidden key's artifact is being restored."""
+        known = self.completed.pop(key, None)
+        if known is not None:
+            self.restoring[key] = known
+            self.losses_changed += 1
+
+    def restore(self, key: TaskKey) -> None:
+        """Note that a hidden key's artifact is there again."""
+        self.hidden.pop(key, None)
+        known = self.restoring.pop(key, None)
+        if known is not None:
+            self.completed[key] = replace(known, turn=self._next_turn())
+            self.losses_changed += 1
+
     def collect(self, key: TaskKey, at: datetime) -> None:
         """Note that a collection has removed a complete key's artifact.
 
         It is made again where something needs it.
         """
         self.hidden.pop(key, None)
-        known = self.completed.pop(key, None)
+        known = self.completed.pop(key, None) or self.restoring.pop(key, None)
         if known is not None:
             self.collected[key] = Loss(at, known.result.url or "", known.finished)
 

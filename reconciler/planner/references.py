@@ -208,7 +208,8 @@ class ReferenceResolver:
         wanted = item is not None and any(
             task.key == key and task.kind is not TaskKind.EVALUATE for task in item.tasks
         )
-        complete = self.ledger.result(key) if made is not None or wanted else None
+        known = self.ledger.result(key) or self.ledger.restoring.get(key)
+        complete = known if made is not None or wanted else None
         loss = self.ledger.losses.get(key)
         if loss is not None and not wanted:
             return Reason.of(ReasonCode.ARTIFACT_LOST, input=f"artifact of {target}", url=loss.url)

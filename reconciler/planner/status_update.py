@@ -290,6 +290,9 @@ class _StatusUpdate:
         return next((d.task.label for d in counted if d.phase is TaskPhase.FAILED), None)
 
     def _pending(self) -> tuple[Phase, Reason]:
+        wanted = self.item.key
+        if wanted is not None and wanted in self.inputs.ledger.restoring:
+            return Phase.WAITING, Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=wanted[:12])
         own = {task.key for task in self.item.tasks}
         for decision in self.decisions:
             if decision.needs and not own.issuperset(decision.needs):

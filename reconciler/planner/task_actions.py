@@ -118,10 +118,8 @@ class TaskActions:
             return cancelled
         if key is None:
             return self._keyless(answer, item, earlier)
-        if self.wanted.is_complete(key):
-            return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key not in self.wanted.keys:
-            return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
+            return self._unwanted(answer, key)
         earlier_goes_on = self._reported(task, TaskPhase.RUNNING)
         if earlier_goes_on is not None:
             return answer.keep(TaskPhase.RUNNING, earlier_goes_on)
@@ -136,6 +134,14 @@ class TaskActions:
             or self._blocked(answer, item)
             or self._start(answer, item, superseded, shadow=shadow)
         )
+
+    def _unwanted(self, answer: TaskActionBuilder, key: TaskKey) -> TaskAction:
+        """Return the action of a task that makes nothing now."""
+        if self.wanted.is_complete(key):
+            return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
+        if key in self.inputs.ledger.restoring:
+            return answer.wait(Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=key[:12]))
+        return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
 
     def _keyless(
         self, answer: TaskActionBuilder, item: ResolvedObject, earlier: Run | None
@@ -235,10 +241,12 @@ class TaskActions:
         return answer.wait(reported) if reported is not None else None
 
     def _upstream(self, task: Task) -> Reason | None:
-        """Return the reason if an input cannot be made, or was rejected."""
+        """Return the reason if an input cannot be had, or was rejected."""
         for need in self.wanted.needs(task):
             if need in self.stuck:
                 return self.stuck[need]
+            if need in self.inputs.ledger.restoring:  # it is pinned, and no task makes it
+                return Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=need[:12])
         for ref, judgement in self.wanted.unaccepted(task):
             if judgement.rejected:
                 key = (self.inputs.desired[ref].key or "")[:12]

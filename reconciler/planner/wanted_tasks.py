@@ -41,7 +41,7 @@ class WantedTasks:
             roots.extend(v.task.key for v in item.variants if v.task.key is not None)
         while roots:
             key = roots.pop()
-            if key in self.keys or self.is_complete(key):
+            if key in self.keys or self.is_complete(key) or key in self.inputs.ledger.restoring:
                 continue
             self.keys.add(key)
             if key in producers:

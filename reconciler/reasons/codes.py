@@ -117,6 +117,7 @@ class ReasonCode(enum.StrEnum):
     COLLECTION_KEY_UNKNOWN = "CollectionKeyUnknown"
     COLLECTION_CONFLICT = "CollectionConflict"
     COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
+    ARTIFACT_HIDDEN = "ArtifactHidden"
     IMAGES_KEPT = "ImagesKept"
 
     # -- Review: an object for which nothing runs

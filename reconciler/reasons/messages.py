@@ -571,6 +571,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A superseded run finishes first; its inputs are not known to the collection.",
         "Nothing; the collection goes on once the run has ended.",
     ),
+    ReasonCode.ARTIFACT_HIDDEN: Entry(
+        "its artifact {key} was hidden by a collection, and a Job restores it",
+        "A commit asks for an artifact again that nothing referred to. Only pods reach its bucket.",
+        "Nothing; if it stays so, see the Job `r-collect-…` of the namespace, and the daemon's log.",
+    ),
     ReasonCode.IMAGES_KEPT: Entry(
         "images are not collected: {detail}",
         "The registry cannot be read, does not delete, or has another image at the tag of a build. All else is collected.",

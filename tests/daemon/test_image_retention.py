@@ -18,8 +18,9 @@ from typing import ClassVar
 import pytest
 
 from reconciler.daemon.pull_request_planner import DaemonState
-from reconciler.daemon.retention import Retention, RetentionSources
+from reconciler.daemon.retention import Retention
 from reconciler.daemon.retention_heads import Found
+from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Capacity, FailureClass, RunPhase
 from reconciler.engines.local import ArtifactPlaces

@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.config import load_setup
 from reconciler.daemon.pull_request_planner import AskedKeys, DaemonState
-from reconciler.daemon.retention import Retention, RetentionSources
+from reconciler.daemon.retention import Retention
 from reconciler.daemon.retention_heads import Found, HeadReader
+from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Capacity
 from reconciler.engines.local import ArtifactPlaces

@@ -11,7 +11,7 @@ Importing this package takes about a second: import it where it is needed, not a
 module that every command loads.
 """
 
-from reconciler.engines.kubernetes.artifact_collection import render_collection
+from reconciler.engines.kubernetes.artifact_collection import ArtifactJobs, render_collection
 from reconciler.engines.kubernetes.build_pod import image_tag
 from reconciler.engines.kubernetes.client import Api, Asked
 from reconciler.engines.kubernetes.config import ClusterSettings
@@ -28,6 +28,7 @@ from reconciler.engines.kubernetes.reported_progress import ReportedProgress
 
 __all__ = [
     "Api",
+    "ArtifactJobs",
     "Asked",
     "ClusterRun",
     "ClusterRuns",

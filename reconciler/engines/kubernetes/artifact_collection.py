@@ -1,4 +1,4 @@
-"""Collections in buckets that pods alone can write: a Job with task ``collect``.
+"""Collections by Jobs, in buckets that pods alone can write.
 
 The Job mounts a namespace's part of a bucket. Without orders it lists the artifacts there, as an
 ordinary user who only reads; with orders it hides, restores and removes artifacts, a rename each
@@ -10,12 +10,12 @@ or was deleted. A Job that starts late refuses its orders.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from reconciler.engine import (
@@ -28,6 +28,7 @@ from reconciler.engine import (
 )
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.api_errors import ApiConflict
+from reconciler.engines.kubernetes.api_types import Job
 from reconciler.engines.kubernetes.bucket_job import COLLECT, bucket_job
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
@@ -120,10 +121,10 @@ def render_collection(
 def read_artifacts(
     text: bytes, folder: Folder
 ) -> dict[TaskKey, ArtifactFacts | EngineError | None]:
-    """Read the wanted artifacts of a list. Raises EngineError if it is not whole.
+    """Read the wanted artifacts of a list.
 
-    None for one that is gone, which it is only where others are there: a bucket that was not
-    mounted has none at all.
+    Raises EngineError if it is not whole. None for one that is gone, which it is only where others
+    are there: a bucket that was not mounted has none at all.
     """
     lines, _ = _whole(text, 1)
     said = dict(line.split(" ", 1) for line in lines)
@@ -151,9 +152,10 @@ def _facts(said: str, path: str) -> ArtifactFacts | EngineError:
 
 
 def read_outcomes(text: bytes, folder: Folder) -> dict[TaskKey, OrderResult]:
-    """Read the outcomes of orders. Raises EngineError if they are not all there.
+    """Read the outcomes of orders.
 
-    An artifact that is gone from a folder without any other counts as failed.
+    Raises EngineError if they are not all there. An artifact that is gone from a folder without any
+    other counts as failed.
     """
     lines, (artifacts,) = _whole(text, 2)
     found: dict[TaskKey, OrderResult] = {}
@@ -168,7 +170,7 @@ def read_outcomes(text: bytes, folder: Folder) -> dict[TaskKey, OrderResult]:
 
 
 def _whole(text: bytes, numbers: int) -> tuple[list[str], list[int]]:
-    """Return an output's lines, and the numbers of its last but its count.
+    """Return an output's lines, and further numbers of its last line.
 
     Raises EngineError for one of which a part is missing: what is not in it is not gone.
     """
@@ -235,16 +237,16 @@ class ArtifactJobs:
         path = JOBS.path(folder.namespace)
         async with asyncio.timeout(PATIENCE):
             try:
-                await self.api.create(path, job)
+                made = await self.api.create(path, job)
             except ApiConflict:
                 await output.remove(job)  # its orders are not begun, or are done, from now on
-                await self.api.create(path, job)
+                made = await self.api.create(path, job)
             log.info("collecting by a Job", bucket=folder.url, job=job["metadata"]["name"])
+            job["metadata"]["uid"] = msgspec.json.decode(made, type=Job).metadata.uid
             try:
                 return await output.read(job)
             finally:
-                with contextlib.suppress(EngineError):
-                    await output.delete(job, pods_first=True)
+                await output.delete(job, pods_first=True)
 
 
 def _bounded(found: Iterable[Folder]) -> Iterator[Folder]:

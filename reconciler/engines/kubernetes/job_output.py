@@ -65,7 +65,7 @@ class JobOutput:
             await self.api.delete(path, delete_options(meta.uid, pods_first=pods_first))
 
     async def remove(self, rendered: ApiObject) -> None:
-        """Delete the Job if it is there, and return once its pods are gone too.
+        """Delete the Job, and wait for the end of its pods.
 
         Raises EngineError.
         """
@@ -78,7 +78,7 @@ class JobOutput:
                 await asyncio.sleep(jittered(POLL))
 
     async def read(self, rendered: ApiObject) -> bytes:
-        """Return the output of a created Job once it has ended. Raises EngineError."""
+        """Return the output of a created Job, once ended. Raises EngineError."""
         namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
         while True:
             ended = await self._end(rendered)
@@ -102,12 +102,17 @@ class JobOutput:
         return find_condition(job.status.conditions, "Complete", "Failed")
 
     async def _ours(self, rendered: ApiObject) -> Job:
-        """Read the Job. Raises EngineError if it is not the engine's."""
+        """Read the Job. Raises EngineError if it is not the engine's.
+
+        It may be any of its name, unless ``rendered`` has a UID.
+        """
         meta = rendered["metadata"]
         data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
         job = msgspec.json.decode(data, type=Job)
         if not meta["labels"].items() <= job.metadata.labels.items():
             raise failed(f"a Job {meta['namespace']}/{meta['name']} is there that is not ours")
+        if meta.get("uid", job.metadata.uid) != job.metadata.uid:
+            raise failed(f"the Job {meta['name']} was replaced by another")
         return job
 
 

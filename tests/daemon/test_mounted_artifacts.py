@@ -1,0 +1,299 @@
+"""Collections by Jobs: recorded first, given way to, repeated, and never believed in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reconciler.backoff import Backoff
+from reconciler.daemon import mounted_artifacts
+from reconciler.daemon.mounted_artifacts import MountedArtifacts, MountedBuckets
+from reconciler.daemon.retention_record import CollectionRecord
+from reconciler.daemon.status_store import StatusStore
+from reconciler.engine import (
+    ArtifactOrder,
+    EngineError,
+    OrderKind,
+    OrderOutcome,
+    OrderResult,
+    Result,
+    Wanted,
+)
+from reconciler.engines.local import ArtifactFacts, ArtifactState
+from reconciler.git import GitError
+from reconciler.metrics import Metrics
+from reconciler.planner import RetainedArtifact
+from reconciler.reasons import Reason, ReasonCode
+from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
+from tests.git.copies import status_branch_at
+from tests.patience import PATIENCE
+
+ONE, TWO = TaskKey("1" * 40), TaskKey("2" * 40)
+BUCKET = "pvc://models"
+REF = ObjectRef(Kind.MODEL, "default", "a")
+AWAY = EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail="away"))
+_COMPLETE, _HIDDEN, _ = ArtifactState
+
+
+@dataclass
+class Bucket:
+    """The states of artifacts, and Jobs that can be held up, or fail."""
+
+    states: dict[TaskKey, ArtifactState | None] = field(default_factory=dict)
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    errors: list[EngineError] = field(default_factory=list)
+    done: list[tuple[OrderKind, TaskKey]] = field(default_factory=list)
+    #: Whether orders take effect although what has come of them is not known.
+    silent: bool = False
+
+    def __post_init__(self) -> None:
+        self.held.set()
+
+    async def list_artifacts(
+        self, wanted: Iterable[Wanted]
+    ) -> Mapping[TaskKey, ArtifactFacts | EngineError | None]:
+        self.begun.set()
+        await self.held.wait()
+        if self.errors:
+            return {item.key: self.errors[0] for item in wanted}
+        found = {item.key: self.states[item.key] for item in wanted}
+        return {k: ArtifactFacts(state=s, size=1) if s else None for k, s in found.items()}
+
+    async def carry_out(
+        self, orders: Sequence[ArtifactOrder]
+    ) -> Mapping[TaskKey, OrderResult | EngineError]:
+        self.begun.set()
+        if any(order.kind is not OrderKind.RESTORE for order in orders):
+            await self.held.wait()
+        if self.errors:
+            error = self.errors.pop()
+            return {order.artifact.key: error for order in orders}
+        found: dict[TaskKey, OrderResult | EngineError] = {}
+        for order in orders:
+            key = order.artifact.key
+            self.done.append((order.kind, key))
+            found[key] = AWAY if self.silent else self._one(order.kind, key)
+            if self.silent:
+                self._one(order.kind, key)
+        return found
+
+    def _one(self, kind: OrderKind, key: TaskKey) -> OrderResult:
+        state = self.states[key]
+        if state is None:
+            return OrderResult(OrderOutcome.GONE)
+        if kind is OrderKind.REMOVE and state is _HIDDEN:
+            self.states[key] = None
+            return OrderResult(OrderOutcome.REMOVED, 5)
+        if kind is not OrderKind.REMOVE:
+            self.states[key] = _HIDDEN if kind is OrderKind.HIDE else _COMPLETE
+        hidden = self.states[key] is _HIDDEN
+        return OrderResult(OrderOutcome.HIDDEN if hidden else OrderOutcome.COMPLETE)
+
+
+@dataclass
+class Site:
+    """A store with two complete artifacts, and their bucket."""
+
+    store: StatusStore
+    bucket: Bucket = field(default_factory=Bucket)
+    asked: set[TaskKey] = field(default_factory=set)
+    replanned: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        for key in (ONE, TWO):
+            self.bucket.states[key] = _COMPLETE
+            self.store.ledger.complete(key, TaskKind.TRAIN, Result(url=self.url(key)))
+        self.mounted = MountedArtifacts(
+            mounted=MountedBuckets(
+                jobs=self.bucket,
+                has=lambda url: url.startswith(f"{BUCKET}/"),
+                listed=True,
+            ),
+            record=CollectionRecord(self.store, Metrics()),
+            lock=asyncio.Lock(),
+            is_asked_for=lambda artifact: artifact.key in self.asked,
+            restored=self.replanned.set,
+        )
+
+    @staticmethod
+    def url(key: TaskKey) -> str:
+        return f"{BUCKET}/clusters/c/namespaces/default/models/a/{key}/"
+
+    def artifact(self, key: TaskKey) -> RetainedArtifact:
+        return RetainedArtifact(
+            key=key,
+            ref=REF,
+            url=self.url(key),
+            made=datetime(2026, 1, 1, tzinfo=UTC),
+            size=1,
+            hidden=self.store.ledger.hidden.get(key),
+        )
+
+    async def restored(self) -> None:
+        """Run what restores until a sync is asked for."""
+        running = asyncio.create_task(self.mounted.run())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.replanned.wait()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+@pytest.fixture
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(mounted_artifacts, "_RETRY", Backoff(first=0.001, longest=0.001))
+    branch = status_branch_at(tmp_path / "status.git", (tmp_path / "remote.git").as_uri())
+    return Site(StatusStore(branch, cluster="local", instance="default", path=""))
+
+
+async def test_what_is_hidden_is_pushed_before_its_job_is_created(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[set[TaskKey], bool]] = []
+
+    async def flush() -> bool:
+        seen.append((set(site.store.ledger.hidden), site.bucket.begun.is_set()))
+        return False
+
+    monkeypatch.setattr(site.store, "flush", flush)
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert seen == [({ONE}, False)]
+    assert site.bucket.states == {ONE: _HIDDEN, TWO: _COMPLETE}
+
+
+async def test_where_the_record_cannot_be_pushed_no_job_is_created(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flush() -> bool:
+        raise GitError("the remote is away")
+
+    monkeypatch.setattr(site.store, "flush", flush)
+    with pytest.raises(GitError):
+        await site.mounted.collect([site.artifact(ONE)], [])
+    assert not site.bucket.begun.is_set()
+    # The next collection finds it complete: nobody has taken it back.
+    facts, _ = await site.mounted.read([site.artifact(ONE)])
+    assert site.mounted.learn(ONE, facts[ONE])
+
+
+async def test_what_is_asked_for_by_now_gets_no_order(site: Site) -> None:
+    site.asked = {ONE}
+    await site.mounted.collect([site.artifact(ONE), site.artifact(TWO)], [])
+    assert site.bucket.done == [(OrderKind.HIDE, TWO)]
+    assert site.store.ledger.hidden.keys() == {TWO}
+
+
+async def test_what_was_hidden_long_enough_is_removed(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE)], [])
+    (removed,) = await site.mounted.collect([], [site.artifact(ONE)])
+    assert (removed.name, removed.freed) == (ONE, 5)
+    assert ONE in site.store.ledger.collected
+    assert site.bucket.states[ONE] is None
+
+
+async def test_what_a_user_has_taken_back_is_not_removed(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.states[ONE] = _COMPLETE
+    assert await site.mounted.collect([], [site.artifact(ONE)]) == []
+    assert ONE in site.store.ledger.completed
+    assert ONE not in site.store.ledger.hidden
+
+
+async def test_a_restore_ends_the_collection_that_is_under_way(site: Site) -> None:
+    site.bucket.held.clear()
+    collecting = asyncio.create_task(site.mounted.collect([site.artifact(ONE)], []))
+    await site.bucket.begun.wait()
+    site.mounted.restore(ONE)
+    assert ONE not in site.store.ledger.completed, "nothing is made of it meanwhile"
+    assert await collecting == []
+    await site.restored()
+    assert site.bucket.done == [(OrderKind.RESTORE, ONE)]
+    assert ONE in site.store.ledger.completed
+    assert not site.store.ledger.hidden
+
+
+async def test_a_job_that_hid_it_all_the_same_is_followed_by_one_that_restores(
+    site: Site,
+) -> None:
+    site.bucket.silent = True
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert site.store.ledger.hidden.keys() == {ONE}
+    assert site.bucket.states[ONE] is _HIDDEN
+    site.bucket.silent = False
+    site.mounted.restore(ONE)
+    await site.restored()
+    assert site.bucket.states[ONE] is _COMPLETE
+    assert ONE in site.store.ledger.completed
+
+
+async def test_a_restore_is_tried_again_until_it_is_done(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.errors = [AWAY] * 3
+    site.mounted.restore(ONE)
+    await site.restored()
+    assert not site.bucket.errors
+    assert ONE in site.store.ledger.completed
+
+
+async def test_what_is_gone_by_then_is_no_more_waited_for(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.states[ONE] = None
+    site.mounted.restore(ONE)
+    await site.restored()
+    assert ONE in site.store.ledger.collected
+    assert ONE not in site.store.ledger.completed
+
+
+async def test_a_collection_that_ends_takes_its_job_along(site: Site) -> None:
+    site.bucket.held.clear()
+    collecting = asyncio.create_task(site.mounted.collect([site.artifact(ONE)], []))
+    await site.bucket.begun.wait()
+    collecting.cancel()
+    await asyncio.wait([collecting])
+    assert collecting.cancelled()
+    site.bucket.held.set()
+    await asyncio.sleep(0)
+    assert site.bucket.done == []
+
+
+async def test_what_is_complete_is_listed_once_and_what_is_hidden_each_time(site: Site) -> None:
+    every = [site.artifact(ONE), site.artifact(TWO)]
+    facts, doubts = await site.mounted.read(every)
+    assert (set(facts), doubts) == ({ONE, TWO}, [])
+    site.bucket.begun.clear()
+    await site.mounted.read(every)
+    assert not site.bucket.begun.is_set()
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.begun.clear()
+    facts, _ = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    assert site.bucket.begun.is_set()
+    assert {key: each and each.state for key, each in facts.items()} == {
+        ONE: _HIDDEN,
+        TWO: _COMPLETE,
+    }
+
+
+async def test_a_list_that_fails_is_a_doubt(site: Site) -> None:
+    site.bucket.errors = [AWAY]
+    facts, (doubt,) = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    assert facts == {}
+    assert doubt.code is ReasonCode.COLLECTION_UNREADABLE
+
+
+async def test_a_list_gives_way_to_a_restore_and_is_a_doubt(site: Site) -> None:
+    site.bucket.held.clear()
+    reading = asyncio.create_task(site.mounted.read([site.artifact(TWO)]))
+    await site.bucket.begun.wait()
+    site.mounted.restore(ONE)
+    facts, doubts = await reading
+    assert facts == {}
+    assert len(doubts) == 1
