@@ -49,6 +49,14 @@ test-kueue: kueue-build ## Queue, preempt and give GPUs to trainings with a real
 kueue-build: setup ## Build Kueue and a device plugin with Go: some 4 minutes the first time, besides the cluster
 	@$(BIN)/python -m tests.cluster build --kueue
 
+.PHONY: test-gcsfuse
+test-gcsfuse: gcsfuse-build ## Train on Cloud Storage's FUSE, on a server that stands in for Google's
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m gcsfuse
+
+.PHONY: gcsfuse-build
+gcsfuse-build: setup ## Build gcsfuse and that server with Go: some 3 minutes the first time, besides the cluster
+	@$(BIN)/python -m tests.cluster build --gcsfuse
+
 .PHONY: test-dashboards
 test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs Node, some 2 minutes the first time
 	@$(BIN)/python -m tests.grafana.build

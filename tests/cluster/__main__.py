@@ -29,7 +29,8 @@ def main() -> None:
 @click.option("--helm", is_flag=True, help="Build Helm, and a control plane without a node.")
 @click.option("--kueue", is_flag=True, help="Build Kueue and a stand-in for GPUs besides.")
 @click.option("--gitea", is_flag=True, help="Build Gitea alone.")
-def build(helm: bool, kueue: bool, gitea: bool) -> None:
+@click.option("--gcsfuse", is_flag=True, help="Build gcsfuse and a server for it besides.")
+def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
         if gitea:
@@ -42,7 +43,7 @@ def build(helm: bool, kueue: bool, gitea: bool) -> None:
         if kueue:
             programs("queue")
         machine.check()
-        programs("queue-node" if kueue else "node")
+        programs("queue-node" if kueue else "gcs-node" if gcsfuse else "node")
     except ClusterUnavailable as error:
         if os.environ.get("CI"):
             raise click.ClickException(str(error)) from error

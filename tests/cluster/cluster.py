@@ -122,6 +122,8 @@ class NodeCluster(Cluster):
     registry: str
     s3: S3
     images: Mapping[str, str]
+    #: The URL of a server of Cloud Storage, where the node has a driver for it.
+    gcs: str
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -174,4 +176,5 @@ class NodeCluster(Cluster):
             registry=told["registry"],
             s3=S3(**{**s3, "folder": Path(s3["folder"])}),
             images=told["images"],
+            gcs=told["gcs"],
         )

@@ -8,6 +8,7 @@
 - ``own_gang_cluster``: as ``own_node_cluster``, with the gates for gangs on.
 - ``queue_cluster``, ``queue_namespace``, ``own_queue_cluster``: a control plane with Kueue.
 - ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
+- ``gcs_cluster``, ``gcs_namespace``: a node with gcsfuse, and a server of Cloud Storage.
 
 ``TEST_KUBECONFIG`` names a cluster of the user's to take as ``control_plane`` (see ``given``).
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,14 @@ _FIXTURES: dict[str, Level] = {
     "queue_cluster": "queue",
     "own_queue_cluster": "queue",
     "gpu_cluster": "queue-node",
+    "gcs_cluster": "gcs-node",
 }
-#: Levels that are built when they are asked for, by ``make test-kueue``.
-_KUEUE: tuple[Level, ...] = ("queue-node", "queue")
+#: Levels that are built when they are asked for, by ``make test-…``: the mark and the program.
+_ASKED_FOR: Mapping[Level, str] = {
+    "queue-node": "kueue",
+    "queue": "kueue",
+    "gcs-node": "gcsfuse",
+}
 _UNAVAILABLE = pytest.StashKey[dict[Level, str]]()
 
 
@@ -83,10 +89,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         used = {_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
         if used:
             item.add_marker("cluster")
-        if "node" in used or "queue-node" in used:
+        if any(level.endswith("node") for level in used):
             item.add_marker("node")
-        if used.intersection(_KUEUE):
-            item.add_marker("kueue")
+        for level in used.intersection(_ASKED_FOR):
+            item.add_marker(_ASKED_FOR[level])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -101,8 +107,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             try:
                 if level.endswith("node"):
                     machine.check()
-                if level in _KUEUE:
-                    _check_kueue(level)
+                if level in _ASKED_FOR:
+                    _check_asked_for(level)
                 programs(level)
             except ClusterUnavailable as error:
                 why[level] = str(error)
@@ -111,11 +117,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what this machine cannot run; CI's can run everything but Kueue, which is not built."""
+    """Skip what this machine cannot run; CI's can run everything but what it does not build."""
     level = _needed(item)
     why = item.config.stash[_UNAVAILABLE].get(level) if level else None
     if why is not None:
-        if level in _KUEUE:
+        if level in _ASKED_FOR:
             pytest.skip(why)
         unavailable(why)
 
@@ -123,7 +129,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _needed(item: pytest.Item) -> Level | None:
     """The level that the test takes of what is built here."""
     levels = {_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _FIXTURES}
-    if (level := next((level for level in _KUEUE if level in levels), None)) is not None:
+    if (level := next((level for level in _ASKED_FOR if level in levels), None)) is not None:
         return level
     if item.get_closest_marker("node"):
         return "node"
@@ -133,10 +139,12 @@ def _needed(item: pytest.Item) -> Level | None:
     return None if given.kubeconfig() and used == {"control_plane"} else "control-plane"
 
 
-def _check_kueue(level: Level) -> None:
-    kueue.check()
-    if "kueue" not in built(level):
-        raise ClusterUnavailable("Kueue is not built; make test-kueue does that")
+def _check_asked_for(level: Level) -> None:
+    program = _ASKED_FOR[level]
+    if program == "kueue":
+        kueue.check()
+    if program not in built(level):
+        raise ClusterUnavailable(f"{program} is not built; make test-{program} does that")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -221,6 +229,20 @@ def gpu_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
     """A cluster with Kueue and a node that has GPUs, shared by all tests."""
     with lease.node(_shared(request, "queue-node"), "queue-node") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def gcs_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
+    """A cluster whose node mounts buckets by gcsfuse, shared by all tests."""
+    with lease.node(_shared(request, "gcs-node"), "gcs-node") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def gcs_namespace(request: pytest.FixtureRequest, gcs_cluster: NodeCluster) -> Iterator[Namespace]:
+    """A namespace of ``gcs_cluster`` that only this test uses."""
+    with _namespace(request, gcs_cluster) as namespace:
+        yield namespace
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ class Node(Program):
         control_plane: ControlPlane,
         network: Network,
         registry: str,
+        *,
+        gcs: str = "",
     ) -> None:
         self.number = number
         self._folder = folder
@@ -48,6 +50,7 @@ class Node(Program):
         self._registry = registry
         plugin = binaries.get("device-plugin")
         self._plugin = [] if plugin is None else [str(plugin), GPU, str(GPUS)]
+        self._driver = _gcsfuse(binaries, f"node{number}", gcs) if gcs else []
         # fmt: off
         super().__init__(
             f"node{number}",
@@ -135,6 +138,7 @@ class Node(Program):
                 "--v=2",
             ],
             "device plugin": self._plugin,
+            "csi driver": self._driver,
         }
         (folder / "spec.json").write_text(json.dumps(spec, indent=1))
 
@@ -218,3 +222,19 @@ state = '/run/containerd'
                 "memory.available": "50Mi",
             },
         }
+
+
+def _gcsfuse(binaries: Mapping[str, Path], node: str, gcs: str) -> list[str]:
+    """The driver of Cloud Storage, on the server ``gcs``.
+
+    Not all that gcsfuse asks of Google is known to that server: what cannot be done without is
+    switched off.
+    """
+    # fmt: off
+    return [
+        "env", "GCE_METADATA_HOST=127.0.0.1:9",
+        str(binaries["gcsfuse-csi"]), node, str(HERE / "kubelet"), str(binaries["gcsfuse"]),
+        f"--custom-endpoint=http://{gcs}/storage/v1/", "--anonymous-access", "--enable-hns=false",
+        "--enable-atomic-rename-object=false",
+    ]
+    # fmt: on

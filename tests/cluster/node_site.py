@@ -26,6 +26,12 @@ storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
 http: {{addr: "{address}"}}
 """
 
+#: Its volumes are those that pods name themselves.
+_GCSFUSE = {
+    "metadata": {"name": "gcsfuse.csi.storage.gke.io"},
+    "spec": {"attachRequired": False, "volumeLifecycleModes": ["Ephemeral"]},
+}
+
 _DNS = """\
 cluster.local:53 {{
     bind {address}
@@ -56,10 +62,11 @@ class NodeSite:
         self.control_plane = ControlPlane(
             folder, binaries, address=address, audit=audit, gangs=gangs
         )
-        registry, s3 = free(2)
+        registry, s3, gcs = free(3)
         self.registry = f"{address}:{registry}"
         self.s3 = f"{address}:{s3}"
-        self._stores = (self._registry(), self._s3())
+        self.gcs = f"{address}:{gcs}" if "fake-gcs-server" in binaries else ""
+        self._stores = (self._registry(), self._s3(), *([self._gcs()] if self.gcs else []))
         self._dns = self._name_server()
         self.nodes = tuple(
             Node(
@@ -69,6 +76,7 @@ class NodeSite:
                 self.control_plane,
                 self.network,
                 self.registry,
+                gcs=self.gcs,
             )
             for number in (1, 2)
         )
@@ -91,6 +99,8 @@ class NodeSite:
         for store in self._stores:
             await store.start()
         await self.control_plane.start()
+        if self.gcs:
+            self.control_plane.api.create("/apis/storage.k8s.io/v1/csidrivers", _GCSFUSE)
         await self._dns.start()
         for node in self.nodes:
             cgroups.make(self.network.name, node.name)
@@ -118,6 +128,7 @@ class NodeSite:
             "address": self.network.address,
             "registry": self.registry,
             "images": self._images,
+            "gcs": f"http://{self.gcs}" if self.gcs else "",
             "s3": {
                 "endpoint": f"http://{self.s3}",
                 "access_key": _KEYS[0],
@@ -138,6 +149,16 @@ class NodeSite:
         return self._program(
             "s3", self._binaries["rclone"], "--config=/dev/null", "serve", "s3",
             f"--addr={self.s3}", f"--auth-key={','.join(_KEYS)}", str(self.folder / "s3"),
+        )
+        # fmt: on
+
+    def _gcs(self) -> Program:
+        host, _, port = self.gcs.partition(":")
+        # fmt: off
+        return self._program(
+            "gcs", self._binaries["fake-gcs-server"], "-scheme=http", f"-host={host}",
+            f"-port={port}", f"-public-host={self.gcs}", f"-external-url=http://{self.gcs}",
+            "-backend=memory",  # its other one loses folders
         )
         # fmt: on
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["control-plane", "node", "helm", "queue", "queue-node", "gitea"]
+Level = Literal["control-plane", "node", "helm", "queue", "queue-node", "gitea", "gcs-node"]
 
 _KUBERNETES = "v1.37.2"
 _STAMP = (
@@ -120,6 +120,16 @@ _KUEUE = Module(
     data=("config",),
 )
 _DEVICE_PLUGIN = Module("deviceplugin", 0.2, (Program("device-plugin", "."),))
+#: For ``make test-gcsfuse`` alone.
+_GCSFUSE = Module(
+    "gcsfuse",
+    3,
+    (
+        Program("gcsfuse", "github.com/googlecloudplatform/gcsfuse/v3"),
+        Program("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
+        Program("gcsfuse-csi", "."),
+    ),
+)
 #: The newest version that builds under its own module path.
 _GITEA = Module(
     "gitea",
@@ -136,6 +146,7 @@ _LEVELS: dict[Level, tuple[Module, ...]] = {
     "helm": (_HELM,),
     "queue": (CONTROL_PLANE, _KUEUE),
     "queue-node": (CONTROL_PLANE, *_NODE, _KUEUE, _DEVICE_PLUGIN),
+    "gcs-node": (CONTROL_PLANE, *_NODE, _GCSFUSE),
     "gitea": (_GITEA,),
 }
 
