@@ -298,10 +298,14 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
     # A file is queued a moment after close() has returned: one look that finds nothing says nothing.
     # The command's http_proxy is not the way to the pod's own loopback.
     [ -n "$rclone" ] || return 0
+    # Three that rclone has answered in between say that it has had its turn.
     deadline=$(($(clock) + ${RECONCILER_BARRIER:-3600} * 100)) quiet=0 deaf=0 shown=0
     next=$(($(clock) + 100 * ${RECONCILER_PROGRESS:-5}))
+    case $poll in 0 | 0.*) look=$poll ;; *) look=0.1 ;; esac
+    rest=$look
     while [ $quiet -lt 3 ]; do
-        sleep "$poll"
+        sleep "$rest"
+        rest=$poll
         state=$(timeout 20 wget -Y off -q -O - --post-data '' "http://$rclone/vfs/stats" | tr ',{}' '\n' |
             awk -F: '
                 /"uploads(Queued|InProgress)"/ { busy += $2; seen++ }
@@ -309,7 +313,7 @@ barrier() { # rclone: nothing queued, in progress or failed. Other mounts have u
                 /"outOfSpace"/ && /true/ { failed++ }
                 END { print seen < 3 ? "deaf" : failed ? "failed" : busy ? "busy " busy : "quiet" }')
         case $state in
-        quiet) quiet=$((quiet + 1)) deaf=0 ;;
+        quiet) quiet=$((quiet + 1)) deaf=0 rest=$look ;;
         busy*)
             quiet=0 deaf=0 files=${state#* }
             [ "$phase" != after ] || [ "$(clock)" -lt "$next" ] || [ "$files" = "$shown" ] || {
@@ -332,10 +336,14 @@ place() { # the artifact as it will stay: every file in its place, and no other
     paths <"$work/misplaced" | copy_files "$stage" "$artifact" >/dev/null || return
     stop_progress
     paths <"$work/files" >"$work/wanted"
-    list_files "$artifact" | paths >"$work/there" || return
-    awk 'what == "wanted" { wanted[$0]; next } !($0 in wanted) { print "./" $0 }' \
-        what=wanted "$work/wanted" what=there "$work/there" | (cd "$artifact" && each rm -f) || return
-    barrier && list_files "$artifact" >"$work/there" && cmp "$work/files" "$work/there" && add_digests
+    list_files "$artifact" >"$work/there" || return
+    paths <"$work/there" | awk 'what == "wanted" { wanted[$0]; next } !($0 in wanted) { print "./" $0 }' \
+        what=wanted "$work/wanted" what=there - >"$work/needless"
+    (cd "$artifact" && each rm -f) <"$work/needless" || return
+    if [ -s "$work/misplaced" ] || [ -s "$work/needless" ]; then
+        barrier && list_files "$artifact" >"$work/there" || return
+    fi
+    cmp "$work/files" "$work/there" && add_digests
 }
 add_digests() { # to $work/files: "SIZE/SHA256/./PATH", in so far as there is a sha256sum
     [ -x "$home/bin/sha256sum" ] || return 0

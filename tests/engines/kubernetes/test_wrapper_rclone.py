@@ -69,6 +69,15 @@ def test_the_marker_is_written_only_once_nothing_is_queued(
     assert (container.bucket / "completed.json").exists()
 
 
+def test_uploads_are_awaited_after_the_files_their_list_and_the_marker_alone(
+    pod: MakeContainer, rclone: Rclone
+) -> None:
+    """A barrier is three looks, for which a GPU waits: there is none where nothing was written."""
+    container = pod(staged=True, rclone=rclone.address)
+    assert container.sh("echo 1 >$MODEL_DIR/w").code == 0
+    assert rclone.asked == START + 3 * 3
+
+
 @pytest.mark.parametrize("broken", [{"erroredFiles": 1}, {"outOfSpace": True}])
 def test_an_upload_that_failed_makes_no_marker(
     pod: MakeContainer, rclone: Rclone, broken: Answer
