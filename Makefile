@@ -67,7 +67,7 @@ test-gitea: gitea-build ## Follow pull requests and request updates on a real Gi
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m gitea
 
 .PHONY: test-transformers
-test-transformers: setup ## Train with transformers on the local engine; downloads PyTorch, 3 GB, the first time
+test-transformers: cluster-build ## Train with transformers on both engines; downloads PyTorch, 3 GB, the first time
 	@RECONCILER_TEST_TRANSFORMERS=1 $(BIN)/python -m pytest -n0 -m transformers
 
 .PHONY: gitea-build
