@@ -185,8 +185,9 @@ class Cluster:
             self.made(pod)
         self._say(pod, 0, self._completion(pod))
 
-    def lacks_image(self, pod: Object) -> bool:
-        return self.images.lack(str(_lineage(pod).get("image")))
+    def image_of(self, pod: Object) -> str:
+        """Return the image that a pod's command runs in."""
+        return str(_lineage(pod).get("image"))
 
     def has(self, output: str) -> bool:
         """Return whether the result of a run is there."""

@@ -17,7 +17,14 @@ def reference(tag: str) -> str:
 
 
 class Images(set[str]):
-    """Tags; each is of an image of its own."""
+    """Tags; each is of an image of its own.
+
+    ``deleted`` are the images that a collection has deleted, also those that were built again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleted: set[str] = set()
 
     def sizes(self, images: Iterable[str]) -> dict[str, int | None]:
         """Answer as the registry does."""
@@ -31,6 +38,7 @@ class Images(set[str]):
             if tag not in self or reference(tag) != image:
                 raise RegistryError(f"the tag {tag} has another image", of_one=True)
         self -= {tag for tag in self if reference(tag) == image}
+        self.deleted.add(image)
         return True
 
     def lack(self, image: str) -> bool:

@@ -77,6 +77,9 @@ class Invariants:
         self._head = ""
         self.found: Violation | None = None
         self._recorded = Recorded()
+        #: Images of which nobody knows any more that they were deleted: the ended Job of their
+        #: build says that they are there, until a collection looks.
+        self._forgotten_images: set[str] = set()
         self._epoch = -1
         self._asked: Counter[str] = Counter()
         self._left: dict[str, float] = defaultdict(lambda: BURST)
@@ -118,6 +121,7 @@ class Invariants:
     def forget(self) -> None:
         """The status branch was lost: what it said is unknown to whoever reads it now."""
         self._recorded, self.records, self._head = Recorded(), (), ""
+        self._forgotten_images = set(self._world.cluster.images.deleted)
         self.holds.forget()
 
     def reread(self, files: dict[str, bytes]) -> None:
@@ -241,7 +245,8 @@ class Invariants:
     def started(self, pod: Object) -> None:
         """Check the start of a command."""
         self._world.figures["commands started"] += 1
-        if self._world.cluster.lacks_image(pod):
+        image = self._world.cluster.image_of(pod)
+        if self._world.cluster.images.lack(image) and image not in self._forgotten_images:
             self.broken(f"{pod['metadata']['name']} starts in an image that is gone")
         for other in self._world.cluster.running.values():
             if output(other) == output(pod):
