@@ -14,7 +14,9 @@ from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e import cluster_site
 from tests.e2e.node_site import NodeSite, daemon, hostpath, program, until
+from tests.e2e.rclone_bucket import rclone_bucket
 from tests.e2e.site import git, stop
+from tests.e2e.test_node_security import claim, enforce
 from tests.processes import run
 
 MARKER, HIDDEN = "completed.json", ".reconciler-collected.json"
@@ -173,5 +175,54 @@ def test_jobs_hide_restore_and_remove_where_the_daemon_cannot(site: CollectedSit
                 lambda: Path(gone, MARKER).exists() and site.is_ready(2),
                 what="the second to be made anew",
             )
+    finally:
+        site.forge.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("driver", ["pvc", "rclone"])
+def test_so_they_do_on_a_claim_and_behind_rclone(
+    tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster, driver: str
+) -> None:
+    if driver == "pvc":
+        enforce(node_namespace, "baseline")
+        bucket, root = claim(node_namespace, tmp_path / "bucket"), tmp_path / "bucket"
+    else:
+        # By a scheme for which the daemon has no credentials, whatever is in its environment.
+        bucket = rclone_bucket(node_cluster, node_namespace, sync="5s")
+        bucket["url"] = bucket["url"].replace("s3://", "store://")
+        root = node_cluster.s3.folder / node_cluster.s3.bucket / node_namespace.name
+    site = CollectedSite(tmp_path, node_namespace, node_cluster, bucket)
+
+    def folders() -> dict[str, str]:
+        """The markers in the bucket, by the weights beside them."""
+        found = {path.read_text(): path.parent.parent for path in root.rglob("weights")}
+        return {
+            text: next((name for name in (MARKER, HIDDEN) if (folder / name).exists()), "")
+            for text, folder in found.items()
+        }
+
+    try:
+        with cluster_site.daemon(site, "train"):
+            site.epochs(1, 2)
+        assert folders() == {"1": MARKER, "2": MARKER}
+        site.policy()
+        with cluster_site.daemon(site, "collect"):
+            until(lambda: folders() == {"1": HIDDEN, "2": MARKER}, what="the first to be hidden")
+            until(lambda: "hidden" in site.entry(1), what="the record")
+            program(site, "m", TRAIN, params={"epochs": 1})
+            site.push()
+            until(partial(site.is_ready, 1), what="the first to be Ready again")
+            assert folders() == {"1": MARKER, "2": MARKER}
+        with cluster_site.daemon(site, "hide"):
+            until(lambda: "hidden" in site.entry(2), what="the record")
+            until(lambda: folders() == {"1": MARKER, "2": HIDDEN}, what="the second to be hidden")
+        site.policy(grace="0.001s")
+        with daemon(site, "remove"):
+            until(lambda: "collected" in site.entry(2), what="the second to be removed")
+        assert folders() == {"1": MARKER}
+        assert site.entry(2)["artifact"].rstrip("/").rpartition("/")[2] not in {
+            path.name for path in root.rglob("*") if any(path.iterdir() if path.is_dir() else ())
+        }
     finally:
         site.forge.close()

@@ -17,6 +17,7 @@ from reconciler.config import ConfigError, admission, load_setup
 from reconciler.engine import (
     MOST_POINTS,
     Curves,
+    EngineError,
     Result,
     Wanted,
     metrics_of,
@@ -26,10 +27,12 @@ from reconciler.engine import (
     warnings_of,
 )
 from reconciler.engines.kubernetes.api_types import Pod
+from reconciler.engines.kubernetes.artifact_collection import read_artifacts, read_outcomes
 from reconciler.engines.kubernetes.copies import read_progress
 from reconciler.engines.kubernetes.inventory import Folder, read_inventory
 from reconciler.engines.kubernetes.observer import RunIdentity, _image
 from reconciler.engines.kubernetes.termination import read_termination
+from reconciler.engines.local import ArtifactFacts
 from reconciler.engines.local.build import lfs_warning
 from reconciler.engines.local.marker import read_marker
 from reconciler.engines.local.metrics import read_metrics
@@ -275,6 +278,19 @@ def inventory(data: bytes, _: Path) -> None:
     wanted = {path: Wanted(TaskKind.TRAIN, _KEY, f"gs://bucket/{path}/")}
     for result in read_inventory(data, Folder("gs://bucket", "default", wanted)).values():
         _check_result(result)
+
+
+def collection(data: bytes, _: Path) -> None:
+    path = f"models/falcon-7b/{_KEY}"
+    wanted = {path: Wanted(TaskKind.TRAIN, _KEY, f"pvc://bucket/{path}/")}
+    folder = Folder("pvc://bucket", "default", wanted)
+    with suppress(EngineError):
+        for facts in read_artifacts(data, folder).values():
+            if isinstance(facts, ArtifactFacts):
+                assert facts.size >= 0
+                assert all(len(key) == len(_KEY) for key in facts.inputs)
+    with suppress(EngineError):
+        assert all(result.freed >= 0 for result in read_outcomes(data, folder).values())
 
 
 # -- sources --------------------------------------------------------------------------------------

@@ -116,6 +116,11 @@ TARGETS: Mapping[str, Target] = {
             tokens=(*JSON, b" ", b"\n", b"1_0", b"nan", b"infinity"),
         ),
         Target(
+            name="collection",
+            parse=parsers.collection,
+            tokens=(b" ", b"\n", b"end", b"complete", b"hidden", b"removing", b"removed", b"gone"),
+        ),
+        Target(
             name="requirements",
             parse=parsers.requirements,
             raises=(RequirementsError,),

@@ -56,6 +56,8 @@ _OWNED = frozenset({"hostpath", "pvc"})
 #: DAC_OVERRIDE changes what is in these, FOWNER removes from a folder with the sticky bit.
 _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER")
 _KEY = re.compile(r"[0-9a-f]{40}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_OUTCOME = re.compile(rf"(\S+) ({'|'.join(OrderOutcome)}) ([0-9]{{1,18}})")
 _STATES = {
     "complete": ArtifactState.COMPLETE,
     "hidden": ArtifactState.HIDDEN,
@@ -138,7 +140,7 @@ def read_artifacts(
 
 def _facts(said: str, path: str) -> ArtifactFacts | EngineError:
     words = said.split()
-    if len(words) != 5 or words[0] not in _STATES or not words[1].isdecimal():
+    if len(words) != 5 or words[0] not in _STATES or _NUMBER.fullmatch(words[1]) is None:
         return failed(f"the marker of {path} cannot be read")
     keys = [None if word == "-" else word for word in words[2:]]
     if any(key is not None and _KEY.fullmatch(key) is None for key in keys):
@@ -160,7 +162,10 @@ def read_outcomes(text: bytes, folder: Folder) -> dict[TaskKey, OrderResult]:
     lines, (artifacts,) = _whole(text, 2)
     found: dict[TaskKey, OrderResult] = {}
     for line in lines:
-        path, outcome, freed = line.split(" ")
+        match = _OUTCOME.fullmatch(line)
+        if match is None:
+            raise failed("its Job printed what is no outcome")
+        path, outcome, freed = match.groups()
         if path in folder.wanted:
             result = OrderResult(OrderOutcome(outcome), int(freed))
             if result.outcome is OrderOutcome.GONE and not artifacts:
@@ -176,7 +181,7 @@ def _whole(text: bytes, numbers: int) -> tuple[list[str], list[int]]:
     """
     lines = text.decode("utf-8", "replace").splitlines()
     words = lines.pop().split() if lines else []
-    counts = [int(word) for word in words[1:] if word.isdecimal()]
+    counts = [int(word) for word in words[1:] if _NUMBER.fullmatch(word) is not None]
     if words[:1] != ["end"] or len(counts) != numbers or counts[0] != len(lines):
         raise failed("its Job printed no whole list")
     if not all(line.count(" ") >= 1 for line in lines):
@@ -223,7 +228,7 @@ class ArtifactJobs:
             steps = {path: kinds[item.key] for path, item in folder.wanted.items()}
             try:
                 found |= read_outcomes(await self._output(folder, steps), folder)
-            except (EngineError, TimeoutError, ValueError) as error:
+            except (EngineError, TimeoutError) as error:
                 found |= dict.fromkeys(_keys(folder), _explained(folder, error))
         return found
 
@@ -262,7 +267,5 @@ def _keys(folder: Folder) -> list[TaskKey]:
 
 
 def _explained(folder: Folder, error: Exception) -> EngineError:
-    if isinstance(error, EngineError):
-        return failed(f"{folder.url}: {error}")
-    why = "its Job took too long" if isinstance(error, TimeoutError) else "its Job printed no list"
+    why = str(error) if isinstance(error, EngineError) else "its Job took too long"
     return failed(f"{folder.url}: {why}")
