@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.codec import Codec
+from reconciler.engine import CollectedKind
 from reconciler.status import CollectionStep
 
 
@@ -13,7 +14,8 @@ from reconciler.status import CollectionStep
 class ArtifactEntry:
     """An artifact. ``kind`` is its object's; ``size`` is null where unknown.
 
-    ``collection`` is its next step in a collection, and ``kept_by`` are the first that keep it from
+    ``what`` tells it from an image, and from what failed attempts, or a try, have left: that has
+    the key of its task, and no URL. ``collection`` is its next step in a collection, and ``kept_by`` are the first that keep it from
     one, by the last collection; null and empty where that does not know it.
     """
 
@@ -21,13 +23,14 @@ class ArtifactEntry:
     namespace: str | None
     name: str
     key: str
-    url: str
+    url: str | None
     finished: datetime | None
     size: int | None
     used_by: tuple[str, ...]
     removed: bool
     collection: CollectionStep | None = None
     kept_by: tuple[str, ...] = ()
+    what: CollectedKind = CollectedKind.ARTIFACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

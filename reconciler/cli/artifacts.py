@@ -86,6 +86,7 @@ class Artifact:
             removed=self.removed,
             collection=self.collection.step if self.collection is not None else None,
             kept_by=self.collection.used_by if self.collection is not None else (),
+            what=self.collection.what if self.collection is not None else CollectedKind.ARTIFACT,
         )
 
 
@@ -157,20 +158,24 @@ def artifacts(
         and not (unused and environment.users)
         and (not narrowed or environment.serves(name=name, namespace=namespace, kind=kind))
     ]
+    remains = [
+        entry
+        for entry in (state.collection.artifacts if collecting and state.collection else ())
+        if entry.what in _REMAINS
+        and key in (None, entry.key)
+        and same(entry.ref, name=None if key else name, namespace=namespace, kind=kind)
+    ]
     if style == "json":
-        entries = [*(a.entry for a in found), *(e.entry for e in environments)]
+        entries = [
+            *(artifact.entry for artifact in found),
+            *map(_remains_entry, remains),
+            *(environment.entry for environment in environments),
+        ]
         click.echo(json_text(list(map(ENTRIES.dump, entries))))
         return
     screen = console()
     if collecting:
-        chosen = {artifact.key for artifact in found}
-        chosen |= {
-            entry.key
-            for entry in (state.collection.artifacts if state.collection is not None else ())
-            if entry.what in _REMAINS
-            and key in (None, entry.key)
-            and same(entry.ref, name=None if key else name, namespace=namespace, kind=kind)
-        }
+        chosen = {artifact.key for artifact in found} | {entry.key for entry in remains}
         _print_collection(state.collection, chosen)
         return
     if found:
@@ -224,6 +229,23 @@ def _all(state: RecordedState, *, images: bool = False) -> Iterator[Artifact]:
                     size=collection.size or None if image and collection else None,
                     collection=collection,
                 )
+
+
+def _remains_entry(remains: CollectionEntry) -> ArtifactEntry:
+    """Return the entry of what failed attempts, or a try, have left."""
+    return ArtifactEntry(
+        kind=remains.kind.value,
+        namespace=remains.namespace,
+        name=remains.name,
+        key=remains.key,
+        url=None,
+        finished=remains.made,
+        size=remains.size,
+        used_by=remains.used_by,
+        removed=False,
+        collection=remains.step,
+        what=remains.what,
+    )
 
 
 def _place(artifact: Artifact) -> tuple[ObjectRef, float, TaskKey]:

@@ -82,6 +82,7 @@ class Environment:
             shared=self.stored.shared,
             collected_from=self.removed,
             frees=self.frees,
+            what=self.stored.kind,
         )
 
 

@@ -177,6 +177,10 @@ def test_tries_go_with_age_but_for_the_newest(site: Site) -> None:
     assert site.run_once().returncode == 0
     assert [(e.key, e.what) for e in report(site).collected] == [(old, CollectedKind.TRY)]
     assert "(local try)" in site.call("artifacts", "--collect").stdout
+    listed = json.loads(site.call("artifacts", "--collect", "--format", "json").stdout)
+    assert [(each["what"], each["url"], each["collection"]) for each in listed] == [
+        ("try", None, "remove")
+    ]
     retention(site, enabled=True, grace="0.001s")
     assert site.run_once().returncode == 0
     assert folders(site) == made | {new}
