@@ -15,8 +15,9 @@ class ArtifactEntry:
     """An artifact. ``kind`` is its object's; ``size`` is null where unknown.
 
     ``what`` tells it from an image, and from what failed attempts, or a try, have left: that has
-    the key of its task, and no URL. ``collection`` is its next step in a collection, and ``kept_by`` are the first that keep it from
-    one, by the last collection; null and empty where that does not know it.
+    the key of its task, and no URL. ``collection`` is its next step in a collection, and
+    ``kept_by`` are the first that keep it from one, by the last collection; null and empty where
+    that does not know it.
     """
 
     kind: str
