@@ -141,6 +141,7 @@ def test_a_killed_mount_costs_an_attempt_and_finishes_nothing(
         assert not any(name.endswith("completed.json") for name in bucket.names())
         status = site.ready("m")
     assert status["tasks"][0]["attempts"] == 2
+    assert [entry.get("reason") for entry in status["history"]] == ["BucketFailed", None]
     assert bucket.text(f"{status['artifact']['url']}checkpoint") == "of attempt 1"
     assert bucket.text(f"{status['artifact']['url']}weights") == "of attempt 2"
 

@@ -160,6 +160,7 @@ unsuccessful() { # REASON MESSAGE
         [ "$code" != 0 ] || code=$terminated
         leave "$code" infrastructure Interrupted "stopped; $2"
     fi
+    [ -e "$model/." ] || fail "the artifact's directory cannot be read any more: $2" # a mount broke
     ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full: $2"
     exit=$code
     case $exit in 0 | "$infrastructure" | "$terminated") exit=1 ;; esac

@@ -38,6 +38,16 @@ def test_a_command_that_succeeds_leaves_an_artifact_that_either_engine_takes(
     assert content["finished"].endswith("Z")
 
 
+def test_a_mount_that_broke_is_neither_a_full_disk_nor_the_commands_fault(
+    pod: MakeContainer,
+) -> None:
+    # Whatever is asked of a link to itself fails, as it does of a mount without its process.
+    ended = pod().sh('rm -rf "$MODEL_DIR"; ln -s "$MODEL_DIR" "$MODEL_DIR"; exit 3')
+    assert ended.code == INFRASTRUCTURE_EXIT
+    assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+
+
 def test_the_local_engines_marker_ends_a_run_before_its_command_starts(pod: MakeContainer) -> None:
     container = pod()
     write_tree(container.bucket, {"w.bin": b"123", 'a/"é\\\t': b"", "logs/attempt-4.log": b"x"})
