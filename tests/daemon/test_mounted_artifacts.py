@@ -297,3 +297,19 @@ async def test_a_list_gives_way_to_a_restore_and_is_a_doubt(site: Site) -> None:
     facts, doubts = await reading
     assert facts == {}
     assert len(doubts) == 1
+
+
+async def test_what_is_asked_for_before_the_job_is_created_comes_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flush() -> bool:
+        site.mounted.restore(ONE)
+        return False
+
+    monkeypatch.setattr(site.store, "flush", flush)
+    every = [site.artifact(ONE), site.artifact(TWO)]
+    assert await site.mounted.collect(every, []) == []
+    assert site.bucket.done == [], "no order before the restore"
+    await site.restored()
+    assert site.bucket.done == [(OrderKind.RESTORE, ONE)]
+    assert site.bucket.states == {ONE: _COMPLETE, TWO: _COMPLETE}
