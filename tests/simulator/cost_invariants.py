@@ -34,7 +34,13 @@ class Costs:
         self._gpus[job["metadata"]["name"]] = gpus(job)
 
     def made(self, pod: Object) -> None:
-        """Note that a command has left an artifact."""
+        """Note that a command has left an artifact.
+
+        Of a pod that was being deleted nothing is demanded: it may be gone, with the times that it
+        knew, before a daemon looks.
+        """
+        if "deletionTimestamp" in pod["metadata"]:
+            return
         [container] = pod["status"]["containerStatuses"]
         began = datetime.fromisoformat(container["state"]["running"]["startedAt"])
         end = datetime.fromisoformat(self._world.server.time())

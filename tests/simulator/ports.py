@@ -35,6 +35,7 @@ CLOCKS = (
     "reconciler.daemon.plan_reporter",
     "reconciler.daemon.retention",
     "reconciler.daemon.retention_heads",
+    "reconciler.daemon.retention_record",
     "reconciler.daemon.scrubber",
     "reconciler.engines.kubernetes.artifact_collection",
     "reconciler.engines.kubernetes.leader_election",
