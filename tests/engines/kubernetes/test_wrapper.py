@@ -48,6 +48,17 @@ def test_a_mount_that_broke_is_neither_a_full_disk_nor_the_commands_fault(
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
 
 
+def test_a_mount_of_a_base_that_broke_is_not_the_commands_fault(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    base = tmp_path / "mounted"
+    write_tree(base, {"completed.json": json.dumps({"version": 1, "key": KEY}, indent=1).encode()})
+    ended = pod(inputs=[f"base={KEY}:{base}"]).sh(f"rm -rf {base}; ln -s {base} {base}; exit 3")
+    assert ended.code == INFRASTRUCTURE_EXIT
+    assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
+    assert "the base cannot be read any more" in ended.termination.message
+
+
 def test_the_local_engines_marker_ends_a_run_before_its_command_starts(pod: MakeContainer) -> None:
     container = pod()
     write_tree(container.bucket, {"w.bin": b"123", 'a/"é\\\t': b"", "logs/attempt-4.log": b"x"})
